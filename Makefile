@@ -1,0 +1,74 @@
+# Ringcast. Two commands do everything on a fresh Debian 12:
+#   make run    install what it needs, build, start on embedded defaults, print the URL
+#   make test   install what the tests need, run all of them; last line: N passed, N failed
+# Others: make | check-format | layers | fuzz | bench | install | clean
+#         VARIANT=release (default), asan, tsan; CC=gcc (default) or clang
+
+VARIANT ?= release
+CC := $(if $(filter default,$(origin CC)),gcc,$(CC))
+OUT := build/$(VARIANT)$(if $(findstring clang,$(CC)),-clang)
+
+BUILD_PACKAGES := gcc make pkg-config libc6-dev linux-libc-dev liburing-dev libipsec-mb-dev \
+  libssl-dev libseccomp-dev libuv1-dev libwebsockets-dev libcjson-dev libjwt-dev libargon2-dev \
+  libsqlite3-dev libcap-dev zlib1g-dev libnice-dev libsrtp2-dev libglib2.0-dev \
+  libcurl4-openssl-dev nodejs
+TEST_PACKAGES := clang libclang-rt-14-dev clang-format libcmocka-dev chromium nftables \
+  iproute2 valgrind python3 procps curl sqlite3
+
+WARNINGS := -Wall -Wextra -Werror -Wshadow -Wpointer-arith -Wstrict-prototypes -Wvla \
+  -Wno-unused-parameter -Wno-missing-field-initializers
+CFLAGS_release := -O2 -g -D_FORTIFY_SOURCE=2
+CFLAGS_asan := -O1 -g -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=all
+CFLAGS_tsan := -O1 -g -fsanitize=thread
+CFLAGS_fuzz := -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+VARIANT_CFLAGS := $(CFLAGS_$(VARIANT))
+VERSION := $(shell cat VERSION 2>/dev/null || git describe --always --dirty 2>/dev/null || echo 0)
+override CFLAGS += -std=gnu11 -I. $(WARNINGS) $(VARIANT_CFLAGS) -fstack-protector-strong -fPIE -pthread \
+  -fno-strict-aliasing -MMD -MP
+override LDFLAGS += $(filter -fsanitize=%,$(VARIANT_CFLAGS)) -pie -pthread -Wl,-z,relro,-z,now
+
+.PHONY: all
+all: programs
+
+# Each folder says in build.mk what it builds: LIBRARIES name, name_SOURCES, name_USES (archives),
+# name_LINK (-l flags); PROGRAMS likewise.
+LIBRARIES :=
+PROGRAMS :=
+include src/build.mk dataplane/build.mk kmod-free/build.mk controlplane/build.mk perf/build.mk \
+  tests/build.mk
+
+define LIBRARY_RULE
+$(OUT)/lib$(1).a: $$(patsubst %.c,$(OUT)/%.o,$$($(1)_SOURCES))
+	@rm -f $$@
+	@ar rcs $$@ $$^
+endef
+# Links a program from its own sources and the archives it may use.
+define PROGRAM_RULE
+$(OUT)/$(1): $$(patsubst %.c,$(OUT)/%.o,$$($(1)_SOURCES)) $$(foreach u,$$($(1)_USES),$(OUT)/lib$$(u).a)
+	@mkdir -p $$(@D)
+	@echo "  LINK $$@"
+	@$(CC) $(LDFLAGS) -o $$@ $$^ $$(foreach u,$$($(1)_USES),$$($$(u)_LINK)) $$($(1)_LINK)
+endef
+$(foreach l,$(LIBRARIES),$(eval $(call LIBRARY_RULE,$(l))))
+$(foreach p,$(PROGRAMS) $(TEST_PROGRAMS),$(eval $(call PROGRAM_RULE,$(p))))
+
+$(OUT)/%.o: %.c
+	@mkdir -p $(@D)
+	@echo "  CC   $<"
+	@$(CC) $(CFLAGS) $($(firstword $(subst /, ,$<))_CFLAGS) -c -o $@ $<
+
+$(OUT)/src/version.o: CFLAGS += -DRINGCAST_VERSION='"$(VERSION)"'
+
+.PHONY: programs libraries clean
+programs: $(addprefix $(OUT)/,$(PROGRAMS))
+libraries: $(foreach l,$(LIBRARIES),$(OUT)/lib$(l).a)
+clean:
+	rm -rf build
+
+.PHONY: packages test-packages
+packages:
+	@tests/need-packages $(BUILD_PACKAGES)
+test-packages:
+	@tests/need-packages $(BUILD_PACKAGES) $(TEST_PACKAGES)
+
+-include $(shell find $(OUT) -name '*.d' 2>/dev/null)

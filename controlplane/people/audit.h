@@ -1,0 +1,37 @@
+/* Audit: every state change becomes a row, without holding up the call that made it.
+ *
+ * Rows are batched to the store; while it does not answer they go to an append-only, fsynced spool
+ * file in the data directory, which is replayed in order, exactly once (row ids make a repeat
+ * harmless). Threads: the loop's. Memory: everything given is copied. */
+#ifndef RINGCAST_AUDIT_H
+#define RINGCAST_AUDIT_H
+
+#include "persistence.h"
+
+/* A(name): the enum of the seed and ours (signaling.md §3). */
+#define AUDIT_ACTIONS(A)                                                                 \
+    A(room_created)                                                                      \
+    A(room_closed) A(user_joined) A(user_left) A(user_kicked) A(user_muted) A(all_muted) \
+        A(role_changed) A(producer_created) A(producer_closed) A(consumer_created)       \
+            A(user_registered) A(user_login) A(user_login_failed) A(transport_connected) \
+                A(transport_failed) A(rate_limited) A(config_changed)
+
+enum audit_action {
+#define A(name) AUDIT_##name,
+    AUDIT_ACTIONS(A)
+#undef A
+        AUDIT_COUNT
+};
+
+struct audit;
+struct audit *audit_open(uv_loop_t *loop, struct persistence *store,
+                         const struct settings *settings, char *why /* 192 */);
+void audit_close(struct audit *audit);
+
+/* user_id, room_id, ip: NULL or "" for null. metadata_format: printf of a JSON object, NULL for
+ * none; texts in it must come from json-safe sources (ids, words of ours). */
+void audit_write(struct audit *audit, enum audit_action action, const char *user_id,
+                 const char *room_id, const char *ip, const char *metadata_format, ...)
+    __attribute__((format(printf, 6, 7)));
+
+#endif

@@ -1,0 +1,46 @@
+/* The data plane as the control plane sees it: rows of `desired` that it writes, rows of `actual`
+ * that it reads, events. The only file of the control plane that knows shared memory.
+ *
+ * Threads: the loop's. Memory: rows are copied in and out.
+ * Errors: handle 0 when a table is full or the data plane is not connected (PLANE down): the caller
+ *         answers `unavailable`. Media in progress does not depend on this object being alive. */
+#ifndef RINGCAST_PLANE_H
+#define RINGCAST_PLANE_H
+
+#include <uv.h>
+
+#include "src/settings.h"
+#include "src/tables.h"
+
+struct plane;
+
+struct plane_handlers {
+    /* A transport_state, producer_state or consumer_state row changed in a way worth telling. */
+    void (*changed)(void *context, enum table_id table, handle_word handle);
+    /* The data plane came (with these fingerprints and ports), or its heartbeat stopped. */
+    void (*up)(void *context, bool is_up);
+};
+
+/* Connects to the supervisor's socket in the data directory, now or as soon as it is there; maps the
+ * regions; takes over what an earlier control plane left in `desired` by freeing it. */
+struct plane *plane_open(uv_loop_t *loop, const struct settings *settings,
+                         const struct plane_handlers *handlers, void *context);
+void plane_close(struct plane *plane);
+bool plane_is_up(const struct plane *plane);
+
+/* Takes a free row of a desired table, fills header and fields from `row` (header ignored), publishes
+ * it and rings the worker. Row update and release likewise. `row` must be the table's struct. */
+handle_word plane_add(struct plane *plane, enum table_id table, const void *row, uint32_t worker);
+bool plane_update(struct plane *plane, enum table_id table, handle_word handle, const void *row,
+                  uint32_t worker);
+void plane_remove(struct plane *plane, enum table_id table, handle_word handle, uint32_t worker);
+
+/* Copies the desired or actual row of a handle; false when it is not there (any more). */
+bool plane_read(struct plane *plane, enum table_id table, handle_word handle, void *row);
+
+/* The worker with the fewest transports, for a new room; -1 when there is none. */
+int plane_pick_worker(struct plane *plane);
+/* media port of a worker, 0 when it has none yet. */
+uint16_t plane_worker_port(struct plane *plane, uint32_t worker);
+
+#endif

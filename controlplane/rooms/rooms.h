@@ -1,0 +1,25 @@
+/* Rooms: who is where, with which role and which media; every Socket.IO event of signaling.md §2.
+ *
+ *   socketio event ─► session.c (auth, rate limit, payload shape) ─► rooms.c / media.c ─► plane.h
+ */
+#ifndef RINGCAST_ROOMS_H
+#define RINGCAST_ROOMS_H
+
+#include "controlplane/people/auth.h"
+#include "controlplane/web/socketio.h"
+#include "plane.h"
+
+struct rooms;
+struct rooms *rooms_open(uv_loop_t *loop, const struct settings *settings, struct plane *plane,
+                         struct persistence *store, struct auth *auth, struct audit *audit,
+                         char *why /* 192 */);
+void rooms_close(struct rooms *rooms);
+
+/* What socketio_open wants, with `rooms` as its context. */
+extern const struct socket_handlers rooms_socket_handlers;
+/* What plane_open wants; context is `struct rooms **`, so that plane may be opened first. */
+extern const struct plane_handlers rooms_plane_handlers;
+
+uint32_t rooms_participant_count(void *rooms, const char *room_id);
+
+#endif

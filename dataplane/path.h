@@ -1,0 +1,32 @@
+/* Network paths: where a datagram came from and which of our addresses it came to. */
+#ifndef RINGCAST_PATH_H
+#define RINGCAST_PATH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+/* Addresses are 16 bytes, IPv4 as v4-mapped IPv6 (RFC 4291 2.5.5.2); ports in host order. No hidden
+ * padding, so that two paths may be compared and hashed as bytes. Answers go out on the reversed
+ * path: from local to remote, which is what a host with several addresses must do. */
+struct path {
+    uint8_t remote_ip[16];
+    uint8_t local_ip[16];
+    uint16_t remote_port;
+    uint16_t local_port;
+};
+_Static_assert(sizeof(struct path) == 36, "path: hidden padding");
+
+static inline bool path_equal(const struct path *a, const struct path *b)
+{
+    return memcmp(a, b, sizeof(*a)) == 0;
+}
+
+static inline bool path_is_ipv4(const struct path *p)
+{
+    static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+
+    return memcmp(p->remote_ip, mapped, 12) == 0;
+}
+
+#endif

@@ -1,0 +1,31 @@
+/* The three processes of ringcast-dataplane and how they start.
+ *
+ *   ringcast-dataplane                    supervisor: regions, sockets, doorbells; starts and watches
+ *     ├ ringcast-dataplane --role=forwarder    workers + housekeeper (unprivileged, sandboxed)
+ *     └ ringcast-dataplane --role=handshaker   DTLS (unprivileged, sandboxed)
+ *
+ * A child finds its settings in its environment and command line like the supervisor did, and
+ * receives its descriptors (src/descriptors.h names) as one set on descriptor 3:
+ *   forwarder   desired(ro) actual keys(ro) resume, udp4.W udp6.W bell.worker.W, bell.control,
+ *               bell.handshaker
+ *   handshaker  desired(ro) keys resume(ro), bell.worker.W, bell.handshaker
+ * and the supervisor's Unix socket <data_directory>/dataplane.sock serves
+ *   "control"   desired actual(ro), bell.worker.W, bell.control
+ *   "inspect"   desired(ro) actual(ro) resume(ro)
+ *
+ * Each returns the process's exit status. SIGTERM ends a process cleanly; the supervisor passes it
+ * on. Death of the supervisor ends nobody: a new one adopts children by the pidfds in the service
+ * manager's descriptor store. */
+#ifndef RINGCAST_PROCESSES_H
+#define RINGCAST_PROCESSES_H
+
+#include "src/descriptors.h"
+#include "src/settings.h"
+
+#define CHILD_DESCRIPTOR_SOCKET 3
+
+int supervisor_main(const struct settings *settings, int argc, char **argv);
+int forwarder_main(const struct settings *settings, struct descriptors *descriptors);
+int handshaker_main(const struct settings *settings, struct descriptors *descriptors);
+
+#endif

@@ -1,0 +1,109 @@
+/* RTP headers: parsing what clients send and building what consumers get. No state, no I/O.
+ *
+ * Source: RFC 3550 5.1, RFC 8285 (one- and two-byte header extensions), RFC 7983 (demultiplexing).
+ * Errors: false = malformed, the peer's fault; nothing was written that a caller may use. */
+#ifndef RINGCAST_RTP_H
+#define RINGCAST_RTP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "src/rows.h"
+
+#define RTP_FIXED_BYTES 12
+#define RTP_HEADER_BYTES_MAX 128 /* of what we build */
+
+/* Extension ids towards consumers: the router's (ortc.md §3). */
+enum extension_id {
+    EXTENSION_mid = 1,
+    EXTENSION_rid = 2,
+    EXTENSION_repaired_rid = 3,
+    EXTENSION_abs_send_time = 4,
+    EXTENSION_transport_cc = 5,
+    EXTENSION_audio_level = 6,
+    EXTENSION_dependency_descriptor = 7,
+    EXTENSION_video_orientation = 8,
+    EXTENSION_toffset = 9,
+    EXTENSION_abs_capture_time = 10,
+    EXTENSION_playout_delay = 11,
+    EXTENSION_packet_id = 12,
+};
+
+/* What a datagram is, by its first byte(s). */
+enum packet_kind { PACKET_stun, PACKET_dtls, PACKET_rtp, PACKET_rtcp, PACKET_unknown };
+/* RFC 7983: 0–3 STUN, 20–63 DTLS, 128–191 RTP or RTCP; RTCP when the second byte is 192–223
+ * (RFC 5761 4). Shorter than the protocol's fixed header: unknown. */
+enum packet_kind packet_classify(const uint8_t *data, size_t bytes);
+
+struct rtp_element {
+    uint16_t offset; /* of the data in the packet; 0: not there */
+    uint8_t bytes;
+};
+
+/* A parsed header. element[i] is the extension that the *sender* numbers i (1…14, or 1…15 in the
+ * two-byte form, larger ids are skipped). */
+struct rtp_view {
+    uint32_t ssrc;
+    uint32_t timestamp;
+    uint16_t sequence;
+    uint8_t payload_type;
+    bool marker;
+    bool has_padding;      /* P bit; the count is encrypted, see rtp_padding_strip */
+    uint16_t header_bytes; /* fixed header + CSRCs + extension */
+    uint16_t bytes;        /* whole packet as given */
+    struct rtp_element element[16];
+};
+
+/* Bytes of header + CSRCs + extension, all inside `bytes`; false when they are not. Works on still
+ * encrypted packets: SRTP leaves the header clear. */
+bool rtp_parse(const uint8_t *data, size_t bytes, struct rtp_view *view);
+
+/* After decryption: payload bytes without RTP padding; false when the padding count does not fit.
+ * *payload_bytes 0: padding only. */
+bool rtp_padding_strip(const uint8_t *data, const struct rtp_view *view, size_t clear_bytes,
+                       size_t *payload_bytes);
+
+/* The header that a group of consumers gets for one packet: built once, then copied and patched. */
+struct rtp_template {
+    uint8_t bytes[RTP_HEADER_BYTES_MAX];
+    uint16_t size;
+    uint16_t mid_at;           /* offset of the MID's data, 0: none */
+    uint16_t abs_send_time_at; /* 3 bytes, 0: none */
+    uint16_t transport_cc_at;  /* 2 bytes, 0: none */
+};
+
+/* What consumers of one kind share, besides the packet itself. */
+struct rtp_template_options {
+    const uint8_t *router_id; /* [16]: sender's extension id → router's id, 0: none */
+    uint16_t mask;            /* bit i: router id i may be sent */
+    uint8_t mid_bytes;        /* room for the consumer's MID, 0: no MID */
+    uint8_t payload_type;     /* the consumer's */
+};
+
+/* Builds version, marker, payload type, sequence, timestamp as in the packet, SSRC 0, and the
+ * extension block (one-byte form) in ascending id: MID and abs-send-time and transport-cc (if in the
+ * mask) get zeroed room whether the sender had them or not; of the rest, what the sender sent, its id
+ * is mapped and in the mask, copied verbatim. RID and repaired RID are never sent. Elements that do
+ * not fit RTP_HEADER_BYTES_MAX are left out. CSRCs are dropped. */
+void rtp_template_build(struct rtp_template *t, const uint8_t *data, const struct rtp_view *view,
+                        const struct rtp_template_options *options);
+
+/* Per consumer, into `out` (t->size bytes). mid has the options' mid_bytes. abs_send_time is the
+ * 24-bit 6.18 fixed-point value. */
+struct rtp_patch {
+    uint32_t ssrc, timestamp;
+    uint16_t sequence;
+    const char *mid;
+    uint32_t abs_send_time;
+};
+void rtp_template_copy(uint8_t *out, const struct rtp_template *t, const struct rtp_patch *patch);
+
+/* 24-bit abs-send-time of a moment (wall clock, ns). */
+uint32_t rtp_abs_send_time(uint64_t wall_ns);
+
+/* Does this payload start a key frame (VP8 RFC 7741, VP9 RFC 9628, H264 RFC 6184, AV1 aggregation
+ * header N bit)? Any other codec: true. Truncated payloads: false. */
+bool rtp_payload_is_key_frame(enum codec codec, const uint8_t *payload, size_t bytes);
+
+#endif

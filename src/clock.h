@@ -1,0 +1,31 @@
+/* Clocks: the monotonic one everything is timed with, and the wall clock for people and NTP. */
+#ifndef RINGCAST_CLOCK_H
+#define RINGCAST_CLOCK_H
+
+#include <stdint.h>
+#include <time.h>
+
+#define NS_PER_US 1000ull
+#define NS_PER_MS 1000000ull
+#define NS_PER_S 1000000000ull
+
+static inline uint64_t clock_read_ns(clockid_t which)
+{
+    struct timespec t;
+
+    clock_gettime(which, &t);
+    return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
+}
+
+/* Same origin in every process of the machine; never jumps. */
+static inline uint64_t clock_monotonic_ns(void)
+{
+    return clock_read_ns(CLOCK_MONOTONIC);
+}
+
+static inline uint64_t clock_wall_ns(void)
+{
+    return clock_read_ns(CLOCK_REALTIME);
+}
+
+#endif

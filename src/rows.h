@@ -1,0 +1,304 @@
+/* Every table that crosses a process boundary, described once: structs, layout hash, range checks
+ * and `ringcastctl dump` all come from these rows.
+ *
+ * A field is S(type, name, show, min, max) or, for an array, A(type, name, count, show, min, max):
+ *   type   u8, u16, u32, u64, i32, i64, chr (a byte of text)
+ *   show   how a person sees it: dec, hex, uuid, text, handle, ip, port, ns, bytes, secret, or the
+ *          name of an enum list below
+ *   min/max  the range a reader accepts of a scalar (and of every element of an array); 0, 0 means
+ *          any value
+ * Rules: fixed-width integers only, no hidden padding (a compile error), a multiple of 64 bytes
+ * with the 16-byte header in front (a compile error), big fields first. */
+#ifndef RINGCAST_ROWS_H
+#define RINGCAST_ROWS_H
+
+#include <stdint.h>
+
+#include "limits.h"
+#include "verdicts.h"
+
+typedef uint8_t row_u8;
+typedef uint16_t row_u16;
+typedef uint32_t row_u32;
+typedef uint64_t row_u64;
+typedef int32_t row_i32;
+typedef int64_t row_i64;
+typedef char row_chr;
+
+/* clang-format off */
+/* ---- enums that rows hold; E(name, value) ---- */
+
+#define MEDIA_KINDS(E) E(none, 0) E(audio, 1) E(video, 2)
+/* mediasoup's producer types, RFC-free; see shared/ortc.md S3. */
+#define PRODUCER_TYPES(E) E(none, 0) E(simple, 1) E(simulcast, 2) E(svc, 3)
+/* Seen from the client, as in `media:createTransport {direction}`. */
+#define DIRECTIONS(E) E(none, 0) E(send, 1) E(recv, 2)
+/* Our own role; `unset` until the client called media:connectTransport. */
+#define DTLS_ROLES(E) E(unset, 0) E(server, 1) E(client, 2)
+/* RFC 8122 hash functions. */
+#define FINGERPRINT_ALGORITHMS(E)                                                        \
+    E(none, 0) E(sha_1, 1) E(sha_224, 2) E(sha_256, 3) E(sha_384, 4) E(sha_512, 5)
+#define CODECS(E)                                                                        \
+    E(none, 0) E(opus, 1) E(vp8, 2) E(vp9, 3) E(h264, 4) E(av1, 5) E(red, 6) E(other, 7)
+#define ICE_STATES(E) E(new, 0) E(connected, 1) E(completed, 2) E(disconnected, 3)
+#define DTLS_STATES(E) E(new, 0) E(connecting, 1) E(connected, 2) E(failed, 3) E(closed, 4)
+/* Values as registered for DTLS-SRTP (RFC 5764, RFC 7714). */
+#define SRTP_PROFILES(E)                                                                 \
+    E(none, 0) E(aes128_cm_sha1_80, 1) E(aead_aes_128_gcm, 7) E(aead_aes_256_gcm, 8)
+/* Why a handshake ended in `failed`. */
+#define DTLS_FAILURES(E)                                                                 \
+    E(none, 0) E(protocol, 1) E(fingerprint_mismatch, 2) E(no_srtp_profile, 3) E(timeout, 4) \
+    E(no_certificate, 5) E(restarted, 6)
+
+#define ROW_ENUM_VALUE_media_kind(n, v) MEDIA_KIND_##n = v,
+#define ROW_ENUM_VALUE_producer_type(n, v) PRODUCER_TYPE_##n = v,
+#define ROW_ENUM_VALUE_direction(n, v) DIRECTION_##n = v,
+#define ROW_ENUM_VALUE_dtls_role(n, v) DTLS_ROLE_##n = v,
+#define ROW_ENUM_VALUE_fingerprint_algorithm(n, v) FINGERPRINT_##n = v,
+#define ROW_ENUM_VALUE_codec(n, v) CODEC_##n = v,
+#define ROW_ENUM_VALUE_ice_state(n, v) ICE_STATE_##n = v,
+#define ROW_ENUM_VALUE_dtls_state(n, v) DTLS_STATE_##n = v,
+#define ROW_ENUM_VALUE_srtp_profile(n, v) SRTP_PROFILE_##n = v,
+#define ROW_ENUM_VALUE_dtls_failure(n, v) DTLS_FAILURE_##n = v,
+
+/* Every enum list by the name that `show` uses. */
+#define ROW_ENUMS(L)                                                                     \
+    L(media_kind, MEDIA_KINDS)                                                           \
+    L(producer_type, PRODUCER_TYPES)                                                     \
+    L(direction, DIRECTIONS)                                                             \
+    L(dtls_role, DTLS_ROLES)                                                             \
+    L(fingerprint_algorithm, FINGERPRINT_ALGORITHMS)                                     \
+    L(codec, CODECS)                                                                     \
+    L(ice_state, ICE_STATES)                                                             \
+    L(dtls_state, DTLS_STATES)                                                           \
+    L(srtp_profile, SRTP_PROFILES)                                                       \
+    L(dtls_failure, DTLS_FAILURES)
+
+#define ROW_ENUM_DECLARE(name, list) enum name { list(ROW_ENUM_VALUE_##name) };
+ROW_ENUMS(ROW_ENUM_DECLARE)
+#undef ROW_ENUM_DECLARE
+
+/* ---- region `desired`: written by the control plane ---- */
+
+#define ROOM_ROW(S, A)                                                                   \
+    A(u8, id, 16, uuid, 0, 0)                                                            \
+    S(u64, created_wall_ms, dec, 0, 0)                                                   \
+    S(u32, worker, dec, 0, WORKERS_MAX - 1)                                              \
+    A(u8, reserved, 20, hex, 0, 0)
+
+/* ICE credentials are ours (the client checks with them); we are ICE-lite and need none of its own.
+ * ice_ufrag and ice_pwd are NUL-padded text. */
+#define TRANSPORT_ROW(S, A)                                                              \
+    A(u8, id, 16, uuid, 0, 0)                                                            \
+    S(u64, room, handle, 0, 0)                                                           \
+    S(u32, worker, dec, 0, WORKERS_MAX - 1)                                              \
+    S(u8, direction, direction, 0, 2)                                                    \
+    S(u8, dtls_role, dtls_role, 0, 2)                                                    \
+    S(u8, fingerprint_algorithm, fingerprint_algorithm, 0, 5)                            \
+    S(u8, fingerprint_bytes, dec, 0, FINGERPRINT_BYTES_MAX)                              \
+    A(u8, fingerprint, FINGERPRINT_BYTES_MAX, hex, 0, 0)                                 \
+    A(chr, ice_ufrag, ICE_CREDENTIAL_ROOM, text, 0, 0)                                   \
+    A(chr, ice_pwd, ICE_CREDENTIAL_ROOM, secret, 0, 0)                                   \
+    A(u8, reserved, 64, hex, 0, 0)
+
+/* Payload types, header-extension ids and SSRCs as the client sends them, each beside the router's.
+ * Index e of the encoding_ arrays is one simulcast layer, lowest first; ssrc 0: learnt from RID.
+ * codec_rtx_* is 0 where the codec has no RTX. extension_router_id[i] is the router's id (ortc.md §3)
+ * of the extension that this client numbers i, 0 for none. mapped = towards consumers. */
+#define PRODUCER_ROW(S, A)                                                               \
+    A(u8, id, 16, uuid, 0, 0)                                                            \
+    S(u64, transport, handle, 0, 0)                                                      \
+    A(u32, encoding_ssrc, ENCODINGS_MAX, hex, 0, 0)                                      \
+    A(u32, encoding_rtx_ssrc, ENCODINGS_MAX, hex, 0, 0)                                  \
+    A(u32, codec_clock_rate, CODECS_MAX, dec, 0, 192000)                                 \
+    A(u8, codec, CODECS_MAX, codec, 0, 7)                                                \
+    A(u8, codec_payload_type, CODECS_MAX, dec, 0, 127)                                   \
+    A(u8, codec_mapped_payload_type, CODECS_MAX, dec, 0, 127)                            \
+    A(u8, codec_rtx_payload_type, CODECS_MAX, dec, 0, 127)                               \
+    A(u8, codec_mapped_rtx_payload_type, CODECS_MAX, dec, 0, 127)                        \
+    A(u8, encoding_spatial_layers, ENCODINGS_MAX, dec, 0, 8)                             \
+    A(u8, encoding_temporal_layers, ENCODINGS_MAX, dec, 0, 8)                            \
+    A(u8, extension_router_id, 16, dec, 0, EXTENSION_ID_MAX)                             \
+    S(u8, kind, media_kind, 1, 2)                                                        \
+    S(u8, type, producer_type, 1, 3)                                                     \
+    S(u8, paused, dec, 0, 1)                                                             \
+    S(u8, codec_count, dec, 1, CODECS_MAX)                                               \
+    S(u8, encoding_count, dec, 1, ENCODINGS_MAX)                                         \
+    S(u8, mid_bytes, dec, 0, MID_BYTES_MAX)                                              \
+    A(u8, reserved, 14, hex, 0, 0)                                                       \
+    A(chr, mid, MID_BYTES_MAX, text, 0, 0)                                               \
+    A(chr, encoding_rid, ENCODINGS_MAX * RID_BYTES_MAX, text, 0, 0)                      \
+    A(chr, cname, CNAME_ROOM, text, 0, 0)                                                \
+    A(u8, reserved1, 72, hex, 0, 0)
+
+/* One encoding towards one subscriber. extension_mask: bit i set = extension with router id i may be
+ * sent. Packets of the producer whose mapped payload type is not payload_type are not forwarded.
+ * preferred_*_layer 255: the best there is. rtx_payload_type 0: no RTX. */
+#define CONSUMER_ROW(S, A)                                                               \
+    A(u8, id, 16, uuid, 0, 0)                                                            \
+    S(u64, transport, handle, 0, 0)                                                      \
+    S(u64, producer, handle, 0, 0)                                                       \
+    S(u32, ssrc, hex, 0, 0)                                                              \
+    S(u32, rtx_ssrc, hex, 0, 0)                                                          \
+    S(u16, extension_mask, hex, 0, 0)                                                    \
+    S(u8, payload_type, dec, 0, 127)                                                     \
+    S(u8, rtx_payload_type, dec, 0, 127)                                                 \
+    S(u8, kind, media_kind, 1, 2)                                                        \
+    S(u8, paused, dec, 0, 1)                                                             \
+    S(u8, priority, dec, 0, 255)                                                         \
+    S(u8, preferred_spatial_layer, dec, 0, 255)                                          \
+    S(u8, preferred_temporal_layer, dec, 0, 255)                                         \
+    S(u8, mid_bytes, dec, 0, CONSUMER_MID_BYTES_MAX)                                     \
+    A(u8, reserved, 6, hex, 0, 0)                                                        \
+    A(chr, mid, CONSUMER_MID_BYTES_MAX, text, 0, 0)                                      \
+    A(u8, reserved1, 48, hex, 0, 0)
+
+/* ---- region `actual`: written by the forwarder; same index and generation as in `desired` ---- */
+
+/* One row per worker: where clients reach it. Addresses are IPv6 or v4-mapped; an unused one is 0. */
+#define WORKER_STATE_ROW(S, A)                                                           \
+    S(u64, heartbeat_ns, ns, 0, 0)                                                       \
+    S(u64, turns, dec, 0, 0)                                                             \
+    S(u64, busy_ns, ns, 0, 0)                                                            \
+    S(u32, transport_count, dec, 0, 0)                                                   \
+    S(u32, producer_count, dec, 0, 0)                                                    \
+    S(u32, consumer_count, dec, 0, 0)                                                    \
+    S(u32, changes_seen, dec, 0, 0)                                                      \
+    S(u16, udp_port, port, 0, 0)                                                         \
+    S(u8, has_ipv4, dec, 0, 1)                                                           \
+    S(u8, has_ipv6, dec, 0, 1)                                                           \
+    A(chr, backend, 12, text, 0, 0)                                                      \
+    A(u8, reserved, 56, hex, 0, 0)
+
+/* Per worker: verdicts and counters, index = enum verdict / enum worker_counter. */
+#define WORKER_COUNTERS_ROW(S, A)                                                        \
+    A(u64, verdicts, VERDICT_ROOM, dec, 0, 0)                                            \
+    A(u64, counters, COUNTER_ROOM, dec, 0, 0)                                            \
+    A(u8, reserved, 48, hex, 0, 0)
+
+#define TRANSPORT_STATE_ROW(S, A)                                                        \
+    S(u64, bytes_received, bytes, 0, 0)                                                  \
+    S(u64, bytes_sent, bytes, 0, 0)                                                      \
+    S(u64, rtp_packets_received, dec, 0, 0)                                              \
+    S(u64, rtp_bytes_received, bytes, 0, 0)                                              \
+    S(u64, rtp_packets_sent, dec, 0, 0)                                                  \
+    S(u64, rtp_bytes_sent, bytes, 0, 0)                                                  \
+    S(u64, last_check_ns, ns, 0, 0)                                                      \
+    S(u64, connected_ns, ns, 0, 0)                                                       \
+    A(u8, remote_ip, 16, ip, 0, 0)                                                       \
+    A(u8, local_ip, 16, ip, 0, 0)                                                        \
+    S(u16, remote_port, port, 0, 0)                                                      \
+    S(u16, local_port, port, 0, 0)                                                       \
+    S(u8, ice_state, ice_state, 0, 3)                                                    \
+    S(u8, dtls_state, dtls_state, 0, 4)                                                  \
+    S(u8, dtls_failure, dtls_failure, 0, 6)                                              \
+    S(u8, srtp_profile, srtp_profile, 0, 8)                                              \
+    A(u8, reserved, 72, hex, 0, 0)
+
+/* Index e of the arrays is one encoding. jitter in RTP time-stamp units (RFC 3550 6.4.1). */
+#define PRODUCER_STATE_ROW(S, A)                                                         \
+    A(u64, encoding_packets, ENCODINGS_MAX, dec, 0, 0)                                   \
+    A(u64, encoding_bytes, ENCODINGS_MAX, bytes, 0, 0)                                   \
+    A(u64, encoding_last_packet_ns, ENCODINGS_MAX, ns, 0, 0)                             \
+    A(i64, encoding_packets_lost, ENCODINGS_MAX, dec, 0, 0)                              \
+    A(u32, encoding_ssrc, ENCODINGS_MAX, hex, 0, 0)                                      \
+    A(u32, encoding_jitter, ENCODINGS_MAX, dec, 0, 0)                                    \
+    A(u32, encoding_fraction_lost, ENCODINGS_MAX, dec, 0, 255)                           \
+    S(u32, round_trip_us, dec, 0, 0)                                                     \
+    S(u32, pli_sent, dec, 0, 0)                                                          \
+    S(u32, fir_sent, dec, 0, 0)                                                          \
+    S(u32, rtx_packets, dec, 0, 0)                                                       \
+    A(u8, reserved, 48, hex, 0, 0)
+
+#define CONSUMER_STATE_ROW(S, A)                                                         \
+    S(u64, packets_sent, dec, 0, 0)                                                      \
+    S(u64, bytes_sent, bytes, 0, 0)                                                      \
+    S(u64, last_packet_ns, ns, 0, 0)                                                     \
+    S(i64, packets_lost, dec, 0, 0)                                                      \
+    S(u32, fraction_lost, dec, 0, 255)                                                   \
+    S(u32, jitter, dec, 0, 0)                                                            \
+    S(u32, round_trip_us, dec, 0, 0)                                                     \
+    S(u32, pli_received, dec, 0, 0)                                                      \
+    S(u32, fir_received, dec, 0, 0)                                                      \
+    S(u32, nack_received, dec, 0, 0)                                                     \
+    A(u8, reserved, 56, hex, 0, 0)
+
+/* One row (index 0): what all transports share. */
+#define NODE_ROW(S, A)                                                                   \
+    S(u32, worker_count, dec, 0, WORKERS_MAX)                                            \
+    S(u32, forwarder_pid, dec, 0, 0)                                                     \
+    A(u8, fingerprint_sha_256, 32, hex, 0, 0)                                            \
+    A(u8, fingerprint_sha_384, 48, hex, 0, 0)                                            \
+    A(u8, fingerprint_sha_512, 64, hex, 0, 0)                                            \
+    S(u8, has_fingerprints, dec, 0, 1)                                                   \
+    A(u8, reserved, 23, hex, 0, 0)
+
+/* ---- region `keys`: written by the handshaker; never mapped by the control plane ---- */
+
+/* Master keys of one transport as DTLS exported them (RFC 5764 4.2): each key then salt, ours = what
+ * we send with. failure says why state is `failed`. */
+#define KEY_ROW(S, A)                                                                    \
+    S(u64, transport, handle, 0, 0)                                                      \
+    S(u64, connected_wall_ms, dec, 0, 0)                                                 \
+    S(u8, state, dtls_state, 0, 4)                                                       \
+    S(u8, failure, dtls_failure, 0, 6)                                                   \
+    S(u8, profile, srtp_profile, 0, 8)                                                   \
+    A(u8, reserved, 5, hex, 0, 0)                                                        \
+    A(u8, ours_key, 32, secret, 0, 0)                                                    \
+    A(u8, theirs_key, 32, secret, 0, 0)                                                  \
+    A(u8, ours_salt, 16, secret, 0, 0)                                                   \
+    A(u8, theirs_salt, 16, secret, 0, 0)                                                 \
+    A(u8, reserved1, 56, hex, 0, 0)
+
+/* One row (index 0): the certificate that every handshake shows, and the key to it, so that a
+ * restarted handshaker keeps the fingerprint that clients were told. DER. */
+#define IDENTITY_ROW(S, A)                                                               \
+    S(u32, certificate_bytes, dec, 0, IDENTITY_BYTES_MAX)                                \
+    S(u32, private_key_bytes, dec, 0, IDENTITY_BYTES_MAX)                                \
+    S(u32, handshaker_pid, dec, 0, 0)                                                    \
+    A(u8, reserved, 4, hex, 0, 0)                                                        \
+    A(u8, fingerprint_sha_256, 32, hex, 0, 0)                                            \
+    A(u8, fingerprint_sha_384, 48, hex, 0, 0)                                            \
+    A(u8, fingerprint_sha_512, 64, hex, 0, 0)                                            \
+    A(u8, certificate, IDENTITY_BYTES_MAX, hex, 0, 0)                                    \
+    A(u8, private_key, IDENTITY_BYTES_MAX, secret, 0, 0)                                 \
+    A(u8, reserved1, 16, hex, 0, 0)
+
+/* ---- region `resume`: written by the forwarder; never mapped by the control plane ---- */
+
+/* A forwarder that dies is followed by one that starts above every index reserved here, so that no
+ * (SSRC, index) is ever encrypted twice with different content. */
+#define CONSUMER_RESUME_ROW(S, A)                                                        \
+    S(u64, rtp_index_reserved, dec, 0, 0)                                                \
+    S(u64, rtx_index_reserved, dec, 0, 0)                                                \
+    S(u32, timestamp_offset, dec, 0, 0)                                                  \
+    S(u32, sequence_offset, dec, 0, 0)                                                   \
+    A(u8, reserved, 24, hex, 0, 0)
+
+#define TRANSPORT_RESUME_ROW(S, A)                                                       \
+    S(u64, rtcp_index_reserved, dec, 0, 0)                                               \
+    A(u8, remote_ip, 16, ip, 0, 0)                                                       \
+    A(u8, local_ip, 16, ip, 0, 0)                                                        \
+    S(u16, remote_port, port, 0, 0)                                                      \
+    S(u16, local_port, port, 0, 0)                                                       \
+    A(u8, reserved, 4, hex, 0, 0)
+
+/* T(name, ROW_LIST, region, rows): every table, in the order it lies in its region. */
+#define TABLES(T)                                                                        \
+    T(room, ROOM_ROW, desired, ROOMS_MAX)                                                \
+    T(transport, TRANSPORT_ROW, desired, TRANSPORTS_MAX)                                 \
+    T(producer, PRODUCER_ROW, desired, PRODUCERS_MAX)                                    \
+    T(consumer, CONSUMER_ROW, desired, CONSUMERS_MAX)                                    \
+    T(node, NODE_ROW, actual, 1)                                                         \
+    T(worker_state, WORKER_STATE_ROW, actual, WORKERS_MAX)                               \
+    T(worker_counters, WORKER_COUNTERS_ROW, actual, WORKERS_MAX)                         \
+    T(transport_state, TRANSPORT_STATE_ROW, actual, TRANSPORTS_MAX)                      \
+    T(producer_state, PRODUCER_STATE_ROW, actual, PRODUCERS_MAX)                         \
+    T(consumer_state, CONSUMER_STATE_ROW, actual, CONSUMERS_MAX)                         \
+    T(identity, IDENTITY_ROW, keys, 1)                                                   \
+    T(key, KEY_ROW, keys, TRANSPORTS_MAX)                                                \
+    T(transport_resume, TRANSPORT_RESUME_ROW, resume, TRANSPORTS_MAX)                    \
+    T(consumer_resume, CONSUMER_RESUME_ROW, resume, CONSUMERS_MAX)
+
+/* clang-format on */
+#endif

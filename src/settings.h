@@ -1,0 +1,130 @@
+/* Every setting of the product, once. The struct, the environment variables, the file syntax,
+ * --help, --print-config, the sample configuration and the README's table come from these rows.
+ *
+ * X(type, name, ENV, default, min, max, unit, live, who, prose)
+ *   type   u32, flag, text, secret (text that is never printed)
+ *   name   the file and command-line name (dashes on the command line: --media-port-min)
+ *   ENV    environment variable; the seed's keep their names
+ *   min/max  of a u32 its value, of a text its length in bytes
+ *   live   1: a reload (SIGHUP) may change it
+ *   who    CP control plane, DP data plane, BOTH
+ * Strength, weakest first: default, environment, file, command line. */
+#ifndef RINGCAST_SETTINGS_H
+#define RINGCAST_SETTINGS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define SETTING_TEXT_ROOM 512
+
+/* clang-format off */
+#define SETTINGS(X)                                                                              \
+    X(text, node_env, NODE_ENV, "development", 1, 32, "", 0, CP,                                 \
+      "production makes the start refuse weak secrets and open CORS")                            \
+    X(text, data_directory, RINGCAST_DATA, "./ringcast-data", 1, 400, "", 0, BOTH,               \
+      "where the embedded database, the generated JWT secret and the sockets live")              \
+    X(text, log_level, RINGCAST_LOG_LEVEL, "info", 4, 5, "", 1, BOTH,                            \
+      "error, warn, info or debug")                                                              \
+    X(text, log_format, RINGCAST_LOG_FORMAT, "logfmt", 4, 6, "", 0, BOTH, "logfmt or json")      \
+    X(text, media_log_level, MEDIASOUP_LOG_LEVEL, "warn", 4, 5, "", 1, DP,                       \
+      "log level of the data plane as the NestJS backend named it: debug, warn, error or none")  \
+    X(text, http_listen_ip, RINGCAST_HTTP_LISTEN_IP, "", 0, 64, "", 0, CP,                       \
+      "address to serve HTTP and WebSocket on; empty: all")                                      \
+    X(u32, http_port, PORT, 3000, 1, 65535, "", 0, CP, "HTTP and WebSocket port")                \
+    X(text, cors_origins, CORS_ORIGINS, "", 0, 500, "", 1, CP,                                   \
+      "allowed origins, comma separated, or *; empty: * outside production, none in production") \
+    X(text, trusted_proxies, TRUSTED_PROXIES, "", 0, 500, "", 1, CP,                             \
+      "addresses of proxies whose X-Forwarded-For is believed, comma separated")                 \
+    X(secret, jwt_secret, JWT_SECRET, "", 0, 500, "", 0, CP,                                     \
+      "HMAC key of access tokens, 32 bytes or more; empty outside production: generated once "   \
+      "and kept in the data directory")                                                          \
+    X(u32, jwt_expiration_s, JWT_EXPIRATION, 3600, 60, 31536000, "s", 1, CP,                     \
+      "life of an access token")                                                                 \
+    X(u32, room_participants_max, MAX_PARTICIPANTS_PER_ROOM, 100, 2, 10000, "", 1, CP,           \
+      "hard cap per room")                                                                       \
+    X(u32, reconnect_grace_s, RECONNECT_GRACE, 10, 0, 300, "s", 1, CP,                           \
+      "how long a dropped socket keeps its seat")                                                \
+    X(u32, rate_limit_events, RATE_LIMIT_EVENTS, 60, 1, 100000, "", 1, CP,                       \
+      "mutating events per socket and window")                                                   \
+    X(u32, rate_limit_window_s, RATE_LIMIT_WINDOW, 60, 1, 3600, "s", 1, CP,                      \
+      "the sliding window of the rate limit")                                                    \
+    X(flag, short_events, SIGNALING_SHORT_EVENTS, 1, 0, 1, "", 1, CP,                            \
+      "send the seed's short event names beside the canonical ones (on, off)")                   \
+    X(u32, ping_interval_ms, RINGCAST_PING_INTERVAL, 25000, 100, 300000, "ms", 0, CP,            \
+      "Engine.IO pingInterval")                                                                  \
+    X(u32, ping_timeout_ms, RINGCAST_PING_TIMEOUT, 20000, 100, 300000, "ms", 0, CP,              \
+      "Engine.IO pingTimeout")                                                                   \
+    X(u32, payload_bytes_max, RINGCAST_MAX_PAYLOAD, 1000000, 1000, 16000000, "bytes", 0, CP,     \
+      "Engine.IO maxPayload: the longest message a client may send")                             \
+    X(u32, connect_timeout_ms, RINGCAST_CONNECT_TIMEOUT, 45000, 100, 300000, "ms", 0, CP,        \
+      "how long an opened socket may take to send its CONNECT packet")                           \
+    X(u32, login_attempts_per_minute, RINGCAST_LOGIN_ATTEMPTS, 20, 1, 100000, "", 1, CP,         \
+      "login and register attempts per minute and address")                                      \
+    X(u32, account_attempts_per_minute, RINGCAST_ACCOUNT_ATTEMPTS, 5, 1, 100000, "", 1, CP,      \
+      "failed logins per minute and account")                                                    \
+    X(u32, sockets_per_address_max, RINGCAST_SOCKETS_PER_ADDRESS, 1000, 1, 1000000, "", 1, CP,   \
+      "TCP connections from one address")                                                        \
+    X(text, persistence, RINGCAST_PERSISTENCE, "sqlite", 6, 8, "", 0, CP,                        \
+      "where people, meetings and audit rows are kept: sqlite")                                  \
+    X(text, state, RINGCAST_STATE, "memory", 5, 6, "", 0, CP, "where live room state is kept: memory") \
+    X(text, page_directory, RINGCAST_PAGE, "", 0, 400, "", 0, CP,                                \
+      "the built demo page that is served at /; empty: none")                                    \
+    X(text, media_codecs, RINGCAST_MEDIA_CODECS, "opus,VP8,VP9,VP9:2,H264:4d0032,H264:42e01f,AV1", \
+      4, 200, "", 0, CP, "codecs of the router, in order of preference")                         \
+    X(text, media_listen_ip, MEDIASOUP_LISTEN_IP, "0.0.0.0", 2, 200, "", 0, DP,                  \
+      "addresses to receive media on, comma separated, IPv4 and IPv6")                           \
+    X(text, media_announced_ip, MEDIASOUP_ANNOUNCED_IP, "127.0.0.1", 2, 400, "", 0, CP,          \
+      "addresses that clients are told, comma separated, IPv4 and IPv6")                         \
+    X(u32, media_port_min, MEDIASOUP_MIN_PORT, 40000, 1024, 65535, "", 0, DP, "first media port") \
+    X(u32, media_port_max, MEDIASOUP_MAX_PORT, 49999, 1024, 65535, "", 0, DP, "last media port") \
+    X(u32, workers, MEDIASOUP_NUM_WORKERS, 0, 0, 16, "", 0, DP,                                  \
+      "worker threads of the data plane; 0: one per core")                                       \
+    X(text, io_backend, RINGCAST_IO_BACKEND, "auto", 4, 8, "", 0, DP,                            \
+      "how packets are moved: auto, io_uring or socket")                                         \
+    X(u32, socket_buffer_bytes, RINGCAST_SOCKET_BUFFER, 4194304, 65536, 268435456, "bytes", 0, DP, \
+      "send and receive buffer asked for each media socket")                                     \
+    X(u32, consent_timeout_ms, RINGCAST_CONSENT_TIMEOUT, 30000, 5000, 120000, "ms", 0, DP,       \
+      "silence of ICE checks after which a peer is gone (RFC 7675)")                             \
+    X(u32, dtls_timeout_ms, RINGCAST_DTLS_TIMEOUT, 30000, 1000, 120000, "ms", 0, DP,             \
+      "deadline of a DTLS handshake")                                                            \
+    X(text, run_as, RINGCAST_RUN_AS, "nobody", 0, 32, "", 0, BOTH,                               \
+      "user that the children run as when started by root; empty: stay")                         \
+    X(flag, sandbox, RINGCAST_SANDBOX, 1, 0, 1, "", 0, DP,                                       \
+      "seccomp, Landlock and ring restrictions for forwarder and handshaker (on, off)")
+/* clang-format on */
+
+typedef uint32_t setting_u32;
+typedef bool setting_flag;
+typedef char setting_text[SETTING_TEXT_ROOM];
+typedef char setting_secret[SETTING_TEXT_ROOM];
+
+struct settings {
+#define X(type, name, env, def, min, max, unit, live, who, prose) setting_##type name;
+    SETTINGS(X)
+#undef X
+    bool media_log_level_given; /* MEDIASOUP_LOG_LEVEL was set, so it overrides log_level there */
+};
+
+#define SETTING_ERROR_BYTES 400
+
+/* Fills `settings` from defaults, environment, the file (NULL: none) and the command line, in order
+ * of increasing strength. argv[0] is skipped; --config FILE, --help, --check, --print-config and
+ * --version are recognised and reported in *request. Returns false with one sentence that names the
+ * key, the value and the allowed range; then nothing was changed. */
+enum settings_request {
+    SETTINGS_RUN,
+    SETTINGS_HELP,
+    SETTINGS_CHECK,
+    SETTINGS_PRINT,
+    SETTINGS_VERSION
+};
+bool settings_load(struct settings *settings, int argc, char **argv, char **environment,
+                   enum settings_request *request, char error[SETTING_ERROR_BYTES]);
+
+/* Prints the current values as a configuration file (secrets as "(set)"), the help text, a sample
+ * file with every default and its prose, or the README's Markdown table. */
+enum settings_form { SETTINGS_AS_FILE, SETTINGS_AS_HELP, SETTINGS_AS_SAMPLE, SETTINGS_AS_MARKDOWN };
+void settings_print(const struct settings *settings, enum settings_form form, int fd);
+
+#endif
