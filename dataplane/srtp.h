@@ -26,10 +26,10 @@
 
 enum srtp_verdict { SRTP_OK, SRTP_MALFORMED, SRTP_UNAUTHENTIC, SRTP_REPLAYED, SRTP_KEY_LIMIT };
 
-/* Session keys of one direction. Opaque; its real content is in srtp.c (static-asserted to fit).
+/* Session keys of one direction. Opaque; its real content is in srtp_engine.h (static-asserted).
  * Compact on purpose: a worker walks thousands of these in order. */
 struct srtp_key {
-    _Alignas(64) uint8_t opaque[2816];
+    _Alignas(64) uint8_t opaque[1088];
 };
 
 struct srtp_stream {

@@ -1,0 +1,470 @@
+/* Table changes: makes this worker's objects say what the rows of `desired` say.
+ *
+ * A change note only names a row; reconcile() looks at the row and at the object and closes the gap.
+ * Losing every note and scanning the tables gives the same result (architecture, rule 3). */
+#include <string.h>
+#include <sys/random.h>
+
+#include "worker.h"
+
+#include "src/clock.h"
+
+static void refuse(struct worker *w)
+{
+    w->counters[COUNTER_rows_refused]++;
+}
+
+static uint32_t random_u32(struct worker *w)
+{
+    uint32_t value;
+
+    if (getrandom(&value, sizeof(value), GRND_NONBLOCK) != sizeof(value))
+        value = (uint32_t)map_hash(w->secret, &w->now_ns, sizeof(w->now_ns));
+    return value;
+}
+
+/* ---- consumers ---- */
+
+static void consumer_remove(struct worker *w, struct consumer *c, bool say_goodbye)
+{
+    uint32_t generation = c->generation, index = c->index;
+
+    if (say_goodbye)
+        bye_send(w, c);
+    map_remove(&w->ssrcs, ((uint64_t)c->transport->index + 1) << 32 | c->ssrc, c->index);
+    *c->previous_of_producer = c->next_of_producer;
+    if (c->next_of_producer)
+        c->next_of_producer->previous_of_producer = c->previous_of_producer;
+    *c->previous_of_transport = c->next_of_transport;
+    if (c->next_of_transport)
+        c->next_of_transport->previous_of_transport = c->previous_of_transport;
+    c->producer->consumer_count--;
+    c->transport->consumer_count--;
+    w->consumer_count--;
+    memset(c, 0, sizeof(*c));
+    publish_gone(w, TABLE_consumer_state, index, generation);
+}
+
+static void consumer_link(struct consumer *c)
+{
+    c->previous_of_producer = &c->producer->consumers;
+    c->next_of_producer = c->producer->consumers;
+    if (c->next_of_producer)
+        c->next_of_producer->previous_of_producer = &c->next_of_producer;
+    c->producer->consumers = c;
+    c->previous_of_transport = &c->transport->consumers;
+    c->next_of_transport = c->transport->consumers;
+    if (c->next_of_transport)
+        c->next_of_transport->previous_of_transport = &c->next_of_transport;
+    c->transport->consumers = c;
+    c->producer->consumer_count++;
+    c->transport->consumer_count++;
+}
+
+/* The first SRTP index of a new SSRC: random in the lower half, so that a receiver cannot mistake an
+ * early reordering for a roll-over (RFC 3711 3.3.1); behind the reserved range when a forwarder
+ * before us has sent with this key. */
+static uint64_t first_index(struct worker *w, const struct consumer *c)
+{
+    struct consumer_resume_row row;
+
+    if (row_copy(TABLE_consumer_resume, &row,
+                 region_row(w->config.resume, TABLE_consumer_resume, c->index),
+                 c->generation) == ROW_OK)
+        return row.rtp_index_reserved;
+    return random_u32(w) & 0x3fff;
+}
+
+static struct producer *producer_by_handle(struct worker *w, handle_word handle)
+{
+    uint32_t index = handle_index(handle);
+    struct producer *p = index < PRODUCERS_MAX ? &w->objects.producers[index] : NULL;
+
+    return p && p->generation && p->generation == handle_generation(handle) ? p : NULL;
+}
+
+static void consumer_add(struct worker *w, uint32_t index, const struct consumer_row *row)
+{
+    struct consumer *c = &w->objects.consumers[index];
+    struct transport *t = worker_transport(w, row->transport);
+    struct producer *p = producer_by_handle(w, row->producer);
+    uint64_t key;
+
+    if (!t || !p || row->kind != p->kind || row->ssrc == 0) {
+        refuse(w);
+        return;
+    }
+    key = ((uint64_t)t->index + 1) << 32 | row->ssrc;
+    if (map_find(&w->ssrcs, key) != MAP_NONE || !map_set(&w->ssrcs, key, index)) {
+        refuse(w);
+        return;
+    }
+    *c = (struct consumer){
+        .generation = row->header.generation,
+        .index = index,
+        .transport = t,
+        .producer = p,
+        .ssrc = row->ssrc,
+        .rtx_ssrc = row->rtx_ssrc,
+        .extension_mask = row->extension_mask,
+        .payload_type = row->payload_type,
+        .kind = row->kind,
+        .paused = row->paused,
+        .mid_bytes = row->mid_bytes,
+        .preferred_spatial_layer = row->preferred_spatial_layer,
+    };
+    memcpy(c->mid, row->mid, sizeof(c->mid));
+    c->highest_out = first_index(w, c);
+    consumer_link(c);
+    w->consumer_count++;
+    t->dirty = true;
+    t->next_report_ns = w->now_ns;
+    timer_set(&w->wheel, &t->timer, w->now_ns + PUBLISH_INTERVAL_NS);
+    if (!c->paused)
+        key_frame_request(w, p, c->target);
+}
+
+static void consumer_change(struct worker *w, struct consumer *c, const struct consumer_row *row)
+{
+    c->extension_mask = row->extension_mask;
+    c->preferred_spatial_layer = row->preferred_spatial_layer;
+    if (c->paused == row->paused)
+        return;
+    c->paused = row->paused;
+    c->synchronised = false;
+    if (!c->paused)
+        key_frame_request(w, c->producer, c->target);
+}
+
+static void reconcile_consumer(struct worker *w, uint32_t index, const struct consumer_row *row)
+{
+    struct consumer *c = &w->objects.consumers[index];
+
+    if (c->generation && (!row || row->header.generation != c->generation))
+        consumer_remove(w, c, true);
+    if (!row)
+        return;
+    if (c->generation)
+        consumer_change(w, c, row);
+    else if (worker_transport(w, row->transport))
+        consumer_add(w, index, row);
+}
+
+/* ---- producers ---- */
+
+static void producer_remove(struct worker *w, struct producer *p)
+{
+    struct transport *t = p->transport;
+    uint32_t generation = p->generation, index = p->index;
+    struct producer **link = &t->producers;
+
+    while (p->consumers)
+        consumer_remove(w, p->consumers, true);
+    while (*link != p)
+        link = &(*link)->next;
+    *link = p->next;
+    for (unsigned i = 0; i < STREAMS_MAX; i++)
+        if (t->streams[i].producer == p)
+            memset(&t->streams[i], 0, sizeof(t->streams[i]));
+    timer_cancel(&p->timer);
+    w->producer_count--;
+    memset(p, 0, sizeof(*p));
+    publish_gone(w, TABLE_producer_state, index, generation);
+}
+
+/* D16: one SSRC may belong to one encoding of a transport only. */
+static bool ssrcs_taken(const struct transport *t, const struct producer_row *row)
+{
+    for (const struct producer *p = t->producers; p; p = p->next)
+        for (int i = 0; i < p->encoding_count; i++)
+            for (int j = 0; j < row->encoding_count; j++) {
+                uint32_t ssrc = row->encoding_ssrc[j], rtx = row->encoding_rtx_ssrc[j];
+                const struct encoding *e = &p->encodings[i];
+
+                if ((ssrc && (ssrc == e->ssrc || ssrc == e->rtx_ssrc)) ||
+                    (rtx && (rtx == e->ssrc || rtx == e->rtx_ssrc)))
+                    return true;
+            }
+    return false;
+}
+
+static void producer_add(struct worker *w, uint32_t index, const struct producer_row *row)
+{
+    struct producer *p = &w->objects.producers[index];
+    struct transport *t = worker_transport(w, row->transport);
+
+    if (!t || ssrcs_taken(t, row)) {
+        refuse(w);
+        return;
+    }
+    memset(p, 0, sizeof(*p));
+    p->generation = row->header.generation;
+    p->index = index;
+    p->transport = t;
+    p->kind = row->kind;
+    p->type = row->type;
+    p->paused = row->paused;
+    p->codec_count = row->codec_count;
+    p->encoding_count = row->encoding_count;
+    p->mid_bytes = row->mid_bytes;
+    p->batch_first = -1;
+    p->batch_last = -1;
+    p->timer.owner = p;
+    p->timer.kind = TIMER_PRODUCER;
+    for (int e = 0; e < p->encoding_count; e++) {
+        p->encodings[e].ssrc = row->encoding_ssrc[e];
+        p->encodings[e].rtx_ssrc = row->encoding_rtx_ssrc[e];
+        memcpy(p->rid[e], row->encoding_rid + (size_t)e * RID_BYTES_MAX, RID_BYTES_MAX);
+    }
+    memcpy(p->router_id, row->extension_router_id, sizeof(p->router_id));
+    memcpy(p->codec, row->codec, sizeof(p->codec));
+    memcpy(p->payload_type, row->codec_payload_type, sizeof(p->payload_type));
+    memcpy(p->mapped_payload_type, row->codec_mapped_payload_type, sizeof(p->mapped_payload_type));
+    memcpy(p->rtx_payload_type, row->codec_rtx_payload_type, sizeof(p->rtx_payload_type));
+    for (int c = 0; c < CODECS_MAX; c++)
+        p->clock_rate[c] = row->codec_clock_rate[c] ? row->codec_clock_rate[c] : 90000;
+    memcpy(p->mid, row->mid, sizeof(p->mid));
+    memcpy(p->cname, row->cname, sizeof(p->cname));
+    p->cname[CNAME_ROOM - 1] = '\0';
+    for (uint8_t id = 1; id < 15; id++) {
+        /* One numbering per transport: BUNDLE makes the ids of all its m-sections agree. */
+        if (p->router_id[id] == EXTENSION_mid)
+            t->mid_id = id;
+        else if (p->router_id[id] == EXTENSION_rid)
+            t->rid_id = id;
+        else if (p->router_id[id] == EXTENSION_repaired_rid)
+            t->repaired_rid_id = id;
+    }
+    p->next = t->producers;
+    t->producers = p;
+    w->producer_count++;
+    t->next_report_ns = w->now_ns;
+    timer_set(&w->wheel, &t->timer, w->now_ns + PUBLISH_INTERVAL_NS);
+}
+
+static void producer_change(struct worker *w, struct producer *p, const struct producer_row *row)
+{
+    if (p->paused == row->paused)
+        return;
+    p->paused = row->paused;
+    for (struct consumer *c = p->consumers; c; c = c->next_of_producer) {
+        c->synchronised = false; /* what was not forwarded must leave no gap in their numbering */
+        if (!p->paused && !c->paused)
+            key_frame_request(w, p, c->target);
+    }
+}
+
+static void reconcile_producer(struct worker *w, uint32_t index, const struct producer_row *row)
+{
+    struct producer *p = &w->objects.producers[index];
+
+    if (p->generation && (!row || row->header.generation != p->generation))
+        producer_remove(w, p);
+    if (!row)
+        return;
+    if (p->generation)
+        producer_change(w, p, row);
+    else if (worker_transport(w, row->transport))
+        producer_add(w, index, row);
+}
+
+/* ---- transports ---- */
+
+static void transport_remove(struct worker *w, struct transport *t)
+{
+    uint32_t generation = t->generation, index = t->index;
+
+    while (t->consumers)
+        consumer_remove(w, t->consumers, false);
+    while (t->producers)
+        producer_remove(w, t->producers);
+    handshaker_tell(w, t, DTLS_NOTE_closed);
+    ice_init(&t->ice);
+    paths_update(w, t);
+    map_remove(&w->ufrags, map_hash(w->secret, t->ufrag, t->ufrag_bytes), index);
+    timer_cancel(&t->timer);
+    srtp_key_wipe(&t->send_key);
+    srtp_key_wipe(&t->receive_key);
+    memset(t, 0, sizeof(*t));
+    w->transport_count--;
+    publish_gone(w, TABLE_transport_state, index, generation);
+}
+
+static void transport_add(struct worker *w, uint32_t index, const struct transport_row *row)
+{
+    struct transport *t = &w->objects.transports[index];
+    struct transport_resume_row resume;
+    size_t ufrag_bytes = strnlen(row->ice_ufrag, ICE_CREDENTIAL_ROOM);
+    uint64_t key = map_hash(w->secret, row->ice_ufrag, ufrag_bytes);
+
+    if (ufrag_bytes < 4 || ufrag_bytes == ICE_CREDENTIAL_ROOM ||
+        strnlen(row->ice_pwd, ICE_CREDENTIAL_ROOM) < 22 ||
+        row->ice_pwd[ICE_CREDENTIAL_ROOM - 1] != '\0' || map_find(&w->ufrags, key) != MAP_NONE ||
+        !map_set(&w->ufrags, key, index)) {
+        refuse(w);
+        return;
+    }
+    memset(t, 0, sizeof(*t));
+    t->generation = row->header.generation;
+    t->index = index;
+    memcpy(t->id, row->id, sizeof(t->id));
+    t->direction = row->direction;
+    t->dtls_role = row->dtls_role;
+    t->ufrag_bytes = (uint8_t)ufrag_bytes;
+    memcpy(t->ufrag, row->ice_ufrag, sizeof(t->ufrag));
+    memcpy(t->password, row->ice_pwd, sizeof(t->password));
+    ice_init(&t->ice);
+    t->report_ssrc = random_u32(w) | 1;
+    t->timer.owner = t;
+    t->timer.kind = TIMER_TRANSPORT;
+    if (row_copy(TABLE_transport_resume, &resume,
+                 region_row(w->config.resume, TABLE_transport_resume, index),
+                 t->generation) == ROW_OK)
+        t->rtcp_index = (uint32_t)resume.rtcp_index_reserved;
+    w->transport_count++;
+    timer_set(&w->wheel, &t->timer, w->now_ns + IDLE_INTERVAL_NS);
+    transport_keys(w, t); /* they are there already when a forwarder before us died */
+    publish_transport(w, t);
+}
+
+static void reconcile_transport(struct worker *w, uint32_t index, const struct transport_row *row)
+{
+    struct transport *t = &w->objects.transports[index];
+
+    if (row && row->worker != w->config.index)
+        row = NULL;
+    if (t->generation && (!row || row->header.generation != t->generation))
+        transport_remove(w, t);
+    if (!row)
+        return;
+    if (!t->generation) {
+        transport_add(w, index, row);
+    } else if (t->dtls_role != row->dtls_role) {
+        t->dtls_role = row->dtls_role;
+        /* As DTLS client we start, and could not before the role was known. */
+        if (t->validated_told)
+            handshaker_tell(w, t, DTLS_NOTE_validated);
+    }
+}
+
+void transport_keys(struct worker *w, struct transport *t)
+{
+    struct key_row row;
+    bool was_keyed = t->profile != 0;
+
+    if (row_copy(TABLE_key, &row, region_row(w->config.keys, TABLE_key, t->index), t->generation) !=
+        ROW_OK)
+        return;
+    if (row.state == DTLS_STATE_connected && !was_keyed &&
+        srtp_key_init(w->srtp, &t->send_key, row.profile, row.ours_key, row.ours_salt) &&
+        srtp_key_init(w->srtp, &t->receive_key, row.profile, row.theirs_key, row.theirs_salt)) {
+        t->profile = row.profile;
+        t->connected_ns = w->now_ns;
+        t->dtls_state = DTLS_STATE_connected;
+    } else if (row.state != DTLS_STATE_connected) {
+        t->dtls_state = row.state;
+        t->dtls_failure = row.failure;
+        if (was_keyed && (row.state == DTLS_STATE_closed || row.state == DTLS_STATE_failed)) {
+            t->profile = 0;
+            srtp_key_wipe(&t->send_key);
+            srtp_key_wipe(&t->receive_key);
+        }
+    }
+    explicit_bzero(&row, sizeof(row));
+    if (t->profile && !was_keyed) {
+        for (struct consumer *c = t->consumers; c; c = c->next_of_transport)
+            if (!c->paused)
+                key_frame_request(w, c->producer, c->target);
+        t->next_report_ns = w->now_ns;
+        timer_set(&w->wheel, &t->timer, w->now_ns + PUBLISH_INTERVAL_NS);
+    }
+    publish_transport(w, t);
+    event_tell(w, TABLE_transport_state, t->index, t->generation);
+}
+
+/* ---- rows ---- */
+
+/* A row whose writer is inside just now is left alone: the writer sends a note when it is done, and
+ * one that died there is followed by a control plane that writes its rows anew. */
+static void reconcile(struct worker *w, enum table_id table, uint32_t index)
+{
+    union {
+        struct row_header header;
+        struct transport_row transport;
+        struct producer_row producer;
+        struct consumer_row consumer;
+    } row;
+    enum row_verdict verdict =
+        row_copy(table, &row, region_row(w->config.desired, table, index), 0);
+
+    if (verdict == ROW_TORN)
+        return;
+    if (verdict == ROW_RANGE)
+        refuse(w);
+    w->counters[COUNTER_changes_applied]++;
+    if (table == TABLE_transport)
+        reconcile_transport(w, index, verdict == ROW_OK ? &row.transport : NULL);
+    else if (table == TABLE_producer)
+        reconcile_producer(w, index, verdict == ROW_OK ? &row.producer : NULL);
+    else
+        reconcile_consumer(w, index, verdict == ROW_OK ? &row.consumer : NULL);
+    explicit_bzero(&row, sizeof(row)); /* it held an ICE password */
+}
+
+static void rescan_start(struct worker *w)
+{
+    w->rescan.active = true;
+    w->rescan.table = TABLE_transport;
+    w->rescan.row = 0;
+    w->counters[COUNTER_rescans]++;
+}
+
+/* A slice of a full scan, transports before producers before consumers. Rows that were never used
+ * (generation 0) and that we have no object for are passed over without a copy. */
+static void rescan_slice(struct worker *w)
+{
+    for (unsigned n = 0; n < RESCAN_ROWS_PER_TURN && w->rescan.active; n++) {
+        const struct row_header *row =
+            region_row(w->config.desired, w->rescan.table, w->rescan.row);
+
+        if (__atomic_load_n(&row->generation, __ATOMIC_RELAXED) == 0) {
+            /* Rows are taken from the front: the first one never used ends the table. */
+            w->rescan.row = tables[w->rescan.table].rows;
+        } else {
+            reconcile(w, w->rescan.table, w->rescan.row);
+            w->rescan.row++;
+        }
+        if (w->rescan.row < tables[w->rescan.table].rows)
+            continue;
+        w->rescan.row = 0;
+        if (w->rescan.table == TABLE_transport)
+            w->rescan.table = TABLE_producer;
+        else if (w->rescan.table == TABLE_producer)
+            w->rescan.table = TABLE_consumer;
+        else
+            w->rescan.active = false;
+    }
+}
+
+void apply_changes(struct worker *w)
+{
+    if (ring_overflowed(&w->changes))
+        rescan_start(w);
+    for (unsigned n = 0; n < CHANGES_PER_TURN; n++) {
+        const struct ring_note *shared = ring_peek(&w->changes);
+        uint32_t table, index;
+
+        if (!shared)
+            break;
+        table = __atomic_load_n(&shared->table, __ATOMIC_RELAXED);
+        index = handle_index(__atomic_load_n(&shared->handle, __ATOMIC_RELAXED));
+        if ((table == TABLE_transport || table == TABLE_producer || table == TABLE_consumer) &&
+            index < tables[table].rows)
+            reconcile(w, table, index);
+        else if (table != TABLE_room)
+            refuse(w);
+        ring_consume(&w->changes);
+    }
+    if (w->rescan.active)
+        rescan_slice(w);
+}

@@ -1,0 +1,178 @@
+/* First look at every datagram: its kind, its transport, and the gates G1–G3, G6 (threats.md). */
+#include <string.h>
+
+#include "worker.h"
+
+#include "src/clock.h"
+
+/* Counts within a second of this transport; false over the limit. */
+static bool within_rate(struct worker *w, struct transport *t, uint32_t *count, uint32_t limit)
+{
+    uint32_t second = (uint32_t)(w->now_ns / NS_PER_S);
+
+    if (t->rate_window_s != second) {
+        t->rate_window_s = second;
+        t->rtcp_in_window = 0;
+        t->stun_in_window = 0;
+    }
+    return ++*count <= limit;
+}
+
+/* The transport that ICE has validated this path for; NULL for everybody else. */
+static struct transport *transport_of_path(struct worker *w, const struct path *path)
+{
+    uint32_t i = map_find(&w->paths, map_hash(w->secret, path, sizeof(*path)));
+    struct transport *t;
+
+    if (i == MAP_NONE)
+        return NULL;
+    t = &w->objects.transports[i];
+    return t->generation && ice_find(&t->ice, path) >= 0 ? t : NULL;
+}
+
+void paths_update(struct worker *w, struct transport *t)
+{
+    static const struct path none;
+
+    for (unsigned i = 0; i < ICE_PATHS_MAX; i++) {
+        const struct ice_path *now = &t->ice.paths[i];
+        const struct path *wanted = now->last_check_ns ? &now->path : &none;
+
+        if (path_equal(&t->mapped[i], wanted))
+            continue;
+        if (!path_equal(&t->mapped[i], &none))
+            map_remove(&w->paths, map_hash(w->secret, &t->mapped[i], sizeof(none)), t->index);
+        if (!path_equal(wanted, &none))
+            map_set(&w->paths, map_hash(w->secret, wanted, sizeof(none)), t->index);
+        t->mapped[i] = *wanted;
+    }
+}
+
+static struct transport *transport_of_ufrag(struct worker *w, const struct stun_request *request)
+{
+    uint32_t i =
+        map_find(&w->ufrags, map_hash(w->secret, request->local_ufrag, request->local_ufrag_bytes));
+    struct transport *t;
+
+    if (i == MAP_NONE)
+        return NULL;
+    t = &w->objects.transports[i];
+    if (!t->generation || t->ufrag_bytes != request->local_ufrag_bytes ||
+        memcmp(t->ufrag, request->local_ufrag, t->ufrag_bytes) != 0)
+        return NULL;
+    return t;
+}
+
+static void ice_changed(struct worker *w, struct transport *t, enum ice_event event)
+{
+    paths_update(w, t);
+    if (event == ICE_NOTHING)
+        return;
+    if (!t->validated_told) {
+        t->validated_told = true;
+        handshaker_tell(w, t, DTLS_NOTE_validated);
+    }
+    publish_transport(w, t);
+    event_tell(w, TABLE_transport_state, t->index, t->generation);
+}
+
+static enum verdict stun_receive(struct worker *w, const struct io_packet *packet)
+{
+    struct stun_request request;
+    uint8_t answer[STUN_RESPONSE_BYTES_MAX];
+    size_t answer_bytes = 0;
+    struct transport *t;
+    enum ice_event event;
+    uint8_t *slot;
+
+    if (stun_parse(packet->data, packet->bytes, &request) != STUN_OK)
+        return VERDICT_drop_stun_malformed;
+    t = transport_of_ufrag(w, &request);
+    if (!t)
+        return VERDICT_drop_stun_stranger;
+    if (stun_authenticate(packet->data, packet->bytes, &request, t->password) != STUN_OK)
+        return VERDICT_drop_stun_unauthentic;
+    if (!within_rate(w, t, &t->stun_in_window, STUN_PER_SECOND_MAX))
+        return VERDICT_drop_stun_limit;
+    t->bytes_received += packet->bytes;
+    t->dirty = true;
+    event = ice_request(&t->ice, &request, &packet->path, t->password, w->now_ns, answer,
+                        &answer_bytes);
+    ice_changed(w, t, event);
+    if (answer_bytes == 0)
+        return VERDICT_drop_stun_limit;
+    slot = worker_slot(w, &packet->path, (uint32_t)answer_bytes);
+    if (slot) {
+        memcpy(slot, answer, answer_bytes);
+        t->bytes_sent += answer_bytes;
+        w->counters[COUNTER_stun_sent]++;
+    }
+    return VERDICT_stun_answered;
+}
+
+static void media_receive(struct worker *w, uint32_t position, enum packet_kind kind)
+{
+    const struct io_packet *packet = &w->packets[position];
+    struct transport *t = transport_of_path(w, &packet->path);
+
+    if (!t) {
+        settle(w, position, VERDICT_drop_media_stranger);
+        return;
+    }
+    t->bytes_received += packet->bytes;
+    t->dirty = true;
+    if (!t->profile) {
+        settle(w, position, VERDICT_drop_media_unkeyed);
+    } else if (kind == PACKET_rtp) {
+        ingress_add(w, position, t);
+    } else if (!within_rate(w, t, &t->rtcp_in_window, RTCP_PER_SECOND_MAX)) {
+        settle(w, position, VERDICT_drop_rtcp_limit);
+    } else {
+        feedback_receive(w, position, t);
+    }
+}
+
+static void dtls_receive(struct worker *w, uint32_t position)
+{
+    const struct io_packet *packet = &w->packets[position];
+    struct transport *t = transport_of_path(w, &packet->path);
+
+    if (!t) {
+        settle(w, position, VERDICT_drop_dtls_stranger);
+        return;
+    }
+    t->bytes_received += packet->bytes;
+    if (t->dtls_role == DTLS_ROLE_unset)
+        settle(w, position, VERDICT_drop_dtls_unconnected);
+    else
+        handshaker_pass(w, position, t);
+}
+
+void classify(struct worker *w)
+{
+    w->unprotect_count = 0;
+    w->media_count = 0;
+    w->batch = NULL;
+    for (uint32_t i = 0; i < w->packet_count; i++) {
+        const struct io_packet *packet = &w->packets[i];
+        enum packet_kind kind;
+
+        if (packet->bytes == 0) {
+            settle(w, i, VERDICT_drop_empty);
+            continue;
+        }
+        if (packet->bytes > PACKET_BYTES_MAX) {
+            settle(w, i, VERDICT_drop_oversize);
+            continue;
+        }
+        kind = packet_classify(packet->data, packet->bytes);
+        if (kind == PACKET_stun)
+            settle(w, i, stun_receive(w, packet));
+        else if (kind == PACKET_dtls)
+            dtls_receive(w, i);
+        else if (kind == PACKET_unknown)
+            settle(w, i, VERDICT_drop_first_byte);
+        else
+            media_receive(w, i, kind);
+    }
+}

@@ -1,0 +1,260 @@
+/* SRTP in: from a transport's datagrams to authentic packets of a producer, with statistics. */
+#include <string.h>
+
+#include "worker.h"
+
+#include "src/clock.h"
+
+/* ---- which producer (ortc.md §10: SSRC, else MID, else RID) ---- */
+
+static bool element_equals(const uint8_t *data, struct rtp_element e, const char *text,
+                           size_t text_bytes)
+{
+    return e.offset != 0 && e.bytes == text_bytes && memcmp(data + e.offset, text, text_bytes) == 0;
+}
+
+static struct rtp_element element_of(const struct rtp_view *view, uint8_t id)
+{
+    return id ? view->element[id] : (struct rtp_element){0};
+}
+
+/* The encoding of p that this SSRC and these stream ids name, -1 for none. */
+static int encoding_of(const struct transport *t, const struct producer *p, const uint8_t *data,
+                       const struct rtp_view *view, bool *is_rtx)
+{
+    struct rtp_element rid = element_of(view, t->rid_id);
+    struct rtp_element repaired = element_of(view, t->repaired_rid_id);
+
+    for (int e = 0; e < p->encoding_count; e++) {
+        *is_rtx = p->encodings[e].rtx_ssrc == view->ssrc;
+        if (p->encodings[e].ssrc && (*is_rtx || p->encodings[e].ssrc == view->ssrc))
+            return e;
+    }
+    for (int e = 0; e < p->encoding_count; e++) {
+        size_t bytes = strnlen(p->rid[e], RID_BYTES_MAX);
+
+        if (bytes == 0)
+            continue;
+        *is_rtx = element_equals(data, repaired, p->rid[e], bytes);
+        if (*is_rtx || element_equals(data, rid, p->rid[e], bytes))
+            return e;
+    }
+    *is_rtx = false;
+    if (p->encoding_count == 1 && p->encodings[0].ssrc == 0 && p->rid[0][0] == '\0') {
+        for (int c = 0; c < p->codec_count; c++)
+            *is_rtx |= p->rtx_payload_type[c] && p->rtx_payload_type[c] == view->payload_type;
+        return 0;
+    }
+    return -1;
+}
+
+static struct producer *producer_of(const struct transport *t, const uint8_t *data,
+                                    const struct rtp_view *view, int *encoding, bool *is_rtx)
+{
+    struct rtp_element mid = element_of(view, t->mid_id);
+    struct producer *p;
+
+    for (p = t->producers; p; p = p->next)
+        for (*encoding = 0; *encoding < p->encoding_count; ++*encoding) {
+            const struct encoding *e = &p->encodings[*encoding];
+
+            *is_rtx = e->rtx_ssrc && e->rtx_ssrc == view->ssrc;
+            if (*is_rtx || (e->ssrc && e->ssrc == view->ssrc))
+                return p;
+        }
+    for (p = t->producers; p; p = p->next) {
+        if (mid.offset && !(p->mid_bytes && element_equals(data, mid, p->mid, p->mid_bytes)))
+            continue;
+        /* Without a MID only a RID may route (ortc.md §10). */
+        if (!mid.offset && !element_of(view, t->rid_id).offset &&
+            !element_of(view, t->repaired_rid_id).offset)
+            return NULL;
+        *encoding = encoding_of(t, p, data, view, is_rtx);
+        if (*encoding >= 0)
+            return p;
+    }
+    return NULL;
+}
+
+/* The slot of this SSRC, made provisionally when the clear header routes it; NULL with a verdict. */
+static struct stream *stream_of(struct transport *t, const uint8_t *data,
+                                const struct rtp_view *view, enum verdict *verdict)
+{
+    struct stream *free_slot = NULL;
+    struct producer *p;
+    int encoding;
+    bool is_rtx;
+
+    for (unsigned i = 0; i < STREAMS_MAX; i++) {
+        struct stream *s = &t->streams[i];
+
+        if (s->producer && s->ssrc == view->ssrc)
+            return s;
+        if (!s->producer && !free_slot)
+            free_slot = s;
+    }
+    p = producer_of(t, data, view, &encoding, &is_rtx);
+    if (!p || !free_slot) {
+        *verdict = p ? VERDICT_drop_rtp_ssrc_limit : VERDICT_drop_rtp_unrouted;
+        return NULL;
+    }
+    *free_slot = (struct stream){
+        .producer = p, .ssrc = view->ssrc, .encoding = (uint8_t)encoding, .is_rtx = is_rtx};
+    return free_slot;
+}
+
+void ingress_add(struct worker *w, uint32_t position, struct transport *t)
+{
+    struct io_packet *packet = &w->packets[position];
+    struct rtp_view *view = &w->unprotect_view[w->unprotect_count];
+    enum verdict verdict;
+    struct stream *stream;
+
+    if (!rtp_parse(packet->data, packet->bytes, view)) {
+        settle(w, position, VERDICT_drop_rtp_malformed);
+        return;
+    }
+    stream = stream_of(t, packet->data, view, &verdict);
+    if (!stream) {
+        settle(w, position, verdict);
+        return;
+    }
+    w->unprotect_position[w->unprotect_count] = position;
+    w->unprotect_transport[w->unprotect_count] = t;
+    w->unprotect_stream[w->unprotect_count] = stream;
+    w->unprotect[w->unprotect_count++] = (struct srtp_unprotect_job){
+        .key = &t->receive_key,
+        .stream = &stream->srtp,
+        .packet = packet->data,
+        .ssrc = view->ssrc,
+        .sequence = view->sequence,
+        .header_bytes = view->header_bytes,
+        .bytes = (uint16_t)packet->bytes,
+    };
+}
+
+/* ---- statistics of an encoding (RFC 3550 A.3, A.8) ---- */
+
+static void encoding_count(struct worker *w, struct producer *p, struct encoding *e,
+                           const struct rtp_view *view, uint64_t index, size_t payload_bytes,
+                           uint32_t clock_rate)
+{
+    uint32_t arrival = (uint32_t)((__uint128_t)w->now_ns * clock_rate / NS_PER_S);
+    uint32_t transit = arrival - view->timestamp;
+
+    if (!e->started || e->seen_ssrc != view->ssrc) {
+        e->started = true;
+        e->seen_ssrc = view->ssrc;
+        e->first_index = index;
+        e->highest_index = index;
+        e->packets = 0;
+        e->expected_prior = 0;
+        e->received_prior = 0;
+        e->jitter = 0;
+        e->has_sr = false;
+    } else {
+        int32_t d = (int32_t)(transit - e->transit);
+
+        e->jitter += (uint32_t)(d < 0 ? -d : d) - ((e->jitter + 8) >> 4);
+    }
+    e->transit = transit;
+    if (index > e->highest_index)
+        e->highest_index = index;
+    if (index < e->first_index)
+        e->first_index = index;
+    e->packets++;
+    e->bytes += payload_bytes;
+    e->last_packet_ns = w->now_ns;
+}
+
+/* ---- authentic packets ---- */
+
+static int codec_of(const struct producer *p, uint8_t payload_type)
+{
+    for (int c = 0; c < p->codec_count; c++)
+        if (p->payload_type[c] == payload_type)
+            return c;
+    return -1;
+}
+
+static void batch_append(struct worker *w, struct producer *p, int16_t position)
+{
+    if (p->batch_first < 0) {
+        p->batch_first = position;
+        p->batch_next = w->batch;
+        w->batch = p;
+    } else {
+        w->media[p->batch_last].next = position;
+    }
+    p->batch_last = position;
+}
+
+static enum verdict accept(struct worker *w, size_t i)
+{
+    const struct srtp_unprotect_job *job = &w->unprotect[i];
+    const struct rtp_view *view = &w->unprotect_view[i];
+    struct transport *t = w->unprotect_transport[i];
+    struct stream *stream = w->unprotect_stream[i];
+    struct producer *p = stream->producer;
+    struct encoding *e = &p->encodings[stream->encoding];
+    struct media_packet *packet;
+    size_t payload_bytes;
+    int codec;
+
+    t->rtp_packets_received++;
+    t->rtp_bytes_received += job->bytes;
+    if (!rtp_padding_strip(job->packet, view, job->bytes, &payload_bytes))
+        return VERDICT_drop_rtp_malformed;
+    if (stream->is_rtx) {
+        e->rtx_packets++;
+        return VERDICT_drop_rtp_probe;
+    }
+    codec = codec_of(p, view->payload_type);
+    if (codec < 0)
+        return VERDICT_drop_rtp_payload_type;
+    encoding_count(w, p, e, view, job->index, payload_bytes, p->clock_rate[codec]);
+    if (p->paused)
+        return VERDICT_drop_rtp_paused;
+    packet = &w->media[w->media_count];
+    packet->view = *view;
+    packet->data = job->packet;
+    packet->index = job->index;
+    packet->batch_position = w->unprotect_position[i];
+    packet->payload_at = view->header_bytes;
+    packet->payload_bytes = (uint16_t)payload_bytes;
+    packet->encoding = stream->encoding;
+    packet->codec = (uint8_t)codec;
+    packet->next = -1;
+    packet->template.size = 0;
+    packet->is_key_frame =
+        p->kind == MEDIA_KIND_video &&
+        rtp_payload_is_key_frame(p->codec[codec], job->packet + view->header_bytes, payload_bytes);
+    if (packet->is_key_frame)
+        e->key_frame_wanted = false;
+    batch_append(w, p, (int16_t)w->media_count++);
+    return VERDICT_unwanted; /* until a consumer takes it */
+}
+
+void ingress_run(struct worker *w)
+{
+    if (w->unprotect_count == 0)
+        return;
+    srtp_unprotect(w->srtp, w->unprotect, w->unprotect_count);
+    for (size_t i = 0; i < w->unprotect_count; i++) {
+        static const uint8_t refused[] = {
+            [SRTP_MALFORMED] = VERDICT_drop_rtp_malformed,
+            [SRTP_UNAUTHENTIC] = VERDICT_drop_rtp_unauthentic,
+            [SRTP_REPLAYED] = VERDICT_drop_rtp_replay,
+            [SRTP_KEY_LIMIT] = VERDICT_drop_rtp_replay,
+        };
+        uint8_t verdict = w->unprotect[i].verdict;
+
+        settle(w, w->unprotect_position[i], verdict == SRTP_OK ? accept(w, i) : refused[verdict]);
+        if (verdict == SRTP_OK)
+            w->unprotect_stream[i]->counted = true;
+    }
+    /* A provisional stream that no packet proved is given up: strangers leave no state behind. */
+    for (size_t i = 0; i < w->unprotect_count; i++)
+        if (!w->unprotect_stream[i]->counted)
+            w->unprotect_stream[i]->producer = NULL;
+}

@@ -1,0 +1,143 @@
+/* Statistics rows and events in region `actual`: what the control plane and ringcastctl see. */
+#include <string.h>
+
+#include "worker.h"
+
+void event_tell(struct worker *w, enum table_id table, uint32_t index, uint32_t generation)
+{
+    struct ring_note note = {.table = table, .handle = handle_make(index, generation)};
+
+    if (!ring_put_note(&w->events, note))
+        w->counters[COUNTER_events_lost]++;
+    w->ring_control = true;
+}
+
+static void publish(struct worker *w, enum table_id table, uint32_t index, uint32_t generation,
+                    struct row_header *row)
+{
+    row->generation = generation;
+    row->used = 1;
+    row_write(table, region_row(w->config.actual, table, index), row);
+}
+
+void publish_gone(struct worker *w, enum table_id table, uint32_t index, uint32_t generation)
+{
+    union {
+        struct row_header header;
+        struct transport_state_row transport;
+        struct producer_state_row producer;
+        struct consumer_state_row consumer;
+    } row;
+
+    memset(&row, 0, sizeof(row));
+    row.header.generation = generation;
+    row_write(table, region_row(w->config.actual, table, index), &row.header);
+}
+
+void publish_transport(struct worker *w, struct transport *t)
+{
+    const struct path *path = ice_selected(&t->ice);
+    struct transport_state_row row = {
+        .bytes_received = t->bytes_received,
+        .bytes_sent = t->bytes_sent,
+        .rtp_packets_received = t->rtp_packets_received,
+        .rtp_bytes_received = t->rtp_bytes_received,
+        .rtp_packets_sent = t->rtp_packets_sent,
+        .rtp_bytes_sent = t->rtp_bytes_sent,
+        .last_check_ns = t->ice.last_check_ns,
+        .connected_ns = t->connected_ns,
+        .ice_state = t->ice.state,
+        .dtls_state = t->dtls_state,
+        .dtls_failure = t->dtls_failure,
+        .srtp_profile = t->profile,
+    };
+
+    if (path) {
+        memcpy(row.remote_ip, path->remote_ip, sizeof(row.remote_ip));
+        memcpy(row.local_ip, path->local_ip, sizeof(row.local_ip));
+        row.remote_port = path->remote_port;
+        row.local_port = path->local_port;
+    }
+    publish(w, TABLE_transport_state, t->index, t->generation, &row.header);
+}
+
+static void publish_producer(struct worker *w, struct producer *p)
+{
+    struct producer_state_row row = {
+        .round_trip_us = p->round_trip_us,
+        .pli_sent = p->pli_sent,
+        .fir_sent = p->fir_sent,
+    };
+
+    for (int i = 0; i < p->encoding_count; i++) {
+        const struct encoding *e = &p->encodings[i];
+
+        row.encoding_packets[i] = e->packets;
+        row.encoding_bytes[i] = e->bytes;
+        row.encoding_last_packet_ns[i] = e->last_packet_ns;
+        row.encoding_ssrc[i] = e->started ? e->seen_ssrc : e->ssrc;
+        row.encoding_jitter[i] = e->jitter >> 4;
+        row.encoding_fraction_lost[i] = e->fraction_lost;
+        if (e->started)
+            row.encoding_packets_lost[i] =
+                (int64_t)(e->highest_index - e->first_index + 1 - e->packets);
+        row.rtx_packets += (uint32_t)e->rtx_packets;
+    }
+    publish(w, TABLE_producer_state, p->index, p->generation, &row.header);
+}
+
+static void publish_consumer(struct worker *w, struct consumer *c)
+{
+    struct consumer_state_row row = {
+        .packets_sent = c->packets,
+        .bytes_sent = c->bytes,
+        .last_packet_ns = c->last_sent_ns,
+        .packets_lost = c->lost,
+        .fraction_lost = c->fraction_lost,
+        .jitter = c->jitter,
+        .round_trip_us = c->round_trip_us,
+        .pli_received = c->pli_received,
+        .fir_received = c->fir_received,
+        .nack_received = c->nack_received,
+    };
+
+    publish(w, TABLE_consumer_state, c->index, c->generation, &row.header);
+}
+
+void publish_streams(struct worker *w, struct transport *t)
+{
+    for (struct producer *p = t->producers; p; p = p->next)
+        publish_producer(w, p);
+    for (struct consumer *c = t->consumers; c; c = c->next_of_transport)
+        publish_consumer(w, c);
+}
+
+void publish_worker(struct worker *w)
+{
+    const struct io_counters *io = w->backend->counters(w->io);
+    struct worker_state_row state = {
+        .heartbeat_ns = w->now_ns,
+        .turns = w->turns,
+        .busy_ns = w->busy_ns,
+        .transport_count = w->transport_count,
+        .producer_count = w->producer_count,
+        .consumer_count = w->consumer_count,
+        .changes_seen = (uint32_t)w->counters[COUNTER_changes_applied],
+        .udp_port = w->config.udp_port,
+        .has_ipv4 = w->config.has_ipv4,
+        .has_ipv6 = w->config.has_ipv6,
+    };
+    struct worker_counters_row counters = {0};
+
+    strncpy(state.backend, w->backend->name, sizeof(state.backend) - 1);
+    publish(w, TABLE_worker_state, w->config.index, 1, &state.header);
+    w->counters[COUNTER_sends] = io->sends;
+    w->counters[COUNTER_send_failed] = io->send_failed;
+    memcpy(counters.verdicts, w->verdicts, sizeof(w->verdicts));
+    memcpy(counters.counters, w->counters, sizeof(w->counters));
+    /* What the backend refused comes on top of what the worker could not hand over. */
+    counters.counters[COUNTER_send_full] += io->send_full;
+    publish(w, TABLE_worker_counters, w->config.index, 1, &counters.header);
+}
+_Static_assert(VERDICT_COUNT <= VERDICT_ROOM && COUNTER_COUNT <= COUNTER_ROOM,
+               "counters outgrew their row");

@@ -1,0 +1,239 @@
+/* A worker's turn and life: the table of contents of the data plane. */
+#include "worker.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "src/clock.h"
+
+#define WAIT_NS_MAX (10 * NS_PER_MS) /* sleep at most this long: timers have this grain */
+
+static void *map_array(size_t bytes)
+{
+    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    if (memory == MAP_FAILED)
+        return NULL;
+    madvise(memory, bytes, MADV_DONTDUMP); /* session keys live here */
+    return memory;
+}
+
+static void objects_close(struct objects *objects)
+{
+    if (objects->transports)
+        munmap(objects->transports, sizeof(struct transport) * TRANSPORTS_MAX);
+    if (objects->producers)
+        munmap(objects->producers, sizeof(struct producer) * PRODUCERS_MAX);
+    if (objects->consumers)
+        munmap(objects->consumers, sizeof(struct consumer) * CONSUMERS_MAX);
+    *objects = (struct objects){0};
+}
+
+static bool objects_open(struct objects *objects)
+{
+    *objects = (struct objects){
+        .transports = map_array(sizeof(struct transport) * TRANSPORTS_MAX),
+        .producers = map_array(sizeof(struct producer) * PRODUCERS_MAX),
+        .consumers = map_array(sizeof(struct consumer) * CONSUMERS_MAX),
+    };
+    if (objects->transports && objects->producers && objects->consumers)
+        return true;
+    objects_close(objects);
+    return false;
+}
+
+static void read_clocks(struct worker *w)
+{
+    w->now_ns = w->config.monotonic_ns ? w->config.monotonic_ns() : clock_monotonic_ns();
+    w->wall_ns = w->config.wall_ns ? w->config.wall_ns() : clock_wall_ns();
+    w->abs_send_time = rtp_abs_send_time(w->wall_ns);
+}
+
+bool worker_open(struct worker *w, const struct worker_config *config, char *why)
+{
+    memset(w, 0, sizeof(*w));
+    w->config = *config;
+    w->io = config->io;
+    w->backend = config->backend;
+    if (getrandom(&w->secret, sizeof(w->secret), 0) != sizeof(w->secret)) {
+        snprintf(why, 192, "the kernel gives no random bytes (getrandom)");
+        return false;
+    }
+    w->srtp = srtp_engine_new();
+    if (!w->srtp) {
+        snprintf(why, 192, "intel-ipsec-mb does not start on this processor");
+        return false;
+    }
+    if (!objects_open(&w->objects) || !map_open(&w->paths, TRANSPORTS_MAX * ICE_PATHS_MAX) ||
+        !map_open(&w->ufrags, TRANSPORTS_MAX) || !map_open(&w->ssrcs, CONSUMERS_MAX)) {
+        snprintf(why, 192, "no address space for the objects of worker %u", config->index);
+        worker_close(w);
+        return false;
+    }
+    w->changes = region_ring(config->desired, config->actual, config->index);
+    w->events = region_ring(config->actual, config->desired, config->index);
+    w->to_handshaker = region_ring(config->resume, config->keys, config->index);
+    w->from_handshaker = region_ring(config->keys, config->resume, config->index);
+    ring_skip_all(&w->changes);
+    ring_skip_all(&w->from_handshaker);
+    w->rescan.active = true; /* whatever the rings held, the tables say it */
+    w->rescan.table = TABLE_transport;
+    read_clocks(w);
+    wheel_init(&w->wheel, w->now_ns);
+    return true;
+}
+
+void worker_close(struct worker *w)
+{
+    objects_close(&w->objects);
+    map_close(&w->paths);
+    map_close(&w->ufrags);
+    map_close(&w->ssrcs);
+    if (w->srtp)
+        srtp_engine_delete(w->srtp);
+    w->srtp = NULL;
+}
+
+struct transport *worker_transport(struct worker *w, handle_word handle)
+{
+    uint32_t index = handle_index(handle);
+    struct transport *t = index < TRANSPORTS_MAX ? &w->objects.transports[index] : NULL;
+
+    return t && t->generation && t->generation == handle_generation(handle) ? t : NULL;
+}
+
+void worker_flush(struct worker *w)
+{
+    if (w->protect_count > 0) {
+        srtp_protect(w->srtp, w->protect, w->protect_count);
+        w->protect_count = 0;
+    }
+    w->backend->transmit(w->io);
+}
+
+uint8_t *worker_slot(struct worker *w, const struct path *path, uint32_t bytes)
+{
+    uint8_t *slot = w->backend->slot(w->io, path, bytes);
+
+    if (!slot) {
+        worker_flush(w);
+        slot = w->backend->slot(w->io, path, bytes);
+    }
+    if (!slot)
+        w->counters[COUNTER_send_full]++;
+    return slot;
+}
+
+static void fire(void *context, struct timer *timer)
+{
+    struct worker *w = context;
+
+    if (timer->kind == TIMER_PRODUCER) {
+        key_frame_timer(w, timer->owner);
+        return;
+    }
+
+    struct transport *t = timer->owner;
+    uint64_t next = IDLE_INTERVAL_NS;
+
+    if (ice_consent_lost(&t->ice, w->now_ns, w->config.consent_ns)) {
+        w->counters[COUNTER_consent_expired]++;
+        paths_update(w, t);
+        publish_transport(w, t);
+        event_tell(w, TABLE_transport_state, t->index, t->generation);
+    }
+    if (t->profile && ice_selected(&t->ice) && (t->producers || t->consumers)) {
+        targets_choose(w, t);
+        if (w->now_ns >= t->next_report_ns) {
+            reports_send(w, t);
+            t->next_report_ns = w->now_ns + REPORT_INTERVAL_NS;
+        }
+        next = PUBLISH_INTERVAL_NS;
+    }
+    if (t->dirty && w->now_ns >= t->next_publish_ns) {
+        publish_transport(w, t);
+        publish_streams(w, t);
+        t->next_publish_ns = w->now_ns + PUBLISH_INTERVAL_NS;
+        t->dirty = false;
+    }
+    timer_set(&w->wheel, &t->timer, w->now_ns + next);
+}
+
+static void ring_bell(int descriptor)
+{
+    const uint64_t one = 1;
+    ssize_t n;
+
+    if (descriptor < 0)
+        return;
+    n = write(descriptor, &one, sizeof(one)); /* EAGAIN: it is rung already */
+    (void)n;
+}
+
+static void housekeeping(struct worker *w)
+{
+    wheel_advance(&w->wheel, w->now_ns, fire, w);
+    apply_changes(w);
+    handshaker_receive(w);
+    worker_flush(w);
+    if (w->now_ns >= w->next_publish_ns) {
+        publish_worker(w);
+        w->next_publish_ns = w->now_ns + 100 * NS_PER_MS;
+    }
+    if (w->ring_handshaker)
+        ring_bell(w->config.bell_handshaker);
+    if (w->ring_control)
+        ring_bell(w->config.bell_control);
+    w->ring_handshaker = false;
+    w->ring_control = false;
+    atomic_store_explicit(&w->heartbeat_ns, w->now_ns, memory_order_relaxed);
+}
+
+/* Every packet has a verdict. */
+static void count_verdicts(struct worker *w)
+{
+    for (size_t i = 0; i < w->packet_count; i++) {
+        w->counters[COUNTER_received_bytes] += w->packets[i].bytes;
+        w->verdicts[w->packet_verdict[i]]++;
+    }
+    w->counters[COUNTER_received] += w->packet_count;
+}
+
+size_t worker_turn(struct worker *w)
+{
+    size_t received;
+
+    read_clocks(w);
+    w->packet_count = w->backend->receive(w->io, w->packets, IO_BATCH);
+    if (w->packet_count > 0) {
+        classify(w);    /* kind, transport, gates; answers STUN, passes DTLS, acts on RTCP */
+        ingress_run(w); /* unprotects RTP, finds producers, counts */
+        fan_out(w);     /* consumer-major: select, rewrite, protect jobs */
+        worker_flush(w);
+        count_verdicts(w);
+        w->backend->release(w->io);
+    }
+    received = w->packet_count;
+    w->packet_count = 0;
+    housekeeping(w);
+    w->turns++;
+    return received;
+}
+
+void worker_run(struct worker *w)
+{
+    while (!atomic_load_explicit(&w->stop, memory_order_acquire)) {
+        uint64_t began_ns;
+        size_t received = worker_turn(w);
+
+        began_ns = w->now_ns;
+        w->busy_ns += clock_monotonic_ns() - began_ns;
+        if (received == 0 && !w->rescan.active && !ring_peek(&w->changes) &&
+            !ring_peek(&w->from_handshaker))
+            w->backend->wait(w->io, WAIT_NS_MAX);
+    }
+}

@@ -1,0 +1,304 @@
+/* A worker: one thread that moves the packets of its transports, and what it knows about them.
+ * Internal to the forwarder; forwarder.h is its outside.
+ *
+ *   io_receive ─► classify.c ─► ingress.c ─► fanout.c ─► io_transmit
+ *                    │  STUN, DTLS    RTCP ─► feedback.c
+ *                    ▼                                      reports.c (timers), apply.c (tables),
+ *                 links.c (handshaker)                      publish.c (statistics, events)
+ *
+ * Threads: everything here belongs to one worker thread.
+ * Memory: all mapped at start, paid when touched; nothing is allocated afterwards. */
+#ifndef RINGCAST_WORKER_H
+#define RINGCAST_WORKER_H
+
+#include "ice.h"
+#include "io/io.h"
+#include "map.h"
+#include "rtp.h"
+#include "src/region.h"
+#include "src/verdicts.h"
+#include "srtp.h"
+#include "wheel.h"
+
+#define STREAMS_MAX 32           /* SSRCs one transport may send (threats.md D15) */
+#define CHANGES_PER_TURN 64      /* table rows applied between two bursts of packets */
+#define RESCAN_ROWS_PER_TURN 512 /* rows looked at per turn of a full scan */
+#define INDEX_RESERVE 4096       /* SRTP indexes reserved at a time (threats.md D13) */
+#define KEY_FRAME_INTERVAL_NS (1 * 1000000000ull) /* per encoding (threats.md D19) */
+#define REPORT_INTERVAL_NS (1 * 1000000000ull)    /* RTCP reports of an active transport */
+#define PUBLISH_INTERVAL_NS (500 * 1000000ull)    /* statistics rows of an active transport */
+#define IDLE_INTERVAL_NS (2500 * 1000000ull)      /* look at a silent transport */
+#define RTCP_PER_SECOND_MAX 100                   /* per transport (threats.md D18) */
+#define STUN_PER_SECOND_MAX 50                    /* answered, per transport */
+
+struct worker;
+struct producer;
+struct consumer;
+
+/* What one SSRC of a client belongs to. Made provisionally when the clear header routes a packet,
+ * kept when the packet proves authentic. */
+struct stream {
+    struct srtp_stream srtp;
+    struct producer *producer; /* NULL: free slot */
+    uint32_t ssrc;
+    uint8_t encoding;
+    bool is_rtx;
+    bool counted; /* an authentic packet was seen */
+};
+
+struct transport {
+    uint32_t generation; /* 0: free */
+    uint32_t index;
+    uint8_t id[16];
+    uint8_t direction;
+    uint8_t dtls_role;
+    uint8_t dtls_state;
+    uint8_t dtls_failure;
+    uint8_t profile;     /* enum srtp_profile; 0: no keys */
+    bool validated_told; /* the handshaker knows that ICE validated it */
+    uint8_t ufrag_bytes;
+    uint8_t mid_id, rid_id, repaired_rid_id; /* extension ids of what this client sends */
+    char ufrag[ICE_CREDENTIAL_ROOM];
+    char password[ICE_CREDENTIAL_ROOM];
+    struct ice ice;
+    struct path mapped[ICE_PATHS_MAX]; /* what the worker's path map holds for this transport */
+    struct timer timer;
+    uint64_t next_report_ns, next_publish_ns;
+    uint64_t connected_ns;
+    uint64_t ntp_offset; /* our NTP minus the client's, 32.32; valid when has_ntp_offset */
+    bool has_ntp_offset;
+    bool dirty; /* statistics changed since published */
+    uint32_t rate_window_s, rtcp_in_window, stun_in_window;
+
+    uint64_t bytes_received, bytes_sent;
+    uint64_t rtp_packets_received, rtp_bytes_received, rtp_packets_sent, rtp_bytes_sent;
+
+    struct producer *producers;
+    struct consumer *consumers;
+    uint32_t consumer_count;
+    uint32_t rtcp_index, rtcp_index_reserved;
+    uint32_t report_ssrc; /* we send receiver reports as */
+    struct srtp_stream rtcp_window;
+    struct stream streams[STREAMS_MAX];
+    struct srtp_key send_key, receive_key;
+};
+
+/* Reception statistics of one encoding (RFC 3550 A.1, A.3, A.8). */
+struct encoding {
+    uint32_t ssrc, rtx_ssrc; /* as declared; learnt ones are in transport.streams */
+    uint32_t seen_ssrc;      /* the one that sends now */
+    bool started;
+    uint64_t first_index, highest_index; /* SRTP indexes */
+    uint64_t packets, bytes, rtx_packets;
+    uint64_t expected_prior, received_prior;
+    uint32_t jitter; /* scaled by 16, time-stamp units */
+    uint32_t transit;
+    uint32_t fraction_lost;
+    uint64_t last_packet_ns;
+    bool has_sr;
+    uint64_t sr_ntp, sr_arrival_ns; /* the client's clock; our monotonic one */
+    uint32_t sr_timestamp;
+    uint64_t key_frame_asked_ns;
+    bool key_frame_wanted;
+};
+
+struct producer {
+    uint32_t generation;
+    uint32_t index;
+    struct transport *transport;
+    struct producer *next; /* of the transport */
+    struct consumer *consumers;
+    uint32_t consumer_count;
+    uint8_t kind, type, paused;
+    uint8_t codec_count, encoding_count, mid_bytes;
+    struct timer timer; /* key-frame requests held back by the throttle */
+    struct encoding encodings[ENCODINGS_MAX];
+    uint8_t router_id[16];
+    uint8_t codec[CODECS_MAX], payload_type[CODECS_MAX], mapped_payload_type[CODECS_MAX];
+    uint8_t rtx_payload_type[CODECS_MAX];
+    uint32_t clock_rate[CODECS_MAX];
+    char mid[MID_BYTES_MAX];
+    char rid[ENCODINGS_MAX][RID_BYTES_MAX];
+    char cname[CNAME_ROOM];
+    uint32_t pli_sent, fir_sent;
+    uint32_t round_trip_us;
+    int16_t batch_first, batch_last; /* packets of this turn; -1: none */
+    struct producer *batch_next;
+};
+
+struct consumer {
+    uint32_t generation;
+    uint32_t index;
+    struct transport *transport;
+    struct producer *producer;
+    struct consumer *next_of_producer, **previous_of_producer;
+    struct consumer *next_of_transport, **previous_of_transport;
+    uint32_t ssrc, rtx_ssrc;
+    uint16_t extension_mask;
+    uint8_t payload_type, kind, paused, mid_bytes;
+    uint8_t preferred_spatial_layer;
+    uint8_t encoding;  /* which one is being forwarded */
+    uint8_t target;    /* which one it should be; taken at that one's next key frame */
+    bool synchronised; /* offsets hold; false: wait for a key frame (video) */
+    bool has_sent;
+    char mid[CONSUMER_MID_BYTES_MAX];
+    uint64_t index_offset; /* SRTP index out = in + offset (modulo 2^64) */
+    uint64_t floor_in;     /* in-indexes below belong to before the last synchronisation */
+    uint64_t highest_out;
+    uint64_t index_reserved;
+    uint32_t timestamp_offset, last_timestamp;
+    uint64_t last_sent_ns;
+    uint64_t packets, bytes;
+    uint32_t payload_bytes; /* of SR: sender's octet count, wraps */
+    int32_t lost;
+    uint32_t fraction_lost, jitter, round_trip_us;
+    uint32_t pli_received, fir_received, nack_received;
+    uint8_t fir_sequence;
+    bool fir_seen;
+};
+
+/* One authentic RTP packet of this turn. */
+struct media_packet {
+    struct rtp_view view;
+    const uint8_t *data;
+    uint64_t index;          /* SRTP index */
+    uint32_t batch_position; /* in worker.packets, for its verdict */
+    uint16_t payload_at, payload_bytes;
+    uint8_t encoding, codec; /* indexes into the producer's arrays */
+    bool is_key_frame;
+    int16_t next; /* packet of the same producer in this turn */
+    uint8_t template_mid_bytes, template_payload_type;
+    uint16_t template_mask; /* what `template` was built for; template.size 0: nothing yet */
+    struct rtp_template template;
+};
+
+/* A worker's objects, indexed like the tables. Every worker maps its own whole set: an index that
+ * moves from one worker to another is then never touched by two threads. */
+struct objects {
+    struct transport *transports;
+    struct producer *producers;
+    struct consumer *consumers;
+};
+
+struct worker_config {
+    uint32_t index;
+    const struct region *desired, *actual, *keys, *resume;
+    const struct io_backend *backend;
+    struct io *io;
+    int bell_control, bell_handshaker; /* eventfds, -1: none (tests) */
+    uint64_t consent_ns;
+    uint16_t udp_port;
+    bool has_ipv4, has_ipv6;
+    uint64_t (*monotonic_ns)(void); /* NULL: the real clocks */
+    uint64_t (*wall_ns)(void);
+};
+
+struct worker {
+    struct worker_config config;
+    struct io *io;
+    const struct io_backend *backend;
+    uint64_t now_ns, wall_ns; /* of this turn */
+    uint32_t abs_send_time;
+    struct objects objects;
+    uint64_t secret; /* of map_hash */
+    struct srtp_engine *srtp;
+    struct map paths, ufrags, ssrcs; /* → transport, transport, consumer index */
+    struct wheel wheel;
+
+    struct ring changes, events, to_handshaker, from_handshaker;
+    bool ring_control, ring_handshaker; /* doorbells to ring at the end of the turn */
+    struct {
+        bool active;
+        enum table_id table;
+        uint32_t row;
+    } rescan;
+
+    size_t packet_count;
+    struct io_packet packets[IO_BATCH];
+    uint8_t packet_verdict[IO_BATCH];
+    size_t unprotect_count;
+    struct srtp_unprotect_job unprotect[IO_BATCH];
+    struct rtp_view unprotect_view[IO_BATCH];
+    uint32_t unprotect_position[IO_BATCH];
+    struct transport *unprotect_transport[IO_BATCH];
+    struct stream *unprotect_stream[IO_BATCH];
+    size_t media_count;
+    struct media_packet media[IO_BATCH];
+    struct producer *batch; /* producers with packets in this turn */
+    size_t protect_count;
+    struct srtp_protect_job protect[SRTP_BURST];
+
+    uint64_t verdicts[VERDICT_COUNT];
+    uint64_t counters[COUNTER_COUNT];
+    uint32_t transport_count, producer_count, consumer_count;
+    uint64_t turns, busy_ns, next_publish_ns;
+    _Atomic uint64_t heartbeat_ns; /* read by the housekeeper */
+    _Atomic bool stop;
+};
+
+/* ---- worker.c ---- */
+
+/* Maps what it needs and attaches to rings; false with a sentence. Call on the worker's thread. */
+bool worker_open(struct worker *worker, const struct worker_config *config, char *why /* 192 */);
+void worker_close(struct worker *worker);
+/* One turn: receive → classify → … → transmit → housekeeping. Returns packets received. */
+size_t worker_turn(struct worker *worker);
+/* Turns and sleeps until worker->stop. */
+void worker_run(struct worker *worker);
+/* Protects what is queued and hands everything to the backend. */
+void worker_flush(struct worker *worker);
+/* A slot for one datagram, flushing when transmit memory is used up; NULL only when the backend
+ * cannot send at all. */
+uint8_t *worker_slot(struct worker *worker, const struct path *path, uint32_t bytes);
+/* The transport of a handle, NULL when this worker has it not (any more). */
+struct transport *worker_transport(struct worker *worker, handle_word handle);
+
+static inline void settle(struct worker *w, uint32_t position, enum verdict verdict)
+{
+    w->packet_verdict[position] = (uint8_t)verdict;
+}
+
+/* ---- classify.c: kinds, gates, STUN ---- */
+void classify(struct worker *w);
+/* Makes the path map say what the transport's ICE agent says. */
+void paths_update(struct worker *w, struct transport *t);
+
+/* ---- ingress.c: SRTP → producers ---- */
+void ingress_add(struct worker *w, uint32_t position, struct transport *t);
+void ingress_run(struct worker *w);
+
+/* ---- fanout.c: producers → consumers ---- */
+void fan_out(struct worker *w);
+/* Simulcast: aims every consumer of this transport at the highest encoding that is alive and
+ * preferred. */
+void targets_choose(struct worker *w, struct transport *t);
+
+/* ---- feedback.c: RTCP from clients ---- */
+void feedback_receive(struct worker *w, uint32_t position, struct transport *t);
+/* A consumer wants a key frame of what it forwards. */
+void key_frame_request(struct worker *w, struct producer *p, uint8_t encoding);
+void key_frame_timer(struct worker *w, struct producer *p);
+
+/* ---- reports.c: RTCP to clients ---- */
+void reports_send(struct worker *w, struct transport *t);
+void bye_send(struct worker *w, struct consumer *c);
+/* Protects and queues one clear compound (room for SRTP_TAIL_BYTES_MAX behind it). */
+void rtcp_send(struct worker *w, struct transport *t, uint8_t *compound, size_t bytes);
+
+/* ---- links.c: the handshaker ---- */
+void handshaker_pass(struct worker *w, uint32_t position, struct transport *t);
+void handshaker_tell(struct worker *w, struct transport *t, enum dtls_note note);
+void handshaker_receive(struct worker *w);
+
+/* ---- apply.c: table changes ---- */
+void apply_changes(struct worker *w);
+void transport_keys(struct worker *w, struct transport *t);
+
+/* ---- publish.c: statistics and events ---- */
+void publish_transport(struct worker *w, struct transport *t);
+void publish_streams(struct worker *w, struct transport *t);
+void publish_gone(struct worker *w, enum table_id table, uint32_t index, uint32_t generation);
+void publish_worker(struct worker *w);
+void event_tell(struct worker *w, enum table_id table, uint32_t index, uint32_t generation);
+
+#endif
