@@ -43,7 +43,8 @@ void descriptors_close(struct descriptors *set);
 int descriptors_send(int socket, const struct descriptors *set);
 int descriptors_receive(int socket, struct descriptors *set, int timeout_ms);
 
-/* Connects to the supervisor's socket, says who we are ("control", "inspect"), receives our set.
+/* Connects to the supervisor's socket, says who we are ("control", "inspect": one message, the text
+ * without a NUL), receives our set and hangs up.
  * -1 with a sentence in `why` (192 bytes) that tells a person what to do. */
 int descriptors_from_supervisor(const char *socket_path, const char *role, struct descriptors *set,
                                 char *why);

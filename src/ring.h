@@ -16,6 +16,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "race.h"
+
 struct ring_head {
     _Atomic uint64_t published; /* slots ever filled */
     _Atomic uint32_t overflows;
@@ -65,6 +67,7 @@ static inline void *ring_reserve(const struct ring *ring)
     uint64_t head = atomic_load_explicit(&ring->head->published, memory_order_relaxed);
     uint64_t tail = atomic_load_explicit(&ring->tail->consumed, memory_order_acquire);
 
+    RACE_POINT("ring_reserve.looked");
     if (head - tail >= ring->slot_count)
         return NULL;
     return ring->slots + (head & (ring->slot_count - 1)) * ring->slot_bytes;
@@ -74,7 +77,9 @@ static inline void ring_publish(const struct ring *ring)
 {
     uint64_t head = atomic_load_explicit(&ring->head->published, memory_order_relaxed);
 
+    RACE_POINT("ring_publish.filled");
     atomic_store_explicit(&ring->head->published, head + 1, memory_order_release);
+    RACE_POINT("ring_publish.published");
 }
 
 /* Producer: copies a note in; when the ring is full, marks the overflow instead. */
@@ -83,6 +88,7 @@ static inline bool ring_put_note(const struct ring *ring, struct ring_note note)
     struct ring_note *slot = ring_reserve(ring);
 
     if (!slot) {
+        RACE_POINT("ring_put_note.full");
         atomic_fetch_add_explicit(&ring->head->overflows, 1, memory_order_release);
         return false;
     }
@@ -97,6 +103,7 @@ static inline const void *ring_peek(const struct ring *ring)
     uint64_t tail = atomic_load_explicit(&ring->tail->consumed, memory_order_relaxed);
     uint64_t head = atomic_load_explicit(&ring->head->published, memory_order_acquire);
 
+    RACE_POINT("ring_peek.looked");
     if (head == tail || head - tail > ring->slot_count)
         return NULL;
     return ring->slots + (tail & (ring->slot_count - 1)) * ring->slot_bytes;
@@ -106,6 +113,7 @@ static inline void ring_consume(const struct ring *ring)
 {
     uint64_t tail = atomic_load_explicit(&ring->tail->consumed, memory_order_relaxed);
 
+    RACE_POINT("ring_consume.read");
     atomic_store_explicit(&ring->tail->consumed, tail + 1, memory_order_release);
 }
 

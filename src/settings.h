@@ -122,6 +122,11 @@ enum settings_request {
 bool settings_load(struct settings *settings, int argc, char **argv, char **environment,
                    enum settings_request *request, char error[SETTING_ERROR_BYTES]);
 
+/* The seed's variables for PostgreSQL and Redis that are set: their names, comma separated. True when
+ * there are any: this build keeps its data in SQLite and in memory, and whoever set them should be
+ * told so. */
+bool settings_other_stores(char **environment, char *names, size_t room);
+
 /* Prints the current values as a configuration file (secrets as "(set)"), the help text, a sample
  * file with every default and its prose, or the README's Markdown table. */
 enum settings_form { SETTINGS_AS_FILE, SETTINGS_AS_HELP, SETTINGS_AS_SAMPLE, SETTINGS_AS_MARKDOWN };

@@ -1,0 +1,8 @@
+/* The version, as the Makefile found it. */
+#include "version.h"
+
+#ifndef RINGCAST_VERSION
+#define RINGCAST_VERSION "0"
+#endif
+
+const char ringcast_version[] = RINGCAST_VERSION;
