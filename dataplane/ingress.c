@@ -239,7 +239,7 @@ void ingress_run(struct worker *w)
 {
     if (w->unprotect_count == 0)
         return;
-    srtp_unprotect(w->srtp, w->unprotect, w->unprotect_count);
+    srtp_unprotect_burst(w->srtp, w->unprotect, w->unprotect_count);
     for (size_t i = 0; i < w->unprotect_count; i++) {
         static const uint8_t refused[] = {
             [SRTP_MALFORMED] = VERDICT_drop_rtp_malformed,

@@ -67,9 +67,11 @@ struct srtp_protect_job {
     uint16_t payload_bytes;
 };
 
-/* Protects count (≤ SRTP_BURST) packets together. Never fails: what can fail was checked when the
+/* (Named _burst: libsrtp2, our oracle in tests, has the plain names.)
+ * Protects count (≤ SRTP_BURST) packets together. Never fails: what can fail was checked when the
  * key was made; an index of 2^48 or more is a bug of the caller and asserted. */
-void srtp_protect(struct srtp_engine *engine, const struct srtp_protect_job *jobs, size_t count);
+void srtp_protect_burst(struct srtp_engine *engine, const struct srtp_protect_job *jobs,
+                        size_t count);
 
 /* One received SRTP packet, decrypted in place. header_bytes: fixed header, CSRCs and extension, as
  * rtp_header_bytes() found them. On SRTP_OK, `bytes` has lost the tag, `index` is the packet's index
@@ -86,7 +88,8 @@ struct srtp_unprotect_job {
     uint16_t bytes;
     uint8_t verdict; /* enum srtp_verdict */
 };
-void srtp_unprotect(struct srtp_engine *engine, struct srtp_unprotect_job *jobs, size_t count);
+void srtp_unprotect_burst(struct srtp_engine *engine, struct srtp_unprotect_job *jobs,
+                          size_t count);
 
 /* SRTCP, one compound at a time. Protecting works in place: `packet` has room for
  * SRTP_TAIL_BYTES_MAX more; *bytes grows. index is the 31-bit SRTCP index of this sender (per key),

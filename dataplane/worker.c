@@ -109,7 +109,7 @@ struct transport *worker_transport(struct worker *w, handle_word handle)
 void worker_flush(struct worker *w)
 {
     if (w->protect_count > 0) {
-        srtp_protect(w->srtp, w->protect, w->protect_count);
+        srtp_protect_burst(w->srtp, w->protect, w->protect_count);
         w->protect_count = 0;
     }
     w->backend->transmit(w->io);
