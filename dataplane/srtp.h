@@ -2,7 +2,8 @@
  *
  * Shape: a `struct srtp_engine` per worker (multi-buffer managers and scratch), a `struct srtp_key`
  *        per transport and direction (session keys of RTP and RTCP), a `struct srtp_stream` per
- *        received SSRC (roll-over counter, highest sequence number, replay window).
+ *        received SSRC (roll-over counter, highest sequence number, replay window), a
+ *        `struct srtcp_window` per transport.
  * Units: bytes; an index is the 48-bit SRTP packet index (roll-over counter << 16 | sequence number)
  *        or the 31-bit SRTCP index.
  * Threads: everything belongs to one worker.
@@ -36,6 +37,20 @@ struct srtp_stream {
     uint64_t highest_index; /* of an authenticated packet */
     bool started;           /* highest_index means something */
     uint64_t window[SRTP_REPLAY_WINDOW / 64];
+};
+
+/* Replay state of received SRTCP. Each sender SSRC counts its own index (RFC 3711 3.2.3: a context
+ * belongs to an SSRC): a browser's reports for one stream and its feedback for others come with the
+ * same indexes under different SSRCs. An SSRC gets a place when its first packet was authentic; when
+ * all are taken the oldest place is given away. Zeroed = nothing received. */
+#define SRTCP_SENDERS_MAX 32
+#define SRTCP_REPLAY_WINDOW 64
+struct srtcp_window {
+    struct {
+        uint32_t ssrc, highest_index;
+        uint64_t seen; /* bit i: highest_index - i; 0: free */
+    } senders[SRTCP_SENDERS_MAX];
+    uint32_t next; /* to be given away */
 };
 
 struct srtp_engine;
@@ -96,8 +111,9 @@ void srtp_unprotect_burst(struct srtp_engine *engine, struct srtp_unprotect_job 
  * never used twice. */
 enum srtp_verdict srtcp_protect(struct srtp_engine *engine, const struct srtp_key *key,
                                 uint32_t index, uint8_t *packet, size_t *bytes);
-/* In place; *bytes shrinks to the clear compound. window: replay state of this key's SRTCP. */
+/* In place; *bytes shrinks to the clear compound. On any other verdict than SRTP_OK neither *bytes nor
+ * the window has changed. */
 enum srtp_verdict srtcp_unprotect(struct srtp_engine *engine, const struct srtp_key *key,
-                                  struct srtp_stream *window, uint8_t *packet, size_t *bytes);
+                                  struct srtcp_window *window, uint8_t *packet, size_t *bytes);
 
 #endif

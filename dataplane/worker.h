@@ -78,7 +78,7 @@ struct transport {
     uint32_t consumer_count;
     uint32_t rtcp_index, rtcp_index_reserved;
     uint32_t report_ssrc; /* we send receiver reports as */
-    struct srtp_stream rtcp_window;
+    struct srtcp_window rtcp_window;
     struct stream streams[STREAMS_MAX];
     struct srtp_key send_key, receive_key;
 };

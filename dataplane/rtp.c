@@ -1,0 +1,245 @@
+/* RTP headers: what a datagram is, parsing with header extensions, the header that consumers get. */
+#include "rtp.h"
+
+#include <string.h>
+
+#define RTP_VERSION 2
+#define EXTENSION_HEAD_BYTES 4
+#define PROFILE_ONE_BYTE 0xbede /* RFC 8285 4.2 */
+#define PROFILE_TWO_BYTE 0x1000 /* RFC 8285 4.3; the low 4 bits are "appbits" */
+#define ONE_BYTE_STOP 15        /* RFC 8285 4.2: ends the block */
+#define ONE_BYTE_ID_MAX 14
+#define ONE_BYTE_DATA_MAX 16
+#define ABS_SEND_TIME_BYTES 3
+#define TRANSPORT_CC_BYTES 2
+
+static uint16_t load16(const uint8_t *p)
+{
+    return (uint16_t)(p[0] << 8 | p[1]);
+}
+
+static uint32_t load32(const uint8_t *p)
+{
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+static void store16(uint8_t *p, uint16_t v)
+{
+    p[0] = (uint8_t)(v >> 8);
+    p[1] = (uint8_t)v;
+}
+
+static void store24(uint8_t *p, uint32_t v)
+{
+    p[0] = (uint8_t)(v >> 16);
+    p[1] = (uint8_t)(v >> 8);
+    p[2] = (uint8_t)v;
+}
+
+static void store32(uint8_t *p, uint32_t v)
+{
+    store16(p, (uint16_t)(v >> 16));
+    store16(p + 2, (uint16_t)v);
+}
+
+enum packet_kind packet_classify(const uint8_t *data, size_t bytes)
+{
+    enum { STUN_BYTES = 20, DTLS_BYTES = 13, RTCP_BYTES = 8 };
+
+    if (bytes < 2)
+        return PACKET_unknown;
+    if (data[0] <= 3)
+        return bytes >= STUN_BYTES ? PACKET_stun : PACKET_unknown;
+    if (data[0] >= 20 && data[0] <= 63)
+        return bytes >= DTLS_BYTES ? PACKET_dtls : PACKET_unknown;
+    if (data[0] >= 128 && data[0] <= 191) {
+        if (data[1] >= 192 && data[1] <= 223)
+            return bytes >= RTCP_BYTES ? PACKET_rtcp : PACKET_unknown;
+        return bytes >= RTP_FIXED_BYTES ? PACKET_rtp : PACKET_unknown;
+    }
+    return PACKET_unknown;
+}
+
+/* The first element of an id counts; what repeats is skipped. */
+static void element_add(struct rtp_view *view, unsigned id, size_t at, size_t bytes)
+{
+    if (id >= 16 || view->element[id].offset != 0)
+        return;
+    view->element[id].offset = (uint16_t)at;
+    view->element[id].bytes = (uint8_t)bytes;
+}
+
+/* Elements of data[at … end). Id 0 is a byte of padding anywhere, also inside the block. */
+static bool elements_parse(const uint8_t *data, size_t at, size_t end, bool two_byte,
+                           struct rtp_view *view)
+{
+    while (at < end) {
+        unsigned id = two_byte ? data[at] : data[at] >> 4;
+        size_t bytes;
+
+        if (id == 0) {
+            at++;
+            continue;
+        }
+        if (two_byte) {
+            if (end - at < 2)
+                return false;
+            bytes = data[at + 1];
+            at += 2;
+        } else {
+            if (id == ONE_BYTE_STOP)
+                return true;
+            bytes = (data[at] & 15u) + 1;
+            at++;
+        }
+        if (bytes > end - at)
+            return false;
+        element_add(view, id, at, bytes);
+        at += bytes;
+    }
+    return true;
+}
+
+bool rtp_parse(const uint8_t *data, size_t bytes, struct rtp_view *view)
+{
+    size_t at, end;
+    uint16_t profile;
+
+    memset(view, 0, sizeof(*view));
+    if (bytes < RTP_FIXED_BYTES || bytes > UINT16_MAX || data[0] >> 6 != RTP_VERSION)
+        return false;
+    view->has_padding = data[0] & 0x20;
+    view->marker = data[1] & 0x80;
+    view->payload_type = data[1] & 0x7f;
+    view->sequence = load16(data + 2);
+    view->timestamp = load32(data + 4);
+    view->ssrc = load32(data + 8);
+    view->bytes = (uint16_t)bytes;
+    at = RTP_FIXED_BYTES + 4u * (data[0] & 15u);
+    if (at > bytes)
+        return false;
+    if (!(data[0] & 0x10)) {
+        view->header_bytes = (uint16_t)at;
+        return true;
+    }
+    if (bytes - at < EXTENSION_HEAD_BYTES)
+        return false;
+    profile = load16(data + at);
+    end = at + EXTENSION_HEAD_BYTES + 4u * load16(data + at + 2);
+    if (end > bytes)
+        return false;
+    view->header_bytes = (uint16_t)end;
+    at += EXTENSION_HEAD_BYTES;
+    if (profile == PROFILE_ONE_BYTE)
+        return elements_parse(data, at, end, false, view);
+    if ((profile & 0xfff0) == PROFILE_TWO_BYTE)
+        return elements_parse(data, at, end, true, view);
+    return true; /* another extension: RFC 3550 5.3.1 lets it be ignored */
+}
+
+bool rtp_padding_strip(const uint8_t *data, const struct rtp_view *view, size_t clear_bytes,
+                       size_t *payload_bytes)
+{
+    size_t payload, padding;
+
+    if (clear_bytes < view->header_bytes)
+        return false;
+    payload = clear_bytes - view->header_bytes;
+    if (view->has_padding) {
+        if (payload == 0)
+            return false;
+        padding = data[clear_bytes - 1];
+        if (padding == 0 || padding > payload)
+            return false;
+        payload -= padding;
+    }
+    *payload_bytes = payload;
+    return true;
+}
+
+/* Room for an element with the data's offset returned, or 0 when it does not fit. */
+static uint16_t template_add(struct rtp_template *t, unsigned id, size_t bytes)
+{
+    size_t at = t->size;
+
+    if (bytes == 0 || bytes > ONE_BYTE_DATA_MAX || at + 1 + bytes > RTP_HEADER_BYTES_MAX)
+        return 0;
+    t->bytes[at] = (uint8_t)(id << 4 | (bytes - 1));
+    t->size = (uint16_t)(at + 1 + bytes);
+    return (uint16_t)(at + 1);
+}
+
+static void template_add_elements(struct rtp_template *t, const uint8_t *data,
+                                  const struct rtp_view *view,
+                                  const struct rtp_template_options *options)
+{
+    const struct rtp_element *sent[ONE_BYTE_ID_MAX + 1] = {0}; /* by router id */
+
+    for (unsigned id = 1; id < 16; id++) {
+        unsigned router_id = options->router_id[id];
+
+        if (view->element[id].offset != 0 && router_id >= 1 && router_id <= ONE_BYTE_ID_MAX &&
+            !sent[router_id])
+            sent[router_id] = &view->element[id];
+    }
+    for (unsigned id = 1; id <= ONE_BYTE_ID_MAX; id++) {
+        uint16_t at;
+
+        if (!(options->mask >> id & 1) || id == EXTENSION_rid || id == EXTENSION_repaired_rid)
+            continue;
+        if (id == EXTENSION_mid) {
+            t->mid_at = template_add(t, id, options->mid_bytes);
+        } else if (id == EXTENSION_abs_send_time) {
+            t->abs_send_time_at = template_add(t, id, ABS_SEND_TIME_BYTES);
+        } else if (id == EXTENSION_transport_cc) {
+            t->transport_cc_at = template_add(t, id, TRANSPORT_CC_BYTES);
+        } else if (sent[id]) {
+            at = template_add(t, id, sent[id]->bytes);
+            if (at != 0)
+                memcpy(t->bytes + at, data + sent[id]->offset, sent[id]->bytes);
+        }
+    }
+}
+
+void rtp_template_build(struct rtp_template *t, const uint8_t *data, const struct rtp_view *view,
+                        const struct rtp_template_options *options)
+{
+    _Static_assert(RTP_HEADER_BYTES_MAX % 4 == 0, "the block is padded to words");
+
+    memset(t, 0, sizeof(*t));
+    t->bytes[0] = RTP_VERSION << 6;
+    t->bytes[1] = (uint8_t)((view->marker ? 0x80 : 0) | (options->payload_type & 0x7f));
+    store16(t->bytes + 2, view->sequence);
+    store32(t->bytes + 4, view->timestamp);
+    t->size = RTP_FIXED_BYTES + EXTENSION_HEAD_BYTES;
+    template_add_elements(t, data, view, options);
+    if (t->size == RTP_FIXED_BYTES + EXTENSION_HEAD_BYTES) {
+        t->size = RTP_FIXED_BYTES;
+        return;
+    }
+    t->size = (uint16_t)((t->size + 3) & ~3);
+    t->bytes[0] |= 0x10;
+    store16(t->bytes + RTP_FIXED_BYTES, PROFILE_ONE_BYTE);
+    store16(t->bytes + RTP_FIXED_BYTES + 2,
+            (uint16_t)((t->size - RTP_FIXED_BYTES - EXTENSION_HEAD_BYTES) / 4));
+}
+
+void rtp_template_copy(uint8_t *out, const struct rtp_template *t, const struct rtp_patch *patch)
+{
+    memcpy(out, t->bytes, t->size);
+    store16(out + 2, patch->sequence);
+    store32(out + 4, patch->timestamp);
+    store32(out + 8, patch->ssrc);
+    if (t->mid_at != 0)
+        memcpy(out + t->mid_at, patch->mid, (out[t->mid_at - 1] & 15u) + 1);
+    if (t->abs_send_time_at != 0)
+        store24(out + t->abs_send_time_at, patch->abs_send_time);
+}
+
+uint32_t rtp_abs_send_time(uint64_t wall_ns)
+{
+    uint64_t second_ns = 1000000000, seconds = wall_ns / second_ns;
+
+    /* 6.18 fixed point, so seconds modulo 64; the NTP epoch is a multiple of 64 s away. */
+    return (uint32_t)((seconds << 18 | (wall_ns % second_ns << 18) / second_ns) & 0xffffff);
+}
