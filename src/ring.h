@@ -117,24 +117,32 @@ static inline void ring_consume(const struct ring *ring)
     atomic_store_explicit(&ring->tail->consumed, tail + 1, memory_order_release);
 }
 
-/* Consumer: did the producer drop notes since last asked? Then everything must be rescanned. */
-static inline bool ring_overflowed(struct ring *ring)
-{
-    uint32_t now = atomic_load_explicit(&ring->head->overflows, memory_order_acquire);
-    bool lost = now != ring->overflows_seen;
-
-    ring->overflows_seen = now;
-    return lost;
-}
-
-/* Consumer: skips everything unread (on attach, before a full rescan; or when the head makes no
- * sense, which a well-behaved producer never causes). */
+/* Consumer: skips everything unread (on attach, before a full rescan). */
 static inline void ring_skip_all(struct ring *ring)
 {
     uint64_t head = atomic_load_explicit(&ring->head->published, memory_order_acquire);
 
+    RACE_POINT("ring_skip_all.looked");
     ring->overflows_seen = atomic_load_explicit(&ring->head->overflows, memory_order_acquire);
     atomic_store_explicit(&ring->tail->consumed, head, memory_order_release);
+}
+
+/* Consumer: did the producer drop notes since last asked? Then everything must be rescanned. The
+ * same when the head makes no sense, which a well-behaved producer never causes: unread slots are
+ * skipped then, or the ring would stay dead. */
+static inline bool ring_overflowed(struct ring *ring)
+{
+    uint64_t tail = atomic_load_explicit(&ring->tail->consumed, memory_order_relaxed);
+    uint64_t head = atomic_load_explicit(&ring->head->published, memory_order_acquire);
+    uint32_t now = atomic_load_explicit(&ring->head->overflows, memory_order_acquire);
+    bool lost = now != ring->overflows_seen;
+
+    ring->overflows_seen = now;
+    if (head - tail > ring->slot_count) {
+        ring_skip_all(ring);
+        lost = true;
+    }
+    return lost;
 }
 
 #endif

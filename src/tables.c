@@ -1,4 +1,5 @@
 /* The tables' descriptions, made from rows.h, and the seqlock that guards each row. */
+#define _GNU_SOURCE
 #include "tables.h"
 
 #include <string.h>
@@ -185,6 +186,7 @@ enum row_verdict row_copy(enum table_id table, void *to, const struct row_header
     uint32_t bytes = tables[table].row_bytes;
     union any_row copy;
     const struct row_header *header = (const struct row_header *)&copy;
+    enum row_verdict verdict = ROW_OK;
     unsigned attempt = 0;
 
     while (!row_try_copy(&copy, from, bytes / sizeof(uint64_t))) {
@@ -194,8 +196,10 @@ enum row_verdict row_copy(enum table_id table, void *to, const struct row_header
     }
     memcpy(to, &copy, bytes);
     if (header->used == 0 || (generation != 0 && generation != header->generation))
-        return ROW_FREE;
-    if (header->used != 1 || !row_in_range(table, &copy, NULL))
-        return ROW_RANGE;
-    return ROW_OK;
+        verdict = ROW_FREE;
+    else if (header->used != 1 || !row_in_range(table, &copy, NULL))
+        verdict = ROW_RANGE;
+    if (tables[table].region == REGION_keys) /* no second copy of a key stays on the stack */
+        explicit_bzero(&copy, bytes);
+    return verdict;
 }

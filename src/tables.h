@@ -104,7 +104,8 @@ const char *field_enum_text(enum field_show show, uint64_t value);
 void row_write(enum table_id table, struct row_header *to, const struct row_header *from);
 
 /* Copies one consistent version of a row of row_bytes (a multiple of 64) to `to` and checks every
- * field's range. ROW_FREE when the row is not in use, or generation is not 0 and not the row's. */
+ * field's range; after ROW_TORN `to` is what it was. ROW_FREE when the row is not in use, or
+ * generation is not 0 and not the row's. */
 enum row_verdict row_copy(enum table_id table, void *to, const struct row_header *from,
                           uint32_t generation);
 

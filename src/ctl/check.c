@@ -1,0 +1,65 @@
+/* ringcastctl check: do the regions fit this build, and are their writers alive? */
+#include "ctl.h"
+
+#include <inttypes.h>
+
+#include "src/clock.h"
+
+#define SILENT_NS NS_PER_S
+
+static bool check_heartbeat(const struct region *region)
+{
+    uint64_t heartbeat_ns = atomic_load(&region->header->heartbeat_ns);
+    uint64_t now_ns = clock_monotonic_ns();
+    uint64_t age_ns = now_ns > heartbeat_ns ? now_ns - heartbeat_ns : 0;
+
+    if (heartbeat_ns == 0)
+        printf("  heartbeat       never: its writer has not started\n");
+    else
+        printf("  heartbeat       %" PRIu64 " ms ago%s\n", (uint64_t)(age_ns / NS_PER_MS),
+               age_ns > SILENT_NS ? ": its writer is gone or stuck" : "");
+    return heartbeat_ns != 0 && age_ns <= SILENT_NS;
+}
+
+/* Rings that this region's writer fills; the tails are in the reader's region, which an observer
+ * may not have (the handshaker's). */
+static void check_rings(const struct region *region, const struct region *reader)
+{
+    for (unsigned w = 0; w < WORKERS_MAX; w++) {
+        uint64_t published = atomic_load(&region->header->heads[w].published);
+        uint32_t overflows = atomic_load(&region->header->heads[w].overflows);
+
+        if (published == 0 && overflows == 0)
+            continue;
+        printf("  ring of worker %-2u published %" PRIu64 ", overflows %u", w, published,
+               overflows);
+        if (reader)
+            printf(", unread %" PRIu64,
+                   published - atomic_load(&reader->header->tails[w].consumed));
+        fputc('\n', stdout);
+    }
+}
+
+static bool check_region(const struct region *region, const struct region *reader)
+{
+    const struct region_header *header = region->header;
+
+    printf("%s\n", region_names[region->id]);
+    printf("  bytes           %" PRIu64 "\n", header->bytes);
+    printf("  instance        %016" PRIx64 "\n", header->instance_id);
+    printf("  layout          %016" PRIx64 " (this build's)\n", header->layout_hash);
+    printf("  writer          pid %u, start %u\n", atomic_load(&header->writer_pid),
+           atomic_load(&header->writer_starts));
+    check_rings(region, reader);
+    return check_heartbeat(region);
+}
+
+int command_check(const struct observer *observer)
+{
+    bool alive = true;
+
+    alive &= check_region(&observer->desired, &observer->actual);
+    alive &= check_region(&observer->actual, &observer->desired);
+    alive &= check_region(&observer->resume, NULL);
+    return alive ? 0 : 1;
+}

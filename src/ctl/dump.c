@@ -1,0 +1,169 @@
+/* ringcastctl dump: the rows of a table, or of all of them. */
+#include "ctl.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+/* Any table's row. */
+union row_room {
+    struct row_header header;
+#define ROW_MEMBER(name, LIST, region_, rows_) struct name##_row name;
+    TABLES(ROW_MEMBER)
+#undef ROW_MEMBER
+};
+
+/* Names for the elements of arrays that are indexed by a list; NULL for others. */
+static const char *element_name(const struct field *field, enum table_id table, unsigned index)
+{
+    if (table != TABLE_worker_counters)
+        return NULL;
+    return strcmp(field->name, "verdicts") == 0 ? verdict_name(index) : counter_name(index);
+}
+
+/* Counter arrays: one name and value per counter that is not 0 (as JSON: every one). */
+static void print_counters(const struct field *field, const void *row, enum table_id table,
+                           bool json)
+{
+    bool first = true;
+
+    for (unsigned i = 0; i < field->count; i++) {
+        const char *name = element_name(field, table, i);
+        uint64_t value;
+
+        memcpy(&value, (const uint8_t *)row + field->offset + i * sizeof(value), sizeof(value));
+        if (!name)
+            break;
+        if (json)
+            printf("%s\"%s\":%" PRIu64, first ? "" : ",", name, value);
+        else if (value != 0)
+            printf("  %-28s %" PRIu64 "\n", name, value);
+        first = false;
+    }
+}
+
+static void print_fields(const struct table *t, enum table_id table, const void *row, bool json)
+{
+    for (uint32_t f = 0; f < t->field_count; f++) {
+        const struct field *field = &t->fields[f];
+        bool named = element_name(field, table, 0) && field->count > 1;
+
+        if (field_is_filler(field))
+            continue;
+        if (json) {
+            printf(",\"%s\":%s", field->name, named ? "{" : "");
+            if (named)
+                print_counters(field, row, table, true);
+            else
+                value_print(stdout, field, row, true);
+            fputs(named ? "}" : "", stdout);
+        } else if (named) {
+            print_counters(field, row, table, false);
+        } else {
+            printf("  %-28s ", field->name);
+            value_print(stdout, field, row, false);
+            fputc('\n', stdout);
+        }
+    }
+}
+
+static const char *verdict_word(enum row_verdict verdict)
+{
+    switch (verdict) {
+    case ROW_OK:
+        return "used";
+    case ROW_FREE:
+        return "free";
+    case ROW_RANGE:
+        return "out of range";
+    default:
+        return "being written";
+    }
+}
+
+static void print_row(enum table_id table, uint32_t index, const union row_room *row,
+                      enum row_verdict verdict, bool json)
+{
+    const struct table *t = &tables[table];
+    const struct field *bad = NULL;
+
+    if (verdict == ROW_RANGE)
+        row_in_range(table, row, &bad);
+    if (json) {
+        printf("{\"table\":\"%s\",\"index\":%u,\"generation\":%u,\"row\":\"%s\"", t->name, index,
+               row->header.generation, verdict_word(verdict));
+        if (bad)
+            printf(",\"bad_field\":\"%s\"", bad->name);
+    } else {
+        printf("%s %u:%u%s%s%s%s\n", t->name, index, row->header.generation,
+               verdict == ROW_OK ? "" : "  — ", verdict == ROW_OK ? "" : verdict_word(verdict),
+               bad ? ": " : "", bad ? bad->name : "");
+    }
+    if (verdict != ROW_TORN)
+        print_fields(t, table, row, json);
+    fputs(json ? "}\n" : "\n", stdout);
+}
+
+static void dump_table(const struct observer *observer, enum table_id table,
+                       const struct dump_options *options)
+{
+    const struct region *region = observer_region(observer, table);
+    uint32_t rows = observer_rows(observer, table), shown = 0;
+
+    for (uint32_t index = 0; index < rows; index++) {
+        union row_room row = {0};
+        enum row_verdict verdict = row_copy(table, &row, region_row(region, table, index), 0);
+
+        if (verdict == ROW_FREE && (!options->all || row.header.generation == 0))
+            continue;
+        print_row(table, index, &row, verdict, options->json);
+        shown++;
+    }
+    if (!options->json && shown == 0)
+        printf("%s: no rows\n", tables[table].name);
+}
+
+static int find_table(const char *name)
+{
+    int table = 0;
+
+    while (table < TABLE_COUNT && strcmp(tables[table].name, name) != 0)
+        table++;
+    return table;
+}
+
+static void list_tables(FILE *to)
+{
+    for (unsigned t = 0; t < TABLE_COUNT; t++)
+        if (tables[t].region != REGION_keys)
+            fprintf(to, " %s", tables[t].name);
+    fputc('\n', to);
+}
+
+bool dump_is_possible(const struct dump_options *options)
+{
+    int table = options->table ? find_table(options->table) : 0;
+
+    if (table == TABLE_COUNT) {
+        fprintf(stderr, "ringcastctl: there is no table %.60s; there are:", options->table);
+        list_tables(stderr);
+        return false;
+    }
+    if (tables[table].region == REGION_keys) {
+        fprintf(stderr,
+                "ringcastctl: table %s cannot be dumped: region keys holds the keys of every call "
+                "and is mapped by the data plane only\n",
+                options->table);
+        return false;
+    }
+    return true;
+}
+
+int command_dump(const struct observer *observer, const struct dump_options *options)
+{
+    int only = options->table ? find_table(options->table) : -1;
+
+    for (int t = 0; t < TABLE_COUNT; t++)
+        if ((only < 0 || only == t) && tables[t].region != REGION_keys)
+            dump_table(observer, (enum table_id)t, options);
+    return 0;
+}
