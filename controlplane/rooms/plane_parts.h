@@ -1,0 +1,59 @@
+/* The inside of struct plane; private to plane.c and plane_rows.c.
+ *
+ *   plane.c       connection to the supervisor, heartbeats, events
+ *   plane_rows.c  rows of `desired`: taking, publishing, freeing, taking over
+ */
+#ifndef RINGCAST_PLANE_PARTS_H
+#define RINGCAST_PLANE_PARTS_H
+
+#include "plane.h"
+#include "src/region.h"
+
+#define HEARTBEAT_MS 20          /* region.h: the writer stores it every 20 ms */
+#define HEARTBEAT_SILENCE_MS 500 /* of the forwarder, then the data plane counts as stopped */
+#define RECONNECT_MS 500         /* between two attempts to reach the supervisor */
+/* A freed row is not taken again for so long: whoever still has a note of it in a ring meets a free
+ * row, not a stranger. Generations make a mix-up harmless, this makes it rare. */
+#define QUARANTINE_MS 200
+
+/* Rows of one table. Fresh rows are taken from the front, in order (the data plane's rescan ends at
+ * the first row that was never used); freed ones wait in a queue, oldest first. */
+struct slots {
+    uint32_t fresh;    /* rows [fresh, count) were never used */
+    uint32_t *index;   /* queue of freed rows: a ring of `count` */
+    uint32_t *free_ms; /* when each was freed (loop time) */
+    uint32_t head, waiting, count;
+};
+
+struct plane {
+    uv_loop_t *loop;
+    const struct settings *settings;
+    struct plane_handlers handlers;
+    void *context;
+
+    bool mapped, up, closing, connecting;
+    struct region desired, actual;
+    struct ring changes[WORKERS_MAX], events[WORKERS_MAX];
+    int bell_worker[WORKERS_MAX], bell_control;
+    uint32_t bells_due; /* bit per worker: notes were written, the bell not rung yet */
+    uint64_t retry_ms;  /* loop time of the next attempt */
+    bool complained;    /* told the log why the data plane is not there */
+
+    struct slots rooms, transports, producers, consumers;
+    uint32_t transport_count[WORKERS_MAX], room_count[WORKERS_MAX];
+
+    uv_timer_t timer;
+    uv_prepare_t before_wait;
+    uv_poll_t bell;
+    uint32_t handles_open; /* of libuv, and attempts under way: freed at 0 */
+    bool bell_polled;
+};
+
+struct slots *plane_slots(struct plane *plane, enum table_id table);
+bool plane_rows_open(struct plane *plane);
+void plane_rows_close(struct plane *plane);
+/* Frees what an earlier control plane left in the freshly mapped `desired`. */
+void plane_take_over(struct plane *plane);
+void plane_ring_bells(struct plane *plane);
+
+#endif
