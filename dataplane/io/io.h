@@ -56,7 +56,8 @@ struct io_backend {
      * NULL when this turn's transmit memory is used up: call transmit and ask again. 16 bytes
      * before the slot are not touched by it; nothing may be written past `bytes`. */
     uint8_t *(*slot)(struct io *io, const struct path *path, uint32_t bytes);
-    /* Sends all slots asked for since the last call, in order. */
+    /* Sends all slots asked for since the last call, those of one path in order (but for the one
+     * turn in which a path is found to refuse segments). */
     void (*transmit)(struct io *io);
     /* Sleeps until a packet, the doorbell or timeout_ns. True when the doorbell was rung. */
     bool (*wait)(struct io *io, uint64_t timeout_ns);

@@ -1,0 +1,146 @@
+/* ICE-lite agent of one transport: validated paths, the selected one, consent (RFC 8445, 7675). */
+#include "ice.h"
+
+#include <string.h>
+
+/* What can happen to the agent; `nominate` is a valid check with USE-CANDIDATE. */
+enum ice_input { INPUT_check, INPUT_nominate, INPUT_consent_lost, INPUT_COUNT };
+
+#define ICE_STATE_COUNT 4
+#define REFUSED (-1)
+
+/* The whole state machine: row = state, column = input, cell = next state. */
+static const int8_t next_state[ICE_STATE_COUNT][INPUT_COUNT] = {
+    [ICE_STATE_new] = {ICE_STATE_connected, ICE_STATE_completed, REFUSED},
+    [ICE_STATE_connected] = {ICE_STATE_connected, ICE_STATE_completed, ICE_STATE_disconnected},
+    [ICE_STATE_completed] = {ICE_STATE_completed, ICE_STATE_completed, ICE_STATE_disconnected},
+    [ICE_STATE_disconnected] = {ICE_STATE_connected, ICE_STATE_completed, REFUSED},
+};
+
+void ice_init(struct ice *ice)
+{
+    memset(ice, 0, sizeof(*ice));
+    ice->selected = -1;
+    ice->state = ICE_STATE_new;
+}
+
+int ice_find(const struct ice *ice, const struct path *path)
+{
+    for (int i = 0; i < ICE_PATHS_MAX; i++)
+        if (ice->paths[i].last_check_ns && path_equal(&ice->paths[i].path, path))
+            return i;
+    return -1;
+}
+
+const struct path *ice_selected(const struct ice *ice)
+{
+    return ice->selected < 0 ? NULL : &ice->paths[ice->selected].path;
+}
+
+/* A free place, else that of the least recently checked path which is not the selected one. */
+static int path_place(const struct ice *ice)
+{
+    int oldest = -1;
+
+    for (int i = 0; i < ICE_PATHS_MAX; i++) {
+        if (i == ice->selected)
+            continue;
+        if (oldest < 0 || ice->paths[i].last_check_ns < ice->paths[oldest].last_check_ns)
+            oldest = i;
+    }
+    return oldest;
+}
+
+static int path_checked(struct ice *ice, const struct path *path, uint32_t priority,
+                        uint64_t now_ns)
+{
+    int index = ice_find(ice, path);
+
+    if (index < 0) {
+        index = path_place(ice);
+        ice->paths[index].path = *path;
+    }
+    ice->paths[index].priority = priority;
+    ice->paths[index].last_check_ns = now_ns;
+    return index;
+}
+
+/* RFC 8445 8.1.1, 8.2: which path media takes after a valid check on `index`. True when it moved. */
+static bool path_select(struct ice *ice, int index, bool nominated, uint64_t now_ns)
+{
+    if (ice->selected < 0) { /* the first selection is no move: it may be corrected at once */
+        ice->selected = (int8_t)index;
+        ice->nominated = nominated;
+        return false;
+    }
+    if (!nominated)
+        return false;
+    if (index != ice->selected) {
+        if (ice->moved_ns && now_ns - ice->moved_ns < ICE_MOVE_INTERVAL_NS)
+            return false; /* the client repeats it with its next check */
+        ice->selected = (int8_t)index;
+        ice->moved_ns = now_ns;
+        ice->nominated = true;
+        return true;
+    }
+    ice->nominated = true;
+    return false;
+}
+
+static enum ice_event step(struct ice *ice, enum ice_input input, int index, uint64_t now_ns)
+{
+    int8_t next = next_state[ice->state][input];
+    bool moved = path_select(ice, index, input == INPUT_nominate, now_ns);
+
+    if (index == ice->selected)
+        ice->last_check_ns = now_ns;
+    if (next != ice->state) {
+        ice->state = (uint8_t)next;
+        return next == ICE_STATE_completed ? ICE_COMPLETED : ICE_CONNECTED;
+    }
+    return moved ? ICE_MOVED : ICE_NOTHING;
+}
+
+/* Error code for a request that proved authentic but is not to be acted upon; 0: none.
+ * Order of RFC 8489 6.3.1, then RFC 8445 7.1.1 (PRIORITY is a must) and 7.3.1.1. */
+static unsigned request_fault(const struct stun_request *request)
+{
+    if (request->has_unknown_required)
+        return 420;
+    if (!request->has_priority)
+        return 400;
+    if (request->controlled)
+        return 487;
+    return 0;
+}
+
+enum ice_event ice_request(struct ice *ice, const struct stun_request *request,
+                           const struct path *path, const char *password, uint64_t now_ns,
+                           uint8_t out[STUN_RESPONSE_BYTES_MAX], size_t *out_bytes)
+{
+    unsigned fault = request_fault(request);
+    int index;
+
+    *out_bytes = fault ? stun_build_error(out, request, fault, password)
+                       : stun_build_success(out, request, path, password);
+    /* FINGERPRINT ends a request, so this is its length: never answer with more than was asked. */
+    if (*out_bytes > request->fingerprint_at + 8u)
+        *out_bytes = 0;
+    if (fault)
+        return ICE_NOTHING;
+    now_ns += now_ns == 0; /* 0 means "never" in the path table */
+    index = path_checked(ice, path, request->priority, now_ns);
+    return step(ice, request->use_candidate ? INPUT_nominate : INPUT_check, index, now_ns);
+}
+
+bool ice_consent_lost(struct ice *ice, uint64_t now_ns, uint64_t consent_ns)
+{
+    int8_t next = next_state[ice->state][INPUT_consent_lost];
+
+    /* Another worker turn's clock may be read before the check that is already in: not lost. */
+    if (next == REFUSED || now_ns < ice->last_check_ns || now_ns - ice->last_check_ns < consent_ns)
+        return false;
+    ice_init(ice);
+    ice->state = (uint8_t)next;
+    return true;
+}

@@ -1,0 +1,213 @@
+/* Between the kernel's socket addresses and control messages, and our paths and runs. */
+#define _GNU_SOURCE
+#include <netinet/udp.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "address.h"
+
+#ifndef UDP_SEGMENT
+#define UDP_SEGMENT 103
+#endif
+#ifndef UDP_GRO
+#define UDP_GRO 104
+#endif
+
+#define WHY_BYTES 128
+
+static void ip_from_ipv4(uint8_t ip[16], const struct in_addr *address)
+{
+    memset(ip, 0, 10);
+    memset(ip + 10, 0xff, 2);
+    memcpy(ip + 12, address, 4);
+}
+
+/* False for a family that is not ours. */
+static bool ip_from_name(uint8_t ip[16], uint16_t *port, const void *name, size_t name_bytes)
+{
+    struct sockaddr_in ipv4;
+    struct sockaddr_in6 ipv6;
+    sa_family_t family;
+
+    if (name_bytes < sizeof(ipv4))
+        return false;
+    memcpy(&family, name, sizeof(family));
+    if (family == AF_INET) {
+        memcpy(&ipv4, name, sizeof(ipv4));
+        ip_from_ipv4(ip, &ipv4.sin_addr);
+        *port = ntohs(ipv4.sin_port);
+        return true;
+    }
+    if (family != AF_INET6 || name_bytes < sizeof(ipv6))
+        return false;
+    memcpy(&ipv6, name, sizeof(ipv6));
+    memcpy(ip, &ipv6.sin6_addr, 16);
+    *port = ntohs(ipv6.sin6_port);
+    return true;
+}
+
+/* Neither :: nor ::ffff:0.0.0.0. */
+static bool ip_is_specific(const uint8_t ip[16])
+{
+    static const uint8_t any[16] = {0};
+    static const uint8_t any_ipv4[16] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+
+    return memcmp(ip, any, 16) != 0 && memcmp(ip, any_ipv4, 16) != 0;
+}
+
+static bool endpoint_open(struct endpoint *endpoint, int fd, char *why)
+{
+    struct sockaddr_storage name = {0};
+    socklen_t name_bytes = sizeof(name);
+    int type = 0;
+    socklen_t type_bytes = sizeof(type);
+
+    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &type_bytes) != 0 || type != SOCK_DGRAM ||
+        getsockname(fd, (struct sockaddr *)&name, &name_bytes) != 0 ||
+        !ip_from_name(endpoint->local_ip, &endpoint->local_port, &name, name_bytes) ||
+        endpoint->local_port == 0) {
+        snprintf(why, WHY_BYTES, "descriptor %d is not a bound UDP socket", fd);
+        return false;
+    }
+    endpoint->fd = fd;
+    endpoint->family = name.ss_family;
+    endpoint->is_wildcard = !ip_is_specific(endpoint->local_ip);
+    return true;
+}
+
+bool endpoints_open(struct endpoints *endpoints, const struct io_descriptors *descriptors,
+                    char *why)
+{
+    const int fds[SOCKETS_MAX] = {descriptors->udp4, descriptors->udp6};
+
+    *endpoints = (struct endpoints){.ipv4 = -1, .ipv6 = -1};
+    for (unsigned i = 0; i < SOCKETS_MAX; i++) {
+        struct endpoint *endpoint = &endpoints->list[endpoints->count];
+
+        if (fds[i] < 0)
+            continue;
+        if (!endpoint_open(endpoint, fds[i], why))
+            return false;
+        if (endpoint->family != (i == 0 ? AF_INET : AF_INET6)) {
+            snprintf(why, WHY_BYTES, "UDP socket %d is not of the IP version it was given for",
+                     fds[i]);
+            return false;
+        }
+        if (i == 0)
+            endpoints->ipv4 = (int)endpoints->count++;
+        else
+            endpoints->ipv6 = (int)endpoints->count++;
+    }
+    if (endpoints->count == 0)
+        snprintf(why, WHY_BYTES, "no UDP socket was given");
+    return endpoints->count > 0;
+}
+
+/* ---- sending ---- */
+
+static size_t control_add(uint8_t *control, size_t at, int level, int type, const void *value,
+                          size_t bytes)
+{
+    struct cmsghdr *c = (struct cmsghdr *)(control + at);
+
+    c->cmsg_level = level;
+    c->cmsg_type = type;
+    c->cmsg_len = CMSG_LEN(bytes);
+    memcpy(CMSG_DATA(c), value, bytes);
+    return at + CMSG_SPACE(bytes);
+}
+
+static size_t name_write(struct send_room *room, const struct endpoint *endpoint,
+                         const struct path *path)
+{
+    struct sockaddr_in ipv4 = {.sin_family = AF_INET};
+
+    if (endpoint->family == AF_INET) {
+        ipv4.sin_port = htons(path->remote_port);
+        memcpy(&ipv4.sin_addr, path->remote_ip + 12, 4);
+        memcpy(&room->name, &ipv4, sizeof(ipv4));
+        return sizeof(ipv4);
+    }
+    room->name = (struct sockaddr_in6){.sin6_family = AF_INET6};
+    room->name.sin6_port = htons(path->remote_port);
+    memcpy(&room->name.sin6_addr, path->remote_ip, 16);
+    return sizeof(room->name);
+}
+
+void send_describe(struct msghdr *header, struct send_room *room, const struct endpoint *endpoint,
+                   const struct path *path, uint8_t *data, uint32_t bytes, uint16_t segment_bytes)
+{
+    size_t control = 0;
+
+    _Static_assert(CMSG_SPACE(sizeof(struct in6_pktinfo)) + CMSG_SPACE(sizeof(uint16_t)) <=
+                       sizeof(room->control),
+                   "control messages of a send grew past their room");
+    room->iovec.iov_base = data;
+    room->iovec.iov_len = bytes;
+    *header = (struct msghdr){.msg_name = &room->name, .msg_iov = &room->iovec, .msg_iovlen = 1};
+    header->msg_namelen = (socklen_t)name_write(room, endpoint, path);
+    if (endpoint->is_wildcard && ip_is_specific(path->local_ip)) {
+        if (endpoint->family == AF_INET) {
+            struct in_pktinfo from = {0};
+
+            memcpy(&from.ipi_spec_dst, path->local_ip + 12, 4);
+            control =
+                control_add(room->control, control, IPPROTO_IP, IP_PKTINFO, &from, sizeof(from));
+        } else {
+            struct in6_pktinfo from = {0};
+
+            memcpy(&from.ipi6_addr, path->local_ip, 16);
+            control = control_add(room->control, control, IPPROTO_IPV6, IPV6_PKTINFO, &from,
+                                  sizeof(from));
+        }
+    }
+    if (segment_bytes)
+        control = control_add(room->control, control, SOL_UDP, UDP_SEGMENT, &segment_bytes,
+                              sizeof(segment_bytes));
+    if (control) {
+        header->msg_control = room->control;
+        header->msg_controllen = control;
+    }
+}
+
+void send_describe_run(struct msghdr *header, struct send_room *room,
+                       const struct endpoint *endpoint, const struct slots *slots,
+                       const struct run *run)
+{
+    send_describe(header, room, endpoint, &run->path, slots->memory + run->at, run->bytes,
+                  run->segments > 1 ? run->segment_bytes : 0);
+}
+
+/* ---- receiving ---- */
+
+bool message_describe(struct message *message, const struct endpoint *endpoint,
+                      struct msghdr *header)
+{
+    struct path *path = &message->path;
+
+    message->segment_bytes = 0;
+    if (!ip_from_name(path->remote_ip, &path->remote_port, header->msg_name, header->msg_namelen))
+        return false;
+    memcpy(path->local_ip, endpoint->local_ip, 16); /* unless the kernel says more exactly */
+    path->local_port = endpoint->local_port;
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(header); c; c = CMSG_NXTHDR(header, c)) {
+        struct in_pktinfo ipv4;
+        struct in6_pktinfo ipv6;
+        int segment;
+
+        if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO &&
+            c->cmsg_len >= CMSG_LEN(sizeof(ipv4))) {
+            memcpy(&ipv4, CMSG_DATA(c), sizeof(ipv4));
+            ip_from_ipv4(path->local_ip, &ipv4.ipi_addr);
+        } else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO &&
+                   c->cmsg_len >= CMSG_LEN(sizeof(ipv6))) {
+            memcpy(&ipv6, CMSG_DATA(c), sizeof(ipv6));
+            memcpy(path->local_ip, &ipv6.ipi6_addr, 16);
+        } else if (c->cmsg_level == SOL_UDP && c->cmsg_type == UDP_GRO &&
+                   c->cmsg_len >= CMSG_LEN(sizeof(segment))) {
+            memcpy(&segment, CMSG_DATA(c), sizeof(segment));
+            message->segment_bytes = segment > 0 ? (uint32_t)segment : 0;
+        }
+    }
+    return true;
+}

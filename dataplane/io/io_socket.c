@@ -1,0 +1,261 @@
+/* I/O by recvmmsg and sendmmsg with UDP_GRO and UDP_SEGMENT: where io_uring is forbidden. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/uio.h>
+
+#include "address.h"
+#include "doorbell.h"
+#include "src/clock.h"
+
+#define WHY_BYTES 128
+#define WAIT_SECONDS_MAX 3600
+/* An odd number of cache lines: the first lines of all buffers do not fall into one cache set. */
+#define BUFFER_BYTES (DATAGRAM_BYTES_MAX + RECEIVE_BYTES_BEHIND + 1568)
+_Static_assert(BUFFER_BYTES % 64 == 0 && BUFFER_BYTES / 64 % 2 == 1, "not an odd number of lines");
+
+struct receive_room {
+    uint8_t name[NAME_BYTES];
+    uint8_t control[CONTROL_BYTES] __attribute__((aligned(8)));
+    struct iovec iovec;
+    const struct endpoint *endpoint;
+};
+
+struct io {
+    struct endpoints endpoints;
+    int doorbell;
+    unsigned turn; /* alternates which socket is read first */
+    struct io_counters counters;
+
+    /* Received messages: [next, count) are still to be handed out, after what `current` holds. */
+    unsigned next, count;
+    struct message current;
+    struct mmsghdr received[IO_BATCH];
+    struct receive_room receive_rooms[IO_BATCH];
+    uint8_t *buffers; /* IO_BATCH × BUFFER_BYTES, paid when touched */
+
+    struct slots slots;
+    struct mmsghdr sends[RUNS_MAX];
+    struct send_room send_rooms[RUNS_MAX];
+    struct run *send_runs[RUNS_MAX];
+};
+
+static void received_reset(struct io *io, unsigned i)
+{
+    struct msghdr *header = &io->received[i].msg_hdr;
+
+    header->msg_name = io->receive_rooms[i].name;
+    header->msg_namelen = NAME_BYTES;
+    header->msg_iov = &io->receive_rooms[i].iovec;
+    header->msg_iovlen = 1;
+    header->msg_control = io->receive_rooms[i].control;
+    header->msg_controllen = CONTROL_BYTES;
+    header->msg_flags = 0;
+}
+
+static void socket_close(struct io *io)
+{
+    slots_close(&io->slots);
+    pages_unmap(io->buffers, (size_t)IO_BATCH * BUFFER_BYTES);
+    pages_unmap(io, sizeof(*io));
+}
+
+static struct io *socket_open(const struct io_descriptors *descriptors, char *why)
+{
+    struct io *io = pages_map(sizeof(*io));
+
+    if (!io) {
+        snprintf(why, WHY_BYTES, "no memory for the socket backend");
+        return NULL;
+    }
+    io->doorbell = descriptors->doorbell;
+    if (!endpoints_open(&io->endpoints, descriptors, why)) {
+        socket_close(io);
+        return NULL;
+    }
+    io->buffers = pages_map((size_t)IO_BATCH * BUFFER_BYTES);
+    if (!io->buffers || !slots_open(&io->slots) || !doorbell_prepare(io->doorbell)) {
+        snprintf(why, WHY_BYTES, "no memory for buffers, or descriptor %d is no eventfd",
+                 io->doorbell);
+        socket_close(io);
+        return NULL;
+    }
+    for (unsigned i = 0; i < IO_BATCH; i++) {
+        io->receive_rooms[i].iovec.iov_base = io->buffers + (size_t)i * BUFFER_BYTES;
+        io->receive_rooms[i].iovec.iov_len = DATAGRAM_BYTES_MAX;
+        received_reset(io, i);
+    }
+    return io;
+}
+
+/* ---- receiving ---- */
+
+static void socket_fill(struct io *io, const struct endpoint *endpoint, unsigned max)
+{
+    int received = io->count >= max ? 0
+                                    : recvmmsg(endpoint->fd, io->received + io->count,
+                                               max - io->count, MSG_DONTWAIT, NULL);
+
+    /* Errors of a socket (a queued ICMP error, an interrupt) are no packets: the next turn asks
+     * again, and what cannot be repaired by asking shows as silence on that port. */
+    for (int i = 0; i < received; i++)
+        io->receive_rooms[io->count++].endpoint = endpoint;
+}
+
+/* Makes the next message current; false when there is none. */
+static bool message_next(struct io *io)
+{
+    struct mmsghdr *received = &io->received[io->next];
+    struct receive_room *room = &io->receive_rooms[io->next];
+
+    if (io->next == io->count)
+        return false;
+    io->next++;
+    io->counters.truncated += (received->msg_hdr.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0;
+    io->current.data = room->iovec.iov_base;
+    io->current.bytes = received->msg_len;
+    io->current.pending = message_describe(&io->current, room->endpoint, &received->msg_hdr);
+    return true;
+}
+
+static size_t socket_receive(struct io *io, struct io_packet *packets, size_t max)
+{
+    size_t count = 0;
+
+    if (max > IO_BATCH)
+        max = IO_BATCH;
+    if (!io->current.pending && io->next == io->count) {
+        unsigned sockets = io->endpoints.count;
+
+        io->next = io->count = 0;
+        io->turn++;
+        for (unsigned i = 0; i < sockets; i++)
+            socket_fill(io, &io->endpoints.list[(io->turn + i) % sockets], (unsigned)max);
+    }
+    do
+        count += message_split(&io->current, packets + count, max - count, &io->counters);
+    while (count < max && message_next(io));
+    return count;
+}
+
+static void socket_release(struct io *io)
+{
+    if (io->current.pending || io->next < io->count)
+        return; /* a super-packet is not handed out completely: its buffers are still in use */
+    for (unsigned i = 0; i < io->count; i++)
+        received_reset(io, i);
+    io->next = io->count = 0;
+}
+
+/* ---- sending ---- */
+
+static uint8_t *socket_slot(struct io *io, const struct path *path, uint32_t bytes)
+{
+    return slots_take(&io->slots, path, bytes);
+}
+
+/* A run that the kernel did not take as one: each datagram by itself. */
+static void send_singly(struct io *io, const struct endpoint *endpoint, const struct run *run)
+{
+    slots_refused(&io->slots, &run->path);
+    for (uint32_t i = 0; i < run->segments; i++) {
+        struct run single = {.bytes = run_segment_bytes(run, i), .segments = 1};
+        struct send_room room;
+        struct msghdr header;
+
+        send_describe(&header, &room, endpoint, &run->path,
+                      io->slots.memory + run->at + (size_t)i * run->segment_bytes, single.bytes, 0);
+        if (sendmsg(endpoint->fd, &header, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+            single.error = errno;
+        run_count(&io->counters, &single);
+    }
+}
+
+/* Sends `count` prepared runs of one socket. sendmmsg stops at the first that fails; its error comes
+ * with the next call. A full socket buffer takes none of the rest: they are counted, not tried. */
+static void send_prepared(struct io *io, const struct endpoint *endpoint, unsigned count)
+{
+    unsigned at = 0;
+
+    while (at < count) {
+        int sent = sendmmsg(endpoint->fd, io->sends + at, count - at, MSG_DONTWAIT | MSG_NOSIGNAL);
+        struct run *run;
+
+        for (int i = 0; i < sent; i++)
+            run_count(&io->counters, io->send_runs[at++]);
+        if (sent > 0 || at == count)
+            continue;
+        run = io->send_runs[at++];
+        run->error = sent < 0 ? errno : EIO;
+        if (run->segments > 1 && error_refuses_segments(run->error))
+            send_singly(io, endpoint, run);
+        else
+            run_count(&io->counters, run);
+        for (int error = run->error; error == EAGAIN && at < count; at++) {
+            io->send_runs[at]->error = error;
+            run_count(&io->counters, io->send_runs[at]);
+        }
+    }
+}
+
+static void socket_transmit(struct io *io)
+{
+    for (unsigned e = 0; e < io->endpoints.count; e++) {
+        const struct endpoint *endpoint = &io->endpoints.list[e];
+        unsigned count = 0;
+
+        for (uint32_t r = 0; r < io->slots.run_count; r++) {
+            struct run *run = &io->slots.runs[r];
+
+            if (endpoint_of(&io->endpoints, &run->path) != (int)e)
+                continue;
+            send_describe_run(&io->sends[count].msg_hdr, &io->send_rooms[count], endpoint,
+                              &io->slots, run);
+            io->send_runs[count++] = run;
+        }
+        send_prepared(io, endpoint, count);
+    }
+    for (uint32_t r = 0; r < io->slots.run_count && io->endpoints.count < SOCKETS_MAX; r++)
+        if (endpoint_of(&io->endpoints, &io->slots.runs[r].path) < 0)
+            io->counters.send_failed += io->slots.runs[r].segments;
+    slots_clear(&io->slots);
+}
+
+/* ---- waiting ---- */
+
+static bool socket_wait(struct io *io, uint64_t timeout_ns)
+{
+    struct pollfd polls[SOCKETS_MAX + 1] = {{.fd = io->doorbell, .events = POLLIN}};
+    struct timespec timeout = {0};
+
+    if (!io->current.pending && io->next == io->count) {
+        uint64_t seconds = timeout_ns / NS_PER_S;
+
+        timeout.tv_sec = (time_t)(seconds > WAIT_SECONDS_MAX ? WAIT_SECONDS_MAX : seconds);
+        timeout.tv_nsec = (long)(timeout_ns % NS_PER_S);
+    }
+    for (unsigned i = 0; i < io->endpoints.count; i++)
+        polls[i + 1] = (struct pollfd){.fd = io->endpoints.list[i].fd, .events = POLLIN};
+    if (ppoll(polls, io->endpoints.count + 1, &timeout, NULL) <= 0)
+        return false;
+    return polls[0].revents & POLLIN && doorbell_reset(io->doorbell);
+}
+
+static const struct io_counters *socket_counters(const struct io *io)
+{
+    return &io->counters;
+}
+
+const struct io_backend io_socket_backend = {
+    .name = "socket",
+    .open = socket_open,
+    .receive = socket_receive,
+    .release = socket_release,
+    .slot = socket_slot,
+    .transmit = socket_transmit,
+    .wait = socket_wait,
+    .counters = socket_counters,
+    .close = socket_close,
+};

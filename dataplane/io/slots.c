@@ -1,0 +1,154 @@
+/* Transmit memory and its runs; taking received super-packets apart. */
+#include <errno.h>
+#include <sys/mman.h>
+
+#include "slots.h"
+#include "src/limits.h"
+
+void *pages_map(size_t bytes)
+{
+    void *pages = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    return pages == MAP_FAILED ? NULL : pages;
+}
+
+void pages_unmap(void *pages, size_t bytes)
+{
+    if (pages)
+        munmap(pages, bytes);
+}
+
+bool slots_open(struct slots *slots)
+{
+    uint8_t *pages = pages_map(IO_SLOTS_BYTES + 2 * SLOTS_BYTES_AROUND);
+
+    if (!pages)
+        return false;
+    slots->memory = pages + SLOTS_BYTES_AROUND;
+    slots_clear(slots);
+    return true;
+}
+
+void slots_close(struct slots *slots)
+{
+    if (slots->memory)
+        pages_unmap(slots->memory - SLOTS_BYTES_AROUND, IO_SLOTS_BYTES + 2 * SLOTS_BYTES_AROUND);
+    slots->memory = NULL;
+}
+
+/* May a datagram of `bytes` on `path` leave in the same segmented send? */
+static bool run_continues(const struct run *run, const struct path *path, uint32_t bytes)
+{
+    return run->segment_bytes > 0 && bytes > 0 && bytes <= run->segment_bytes &&
+           run->bytes == (uint32_t)run->segments * run->segment_bytes && /* last one not shorter */
+           run->segments < IO_SEGMENTS_MAX && run->bytes + bytes <= RUN_BYTES_MAX &&
+           path_equal(&run->path, path);
+}
+
+/* FNV-1a; whom it serves badly can only make sends single. */
+static uint32_t path_hash(const struct path *path)
+{
+    const uint8_t *bytes = (const uint8_t *)path;
+    uint32_t hash = 2166136261u;
+
+    for (size_t i = 0; i < sizeof(*path); i++)
+        hash = (hash ^ bytes[i]) * 16777619u;
+    return hash;
+}
+
+void slots_refused(struct slots *slots, const struct path *path)
+{
+    uint32_t hash = path_hash(path);
+
+    slots->refusals[hash % REFUSALS] =
+        (struct refusal){.tag = (uint16_t)(hash >> 16), .left = REFUSAL_DATAGRAMS};
+    slots->has_refusals = true;
+}
+
+static bool path_refuses(struct slots *slots, const struct path *path)
+{
+    uint32_t hash = path_hash(path);
+    struct refusal *refusal = &slots->refusals[hash % REFUSALS];
+
+    if (refusal->left == 0 || refusal->tag != (uint16_t)(hash >> 16))
+        return false;
+    refusal->left--;
+    return true;
+}
+
+uint8_t *slots_take(struct slots *slots, const struct path *path, uint32_t bytes)
+{
+    struct run *run = slots->run_count ? &slots->runs[slots->run_count - 1] : NULL;
+    uint8_t *slot = slots->memory + slots->used;
+
+    if (bytes > PACKET_BYTES_MAX || bytes > IO_SLOTS_BYTES - slots->used)
+        return NULL;
+    if (!run || !run_continues(run, path, bytes) ||
+        (slots->has_refusals && path_refuses(slots, path))) {
+        if (slots->run_count == RUNS_MAX)
+            return NULL;
+        run = &slots->runs[slots->run_count++];
+        run->path = *path;
+        run->at = slots->used;
+        run->bytes = 0;
+        run->segment_bytes = (uint16_t)bytes;
+        run->segments = 0;
+        run->error = 0;
+    }
+    run->bytes += bytes;
+    run->segments++;
+    slots->used += bytes;
+    return slot;
+}
+
+void run_count(struct io_counters *counters, const struct run *run)
+{
+    switch (run->error) {
+    case 0:
+        counters->sent += run->segments;
+        counters->sent_bytes += run->bytes;
+        counters->sends++;
+        break;
+    case EAGAIN:
+    case ENOBUFS:
+    case ENOMEM:
+        counters->send_full += run->segments;
+        break;
+    default:
+        counters->send_failed += run->segments;
+    }
+}
+
+/* EIO: the device cannot checksum segments (before Linux 6.11). EINVAL, EMSGSIZE: segments longer
+ * than the path's MTU, which single sends may still pass as fragments; or a socket that sends
+ * without checksums. ENOPROTOOPT and EOPNOTSUPP: no segmentation at all. */
+bool error_refuses_segments(int error)
+{
+    return error == EIO || error == EINVAL || error == EMSGSIZE || error == ENOPROTOOPT ||
+           error == EOPNOTSUPP;
+}
+
+size_t message_split(struct message *message, struct io_packet *packets, size_t room,
+                     struct io_counters *counters)
+{
+    size_t count = 0;
+
+    while (message->pending && count < room) {
+        struct io_packet *packet = &packets[count++];
+        uint32_t bytes = message->bytes;
+
+        if (message->segment_bytes && bytes > message->segment_bytes)
+            bytes = message->segment_bytes;
+        packet->data = message->data;
+        packet->bytes = bytes;
+        packet->path = message->path;
+        message->data += bytes;
+        message->bytes -= bytes;
+        message->pending = message->bytes > 0;
+        counters->received++;
+        counters->received_bytes += bytes;
+        __builtin_prefetch(packet->data, 1);
+    }
+    return count;
+}

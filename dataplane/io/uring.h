@@ -1,0 +1,100 @@
+/* The io_uring backend's parts: the ring and how it is locked down (uring_ring.c), receiving
+ * (uring_receive.c), sending and waiting (io_uring.c).
+ *
+ *   kernel ─► CQ ─► arrivals (our queue of filled buffers) ─► io_packet ─► io_release ─► kernel
+ *
+ * One ring of one thread. Every request is IORING_OP_RECVMSG (multishot, one per socket),
+ * IORING_OP_SENDMSG or IORING_OP_POLL_ADD (multishot, the doorbell), on one of the two or three
+ * descriptors registered at open: the ring refuses everything else from then on (threats.md H6). */
+#ifndef RINGCAST_IO_URING_PARTS_H
+#define RINGCAST_IO_URING_PARTS_H
+
+#include <liburing.h>
+
+#include "address.h"
+
+#define URING_WHY_BYTES 128
+#define SUBMISSIONS 256
+/* Received messages that the kernel and we may hold at once. While the caller works on one batch
+ * the kernel can fill the next; what is beyond that waits in the socket. A power of two. */
+#define BUFFERS 512
+#define COMPLETIONS 2048 /* > BUFFERS + RUNS_MAX: the completion queue cannot overflow */
+_Static_assert(COMPLETIONS > BUFFERS + RUNS_MAX, "the completion queue could overflow");
+
+/* One buffer: struct io_uring_recvmsg_out | name | control | payload. 64 KiB of payload, or GRO's
+ * super-packets would be cut. An odd number of cache lines apart (see io_socket.c). */
+#define PAYLOAD_AT (sizeof(struct io_uring_recvmsg_out) + NAME_BYTES + CONTROL_BYTES)
+#define URING_BUFFER_BYTES (DATAGRAM_BYTES_MAX + 1600)
+_Static_assert(URING_BUFFER_BYTES % 64 == 0 && URING_BUFFER_BYTES / 64 % 2 == 1, "even lines");
+_Static_assert(PAYLOAD_AT + DATAGRAM_BYTES_MAX + RECEIVE_BYTES_BEHIND <= URING_BUFFER_BYTES,
+               "buffers too small");
+_Static_assert(PAYLOAD_AT % 16 == 0, "payload not aligned");
+
+/* user_data of a request: what it is << 32 | which one. */
+enum request_kind { REQUEST_receive, REQUEST_send, REQUEST_single, REQUEST_doorbell, REQUEST_none };
+
+struct arrival {
+    uint16_t buffer;
+    uint8_t endpoint;
+    uint32_t bytes; /* of the buffer that are filled */
+};
+
+struct io {
+    struct io_uring ring;
+    bool ring_is_open;
+    struct endpoints endpoints;
+    int doorbell;
+    unsigned doorbell_file; /* index of the registered file */
+    bool doorbell_armed, rung;
+    bool receive_armed[SOCKETS_MAX];
+    struct msghdr receive_header; /* tells the kernel how much room names and controls have */
+    struct io_counters counters;
+
+    struct io_uring_buf_ring *buffer_ring;
+    uint8_t *buffers;
+    /* Indexes count up for ever; a position is index % BUFFERS.
+     *   [freed, next) handed out, [next, filled) waits. `current` is what is left of next - 1. */
+    uint32_t freed, next, filled;
+    struct message current;
+    struct arrival arrivals[BUFFERS];
+
+    struct slots slots;
+    struct msghdr send_headers[RUNS_MAX];
+    struct send_room send_rooms[RUNS_MAX];
+    int single_errors[IO_SEGMENTS_MAX]; /* of a run that was refused and sent singly */
+};
+
+/* ---- uring_ring.c ---- */
+
+/* Sets the ring up, registers descriptors and buffers, restricts and enables it. */
+bool uring_ring_open(struct io *io, char *why);
+void uring_ring_close(struct io *io);
+
+/* ---- uring_receive.c ---- */
+
+/* Arms what is not armed; the requests leave with the next submission. */
+void uring_arm(struct io *io);
+/* Moves all completions to where they belong. Does not enter the kernel. */
+void uring_reap(struct io *io);
+size_t uring_receive(struct io *io, struct io_packet *packets, size_t max);
+void uring_release(struct io *io);
+
+static inline bool uring_has_arrivals(const struct io *io)
+{
+    return io->current.pending || io->next != io->filled;
+}
+
+/* Is there work of ours that the kernel does only when entered? */
+static inline bool uring_kernel_has_work(const struct io *io)
+{
+    unsigned flags = __atomic_load_n(io->ring.sq.kflags, __ATOMIC_ACQUIRE);
+
+    return flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW) || io_uring_sq_ready(&io->ring) > 0;
+}
+
+static inline uint64_t request_word(enum request_kind kind, uint32_t which)
+{
+    return (uint64_t)kind << 32 | which;
+}
+
+#endif

@@ -1,0 +1,161 @@
+/* Receiving over io_uring: multishot recvmsg into a ring of buffers, and what completions mean. */
+#include <errno.h>
+#include <string.h>
+
+#include <poll.h>
+
+#include "uring.h"
+
+/* One entry into the kernel makes at most some dozens of completions of a socket (it takes turns
+ * between sockets), so a full batch needs several. */
+#define ROUNDS_MAX 8
+
+static struct io_uring_sqe *request_new(struct io *io, enum request_kind kind, uint32_t which)
+{
+    struct io_uring_sqe *sqe = io_uring_get_sqe(&io->ring);
+
+    if (sqe) {
+        memset(sqe, 0, sizeof(*sqe));
+        sqe->user_data = request_word(kind, which);
+    }
+    return sqe;
+}
+
+void uring_arm(struct io *io)
+{
+    for (unsigned i = 0; i < io->endpoints.count; i++) {
+        struct io_uring_sqe *sqe;
+        uint64_t word;
+
+        /* Without a free buffer it would end at once again. */
+        if (io->receive_armed[i] || io->filled - io->freed == BUFFERS)
+            continue;
+        sqe = request_new(io, REQUEST_receive, i);
+        if (!sqe)
+            return; /* the submission queue is full: next time */
+        word = sqe->user_data;
+        io_uring_prep_recvmsg_multishot(sqe, (int)i, &io->receive_header, MSG_TRUNC);
+        sqe->flags |= IOSQE_FIXED_FILE | IOSQE_BUFFER_SELECT;
+        sqe->user_data = word;
+        sqe->buf_group = 0;
+        io->receive_armed[i] = true;
+    }
+    if (io->doorbell >= 0 && !io->doorbell_armed) {
+        struct io_uring_sqe *sqe = request_new(io, REQUEST_doorbell, 0);
+        uint64_t word;
+
+        if (!sqe)
+            return;
+        word = sqe->user_data;
+        io_uring_prep_poll_multishot(sqe, (int)io->doorbell_file, POLLIN);
+        sqe->flags |= IOSQE_FIXED_FILE;
+        sqe->user_data = word;
+        io->doorbell_armed = true;
+    }
+}
+
+/* A multishot receive delivered a buffer, or ended: out of buffers, or an error of the socket. It is
+ * armed again by the next turn. */
+static void receive_completed(struct io *io, const struct io_uring_cqe *cqe, uint32_t which)
+{
+    if (!(cqe->flags & IORING_CQE_F_MORE))
+        io->receive_armed[which] = false;
+    if (!(cqe->flags & IORING_CQE_F_BUFFER))
+        return;
+    io->arrivals[io->filled++ % BUFFERS] =
+        (struct arrival){.buffer = (uint16_t)(cqe->flags >> IORING_CQE_BUFFER_SHIFT),
+                         .endpoint = (uint8_t)which,
+                         .bytes = cqe->res > 0 ? (uint32_t)cqe->res : 0};
+}
+
+void uring_reap(struct io *io)
+{
+    struct io_uring_cqe *cqe;
+    unsigned head, count = 0;
+
+    io_uring_for_each_cqe(&io->ring, head, cqe)
+    {
+        uint32_t which = (uint32_t)cqe->user_data;
+
+        count++;
+        switch ((enum request_kind)(cqe->user_data >> 32)) {
+        case REQUEST_receive:
+            receive_completed(io, cqe, which);
+            break;
+        case REQUEST_send: /* only failures complete: the others skip */
+            io->slots.runs[which].error = cqe->res < 0 ? -cqe->res : 0;
+            break;
+        case REQUEST_single:
+            io->single_errors[which] = cqe->res < 0 ? -cqe->res : 0;
+            break;
+        case REQUEST_doorbell:
+            io->rung = true;
+            io->doorbell_armed = (cqe->flags & IORING_CQE_F_MORE) != 0;
+            break;
+        case REQUEST_none:
+            break;
+        }
+    }
+    io_uring_cq_advance(&io->ring, count);
+}
+
+/* Makes the next arrival current; false when there is none. */
+static bool arrival_next(struct io *io)
+{
+    const struct arrival *arrival = &io->arrivals[io->next % BUFFERS];
+    uint8_t *buffer = io->buffers + (size_t)arrival->buffer * URING_BUFFER_BYTES;
+    const struct io_uring_recvmsg_out *out = (const struct io_uring_recvmsg_out *)buffer;
+    struct msghdr header = {.msg_name = buffer + sizeof(*out)};
+
+    if (io->next == io->filled)
+        return false;
+    io->next++;
+    io->current.pending = false;
+    if (arrival->bytes < PAYLOAD_AT || out->namelen > NAME_BYTES || out->controllen > CONTROL_BYTES)
+        return true; /* not what the kernel writes */
+    header.msg_namelen = out->namelen;
+    header.msg_control = buffer + sizeof(*out) + NAME_BYTES;
+    header.msg_controllen = out->controllen;
+    io->counters.truncated += (out->flags & (MSG_TRUNC | MSG_CTRUNC)) != 0;
+    io->current.data = buffer + PAYLOAD_AT;
+    io->current.bytes = arrival->bytes - (uint32_t)PAYLOAD_AT;
+    io->current.pending =
+        message_describe(&io->current, &io->endpoints.list[arrival->endpoint], &header);
+    return true;
+}
+
+size_t uring_receive(struct io *io, struct io_packet *packets, size_t max)
+{
+    size_t count = 0;
+
+    if (max > IO_BATCH)
+        max = IO_BATCH;
+    uring_reap(io);
+    uring_arm(io);
+    for (unsigned i = 0; i < ROUNDS_MAX && io->filled - io->next < max && uring_kernel_has_work(io);
+         i++) {
+        io_uring_submit_and_get_events(&io->ring);
+        uring_reap(io);
+    }
+    do
+        count += message_split(&io->current, packets + count, max - count, &io->counters);
+    while (count < max && arrival_next(io));
+    return count;
+}
+
+/* Buffers go back in the order in which they came; the one that is not handed out completely, and
+ * with it all later ones, stay. */
+void uring_release(struct io *io)
+{
+    uint32_t end = io->current.pending ? io->next - 1 : io->next;
+    int count = 0;
+
+    for (; io->freed != end; io->freed++) {
+        uint16_t buffer = io->arrivals[io->freed % BUFFERS].buffer;
+
+        io_uring_buf_ring_add(io->buffer_ring, io->buffers + (size_t)buffer * URING_BUFFER_BYTES,
+                              URING_BUFFER_BYTES, buffer, io_uring_buf_ring_mask(BUFFERS), count++);
+    }
+    if (count)
+        io_uring_buf_ring_advance(io->buffer_ring, count);
+}

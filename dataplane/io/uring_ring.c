@@ -1,0 +1,131 @@
+/* The ring of the io_uring backend: set-up with what this kernel offers, and its restrictions. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "uring.h"
+
+#ifndef IORING_SETUP_SINGLE_ISSUER
+#define IORING_SETUP_SINGLE_ISSUER (1U << 12)
+#endif
+#ifndef IORING_SETUP_DEFER_TASKRUN
+#define IORING_SETUP_DEFER_TASKRUN (1U << 13)
+#endif
+
+/* Best first. DEFER_TASKRUN: completions are made when we ask, on our core, not by interrupting us.
+ * TASKRUN_FLAG: the ring says when asking is worth a system call. R_DISABLED: restrictions can only
+ * be given to a ring that does not run yet. No SQPOLL: it doubles the CPU for nothing (limits.md). */
+static bool ring_setup(struct io *io, char *why)
+{
+    static const unsigned flags[] = {IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
+                                         IORING_SETUP_TASKRUN_FLAG,
+                                     IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG, 0};
+    int result = 0;
+
+    for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
+        struct io_uring_params parameters = {.flags = flags[i] | IORING_SETUP_R_DISABLED |
+                                                      IORING_SETUP_CQSIZE |
+                                                      IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CLAMP,
+                                             .cq_entries = COMPLETIONS};
+
+        result = io_uring_queue_init_params(SUBMISSIONS, &io->ring, &parameters);
+        if (result != 0)
+            continue;
+        io->ring_is_open = true;
+        if (parameters.features & IORING_FEAT_EXT_ARG && parameters.features & IORING_FEAT_CQE_SKIP)
+            return true;
+        snprintf(why, URING_WHY_BYTES, "this kernel's io_uring is too old: Linux 6.0 or newer");
+        return false;
+    }
+    snprintf(why, URING_WHY_BYTES, "io_uring_setup: %s%s", strerror(-result),
+             result == -EPERM    ? " (sysctl kernel.io_uring_disabled, or a seccomp filter)"
+             : result == -ENOMEM ? " (raise the memlock limit)"
+                                 : "");
+    return false;
+}
+
+static bool files_register(struct io *io, char *why)
+{
+    int files[SOCKETS_MAX + 1], result;
+    unsigned count = io->endpoints.count;
+
+    for (unsigned i = 0; i < count; i++)
+        files[i] = io->endpoints.list[i].fd;
+    io->doorbell_file = count;
+    if (io->doorbell >= 0)
+        files[count++] = io->doorbell;
+    result = io_uring_register_files(&io->ring, files, count);
+    if (result == 0)
+        return true;
+    snprintf(why, URING_WHY_BYTES, "io_uring refuses to register the sockets: %s",
+             strerror(-result));
+    return false;
+}
+
+static bool buffers_register(struct io *io, char *why)
+{
+    struct io_uring_buf_reg registration = {.ring_entries = BUFFERS};
+    int result;
+
+    io->buffers = pages_map((size_t)BUFFERS * URING_BUFFER_BYTES);
+    io->buffer_ring = pages_map(BUFFERS * sizeof(struct io_uring_buf));
+    if (!io->buffers || !io->buffer_ring) {
+        snprintf(why, URING_WHY_BYTES, "no memory for receive buffers");
+        return false;
+    }
+    registration.ring_addr = (uint64_t)(uintptr_t)io->buffer_ring;
+    result = io_uring_register_buf_ring(&io->ring, &registration, 0);
+    if (result != 0) {
+        snprintf(why, URING_WHY_BYTES,
+                 "io_uring provides no buffer rings (%s): Linux 5.19 or newer", strerror(-result));
+        return false;
+    }
+    io_uring_buf_ring_init(io->buffer_ring);
+    for (unsigned i = 0; i < BUFFERS; i++)
+        io_uring_buf_ring_add(io->buffer_ring, io->buffers + (size_t)i * URING_BUFFER_BYTES,
+                              URING_BUFFER_BYTES, (unsigned short)i,
+                              io_uring_buf_ring_mask(BUFFERS), (int)i);
+    io_uring_buf_ring_advance(io->buffer_ring, BUFFERS);
+    return true;
+}
+
+/* Exactly the operations used, only on registered descriptors, no registrations any more. Debian's
+ * liburing 2.3 declares io_uring_register_restrictions and io_uring_enable_rings but does not
+ * export them, so these two are bare system calls. */
+static bool ring_restrict(struct io *io, char *why)
+{
+    struct io_uring_restriction rules[] = {
+        {.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_RECVMSG},
+        {.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_SENDMSG},
+        {.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_POLL_ADD},
+        {.opcode = IORING_RESTRICTION_SQE_FLAGS_REQUIRED, .sqe_flags = IOSQE_FIXED_FILE},
+        {.opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED,
+         .sqe_flags = IOSQE_FIXED_FILE | IOSQE_BUFFER_SELECT | IOSQE_CQE_SKIP_SUCCESS},
+    };
+
+    if (syscall(SYS_io_uring_register, io->ring.ring_fd, IORING_REGISTER_RESTRICTIONS, rules,
+                sizeof(rules) / sizeof(rules[0])) != 0 ||
+        syscall(SYS_io_uring_register, io->ring.ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0) !=
+            0) {
+        snprintf(why, URING_WHY_BYTES, "io_uring refuses restrictions: %s", strerror(errno));
+        return false;
+    }
+    return true;
+}
+
+bool uring_ring_open(struct io *io, char *why)
+{
+    return ring_setup(io, why) && files_register(io, why) && buffers_register(io, why) &&
+           ring_restrict(io, why);
+}
+
+void uring_ring_close(struct io *io)
+{
+    if (io->ring_is_open)
+        io_uring_queue_exit(&io->ring);
+    io->ring_is_open = false;
+    pages_unmap(io->buffers, (size_t)BUFFERS * URING_BUFFER_BYTES);
+    pages_unmap(io->buffer_ring, BUFFERS * sizeof(struct io_uring_buf));
+}

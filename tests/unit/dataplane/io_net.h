@@ -1,0 +1,235 @@
+/* What the I/O tests share: a worker's sockets on loopback, clients that talk to them, and a count
+ * of allocations. */
+#ifndef IO_NET_H
+#define IO_NET_H
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/udp.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "dataplane/io/io.h"
+#include "src/clock.h"
+
+#ifndef UDP_SEGMENT
+#define UDP_SEGMENT 103
+#endif
+#ifndef UDP_GRO
+#define UDP_GRO 104
+#endif
+
+/* ---- allocations ---- */
+
+static _Atomic unsigned long allocations;
+
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZER_ALLOCATES
+#endif
+#endif
+#if defined(SANITIZER_ALLOCATES) || defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+void __sanitizer_malloc_hook(const volatile void *pointer, size_t bytes);
+void __sanitizer_malloc_hook(const volatile void *pointer, size_t bytes)
+{
+    (void)pointer, (void)bytes;
+    allocations++;
+}
+#else
+void *__libc_malloc(size_t bytes);
+void *__libc_calloc(size_t count, size_t bytes);
+void *__libc_realloc(void *pointer, size_t bytes);
+void *malloc(size_t bytes)
+{
+    allocations++;
+    return __libc_malloc(bytes);
+}
+void *calloc(size_t count, size_t bytes)
+{
+    allocations++;
+    return __libc_calloc(count, bytes);
+}
+void *realloc(void *pointer, size_t bytes)
+{
+    allocations++;
+    return __libc_realloc(pointer, bytes);
+}
+#endif
+
+/* ---- sockets ---- */
+
+static const char *const addresses[] = {"127.0.0.1", "127.0.0.2", "::1"};
+enum { ADDRESS_A, ADDRESS_B, ADDRESS_6, ADDRESS_COUNT };
+
+static void ip_parse(uint8_t ip[16], const char *text)
+{
+    memset(ip, 0, 16);
+    if (strchr(text, ':')) {
+        assert_int_equal(inet_pton(AF_INET6, text, ip), 1);
+        return;
+    }
+    ip[10] = ip[11] = 0xff;
+    assert_int_equal(inet_pton(AF_INET, text, ip + 12), 1);
+}
+
+static socklen_t name_make(struct sockaddr_storage *name, const char *address, uint16_t port)
+{
+    struct sockaddr_in *ipv4 = (struct sockaddr_in *)name;
+    struct sockaddr_in6 *ipv6 = (struct sockaddr_in6 *)name;
+
+    memset(name, 0, sizeof(*name));
+    if (strchr(address, ':')) {
+        ipv6->sin6_family = AF_INET6;
+        ipv6->sin6_port = htons(port);
+        assert_int_equal(inet_pton(AF_INET6, address, &ipv6->sin6_addr), 1);
+        return sizeof(*ipv6);
+    }
+    ipv4->sin_family = AF_INET;
+    ipv4->sin_port = htons(port);
+    assert_int_equal(inet_pton(AF_INET, address, &ipv4->sin_addr), 1);
+    return sizeof(*ipv4);
+}
+
+static uint16_t port_of(int fd)
+{
+    struct sockaddr_in6 name;
+    socklen_t bytes = sizeof(name);
+
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&name, &bytes), 0);
+    return ntohs(name.sin6_port); /* sin_port lies at the same place */
+}
+
+static int socket_bound(const char *address)
+{
+    struct sockaddr_storage name;
+    socklen_t bytes = name_make(&name, address, 0);
+    int on = 1, fd = socket(name.ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+    assert_true(fd >= 0);
+    if (name.ss_family == AF_INET6)
+        assert_int_equal(setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)), 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&name, bytes), 0);
+    return fd;
+}
+
+/* A worker's two sockets as the supervisor opens them, and its doorbell. */
+struct server {
+    struct io_descriptors descriptors;
+    uint16_t port4, port6;
+};
+
+static void server_open_at(struct server *server, const char *ipv4, const char *ipv6)
+{
+    int on = 1;
+    int udp4 = socket_bound(ipv4), udp6 = socket_bound(ipv6);
+
+    assert_int_equal(setsockopt(udp4, IPPROTO_IP, IP_PKTINFO, &on, sizeof(on)), 0);
+    assert_int_equal(setsockopt(udp6, IPPROTO_IPV6, IPV6_RECVPKTINFO, &on, sizeof(on)), 0);
+    assert_int_equal(setsockopt(udp4, SOL_UDP, UDP_GRO, &on, sizeof(on)), 0);
+    assert_int_equal(setsockopt(udp6, SOL_UDP, UDP_GRO, &on, sizeof(on)), 0);
+    server->descriptors = (struct io_descriptors){
+        .udp4 = udp4, .udp6 = udp6, .doorbell = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)};
+    server->port4 = port_of(udp4);
+    server->port6 = port_of(udp6);
+}
+
+static void server_open(struct server *server)
+{
+    server_open_at(server, "0.0.0.0", "::");
+}
+
+static void server_close(struct server *server)
+{
+    close(server->descriptors.udp4);
+    close(server->descriptors.udp6);
+    close(server->descriptors.doorbell);
+}
+
+/* The path that the server sees when `client` (a socket) talks to its address `address`. */
+static struct path path_between(const struct server *server, int client, const char *client_address,
+                                const char *address)
+{
+    struct path path;
+
+    ip_parse(path.remote_ip, client_address);
+    ip_parse(path.local_ip, address);
+    path.remote_port = port_of(client);
+    path.local_port = strchr(address, ':') ? server->port6 : server->port4;
+    return path;
+}
+
+static void client_send(int client, const struct path *path, const void *data, size_t bytes,
+                        uint16_t segment_bytes)
+{
+    char text[INET6_ADDRSTRLEN];
+    struct sockaddr_storage name;
+    int segment = segment_bytes;
+    bool ipv4 = path_is_ipv4(path);
+    socklen_t name_bytes;
+
+    inet_ntop(ipv4 ? AF_INET : AF_INET6, ipv4 ? path->local_ip + 12 : path->local_ip, text,
+              sizeof(text));
+    name_bytes = name_make(&name, text, path->local_port);
+    assert_int_equal(setsockopt(client, SOL_UDP, UDP_SEGMENT, &segment, sizeof(segment)), 0);
+    assert_int_equal(sendto(client, data, bytes, 0, (struct sockaddr *)&name, name_bytes), bytes);
+}
+
+/* Next datagram at a client, at most 1 s from now; -1: none. Says where it came from. */
+static ssize_t client_receive(int client, uint8_t *data, size_t room, uint8_t from_ip[16],
+                              uint16_t *from_port)
+{
+    struct pollfd ready = {.fd = client, .events = POLLIN};
+    struct sockaddr_storage name;
+    socklen_t bytes = sizeof(name);
+    ssize_t received;
+
+    if (poll(&ready, 1, 1000) != 1)
+        return -1;
+    received = recvfrom(client, data, room, MSG_TRUNC, (struct sockaddr *)&name, &bytes);
+    assert_true(received >= 0);
+    memset(from_ip, 0, 16);
+    if (name.ss_family == AF_INET) {
+        from_ip[10] = from_ip[11] = 0xff;
+        memcpy(from_ip + 12, &((struct sockaddr_in *)&name)->sin_addr, 4);
+    } else {
+        memcpy(from_ip, &((struct sockaddr_in6 *)&name)->sin6_addr, 16);
+    }
+    *from_port = ntohs(((struct sockaddr_in6 *)&name)->sin6_port);
+    return received;
+}
+
+/* Receives until `count` packets are there or half a second passed. */
+static size_t receive_all(const struct io_backend *backend, struct io *io,
+                          void (*each)(void *context, const struct io_packet *packet),
+                          void *context, size_t count, size_t batch)
+{
+    static struct io_packet packets[IO_BATCH];
+    uint64_t end_ns = clock_monotonic_ns() + NS_PER_S / 2;
+    size_t got = 0;
+
+    while (got < count && clock_monotonic_ns() < end_ns) {
+        size_t n = backend->receive(io, packets, batch);
+
+        assert_true(n <= batch);
+        for (size_t i = 0; i < n; i++)
+            each(context, &packets[i]);
+        backend->release(io);
+        got += n;
+        if (n == 0)
+            backend->wait(io, 10 * NS_PER_MS);
+    }
+    return got;
+}
+
+#endif
