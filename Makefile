@@ -65,6 +65,15 @@ libraries: $(foreach l,$(LIBRARIES),$(OUT)/lib$(l).a)
 clean:
 	rm -rf build
 
+# Starts everything on embedded defaults; every setting may be given in the environment.
+.PHONY: run test
+run: packages
+	@$(MAKE) --no-print-directory -j2 programs page
+	@RINGCAST_PAGE="$${RINGCAST_PAGE:-$(CURDIR)/build/page}" exec $(OUT)/ringcast-run
+
+test: test-packages
+	@tests/run-all
+
 .PHONY: packages test-packages
 packages:
 	@tests/need-packages $(BUILD_PACKAGES)

@@ -7,3 +7,14 @@ controlplane_LINK := -lwebsockets -luv -lcjson -ljwt -largon2 -lsqlite3 -lssl -l
 PROGRAMS += ringcast-controlplane
 ringcast-controlplane_SOURCES := controlplane/main.c
 ringcast-controlplane_USES := controlplane src
+
+# The demo page. Its packages are fetched once; afterwards building needs no network.
+PAGE_FILES := $(wildcard controlplane/page/src/*) controlplane/page/build.mjs
+.PHONY: page
+page: build/page/index.html
+controlplane/page/node_modules/.package-lock.json: controlplane/page/package-lock.json
+	@cd controlplane/page && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+build/page/index.html: controlplane/page/node_modules/.package-lock.json $(PAGE_FILES)
+	@echo "  PAGE build/page"
+	@cd controlplane/page && node build.mjs ../../build/page
