@@ -24,12 +24,12 @@
 static uint64_t rig_now_ns = 1000 * NS_PER_S;
 static uint64_t rig_wall_ns = 1700000000ull * NS_PER_S;
 
-static uint64_t rig_monotonic(void)
+static inline uint64_t rig_monotonic(void)
 {
     return rig_now_ns;
 }
 
-static uint64_t rig_wall(void)
+static inline uint64_t rig_wall(void)
 {
     return rig_wall_ns;
 }
@@ -49,7 +49,8 @@ struct rig {
     size_t sent_count, sent_max;
 };
 
-static void rig_sink(void *context, const struct path *path, const uint8_t *data, uint32_t bytes)
+static inline void rig_sink(void *context, const struct path *path, const uint8_t *data,
+                            uint32_t bytes)
 {
     struct rig *rig = context;
     struct rig_sent *s;
@@ -63,7 +64,7 @@ static void rig_sink(void *context, const struct path *path, const uint8_t *data
     memcpy(s->data, data, bytes);
 }
 
-static void rig_region(struct region *region, enum region_id id)
+static inline void rig_region(struct region *region, enum region_id id)
 {
     char why[128];
     int fd = region_create(id, 7);
@@ -73,7 +74,7 @@ static void rig_region(struct region *region, enum region_id id)
     close(fd);
 }
 
-static void rig_start_worker(struct rig *rig)
+static inline void rig_start_worker(struct rig *rig)
 {
     struct worker_config config = {
         .desired = &rig->desired,
@@ -100,14 +101,14 @@ static void rig_start_worker(struct rig *rig)
     assert_true(worker_open(rig->worker, &config, why));
 }
 
-static void rig_stop_worker(struct rig *rig)
+static inline void rig_stop_worker(struct rig *rig)
 {
     worker_close(rig->worker);
     munmap(rig->worker, sizeof(struct worker));
     io_replay_backend.close(rig->io);
 }
 
-static struct rig *rig_open(void)
+static inline struct rig *rig_open(void)
 {
     struct rig *rig = calloc(1, sizeof(*rig));
 
@@ -125,7 +126,7 @@ static struct rig *rig_open(void)
     return rig;
 }
 
-static void rig_close(struct rig *rig)
+static inline void rig_close(struct rig *rig)
 {
     rig_stop_worker(rig);
     region_unmap(&rig->desired);
@@ -137,7 +138,7 @@ static void rig_close(struct rig *rig)
 }
 
 /* Turns until the worker has nothing left to receive, then returns how much it sent since. */
-static size_t rig_turn(struct rig *rig)
+static inline size_t rig_turn(struct rig *rig)
 {
     rig->sent_count = 0;
     do
@@ -147,15 +148,15 @@ static size_t rig_turn(struct rig *rig)
     return rig->sent_count;
 }
 
-static void rig_advance(struct rig *rig, uint64_t ns)
+static inline void rig_advance(struct rig *rig, uint64_t ns)
 {
     rig_now_ns += ns;
     rig_wall_ns += ns;
     rig_turn(rig);
 }
 
-static void rig_row(struct rig *rig, enum table_id table, uint32_t index, struct row_header *row,
-                    uint32_t generation)
+static inline void rig_row(struct rig *rig, enum table_id table, uint32_t index,
+                           struct row_header *row, uint32_t generation)
 {
     row->generation = generation;
     row->used = 1;
@@ -164,7 +165,8 @@ static void rig_row(struct rig *rig, enum table_id table, uint32_t index, struct
                   (struct ring_note){.table = table, .handle = handle_make(index, generation)});
 }
 
-static void rig_free_row(struct rig *rig, enum table_id table, uint32_t index, uint32_t generation)
+static inline void rig_free_row(struct rig *rig, enum table_id table, uint32_t index,
+                                uint32_t generation)
 {
     _Alignas(8) uint8_t empty[1024] = {0};
 
@@ -185,7 +187,7 @@ struct client {
     srtp_t send, receive;
 };
 
-static struct path rig_path(uint8_t host, uint16_t port)
+static inline struct path rig_path(uint8_t host, uint16_t port)
 {
     struct path p = {.remote_port = port, .local_port = 40000};
     const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
@@ -197,7 +199,8 @@ static struct path rig_path(uint8_t host, uint16_t port)
     return p;
 }
 
-static void rig_transport(struct rig *rig, struct client *c, uint32_t index, uint32_t generation)
+static inline void rig_transport(struct rig *rig, struct client *c, uint32_t index,
+                                 uint32_t generation)
 {
     struct transport_row row = {.direction = DIRECTION_send, .dtls_role = DTLS_ROLE_server};
 
@@ -210,19 +213,19 @@ static void rig_transport(struct rig *rig, struct client *c, uint32_t index, uin
     rig_row(rig, TABLE_transport, index, &row.header, generation);
 }
 
-static void put16(uint8_t *p, uint32_t v)
+static inline void put16(uint8_t *p, uint32_t v)
 {
     p[0] = (uint8_t)(v >> 8);
     p[1] = (uint8_t)v;
 }
 
-static void put32(uint8_t *p, uint32_t v)
+static inline void put32(uint8_t *p, uint32_t v)
 {
     put16(p, v >> 16);
     put16(p + 2, v);
 }
 
-static uint32_t crc32_of(const uint8_t *data, size_t bytes)
+static inline uint32_t crc32_of(const uint8_t *data, size_t bytes)
 {
     uint32_t crc = ~0u;
 
@@ -235,8 +238,8 @@ static uint32_t crc32_of(const uint8_t *data, size_t bytes)
 }
 
 /* A binding request as Chromium sends it; returns its length. */
-static size_t client_stun(const struct client *c, uint8_t out[256], bool use_candidate,
-                          const char *password)
+static inline size_t client_stun(const struct client *c, uint8_t out[256], bool use_candidate,
+                                 const char *password)
 {
     size_t at = 20, user = strlen(c->ufrag) + 1 + 4;
     unsigned hmac_bytes = 20;
@@ -274,7 +277,7 @@ static size_t client_stun(const struct client *c, uint8_t out[256], bool use_can
     return at + 8;
 }
 
-static void client_check(struct rig *rig, struct client *c, bool use_candidate)
+static inline void client_check(struct rig *rig, struct client *c, bool use_candidate)
 {
     uint8_t request[256];
     size_t bytes = client_stun(c, request, use_candidate, c->password);
@@ -283,7 +286,7 @@ static void client_check(struct rig *rig, struct client *c, bool use_candidate)
     rig_turn(rig);
 }
 
-static srtp_t client_session(enum srtp_profile profile, uint8_t *key, bool outbound)
+static inline srtp_t client_session(enum srtp_profile profile, uint8_t *key, bool outbound)
 {
     srtp_policy_t policy = {0};
     srtp_t session;
@@ -307,8 +310,8 @@ static srtp_t client_session(enum srtp_profile profile, uint8_t *key, bool outbo
 }
 
 /* Plays the handshaker: writes the key row and tells the worker. */
-static void client_keys(struct rig *rig, struct client *c, uint32_t generation,
-                        enum srtp_profile profile)
+static inline void client_keys(struct rig *rig, struct client *c, uint32_t generation,
+                               enum srtp_profile profile)
 {
     struct key_row row = {.header = {.generation = generation, .used = 1},
                           .transport = handle_make(c->transport, generation),
@@ -338,7 +341,7 @@ static void client_keys(struct rig *rig, struct client *c, uint32_t generation,
     rig_turn(rig);
 }
 
-static void client_close(struct client *c)
+static inline void client_close(struct client *c)
 {
     if (c->send)
         srtp_dealloc(c->send);
@@ -348,8 +351,8 @@ static void client_close(struct client *c)
 }
 
 /* One clear RTP packet: VP8 (a key frame when asked) or opus-like bytes. Returns its length. */
-static size_t client_rtp(uint8_t *out, uint8_t payload_type, uint16_t sequence, uint32_t timestamp,
-                         uint32_t ssrc, bool key_frame, size_t payload)
+static inline size_t client_rtp(uint8_t *out, uint8_t payload_type, uint16_t sequence,
+                                uint32_t timestamp, uint32_t ssrc, bool key_frame, size_t payload)
 {
     out[0] = 0x80;
     out[1] = payload_type;
@@ -366,7 +369,7 @@ static size_t client_rtp(uint8_t *out, uint8_t payload_type, uint16_t sequence, 
     return 12 + payload;
 }
 
-static void client_send_rtp(struct rig *rig, struct client *c, uint8_t *packet, size_t bytes)
+static inline void client_send_rtp(struct rig *rig, struct client *c, uint8_t *packet, size_t bytes)
 {
     int n = (int)bytes;
 
@@ -374,7 +377,8 @@ static void client_send_rtp(struct rig *rig, struct client *c, uint8_t *packet, 
     assert_true(io_replay_feed(rig->io, &c->path, packet, (uint32_t)n));
 }
 
-static void client_send_rtcp(struct rig *rig, struct client *c, uint8_t *packet, size_t bytes)
+static inline void client_send_rtcp(struct rig *rig, struct client *c, uint8_t *packet,
+                                    size_t bytes)
 {
     int n = (int)bytes;
 
@@ -386,7 +390,8 @@ static void client_send_rtcp(struct rig *rig, struct client *c, uint8_t *packet,
 
 enum { VIDEO_SSRC = 0x11111111, VIDEO_RTX_SSRC = 0x22222222, AUDIO_SSRC = 0x33333333 };
 
-static void rig_video_producer(struct rig *rig, uint32_t index, uint32_t transport, bool paused)
+static inline void rig_video_producer(struct rig *rig, uint32_t index, uint32_t transport,
+                                      bool paused)
 {
     struct producer_row row = {
         .transport = handle_make(transport, 1),
@@ -411,8 +416,8 @@ static void rig_video_producer(struct rig *rig, uint32_t index, uint32_t transpo
     rig_row(rig, TABLE_producer, index, &row.header, 1);
 }
 
-static void rig_consumer(struct rig *rig, uint32_t index, uint32_t transport, uint32_t producer,
-                         uint32_t ssrc, bool paused, uint32_t generation)
+static inline void rig_consumer(struct rig *rig, uint32_t index, uint32_t transport,
+                                uint32_t producer, uint32_t ssrc, bool paused, uint32_t generation)
 {
     struct consumer_row row = {
         .transport = handle_make(transport, 1),
@@ -435,8 +440,8 @@ static void rig_consumer(struct rig *rig, uint32_t index, uint32_t transport, ui
 }
 
 /* Transport `index` up to media: row, ICE, keys. */
-static void rig_connect(struct rig *rig, struct client *c, uint32_t index,
-                        enum srtp_profile profile)
+static inline void rig_connect(struct rig *rig, struct client *c, uint32_t index,
+                               enum srtp_profile profile)
 {
     rig_transport(rig, c, index, 1);
     rig_turn(rig);
@@ -446,8 +451,8 @@ static void rig_connect(struct rig *rig, struct client *c, uint32_t index,
 
 /* How many of the last turn's datagrams went to this client and are RTP; decrypts them into `out`
  * (packets of 1600 bytes) unless NULL. */
-static size_t client_received_rtp(struct rig *rig, struct client *c, struct rig_sent *out,
-                                  size_t max)
+static inline size_t client_received_rtp(struct rig *rig, struct client *c, struct rig_sent *out,
+                                         size_t max)
 {
     size_t count = 0;
 
@@ -468,7 +473,8 @@ static size_t client_received_rtp(struct rig *rig, struct client *c, struct rig_
 }
 
 /* Likewise for RTCP; counts feedback of one packet type (and format, -1: any). */
-static size_t client_received_rtcp(struct rig *rig, struct client *c, uint8_t type, int format)
+static inline size_t client_received_rtcp(struct rig *rig, struct client *c, uint8_t type,
+                                          int format)
 {
     size_t count = 0;
 
@@ -487,7 +493,7 @@ static size_t client_received_rtcp(struct rig *rig, struct client *c, uint8_t ty
     return count;
 }
 
-static uint32_t get32(const uint8_t *p)
+static inline uint32_t get32(const uint8_t *p)
 {
     return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
 }
