@@ -46,10 +46,11 @@ size_t rtcp_split(const uint8_t *data, size_t bytes, struct rtcp_packet packets[
         packet_bytes = HEADER_BYTES + 4u * load16(data + 2);
         if (packet_bytes > bytes)
             return 0;
-        if (data[0] & 0x20) { /* RFC 3550 6.4.1: only in the last one, whole words */
+        /* RFC 3550 6.4.1 wants whole words and only the last packet padded; libwebrtc pads its
+         * transport-cc feedback with 1 to 3 bytes. Each packet's padding stays inside itself. */
+        if (data[0] & 0x20) {
             padding = data[packet_bytes - 1];
-            if (packet_bytes != bytes || padding == 0 || padding % 4 != 0 ||
-                padding > packet_bytes - HEADER_BYTES)
+            if (padding == 0 || padding > packet_bytes - HEADER_BYTES)
                 return 0;
         }
         packet->type = data[1];
