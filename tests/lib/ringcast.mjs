@@ -1,0 +1,147 @@
+// Starts and stops a whole Ringcast for a test: own data directory, free ports, embedded defaults.
+
+import { execFile, spawn } from 'node:child_process';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+
+const run = promisify(execFile);
+export const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
+export const binaries = join(root, process.env.RINGCAST_BUILD ?? 'build/release');
+
+export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+// Calls `probe` until it returns something true or the time is up; throws what it said last.
+export async function until(probe, timeoutMs, what) {
+  const deadline = Date.now() + timeoutMs;
+  let last;
+  for (;;) {
+    try {
+      last = await probe();
+      if (last) return last;
+    } catch (error) {
+      last = error;
+    }
+    if (Date.now() > deadline) throw new Error(`${what}: not within ${timeoutMs} ms (${last?.stack ?? last})`);
+    await sleep(50);
+  }
+}
+
+function freePort() {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.on('error', reject);
+    server.listen(0, '127.0.0.1', () => {
+      const { port } = server.address();
+      server.close(() => resolve(port));
+    });
+  });
+}
+
+export class Ringcast {
+  static async start(environment = {}) {
+    const self = new Ringcast();
+    self.port = await freePort();
+    self.directory = await mkdtemp(join(tmpdir(), 'ringcast-test-'));
+    self.url = `http://localhost:${self.port}`;
+    self.log = '';
+    const mediaPort = 40000 + (process.pid % 900) * 10;
+    self.process = spawn(join(binaries, 'ringcast-run'), [], {
+      env: {
+        PATH: process.env.PATH,
+        PORT: String(self.port),
+        RINGCAST_DATA: join(self.directory, 'data'),
+        RINGCAST_PAGE: join(root, 'build/page'),
+        MEDIASOUP_MIN_PORT: String(mediaPort),
+        MEDIASOUP_MAX_PORT: String(mediaPort + 9),
+        MEDIASOUP_LOG_LEVEL: 'debug',
+        MEDIASOUP_ANNOUNCED_IP: '127.0.0.1',
+        RECONNECT_GRACE: '2',
+        RINGCAST_LOGIN_ATTEMPTS: '1000',
+        ...environment,
+      },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    for (const stream of [self.process.stdout, self.process.stderr])
+      stream.on('data', (data) => { self.log += data; });
+    self.exited = new Promise((resolve) => { self.process.on('exit', (code, signal) => resolve({ code, signal })); });
+    try {
+      await until(async () => (await self.health()).status === 'ok', 15000, 'healthy after start');
+    } catch (error) {
+      await self.stop();
+      throw new Error(`${error.message}\n${self.log}`);
+    }
+    return self;
+  }
+
+  async health() {
+    return (await fetch(`${this.url}/health`)).json();
+  }
+
+  async request(method, path, body, token) {
+    const response = await fetch(this.url + path, {
+      method,
+      headers: { 'content-type': 'application/json', ...(token ? { authorization: `Bearer ${token}` } : {}) },
+      body: body ? JSON.stringify(body) : undefined,
+    });
+    return { status: response.status, body: await response.json() };
+  }
+
+  // Registers somebody; { token, user }.
+  async person(name) {
+    const { status, body } = await this.request('POST', '/auth/register', {
+      email: `${name}-${Math.random().toString(36).slice(2)}@example.org`, password: 'correct horse', displayName: name,
+    });
+    if (status !== 201) throw new Error(`register: ${status} ${JSON.stringify(body)}`);
+    return { token: body.accessToken, user: body.user };
+  }
+
+  async ctl(...words) {
+    const { stdout } = await run(join(binaries, 'ringcastctl'),
+      [...words, '--data-directory', join(this.directory, 'data')]);
+    return stdout;
+  }
+
+  // Used rows of a shared table.
+  async rows(table) {
+    const text = await this.ctl('dump', table, '--json');
+    const parsed = JSON.parse(text);
+    return Array.isArray(parsed) ? parsed : parsed.rows ?? parsed[table];
+  }
+
+  // No transport, producer or consumer is left, in what should be and in what is.
+  async isEmpty() {
+    for (const table of ['transport', 'producer', 'consumer', 'transport_state', 'producer_state', 'consumer_state']) {
+      const rows = await this.rows(table);
+      if (rows.length) return false;
+    }
+    return true;
+  }
+
+  // Process ids of everything this start brought up, by role.
+  async pids() {
+    const all = {};
+    for (const line of (await run('ps', ['-eo', 'pid,ppid,args'])).stdout.split('\n')) {
+      const [, pid, , args] = line.match(/^\s*(\d+)\s+(\d+)\s+(.*)$/) ?? [];
+      if (!args?.includes('ringcast-') || Number(pid) === process.pid) continue;
+      const environ = await readFile(`/proc/${pid}/environ`, 'utf8').catch(() => '');
+      if (!environ.includes(`PORT=${this.port}\0`)) continue;
+      const role = args.match(/--role=(\w+)/)?.[1]
+        ?? (args.includes('ringcast-controlplane') ? 'controlplane'
+          : args.includes('ringcast-dataplane') ? 'supervisor' : 'run');
+      all[role] = Number(pid);
+    }
+    return all;
+  }
+
+  async stop() {
+    this.process.kill('SIGTERM');
+    const result = await Promise.race([this.exited, sleep(10000).then(() => null)]);
+    if (!result) this.process.kill('SIGKILL');
+    await rm(this.directory, { recursive: true, force: true });
+    return result;
+  }
+}
