@@ -1,0 +1,339 @@
+/* REST: /auth/register, /auth/login, /auth/me, /rooms. Each call: who is it, are the fields sound,
+ * one step of auth or persistence, one answer. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "auth.h"
+#include "controlplane/web/http.h"
+#include "src/clock.h"
+#include "src/log.h"
+#include "throttle.h"
+#include "uuid.h"
+#include "validate.h"
+
+#define ROOM_CODE_ATTEMPTS 5 /* 32^12 codes: a second attempt is already a curiosity */
+#define UNAVAILABLE_RETRY_S 2
+
+/* One HTTP server per process; calls under way outlive nothing of this. */
+static struct api {
+    struct auth *auth;
+    struct persistence *store;
+    struct audit *audit;
+    const struct settings *settings;
+    uint32_t (*participant_count)(void *context, const char *room_id);
+    void *participant_context;
+    struct throttle *creations; /* rooms by user */
+} api;
+
+struct room_creation {
+    struct http_call *call;
+    struct meeting_row meeting;
+    unsigned attempts;
+};
+
+static void reply_later(struct http_call *call, int status, const char *message, uint32_t seconds)
+{
+    char text[16];
+
+    snprintf(text, sizeof(text), "%u", seconds ? seconds : 1);
+    http_header(call, "Retry-After", text);
+    http_reply_error(call, status, message);
+}
+
+static void reply_unavailable(struct http_call *call)
+{
+    reply_later(call, 503, "Service is temporarily unavailable, try again", UNAVAILABLE_RETRY_S);
+}
+
+/* What is the same for every call that auth did not let through. */
+static void reply_refusal(struct http_call *call, enum auth_result result, uint32_t retry_after_s,
+                          const char *refused)
+{
+    switch (result) {
+    case AUTH_REFUSED:
+        http_header(call, "WWW-Authenticate", "Bearer");
+        http_reply_error(call, 401, refused);
+        break;
+    case AUTH_DUPLICATE:
+        http_reply_error(call, 409, "Email already registered");
+        break;
+    case AUTH_BUSY:
+        reply_later(call, 503, "Too many logins at the moment, try again", retry_after_s);
+        break;
+    case AUTH_THROTTLED:
+        reply_later(call, 429, "Too many attempts, try again later", retry_after_s);
+        break;
+    default:
+        reply_unavailable(call);
+    }
+}
+
+/* Takes errors; true when it replied because of them. */
+static bool reply_if_invalid(struct http_call *call, bool valid, cJSON *errors)
+{
+    if (!valid && cJSON_GetArraySize(errors) > 0) {
+        http_reply_errors(call, 400, errors);
+        return true;
+    }
+    cJSON_Delete(errors);
+    if (!valid) /* no memory for the sentences */
+        http_reply_error(call, 400, "Validation failed");
+    return !valid;
+}
+
+static void add_time(cJSON *object, const char *name, int64_t ms)
+{
+    char text[40];
+    time_t seconds = (time_t)(ms / 1000);
+    struct tm parts;
+
+    if (ms == 0 || !gmtime_r(&seconds, &parts)) {
+        cJSON_AddNullToObject(object, name);
+        return;
+    }
+    strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &parts);
+    snprintf(text + strlen(text), 8, ".%03dZ", (int)(ms % 1000));
+    cJSON_AddStringToObject(object, name, text);
+}
+
+static void credentials_done(void *context, enum auth_result result, const struct user_row *user,
+                             const char *token, uint32_t retry_after_s, int status)
+{
+    struct http_call *call = context;
+    cJSON *body, *person;
+
+    if (result != AUTH_OK) {
+        reply_refusal(call, result, retry_after_s, "Invalid credentials");
+        return;
+    }
+    body = cJSON_CreateObject();
+    cJSON_AddStringToObject(body, "accessToken", token);
+    cJSON_AddNumberToObject(body, "expiresIn", api.settings->jwt_expiration_s);
+    person = cJSON_AddObjectToObject(body, "user");
+    cJSON_AddStringToObject(person, "id", user->id);
+    cJSON_AddStringToObject(person, "email", user->email);
+    cJSON_AddStringToObject(person, "displayName", user->display_name);
+    http_header(call, "Cache-Control", "no-store");
+    http_reply_json(call, status, body);
+}
+
+static void register_done(void *context, enum auth_result result, const struct user_row *user,
+                          const char *token, uint32_t retry_after_s)
+{
+    credentials_done(context, result, user, token, retry_after_s, 201);
+}
+
+static void login_done(void *context, enum auth_result result, const struct user_row *user,
+                       const char *token, uint32_t retry_after_s)
+{
+    credentials_done(context, result, user, token, retry_after_s, 200);
+}
+
+static void serve_register(struct http_call *call)
+{
+    char email[256], password[PASSWORD_TEXT_BYTES], name[401];
+    cJSON *errors = cJSON_CreateArray();
+    const cJSON *fields = http_body(call);
+    bool valid = validate_email(fields, email, errors);
+
+    valid &= validate_password(fields, true, password, errors);
+    valid &= validate_line(fields, "displayName", 100, name, sizeof(name), errors);
+    if (!reply_if_invalid(call, valid, errors))
+        auth_register(api.auth, email, password, name, http_client_ip(call), register_done, call);
+    explicit_bzero(password, sizeof(password));
+}
+
+static void serve_login(struct http_call *call)
+{
+    char email[256], password[PASSWORD_TEXT_BYTES];
+    cJSON *errors = cJSON_CreateArray();
+    bool valid = validate_email(http_body(call), email, errors);
+
+    valid &= validate_password(http_body(call), false, password, errors);
+    if (!reply_if_invalid(call, valid, errors))
+        auth_login(api.auth, email, password, http_client_ip(call), login_done, call);
+    explicit_bzero(password, sizeof(password));
+}
+
+static void me_verified(void *context, enum auth_result result, const struct user_row *user,
+                        const char *token, uint32_t retry_after_s)
+{
+    struct http_call *call = context;
+    cJSON *body;
+
+    if (result != AUTH_OK) {
+        reply_refusal(call, result, retry_after_s, "Unauthorized");
+        return;
+    }
+    body = cJSON_CreateObject();
+    cJSON_AddStringToObject(body, "id", user->id);
+    cJSON_AddStringToObject(body, "email", user->email);
+    cJSON_AddStringToObject(body, "displayName", user->display_name);
+    cJSON_AddBoolToObject(body, "isActive", user->is_active);
+    add_time(body, "createdAt", user->created_ms);
+    http_header(call, "Cache-Control", "no-store");
+    http_reply_json(call, 200, body);
+}
+
+static void serve_me(struct http_call *call)
+{
+    auth_verify(api.auth, http_bearer(call), me_verified, call);
+}
+
+static void room_insert(struct room_creation *creation);
+
+static void room_inserted(void *context, enum persistence_result result)
+{
+    struct room_creation *creation = context;
+    const struct meeting_row *meeting = &creation->meeting;
+    struct http_call *call = creation->call;
+    cJSON *body;
+
+    if (result == PERSISTENCE_DUPLICATE && ++creation->attempts < ROOM_CODE_ATTEMPTS) {
+        room_insert(creation);
+        return;
+    }
+    if (result != PERSISTED) {
+        reply_unavailable(call);
+        free(creation);
+        return;
+    }
+    audit_write(api.audit, AUDIT_room_created, meeting->host_id, meeting->id, http_client_ip(call),
+                "{\"roomCode\":\"%s\",\"maxParticipants\":%u}", meeting->room_code,
+                meeting->participants_max);
+    body = cJSON_CreateObject();
+    cJSON_AddStringToObject(body, "roomId", meeting->id);
+    cJSON_AddStringToObject(body, "roomCode", meeting->room_code);
+    http_reply_json(call, 201, body);
+    free(creation);
+}
+
+static void room_insert(struct room_creation *creation)
+{
+    uuid_make(creation->meeting.id);
+    room_code_make(creation->meeting.room_code);
+    meeting_insert(api.store, &creation->meeting, room_inserted, creation);
+}
+
+/* The rate limit of mutating events, kept by user here: a REST caller has no socket. */
+static bool creation_throttled(struct http_call *call, const struct user_row *user)
+{
+    uint32_t retry_after_s;
+    uint64_t per_minute = (uint64_t)api.settings->rate_limit_events * THROTTLE_WINDOW_S /
+                          api.settings->rate_limit_window_s;
+    enum throttle_verdict verdict =
+        throttle_take(api.creations, user->id, clock_monotonic_ns(),
+                      per_minute ? (uint32_t)per_minute : 1, &retry_after_s);
+
+    if (verdict == THROTTLE_PASS)
+        return false;
+    if (verdict == THROTTLE_REFUSE_FIRST)
+        audit_write(api.audit, AUDIT_rate_limited, user->id, NULL, http_client_ip(call),
+                    "{\"call\":\"rooms\",\"by\":\"user\"}");
+    reply_refusal(call, AUTH_THROTTLED, retry_after_s, "");
+    return true;
+}
+
+static void room_create_verified(void *context, enum auth_result result,
+                                 const struct user_row *user, const char *token,
+                                 uint32_t retry_after_s)
+{
+    struct http_call *call = context;
+    struct room_creation *creation;
+    struct meeting_row *meeting;
+    uint32_t most = api.settings->room_participants_max;
+    cJSON *errors;
+    bool valid;
+
+    if (result != AUTH_OK) {
+        reply_refusal(call, result, retry_after_s, "Unauthorized");
+        return;
+    }
+    creation = calloc(1, sizeof(*creation));
+    if (!creation) {
+        reply_unavailable(call);
+        return;
+    }
+    creation->call = call;
+    meeting = &creation->meeting;
+    errors = cJSON_CreateArray();
+    valid = validate_line(http_body(call), "title", 255, meeting->title, sizeof(meeting->title),
+                          errors);
+    valid &= validate_count(http_body(call), "maxParticipants", 2, most, most,
+                            &meeting->participants_max, errors);
+    if (reply_if_invalid(call, valid, errors) || creation_throttled(call, user)) {
+        free(creation);
+        return;
+    }
+    strcpy(meeting->host_id, user->id);
+    strcpy(meeting->status, "waiting");
+    meeting->created_ms = meeting->updated_ms = (int64_t)(clock_wall_ns() / NS_PER_MS);
+    room_insert(creation);
+}
+
+static void serve_room_create(struct http_call *call)
+{
+    auth_verify(api.auth, http_bearer(call), room_create_verified, call);
+}
+
+static void room_found(void *context, enum persistence_result result,
+                       const struct meeting_row *meeting)
+{
+    struct http_call *call = context;
+    cJSON *body;
+
+    if (result == PERSISTENCE_NOT_FOUND) {
+        http_reply_error(call, 404, "Room not found");
+        return;
+    }
+    if (result != PERSISTED) {
+        reply_unavailable(call);
+        return;
+    }
+    body = cJSON_CreateObject();
+    cJSON_AddStringToObject(body, "id", meeting->id);
+    cJSON_AddStringToObject(body, "title", meeting->title);
+    cJSON_AddStringToObject(body, "roomCode", meeting->room_code);
+    cJSON_AddStringToObject(body, "hostId", meeting->host_id);
+    cJSON_AddStringToObject(body, "status", meeting->status);
+    cJSON_AddNumberToObject(body, "maxParticipants", meeting->participants_max);
+    add_time(body, "startedAt", meeting->started_ms);
+    add_time(body, "endedAt", meeting->ended_ms);
+    cJSON_AddNumberToObject(body, "peakParticipants", meeting->participants_peak);
+    add_time(body, "createdAt", meeting->created_ms);
+    add_time(body, "updatedAt", meeting->updated_ms);
+    cJSON_AddNumberToObject(body, "participantCount",
+                            api.participant_count(api.participant_context, meeting->id));
+    http_reply_json(call, 200, body);
+}
+
+static void room_find_verified(void *context, enum auth_result result, const struct user_row *user,
+                               const char *token, uint32_t retry_after_s)
+{
+    struct http_call *call = context;
+
+    if (result != AUTH_OK)
+        reply_refusal(call, result, retry_after_s, "Unauthorized");
+    else
+        meeting_find(api.store, http_parameter(call), room_found, call);
+}
+
+static void serve_room(struct http_call *call)
+{
+    auth_verify(api.auth, http_bearer(call), room_find_verified, call);
+}
+
+void api_open(struct http_server *http, struct auth *auth, struct persistence *store,
+              struct audit *audit, const struct settings *settings,
+              uint32_t (*participant_count)(void *context, const char *room_id), void *context)
+{
+    throttle_delete(api.creations);
+    api = (struct api){auth, store, audit, settings, participant_count, context, throttle_new()};
+    http_route(http, "POST", "/auth/register", serve_register, NULL);
+    http_route(http, "POST", "/auth/login", serve_login, NULL);
+    http_route(http, "GET", "/auth/me", serve_me, NULL);
+    http_route(http, "POST", "/rooms", serve_room_create, NULL);
+    http_route(http, "GET", "/rooms/:room", serve_room, NULL);
+}

@@ -1,0 +1,372 @@
+/* Audit: rows go to the spool at once and from there, in batches, to the store.
+ *
+ * audit_write ─► spool (page cache: survives our death) ─► batch ─► store ─► spool forgets
+ *                  │ store away: fsynced on the thread pool (survives the machine's death)
+ *                  └ disk full: kept in memory, bounded, with an alarm
+ */
+#include "audit.h"
+
+#include <cjson/cJSON.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "spool.h"
+#include "src/clock.h"
+#include "src/log.h"
+#include "uuid.h"
+
+#define BATCH_WAIT_MS 10 /* rows of one moment share a transaction and its sync */
+#define RETRY_MS_MIN 100
+#define RETRY_MS_MAX 1000
+#define KEPT_ROWS_MAX 1024
+#define CLOSE_BATCHES_MAX 32 /* 4096 rows; what is beyond is replayed at the next start */
+
+struct kept_row {
+    struct audit_row row;
+    char metadata[SPOOL_METADATA_BYTES];
+};
+
+struct audit {
+    uv_loop_t *loop;
+    struct persistence *store;
+    struct spool *spool;
+    uv_timer_t timer;
+    struct spool_batch *batch;
+    struct kept_row *kept; /* rows that the disk had no room for; allocated with the first */
+    size_t kept_count, kept_sent;
+    uint64_t lost;
+    uint32_t retry_ms;
+    bool sending, syncing, away, closing, timer_closed, alarmed;
+    unsigned owed; /* callbacks of the store and the pool */
+    int lock;      /* directory descriptor that holds the lock of the data directory */
+};
+
+struct sync_work {
+    uv_work_t work;
+    struct audit *audit;
+    struct spool_sync sync;
+    bool ok;
+};
+
+static const char *const action_names[] = {
+#define A(name) #name,
+    AUDIT_ACTIONS(A)
+#undef A
+};
+
+static void drain(struct audit *audit);
+
+static void drain_timer(uv_timer_t *timer)
+{
+    drain(timer->data);
+}
+
+static void drain_in(struct audit *audit, uint64_t ms)
+{
+    if (!audit->closing)
+        uv_timer_start(&audit->timer, drain_timer, ms, 0);
+}
+
+static void audit_free_when_idle(struct audit *audit)
+{
+    if (!audit->closing || audit->owed || !audit->timer_closed)
+        return;
+    spool_close(audit->spool);
+    close(audit->lock);
+    free(audit->kept);
+    free(audit->batch);
+    free(audit);
+}
+
+static void sync_run(uv_work_t *work)
+{
+    struct sync_work *job = work->data;
+
+    job->ok = spool_sync_run(&job->sync);
+}
+
+static void sync_begin(struct audit *audit);
+
+static void sync_done(uv_work_t *work, int status)
+{
+    struct sync_work *job = work->data;
+    struct audit *audit = job->audit;
+
+    if (!job->ok)
+        LOG(ERROR, "audit", "sync of the spool failed: check the disk of the data directory");
+    free(job);
+    audit->syncing = false;
+    audit->owed--;
+    if (audit->away && !audit->closing)
+        sync_begin(audit); /* what was written meanwhile */
+    audit_free_when_idle(audit);
+}
+
+static void sync_begin(struct audit *audit)
+{
+    struct sync_work *job;
+
+    if (audit->syncing || !(job = calloc(1, sizeof(*job))))
+        return; /* no memory: the next retry comes by again */
+    if (!spool_sync_start(audit->spool, &job->sync)) {
+        free(job);
+        return;
+    }
+    job->audit = audit;
+    job->work.data = job;
+    if (uv_queue_work(audit->loop, &job->work, sync_run, sync_done) != 0) {
+        spool_sync_run(&job->sync);
+        free(job);
+        return;
+    }
+    audit->syncing = true;
+    audit->owed++;
+}
+
+static void sent_at_close(void *context, enum persistence_result result)
+{
+    struct audit *audit = context;
+
+    audit->owed--;
+    audit->away |= result != PERSISTED;
+    if (audit->owed == 0 && !audit->away) /* all in order and all stored */
+        spool_stored(audit->spool);
+    audit_free_when_idle(audit);
+}
+
+static void sent(void *context, enum persistence_result result)
+{
+    struct audit *audit = context;
+    bool full = audit->kept_sent || audit->batch->count == SPOOL_BATCH_ROWS;
+
+    if (audit->closing) { /* the read mark has moved on meanwhile */
+        sent_at_close(context, result);
+        return;
+    }
+    audit->owed--;
+    audit->sending = false;
+    if (result != PERSISTED) {
+        if (!audit->away)
+            LOG(WARN, "audit", "the store does not take audit rows; they wait in the spool",
+                F("bytes", "%llu", (unsigned long long)spool_bytes(audit->spool)));
+        audit->away = true;
+        audit->kept_sent = 0;
+        spool_rewind(audit->spool);
+        sync_begin(audit);
+        drain_in(audit, audit->retry_ms);
+        audit->retry_ms = 2 * audit->retry_ms < RETRY_MS_MAX ? 2 * audit->retry_ms : RETRY_MS_MAX;
+        return;
+    }
+    if (audit->away)
+        LOG(INFO, "audit", "the store takes audit rows again");
+    audit->away = audit->alarmed = false;
+    audit->retry_ms = RETRY_MS_MIN;
+    if (audit->kept_sent) {
+        audit->kept_count -= audit->kept_sent;
+        memmove(audit->kept, audit->kept + audit->kept_sent,
+                audit->kept_count * sizeof(*audit->kept));
+        audit->kept_sent = 0;
+    } else {
+        spool_stored(audit->spool);
+    }
+    if (!spool_is_empty(audit->spool) || audit->kept_count)
+        drain_in(audit, full ? 0 : BATCH_WAIT_MS);
+}
+
+/* Rows that never got into the spool are newer than all that did. */
+static void kept_send(struct audit *audit)
+{
+    for (audit->kept_sent = 0;
+         audit->kept_sent < audit->kept_count && audit->kept_sent < SPOOL_BATCH_ROWS;
+         audit->kept_sent++) {
+        struct kept_row *kept = &audit->kept[audit->kept_sent];
+
+        audit->batch->rows[audit->kept_sent] = kept->row;
+        audit->batch->rows[audit->kept_sent].metadata = kept->metadata[0] ? kept->metadata : NULL;
+    }
+    audit->batch->count = audit->kept_sent;
+}
+
+static void drain(struct audit *audit)
+{
+    if (audit->sending)
+        return;
+    if (spool_read(audit->spool, audit->batch) == 0) {
+        spool_stored(audit->spool); /* nothing but damaged lines behind the mark, if anything */
+        if (!spool_is_empty(audit->spool)) {
+            drain_in(audit, RETRY_MS_MAX); /* not readable at the moment */
+            return;
+        }
+        kept_send(audit);
+    }
+    if (audit->batch->count == 0)
+        return;
+    audit->sending = true;
+    audit->owed++;
+    audit_insert_batch(audit->store, audit->batch->rows, audit->batch->count, sent, audit);
+}
+
+struct audit *audit_open(uv_loop_t *loop, struct persistence *store,
+                         const struct settings *settings, char *why)
+{
+    struct audit *audit = calloc(1, sizeof(*audit));
+    int directory = audit ? data_directory_open(settings, why) : -1;
+
+    if (!audit)
+        snprintf(why, WHY_BYTES, "no memory for the audit log");
+    if (directory < 0) {
+        free(audit);
+        return NULL;
+    }
+    audit->lock = directory;
+    if (flock(directory, LOCK_EX | LOCK_NB) != 0) {
+        snprintf(why, WHY_BYTES,
+                 "another ringcast-controlplane uses the data directory %.60s; stop it or set "
+                 "RINGCAST_DATA to another one",
+                 settings->data_directory);
+    } else if (!(audit->batch = calloc(1, sizeof(*audit->batch)))) {
+        snprintf(why, WHY_BYTES, "no memory for the audit log");
+    } else {
+        int again = data_directory_open(settings, why);
+
+        audit->spool = again < 0 ? NULL : spool_open(again, why);
+    }
+    if (!audit->spool) {
+        free(audit->batch);
+        close(audit->lock);
+        free(audit);
+        return NULL;
+    }
+    audit->loop = loop;
+    audit->store = store;
+    audit->retry_ms = RETRY_MS_MIN;
+    audit->timer.data = audit;
+    uv_timer_init(loop, &audit->timer);
+    if (!spool_is_empty(audit->spool)) {
+        LOG(INFO, "audit", "replaying the spool",
+            F("bytes", "%llu", (unsigned long long)spool_bytes(audit->spool)));
+        drain_in(audit, 0);
+    }
+    return audit;
+}
+
+static void timer_closed(uv_handle_t *handle)
+{
+    struct audit *audit = handle->data;
+
+    audit->timer_closed = true;
+    audit_free_when_idle(audit);
+}
+
+/* What is left goes to the store now, ahead of persistence_close; what that cannot take stays in
+ * the spool, synced, for the next start. */
+void audit_close(struct audit *audit)
+{
+    struct spool_sync sync;
+
+    audit->closing = true;
+    uv_timer_stop(&audit->timer);
+    /* A batch on its way is sent once more behind itself: the ids make that harmless. */
+    spool_rewind(audit->spool);
+    for (unsigned i = 0; i < CLOSE_BATCHES_MAX && !audit->away; i++) {
+        if (spool_read(audit->spool, audit->batch) == 0) {
+            kept_send(audit);
+            if (i > 0 && audit->batch->count == 0)
+                break;
+            i = CLOSE_BATCHES_MAX;
+        }
+        if (audit->batch->count == 0)
+            break;
+        audit->owed++;
+        audit_insert_batch(audit->store, audit->batch->rows, audit->batch->count, sent_at_close,
+                           audit);
+    }
+    if (spool_sync_start(audit->spool, &sync))
+        spool_sync_run(&sync);
+    uv_close((uv_handle_t *)&audit->timer, timer_closed);
+}
+
+/* The disk took no more: the row stays in memory, in its order, until the store takes it. */
+static void row_keep(struct audit *audit, const struct audit_row *row, int reason)
+{
+    struct kept_row *kept;
+
+    if (!audit->kept)
+        audit->kept = calloc(KEPT_ROWS_MAX, sizeof(*audit->kept));
+    if (!audit->alarmed)
+        LOG(ERROR, "audit", "the spool cannot be written; free space in the data directory",
+            F("reason", "%s", strerror(reason)),
+            F("bytes", "%llu", (unsigned long long)spool_bytes(audit->spool)));
+    audit->alarmed = true;
+    if (!audit->kept || audit->kept_count == KEPT_ROWS_MAX) {
+        audit->lost++;
+        LOG(ERROR, "audit", "audit row lost: neither store, disk nor memory takes it",
+            F("action", "%s", row->action), F("user", "%s", row->user_id),
+            F("room", "%s", row->room_id), F("lost", "%llu", (unsigned long long)audit->lost));
+        return;
+    }
+    kept = &audit->kept[audit->kept_count++];
+    kept->row = *row;
+    snprintf(kept->metadata, sizeof(kept->metadata), "%s", row->metadata ? row->metadata : "");
+}
+
+/* A JSON object without control characters, or nothing that would break a reader later. */
+static bool metadata_is_sound(const char *text, int length)
+{
+    cJSON *parsed;
+    bool sound;
+
+    if (length < 0 || length >= SPOOL_METADATA_BYTES)
+        return false;
+    for (const char *at = text; *at; at++)
+        if ((unsigned char)*at < 0x20)
+            return false;
+    parsed = cJSON_Parse(text);
+    sound = cJSON_IsObject(parsed);
+    cJSON_Delete(parsed);
+    return sound;
+}
+
+void audit_write(struct audit *audit, enum audit_action action, const char *user_id,
+                 const char *room_id, const char *ip, const char *metadata_format, ...)
+{
+    struct audit_row row = {0};
+    char metadata[SPOOL_METADATA_BYTES];
+    uint64_t bytes_before = spool_bytes(audit->spool);
+
+    uuid_make(row.id);
+    snprintf(row.action, sizeof(row.action), "%s", action_names[action]);
+    snprintf(row.user_id, sizeof(row.user_id), "%s", user_id ? user_id : "");
+    snprintf(row.room_id, sizeof(row.room_id), "%s", room_id ? room_id : "");
+    snprintf(row.ip_address, sizeof(row.ip_address), "%s", ip ? ip : "");
+    row.created_ms = (int64_t)(clock_wall_ns() / NS_PER_MS);
+    if (metadata_format) {
+        va_list values;
+        int length;
+
+        va_start(values, metadata_format);
+        length = vsnprintf(metadata, sizeof(metadata), metadata_format, values);
+        va_end(values);
+        row.metadata = metadata;
+        if (!metadata_is_sound(metadata, length)) {
+            LOG(ERROR, "audit", "metadata is not a JSON object; the row is kept without it",
+                F("action", "%s", row.action), F("metadata", "%.200s", metadata));
+            row.metadata = NULL;
+        }
+    }
+    if (audit->kept_count || !spool_append(audit->spool, &row))
+        row_keep(audit, &row, audit->kept_count ? ENOSPC : errno);
+    if (bytes_before < spool_bytes_max / 2 && spool_bytes(audit->spool) >= spool_bytes_max / 2)
+        LOG(ERROR, "audit", "the spool is half full: bring the database back",
+            F("bytes", "%llu", (unsigned long long)spool_bytes(audit->spool)),
+            F("max", "%llu", (unsigned long long)spool_bytes_max));
+    if (audit->away)
+        sync_begin(audit);
+    else if (!audit->sending && !uv_is_active((uv_handle_t *)&audit->timer))
+        drain_in(audit, BATCH_WAIT_MS);
+}

@@ -1,0 +1,88 @@
+/* Password hashes: made as argon2id, verified by what their prefix says they are. */
+#define _GNU_SOURCE /* crypt_r */
+#include "password.h"
+
+#include <argon2.h>
+#include <crypt.h>
+#include <openssl/crypto.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "uuid.h"
+
+#define SALT_BYTES 16
+#define TAG_BYTES 32
+#define CURRENT_PREFIX "$argon2id$v=19$m=19456,t=2,p=1$"
+/* A hash out of the database decides how much work it is: not more than these. */
+#define FOREIGN_MEMORY_KIB_MAX 262144
+#define FOREIGN_PASSES_MAX 16
+#define FOREIGN_LANES_MAX 4
+#define BCRYPT_COST_MAX 14
+
+const char password_nobody[] =
+    CURRENT_PREFIX "bm9ib2R5IGhhcyBpdC4uLg$4hYkS8uMDrjvz0dV3J7XnQqLw5cTgE2ibmNf1OZpRCs";
+
+bool password_hash(const char *password, char out[PASSWORD_HASH_BYTES])
+{
+    uint8_t salt[SALT_BYTES];
+
+    random_fill(salt, sizeof(salt));
+    return argon2id_hash_encoded(PASSWORD_PASSES, PASSWORD_MEMORY_KIB, PASSWORD_LANES, password,
+                                 strlen(password), salt, sizeof(salt), TAG_BYTES, out,
+                                 PASSWORD_HASH_BYTES) == ARGON2_OK;
+}
+
+static bool argon2id_matches(const char *hash, const char *password)
+{
+    unsigned memory_kib, passes, lanes;
+
+    if (sscanf(hash, "$argon2id$v=19$m=%9u,t=%9u,p=%9u$", &memory_kib, &passes, &lanes) != 3 ||
+        memory_kib > FOREIGN_MEMORY_KIB_MAX || passes > FOREIGN_PASSES_MAX ||
+        lanes > FOREIGN_LANES_MAX)
+        return false;
+    return argon2id_verify(hash, password, strlen(password)) == ARGON2_OK;
+}
+
+/* libxcrypt; the NestJS backend's hashes. bcrypt reads 72 bytes of the password, as it always did. */
+static bool bcrypt_matches(const char *hash, const char *password)
+{
+    struct crypt_data *work;
+    const char *again;
+    bool matches;
+
+    if (strlen(hash) != 60 || atoi(hash + 4) > BCRYPT_COST_MAX)
+        return false;
+    work = calloc(1, sizeof(*work));
+    if (!work)
+        return false;
+    again = crypt_r(password, hash, work);
+    matches = again && strlen(again) == 60 && CRYPTO_memcmp(again, hash, 60) == 0;
+    explicit_bzero(work, sizeof(*work));
+    free(work);
+    return matches;
+}
+
+bool password_verify(const char *hash, const char *password)
+{
+    static const struct {
+        const char *prefix;
+        bool (*matches)(const char *hash, const char *password);
+    } kinds[] = {
+        {"$argon2id$", argon2id_matches},
+        {"$2a$", bcrypt_matches},
+        {"$2b$", bcrypt_matches},
+        {"$2y$", bcrypt_matches},
+    };
+
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+        if (!strncmp(hash, kinds[i].prefix, strlen(kinds[i].prefix)))
+            return kinds[i].matches(hash, password);
+    return false;
+}
+
+bool password_hash_is_current(const char *hash)
+{
+    return !strncmp(hash, CURRENT_PREFIX, sizeof(CURRENT_PREFIX) - 1);
+}

@@ -1,0 +1,136 @@
+/* Password hashes: RFC 9106 by the library that is linked, our parameters, bcrypt of old users. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <argon2.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "controlplane/people/password.h"
+#include "src/clock.h"
+
+/* RFC 9106 §5.3 */
+static void rfc9106_argon2id_vector(void **state)
+{
+    static const uint8_t tag[32] = {0x0d, 0x64, 0x0d, 0xf5, 0x8d, 0x78, 0x76, 0x6c,
+                                    0x08, 0xc0, 0x37, 0xa3, 0x4a, 0x8b, 0x53, 0xc9,
+                                    0xd0, 0x1e, 0xf0, 0x45, 0x2d, 0x75, 0xb6, 0x5e,
+                                    0xb5, 0x25, 0x20, 0xe9, 0x6b, 0x01, 0xe6, 0x59};
+    uint8_t password[32], salt[16], secret[8], data[12], out[32];
+    argon2_context context = {.out = out,
+                              .outlen = sizeof(out),
+                              .pwd = password,
+                              .pwdlen = sizeof(password),
+                              .salt = salt,
+                              .saltlen = sizeof(salt),
+                              .secret = secret,
+                              .secretlen = sizeof(secret),
+                              .ad = data,
+                              .adlen = sizeof(data),
+                              .t_cost = 3,
+                              .m_cost = 32,
+                              .lanes = 4,
+                              .threads = 4,
+                              .version = ARGON2_VERSION_13};
+
+    memset(password, 1, sizeof(password));
+    memset(salt, 2, sizeof(salt));
+    memset(secret, 3, sizeof(secret));
+    memset(data, 4, sizeof(data));
+    assert_int_equal(argon2id_ctx(&context), ARGON2_OK);
+    assert_memory_equal(out, tag, sizeof(tag));
+}
+
+static void hashes_are_phc_strings_of_our_cost(void **state)
+{
+    char first[PASSWORD_HASH_BYTES], second[PASSWORD_HASH_BYTES];
+
+    assert_true(password_hash("correct horse", first));
+    assert_true(password_hash("correct horse", second));
+    assert_int_equal(strncmp(first, "$argon2id$v=19$m=19456,t=2,p=1$", 31), 0);
+    assert_int_equal(strlen(first), 31 + 22 + 1 + 43);
+    assert_string_not_equal(first, second); /* its own salt each */
+    assert_true(password_verify(first, "correct horse"));
+    assert_true(password_verify(second, "correct horse"));
+    assert_false(password_verify(first, "correct horsf"));
+    assert_false(password_verify(first, "correct hors"));
+    assert_false(password_verify(first, ""));
+    assert_true(password_hash_is_current(first));
+}
+
+static void verify_is_a_table(void **state)
+{
+    static const struct {
+        const char *hash, *password;
+        bool matches, current;
+    } rows[] = {
+        /* crypt_blowfish's own test vectors */
+        {"$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW", "U*U", true, false},
+        {"$2b$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW", "U*U", true, false},
+        {"$2y$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW", "U*U", true, false},
+        {"$2a$05$CCCCCCCCCCCCCCCCCCCCC.VGOzA784oUp/Z0DY336zx7pLYAy0lwK", "U*U*", true, false},
+        {"$2a$05$CCCCCCCCCCCCCCCCCCCCC.7uG0VCzI2bS7j6ymqJi9CdcdxiRTWNy", "", true, false},
+        {"$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW", "U*V", false, false},
+        {"$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOe", "U*U", false, false},
+        /* cost 31 would hold a thread for days */
+        {"$2a$31$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW", "U*U", false, false},
+        {"$2x$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW", "U*U", false, false},
+        /* not ours: other kinds, other costs, broken */
+        {"", "", false, false},
+        {"*0", "*0", false, false},
+        {"plain", "plain", false, false},
+        {"$1$abcdefgh$irWbblnpmw.5z7wgBnprh0", "password", false, false},
+        {"$argon2id$v=19$m=4294967295,t=2,p=1$c29tZXNhbHQ$AAAA", "x", false, false},
+        {"$argon2id$v=19$m=19456,t=4000000,p=1$c29tZXNhbHRzb21l$AAAAAAAAAAAAAAAA", "x", false,
+         false},
+        {"$argon2id$v=19$m=19456,t=2,p=200$c29tZXNhbHRzb21l$AAAAAAAAAAAAAAAA", "x", false, false},
+        {"$argon2id$", "x", false, false},
+        {"$argon2id$v=19$m=19456,t=2,p=1$", "x", false, true},
+        {"$argon2i$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21l$AAAAAAAAAAAAAAAA", "x", false, false},
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        if (password_verify(rows[i].hash, rows[i].password) != rows[i].matches)
+            fail_msg("row %zu: %s", i, rows[i].hash);
+        assert_int_equal(password_hash_is_current(rows[i].hash), rows[i].current);
+    }
+}
+
+/* The made-up hash is well-formed (argon2 does all its work on it) and nobody's. */
+static void nobody_costs_as_much(void **state)
+{
+    char hash[PASSWORD_HASH_BYTES];
+    uint64_t start_ns, real_ns = UINT64_MAX, nobody_ns = UINT64_MAX;
+
+    assert_int_equal(argon2id_verify(password_nobody, "x", 1), ARGON2_VERIFY_MISMATCH);
+    assert_true(password_hash_is_current(password_nobody));
+    assert_true(password_hash("correct horse", hash));
+    assert_int_equal(strlen(hash), strlen(password_nobody));
+    for (unsigned i = 0; i < 15; i++) {
+        start_ns = clock_read_ns(CLOCK_THREAD_CPUTIME_ID);
+        password_verify(hash, "wrong horse");
+        start_ns = clock_read_ns(CLOCK_THREAD_CPUTIME_ID) - start_ns;
+        real_ns = start_ns < real_ns ? start_ns : real_ns;
+        start_ns = clock_read_ns(CLOCK_THREAD_CPUTIME_ID);
+        password_verify(password_nobody, "wrong horse");
+        start_ns = clock_read_ns(CLOCK_THREAD_CPUTIME_ID) - start_ns;
+        nobody_ns = start_ns < nobody_ns ? start_ns : nobody_ns;
+    }
+    print_message("# one verify: %.1f ms, nobody: %.1f ms\n", (double)real_ns / 1e6,
+                  (double)nobody_ns / 1e6);
+    assert_true(nobody_ns < real_ns + 2 * NS_PER_MS && real_ns < nobody_ns + 2 * NS_PER_MS);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rfc9106_argon2id_vector),
+        cmocka_unit_test(hashes_are_phc_strings_of_our_cost),
+        cmocka_unit_test(verify_is_a_table),
+        cmocka_unit_test(nobody_costs_as_much),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
