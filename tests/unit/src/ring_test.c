@@ -1,0 +1,355 @@
+/* Rings: truth tables, every interleaving of two short runs, hostile words, real processes. */
+#define _GNU_SOURCE
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+/* cmocka wants these first */
+#include <cmocka.h>
+
+#include "schedule.h"
+#include "src/ring.h"
+#include "src/region.h"
+
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "src/clock.h"
+
+#define SLOTS 4
+
+struct bench {
+    struct ring_head head;
+    struct ring_tail tail;
+    struct ring_note slots[SLOTS];
+};
+
+static struct ring bench_ring(struct bench *bench)
+{
+    return (struct ring){.head = &bench->head,
+                         .tail = &bench->tail,
+                         .slots = (uint8_t *)bench->slots,
+                         .slot_bytes = sizeof(struct ring_note),
+                         .slot_count = SLOTS};
+}
+
+static uint64_t take(struct ring *ring)
+{
+    const struct ring_note *note = ring_peek(ring);
+    uint64_t handle;
+
+    if (!note)
+        return 0;
+    handle = note->handle;
+    ring_consume(ring);
+    return handle;
+}
+
+/* '+' puts the next number, 'X' is refused one, '-' takes one and expects the next, 's' skips all; then
+ * what must hold: 'e' empty, 'f' full, 'o' an overflow, 'n' none. */
+static void scripts(void **state)
+{
+    static const char *const rows[] = {
+        "e",
+        "+-e",
+        "++--e",
+        "++++f",
+        "++++f----en",
+        "+-+-+-+-+-+-+-+-+-en",
+        "++++X----eo",
+        "++++X-on",
+        "++++XX-+----eon",
+        "++se+-en",
+        "++++Xsne",
+        "++++-+f-+----en",
+        "++++X-+f----eo",
+    };
+
+    for (size_t r = 0; r < sizeof(rows) / sizeof(rows[0]); r++) {
+        struct bench bench = {0};
+        struct ring ring = bench_ring(&bench);
+        uint64_t put = 0, taken = 0;
+
+        for (const char *step = rows[r]; *step; step++) {
+            switch (*step) {
+            case '+':
+                assert_true(ring_put_note(&ring, (struct ring_note){.handle = ++put}));
+                break;
+            case 'X':
+                assert_false(ring_put_note(&ring, (struct ring_note){.handle = 99}));
+                break;
+            case '-':
+                assert_int_equal(take(&ring), ++taken);
+                break;
+            case 'e':
+                assert_null(ring_peek(&ring));
+                break;
+            case 'f':
+                assert_null(ring_reserve(&ring));
+                break;
+            case 's':
+                ring_skip_all(&ring);
+                taken = put;
+                break;
+            default:
+                assert_int_equal(ring_overflowed(&ring), *step == 'o');
+            }
+        }
+    }
+}
+
+/* ---- every order of a short run ---- */
+
+#define PUTS 6
+
+struct run {
+    struct bench bench;
+    struct ring producer, consumer;
+    uint64_t accepted[PUTS], got[PUTS];
+    unsigned accepted_count, got_count, overflows;
+};
+
+static void produce(void *context)
+{
+    struct run *run = context;
+
+    for (uint64_t i = 1; i <= PUTS; i++)
+        if (ring_put_note(&run->producer, (struct ring_note){.op = (uint32_t)i, .handle = i}))
+            run->accepted[run->accepted_count++] = i;
+}
+
+static void poll_once(struct run *run)
+{
+    const struct ring_note *note = ring_peek(&run->consumer);
+
+    if (note) {
+        assert_true(run->got_count < PUTS);
+        assert_int_equal(note->op, note->handle); /* never half a slot */
+        run->got[run->got_count++] = note->handle;
+        ring_consume(&run->consumer);
+    }
+    run->overflows += ring_overflowed(&run->consumer);
+}
+
+static void consume(void *context)
+{
+    for (unsigned i = 0; i < 3; i++)
+        poll_once(context);
+}
+
+/* What was accepted arrives, once, in order; what was not is told as an overflow. */
+static void judge(struct run *run)
+{
+    for (unsigned i = 0; i < 2 * PUTS; i++)
+        poll_once(run);
+    assert_int_equal(run->got_count, run->accepted_count);
+    assert_memory_equal(run->got, run->accepted, sizeof(run->got));
+    assert_int_equal(run->overflows > 0, run->accepted_count < PUTS);
+}
+
+static void every_order_of_a_short_run(void **state)
+{
+    unsigned overflowed = 0, complete = 0;
+
+    for (unsigned p1 = 1; p1 <= 18; p1++)
+        for (unsigned c1 = 1; c1 <= 6; c1++)
+            for (unsigned p2 = 1; p1 + p2 <= 18; p2++)
+                for (unsigned c2 = 1; c1 + c2 <= 6; c2++) {
+                    const unsigned segments[] = {p1, c1, p2, c2};
+                    struct run run = {0};
+
+                    run.producer = run.consumer = bench_ring(&run.bench);
+                    schedule_run(segments, 4, produce, consume, &run);
+                    judge(&run);
+                    overflowed += run.overflows > 0;
+                    complete += run.overflows == 0;
+                }
+    assert_true(overflowed > 100 && complete > 10);
+}
+
+/* ---- the other side lies ---- */
+
+static uint64_t random_next(void)
+{
+    static uint64_t x = 88172645463325252ull;
+
+    x ^= x << 13;
+    x ^= x >> 7;
+    x ^= x << 17;
+    return x;
+}
+
+static bool is_slot(const struct bench *bench, const void *slot)
+{
+    size_t at = (size_t)((const uint8_t *)slot - (const uint8_t *)bench->slots);
+
+    return at < sizeof(bench->slots) && at % sizeof(struct ring_note) == 0;
+}
+
+static void hostile_words(void **state)
+{
+    for (unsigned i = 0; i < 1000000; i++) {
+        struct bench bench = {0};
+        struct ring ring = bench_ring(&bench);
+        const void *slot;
+        uint64_t head = random_next(), tail = random_next();
+
+        if (i % 2) /* near each other, or every pair is far apart */
+            tail = head + random_next() % 16 - 8;
+        atomic_init(&bench.head.published, head);
+        atomic_init(&bench.tail.consumed, tail);
+        slot = ring_peek(&ring);
+        assert_true(!slot || is_slot(&bench, slot));
+        assert_int_equal(slot != NULL, head - tail >= 1 && head - tail <= SLOTS);
+        slot = ring_reserve(&ring);
+        assert_true(!slot || is_slot(&bench, slot));
+        assert_int_equal(slot != NULL, head - tail < SLOTS);
+    }
+}
+
+/* A head beyond its ring: nothing is read, a rescan is asked for once, and the ring lives on. */
+static void a_senseless_head_is_mended(void **state)
+{
+    static const uint64_t heads[] = {SLOTS + 1, 1000, UINT64_MAX, 1ull << 63};
+
+    for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++) {
+        struct bench bench = {0};
+        struct ring ring = bench_ring(&bench);
+
+        atomic_store(&bench.head.published, heads[i]);
+        assert_null(ring_peek(&ring));
+        assert_true(ring_overflowed(&ring));
+        assert_false(ring_overflowed(&ring));
+        assert_true(ring_put_note(&ring, (struct ring_note){.handle = 5}));
+        assert_int_equal(take(&ring), 5);
+    }
+}
+
+/* A consumer that runs ahead or never reads costs the producer nothing but an overflow. */
+static void a_senseless_tail_only_fills_the_ring(void **state)
+{
+    static const uint64_t tails[] = {1, 1000, UINT64_MAX - SLOTS, 1ull << 63};
+
+    for (size_t i = 0; i < sizeof(tails) / sizeof(tails[0]); i++) {
+        struct bench bench = {0};
+        struct ring ring = bench_ring(&bench);
+
+        atomic_store(&bench.tail.consumed, tails[i]);
+        assert_false(ring_put_note(&ring, (struct ring_note){.handle = 5}));
+        assert_int_equal(atomic_load(&bench.head.overflows), 1);
+    }
+}
+
+/* ---- for real ---- */
+
+#define NOTES 1000000
+
+struct pair {
+    struct region producer, consumer;
+};
+
+static void produce_many(struct ring ring)
+{
+    for (uint64_t i = 1; i <= NOTES; i++) {
+        struct ring_note *slot;
+
+        while (!(slot = ring_reserve(&ring)))
+            sched_yield();
+        *slot = (struct ring_note){.table = (uint32_t)i, .op = ~(uint32_t)i, .handle = i};
+        ring_publish(&ring);
+    }
+}
+
+static void consume_many(struct ring ring)
+{
+    for (uint64_t i = 1; i <= NOTES; i++) {
+        const struct ring_note *slot;
+
+        while (!(slot = ring_peek(&ring)))
+            sched_yield();
+        assert_int_equal(slot->handle, i);
+        assert_int_equal(slot->op, ~(uint32_t)i);
+        ring_consume(&ring);
+    }
+    assert_null(ring_peek(&ring));
+}
+
+static struct pair map_pair(int desired, int actual)
+{
+    struct pair pair;
+    char why[128];
+
+    assert_true(region_map(&pair.producer, REGION_desired, desired, true, why));
+    assert_true(region_map(&pair.consumer, REGION_actual, actual, true, why));
+    return pair;
+}
+
+static void two_processes_on_one_ring(void **state)
+{
+    int desired = region_create(REGION_desired, 1), actual = region_create(REGION_actual, 1);
+    struct pair pair = map_pair(desired, actual);
+    int status;
+    pid_t pid = fork();
+
+    assert_true(pid >= 0);
+    if (pid == 0) { /* like a reader: only its own region is writable */
+        int readonly = region_reopen_readonly(actual);
+        struct region other;
+        char why[128];
+
+        alarm(60);
+        if (!region_map(&other, REGION_actual, readonly, false, why))
+            _exit(1);
+        produce_many(region_ring(&pair.producer, &other, 3));
+        _exit(0);
+    }
+    consume_many(region_ring(&pair.producer, &pair.consumer, 3));
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    region_unmap(&pair.producer);
+    region_unmap(&pair.consumer);
+    close(desired);
+    close(actual);
+}
+
+static void *producer_thread(void *context)
+{
+    struct pair *pair = context;
+
+    produce_many(region_ring(&pair->producer, &pair->consumer, 15));
+    return NULL;
+}
+
+static void two_threads_on_one_ring(void **state)
+{
+    int desired = region_create(REGION_desired, 1), actual = region_create(REGION_actual, 1);
+    struct pair pair = map_pair(desired, actual);
+    pthread_t thread;
+
+    assert_int_equal(pthread_create(&thread, NULL, producer_thread, &pair), 0);
+    consume_many(region_ring(&pair.producer, &pair.consumer, 15));
+    pthread_join(thread, NULL);
+    region_unmap(&pair.producer);
+    region_unmap(&pair.consumer);
+    close(desired);
+    close(actual);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(scripts),
+        cmocka_unit_test(every_order_of_a_short_run),
+        cmocka_unit_test(hostile_words),
+        cmocka_unit_test(a_senseless_head_is_mended),
+        cmocka_unit_test(a_senseless_tail_only_fills_the_ring),
+        cmocka_unit_test(two_processes_on_one_ring),
+        cmocka_unit_test(two_threads_on_one_ring),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
