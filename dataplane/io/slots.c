@@ -113,6 +113,7 @@ void run_count(struct io_counters *counters, const struct run *run)
     case EAGAIN:
     case ENOBUFS:
     case ENOMEM:
+    case EBUSY: /* io_uring, as EAGAIN */
         counters->send_full += run->segments;
         break;
     default:
