@@ -53,9 +53,10 @@ _Static_assert(sizeof(struct srtp_key_inside) == sizeof(struct srtp_key), "srtp_
 _Static_assert(sizeof(struct srtp_key) % 64 == 0, "srtp_key: not a multiple of a cache line");
 
 struct srtp_engine {
-    IMB_MGR *wide;   /* what ipsec-mb thinks best: AEAD, counter mode, HMAC in many lanes */
-    IMB_MGR *narrow; /* HMAC of few packets; may be the same */
-    size_t wide_lanes, wide_hash_min;
+    IMB_MGR *wide;        /* what ipsec-mb thinks best: AEAD, counter mode, HMAC in many lanes */
+    IMB_MGR *narrow;      /* HMAC of few packets; may be the same */
+    size_t wide_lanes;    /* HMACs go to the wide one in full rounds of so many, */
+    size_t wide_hash_min; /* and what is left over too if it is at least so many */
 
     IMB_JOB jobs[SRTP_CHUNK];
     uint8_t iv[SRTP_CHUNK][16];

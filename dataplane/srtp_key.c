@@ -35,7 +35,8 @@ static void managers_start(struct srtp_engine *engine, uint8_t *memory, size_t m
             engine->wide_lanes = 16;
             engine->wide_hash_min = WIDE_HASH_MIN;
         } else {
-            engine->wide_hash_min = SIZE_MAX; /* SHA-NI beats eight AVX2 lanes */
+            engine->wide_lanes = SIZE_MAX; /* never: SHA-NI beats eight AVX2 lanes */
+            engine->wide_hash_min = SIZE_MAX;
         }
     }
 }
@@ -144,8 +145,6 @@ void srtp_run_hash(struct srtp_engine *engine, IMB_JOB *jobs, size_t count)
     size_t rest = count % engine->wide_lanes;
     size_t wide = rest >= engine->wide_hash_min ? count : count - rest;
 
-    if (engine->wide_hash_min == SIZE_MAX)
-        wide = 0;
     if (wide > 0)
         IMB_SUBMIT_HASH_BURST_NOCHECK(engine->wide, jobs, (uint32_t)wide, IMB_AUTH_HMAC_SHA_1);
     if (count > wide)
