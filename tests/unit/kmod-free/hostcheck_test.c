@@ -1,0 +1,165 @@
+/* Facts and findings of kmod-free/hostcheck.c. */
+#define _GNU_SOURCE
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <cmocka.h>
+
+#include "kmod-free/hostcheck.c"
+
+static const struct host_facts good = {
+    .kernel_major = 6,
+    .kernel_minor = 1,
+    .memlock_bytes = 64 * MIB,
+    .rmem_max_bytes = 8 * MIB,
+    .wmem_max_bytes = 8 * MIB,
+    .open_files_max = 65536,
+    .cores = 4,
+    .landlock_abi = 2,
+    .seccomp = 1,
+    .is_x86_64 = true,
+    .cpu_aes = true,
+    .cpu_pclmul = true,
+    .cpu_avx2 = true,
+};
+static const struct host_wants usual = {
+    .socket_buffer_bytes = 4 << 20, .io_backend = "auto", .sandbox = true};
+
+static const struct host_finding *finding(const struct host_finding *findings, size_t count,
+                                          const char *about)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(findings[i].about, about) == 0)
+            return &findings[i];
+    return NULL;
+}
+
+static void test_truth_table(void **state)
+{
+    static const struct {
+        const char *what, *about, *backend;
+        int severity; /* -1: no finding */
+        size_t offset;
+        int64_t value;
+    } rows[] = {
+#define FACT(member) offsetof(struct host_facts, member)
+        {"a good host", "io_uring", "auto", -1, FACT(io_uring_disabled), 0},
+        {"io_uring for some", "io_uring", "auto", HOST_WARN, FACT(io_uring_disabled), 1},
+        {"io_uring for nobody", "io_uring", "auto", HOST_WARN, FACT(io_uring_disabled), 2},
+        {"asked for, refused", "io_uring", "io_uring", HOST_BAD, FACT(io_uring_disabled), 2},
+        {"not asked for", "io_uring", "socket", -1, FACT(io_uring_disabled), 2},
+        {"not known", "io_uring", "auto", -1, FACT(io_uring_disabled), HOST_UNKNOWN},
+        {"old kernel", "kernel", "auto", HOST_WARN, FACT(kernel_major), 5},
+        {"old kernel, asked", "kernel", "io_uring", HOST_BAD, FACT(kernel_major), 5},
+        {"memlock just enough", "memlock", "auto", -1, FACT(memlock_bytes), 4 * MIB},
+        {"memlock too small", "memlock", "auto", HOST_WARN, FACT(memlock_bytes), 4 * MIB - 1},
+        {"memlock without need", "memlock", "socket", -1, FACT(memlock_bytes), 0},
+        {"rmem exactly", "socket-buffer", "auto", -1, FACT(rmem_max_bytes), 4 << 20},
+        {"rmem small", "socket-buffer", "auto", HOST_WARN, FACT(rmem_max_bytes), (4 << 20) - 1},
+        {"wmem small", "socket-buffer", "auto", HOST_WARN, FACT(wmem_max_bytes), 212992},
+        {"files few", "open-files", "auto", HOST_WARN, FACT(open_files_max), 1024},
+        {"files hardly any", "open-files", "auto", HOST_BAD, FACT(open_files_max), 255},
+        {"no landlock", "landlock", "auto", HOST_NOTE, FACT(landlock_abi), 0},
+        {"no seccomp", "seccomp", "auto", HOST_BAD, FACT(seccomp), 0},
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct host_finding findings[HOST_FINDINGS_MAX];
+        struct host_facts facts = good;
+        struct host_wants wants = usual;
+        const struct host_finding *found;
+        size_t count;
+
+        memcpy((char *)&facts + rows[i].offset, &rows[i].value, sizeof(int64_t));
+        wants.io_backend = rows[i].backend;
+        count = host_judge(&facts, &wants, findings);
+        found = finding(findings, count, rows[i].about);
+        if ((found ? (int)found->severity : -1) != rows[i].severity)
+            fail_msg("%s: got %d, wanted %d", rows[i].what, found ? (int)found->severity : -1,
+                     rows[i].severity);
+        assert_int_equal(count, rows[i].severity == -1 ? 0 : 1);
+    }
+}
+
+static void test_cpu(void **state)
+{
+    struct host_finding findings[HOST_FINDINGS_MAX];
+    struct host_facts facts = good;
+    struct host_wants wants = usual;
+
+    facts.cpu_avx2 = false;
+    assert_int_equal(host_judge(&facts, &wants, findings), 1);
+    assert_int_equal(findings[0].severity, HOST_NOTE);
+    facts.cpu_aes = false;
+    assert_int_equal(host_judge(&facts, &wants, findings), 1);
+    assert_int_equal(findings[0].severity, HOST_WARN);
+    facts = good;
+    wants.workers = 5;
+    assert_int_equal(host_judge(&facts, &wants, findings), 1);
+    assert_string_equal(findings[0].about, "workers");
+}
+
+/* CAP_NET_ADMIN and CAP_IPC_LOCK make two limits meaningless. */
+static void test_capabilities(void **state)
+{
+    struct host_finding findings[HOST_FINDINGS_MAX];
+    struct host_facts facts = good;
+
+    facts.rmem_max_bytes = facts.wmem_max_bytes = facts.memlock_bytes = 0;
+    assert_int_equal(host_judge(&facts, &usual, findings), 3);
+    facts.may_force_buffers = true;
+    assert_int_equal(host_judge(&facts, &usual, findings), 1);
+    facts.may_lock_memory = true;
+    assert_int_equal(host_judge(&facts, &usual, findings), 0);
+}
+
+/* Everything wrong at once: sorted, whole sentences, each with something to do. */
+static void test_worst_first(void **state)
+{
+    struct host_finding findings[HOST_FINDINGS_MAX];
+    struct host_facts facts = {.kernel_major = 5, .kernel_minor = 10, .io_uring_disabled = 2};
+    struct host_wants wants = {.workers = 16,
+                               .socket_buffer_bytes = UINT32_MAX,
+                               .io_backend = "io_uring",
+                               .sandbox = true};
+    size_t count = host_judge(&facts, &wants, findings);
+
+    assert_true(count >= 8);
+    for (size_t i = 0; i < count; i++) {
+        assert_true(strchr(findings[i].sentence, ':') != NULL);
+        assert_true(strlen(findings[i].sentence) < HOST_SENTENCE_BYTES - 1);
+        if (i > 0)
+            assert_true(findings[i - 1].severity >= findings[i].severity);
+    }
+    assert_int_equal(findings[0].severity, HOST_BAD);
+}
+
+static void test_this_host(void **state)
+{
+    struct host_facts facts;
+
+    host_facts_read(&facts);
+    assert_true(facts.kernel_major >= 5);
+    assert_int_equal(facts.cores > 0, 1);
+    assert_true(facts.open_files_max > 0);
+    assert_true(facts.rmem_max_bytes > 0);
+    assert_int_equal(facts.seccomp, 1);
+#if defined(__x86_64__)
+    assert_true(facts.is_x86_64);
+#endif
+    assert_int_equal(read_number("/proc/sys/no/such/thing"), HOST_UNKNOWN);
+    assert_int_equal(read_number("/proc/version"), HOST_UNKNOWN);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_truth_table),  cmocka_unit_test(test_cpu),
+        cmocka_unit_test(test_capabilities), cmocka_unit_test(test_worst_first),
+        cmocka_unit_test(test_this_host),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
