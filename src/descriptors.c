@@ -128,12 +128,13 @@ int descriptors_send(int socket, const struct descriptors *set)
     return send_one(socket, END_NAME, -1);
 }
 
-/* The only descriptor of a message, or -1; several are closed: nobody of ours sends them. */
-static int message_descriptor(struct msghdr *message)
+/* How many descriptors came with a message; *only is the one, or -1. Several are closed: nobody of
+ * ours sends them. */
+static size_t message_descriptors(struct msghdr *message, int *only)
 {
-    int only = -1;
     size_t count = 0;
 
+    *only = -1;
     for (struct cmsghdr *h = CMSG_FIRSTHDR(message); h; h = CMSG_NXTHDR(message, h)) {
         if (h->cmsg_level != SOL_SOCKET || h->cmsg_type != SCM_RIGHTS)
             continue;
@@ -144,14 +145,14 @@ static int message_descriptor(struct msghdr *message)
             if (count++ > 0)
                 close(fd);
             else
-                only = fd;
+                *only = fd;
         }
     }
     if (count > 1) {
-        close(only);
-        only = -1;
+        close(*only);
+        *only = -1;
     }
-    return only;
+    return count;
 }
 
 static int wait_readable(int socket, uint64_t deadline_ns)
@@ -184,20 +185,22 @@ static int receive_one(int socket, struct descriptors *set)
                              .msg_control = &control,
                              .msg_controllen = sizeof(control)};
     ssize_t bytes = recvmsg(socket, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+    size_t fds;
     int fd;
 
     if (bytes < 0)
         return errno == EINTR || errno == EAGAIN ? 1 : -1;
-    fd = message_descriptor(&message);
+    fds = message_descriptors(&message, &fd);
     if (bytes == 0) { /* hung up before the end */
         errno = ECONNRESET;
         goto refuse;
     }
     name[bytes] = '\0';
     errno = EPROTO;
-    if ((message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0 || strlen(name) != (size_t)bytes)
+    if (fds > 1 || (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0 ||
+        strlen(name) != (size_t)bytes)
         goto refuse;
-    if (fd < 0)
+    if (fds == 0)
         return strcmp(name, END_NAME) == 0 ? 0 : -1;
     if (set->count == DESCRIPTORS_MAX || descriptors_find(set, name) < set->count)
         goto refuse;
