@@ -250,6 +250,8 @@ int notify_take_stored(struct descriptors *set)
             taken = take_stored(set, count, names ? names : "");
         }
     }
+    if (taken < 0)
+        descriptors_close(set); /* the store keeps its own */
     unsetenv("LISTEN_PID");
     unsetenv("LISTEN_FDS");
     unsetenv("LISTEN_FDNAMES");

@@ -36,7 +36,7 @@ int notify_store_all(const struct descriptors *set);
 
 /* What an earlier process of this service stored, with its names, close-on-exec; the environment
  * variables are unset so that no child takes them for its own. Returns how many; 0 when there are
- * none (or LISTEN_PID is somebody else); -1 when LISTEN_* makes no sense. The set owns them. */
+ * none (or LISTEN_PID is somebody else); -1 when LISTEN_* makes no sense, and the set is empty. */
 int notify_take_stored(struct descriptors *set);
 
 #endif

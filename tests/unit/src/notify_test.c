@@ -1,0 +1,251 @@
+/* sd_notify messages as a service manager sees them, and taking stored descriptors back. */
+#define _GNU_SOURCE
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+/* cmocka wants these first */
+#include <cmocka.h>
+
+#include "src/notify.c"
+
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+static char socket_path[] = "/tmp/ringcast-notify-XXXXXX";
+static int manager = -1;
+
+/* A manager that listens at an address as NOTIFY_SOCKET writes it. */
+static void listen_at(const char *where)
+{
+    struct sockaddr_un address;
+    socklen_t bytes;
+
+    setenv("NOTIFY_SOCKET", where, 1);
+    bytes = manager_address(&address);
+    assert_true(bytes > 0);
+    manager = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(manager, (struct sockaddr *)&address, bytes), 0);
+}
+
+static void stop_listening(void)
+{
+    close(manager);
+    manager = -1;
+    unsetenv("NOTIFY_SOCKET");
+}
+
+/* The next message; *fd is what came with it, or -1. */
+static const char *next_message(int *fd)
+{
+    static char text[600];
+    union {
+        struct cmsghdr header;
+        uint8_t bytes[CMSG_SPACE(sizeof(int))];
+    } control;
+    struct iovec room = {.iov_base = text, .iov_len = sizeof(text) - 1};
+    struct msghdr message = {.msg_iov = &room,
+                             .msg_iovlen = 1,
+                             .msg_control = &control,
+                             .msg_controllen = sizeof(control)};
+    ssize_t bytes = recvmsg(manager, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+
+    text[bytes > 0 ? bytes : 0] = '\0';
+    *fd = -1;
+    if (bytes > 0 && header)
+        memcpy(fd, CMSG_DATA(header), sizeof(*fd));
+    return text;
+}
+
+static void messages(void **state)
+{
+    int fd;
+
+    listen_at(socket_path);
+    assert_true(notify_wanted());
+    assert_int_equal(notify_ready(), 0);
+    assert_string_equal(next_message(&fd), "READY=1\n");
+    assert_int_equal(fd, -1);
+    assert_int_equal(notify_watchdog(), 0);
+    assert_string_equal(next_message(&fd), "WATCHDOG=1\n");
+    assert_int_equal(notify_stopping(), 0);
+    assert_string_equal(next_message(&fd), "STOPPING=1\n");
+    assert_int_equal(notify_status("%d workers\nMAINPID=%d", 2, 1), 0);
+    assert_string_equal(next_message(&fd), "STATUS=2 workers MAINPID=1\n");
+    assert_int_equal(notify_status("%600s", "x"), 0);
+    assert_int_equal(strlen(next_message(&fd)), STATE_BYTES - 1);
+    stop_listening();
+    unlink(socket_path);
+}
+
+static void storing(void **state)
+{
+    static const char *const unfit[] = {
+        "", "a:b", "a b", "a\nFDPOLL=1", "ä", "01234567890123456789012345678901"};
+    struct descriptors set = {0};
+    struct stat sent, got;
+    int memory = memfd_create("x", MFD_CLOEXEC), fd;
+
+    listen_at("@ringcast-notify-test"); /* abstract this time */
+    assert_int_equal(notify_store(memory, "udp4.%u", 3u), 0);
+    assert_string_equal(next_message(&fd), "FDSTORE=1\nFDNAME=udp4.3\nFDPOLL=0\n");
+    assert_true(fd >= 0 && fstat(fd, &got) == 0 && fstat(memory, &sent) == 0);
+    assert_int_equal(sent.st_ino, got.st_ino);
+    close(fd);
+    assert_int_equal(notify_store_remove("udp4.%u", 3u), 0);
+    assert_string_equal(next_message(&fd), "FDSTOREREMOVE=1\nFDNAME=udp4.3\n");
+    assert_int_equal(fd, -1);
+    for (size_t i = 0; i < sizeof(unfit) / sizeof(unfit[0]); i++) {
+        assert_int_equal(notify_store(memory, "%s", unfit[i]), -1);
+        assert_int_equal(errno, EINVAL);
+        assert_int_equal(notify_store_remove("%s", unfit[i]), -1);
+    }
+    assert_int_equal(notify_store(-1, "x"), -1);
+    assert_string_equal(next_message(&fd), "");
+    descriptors_add(&set, memory, "desired");
+    descriptors_add(&set, dup(memory), "actual");
+    assert_int_equal(notify_store_all(&set), 0);
+    assert_string_equal(next_message(&fd), "FDSTORE=1\nFDNAME=desired\nFDPOLL=0\n");
+    close(fd);
+    assert_string_equal(next_message(&fd), "FDSTORE=1\nFDNAME=actual\nFDPOLL=0\n");
+    close(fd);
+    descriptors_close(&set);
+    stop_listening();
+}
+
+static void nobody_listens(void **state)
+{
+    unsetenv("NOTIFY_SOCKET");
+    assert_false(notify_wanted());
+    assert_int_equal(notify_ready(), 0);
+    assert_int_equal(notify_store(0, "x"), 0);
+    setenv("NOTIFY_SOCKET", "", 1);
+    assert_false(notify_wanted());
+    setenv("NOTIFY_SOCKET", "relative/path", 1);
+    assert_int_equal(notify_ready(), -1);
+    assert_int_equal(errno, EINVAL);
+    setenv("NOTIFY_SOCKET", "/tmp/ringcast-nobody-listens", 1);
+    assert_int_equal(notify_ready(), -1);
+    unsetenv("NOTIFY_SOCKET");
+}
+
+static void watchdog_interval(void **state)
+{
+    static const struct {
+        const char *interval, *pid; /* "us": our own */
+        uint64_t expected;
+    } rows[] = {{NULL, NULL, 0},
+                {"5000000", NULL, 5000000},
+                {"5000000", "us", 5000000},
+                {"5000000", "1", 0},
+                {"x", NULL, 0},
+                {"-5", NULL, 0},
+                {"99999999999999999999999", NULL, 0},
+                {"5000000", "", 0}};
+    char us[16];
+
+    snprintf(us, sizeof(us), "%d", (int)getpid());
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        unsetenv("WATCHDOG_USEC");
+        unsetenv("WATCHDOG_PID");
+        if (rows[i].interval)
+            setenv("WATCHDOG_USEC", rows[i].interval, 1);
+        if (rows[i].pid)
+            setenv("WATCHDOG_PID", strcmp(rows[i].pid, "us") == 0 ? us : rows[i].pid, 1);
+        assert_int_equal(notify_watchdog_interval_us(), rows[i].expected);
+    }
+    unsetenv("WATCHDOG_USEC");
+    unsetenv("WATCHDOG_PID");
+}
+
+/* ---- taking back; in a child, for descriptors 3 and up are what the manager says they are ---- */
+
+struct stored {
+    const char *count, *names, *pid; /* pid "us": the child's */
+    unsigned there;                  /* descriptors really open from 3 on */
+    int taken;
+    const char *expected; /* names of the set, comma separated */
+};
+
+static int take_in_child(const struct stored *row)
+{
+    struct descriptors set;
+    char pid[16], names[400] = "";
+
+    for (int fd = 3; fd < 40; fd++)
+        close(fd);
+    for (unsigned i = 0; i < row->there; i++)
+        if (memfd_create("stored", 0) != (int)(3 + i))
+            return 1;
+    snprintf(pid, sizeof(pid), "%d", (int)getpid());
+    if (row->count)
+        setenv("LISTEN_FDS", row->count, 1);
+    if (row->names)
+        setenv("LISTEN_FDNAMES", row->names, 1);
+    if (row->pid)
+        setenv("LISTEN_PID", strcmp(row->pid, "us") == 0 ? pid : row->pid, 1);
+    if (notify_take_stored(&set) != row->taken)
+        return 2;
+    for (size_t i = 0; row->taken > 0 && i < set.count; i++) {
+        snprintf(names + strlen(names), sizeof(names) - strlen(names), "%s%s", i ? "," : "",
+                 set.list[i].name);
+        if (fcntl(set.list[i].fd, F_GETFD) != FD_CLOEXEC)
+            return 3;
+    }
+    if (row->expected && strcmp(names, row->expected) != 0)
+        return 4;
+    if (getenv("LISTEN_FDS") || getenv("LISTEN_PID") || getenv("LISTEN_FDNAMES"))
+        return 5;
+    return 0;
+}
+
+static void taking_back(void **state)
+{
+    static const struct stored rows[] = {
+        {NULL, NULL, NULL, 0, 0, NULL},
+        {"2", "desired:actual", "us", 2, 2, "desired,actual"},
+        {"2", "desired:actual", "1", 2, 0, NULL},
+        {"2", "desired:actual", NULL, 2, 0, NULL},
+        {"3", "desired:actual:desired", "us", 3, 2, "desired,actual"}, /* stored twice */
+        {"3", "desired", "us", 3, 3, "desired,stored.1,stored.2"},
+        {"2", "desired::", "us", 2, 2, "desired,stored.1"},
+        {"2", "01234567890123456789012345678901:b", "us", 2, 2, "stored.0,b"},
+        {"1", NULL, "us", 1, 1, "stored.0"},
+        {"0", "", "us", 0, 0, NULL},
+        {"3", "a:b:c", "us", 2, -1, NULL}, /* one is not there */
+        {"97", "a", "us", 1, -1, NULL},
+        {"-1", "a", "us", 1, -1, NULL},
+        {"x", "a", "us", 1, -1, NULL},
+        {NULL, "a", "us", 1, -1, NULL},
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        pid_t pid = fork();
+        int status;
+
+        assert_true(pid >= 0);
+        if (pid == 0)
+            _exit(take_in_child(&rows[i]));
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        if (status != 0)
+            fail_msg("row %zu: step %d", i, WEXITSTATUS(status));
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(messages),       cmocka_unit_test(storing),
+        cmocka_unit_test(nobody_listens), cmocka_unit_test(watchdog_interval),
+        cmocka_unit_test(taking_back),
+    };
+    int holder = mkstemp(socket_path); /* a name of its own, then made free for the socket */
+
+    close(holder);
+    unlink(socket_path);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,462 @@
+/* Settings: the four sources and their order, every refusal in one sentence, what is printed. */
+#define _GNU_SOURCE
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+/* cmocka wants these first */
+#include <cmocka.h>
+
+#include "src/settings.c"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static struct settings settings;
+static enum settings_request request;
+static char error[SETTING_ERROR_BYTES];
+
+/* Splits "a|b|c" into words; an empty list has none. */
+static unsigned split(const char *list, char *room, char **words, unsigned most)
+{
+    unsigned count = 0;
+
+    strcpy(room, list);
+    for (char *word = strtok(room, "|"); word && count < most; word = strtok(NULL, "|"))
+        words[count++] = word;
+    words[count] = NULL;
+    return count;
+}
+
+/* Loads from texts; the file is a file of memory, named by --config unless NULL. */
+static bool load(const char *arguments, const char *environment, const char *file)
+{
+    char argument_room[1024], environment_room[1024], path[40];
+    char *argv[40] = {"program"}, *env[40];
+    unsigned argc = 1 + split(arguments, argument_room, argv + 1, 30);
+    int fd = -1;
+    bool fine;
+
+    split(environment, environment_room, env, 30);
+    if (file) {
+        fd = memfd_create("settings", 0);
+        assert_int_equal(write(fd, file, strlen(file)), strlen(file));
+        snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+        argv[argc++] = "--config";
+        argv[argc++] = path;
+    }
+    fine = settings_load(&settings, (int)argc, argv, env, &request, error);
+    if (fd >= 0)
+        close(fd);
+    return fine;
+}
+
+static void loads(const char *arguments, const char *environment, const char *file)
+{
+    if (!load(arguments, environment, file))
+        fail_msg("refused: %s", error);
+}
+
+static void defaults(void **state)
+{
+    loads("", "", NULL);
+    assert_int_equal(request, SETTINGS_RUN);
+    assert_string_equal(settings.node_env, "development");
+    assert_int_equal(settings.http_port, 3000);
+    assert_int_equal(settings.media_port_min, 40000);
+    assert_int_equal(settings.media_port_max, 49999);
+    assert_true(settings.short_events);
+    assert_true(settings.sandbox);
+    assert_string_equal(settings.jwt_secret, "");
+    assert_string_equal(settings.media_codecs, "opus,VP8,VP9,VP9:2,H264:4d0032,H264:42e01f,AV1");
+    assert_false(settings.media_log_level_given);
+}
+
+/* Every default passes the checks that a given value has to pass. */
+static void defaults_are_allowed(void **state)
+{
+    char arguments[700], value[SETTING_TEXT_ROOM];
+
+    for (size_t i = 0; i < settings_row_count; i++) {
+        const struct setting *s = &settings_rows[i];
+
+        if (s->type == SETTING_u32)
+            snprintf(value, sizeof(value), "%u", s->default_number);
+        else if (s->type == SETTING_flag)
+            snprintf(value, sizeof(value), "%s", s->default_number ? "on" : "off");
+        else
+            snprintf(value, sizeof(value), "%s", s->default_text);
+        snprintf(arguments, sizeof(arguments), "--%s=%s", s->name, value);
+        loads(arguments, "", NULL);
+        assert_true(s->max < SETTING_TEXT_ROOM || s->type == SETTING_u32);
+    }
+}
+
+static void strength_of_the_sources(void **state)
+{
+    static const struct {
+        const char *arguments, *environment, *file;
+        uint32_t port;
+    } rows[] = {
+        {"", "", NULL, 3000},
+        {"", "PORT=1", NULL, 1},
+        {"", "PORT=1", "http_port = 2\n", 2},
+        {"--http-port|3", "PORT=1", "http_port = 2\n", 3},
+        {"--http-port=3", "PORT=1", "http_port = 2\n", 3},
+        {"--http_port|3", "", NULL, 3},
+        {"--http-port|3|--http-port|4", "", NULL, 4},
+        {"", "", "http_port = 5\nhttp_port = 6", 6},
+        {"", "", "http-port=5", 5},
+        {"", "PORT=", NULL, 3000},
+        {"", "PORTX=7|XPORT=8|PORT", NULL, 3000},
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        loads(rows[i].arguments, rows[i].environment, rows[i].file);
+        assert_int_equal(settings.http_port, rows[i].port);
+    }
+}
+
+static void file_syntax(void **state)
+{
+    loads("", "",
+          "# a comment\n"
+          "\n"
+          "  \t # another\r\n"
+          "http_port=81\r\n"
+          "  node_env\t=  production  \n"
+          "jwt_secret = a#b=c d # and this is not it\n"
+          "cors_origins = \"https://a.example, https://b.example\" # quoted\n"
+          "page_directory = \" # \"\n"
+          "run_as = \"\"\n"
+          "http_listen_ip =\n"
+          "sandbox = off");
+    assert_int_equal(settings.http_port, 81);
+    assert_string_equal(settings.node_env, "production");
+    assert_string_equal(settings.jwt_secret, "a#b=c d");
+    assert_string_equal(settings.cors_origins, "https://a.example, https://b.example");
+    assert_string_equal(settings.page_directory, " # ");
+    assert_string_equal(settings.run_as, "");
+    assert_string_equal(settings.http_listen_ip, "");
+    assert_false(settings.sandbox);
+}
+
+static void the_seeds_environment(void **state)
+{
+    loads("",
+          "NODE_ENV=production|PORT=8080|JWT_SECRET=0123456789abcdef0123456789abcdef|"
+          "JWT_EXPIRATION=7200|MEDIASOUP_LISTEN_IP=0.0.0.0|MEDIASOUP_ANNOUNCED_IP=203.0.113.9|"
+          "MEDIASOUP_MIN_PORT=41000|MEDIASOUP_MAX_PORT=41999|MEDIASOUP_NUM_WORKERS=2|"
+          "MEDIASOUP_LOG_LEVEL=none|MAX_PARTICIPANTS_PER_ROOM=50|POSTGRES_HOST=db|REDIS_HOST=r",
+          NULL);
+    assert_string_equal(settings.node_env, "production");
+    assert_int_equal(settings.http_port, 8080);
+    assert_string_equal(settings.jwt_secret, "0123456789abcdef0123456789abcdef");
+    assert_int_equal(settings.jwt_expiration_s, 7200);
+    assert_string_equal(settings.media_announced_ip, "203.0.113.9");
+    assert_int_equal(settings.media_port_min, 41000);
+    assert_int_equal(settings.media_port_max, 41999);
+    assert_int_equal(settings.workers, 2);
+    assert_int_equal(settings.room_participants_max, 50);
+    assert_string_equal(settings.media_log_level, "none");
+    assert_true(settings.media_log_level_given);
+}
+
+static void media_log_level_is_given_by_any_source(void **state)
+{
+    loads("--media-log-level|debug", "", NULL);
+    assert_true(settings.media_log_level_given);
+    loads("", "", "media_log_level = error");
+    assert_true(settings.media_log_level_given);
+    loads("--log-level|debug", "MEDIASOUP_LOG_LEVEL=", NULL);
+    assert_false(settings.media_log_level_given);
+}
+
+static void flags(void **state)
+{
+    static const struct {
+        const char *word;
+        int value; /* -1: refused */
+    } rows[] = {{"on", 1},  {"off", 0}, {"TRUE", 1}, {"False", 0}, {"1", 1}, {"0", 0},
+                {"yes", 1}, {"no", 0},  {"2", -1},   {"onn", -1},  {"", -1}, {"o", -1}};
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char argument[40];
+
+        snprintf(argument, sizeof(argument), "--sandbox=%s", rows[i].word);
+        assert_int_equal(load(argument, "", NULL), rows[i].value >= 0);
+        if (rows[i].value >= 0)
+            assert_int_equal(settings.sandbox, rows[i].value);
+        else
+            assert_non_null(strstr(error, "command line: sandbox must be on or off"));
+    }
+}
+
+static void requests(void **state)
+{
+    static const struct {
+        const char *arguments, *environment;
+        enum settings_request request;
+    } rows[] = {
+        {"--help", "", SETTINGS_HELP},
+        {"--help", "PORT=nonsense", SETTINGS_HELP},
+        {"--version", "PORT=nonsense", SETTINGS_VERSION},
+        {"--check", "", SETTINGS_CHECK},
+        {"--print-config|--http-port|4", "", SETTINGS_PRINT},
+        {"--http-port|4|--print-config", "", SETTINGS_PRINT},
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        loads(rows[i].arguments, rows[i].environment, NULL);
+        assert_int_equal(request, rows[i].request);
+    }
+    assert_int_equal(settings.http_port, 4);
+}
+
+/* ---- refusals: the sentence names the key, the value and what is allowed ---- */
+
+static void refusals(void **state)
+{
+    static const struct {
+        const char *arguments, *environment, *file, *sentence;
+    } rows[] = {
+        {"--http-port|0", "", NULL,
+         "command line: http_port must be a whole number from 1 to 65535; it is \"0\""},
+        {"--http-port|65536", "", NULL, "it is \"65536\""},
+        {"--http-port|99999999999999999999", "", NULL, "it is \"99999999999999999999\""},
+        {"--http-port|12x", "", NULL, "it is \"12x\""},
+        {"--http-port=-1", "", NULL, "it is \"-1\""},
+        {"--http-port=+1", "", NULL, "it is \"+1\""},
+        {"--http-port= 1", "", NULL, "it is \" 1\""},
+        {"--http-port=0x10", "", NULL, "it is \"0x10\""},
+        {"--http-port=", "", NULL, "it is \"\""},
+        {"--consent-timeout-ms|1", "", NULL, "from 5000 to 120000 ms; it is \"1\""},
+        {"", "PORT=abc", NULL, "environment variable PORT: http_port must be"},
+        {"", "", "\nhttp_port = x", " line 2: http_port must be"},
+        {"--http-port", "", NULL, "command line: --http-port needs a value"},
+        {"--http-port|--help", "", NULL, "command line: --http-port needs a value"},
+        {"--config", "", NULL, "command line: --config needs a value"},
+        {"--config|/nonexistent/ringcast.conf", "", NULL,
+         "the configuration file /nonexistent/ringcast.conf cannot be read: No such file"},
+        {"http_port|3", "", NULL, "\"http_port\" is no option"},
+        {"-h", "", NULL, "\"-h\" is no option"},
+        {"--", "", NULL, "\"--\" is no option"},
+        {"--htp-port|3", "", NULL, "there is no setting htp-port; did you mean http_port?"},
+        {"--MEDIASOUP_MIN_PORT|3", "", NULL, "did you mean media_port_min?"},
+        {"--colour|red", "", NULL, "there is no setting colour; --help lists them all"},
+        {"", "", "media_prot_min = 3",
+         "line 1: there is no setting media_prot_min; did you mean "
+         "media_port_min?"},
+        {"", "", "http_port 3", "line 1: \"http_port 3\" is not of the form: name = value"},
+        {"", "", "node_env = \"x", "line 1: the quotes around the value of node_env do not match"},
+        {"", "", "node_env = \"x\" y", "the quotes around the value of node_env do not match"},
+        {"", "", "node_env =", "node_env must be 1 to 32 bytes long; \"\" has 0"},
+        {"", "", "node_env = a\tb", "node_env must not contain control characters"},
+        {"--log-level|loud", "", NULL,
+         "log_level must be one of: error warn info debug; it is \"loud\""},
+        {"--log-level|inf", "", NULL, "log_level must be 4 to 5 bytes long; \"inf\" has 3"},
+        {"--log-level|warn info", "", NULL, "log_level must be 4 to 5 bytes"},
+        {"--media-log-level|info", "", NULL, "one of: debug warn error none; it is \"info\""},
+        {"--log-format|xml!", "", NULL, "one of: logfmt json"},
+        {"--persistence|postgres", "", NULL, "persistence must be one of: sqlite; it is"},
+        {"--state|redis", "", NULL, "state must be one of: memory; it is \"redis\""},
+        {"--io-backend|dpdk", "", NULL, "one of: auto io_uring socket; it is \"dpdk\""},
+        {"--media-listen-ip|localhost", "", NULL, "must be IPv4 or IPv6 addresses"},
+        {"--media-listen-ip|1.2.3", "", NULL, "must be IPv4 or IPv6 addresses"},
+        {"--media-announced-ip|1.2.3.4,", "", NULL, "must be IPv4 or IPv6 addresses"},
+        {"--media-announced-ip|1.2.3.4,,::1", "", NULL, "must be IPv4 or IPv6 addresses"},
+        {"--media-port-min|50000", "", NULL, "media_port_max is 49999, below media_port_min 50000"},
+        {"--media-port-min|49998|--workers|3", "", NULL, "are only 2 ports: each worker needs one"},
+        {"--workers|17", "", NULL, "from 0 to 16; it is \"17\""},
+    };
+
+    loads("--http-port|1234", "", NULL);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        assert_false(load(rows[i].arguments, rows[i].environment, rows[i].file));
+        if (!strstr(error, rows[i].sentence))
+            fail_msg("\"%s\" does not say \"%s\"", error, rows[i].sentence);
+        assert_null(strchr(error, '\n'));
+        assert_int_equal(settings.http_port, 1234); /* nothing was changed */
+    }
+}
+
+static void addresses_that_are_fine(void **state)
+{
+    static const char *const rows[] = {"0.0.0.0", "::", "0.0.0.0,::", "192.0.2.1, 2001:db8::1",
+                                       "192.0.2.1 ,198.51.100.2"};
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char argument[80];
+
+        snprintf(argument, sizeof(argument), "--media-announced-ip=%s", rows[i]);
+        loads(argument, "", NULL);
+        assert_string_equal(settings.media_announced_ip, rows[i]);
+    }
+}
+
+static void a_secret_is_never_repeated(void **state)
+{
+    char secret[700], argument[720];
+
+    memset(secret, 'k', sizeof(secret) - 1);
+    secret[sizeof(secret) - 1] = '\0';
+    snprintf(argument, sizeof(argument), "--jwt-secret=%s", secret);
+    assert_false(load(argument, "", NULL));
+    assert_non_null(strstr(error, "jwt_secret must be 0 to 500 bytes long; it has 699"));
+    assert_null(strstr(error, "kkk"));
+}
+
+static void long_lines_in_a_file(void **state)
+{
+    char file[3000];
+
+    memset(file, 'a', sizeof(file));
+    file[sizeof(file) - 1] = '\0';
+    assert_false(load("", "", file));
+    assert_non_null(strstr(error, "line 1 is longer than"));
+    memcpy(file, "# ", 2);
+    assert_false(load("", "", file));
+}
+
+static void names_of_other_stores(void **state)
+{
+    char *none[] = {"PORT=1", "POSTGRES_HOST=", "XREDIS_HOST=1", NULL};
+    char *some[] = {"REDIS_HOST=r", "POSTGRES_PASSWORD=secret", NULL};
+    char names[200], little[10];
+
+    assert_false(settings_other_stores(none, names, sizeof(names)));
+    assert_string_equal(names, "");
+    assert_true(settings_other_stores(some, names, sizeof(names)));
+    assert_string_equal(names, "POSTGRES_PASSWORD, REDIS_HOST");
+    assert_true(settings_other_stores(some, little, sizeof(little)));
+    assert_string_equal(little, "POSTGRES_");
+}
+
+/* ---- printing ---- */
+
+static char printed[60000];
+
+static const char *print_form(enum settings_form form)
+{
+    int fd = memfd_create("printed", 0);
+    ssize_t bytes;
+
+    settings_print(&settings, form, fd);
+    bytes = pread(fd, printed, sizeof(printed) - 1, 0);
+    assert_in_range(bytes, 1, sizeof(printed) - 2);
+    printed[bytes] = '\0';
+    close(fd);
+    return printed;
+}
+
+static void what_is_printed_loads_again(void **state)
+{
+    struct settings before;
+
+    loads("--http-port|99|--sandbox|off|--page-directory|/a b/#c|--run-as=|--cors-origins|*",
+          "MEDIASOUP_LOG_LEVEL=error", NULL);
+    before = settings;
+    loads("", "", print_form(SETTINGS_AS_FILE));
+    assert_memory_equal(&before, &settings, sizeof(before));
+    loads("", "", NULL);
+    before = settings;
+    loads("", "", print_form(SETTINGS_AS_FILE));
+    assert_memory_equal(&before, &settings, sizeof(before));
+}
+
+static void secrets_are_masked(void **state)
+{
+    loads("--jwt-secret|hunter2hunter2", "", NULL);
+    for (int form = SETTINGS_AS_FILE; form <= SETTINGS_AS_MARKDOWN; form++)
+        assert_null(strstr(print_form((enum settings_form)form), "hunter2"));
+    assert_non_null(strstr(print_form(SETTINGS_AS_FILE), "# jwt_secret = (set)\n"));
+}
+
+/* The sample changes nothing as it is, and nothing when every line of it is taken into use. */
+static void the_sample_holds_the_defaults(void **state)
+{
+    static char sample[60000], used[60000];
+    struct settings fresh;
+    unsigned taken = 0;
+
+    loads("", "", NULL);
+    fresh = settings;
+    strcpy(sample, print_form(SETTINGS_AS_SAMPLE));
+    loads("", "", sample);
+    assert_memory_equal(&fresh, &settings, sizeof(fresh));
+    used[0] = '\0';
+    for (char *line = strtok(sample, "\n"); line; line = strtok(NULL, "\n")) {
+        const char *equals = strstr(line, " = ");
+        char name[64] = "";
+
+        if (equals && sscanf(line, "# %63s", name) == 1 && find_setting(name)) {
+            strcat(strcat(used, line + 2), "\n");
+            taken++;
+        }
+    }
+    assert_int_equal(taken, settings_row_count);
+    loads("", "", used);
+    assert_true(settings.media_log_level_given);
+    settings.media_log_level_given = false;
+    assert_memory_equal(&fresh, &settings, sizeof(fresh));
+}
+
+static void every_form_names_every_setting(void **state)
+{
+    loads("", "", NULL);
+    for (int form = SETTINGS_AS_FILE; form <= SETTINGS_AS_MARKDOWN; form++) {
+        print_form((enum settings_form)form);
+        for (size_t i = 0; i < settings_row_count; i++) {
+            char name[64];
+
+            snprintf(name, sizeof(name), "%s", settings_rows[i].name);
+            for (char *at = name; form == SETTINGS_AS_HELP && *at; at++)
+                *at = *at == '_' ? '-' : *at;
+            assert_non_null(strstr(printed, name));
+        }
+    }
+}
+
+/* configs/ringcast.conf is `ringcastctl settings --sample`; tests run in the top folder. */
+static void the_sample_in_configs_is_fresh(void **state)
+{
+    static char stored[60000];
+    int fd = open("configs/ringcast.conf", O_RDONLY);
+    ssize_t bytes = read(fd, stored, sizeof(stored) - 1);
+
+    assert_true(fd >= 0 && bytes > 0);
+    close(fd);
+    loads("", "", NULL);
+    if (strcmp(stored, print_form(SETTINGS_AS_SAMPLE)) != 0)
+        fail_msg("configs/ringcast.conf is stale: make it anew with "
+                 "ringcastctl settings --sample > configs/ringcast.conf");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(defaults),
+        cmocka_unit_test(defaults_are_allowed),
+        cmocka_unit_test(strength_of_the_sources),
+        cmocka_unit_test(file_syntax),
+        cmocka_unit_test(the_seeds_environment),
+        cmocka_unit_test(media_log_level_is_given_by_any_source),
+        cmocka_unit_test(flags),
+        cmocka_unit_test(requests),
+        cmocka_unit_test(refusals),
+        cmocka_unit_test(addresses_that_are_fine),
+        cmocka_unit_test(a_secret_is_never_repeated),
+        cmocka_unit_test(long_lines_in_a_file),
+        cmocka_unit_test(names_of_other_stores),
+        cmocka_unit_test(what_is_printed_loads_again),
+        cmocka_unit_test(secrets_are_masked),
+        cmocka_unit_test(the_sample_holds_the_defaults),
+        cmocka_unit_test(every_form_names_every_setting),
+        cmocka_unit_test(the_sample_in_configs_is_fresh),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
