@@ -4,4 +4,4 @@ PROGRAMS += ringcast-probe
 ringcast-probe_SOURCES := $(wildcard perf/probe/*.c)
 ringcast-probe_USES := src
 ringcast-probe_LINK := $(shell pkg-config --libs nice glib-2.0 gobject-2.0 2>/dev/null) -lsrtp2 -lssl -lcrypto \
-  -lcurl -lcjson -lwebsockets -luv -lm
+  -lcurl -lcjson -lm
