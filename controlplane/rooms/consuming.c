@@ -1,0 +1,166 @@
+/* Consumers: made, paused, resumed, closed. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "state.h"
+
+static bool has_ssrc(const struct transport *transport, const struct consumer_row *row)
+{
+    const struct consumer *other;
+
+    TAILQ_FOREACH(other, &transport->consumers, of_transport)
+    {
+        uint32_t ours[2] = {row->ssrc, row->rtx_ssrc}, i;
+
+        for (i = 0; i < 2; i++) {
+            if (ours[i] != 0 && (ours[i] == other->row.ssrc || ours[i] == other->row.rtx_ssrc))
+                return true;
+        }
+    }
+    return false;
+}
+
+/* SSRCs are drawn at random; within one transport they must also differ. */
+static cJSON *negotiate(struct call *call, const struct ortc_producer *producer,
+                        struct consumer_row *row)
+{
+    const cJSON *capabilities = cJSON_GetObjectItemCaseSensitive(call->payload, "rtpCapabilities");
+    char mid[CONSUMER_MID_BYTES_MAX + 4], why[ORTC_WHY_BYTES] = "no free SSRC";
+    cJSON *parameters;
+    int attempt;
+
+    snprintf(mid, sizeof(mid), "%u", call->transport->next_mid % 100000000u);
+    for (attempt = 0; attempt < 8; attempt++) {
+        parameters = ortc_consume(producer, capabilities, mid, row, why);
+        if (parameters == NULL || !has_ssrc(call->transport, row))
+            break;
+        cJSON_Delete(parameters);
+        parameters = NULL;
+    }
+    if (parameters == NULL)
+        call_fail_because(call, ERROR_cannot_consume, "%s", why);
+    return parameters;
+}
+
+static struct consumer *consumer_new(struct call *call, struct producer *producer,
+                                     const struct consumer_row *row)
+{
+    struct consumer *consumer = calloc(1, sizeof(*consumer));
+    struct transport *transport = call->transport;
+
+    if (consumer == NULL)
+        return NULL;
+    consumer->row = *row;
+    consumer->transport = transport;
+    consumer->producer = producer;
+    uuid_make(consumer->id);
+    id_bytes(consumer->id, consumer->row.id);
+    consumer->row.transport = transport->handle;
+    consumer->row.producer = producer->handle;
+    consumer->row.paused = 1;
+    consumer->handle =
+        plane_add(call->rooms->plane, TABLE_consumer, &consumer->row, worker_of(transport));
+    if (consumer->handle == 0) {
+        free(consumer);
+        return NULL;
+    }
+    index_put(&call->rooms->consumers, &consumer->by_id, consumer->id);
+    TAILQ_INSERT_TAIL(&transport->consumers, consumer, of_transport);
+    TAILQ_INSERT_TAIL(&producer->consumers, consumer, of_producer);
+    transport->consumer_count++;
+    transport->next_mid++;
+    return consumer;
+}
+
+void handle_media_consume(struct call *call)
+{
+    static const char *const types[] = {"none", "simple", "simulcast", "svc"};
+    struct producer *producer =
+        producer_find(call->rooms, payload_text(call->payload, "producerId"));
+    const cJSON *capabilities = cJSON_GetObjectItemCaseSensitive(call->payload, "rtpCapabilities");
+    struct consumer_row row;
+    struct consumer *consumer;
+    cJSON *parameters, *value;
+
+    if (call->transport->row.direction != DIRECTION_recv) {
+        call_fail(call, ERROR_wrong_direction);
+        return;
+    }
+    if (producer == NULL || producer->transport->owner->room != call->room) {
+        call_fail(call, ERROR_producer_not_found);
+        return;
+    }
+    if (call->transport->consumer_count >= CONSUMERS_PER_TRANSPORT_MAX) {
+        call_fail_because(call, ERROR_limit_reached, "%d consumers of one transport",
+                          CONSUMERS_PER_TRANSPORT_MAX);
+        return;
+    }
+    if (!ortc_can_consume(&producer->ortc, capabilities)) {
+        call_fail(call, ERROR_cannot_consume);
+        return;
+    }
+    parameters = negotiate(call, &producer->ortc, &row);
+    if (parameters == NULL)
+        return;
+    consumer = consumer_new(call, producer, &row);
+    if (consumer == NULL) {
+        cJSON_Delete(parameters);
+        call_fail(call, ERROR_unavailable);
+        return;
+    }
+    audit_write(call->rooms->audit, AUDIT_consumer_created, call->caller->user_id, call->room->id,
+                call->caller->ip, "{\"consumerId\":\"%s\",\"producerId\":\"%s\"}", consumer->id,
+                producer->id);
+    value = json_texts("consumerId", consumer->id, "id", consumer->id, "producerId", producer->id,
+                       "kind", row.kind == MEDIA_KIND_audio ? "audio" : "video", "type",
+                       types[producer->ortc.row.type], NULL);
+    cJSON_AddItemToObject(value, "rtpParameters", parameters);
+    cJSON_AddBoolToObject(value, "producerPaused", producer->ortc.row.paused);
+    call_succeed(call, value);
+}
+
+static void set_paused(struct call *call, bool paused)
+{
+    struct consumer *consumer = call->consumer;
+    struct consumer_row row = consumer->row;
+    cJSON *value;
+
+    row.paused = paused;
+    if (row.paused != consumer->row.paused &&
+        !plane_update(call->rooms->plane, TABLE_consumer, consumer->handle, &row,
+                      worker_of(consumer->transport))) {
+        call_fail(call, ERROR_unavailable);
+        return;
+    }
+    consumer->row = row;
+    value = cJSON_CreateObject();
+    cJSON_AddTrueToObject(value, paused ? "paused" : "resumed");
+    call_succeed(call, value);
+}
+
+void handle_media_resume_consumer(struct call *call)
+{
+    set_paused(call, false);
+}
+
+void handle_media_pause_consumer(struct call *call)
+{
+    set_paused(call, true);
+}
+
+void consumer_close(struct consumer *consumer, bool tell_owner)
+{
+    struct transport *transport = consumer->transport;
+    struct rooms *rooms = transport->owner->room->rooms;
+
+    if (tell_owner)
+        tell(transport->owner, NOTICE_consumer_closed,
+             json_texts("consumerId", consumer->id, NULL));
+    plane_remove(rooms->plane, TABLE_consumer, consumer->handle, worker_of(transport));
+    index_remove(&rooms->consumers, &consumer->by_id);
+    TAILQ_REMOVE(&transport->consumers, consumer, of_transport);
+    TAILQ_REMOVE(&consumer->producer->consumers, consumer, of_producer);
+    transport->consumer_count--;
+    free(consumer);
+}

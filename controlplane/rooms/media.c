@@ -1,0 +1,394 @@
+/* Transports: made, connected, watched, closed. */
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "random.h"
+#include "src/log.h"
+#include "state.h"
+
+static int hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : 0;
+}
+
+void id_bytes(const char *text, uint8_t out[16])
+{
+    uint32_t n = 0;
+
+    for (; *text != '\0' && n < 32; text++) {
+        if (*text == '-')
+            continue;
+        out[n / 2] = (uint8_t)(n % 2 == 0 ? hex_digit(*text) << 4 : out[n / 2] | hex_digit(*text));
+        n++;
+    }
+}
+
+uint32_t worker_of(const struct transport *transport)
+{
+    return transport->row.worker;
+}
+
+struct transport *transport_find(struct rooms *rooms, const char *id)
+{
+    return id == NULL ? NULL
+                      : INDEX_OWNER(index_get(&rooms->transports, id), struct transport, by_id);
+}
+
+struct producer *producer_find(struct rooms *rooms, const char *id)
+{
+    return id == NULL ? NULL
+                      : INDEX_OWNER(index_get(&rooms->producers, id), struct producer, by_id);
+}
+
+struct consumer *consumer_find(struct rooms *rooms, const char *id)
+{
+    return id == NULL ? NULL
+                      : INDEX_OWNER(index_get(&rooms->consumers, id), struct consumer, by_id);
+}
+
+/* ---- what a client must know to reach a transport (ortc.md §2) ---- */
+
+static void add_candidate(cJSON *list, const char *address, uint16_t port, uint32_t nth)
+{
+    cJSON *item = cJSON_CreateObject();
+    uint32_t preference = nth < 100 ? 10000 - 100 * nth : 100;
+
+    cJSON_AddStringToObject(item, "foundation", "udpcandidate");
+    cJSON_AddNumberToObject(item, "priority", (64u << 24) + (preference << 8) + 255);
+    cJSON_AddStringToObject(item, "address", address);
+    cJSON_AddStringToObject(item, "ip", address);
+    cJSON_AddStringToObject(item, "protocol", "udp");
+    cJSON_AddNumberToObject(item, "port", port);
+    cJSON_AddStringToObject(item, "type", "host");
+    cJSON_AddItemToArray(list, item);
+}
+
+/* One for each announced address whose family the worker really listens on. */
+static cJSON *candidates(struct rooms *rooms, uint32_t worker)
+{
+    char addresses[SETTING_TEXT_ROOM], *rest = addresses, *word;
+    cJSON *list = cJSON_CreateArray();
+    struct worker_state_row state;
+    uint32_t count = 0;
+
+    if (!plane_read(rooms->plane, TABLE_worker_state, handle_make(worker, 0), &state))
+        return list;
+    snprintf(addresses, sizeof(addresses), "%s", rooms->settings->media_announced_ip);
+    while ((word = strsep(&rest, ",")) != NULL) {
+        struct in6_addr address;
+
+        word += strspn(word, " ");
+        word[strcspn(word, " ")] = '\0';
+        if (word[0] == '\0')
+            continue;
+        if (inet_pton(AF_INET6, word, &address) == 1 ? !state.has_ipv6 : !state.has_ipv4)
+            continue;
+        add_candidate(list, word, state.udp_port, count++);
+    }
+    return list;
+}
+
+static void add_fingerprint(cJSON *list, const char *algorithm, const uint8_t *digest, size_t bytes)
+{
+    char text[3 * 64 + 1] = "";
+    size_t i;
+
+    for (i = 0; i < bytes; i++)
+        sprintf(text + 3 * i, "%02X%s", digest[i], i + 1 < bytes ? ":" : "");
+    cJSON_AddItemToArray(list, json_texts("algorithm", algorithm, "value", text, NULL));
+}
+
+/* sha-256 last: clients write only the last one into their SDP, and all of them know that one. */
+static cJSON *dtls_parameters(struct rooms *rooms)
+{
+    cJSON *parameters = json_texts("role", "auto", NULL), *list;
+    struct node_row node;
+
+    list = cJSON_AddArrayToObject(parameters, "fingerprints");
+    if (plane_read(rooms->plane, TABLE_node, 0, &node)) {
+        add_fingerprint(list, "sha-512", node.fingerprint_sha_512, 64);
+        add_fingerprint(list, "sha-384", node.fingerprint_sha_384, 48);
+        add_fingerprint(list, "sha-256", node.fingerprint_sha_256, 32);
+    }
+    return parameters;
+}
+
+static cJSON *transport_answer(struct rooms *rooms, const struct transport *transport)
+{
+    cJSON *answer = json_texts("id", transport->id, NULL), *ice, *list;
+
+    ice = json_texts("usernameFragment", transport->row.ice_ufrag, "password",
+                     transport->row.ice_pwd, NULL);
+    cJSON_AddTrueToObject(ice, "iceLite");
+    cJSON_AddItemToObject(answer, "iceParameters", ice);
+    list = candidates(rooms, transport->row.worker);
+    cJSON_AddItemToObject(answer, "iceCandidates", list);
+    cJSON_AddItemToObject(answer, "dtlsParameters", dtls_parameters(rooms));
+    cJSON_AddArrayToObject(answer, "iceServers");
+    if (cJSON_GetArraySize(list) > 0)
+        return answer;
+    cJSON_Delete(answer);
+    return NULL;
+}
+
+/* ---- calls ---- */
+
+void handle_media_get_router_capabilities(struct call *call)
+{
+    cJSON *value = cJSON_CreateObject();
+
+    cJSON_AddItemToObject(value, "rtpCapabilities",
+                          cJSON_Duplicate(call->rooms->capabilities, true));
+    call_succeed(call, value);
+}
+
+static struct transport *transport_new(struct participant *owner, enum direction direction)
+{
+    struct room *room = owner->room;
+    struct rooms *rooms = room->rooms;
+    struct transport *t = calloc(1, sizeof(*t));
+
+    if (t == NULL)
+        return NULL;
+    uuid_make(t->id);
+    id_bytes(t->id, t->row.id);
+    t->owner = owner;
+    t->row.room = room->handle;
+    t->row.worker = (uint32_t)room->worker;
+    t->row.direction = (uint8_t)direction;
+    random_word(t->row.ice_ufrag, 32);
+    random_word(t->row.ice_pwd, 32);
+    TAILQ_INIT(&t->producers);
+    TAILQ_INIT(&t->consumers);
+    t->handle = plane_add(rooms->plane, TABLE_transport, &t->row, t->row.worker);
+    if (t->handle == 0) {
+        free(t);
+        return NULL;
+    }
+    rooms->transport_of_row[handle_index(t->handle)] = t;
+    index_put(&rooms->transports, &t->by_id, t->id);
+    TAILQ_INSERT_TAIL(&owner->transports, t, link);
+    owner->transport_count++;
+    return t;
+}
+
+void handle_media_create_transport(struct call *call)
+{
+    const char *text = payload_text(call->payload, "direction");
+    enum direction direction;
+    struct transport *t;
+    cJSON *answer;
+
+    if (text == NULL)
+        text = payload_text(call->payload, "dir");
+    if (text == NULL || (strcmp(text, "send") != 0 && strcmp(text, "recv") != 0)) {
+        call_fail_because(call, ERROR_invalid_payload, "direction is not send or recv");
+        return;
+    }
+    direction = strcmp(text, "send") == 0 ? DIRECTION_send : DIRECTION_recv;
+    if (call->caller->transport_count >= TRANSPORTS_PER_PARTICIPANT_MAX) {
+        call_fail_because(call, ERROR_limit_reached, "%d transports; close one first",
+                          TRANSPORTS_PER_PARTICIPANT_MAX);
+        return;
+    }
+    if (!room_place(call->room)) {
+        call_fail_because(call, ERROR_unavailable, "the media service is not running");
+        return;
+    }
+    t = transport_new(call->caller, direction);
+    if (t == NULL) {
+        call_fail_because(call, ERROR_unavailable, "no room for another transport");
+        return;
+    }
+    answer = transport_answer(call->rooms, t);
+    if (answer == NULL) {
+        LOG(ERROR, "media",
+            "no announced address is of a family that media is received on: set "
+            "MEDIASOUP_ANNOUNCED_IP to match MEDIASOUP_LISTEN_IP",
+            F("announced", "%s", call->rooms->settings->media_announced_ip));
+        transport_close(t, false);
+        call_fail_because(call, ERROR_unavailable, "the media service has no address to offer");
+        return;
+    }
+    call_succeed(call, answer);
+}
+
+void handle_media_connect_transport(struct call *call)
+{
+    const cJSON *parameters = cJSON_GetObjectItemCaseSensitive(call->payload, "dtlsParameters");
+    struct transport *t = call->transport;
+    struct transport_row row = t->row;
+    char why[ORTC_WHY_BYTES];
+    cJSON *value;
+
+    if (t->row.dtls_role != DTLS_ROLE_unset) {
+        call_fail(call, ERROR_already_connected);
+        return;
+    }
+    if (!ortc_dtls_parameters(parameters, &row, why)) {
+        call_fail_because(call, ERROR_invalid_payload, "%s", why);
+        return;
+    }
+    if (!plane_update(call->rooms->plane, TABLE_transport, t->handle, &row, row.worker)) {
+        call_fail(call, ERROR_unavailable);
+        return;
+    }
+    t->row = row;
+    value = cJSON_CreateObject();
+    cJSON_AddTrueToObject(value, "connected");
+    call_succeed(call, value);
+}
+
+void handle_media_close_transport(struct call *call)
+{
+    cJSON *value = cJSON_CreateObject();
+
+    transport_close(call->transport, true);
+    cJSON_AddTrueToObject(value, "closed");
+    call_succeed(call, value);
+}
+
+/* ---- closing ---- */
+
+static void close_consumers(struct transport *t)
+{
+    struct consumer *consumer;
+
+    while ((consumer = TAILQ_FIRST(&t->consumers)) != NULL)
+        consumer_close(consumer, false);
+}
+
+static void close_producers(struct transport *t, bool tell_others)
+{
+    struct producer *producer;
+
+    while ((producer = TAILQ_FIRST(&t->producers)) != NULL)
+        producer_close(producer, tell_others);
+}
+
+void transport_close(struct transport *t, bool tell_others)
+{
+    struct rooms *rooms = t->owner->room->rooms;
+
+    close_consumers(t);
+    close_producers(t, tell_others);
+    if (rooms->transport_of_row[handle_index(t->handle)] == t)
+        rooms->transport_of_row[handle_index(t->handle)] = NULL;
+    plane_remove(rooms->plane, TABLE_transport, t->handle, t->row.worker);
+    index_remove(&rooms->transports, &t->by_id);
+    TAILQ_REMOVE(&t->owner->transports, t, link);
+    t->owner->transport_count--;
+    explicit_bzero(&t->row, sizeof(t->row));
+    free(t);
+}
+
+void media_close_all(struct participant *owner, bool tell_others)
+{
+    struct transport *t;
+
+    TAILQ_FOREACH(t, &owner->transports, link)
+    close_consumers(t);
+    TAILQ_FOREACH(t, &owner->transports, link)
+    close_producers(t, tell_others);
+    while ((t = TAILQ_FIRST(&owner->transports)) != NULL)
+        transport_close(t, tell_others);
+}
+
+/* ---- what the data plane says ---- */
+
+static const char *ice_text(uint8_t state)
+{
+    const char *text = field_enum_text(SHOW_ice_state, state);
+
+    return text != NULL ? text : "new";
+}
+
+static const char *dtls_text(uint8_t state)
+{
+    const char *text = field_enum_text(SHOW_dtls_state, state);
+
+    return text != NULL ? text : "new";
+}
+
+static void tell_state(struct transport *t, uint8_t ice, uint8_t dtls)
+{
+    tell(t->owner, NOTICE_transport_state,
+         json_texts("transportId", t->id, "iceState", ice_text(ice), "dtlsState", dtls_text(dtls),
+                    NULL));
+}
+
+static void audit_state(struct transport *t, enum audit_action action, uint8_t failure)
+{
+    const struct participant *owner = t->owner;
+    const char *text = field_enum_text(SHOW_dtls_failure, failure);
+
+    audit_write(owner->room->rooms->audit, action, owner->user_id, owner->room->id, owner->ip,
+                "{\"transportId\":\"%s\",\"direction\":\"%s\",\"failure\":\"%s\"}", t->id,
+                t->row.direction == DIRECTION_send ? "send" : "recv", text != NULL ? text : "none");
+}
+
+void transport_changed(struct rooms *rooms, handle_word handle)
+{
+    struct transport_state_row state;
+    struct transport *t;
+
+    if (handle_index(handle) >= TRANSPORTS_MAX)
+        return;
+    t = rooms->transport_of_row[handle_index(handle)];
+    if (t == NULL || t->handle != handle ||
+        !plane_read(rooms->plane, TABLE_transport_state, handle, &state) ||
+        (state.ice_state == t->ice_told && state.dtls_state == t->dtls_told))
+        return;
+    tell_state(t, state.ice_state, state.dtls_state);
+    if (state.dtls_state == DTLS_STATE_connected && t->dtls_told != DTLS_STATE_connected)
+        audit_state(t, AUDIT_transport_connected, 0);
+    t->ice_told = state.ice_state;
+    if (state.dtls_state == DTLS_STATE_failed && t->dtls_told != DTLS_STATE_failed) {
+        /* Nothing can ever flow through it: what hangs on it goes as if its owner had closed it. */
+        LOG(INFO, "media", "transport failed", F("transport", "%s", t->id),
+            F("user", "%s", t->owner->user_id),
+            F("failure", "%s", field_enum_text(SHOW_dtls_failure, state.dtls_failure)));
+        audit_state(t, AUDIT_transport_failed, state.dtls_failure);
+        transport_close(t, true);
+        return;
+    }
+    t->dtls_told = state.dtls_state;
+}
+
+/* A transport whose row is gone belonged to regions that are no more (a new supervisor). */
+static void check_participant(struct rooms *rooms, struct participant *p)
+{
+    struct transport *t, *next;
+    struct transport_row row;
+
+    for (t = TAILQ_FIRST(&p->transports); t != NULL; t = next) {
+        next = TAILQ_NEXT(t, link);
+        if (plane_read(rooms->plane, TABLE_transport, t->handle, &row) &&
+            memcmp(row.id, t->row.id, sizeof(row.id)) == 0) {
+            transport_changed(rooms, t->handle);
+            continue;
+        }
+        tell_state(t, ICE_STATE_disconnected, DTLS_STATE_failed);
+        audit_state(t, AUDIT_transport_failed, DTLS_FAILURE_restarted);
+        transport_close(t, true);
+    }
+}
+
+void transports_check_all(struct rooms *rooms)
+{
+    struct participant *p;
+    struct room_row row;
+    struct room *room;
+
+    TAILQ_FOREACH(room, &rooms->all, link)
+    {
+        TAILQ_FOREACH(p, &room->participants, link)
+        check_participant(rooms, p);
+        if (room->handle != 0 && !plane_read(rooms->plane, TABLE_room, room->handle, &row))
+            room->handle = 0;
+    }
+}

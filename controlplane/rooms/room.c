@@ -1,0 +1,169 @@
+/* The life of a room: found, opened, placed on a worker, saved, shut. */
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/log.h"
+#include "state.h"
+
+struct room *room_find(struct rooms *rooms, const char *id_or_code)
+{
+    char code[ROOM_CODE_BYTES];
+    struct index_node *node;
+    size_t i;
+
+    if (id_or_code == NULL)
+        return NULL;
+    node = index_get(&rooms->rooms_by_id, id_or_code);
+    if (node != NULL)
+        return INDEX_OWNER(node, struct room, by_id);
+    if (strlen(id_or_code) != ROOM_CODE_BYTES - 1)
+        return NULL;
+    for (i = 0; i < ROOM_CODE_BYTES; i++) /* people type codes as they like */
+        code[i] = (char)toupper((unsigned char)id_or_code[i]);
+    node = index_get(&rooms->rooms_by_code, code);
+    return INDEX_OWNER(node, struct room, by_code);
+}
+
+struct room *room_open(struct rooms *rooms, const struct meeting_row *meeting)
+{
+    struct room *room = calloc(1, sizeof(*room));
+
+    if (room == NULL)
+        return NULL;
+    room->rooms = rooms;
+    memcpy(room->id, meeting->id, sizeof(room->id));
+    memcpy(room->code, meeting->room_code, sizeof(room->code));
+    memcpy(room->host_id, meeting->host_id, sizeof(room->host_id));
+    room->participants_max = meeting->participants_max;
+    room->peak = room->peak_saved = meeting->participants_peak;
+    room->active = room->active_saved = strcmp(meeting->status, "active") == 0;
+    room->worker = -1;
+    room->created_ms = wall_ms();
+    TAILQ_INIT(&room->participants);
+    index_put(&rooms->rooms_by_id, &room->by_id, room->id);
+    index_put(&rooms->rooms_by_code, &room->by_code, room->code);
+    TAILQ_INSERT_TAIL(&rooms->all, room, link);
+    return room;
+}
+
+bool room_place(struct room *room)
+{
+    struct plane *plane = room->rooms->plane;
+    struct room_row row = {0};
+
+    if (room->handle != 0)
+        return plane_is_up(plane);
+    room->worker = plane_pick_worker(plane);
+    if (room->worker < 0)
+        return false;
+    id_bytes(room->id, row.id);
+    row.created_wall_ms = (uint64_t)room->created_ms;
+    row.worker = (uint32_t)room->worker;
+    room->handle = plane_add(plane, TABLE_room, &row, row.worker);
+    return room->handle != 0;
+}
+
+static void room_free(struct room *room)
+{
+    struct rooms *rooms = room->rooms;
+
+    index_remove(&rooms->rooms_by_id, &room->by_id);
+    index_remove(&rooms->rooms_by_code, &room->by_code);
+    TAILQ_REMOVE(&rooms->all, room, link);
+    free(room);
+}
+
+void room_forget(struct room *room)
+{
+    if (!room->saving && room->handle == 0)
+        room_free(room);
+}
+
+void room_shut(struct room *room, bool tell_them, const char *closed_by)
+{
+    struct rooms *rooms = room->rooms;
+    struct participant *p;
+
+    if (room->closed)
+        return;
+    room->closed = true;
+    room->closed_ms = wall_ms();
+    if (tell_them)
+        tell_room(room, NULL, NOTICE_room_closed, json_texts("roomId", room->id, NULL));
+    while ((p = TAILQ_FIRST(&room->participants)) != NULL)
+        participant_remove(p, GONE);
+    if (room->handle != 0)
+        plane_remove(rooms->plane, TABLE_room, room->handle, (uint32_t)room->worker);
+    room->handle = 0;
+    audit_write(rooms->audit, AUDIT_room_closed, closed_by, room->id, NULL,
+                "{\"peakParticipants\":%u}", room->peak);
+    LOG(INFO, "rooms", "room closed", F("room", "%s", room->id));
+    room_save(room);
+}
+
+/* ---- the meeting's row ---- */
+
+static void saved(struct room *room, enum persistence_result result, bool *flag)
+{
+    struct rooms *rooms = room->rooms;
+    bool ok = result == PERSISTED || result == PERSISTENCE_NOT_FOUND;
+
+    room->saving = false;
+    if (ok && flag != NULL)
+        *flag = true;
+    if (ok && flag == NULL)
+        room->peak_saved = room->peak_saving;
+    if (ok)
+        room_save(room);
+    else if (rooms->closing && room->closed)
+        room_free(room); /* the store is gone as well; the next start closes stale meetings */
+    else
+        LOG(WARN, "rooms", "the store does not take a meeting's state; trying on",
+            F("room", "%s", room->id));
+    rooms_unref(rooms);
+}
+
+static void active_saved(void *context, enum persistence_result result)
+{
+    struct room *room = context;
+
+    saved(room, result, &room->active_saved);
+}
+
+static void closed_saved(void *context, enum persistence_result result)
+{
+    struct room *room = context;
+
+    saved(room, result, &room->closed_saved);
+}
+
+static void peak_saved(void *context, enum persistence_result result)
+{
+    saved(context, result, NULL);
+}
+
+void room_save(struct room *room)
+{
+    struct persistence *store = room->rooms->store;
+    bool active = room->active && !room->active_saved, peak = room->peak > room->peak_saved;
+
+    if (room->saving)
+        return;
+    if (!active && !peak && room->closed && room->closed_saved) {
+        room_free(room);
+        return;
+    }
+    if (!active && !peak && !room->closed)
+        return;
+    room->saving = true;
+    rooms_ref(room->rooms);
+    if (active) {
+        meeting_set_active(store, room->id, room->active_ms, active_saved, room);
+    } else if (peak) {
+        room->peak_saving = room->peak;
+        meeting_raise_peak(store, room->id, room->peak, peak_saved, room);
+    } else {
+        meeting_set_closed(store, room->id, room->closed_ms, closed_saved, room);
+    }
+}

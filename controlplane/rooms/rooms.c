@@ -1,0 +1,161 @@
+/* The object that holds all rooms: opened, ticked, told by the data plane, closed. */
+#include "rooms.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "src/clock.h"
+#include "src/log.h"
+#include "state.h"
+
+int64_t wall_ms(void)
+{
+    return (int64_t)(clock_wall_ns() / NS_PER_MS);
+}
+
+void rooms_ref(struct rooms *rooms)
+{
+    rooms->references++;
+}
+
+void rooms_unref(struct rooms *rooms)
+{
+    if (--rooms->references > 0)
+        return;
+    index_close(&rooms->rooms_by_id);
+    index_close(&rooms->rooms_by_code);
+    index_close(&rooms->transports);
+    index_close(&rooms->producers);
+    index_close(&rooms->consumers);
+    cJSON_Delete(rooms->capabilities);
+    free(rooms->transport_of_row);
+    free(rooms);
+}
+
+static void tick(uv_timer_t *timer)
+{
+    struct rooms *rooms = timer->data;
+    uint64_t now_ms = uv_now(rooms->loop);
+    struct participant *p, *next;
+    struct room *room, *after;
+
+    for (p = TAILQ_FIRST(&rooms->ghosts); p != NULL; p = next) {
+        next = TAILQ_NEXT(p, ghost_link);
+        if (now_ms < p->grace_until_ms)
+            continue;
+        participant_remove(p, GONE);
+        /* Removing one may shut a room and take others along: start over. */
+        next = TAILQ_FIRST(&rooms->ghosts);
+    }
+    for (room = TAILQ_FIRST(&rooms->all); room != NULL; room = after) {
+        after = TAILQ_NEXT(room, link);
+        room_save(room);
+    }
+    sessions_tick(rooms);
+}
+
+static void stale_closed(void *context, enum persistence_result result)
+{
+    if (result != PERSISTED)
+        LOG(WARN, "rooms", "meetings of an earlier run could not be marked closed");
+    rooms_unref(context);
+}
+
+struct rooms *rooms_open(uv_loop_t *loop, const struct settings *settings, struct plane *plane,
+                         struct persistence *store, struct auth *auth, struct audit *audit,
+                         char *why)
+{
+    struct rooms *rooms = calloc(1, sizeof(*rooms));
+
+    if (rooms == NULL) {
+        snprintf(why, 192, "no memory for rooms");
+        return NULL;
+    }
+    rooms->references = 1;
+    rooms->loop = loop;
+    rooms->settings = settings;
+    rooms->plane = plane;
+    rooms->store = store;
+    rooms->auth = auth;
+    rooms->audit = audit;
+    TAILQ_INIT(&rooms->all);
+    TAILQ_INIT(&rooms->sessions);
+    TAILQ_INIT(&rooms->ghosts);
+    rooms->transport_of_row = calloc(TRANSPORTS_MAX, sizeof(struct transport *));
+    if (rooms->transport_of_row == NULL || !index_open(&rooms->rooms_by_id) ||
+        !index_open(&rooms->rooms_by_code) || !index_open(&rooms->transports) ||
+        !index_open(&rooms->producers) || !index_open(&rooms->consumers)) {
+        snprintf(why, 192, "no memory for rooms");
+        rooms_unref(rooms);
+        return NULL;
+    }
+    rooms->capabilities = ortc_router_capabilities(settings->media_codecs, why);
+    if (rooms->capabilities == NULL) {
+        rooms_unref(rooms);
+        return NULL;
+    }
+    rooms->tick.data = rooms;
+    uv_timer_init(loop, &rooms->tick);
+    uv_timer_start(&rooms->tick, tick, TICK_MS, TICK_MS);
+    rooms_ref(rooms);
+    meetings_close_stale(store, wall_ms(), stale_closed, rooms);
+    return rooms;
+}
+
+static void tick_closed(uv_handle_t *handle)
+{
+    rooms_unref(handle->data);
+}
+
+void rooms_close(struct rooms *rooms)
+{
+    struct session *session;
+    struct room *room, *next;
+
+    if (rooms == NULL)
+        return;
+    rooms->closing = true;
+    for (room = TAILQ_FIRST(&rooms->all); room != NULL; room = next) {
+        next = TAILQ_NEXT(room, link);
+        if (room->closed)
+            room_save(room); /* a last attempt */
+        else
+            room_shut(room, true, NULL);
+    }
+    while ((session = TAILQ_FIRST(&rooms->sessions)) != NULL) {
+        TAILQ_REMOVE(&rooms->sessions, session, link);
+        socket_set_data(session->socket, NULL);
+        socket_disconnect(session->socket);
+        rate_limit_free(&session->rate);
+        free(session->token);
+        free(session);
+    }
+    uv_close((uv_handle_t *)&rooms->tick, tick_closed);
+}
+
+uint32_t rooms_participant_count(void *context, const char *room_id)
+{
+    const struct room *room = context != NULL ? room_find(context, room_id) : NULL;
+
+    return room != NULL ? room->participant_count : 0;
+}
+
+/* ---- the data plane's news ---- */
+
+static void plane_changed(void *context, enum table_id table, handle_word handle)
+{
+    struct rooms *rooms = *(struct rooms **)context;
+
+    if (rooms != NULL && table == TABLE_transport_state)
+        transport_changed(rooms, handle);
+}
+
+static void plane_up(void *context, bool is_up)
+{
+    struct rooms *rooms = *(struct rooms **)context;
+
+    if (rooms != NULL && is_up)
+        transports_check_all(rooms);
+}
+
+const struct plane_handlers rooms_plane_handlers = {.changed = plane_changed, .up = plane_up};

@@ -1,0 +1,311 @@
+/* Sockets: authentication, dispatch of events with who-may and rate limit, re-verification, loss. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/clock.h"
+#include "src/log.h"
+#include "state.h"
+
+#define REFUSAL "Authentication failed"
+#define OUT_OF_SERVICE "Service unavailable, try again later"
+
+/* A verification under way; keeps rooms and socket. */
+struct verification {
+    struct rooms *rooms;
+    struct socket *socket;
+    char *token; /* of a new socket; NULL when an old one is verified again */
+};
+
+static void verification_free(struct verification *v)
+{
+    socket_unref(v->socket);
+    rooms_unref(v->rooms);
+    free(v->token);
+    free(v);
+}
+
+static struct verification *verification_new(struct rooms *rooms, struct socket *socket)
+{
+    struct verification *v = calloc(1, sizeof(*v));
+
+    if (v == NULL)
+        return NULL;
+    v->rooms = rooms;
+    v->socket = socket_ref(socket);
+    rooms_ref(rooms);
+    return v;
+}
+
+/* ---- a new socket ---- */
+
+static void session_open(struct verification *v, const struct user_row *user)
+{
+    struct session *session = calloc(1, sizeof(*session));
+
+    if (session == NULL) {
+        socket_refuse(v->socket, OUT_OF_SERVICE);
+        return;
+    }
+    socket_accept(v->socket);
+    if (!socket_is_open(v->socket)) { /* it went while we verified: nobody will tell us so */
+        free(session);
+        return;
+    }
+    session->rooms = v->rooms;
+    session->socket = v->socket;
+    memcpy(session->user_id, user->id, sizeof(session->user_id));
+    memcpy(session->display_name, user->display_name, sizeof(session->display_name));
+    session->token = v->token;
+    v->token = NULL;
+    session->expires_s = auth_token_expiry(v->rooms->auth, session->token);
+    session->verified_ms = uv_now(v->rooms->loop);
+    LIST_INIT(&session->participants);
+    TAILQ_INSERT_TAIL(&v->rooms->sessions, session, link);
+    socket_set_data(v->socket, session);
+    socket_emit(v->socket, "authenticated", json_texts("userId", session->user_id, NULL));
+}
+
+static void verified_new(void *context, enum auth_result result, const struct user_row *user,
+                         const char *token, uint32_t retry_after_s)
+{
+    struct verification *v = context;
+
+    if (v->rooms->closing || result == AUTH_UNAVAILABLE || result == AUTH_BUSY)
+        socket_refuse(v->socket, OUT_OF_SERVICE);
+    else if (result != AUTH_OK)
+        socket_refuse(v->socket, REFUSAL);
+    else
+        session_open(v, user);
+    verification_free(v);
+}
+
+static void connecting(struct socket *socket, const cJSON *auth, const char *bearer)
+{
+    struct rooms *rooms = socket_context(socket);
+    const char *token = payload_text(auth, "token");
+    struct verification *v;
+
+    if (token == NULL || token[0] == '\0')
+        token = bearer;
+    if (token == NULL || token[0] == '\0' || rooms->closing) {
+        socket_refuse(socket, REFUSAL);
+        return;
+    }
+    v = verification_new(rooms, socket);
+    if (v == NULL || (v->token = strdup(token)) == NULL) {
+        if (v != NULL)
+            verification_free(v);
+        socket_refuse(socket, OUT_OF_SERVICE);
+        return;
+    }
+    auth_verify(rooms->auth, v->token, verified_new, v);
+}
+
+/* ---- a socket that stays ---- */
+
+void session_cut(struct session *session)
+{
+    struct participant *p;
+
+    LOG(INFO, "session", "socket cut: its token expired or its user was deactivated",
+        F("user", "%s", session->user_id), F("socket", "%s", socket_id(session->socket)));
+    while ((p = LIST_FIRST(&session->participants)) != NULL)
+        participant_remove(p, CUT);
+    socket_disconnect(session->socket);
+}
+
+static void verified_again(void *context, enum auth_result result, const struct user_row *user,
+                           const char *token, uint32_t retry_after_s)
+{
+    struct verification *v = context;
+    struct session *session = socket_is_open(v->socket) ? socket_data(v->socket) : NULL;
+
+    if (session != NULL && !v->rooms->closing) {
+        session->verifying = false;
+        /* A store that does not answer cuts nobody, but time goes on. */
+        if (result == AUTH_REFUSED || (result != AUTH_OK && session->expires_s <= wall_ms() / 1000))
+            session_cut(session);
+    }
+    verification_free(v);
+}
+
+void sessions_tick(struct rooms *rooms)
+{
+    uint64_t now_ms = uv_now(rooms->loop);
+    uint32_t n;
+
+    for (n = 0; n < REVERIFY_PER_TICK; n++) {
+        struct session *session = TAILQ_FIRST(&rooms->sessions);
+        struct verification *v;
+
+        if (session == NULL || now_ms - session->verified_ms < REVERIFY_MS)
+            return;
+        session->verified_ms = now_ms;
+        TAILQ_REMOVE(&rooms->sessions, session, link);
+        TAILQ_INSERT_TAIL(&rooms->sessions, session, link);
+        if (session->verifying)
+            continue;
+        v = verification_new(rooms, session->socket);
+        if (v == NULL)
+            return;
+        session->verifying = true;
+        auth_verify(rooms->auth, session->token, verified_again, v);
+    }
+}
+
+static void closed(struct socket *socket, const char *reason)
+{
+    struct session *session = socket_data(socket);
+    struct participant *p;
+    struct rooms *rooms;
+    uint32_t grace_s;
+
+    if (session == NULL)
+        return;
+    rooms = session->rooms;
+    grace_s = rooms->settings->reconnect_grace_s;
+    LOG(DEBUG, "session", "socket closed", F("user", "%s", session->user_id),
+        F("reason", "%s", reason));
+    while ((p = LIST_FIRST(&session->participants)) != NULL) {
+        participant_detach(p);
+        if (grace_s == 0) {
+            participant_remove(p, GONE);
+            continue;
+        }
+        p->grace_until_ms = uv_now(rooms->loop) + grace_s * 1000ull;
+        TAILQ_INSERT_TAIL(&rooms->ghosts, p, ghost_link);
+    }
+    socket_set_data(socket, NULL);
+    TAILQ_REMOVE(&rooms->sessions, session, link);
+    rate_limit_free(&session->rate);
+    free(session->token);
+    free(session);
+}
+
+/* ---- events ---- */
+
+static bool rate_passes(struct call *call)
+{
+    struct session *session = call->session;
+    const struct settings *settings = call->rooms->settings;
+    uint64_t window_ms = settings->rate_limit_window_s * 1000ull,
+             now_ms = uv_now(call->rooms->loop);
+
+    if (call->event != NULL && call->event->rate == RATE_FREE)
+        return true;
+    if (rate_limit_pass(&session->rate, settings->rate_limit_events, window_ms, now_ms))
+        return true;
+    call->rooms->refused_by_rate++;
+    if (session->rate_audited_ms == 0 || now_ms - session->rate_audited_ms >= window_ms) {
+        session->rate_audited_ms = now_ms;
+        audit_write(call->rooms->audit, AUDIT_rate_limited, session->user_id, NULL,
+                    socket_client_ip(session->socket), "{\"limit\":%u,\"windowSeconds\":%u}",
+                    settings->rate_limit_events, settings->rate_limit_window_s);
+    }
+    return false;
+}
+
+/* The caller as a participant of the room that the payload names. */
+static bool resolve_member(struct call *call)
+{
+    call->room = room_find(call->rooms, payload_text(call->payload, "roomId"));
+    if (call->room == NULL) {
+        call_fail(call, ERROR_room_not_found);
+        return false;
+    }
+    if (call->room->closed) {
+        call_fail(call, ERROR_room_closed);
+        return false;
+    }
+    LIST_FOREACH(call->caller, &call->session->participants, session_link)
+    {
+        if (call->caller->room == call->room)
+            return true;
+    }
+    call_fail(call, ERROR_not_in_room);
+    return false;
+}
+
+/* Other people's transports, producers and consumers are answered like ones that do not exist. */
+static bool resolve_owned(struct call *call)
+{
+    enum room_error error = ERROR_transport_not_found;
+
+    if (call->event->may == MAY_OWN_TRANSPORT) {
+        call->transport = transport_find(call->rooms, payload_text(call->payload, "transportId"));
+    } else if (call->event->may == MAY_OWN_PRODUCER) {
+        error = ERROR_producer_not_found;
+        call->producer = producer_find(call->rooms, payload_text(call->payload, "producerId"));
+        call->transport = call->producer != NULL ? call->producer->transport : NULL;
+    } else {
+        error = ERROR_consumer_not_found;
+        call->consumer = consumer_find(call->rooms, payload_text(call->payload, "consumerId"));
+        call->transport = call->consumer != NULL ? call->consumer->transport : NULL;
+    }
+    if (call->transport == NULL || call->transport->owner->session != call->session) {
+        call_fail(call, error);
+        return false;
+    }
+    call->caller = call->transport->owner;
+    call->room = call->caller->room;
+    return true;
+}
+
+static bool resolve(struct call *call)
+{
+    enum permission may = call->event->may;
+
+    if (may == MAY_ANYONE)
+        return true;
+    if (may >= MAY_OWN_TRANSPORT) {
+        struct room *owned_in;
+
+        if (payload_text(call->payload, "roomId") == NULL)
+            return resolve_owned(call);
+        /* Both named: the room must be one the caller is in, and the object must lie in it. */
+        if (!resolve_member(call))
+            return false;
+        owned_in = call->room;
+        if (!resolve_owned(call))
+            return false;
+        if (call->room == owned_in)
+            return true;
+        call_fail_because(call, ERROR_not_in_room, "this object belongs to another room");
+        return false;
+    }
+    if (!resolve_member(call))
+        return false;
+    if (may == MAY_MEMBER || call->caller->role == ROLE_HOST ||
+        (may == MAY_MODERATE && call->caller->role == ROLE_CO_HOST))
+        return true;
+    call_fail(call, ERROR_not_host);
+    return false;
+}
+
+static void event(struct socket *socket, const char *name, const cJSON *args, int64_t ack)
+{
+    char why[SHAPE_WHY_BYTES];
+    struct call call = {.rooms = socket_context(socket),
+                        .socket = socket,
+                        .session = socket_data(socket),
+                        .event = event_find(name),
+                        .name = name,
+                        .payload = cJSON_GetArrayItem(args, 0),
+                        .ack = ack};
+
+    if (call.session == NULL || call.rooms->closing)
+        return;
+    if (!rate_passes(&call))
+        call_fail(&call, ERROR_rate_limited);
+    else if (call.event == NULL)
+        call_fail(&call, ERROR_unknown_event);
+    else if (!cJSON_IsObject(call.payload))
+        call_fail_because(&call, ERROR_invalid_payload, "%s wants one object", name);
+    else if (!shape_fits(call.event->shape, call.payload, why))
+        call_fail_because(&call, ERROR_invalid_payload, "%s", why);
+    else if (resolve(&call))
+        call.event->handle(&call);
+}
+
+const struct socket_handlers rooms_socket_handlers = {
+    .connecting = connecting, .event = event, .closed = closed};

@@ -1,0 +1,207 @@
+/* media:getStats: rows of `actual` in mediasoup's field names. */
+#include <arpa/inet.h>
+#include <string.h>
+
+#include "src/clock.h"
+#include "state.h"
+
+static double now_ms(void)
+{
+    return (double)(clock_monotonic_ns() / NS_PER_MS);
+}
+
+/* Bits per second since the figure was last asked for (half a second ago or more). */
+struct meter {
+    uint64_t *at_ms, *bytes;
+};
+
+static double bitrate(struct meter meter, uint64_t bytes)
+{
+    uint64_t now = clock_monotonic_ns() / NS_PER_MS, span = now - *meter.at_ms, was = *meter.bytes;
+
+    if (*meter.at_ms == 0) {
+        *meter.at_ms = now;
+        *meter.bytes = bytes;
+        return 0;
+    }
+    if (bytes < was || span == 0)
+        return 0;
+    if (span >= 500) {
+        *meter.at_ms = now;
+        *meter.bytes = bytes;
+    }
+    return (double)((bytes - was) * 8 * 1000 / span);
+}
+
+static void add_tuple(cJSON *item, const struct transport_state_row *state)
+{
+    char local[INET6_ADDRSTRLEN], remote[INET6_ADDRSTRLEN];
+    struct in6_addr address;
+    const uint8_t *ips[2] = {state->local_ip, state->remote_ip};
+    char *texts[2] = {local, remote};
+    cJSON *tuple;
+    int i;
+
+    if (state->remote_port == 0)
+        return;
+    for (i = 0; i < 2; i++) {
+        memcpy(&address, ips[i], sizeof(address));
+        if (IN6_IS_ADDR_V4MAPPED(&address))
+            inet_ntop(AF_INET, ips[i] + 12, texts[i], INET6_ADDRSTRLEN);
+        else
+            inet_ntop(AF_INET6, ips[i], texts[i], INET6_ADDRSTRLEN);
+    }
+    tuple = json_texts("localIp", local, "localAddress", local, "remoteIp", remote, "protocol",
+                       "udp", NULL);
+    cJSON_AddNumberToObject(tuple, "localPort", state->local_port);
+    cJSON_AddNumberToObject(tuple, "remotePort", state->remote_port);
+    cJSON_AddItemToObject(item, "iceSelectedTuple", tuple);
+}
+
+static cJSON *transport_stats(struct rooms *rooms, struct transport *t)
+{
+    struct transport_state_row state = {0};
+    cJSON *list = cJSON_CreateArray(), *item;
+    uint64_t at_ms = t->stats_ms;
+
+    plane_read(rooms->plane, TABLE_transport_state, t->handle, &state);
+    item = json_texts("type", "webrtc-transport", "transportId", t->id, "iceRole", "controlled",
+                      "iceState", field_enum_text(SHOW_ice_state, state.ice_state), "dtlsState",
+                      field_enum_text(SHOW_dtls_state, state.dtls_state), NULL);
+    cJSON_AddNumberToObject(item, "timestamp", now_ms());
+    cJSON_AddNumberToObject(item, "bytesReceived", (double)state.bytes_received);
+    cJSON_AddNumberToObject(
+        item, "recvBitrate",
+        bitrate((struct meter){&at_ms, &t->stats_received}, state.bytes_received));
+    cJSON_AddNumberToObject(item, "bytesSent", (double)state.bytes_sent);
+    cJSON_AddNumberToObject(
+        item, "sendBitrate",
+        bitrate((struct meter){&t->stats_ms, &t->stats_sent}, state.bytes_sent));
+    cJSON_AddNumberToObject(item, "rtpBytesReceived", (double)state.rtp_bytes_received);
+    cJSON_AddNumberToObject(item, "rtpBytesSent", (double)state.rtp_bytes_sent);
+    cJSON_AddNumberToObject(item, "rtpPacketsReceived", (double)state.rtp_packets_received);
+    cJSON_AddNumberToObject(item, "rtpPacketsSent", (double)state.rtp_packets_sent);
+    add_tuple(item, &state);
+    cJSON_AddItemToArray(list, item);
+    return list;
+}
+
+static const char *mime_of(const struct producer *producer)
+{
+    const cJSON *codecs = cJSON_GetObjectItemCaseSensitive(producer->ortc.rtp_parameters, "codecs");
+    const char *mime = payload_text(cJSON_GetArrayItem(codecs, 0), "mimeType");
+
+    return mime != NULL ? mime : "";
+}
+
+static cJSON *stream(const char *type, const struct producer *producer, uint32_t ssrc,
+                     uint32_t rtx_ssrc)
+{
+    bool audio = producer->ortc.row.kind == MEDIA_KIND_audio;
+    cJSON *item = json_texts("type", type, "kind", audio ? "audio" : "video", "mimeType",
+                             mime_of(producer), NULL);
+
+    cJSON_AddNumberToObject(item, "timestamp", now_ms());
+    cJSON_AddNumberToObject(item, "ssrc", ssrc);
+    if (rtx_ssrc != 0)
+        cJSON_AddNumberToObject(item, "rtxSsrc", rtx_ssrc);
+    return item;
+}
+
+static void add_encoding(cJSON *list, const struct producer *producer,
+                         const struct producer_state_row *state, uint32_t e, double bps)
+{
+    const struct producer_row *row = &producer->ortc.row;
+    const char *rid = row->encoding_rid + e * RID_BYTES_MAX;
+    cJSON *item =
+        stream("inbound-rtp", producer, state->encoding_ssrc[e], row->encoding_rtx_ssrc[e]);
+
+    if (rid[0] != '\0')
+        cJSON_AddStringToObject(item, "rid", rid);
+    cJSON_AddNumberToObject(item, "packetCount", (double)state->encoding_packets[e]);
+    cJSON_AddNumberToObject(item, "byteCount", (double)state->encoding_bytes[e]);
+    cJSON_AddNumberToObject(item, "bitrate", bps);
+    cJSON_AddNumberToObject(item, "packetsLost", (double)state->encoding_packets_lost[e]);
+    cJSON_AddNumberToObject(item, "fractionLost", state->encoding_fraction_lost[e]);
+    cJSON_AddNumberToObject(item, "jitter", state->encoding_jitter[e]);
+    cJSON_AddNumberToObject(item, "pliCount", state->pli_sent);
+    cJSON_AddNumberToObject(item, "firCount", state->fir_sent);
+    cJSON_AddNumberToObject(item, "packetsRetransmitted", state->rtx_packets);
+    cJSON_AddNumberToObject(item, "roundTripTime", state->round_trip_us / 1000.0);
+    cJSON_AddItemToArray(list, item);
+}
+
+static cJSON *producer_stats(struct rooms *rooms, struct producer *producer)
+{
+    struct producer_state_row state = {0};
+    cJSON *list = cJSON_CreateArray();
+    uint64_t bytes = 0;
+    double bps;
+    uint32_t e;
+
+    plane_read(rooms->plane, TABLE_producer_state, producer->handle, &state);
+    for (e = 0; e < producer->ortc.row.encoding_count; e++)
+        bytes += state.encoding_bytes[e];
+    bps = bitrate((struct meter){&producer->stats_ms, &producer->stats_bytes}, bytes);
+    for (e = 0; e < producer->ortc.row.encoding_count; e++) {
+        double share = bytes > 0 ? (double)state.encoding_bytes[e] / (double)bytes : 0;
+
+        /* Several layers: each gets its part of the whole. */
+        if (state.encoding_packets[e] > 0)
+            add_encoding(list, producer, &state, e,
+                         producer->ortc.row.encoding_count == 1 ? bps : bps * share);
+    }
+    return list;
+}
+
+static cJSON *consumer_stats(struct rooms *rooms, struct consumer *consumer)
+{
+    struct consumer_state_row state = {0};
+    cJSON *list = cJSON_CreateArray(), *item;
+
+    plane_read(rooms->plane, TABLE_consumer_state, consumer->handle, &state);
+    item = stream("outbound-rtp", consumer->producer, consumer->row.ssrc, consumer->row.rtx_ssrc);
+    cJSON_AddNumberToObject(item, "packetCount", (double)state.packets_sent);
+    cJSON_AddNumberToObject(item, "byteCount", (double)state.bytes_sent);
+    cJSON_AddNumberToObject(
+        item, "bitrate",
+        bitrate((struct meter){&consumer->stats_ms, &consumer->stats_bytes}, state.bytes_sent));
+    cJSON_AddNumberToObject(item, "packetsLost", (double)state.packets_lost);
+    cJSON_AddNumberToObject(item, "fractionLost", state.fraction_lost);
+    cJSON_AddNumberToObject(item, "jitter", state.jitter);
+    cJSON_AddNumberToObject(item, "pliCount", state.pli_received);
+    cJSON_AddNumberToObject(item, "firCount", state.fir_received);
+    cJSON_AddNumberToObject(item, "nackCount", state.nack_received);
+    cJSON_AddNumberToObject(item, "roundTripTime", state.round_trip_us / 1000.0);
+    cJSON_AddItemToArray(list, item);
+    return list;
+}
+
+void handle_media_get_stats(struct call *call)
+{
+    const char *transport_id = payload_text(call->payload, "transportId"),
+               *producer_id = payload_text(call->payload, "producerId"),
+               *consumer_id = payload_text(call->payload, "consumerId");
+    struct transport *transport = transport_find(call->rooms, transport_id);
+    struct producer *producer = producer_find(call->rooms, producer_id);
+    struct consumer *consumer = consumer_find(call->rooms, consumer_id);
+
+    if ((transport_id != NULL) + (producer_id != NULL) + (consumer_id != NULL) != 1)
+        call_fail_because(call, ERROR_invalid_payload,
+                          "give one of transportId, producerId, consumerId");
+    else if (transport_id != NULL &&
+             (transport == NULL || transport->owner->session != call->session))
+        call_fail(call, ERROR_transport_not_found);
+    else if (producer_id != NULL &&
+             (producer == NULL || producer->transport->owner->session != call->session))
+        call_fail(call, ERROR_producer_not_found);
+    else if (consumer_id != NULL &&
+             (consumer == NULL || consumer->transport->owner->session != call->session))
+        call_fail(call, ERROR_consumer_not_found);
+    else if (transport != NULL)
+        call_succeed(call, transport_stats(call->rooms, transport));
+    else if (producer != NULL)
+        call_succeed(call, producer_stats(call->rooms, producer));
+    else
+        call_succeed(call, consumer_stats(call->rooms, consumer));
+}
