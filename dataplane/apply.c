@@ -165,7 +165,7 @@ static void producer_remove(struct worker *w, struct producer *p)
     *link = p->next;
     for (unsigned i = 0; i < STREAMS_MAX; i++)
         if (t->streams[i].producer == p)
-            memset(&t->streams[i], 0, sizeof(t->streams[i]));
+            t->streams[i].producer = NULL; /* its SRTP state stays: see struct stream */
     timer_cancel(&p->timer);
     w->producer_count--;
     memset(p, 0, sizeof(*p));

@@ -151,6 +151,7 @@ static void dtls_receive(struct worker *w, uint32_t position)
 void classify(struct worker *w)
 {
     w->unprotect_count = 0;
+    w->newcomer_count = 0;
     w->media_count = 0;
     w->batch = NULL;
     for (uint32_t i = 0; i < w->packet_count; i++) {

@@ -6,6 +6,7 @@
 
 #include "src/clock.h"
 
+#define SRTP_INDEX_END (1ull << 48)
 #define ENCODING_ALIVE_NS (1500 * NS_PER_MS) /* silence after which an encoding is not forwarded */
 
 /* Sequence numbers, indexes and time stamps that this consumer gets next follow what it had. */
@@ -116,6 +117,8 @@ static bool forward(struct worker *w, struct consumer *c, const struct producer 
 
     if (w->protect_count == SRTP_BURST)
         worker_flush(w);
+    if (index >= SRTP_INDEX_END) /* used up, after 2^48 packets: this key sends no more */
+        return false;
     slot = bytes <= PACKET_BYTES_MAX ? worker_slot(w, path, bytes) : NULL;
     if (!slot)
         return false;

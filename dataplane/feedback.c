@@ -19,7 +19,7 @@ static struct encoding *encoding_of_ssrc(struct transport *t, uint32_t ssrc)
     for (unsigned i = 0; i < STREAMS_MAX; i++) {
         struct stream *s = &t->streams[i];
 
-        if (s->producer && s->counted && s->ssrc == ssrc && !s->is_rtx)
+        if (s->producer && s->ssrc == ssrc && !s->is_rtx)
             return &s->producer->encodings[s->encoding];
     }
     return NULL;

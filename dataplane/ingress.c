@@ -76,53 +76,99 @@ static struct producer *producer_of(const struct transport *t, const uint8_t *da
     return NULL;
 }
 
-/* The slot of this SSRC, made provisionally when the clear header routes it; NULL with a verdict. */
-static struct stream *stream_of(struct transport *t, const uint8_t *data,
-                                const struct rtp_view *view, enum verdict *verdict)
+static struct stream *known_stream(struct transport *t, uint32_t ssrc)
 {
-    struct stream *free_slot = NULL;
-    struct producer *p;
-    int encoding;
-    bool is_rtx;
+    for (unsigned i = 0; i < STREAMS_MAX; i++)
+        if (t->streams[i].producer && t->streams[i].ssrc == ssrc)
+            return &t->streams[i];
+    return NULL;
+}
+
+/* A slot for an SSRC that proved authentic: its own from before, else one never used, else one whose
+ * producer is gone. */
+static struct stream *slot_for(struct transport *t, uint32_t ssrc)
+{
+    struct stream *fresh = NULL, *left = NULL;
 
     for (unsigned i = 0; i < STREAMS_MAX; i++) {
         struct stream *s = &t->streams[i];
 
-        if (s->producer && s->ssrc == view->ssrc)
+        if (s->producer)
+            continue;
+        if (!s->srtp.started)
+            fresh = fresh ? fresh : s;
+        else if (s->ssrc == ssrc)
             return s;
-        if (!s->producer && !free_slot)
-            free_slot = s;
+        else
+            left = s;
     }
+    return fresh ? fresh : left;
+}
+
+/* The SRTP state of an SSRC that was here before; its roll-over counter and window go on. */
+static const struct srtp_stream *past_of(const struct transport *t, uint32_t ssrc)
+{
+    for (unsigned i = 0; i < STREAMS_MAX; i++)
+        if (!t->streams[i].producer && t->streams[i].srtp.started && t->streams[i].ssrc == ssrc)
+            return &t->streams[i].srtp;
+    return NULL;
+}
+
+static struct newcomer *newcomer_of(struct worker *w, struct transport *t, const uint8_t *data,
+                                    const struct rtp_view *view)
+{
+    const struct srtp_stream *past;
+    struct newcomer *n;
+    struct producer *p;
+    int encoding;
+    bool is_rtx;
+
+    for (size_t i = 0; i < w->newcomer_count; i++)
+        if (w->newcomers[i].transport == t && w->newcomers[i].stream.ssrc == view->ssrc)
+            return &w->newcomers[i];
     p = producer_of(t, data, view, &encoding, &is_rtx);
-    if (!p || !free_slot) {
-        *verdict = p ? VERDICT_drop_rtp_ssrc_limit : VERDICT_drop_rtp_unrouted;
+    if (!p)
         return NULL;
-    }
-    *free_slot = (struct stream){
-        .producer = p, .ssrc = view->ssrc, .encoding = (uint8_t)encoding, .is_rtx = is_rtx};
-    return free_slot;
+    n = &w->newcomers[w->newcomer_count++];
+    *n = (struct newcomer){
+        .transport = t,
+        .stream = {.producer = p,
+                   .ssrc = view->ssrc,
+                   .encoding = (uint8_t)encoding,
+                   .is_rtx = is_rtx},
+    };
+    past = past_of(t, view->ssrc);
+    if (past)
+        n->stream.srtp = *past;
+    return n;
 }
 
 void ingress_add(struct worker *w, uint32_t position, struct transport *t)
 {
     struct io_packet *packet = &w->packets[position];
-    struct rtp_view *view = &w->unprotect_view[w->unprotect_count];
-    enum verdict verdict;
+    size_t n = w->unprotect_count;
+    struct rtp_view *view = &w->unprotect_view[n];
+    struct newcomer *newcomer = NULL;
     struct stream *stream;
 
     if (!rtp_parse(packet->data, packet->bytes, view)) {
         settle(w, position, VERDICT_drop_rtp_malformed);
         return;
     }
-    stream = stream_of(t, packet->data, view, &verdict);
+    stream = known_stream(t, view->ssrc);
     if (!stream) {
-        settle(w, position, verdict);
-        return;
+        newcomer = newcomer_of(w, t, packet->data, view);
+        if (!newcomer) {
+            settle(w, position, VERDICT_drop_rtp_unrouted);
+            return;
+        }
+        stream = &newcomer->stream;
     }
-    w->unprotect_position[w->unprotect_count] = position;
-    w->unprotect_transport[w->unprotect_count] = t;
-    w->unprotect_stream[w->unprotect_count] = stream;
-    w->unprotect[w->unprotect_count++] = (struct srtp_unprotect_job){
+    w->unprotect_position[n] = position;
+    w->unprotect_transport[n] = t;
+    w->unprotect_stream[n] = stream;
+    w->unprotect_newcomer[n] = newcomer;
+    w->unprotect[n] = (struct srtp_unprotect_job){
         .key = &t->receive_key,
         .stream = &stream->srtp,
         .packet = packet->data,
@@ -131,6 +177,7 @@ void ingress_add(struct worker *w, uint32_t position, struct transport *t)
         .header_bytes = view->header_bytes,
         .bytes = (uint16_t)packet->bytes,
     };
+    w->unprotect_count++;
 }
 
 /* ---- statistics of an encoding (RFC 3550 A.3, A.8) ---- */
@@ -194,7 +241,7 @@ static enum verdict accept(struct worker *w, size_t i)
     const struct srtp_unprotect_job *job = &w->unprotect[i];
     const struct rtp_view *view = &w->unprotect_view[i];
     struct transport *t = w->unprotect_transport[i];
-    struct stream *stream = w->unprotect_stream[i];
+    const struct stream *stream = w->unprotect_stream[i];
     struct producer *p = stream->producer;
     struct encoding *e = &p->encodings[stream->encoding];
     struct media_packet *packet;
@@ -235,26 +282,38 @@ static enum verdict accept(struct worker *w, size_t i)
     return VERDICT_unwanted; /* until a consumer takes it */
 }
 
+/* Gives the newcomer of an authentic packet its slot; false when the transport has none left. */
+static bool adopt(struct newcomer *n)
+{
+    if (!n->adopted) {
+        n->adopted = slot_for(n->transport, n->stream.ssrc);
+        if (n->adopted)
+            *n->adopted = n->stream;
+    }
+    return n->adopted;
+}
+
 void ingress_run(struct worker *w)
 {
+    static const uint8_t refused[] = {
+        [SRTP_MALFORMED] = VERDICT_drop_rtp_malformed,
+        [SRTP_UNAUTHENTIC] = VERDICT_drop_rtp_unauthentic,
+        [SRTP_REPLAYED] = VERDICT_drop_rtp_replay,
+        [SRTP_KEY_LIMIT] = VERDICT_drop_rtp_replay,
+    };
+
     if (w->unprotect_count == 0)
         return;
     srtp_unprotect_burst(w->srtp, w->unprotect, w->unprotect_count);
     for (size_t i = 0; i < w->unprotect_count; i++) {
-        static const uint8_t refused[] = {
-            [SRTP_MALFORMED] = VERDICT_drop_rtp_malformed,
-            [SRTP_UNAUTHENTIC] = VERDICT_drop_rtp_unauthentic,
-            [SRTP_REPLAYED] = VERDICT_drop_rtp_replay,
-            [SRTP_KEY_LIMIT] = VERDICT_drop_rtp_replay,
-        };
         uint8_t verdict = w->unprotect[i].verdict;
+        struct newcomer *newcomer = w->unprotect_newcomer[i];
 
-        settle(w, w->unprotect_position[i], verdict == SRTP_OK ? accept(w, i) : refused[verdict]);
-        if (verdict == SRTP_OK)
-            w->unprotect_stream[i]->counted = true;
+        if (verdict != SRTP_OK)
+            settle(w, w->unprotect_position[i], refused[verdict]);
+        else if (newcomer && !adopt(newcomer))
+            settle(w, w->unprotect_position[i], VERDICT_drop_rtp_ssrc_limit);
+        else
+            settle(w, w->unprotect_position[i], accept(w, i));
     }
-    /* A provisional stream that no packet proved is given up: strangers leave no state behind. */
-    for (size_t i = 0; i < w->unprotect_count; i++)
-        if (!w->unprotect_stream[i]->counted)
-            w->unprotect_stream[i]->producer = NULL;
 }

@@ -27,7 +27,7 @@ static uint32_t rtcp_next_index(struct worker *w, struct transport *t)
         row_write(TABLE_transport_resume,
                   region_row(w->config.resume, TABLE_transport_resume, t->index), &row.header);
     }
-    return t->rtcp_index++ & 0x7fffffff;
+    return t->rtcp_index++; /* past 2^31 srtcp_protect refuses: no index is used twice */
 }
 
 void rtcp_send(struct worker *w, struct transport *t, uint8_t *compound, size_t bytes)

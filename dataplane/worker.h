@@ -35,15 +35,23 @@ struct worker;
 struct producer;
 struct consumer;
 
-/* What one SSRC of a client belongs to. Made provisionally when the clear header routes a packet,
- * kept when the packet proves authentic. */
+/* What one SSRC of a client belongs to, and its SRTP state. A slot without producer whose srtp has
+ * started remembers a stream whose producer was closed: should the SSRC come back, nothing of its
+ * past can be replayed. */
 struct stream {
     struct srtp_stream srtp;
-    struct producer *producer; /* NULL: free slot */
+    struct producer *producer;
     uint32_t ssrc;
     uint8_t encoding;
     bool is_rtx;
-    bool counted; /* an authentic packet was seen */
+};
+
+/* A stream whose SSRC was seen in the clear header of this turn only; it moves to a slot of its
+ * transport when one of its packets proves authentic, so strangers can take no slot (D15). */
+struct newcomer {
+    struct transport *transport;
+    struct stream *adopted; /* the slot it got */
+    struct stream stream;
 };
 
 struct transport {
@@ -222,6 +230,9 @@ struct worker {
     uint32_t unprotect_position[IO_BATCH];
     struct transport *unprotect_transport[IO_BATCH];
     struct stream *unprotect_stream[IO_BATCH];
+    struct newcomer *unprotect_newcomer[IO_BATCH]; /* NULL: the stream is known */
+    size_t newcomer_count;
+    struct newcomer newcomers[IO_BATCH];
     size_t media_count;
     struct media_packet media[IO_BATCH];
     struct producer *batch; /* producers with packets in this turn */

@@ -300,6 +300,83 @@ static void random_ssrcs_leave_no_state(void **state)
     rig_close(rig);
 }
 
+/* Forged packets whose clear MID names a producer take no slot, however many SSRCs they show: a true
+ * new SSRC in the same burst is still served. */
+static void forged_ssrcs_starve_nobody(void **state)
+{
+    struct rig *rig = rig_open();
+    struct client c = {0};
+    uint8_t packet[300];
+    struct producer_row row = {.transport = handle_make(0, 1),
+                               .kind = MEDIA_KIND_video,
+                               .type = PRODUCER_TYPE_simple,
+                               .codec_count = 1,
+                               .encoding_count = 1,
+                               .codec = {CODEC_vp8},
+                               .codec_payload_type = {96},
+                               .codec_mapped_payload_type = {101},
+                               .codec_clock_rate = {90000},
+                               .mid = "7",
+                               .mid_bytes = 1};
+
+    row.extension_router_id[4] = EXTENSION_mid;
+    rig_connect(rig, &c, 0, SRTP_PROFILE_aead_aes_128_gcm);
+    rig_row(rig, TABLE_producer, 0, &row.header, 1);
+    rig_turn(rig);
+    for (uint32_t i = 0; i <= 200; i++) {
+        size_t bytes = client_rtp(packet, 96, 1, 1, 0x5000 + i, true, 100);
+
+        memmove(packet + 20, packet + 12, bytes - 12);
+        memcpy(packet + 12, (uint8_t[]){0xbe, 0xde, 0, 1, 0x40, '7', 0, 0}, 8);
+        packet[0] |= 0x10;
+        if (i < 200)
+            feed(rig, &c.path, packet, bytes + 8 + 16);
+        else
+            client_send_rtp(rig, &c, packet, bytes + 8);
+    }
+    rig_turn(rig);
+    assert_int_equal(verdict_of(rig, VERDICT_drop_rtp_unauthentic), 200);
+    assert_int_equal(rig->worker->objects.producers[0].encodings[0].packets, 1);
+    assert_int_equal(rig->worker->objects.transports[0].streams[0].ssrc, 0x5000 + 200);
+    assert_null(rig->worker->objects.transports[0].streams[1].producer);
+    client_close(&c);
+    rig_close(rig);
+}
+
+/* D12 across a closed producer: what was sent before it closed is not accepted again after it is
+ * back with the same SSRC, and what follows is. */
+static void a_closed_producers_packets_stay_used(void **state)
+{
+    struct rig *rig = rig_open();
+    struct client c = {0};
+    uint8_t packet[300], first[300];
+    int bytes;
+
+    rig_connect(rig, &c, 0, SRTP_PROFILE_aead_aes_128_gcm);
+    rig_video_producer(rig, 0, 0, false);
+    rig_turn(rig);
+    bytes = (int)client_rtp(first, 96, 65530, 1, VIDEO_SSRC, true, 100);
+    srtp_protect(c.send, first, &bytes);
+    memcpy(packet, first, sizeof(packet));
+    feed(rig, &c.path, packet, (size_t)bytes);
+    client_send_rtp(rig, &c, packet, client_rtp(packet, 96, 65535, 1, VIDEO_SSRC, true, 100));
+    client_send_rtp(rig, &c, packet, client_rtp(packet, 96, 0, 1, VIDEO_SSRC, true, 100));
+    rig_turn(rig);
+    rig_free_row(rig, TABLE_producer, 0, 1);
+    rig_turn(rig);
+    rig_video_producer(rig, 1, 0, false);
+    rig_turn(rig);
+    memcpy(packet, first, sizeof(packet));
+    feed(rig, &c.path, packet, (size_t)bytes);
+    rig_turn(rig);
+    assert_int_equal(verdict_of(rig, VERDICT_drop_rtp_replay), 1);
+    client_send_rtp(rig, &c, packet, client_rtp(packet, 96, 1, 1, VIDEO_SSRC, true, 100));
+    rig_turn(rig);
+    assert_int_equal(rig->worker->objects.producers[1].encodings[0].packets, 1);
+    client_close(&c);
+    rig_close(rig);
+}
+
 /* D24: every first byte, many lengths: one verdict each, nothing sent, nothing crashed. */
 static void every_first_byte_has_a_verdict(void **state)
 {
@@ -347,6 +424,8 @@ int main(void)
         cmocka_unit_test(g8_sctp_outside_dtls_is_dropped),
         cmocka_unit_test(replayed_packets_are_refused),
         cmocka_unit_test(random_ssrcs_leave_no_state),
+        cmocka_unit_test(forged_ssrcs_starve_nobody),
+        cmocka_unit_test(a_closed_producers_packets_stay_used),
         cmocka_unit_test(every_first_byte_has_a_verdict),
     };
 
