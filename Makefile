@@ -22,7 +22,7 @@ CFLAGS_asan := -O1 -g -fsanitize=address,undefined -fno-omit-frame-pointer -fno-
 CFLAGS_tsan := -O1 -g -fsanitize=thread
 CFLAGS_fuzz := -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 VARIANT_CFLAGS := $(CFLAGS_$(VARIANT))
-VERSION := $(shell cat VERSION 2>/dev/null || git describe --always --dirty 2>/dev/null || echo 0)
+VERSION := $(shell cat packaging/VERSION 2>/dev/null || git describe --always --dirty 2>/dev/null || echo 0)
 override CFLAGS += -std=gnu11 -I. $(WARNINGS) $(VARIANT_CFLAGS) -fstack-protector-strong -fPIE -pthread \
   -fno-strict-aliasing -MMD -MP
 override LDFLAGS += $(filter -fsanitize=%,$(VARIANT_CFLAGS)) -pie -pthread -Wl,-z,relro,-z,now
