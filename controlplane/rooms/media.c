@@ -94,11 +94,15 @@ static cJSON *candidates(struct rooms *rooms, uint32_t worker)
 
 static void add_fingerprint(cJSON *list, const char *algorithm, const uint8_t *digest, size_t bytes)
 {
-    char text[3 * 64 + 1] = "";
+    static const char digits[] = "0123456789ABCDEF";
+    char text[3 * 64 + 1];
     size_t i;
 
-    for (i = 0; i < bytes; i++)
-        sprintf(text + 3 * i, "%02X%s", digest[i], i + 1 < bytes ? ":" : "");
+    for (i = 0; i < bytes; i++) {
+        text[3 * i] = digits[digest[i] >> 4];
+        text[3 * i + 1] = digits[digest[i] & 15];
+        text[3 * i + 2] = i + 1 < bytes ? ':' : '\0';
+    }
     cJSON_AddItemToArray(list, json_texts("algorithm", algorithm, "value", text, NULL));
 }
 

@@ -1,0 +1,438 @@
+/* Stand-ins at link time for sockets, accounts, store, audit and data plane, so that rooms and
+ * sessions run alone. Everything asynchronous waits in one queue until pump() runs it. */
+#ifndef RINGCAST_ROOMS_FAKES_H
+#define RINGCAST_ROOMS_FAKES_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "controlplane/rooms/state.h"
+#include "src/clock.h"
+#include "src/log.h"
+
+/* ---- sockets ---- */
+
+#define HEARD_MAX 512
+struct heard {
+    char name[32];
+    cJSON *value;
+};
+struct socket {
+    int references;
+    bool accepted, open, refused, went_early;
+    char id[21], refusal[64];
+    void *data, *context;
+    cJSON *ack; /* of the last call */
+    int64_t acked;
+    struct heard heard[HEARD_MAX];
+    int heard_count, heard_read;
+};
+
+static int sockets_made;
+
+static struct socket *fake_socket(struct rooms *rooms)
+{
+    struct socket *s = calloc(1, sizeof(*s));
+
+    s->references = 1;
+    s->context = rooms;
+    s->acked = -1;
+    snprintf(s->id, sizeof(s->id), "socket%014d", ++sockets_made);
+    return s;
+}
+
+static void fake_socket_forget(struct socket *s)
+{
+    while (s->heard_count > 0)
+        cJSON_Delete(s->heard[--s->heard_count].value);
+    s->heard_read = 0;
+    cJSON_Delete(s->ack);
+    s->ack = NULL;
+    s->acked = -1;
+}
+
+static void hear(struct socket *s, const char *name, cJSON *value)
+{
+    assert_true(s->heard_count < HEARD_MAX);
+    snprintf(s->heard[s->heard_count].name, sizeof(s->heard[0].name), "%s", name);
+    s->heard[s->heard_count++].value = value;
+}
+
+void socket_accept(struct socket *s)
+{
+    s->accepted = true;
+    s->open = !s->went_early;
+}
+void socket_refuse(struct socket *s, const char *message)
+{
+    s->refused = true;
+    snprintf(s->refusal, sizeof(s->refusal), "%s", message);
+}
+void socket_ack(struct socket *s, int64_t ack, cJSON *value)
+{
+    if (!s->open) {
+        cJSON_Delete(value);
+        return;
+    }
+    cJSON_Delete(s->ack);
+    s->ack = value;
+    s->acked = ack;
+}
+void socket_emit(struct socket *s, const char *event, cJSON *value)
+{
+    if (s->open)
+        hear(s, event, value);
+    else
+        cJSON_Delete(value);
+}
+void socket_emit_all(struct socket *const *sockets, size_t count, const char *event,
+                     const cJSON *value)
+{
+    for (size_t i = 0; i < count; i++)
+        socket_emit(sockets[i], event, cJSON_Duplicate(value, 1));
+}
+static void fake_close(struct socket *s, const char *reason)
+{
+    if (!s->open)
+        return;
+    s->open = false;
+    rooms_socket_handlers.closed(s, reason);
+}
+void socket_disconnect(struct socket *s)
+{
+    fake_close(s, "server disconnect");
+}
+const char *socket_id(const struct socket *s)
+{
+    return s->id;
+}
+const char *socket_client_ip(const struct socket *s)
+{
+    return "192.0.2.7";
+}
+bool socket_is_open(const struct socket *s)
+{
+    return s->open;
+}
+void *socket_context(const struct socket *s)
+{
+    return s->context;
+}
+void *socket_data(const struct socket *s)
+{
+    return s->data;
+}
+void socket_set_data(struct socket *s, void *data)
+{
+    s->data = data;
+}
+struct socket *socket_ref(struct socket *s)
+{
+    s->references++;
+    return s;
+}
+void socket_unref(struct socket *s)
+{
+    if (--s->references > 0)
+        return;
+    fake_socket_forget(s);
+    free(s);
+}
+
+/* ---- the queue ---- */
+
+enum work_kind { WORK_DONE, WORK_MEETING, WORK_AUTH };
+static struct work {
+    enum work_kind kind;
+    void *callback, *context;
+    int result;
+    struct meeting_row meeting;
+    struct user_row user;
+} works[4096];
+static int work_count;
+static bool store_down;
+
+static struct work *enqueue(enum work_kind kind, void *callback, void *context, int result)
+{
+    struct work *w = &works[work_count++];
+
+    assert_true(work_count < (int)(sizeof(works) / sizeof(works[0])));
+    memset(w, 0, sizeof(*w));
+    w->kind = kind;
+    w->callback = callback;
+    w->context = context;
+    w->result = store_down && kind != WORK_AUTH ? (int)PERSISTENCE_UNAVAILABLE : result;
+    return w;
+}
+
+static void pump(void)
+{
+    static struct work now[4096];
+
+    while (work_count > 0) {
+        int count = work_count;
+
+        memcpy(now, works, (size_t)count * sizeof(now[0]));
+        work_count = 0;
+        for (int i = 0; i < count; i++) {
+            if (now[i].kind == WORK_DONE)
+                ((done_callback)now[i].callback)(now[i].context, now[i].result);
+            else if (now[i].kind == WORK_MEETING)
+                ((meeting_callback)now[i].callback)(now[i].context, now[i].result,
+                                                    now[i].result == PERSISTED ? &now[i].meeting
+                                                                               : NULL);
+            else
+                ((auth_callback)now[i].callback)(now[i].context, now[i].result,
+                                                 now[i].result == AUTH_OK ? &now[i].user : NULL,
+                                                 NULL, 0);
+        }
+    }
+}
+
+/* ---- the store: meetings ---- */
+
+static struct meeting_row meetings[64];
+static int meeting_count, meetings_made;
+
+static struct meeting_row *meeting_of(const char *id)
+{
+    for (int i = 0; i < meeting_count; i++)
+        if (!strcmp(meetings[i].id, id) || !strcmp(meetings[i].room_code, id))
+            return &meetings[i];
+    return NULL;
+}
+
+void meeting_insert(struct persistence *store, const struct meeting_row *meeting,
+                    done_callback done, void *context)
+{
+    int result = PERSISTED;
+
+    if (!store_down && meetings_made++ == 0)
+        result = PERSISTENCE_DUPLICATE; /* the first code is always taken */
+    else if (!store_down)
+        meetings[meeting_count++] = *meeting;
+    enqueue(WORK_DONE, (void *)done, context, result);
+}
+void meeting_find(struct persistence *store, const char *id_or_code, meeting_callback done,
+                  void *context)
+{
+    struct meeting_row *meeting = meeting_of(id_or_code);
+    struct work *w =
+        enqueue(WORK_MEETING, (void *)done, context, meeting ? PERSISTED : PERSISTENCE_NOT_FOUND);
+
+    if (meeting)
+        w->meeting = *meeting;
+}
+void meeting_set_active(struct persistence *store, const char *id, int64_t started_ms,
+                        done_callback done, void *context)
+{
+    if (!store_down) {
+        strcpy(meeting_of(id)->status, "active");
+        meeting_of(id)->started_ms = started_ms;
+    }
+    enqueue(WORK_DONE, (void *)done, context, PERSISTED);
+}
+void meeting_set_closed(struct persistence *store, const char *id, int64_t ended_ms,
+                        done_callback done, void *context)
+{
+    if (!store_down) {
+        strcpy(meeting_of(id)->status, "closed");
+        meeting_of(id)->ended_ms = ended_ms;
+    }
+    enqueue(WORK_DONE, (void *)done, context, PERSISTED);
+}
+void meeting_raise_peak(struct persistence *store, const char *id, uint32_t participants,
+                        done_callback done, void *context)
+{
+    if (!store_down)
+        meeting_of(id)->participants_peak = participants;
+    enqueue(WORK_DONE, (void *)done, context, PERSISTED);
+}
+void meetings_close_stale(struct persistence *store, int64_t ended_ms, done_callback done,
+                          void *context)
+{
+    enqueue(WORK_DONE, (void *)done, context, PERSISTED);
+}
+
+/* ---- accounts: the token is the user's id ---- */
+
+static char deactivated[UUID_TEXT_BYTES];
+static int auth_answer = -1; /* instead of the real one */
+
+void auth_verify(struct auth *auth, const char *token, auth_callback done, void *context)
+{
+    bool good = strlen(token) == 36 && strcmp(token, deactivated) != 0;
+    struct work *w = enqueue(WORK_AUTH, (void *)done, context,
+                             auth_answer >= 0 ? auth_answer
+                             : good           ? AUTH_OK
+                                              : AUTH_REFUSED);
+
+    if (good) {
+        memcpy(w->user.id, token, UUID_TEXT_BYTES);
+        snprintf(w->user.display_name, sizeof(w->user.display_name), "name of %.8s", token);
+    }
+}
+int64_t auth_token_expiry(struct auth *auth, const char *token)
+{
+    return (int64_t)(clock_wall_ns() / NS_PER_S) + 3600;
+}
+
+/* ---- audit ---- */
+
+static int audits[AUDIT_COUNT];
+
+void audit_write(struct audit *audit, enum audit_action action, const char *user_id,
+                 const char *room_id, const char *ip, const char *format, ...)
+{
+    char text[1024];
+    va_list arguments;
+    cJSON *json;
+
+    audits[action]++;
+    if (!format)
+        return;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof(text), format, arguments);
+    va_end(arguments);
+    json = cJSON_Parse(text);
+    assert_non_null(json);
+    cJSON_Delete(json);
+}
+
+/* ---- the data plane ---- */
+
+#define FAKE_ROWS 8192
+union fake_row {
+    struct row_header header;
+    struct room_row room;
+    struct transport_row transport;
+    struct producer_row producer;
+    struct consumer_row consumer;
+    struct transport_state_row state;
+};
+static struct {
+    union fake_row rows[4][FAKE_ROWS];
+    union fake_row states[FAKE_ROWS];
+    uint32_t next[4];
+    char removed[256]; /* c, p, t, r in the order they went */
+    int removed_count;
+    bool up, full;
+} fake_plane;
+
+static union fake_row *fake_row(enum table_id table, handle_word handle)
+{
+    union fake_row *row = &fake_plane.rows[table][handle_index(handle) % FAKE_ROWS];
+
+    return row->header.used && row->header.generation == handle_generation(handle) ? row : NULL;
+}
+static int fake_used(enum table_id table)
+{
+    int count = 0;
+
+    for (int i = 0; i < FAKE_ROWS; i++)
+        count += fake_plane.rows[table][i].header.used;
+    return count;
+}
+bool plane_is_up(const struct plane *plane)
+{
+    return fake_plane.up;
+}
+handle_word plane_add(struct plane *plane, enum table_id table, const void *row, uint32_t worker)
+{
+    uint32_t index = fake_plane.next[table];
+    union fake_row *to = &fake_plane.rows[table][index % FAKE_ROWS];
+    uint32_t generation = to->header.generation + 1;
+
+    if (!fake_plane.up || fake_plane.full)
+        return 0;
+    fake_plane.next[table] = (index + 1) % FAKE_ROWS;
+    assert_false(to->header.used);
+    assert_true(worker < 2);
+    assert_true(row_in_range(table, row, NULL));
+    memcpy(to, row, tables[table].row_bytes);
+    to->header.generation = generation;
+    to->header.used = 1;
+    return handle_make(index, generation);
+}
+bool plane_update(struct plane *plane, enum table_id table, handle_word handle, const void *row,
+                  uint32_t worker)
+{
+    union fake_row *to = fake_row(table, handle);
+    struct row_header header;
+
+    if (!to)
+        return false;
+    header = to->header;
+    memcpy(to, row, tables[table].row_bytes);
+    to->header = header;
+    return true;
+}
+void plane_remove(struct plane *plane, enum table_id table, handle_word handle, uint32_t worker)
+{
+    union fake_row *to = fake_row(table, handle);
+
+    if (!to)
+        return;
+    to->header.used = 0;
+    if (fake_plane.removed_count < 255)
+        fake_plane.removed[fake_plane.removed_count++] = "rtpc"[table];
+}
+bool plane_read(struct plane *plane, enum table_id table, handle_word handle, void *row)
+{
+    struct node_row *node = row;
+    struct worker_state_row *state = row;
+    union fake_row *from;
+
+    switch (table) {
+    case TABLE_node:
+        memset(node, 0, sizeof(*node));
+        node->worker_count = 2;
+        node->has_fingerprints = 1;
+        memset(node->fingerprint_sha_256, 0xab, 32);
+        return fake_plane.up;
+    case TABLE_worker_state:
+        memset(state, 0, sizeof(*state));
+        state->udp_port = (uint16_t)(40000 + handle_index(handle));
+        state->has_ipv4 = 1;
+        return fake_plane.up;
+    case TABLE_transport_state:
+        memcpy(row, &fake_plane.states[handle_index(handle) % FAKE_ROWS], tables[table].row_bytes);
+        return true;
+    case TABLE_room:
+    case TABLE_transport:
+    case TABLE_producer:
+    case TABLE_consumer:
+        from = fake_row(table, handle);
+        if (from)
+            memcpy(row, from, tables[table].row_bytes);
+        return from != NULL;
+    default:
+        return false;
+    }
+}
+int plane_pick_worker(struct plane *plane)
+{
+    return fake_plane.up ? fake_used(TABLE_room) % 2 : -1;
+}
+uint16_t plane_worker_port(struct plane *plane, uint32_t worker)
+{
+    return (uint16_t)(40000 + worker);
+}
+
+static void fakes_reset(void)
+{
+    memset(&fake_plane, 0, sizeof(fake_plane));
+    fake_plane.up = true;
+    memset(audits, 0, sizeof(audits));
+    memset(deactivated, 0, sizeof(deactivated));
+    work_count = meeting_count = meetings_made = 0;
+    store_down = false;
+    auth_answer = -1;
+}
+
+#endif

@@ -1,0 +1,586 @@
+/* The sequences of the seed, and what goes wrong in them, through session, rooms and media. */
+#include "rooms_steps.h"
+
+static void test_authentication(void **state)
+{
+    struct socket *s = fake_socket(rooms);
+
+    rooms_socket_handlers.connecting(s, NULL, NULL); /* nothing at all */
+    pump();
+    assert_true(s->refused && !s->accepted);
+    assert_string_equal(s->refusal, "Authentication failed");
+    socket_unref(s);
+
+    s = connect_user("no such token");
+    assert_true(s->refused && !s->accepted);
+    assert_string_equal(s->refusal, "Authentication failed");
+    socket_unref(s);
+
+    s = fake_socket(rooms);
+    rooms_socket_handlers.connecting(s, NULL, user(1)); /* Authorization: Bearer */
+    pump();
+    assert_true(s->accepted);
+    assert_string_equal(text_of(heard(s, "authenticated"), "userId"), user(1));
+    leave_test(s);
+
+    s = fake_socket(rooms); /* gone while it was verified */
+    s->went_early = true;
+    rooms_socket_handlers.connecting(s, NULL, user(1));
+    pump();
+    assert_true(TAILQ_EMPTY(&rooms->sessions));
+    socket_unref(s);
+}
+
+static void test_create_and_join(void **state)
+{
+    struct socket *a = connect_user(user(1)), *b = connect_user(user(2));
+    const char *room = make_room(a), *code;
+    const cJSON *ack, *value;
+
+    assert_int_equal(audits[AUDIT_room_created], 1);
+    assert_string_equal(meeting_of(room)->status, "waiting");
+    ack = call(a, "room:join", "{'roomId':'%s'}", room);
+    assert_ok(ack);
+    assert_string_equal(text_of(ack, "role"), "host");
+    assert_string_equal(text_of(ack, "roomId"), room);
+    code = keep(text_of(ack, "roomCode"));
+    assert_int_equal(strlen(code), 14);
+    assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(ack, "participants")), 1);
+    assert_true(cJSON_IsArray(cJSON_GetObjectItem(ack, "existingProducers")));
+    assert_true(cJSON_IsArray(cJSON_GetObjectItem(ack, "iceServers")));
+    assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(
+                         cJSON_GetObjectItem(ack, "rtpCapabilities"), "codecs")),
+                     13);
+    assert_string_equal(meeting_of(room)->status, "active");
+    assert_true(meeting_of(room)->started_ms > 0);
+    assert_int_equal(fake_used(TABLE_room), 1);
+    skip_heard(a);
+
+    ack = call(b, "room:join", "{'roomId':'%s'}", code); /* by code */
+    assert_ok(ack);
+    assert_string_equal(text_of(ack, "role"), "participant");
+    value = heard(a, "room:userJoined");
+    assert_string_equal(text_of(value, "userId"), user(2));
+    assert_string_equal(text_of(value, "role"), "participant");
+    assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(value, "participants")), 2);
+    value = cJSON_GetArrayItem(cJSON_GetObjectItem(value, "participants"), 1);
+    assert_string_equal(text_of(value, "socketId"), b->id);
+    assert_true(cJSON_GetObjectItem(value, "joinedAt")->valuedouble > 1.6e12);
+    assert_true(cJSON_IsFalse(cJSON_GetObjectItem(value, "isMuted")));
+    assert_true(cJSON_IsFalse(cJSON_GetObjectItem(value, "isVideoOff")));
+    assert_true(cJSON_IsArray(cJSON_GetObjectItem(value, "producerIds")));
+    heard(a, "userJoined");
+    heard_nothing(a);
+    assert_int_equal(meeting_of(room)->participants_peak, 2);
+
+    ack = call(b, "room:join", "{'roomId':'%s'}", room); /* again, same socket */
+    assert_ok(ack);
+    heard_nothing(a);
+    assert_int_equal(rooms_participant_count(rooms, room), 2);
+
+    assert_code(call(b, "room:join", "{'roomId':'nowhere'}"), "room_not_found");
+    assert_code(call(b, "room:create", "{'title':'  '}"), "invalid_payload");
+    assert_code(call(b, "room:create", "{'title':'x','maxParticipants':1}"), "invalid_payload");
+    assert_code(call(b, "room:create", "{'title':'x','maxParticipants':101}"), "invalid_payload");
+
+    settings.short_events = false;
+    assert_ok(call(b, "room:leave", "{'roomId':'%s'}", room));
+    value = heard(a, "room:userLeft");
+    assert_null(cJSON_GetObjectItem(value, "kicked"));
+    assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(value, "participants")), 1);
+    heard_nothing(a);
+    assert_ok(call(a, "room:leave", "{'roomId':'%s'}", room));
+    assert_string_equal(meeting_of(room)->status, "closed"); /* its last one left */
+    assert_code(call(a, "room:join", "{'roomId':'%s'}", room), "room_closed");
+    assert_int_equal(audits[AUDIT_user_left], 2);
+    assert_int_equal(audits[AUDIT_room_closed], 1);
+    leave_test(a);
+    leave_test(b);
+}
+
+static void test_publish_and_consume(void **state)
+{
+    struct socket *host = connect_user(user(1));
+    const char *room = make_room(host), *consumer;
+    struct person a = enter(1, room), b;
+    const cJSON *ack, *value, *list;
+    struct consumer *c;
+
+    leave_test(host);
+    b = enter(2, room);
+    ack = call(a.s, "media:createTransport", "{'roomId':'%s','dir':'recv'}", room);
+    assert_ok(ack);
+    value = cJSON_GetObjectItem(ack, "iceParameters");
+    assert_int_equal(strlen(text_of(value, "usernameFragment")), 32);
+    assert_int_equal(strlen(text_of(value, "password")), 32);
+    assert_true(cJSON_IsTrue(cJSON_GetObjectItem(value, "iceLite")));
+    list = cJSON_GetObjectItem(ack, "iceCandidates");
+    assert_int_equal(cJSON_GetArraySize(list), 1);
+    value = cJSON_GetArrayItem(list, 0);
+    assert_string_equal(text_of(value, "address"), "127.0.0.1");
+    assert_string_equal(text_of(value, "ip"), "127.0.0.1");
+    assert_string_equal(text_of(value, "protocol"), "udp");
+    assert_string_equal(text_of(value, "type"), "host");
+    assert_string_equal(text_of(value, "foundation"), "udpcandidate");
+    assert_int_equal(cJSON_GetObjectItem(value, "priority")->valueint, 1076302079);
+    assert_int_equal(cJSON_GetObjectItem(value, "port")->valueint, 40000);
+    value = cJSON_GetObjectItem(ack, "dtlsParameters");
+    assert_string_equal(text_of(value, "role"), "auto");
+    list = cJSON_GetObjectItem(value, "fingerprints");
+    assert_int_equal(cJSON_GetArraySize(list), 3);
+    assert_string_equal(text_of(cJSON_GetArrayItem(list, 2), "algorithm"), "sha-256");
+    assert_int_equal(strlen(text_of(cJSON_GetArrayItem(list, 2), "value")), 95);
+    assert_true(cJSON_IsArray(cJSON_GetObjectItem(ack, "iceServers")));
+    assert_null(cJSON_GetObjectItem(ack, "sctpParameters"));
+    assert_ok(call(a.s, "media:closeTransport", "{'transportId':'%s'}", keep(text_of(ack, "id"))));
+
+    ack = call(a.s, "media:connectTransport",
+               "{'transportId':'%s','dtlsParameters':{'role':'client','fingerprints':[{'algorithm':"
+               "'sha-256','value':'" FINGERPRINT "'}]}}",
+               a.send);
+    assert_ok(ack);
+    assert_true(cJSON_IsTrue(cJSON_GetObjectItem(ack, "connected")));
+    assert_int_equal(transport_find(rooms, a.send)->row.dtls_role, DTLS_ROLE_server);
+    assert_int_equal(
+        fake_row(TABLE_transport, transport_find(rooms, a.send)->handle)->transport.fingerprint[1],
+        0x11);
+    ack = call(a.s, "media:connectTransport",
+               "{'transportId':'%s','dtlsParameters':{'role':'server','fingerprints':[{'algorithm':"
+               "'sha-256','value':'" FINGERPRINT "'}]}}",
+               a.send);
+    assert_code(ack, "already_connected");
+    assert_int_equal(transport_find(rooms, a.send)->row.dtls_role, DTLS_ROLE_server);
+
+    skip_heard(b.s);
+    publish(&a, room);
+    assert_int_equal(audits[AUDIT_producer_created], 2);
+    value = heard(b.s, "media:newProducer");
+    assert_string_equal(text_of(value, "producerId"), a.audio);
+    assert_string_equal(text_of(value, "userId"), a.id);
+    assert_string_equal(text_of(value, "kind"), "audio");
+    assert_string_equal(text_of(cJSON_GetObjectItem(value, "appData"), "source"), "camera");
+    heard(b.s, "newProducer");
+    heard(b.s, "media:newProducer");
+    heard(b.s, "newProducer");
+    heard_nothing(b.s);
+    assert_code(produce(a.s, room, a.send, "video"), "cannot_produce"); /* mid and ssrc again */
+    assert_code(produce(a.s, room, a.recv, "video"), "wrong_direction");
+
+    ack = consume(b.s, room, b.recv, a.audio);
+    assert_ok(ack);
+    consumer = keep(text_of(ack, "consumerId"));
+    assert_string_equal(text_of(ack, "id"), consumer);
+    assert_string_equal(text_of(ack, "producerId"), a.audio);
+    assert_string_equal(text_of(ack, "kind"), "audio");
+    assert_string_equal(text_of(ack, "type"), "simple");
+    assert_true(cJSON_IsFalse(cJSON_GetObjectItem(ack, "producerPaused")));
+    assert_string_equal(text_of(cJSON_GetObjectItem(ack, "rtpParameters"), "mid"), "0");
+    c = consumer_find(rooms, consumer);
+    assert_int_equal(fake_row(TABLE_consumer, c->handle)->consumer.paused, 1);
+    ack = consume(b.s, room, b.recv, a.video);
+    assert_string_equal(text_of(cJSON_GetObjectItem(ack, "rtpParameters"), "mid"), "1");
+    assert_code(consume(b.s, room, b.send, a.video), "wrong_direction");
+    assert_code(consume(b.s, room, b.recv, "nothing"), "producer_not_found");
+
+    ack = call(b.s, "media:resumeConsumer", "{'consumerId':'%s'}", consumer);
+    assert_true(cJSON_IsTrue(cJSON_GetObjectItem(ack, "resumed")));
+    assert_int_equal(fake_row(TABLE_consumer, c->handle)->consumer.paused, 0);
+    ack = call(b.s, "media:pauseConsumer", "{'consumerId':'%s'}", consumer);
+    assert_true(cJSON_IsTrue(cJSON_GetObjectItem(ack, "paused")));
+    assert_int_equal(fake_row(TABLE_consumer, c->handle)->consumer.paused, 1);
+
+    ack = call(a.s, "media:pauseProducer", "{'producerId':'%s'}", a.audio);
+    assert_true(cJSON_IsTrue(cJSON_GetObjectItem(ack, "paused")));
+    assert_string_equal(text_of(heard(b.s, "media:producerPaused"), "kind"), "audio");
+    assert_string_equal(text_of(heard(b.s, "media:consumerPaused"), "consumerId"), consumer);
+    assert_true(participant_find(room_find(rooms, room), a.id)->is_muted);
+    assert_int_equal(
+        fake_row(TABLE_producer, producer_find(rooms, a.audio)->handle)->producer.paused, 1);
+    ack = call(a.s, "media:resumeProducer", "{'producerId':'%s'}", a.audio);
+    assert_true(cJSON_IsTrue(cJSON_GetObjectItem(ack, "resumed")));
+    heard(b.s, "media:producerResumed");
+    heard(b.s, "media:consumerResumed");
+    assert_false(participant_find(room_find(rooms, room), a.id)->is_muted);
+
+    ack = call(a.s, "media:getStats", "{'producerId':'%s'}", a.audio);
+    assert_true(cJSON_IsArray(ack));
+    ack = call(b.s, "media:getStats", "{'consumerId':'%s'}", consumer);
+    assert_string_equal(text_of(cJSON_GetArrayItem(ack, 0), "type"), "outbound-rtp");
+    ack = call(b.s, "media:getStats", "{'transportId':'%s'}", b.recv);
+    assert_string_equal(text_of(cJSON_GetArrayItem(ack, 0), "iceRole"), "controlled");
+
+    ack = call(a.s, "media:closeProducer", "{'roomId':'%s','producerId':'%s'}", room, a.audio);
+    assert_true(cJSON_IsTrue(cJSON_GetObjectItem(ack, "closed")));
+    assert_string_equal(text_of(heard(b.s, "media:producerClosed"), "producerId"), a.audio);
+    heard(b.s, "producerClosed");
+    assert_string_equal(text_of(heard(b.s, "media:consumerClosed"), "consumerId"), consumer);
+    heard_nothing(b.s);
+    assert_code(call(b.s, "media:resumeConsumer", "{'consumerId':'%s'}", consumer),
+                "consumer_not_found");
+
+    /* leaving: producerClosed, consumerClosed, then userLeft; rows go users first */
+    fake_plane.removed_count = 0;
+    assert_ok(call(a.s, "room:leave", "{'roomId':'%s'}", room));
+    heard(b.s, "media:producerClosed");
+    heard(b.s, "producerClosed");
+    heard(b.s, "media:consumerClosed");
+    heard(b.s, "room:userLeft");
+    heard(b.s, "userLeft");
+    heard_nothing(b.s);
+    assert_memory_equal(fake_plane.removed, "cptt", 4);
+    assert_ok(call(b.s, "room:leave", "{'roomId':'%s'}", room));
+    assert_memory_equal(fake_plane.removed, "cpttttr", 7);
+    leave_test(a.s);
+    leave_test(b.s);
+}
+
+static void test_host_actions(void **state)
+{
+    struct socket *host = connect_user(user(1));
+    const char *room = make_room(host);
+    struct person a = enter(1, room), b = enter(2, room), c = enter(3, room);
+    const cJSON *ack, *value;
+
+    publish(&a, room);
+    publish(&b, room);
+    publish(&c, room);
+    assert_ok(call(a.s, "room:changeRole",
+                   "{'roomId':'%s','targetUserId':'%s','newRole':'co_host'}", room, b.id));
+    assert_code(call(a.s, "room:changeRole", "{'roomId':'%s','targetUserId':'%s','newRole':'host'}",
+                     room, b.id),
+                "invalid_payload");
+    assert_code(call(a.s, "room:changeRole",
+                     "{'roomId':'%s','targetUserId':'%s','newRole':'participant'}", room, a.id),
+                "cannot_change_host");
+    skip_heard(a.s);
+    skip_heard(b.s);
+    skip_heard(c.s);
+
+    ack = call(b.s, "room:muteAll", "{'roomId':'%s'}", room); /* a co-host mutes itself too */
+    assert_ok(ack);
+    assert_int_equal(cJSON_GetObjectItem(ack, "mutedCount")->valueint, 2);
+    assert_false(producer_find(rooms, a.audio)->ortc.row.paused);
+    assert_true(producer_find(rooms, b.audio)->ortc.row.paused);
+    assert_true(producer_find(rooms, c.audio)->ortc.row.paused);
+    assert_false(producer_find(rooms, c.video)->ortc.row.paused);
+    assert_int_equal(
+        fake_row(TABLE_producer, producer_find(rooms, c.audio)->handle)->producer.paused, 1);
+    heard(a.s, "media:producerPaused");
+    heard(a.s, "media:producerPaused");
+    heard_nothing(a.s);
+    value = heard(b.s, "room:allMuted");
+    assert_string_equal(text_of(value, "mutedBy"), b.id);
+    heard(b.s, "allMuted");
+    heard(b.s, "media:producerPaused"); /* c's */
+    heard_nothing(b.s);
+
+    skip_heard(c.s);
+    assert_code(call(b.s, "room:kick", "{'roomId':'%s','targetUserId':'%s'}", room, a.id),
+                "cannot_kick_host");
+    assert_code(call(b.s, "room:kick", "{'roomId':'%s','targetUserId':'%s'}", room, user(9)),
+                "user_not_found");
+    assert_ok(call(b.s, "room:kick", "{'roomId':'%s','targetUserId':'%s'}", room, c.id));
+    value = heard(c.s, "room:userKicked");
+    assert_string_equal(text_of(value, "reason"), "kicked");
+    heard(c.s, "userKicked");
+    heard_nothing(c.s);
+    assert_true(c.s->open);
+    heard(a.s, "media:producerClosed");
+    heard(a.s, "producerClosed");
+    heard(a.s, "media:producerClosed");
+    heard(a.s, "producerClosed");
+    value = heard(a.s, "room:userLeft");
+    assert_true(cJSON_IsTrue(cJSON_GetObjectItem(value, "kicked")));
+    heard(a.s, "userLeft");
+    assert_int_equal(audits[AUDIT_user_kicked], 1);
+    assert_int_equal(audits[AUDIT_all_muted], 1);
+    assert_int_equal(audits[AUDIT_role_changed], 1);
+
+    skip_heard(b.s);
+    assert_ok(call(a.s, "room:close", "{'roomId':'%s'}", room));
+    assert_string_equal(text_of(heard(b.s, "room:closed"), "roomId"), room);
+    heard(b.s, "roomClosed");
+    heard_nothing(b.s);
+    heard(a.s, "room:closed");
+    assert_int_equal(fake_used(TABLE_transport), 0);
+    assert_string_equal(meeting_of(room)->status, "closed");
+    leave_test(a.s);
+    leave_test(b.s);
+    leave_test(c.s);
+    leave_test(host);
+}
+
+static void test_grace_and_resume(void **state)
+{
+    struct socket *host = connect_user(user(1)), *again;
+    const char *room = make_room(host), *consumer;
+    struct person a = enter(1, room), b = enter(2, room);
+    const cJSON *ack;
+
+    publish(&b, room);
+    publish(&a, room);
+    consumer = keep(text_of(consume(b.s, room, b.recv, a.video), "id"));
+    skip_heard(a.s);
+    leave_test(b.s); /* dropped: keeps its seat, nobody is told */
+    wait_ms(600);
+    heard_nothing(a.s);
+    assert_int_equal(rooms_participant_count(rooms, room), 2);
+    assert_int_equal(fake_used(TABLE_producer), 4);
+
+    again = connect_user(user(2));
+    ack = call(again, "room:join", "{'roomId':'%s','resume':true}", room);
+    assert_ok(ack);
+    assert_true(cJSON_IsTrue(cJSON_GetObjectItem(ack, "resumed")));
+    assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(ack, "transports")), 2);
+    assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(ack, "producers")), 2);
+    assert_string_equal(text_of(cJSON_GetArrayItem(cJSON_GetObjectItem(ack, "consumers"), 0), "id"),
+                        consumer);
+    assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(ack, "existingProducers")), 2);
+    heard_nothing(a.s);
+    wait_ms(800); /* past the first deadline */
+    assert_int_equal(rooms_participant_count(rooms, room), 2);
+    assert_ok(call(again, "media:resumeConsumer", "{'consumerId':'%s'}", consumer));
+
+    /* the old socket still looks alive: the new one takes over, the old one is closed */
+    b.s = connect_user(user(2));
+    ack = call(b.s, "room:join", "{'roomId':'%s','resume':true}", room);
+    assert_true(cJSON_IsTrue(cJSON_GetObjectItem(ack, "resumed")));
+    skip_heard(again);
+    assert_string_equal(text_of(again->heard[again->heard_count - 2].value, "reason"), "replaced");
+    assert_false(again->open);
+    socket_unref(again);
+
+    /* without resume: replaced as a whole, the role stays */
+    assert_ok(call(a.s, "room:changeRole",
+                   "{'roomId':'%s','targetUserId':'%s','newRole':'co_host'}", room, b.id));
+    skip_heard(a.s);
+    skip_heard(b.s);
+    again = connect_user(user(2));
+    ack = call(again, "room:join", "{'roomId':'%s'}", room);
+    assert_string_equal(text_of(ack, "role"), "co_host");
+    assert_string_equal(text_of(heard(b.s, "room:userKicked"), "reason"), "replaced");
+    heard(b.s, "userKicked");
+    heard_nothing(b.s);
+    heard(a.s, "media:producerClosed");
+    skip_heard(a.s);
+    assert_string_equal(a.s->heard[a.s->heard_count - 1].name, "userJoined");
+    assert_int_equal(fake_used(TABLE_transport), 2);
+    assert_code(call(b.s, "room:leave", "{'roomId':'%s'}", room), "not_in_room");
+    leave_test(b.s);
+
+    /* grace over: cleaned up as in the seed's third sequence */
+    leave_test(again);
+    wait_ms(1400);
+    heard(a.s, "room:userLeft");
+    heard(a.s, "userLeft");
+    heard_nothing(a.s);
+    leave_test(a.s);
+    wait_ms(1400);
+    assert_int_equal(fake_used(TABLE_transport) + fake_used(TABLE_room), 0);
+    assert_string_equal(meeting_of(room)->status, "closed");
+    leave_test(host);
+}
+
+/* C18: joins wait for the store, all at once. */
+static void test_cap_race(void **state)
+{
+    struct socket *host = connect_user(user(255)), *sockets[200];
+    const char *room = make_room(host);
+    int in = 0, full = 0;
+
+    for (int i = 0; i < 200; i++)
+        sockets[i] = connect_user(user(i));
+    for (int i = 0; i < 200; i++) {
+        cJSON *args = cJSON_CreateArray(), *payload = cJSON_CreateObject();
+
+        cJSON_AddStringToObject(payload, "roomId", room);
+        cJSON_AddItemToArray(args, payload);
+        rooms_socket_handlers.event(sockets[i], "room:join", args, 1);
+        cJSON_Delete(args);
+    }
+    pump();
+    for (int i = 0; i < 200; i++) {
+        if (strcmp(text_of(sockets[i]->ack, "code"), "room_full") == 0)
+            full++;
+        else if (strcmp(text_of(sockets[i]->ack, "role"), "participant") == 0)
+            in++;
+        fake_socket_forget(sockets[i]);
+    }
+    assert_int_equal(in, 100);
+    assert_int_equal(full, 100);
+    assert_int_equal(rooms_participant_count(rooms, room), 100);
+    assert_int_equal(meeting_of(room)->participants_peak, 100);
+    settings.reconnect_grace_s = 0;
+    for (int i = 0; i < 200; i++) {
+        fake_socket_forget(sockets[i]);
+        leave_test(sockets[i]);
+        for (int k = i + 1; k < 200; k++)
+            fake_socket_forget(sockets[k]);
+    }
+    leave_test(host);
+    assert_int_equal(rooms_participant_count(rooms, room), 0);
+}
+
+static void test_rate_limit(void **state)
+{
+    struct socket *s = connect_user(user(1));
+
+    settings.rate_limit_events = 60;
+    for (int i = 0; i < 60; i++)
+        assert_code(call(s, "room:leave", "{'roomId':'x'}"), "room_not_found");
+    assert_code(call(s, "room:leave", "{'roomId':'x'}"), "rate_limited");
+    assert_code(call(s, "no:such", "{}"), "rate_limited");
+    assert_code(call(s, "media:getStats", "{'producerId':'x'}"), "producer_not_found");
+    assert_code(call(s, "media:getRouterCapabilities", "{'roomId':'x'}"), "room_not_found");
+    assert_int_equal(audits[AUDIT_rate_limited], 1); /* once a window */
+    assert_int_equal(rooms->refused_by_rate, 2);
+    leave_test(s);
+}
+
+static void test_errors(void **state)
+{
+    struct socket *s = connect_user(user(1));
+    const char *room = make_room(s);
+    cJSON *args = cJSON_CreateArray();
+    const cJSON *value;
+
+    skip_heard(s);
+    assert_code(call(s, "room:fly", "{}"), "unknown_event");
+    assert_code(call(s, "room:join", "{}"), "invalid_payload");
+    assert_code(call(s, "room:join", "{'roomId':5}"), "invalid_payload");
+    assert_code(call(s, "room:join", "{'roomId':''}"), "invalid_payload");
+    assert_code(call(s, "room:join", "[]"), "invalid_payload");
+    assert_code(call(s, "room:join", "'text'"), "invalid_payload");
+    assert_code(call(s, "room:join", "null"), "invalid_payload");
+    assert_code(call(s, "media:restartIce", "{'transportId':'x'}"), "transport_not_found");
+    rooms_socket_handlers.event(s, "room:join", args, -1); /* no ack asked, nothing given */
+    cJSON_Delete(args);
+    value = heard(s, "error");
+    assert_string_equal(text_of(value, "code"), "invalid_payload");
+    assert_string_equal(text_of(value, "event"), "room:join");
+    assert_null(cJSON_GetObjectItem(value, "status"));
+
+    store_down = true;
+    assert_code(call(s, "room:create", "{'title':'x'}"), "unavailable");
+    assert_code(call(s, "room:join", "{'roomId':'%s'}", room), "unavailable");
+    store_down = false;
+    assert_ok(call(s, "room:join", "{'roomId':'%s'}", room));
+    assert_code(
+        call(s, "media:restartIce", "{'transportId':'%s'}", make_transport(s, room, "send")),
+        "unavailable");
+    store_down = true; /* while the room closes: saved when the store is back */
+    assert_ok(call(s, "room:close", "{'roomId':'%s'}", room));
+    assert_string_equal(meeting_of(room)->status, "active");
+    assert_code(call(s, "room:join", "{'roomId':'%s'}", room), "room_closed");
+    store_down = false;
+    wait_ms(400);
+    assert_string_equal(meeting_of(room)->status, "closed");
+    assert_true(TAILQ_EMPTY(&rooms->all));
+    leave_test(s);
+}
+
+static void test_data_plane(void **state)
+{
+    struct socket *host = connect_user(user(1));
+    const char *room = make_room(host), *extra;
+    struct person a, b;
+    struct transport *t;
+    const cJSON *value;
+
+    fake_plane.up = false;
+    assert_ok(call(host, "room:join", "{'roomId':'%s'}", room)); /* people meet all the same */
+    assert_code(call(host, "media:createTransport", "{'roomId':'%s','direction':'send'}", room),
+                "unavailable");
+    fake_plane.up = true;
+    a = enter(2, room);
+    b = enter(3, room);
+    publish(&a, room);
+    assert_ok(consume(b.s, room, b.recv, a.video));
+    fake_plane.full = true;
+    assert_code(call(a.s, "media:createTransport", "{'roomId':'%s','direction':'send'}", room),
+                "unavailable");
+    assert_code(consume(b.s, room, b.recv, a.audio), "unavailable");
+    fake_plane.full = false;
+
+    /* states are told to the owner, once each */
+    skip_heard(a.s);
+    skip_heard(b.s);
+    t = transport_find(rooms, a.send);
+    fake_plane.states[handle_index(t->handle)].state.ice_state = ICE_STATE_connected;
+    fake_plane.states[handle_index(t->handle)].state.dtls_state = DTLS_STATE_connected;
+    rooms_plane_handlers.changed(&rooms, TABLE_transport_state, t->handle);
+    rooms_plane_handlers.changed(&rooms, TABLE_transport_state, t->handle);
+    rooms_plane_handlers.changed(&rooms, TABLE_transport_state, t->handle ^ (1ull << 32));
+    value = heard(a.s, "media:transportState");
+    assert_string_equal(text_of(value, "iceState"), "connected");
+    assert_string_equal(text_of(value, "dtlsState"), "connected");
+    heard_nothing(a.s);
+    assert_int_equal(audits[AUDIT_transport_connected], 1);
+
+    extra = make_transport(b.s, room, "send"); /* wrong certificate: closed by us */
+    t = transport_find(rooms, extra);
+    fake_plane.states[handle_index(t->handle)].state.dtls_state = DTLS_STATE_failed;
+    fake_plane.states[handle_index(t->handle)].state.dtls_failure =
+        DTLS_FAILURE_fingerprint_mismatch;
+    rooms_plane_handlers.changed(&rooms, TABLE_transport_state, t->handle);
+    assert_string_equal(text_of(heard(b.s, "media:transportState"), "dtlsState"), "failed");
+    assert_null(transport_find(rooms, extra));
+    assert_int_equal(audits[AUDIT_transport_failed], 1);
+
+    /* new regions: every row is gone */
+    rooms_plane_handlers.up(&rooms, false);
+    memset(fake_plane.rows, 0, sizeof(fake_plane.rows));
+    memset(fake_plane.states, 0, sizeof(fake_plane.states));
+    memset(fake_plane.next, 0, sizeof(fake_plane.next));
+    skip_heard(b.s);
+    rooms_plane_handlers.up(&rooms, true);
+    heard(b.s, "media:producerClosed"); /* sound, which nobody consumed */
+    heard(b.s, "producerClosed");
+    heard(b.s, "media:producerClosed");
+    heard(b.s, "producerClosed");
+    heard(b.s, "media:consumerClosed");
+    skip_heard(b.s);
+    assert_string_equal(b.s->heard[b.s->heard_count - 1].name, "media:transportState");
+    assert_null(transport_find(rooms, a.send));
+    assert_int_equal(rooms_participant_count(rooms, room), 3);
+    make_transport(a.s, room, "send");
+    leave_test(a.s);
+    leave_test(b.s);
+    leave_test(host);
+}
+
+/* C7: deactivated or expired. */
+static void test_cut(void **state)
+{
+    struct socket *a = connect_user(user(1)), *b = connect_user(user(2));
+    const char *room = make_room(a);
+
+    assert_ok(call(a, "room:join", "{'roomId':'%s'}", room));
+    assert_ok(call(b, "room:join", "{'roomId':'%s'}", room));
+    skip_heard(a);
+    auth_answer = AUTH_UNAVAILABLE; /* the store is away: nobody is cut */
+    wait_ms(4500);
+    assert_true(a->open && b->open);
+    auth_answer = -1;
+    strcpy(deactivated, user(2));
+    wait_ms(4500);
+    assert_true(a->open);
+    assert_false(b->open);
+    heard(a, "room:userLeft"); /* at once: no grace for who may not come back */
+    leave_test(a);
+    leave_test(b);
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        T(test_authentication),      T(test_create_and_join),
+        T(test_publish_and_consume), T(test_host_actions),
+        T(test_grace_and_resume),    T(test_cap_race),
+        T(test_rate_limit),          T(test_errors),
+        T(test_data_plane),          T(test_cut),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
