@@ -5,8 +5,6 @@
 
 #include "src/clock.h"
 
-#define SILENT_NS NS_PER_S
-
 static bool check_heartbeat(const struct region *region)
 {
     uint64_t heartbeat_ns = atomic_load(&region->header->heartbeat_ns);

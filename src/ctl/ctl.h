@@ -9,7 +9,10 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "src/clock.h"
 #include "src/region.h"
+
+#define SILENT_NS NS_PER_S /* a heartbeat older than this means that nobody is there */
 
 /* The regions that the supervisor shows to an observer, read-only. */
 struct observer {

@@ -117,7 +117,7 @@ static bool parse(struct arguments *a, int argc, char **argv)
             if (a->setting_count + 2 > SETTING_ARGUMENTS_MAX)
                 return refuse("too many arguments, from ", argv[i]);
             a->settings[a->setting_count++] = argv[i];
-            if (!strchr(argv[i], '=') && i + 1 < argc)
+            if (!strchr(argv[i], '=') && i + 1 < argc && strncmp(argv[i + 1], "--", 2) != 0)
                 a->settings[a->setting_count++] = argv[++i];
         } else if (strcmp(a->command, "dump") == 0 && !a->dump.table) {
             a->dump.table = argv[i];
@@ -172,10 +172,10 @@ int main(int argc, char **argv)
         return USAGE_STATUS;
     } else if (!parse(&a, argc, argv)) {
         return USAGE_STATUS;
-    } else if (strcmp(a.command, "dump") == 0 && !dump_is_possible(&a.dump)) {
-        return USAGE_STATUS;
     } else if (!settings_load(&settings, a.setting_count, a.settings, environ, &request, error)) {
         fprintf(stderr, "ringcastctl: %s\n", error);
+        return USAGE_STATUS;
+    } else if (strcmp(a.command, "dump") == 0 && !dump_is_possible(&a.dump)) {
         return USAGE_STATUS;
     } else if (request == SETTINGS_HELP) {
         fputs(usage, stdout);

@@ -8,8 +8,6 @@
 
 #include "src/clock.h"
 
-#define SILENT_NS NS_PER_S /* a heartbeat older than this means that nobody is there */
-
 /* Counters only rise; a smaller one belongs to a forwarder that started anew. */
 static uint64_t rise(uint64_t before, uint64_t now)
 {

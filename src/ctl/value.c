@@ -11,22 +11,22 @@
 #define V(name, text) {#name, text},
 static const struct {
     const char *name, *text;
-} verdicts[] = {VERDICTS(V)}, counters[] = {WORKER_COUNTERS(V)};
+} verdict_list[] = {VERDICTS(V)}, counter_list[] = {WORKER_COUNTERS(V)};
 #undef V
 
 const char *verdict_name(unsigned verdict)
 {
-    return verdict < VERDICT_COUNT ? verdicts[verdict].name : NULL;
+    return verdict < VERDICT_COUNT ? verdict_list[verdict].name : NULL;
 }
 
 const char *verdict_text(unsigned verdict)
 {
-    return verdict < VERDICT_COUNT ? verdicts[verdict].text : NULL;
+    return verdict < VERDICT_COUNT ? verdict_list[verdict].text : NULL;
 }
 
 const char *counter_name(unsigned counter)
 {
-    return counter < COUNTER_COUNT ? counters[counter].name : NULL;
+    return counter < COUNTER_COUNT ? counter_list[counter].name : NULL;
 }
 
 bool field_is_filler(const struct field *field)
