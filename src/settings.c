@@ -346,19 +346,31 @@ static char *trim(char *text)
     return text;
 }
 
+/* What stands between quotes, where a backslash makes the next character count for itself. NULL: the
+ * closing quote is missing, or something other than a comment follows it. */
+static char *quoted_value(char *text)
+{
+    char *to = text, *from = text + 1;
+
+    for (; *from != '"'; from++) {
+        if (*from == '\\')
+            from++;
+        if (*from == '\0')
+            return NULL;
+        *to++ = *from;
+    }
+    *to = '\0';
+    from++;
+    from += strspn(from, " \t");
+    return *from == '\0' || *from == '#' ? text : NULL;
+}
+
 /* The value behind the '=': quoted, or up to a blank that a '#' follows. NULL: quotes do not match. */
 static char *file_value(char *text)
 {
     text = trim(text);
-    if (*text == '"') {
-        char *end = strchr(++text, '"');
-
-        if (!end)
-            return NULL;
-        *end++ = '\0';
-        end += strspn(end, " \t");
-        return *end == '\0' || *end == '#' ? text : NULL;
-    }
+    if (*text == '"')
+        return quoted_value(text);
     for (char *at = text; *at; at++) {
         if (*at == '#' && (at == text || at[-1] == ' ' || at[-1] == '\t')) {
             *at = '\0';

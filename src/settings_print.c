@@ -6,14 +6,27 @@
 #include <string.h>
 #include <unistd.h>
 
-#define VALUE_ROOM (SETTING_TEXT_ROOM + 3)
+#define VALUE_ROOM (2 * SETTING_TEXT_ROOM + 3) /* every character escaped, quotes, NUL */
 
+/* A text as the file would say it: bare where that reads back as the same. */
 static const char *quoted_if_needed(const char *text, char value[VALUE_ROOM])
 {
     bool plain = *text != '\0' && *text != '"' && !strchr(text, '#') && *text != ' ' &&
                  text[strlen(text) - 1] != ' ';
+    char *to = value;
 
-    snprintf(value, VALUE_ROOM, plain ? "%s" : "\"%s\"", text);
+    if (plain) {
+        snprintf(value, VALUE_ROOM, "%s", text);
+        return value;
+    }
+    *to++ = '"';
+    for (; *text; text++) {
+        if (*text == '"' || *text == '\\')
+            *to++ = '\\';
+        *to++ = *text;
+    }
+    *to++ = '"';
+    *to = '\0';
     return value;
 }
 

@@ -131,6 +131,7 @@ static void file_syntax(void **state)
           "jwt_secret = a#b=c d # and this is not it\n"
           "cors_origins = \"https://a.example, https://b.example\" # quoted\n"
           "page_directory = \" # \"\n"
+          "trusted_proxies = \"a \\\"b\\\" c\\\\\" # escapes\n"
           "run_as = \"\"\n"
           "http_listen_ip =\n"
           "sandbox = off");
@@ -139,6 +140,7 @@ static void file_syntax(void **state)
     assert_string_equal(settings.jwt_secret, "a#b=c d");
     assert_string_equal(settings.cors_origins, "https://a.example, https://b.example");
     assert_string_equal(settings.page_directory, " # ");
+    assert_string_equal(settings.trusted_proxies, "a \"b\" c\\");
     assert_string_equal(settings.run_as, "");
     assert_string_equal(settings.http_listen_ip, "");
     assert_false(settings.sandbox);
@@ -252,6 +254,8 @@ static void refusals(void **state)
          "media_port_min?"},
         {"", "", "http_port 3", "line 1: \"http_port 3\" is not of the form: name = value"},
         {"", "", "node_env = \"x", "line 1: the quotes around the value of node_env do not match"},
+        {"", "", "node_env = \"x\\", "the quotes around the value of node_env do not match"},
+        {"", "", "node_env = \"x\\\"", "the quotes around the value of node_env do not match"},
         {"", "", "node_env = \"x\" y", "the quotes around the value of node_env do not match"},
         {"", "", "node_env =", "node_env must be 1 to 32 bytes long; \"\" has 0"},
         {"", "", "node_env = a\tb", "node_env must not contain control characters"},
@@ -356,7 +360,8 @@ static void what_is_printed_loads_again(void **state)
 {
     struct settings before;
 
-    loads("--http-port|99|--sandbox|off|--page-directory|/a b/#c|--run-as=|--cors-origins|*",
+    loads("--http-port|99|--sandbox|off|--page-directory|/a "
+          "b\"\\/#c|--data-directory|a\"b\\c|--run-as=|--cors-origins|*",
           "MEDIASOUP_LOG_LEVEL=error", NULL);
     before = settings;
     loads("", "", print_form(SETTINGS_AS_FILE));

@@ -1,0 +1,50 @@
+/* uses: src */
+/* Rows as a hostile writer may leave them: the first byte chooses the table, the rest is the row,
+ * header included. The copy must say a verdict, and whatever it lets through must print. */
+#define _GNU_SOURCE
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/ctl/ctl.h"
+#include "src/ctl/value.c"
+#include "src/tables.h"
+
+union any_table_row {
+    struct row_header header;
+#define ROW_MEMBER(name, LIST, region_, rows_) struct name##_row name;
+    TABLES(ROW_MEMBER)
+#undef ROW_MEMBER
+};
+
+static void print_all(enum table_id table, const void *row)
+{
+    static FILE *nowhere;
+
+    if (!nowhere)
+        nowhere = fopen("/dev/null", "w");
+    for (uint32_t f = 0; nowhere && f < tables[table].field_count; f++) {
+        value_print(nowhere, &tables[table].fields[f], row, false);
+        value_print(nowhere, &tables[table].fields[f], row, true);
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static union any_table_row shared, copy;
+    enum row_verdict verdict;
+    enum table_id table;
+
+    if (size < 1)
+        return 0;
+    table = (enum table_id)(data[0] % TABLE_COUNT);
+    memset(&shared, 0, sizeof(shared));
+    memcpy(&shared, data + 1, size - 1 < sizeof(shared) ? size - 1 : sizeof(shared));
+    verdict = row_copy(table, &copy, &shared.header, 0);
+    if (verdict > ROW_RANGE || (verdict == ROW_OK && !row_in_range(table, &copy, NULL)))
+        abort();
+    if (verdict != ROW_TORN)
+        print_all(table, &copy);
+    return 0;
+}
