@@ -1,11 +1,15 @@
-/* HTTP server: routes, limits, CORS, JSON bodies, static files; libwebsockets on the libuv loop.
+/* HTTP server: routes, limits, CORS, JSON bodies, static files; HTTP/1.1 on the libuv loop.
+ *
+ * Heads and bodies are parsed by http_parse.c, strictly; WebSocket frames are wslay's. libwebsockets
+ * 4.1.6 was looked at first: it takes unmasked frames, ends illegal lengths without a close code,
+ * joins repeated headers, rewrites paths and has no chunked bodies (threats.md C10, C14, C15).
  *
  * Threads: the loop's only.
  * Memory: a `struct http_call` belongs to the server; it stays valid until it is replied to exactly
  *         once (also when the client has gone: the reply is then dropped). cJSON bodies given to a
  *         reply become the server's.
  * Errors: what a stranger sent is answered with {statusCode, message, error} before a handler runs:
- *         404 no route, 405 wrong method (with Allow), 413 body over HTTP_BODY_BYTES_MAX, 415 body
+ *         404 no route, 405 wrong method (with Allow), 411 no length, 413 body over HTTP_BODY_BYTES_MAX, 415 body
  *         that is not application/json, 400 malformed JSON or headers, 408 too slow, 431 headers. */
 #ifndef RINGCAST_HTTP_H
 #define RINGCAST_HTTP_H

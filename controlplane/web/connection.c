@@ -1,0 +1,503 @@
+/* One TCP connection: bytes in until a request is whole, bytes out, and a deadline for each part. */
+#define _GNU_SOURCE
+#include "server.h"
+
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "websocket.h"
+
+struct write {
+    uv_write_t request;
+    struct connection *connection;
+    char *owned;
+    struct packet *packet;
+    bool after_reply;
+};
+
+static void feed(struct connection *connection, const char *bytes, size_t count);
+static void start_reading(struct connection *connection);
+static void set_deadline(struct connection *connection, uint64_t timeout_ms);
+
+/* ---- the end of a connection ---- */
+
+static void handle_closed(uv_handle_t *handle)
+{
+    struct connection *connection = handle->data;
+    struct http_server *server = connection->server;
+
+    if (--connection->handles > 0)
+        return;
+    *connection->link = connection->next;
+    if (connection->next != NULL)
+        connection->next->link = connection->link;
+    server->connection_count--;
+    tally_drop(&server->peers, connection->peer);
+    free(connection->in);
+    free(connection);
+    if (--server->handles == 0)
+        free(server);
+}
+
+void connection_close(struct connection *connection)
+{
+    enum connection_state state = connection->state;
+    struct http_call *call = connection->call;
+    struct websocket *websocket = connection->websocket;
+
+    if (state == CONNECTION_CLOSING)
+        return;
+    connection->state = CONNECTION_CLOSING;
+    connection->call = NULL;
+    connection->websocket = NULL;
+    uv_close((uv_handle_t *)&connection->tcp, handle_closed);
+    uv_close((uv_handle_t *)&connection->timer, handle_closed);
+    if (call != NULL && state == CONNECTION_BODY)
+        call_free(call); /* no handler has seen it */
+    else if (call != NULL)
+        call_gone(call);
+    if (websocket != NULL)
+        websocket_lost(websocket);
+}
+
+static void shutdown_done(uv_shutdown_t *request, int status)
+{
+    free(request);
+}
+
+void connection_finish(struct connection *connection)
+{
+    uv_shutdown_t *request = malloc(sizeof(*request));
+
+    if (connection->state == CONNECTION_CLOSING || request == NULL ||
+        uv_shutdown(request, (uv_stream_t *)&connection->tcp, shutdown_done) != 0) {
+        free(request);
+        connection_close(connection);
+        return;
+    }
+    /* Closing with unread bytes would reset the connection and take the last reply with it. */
+    connection->state = CONNECTION_LINGER;
+    connection->websocket = NULL;
+    set_deadline(connection, HTTP_LINGER_MS);
+    free(connection->in);
+    connection->in = NULL;
+    connection->in_bytes = connection->in_room = 0;
+    start_reading(connection);
+}
+
+/* ---- deadlines ---- */
+
+static void deadline_passed(uv_timer_t *timer)
+{
+    struct connection *connection = timer->data;
+
+    switch (connection->state) {
+    case CONNECTION_HEAD:
+        if (connection->in_bytes == 0) {
+            connection_close(connection);
+            return;
+        }
+        connection_refuse(connection, 408, "Request took too long");
+        return;
+    case CONNECTION_BODY: {
+        struct http_call *call = connection->call;
+
+        connection->keep_alive = false;
+        http_reply_error(call, 408, "Request took too long");
+        return;
+    }
+    default:
+        connection_close(connection);
+    }
+}
+
+static void set_deadline(struct connection *connection, uint64_t timeout_ms)
+{
+    uv_timer_start(&connection->timer, deadline_passed, timeout_ms, 0);
+}
+
+/* ---- writing ---- */
+
+static void next_request(struct connection *connection)
+{
+    char *in = connection->in;
+    size_t count = connection->in_bytes;
+
+    connection->state = CONNECTION_HEAD;
+    connection->in = NULL;
+    connection->in_bytes = connection->in_room = 0;
+    set_deadline(connection, HTTP_IDLE_TIMEOUT_MS);
+    if (count > 0)
+        feed(connection, in, count);
+    free(in);
+    if (connection->state != CONNECTION_CLOSING)
+        start_reading(connection);
+}
+
+static void write_done(uv_write_t *request, int status)
+{
+    struct write *write = (struct write *)request;
+    struct connection *connection = write->connection;
+    bool after_reply = write->after_reply;
+
+    free(write->owned);
+    if (write->packet != NULL)
+        packet_unref(write->packet);
+    free(write);
+    if (connection->state == CONNECTION_CLOSING)
+        return;
+    if (status != 0) {
+        connection_close(connection);
+        return;
+    }
+    if (!after_reply)
+        return;
+    if (connection->keep_alive && !connection->half_closed && !connection->server->is_closing) {
+        next_request(connection);
+        return;
+    }
+    connection_finish(connection);
+}
+
+static void write_buffers(struct connection *connection, struct write *write, uv_buf_t *buffers,
+                          unsigned count)
+{
+    write->connection = connection;
+    if (uv_write(&write->request, (uv_stream_t *)&connection->tcp, buffers, count, write_done) == 0)
+        return;
+    free(write->owned);
+    if (write->packet != NULL)
+        packet_unref(write->packet);
+    free(write);
+    /* Not here: whoever writes is in the middle of something that a close would take away. */
+    set_deadline(connection, 0);
+}
+
+void connection_write(struct connection *connection, char *owned, size_t owned_bytes,
+                      const char *borrowed, size_t borrowed_bytes, bool after_reply)
+{
+    struct write *write = calloc(1, sizeof(*write));
+    uv_buf_t buffers[2];
+
+    if (write == NULL || connection->state == CONNECTION_CLOSING) {
+        free(write);
+        free(owned);
+        connection_close(connection);
+        return;
+    }
+    buffers[0] = uv_buf_init(owned, (unsigned)owned_bytes);
+    buffers[1] = uv_buf_init((char *)borrowed, (unsigned)borrowed_bytes);
+    write->owned = owned;
+    write->after_reply = after_reply;
+    if (after_reply) {
+        connection->state = CONNECTION_REPLY;
+        set_deadline(connection, HTTP_WRITE_TIMEOUT_MS);
+    }
+    write_buffers(connection, write, buffers, borrowed != NULL ? 2 : 1);
+}
+
+void connection_write_packet(struct connection *connection, struct packet *packet)
+{
+    struct write *write = calloc(1, sizeof(*write));
+    uv_buf_t buffer;
+
+    if (write == NULL || connection->state == CONNECTION_CLOSING) {
+        free(write);
+        return;
+    }
+    buffer = uv_buf_init(packet_payload(packet) - packet->header_bytes,
+                         (unsigned)(packet->header_bytes + packet->bytes));
+    write->packet = packet_ref(packet);
+    write_buffers(connection, write, &buffer, 1);
+}
+
+/* ---- reading ---- */
+
+/* Keeps bytes that cannot be used yet. */
+static bool keep(struct connection *connection, const char *bytes, size_t count)
+{
+    size_t wanted = connection->in_bytes + count;
+
+    if (count == 0)
+        return true;
+    if (wanted > connection->in_room) {
+        size_t room = wanted < 512 ? 512 : wanted * 2;
+        char *in = realloc(connection->in, room);
+
+        if (in == NULL) {
+            connection_close(connection);
+            return false;
+        }
+        connection->in = in;
+        connection->in_room = room;
+    }
+    memcpy(connection->in + connection->in_bytes, bytes, count);
+    connection->in_bytes = wanted;
+    return true;
+}
+
+static void forget_kept(struct connection *connection)
+{
+    free(connection->in);
+    connection->in = NULL;
+    connection->in_bytes = connection->in_room = 0;
+}
+
+/* A head that was refused: nothing that follows can be trusted to begin where it seems to. */
+static const char *head_problem(int status)
+{
+    switch (status) {
+    case 414:
+        return "Request target is too long";
+    case 417:
+        return "Expectation cannot be met";
+    case 431:
+        return "Request headers are too large";
+    case 501:
+        return "Transfer coding is not supported";
+    case 505:
+        return "HTTP version is not supported";
+    default:
+        return "Malformed request";
+    }
+}
+
+static void head_complete(struct connection *connection, const char *head, size_t head_bytes)
+{
+    static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    struct http_call *call = call_open(connection, head, head_bytes);
+
+    forget_kept(connection);
+    if (call == NULL)
+        return;
+    if (call->head.body == HTTP_BODY_NONE ||
+        (call->head.body == HTTP_BODY_LENGTH && call->head.body_bytes == 0)) {
+        connection->state = CONNECTION_CALL;
+        uv_timer_stop(&connection->timer);
+        call_dispatch(call);
+        return;
+    }
+    connection->state = CONNECTION_BODY;
+    connection->chunks = (struct http_chunks){0};
+    set_deadline(connection, HTTP_BODY_TIMEOUT_MS);
+    if (call->head.expect_continue)
+        connection_write(connection, NULL, 0, go_on, sizeof(go_on) - 1, false);
+}
+
+/* Returns how many bytes were used. */
+static size_t feed_head(struct connection *connection, const char *bytes, size_t count)
+{
+    struct http_head head;
+    size_t kept = connection->in_bytes, take = count, used = 0;
+    bool was_idle = kept == 0;
+    int status;
+
+    if (take > HTTP_HEAD_BYTES_MAX - kept)
+        take = HTTP_HEAD_BYTES_MAX - kept;
+    /* Only an end of line can complete anything; trying after every byte would cost the square. */
+    if (memchr(bytes, '\n', take) == NULL && kept + take < HTTP_HEAD_BYTES_MAX) {
+        status = 0;
+    } else if (was_idle) {
+        status = http_head_parse(bytes, take, &head, &used);
+    } else {
+        if (!keep(connection, bytes, take))
+            return count;
+        status = http_head_parse(connection->in, connection->in_bytes, &head, &used);
+        connection->in_bytes = kept;
+    }
+    if (status == 0) {
+        if (!keep(connection, bytes, take))
+            return count;
+        if (was_idle)
+            set_deadline(connection, HTTP_HEAD_TIMEOUT_MS);
+        return take;
+    }
+    if (status != 200) {
+        forget_kept(connection);
+        connection_refuse(connection, status, head_problem(status));
+        return count;
+    }
+    if (was_idle) {
+        head_complete(connection, bytes, used);
+        return used;
+    }
+    head_complete(connection, connection->in, used);
+    return used - kept;
+}
+
+static size_t feed_body(struct connection *connection, const char *bytes, size_t count)
+{
+    struct http_call *call = connection->call;
+    size_t used = count, written = 0;
+    bool complete = false;
+    int status = 0;
+    char *room;
+
+    if (call->head.body == HTTP_BODY_LENGTH && used > call->head.body_bytes - call->body_bytes)
+        used = (size_t)call->head.body_bytes - call->body_bytes;
+    room = call_body_room(call, used, &status);
+    if (room != NULL && call->head.body == HTTP_BODY_CHUNKED) {
+        status = http_chunks_read(&connection->chunks, bytes, used, &used, room, &written);
+        call->body_bytes += written;
+        complete = status == 200;
+        status = call->body_bytes > call->body_bytes_max ? 413 : complete ? 0 : status;
+    } else if (room != NULL) {
+        memcpy(room, bytes, used);
+        call->body_bytes += used;
+        complete = call->body_bytes == call->head.body_bytes;
+    }
+    if (status != 0 || room == NULL) {
+        connection->keep_alive = false;
+        http_reply_error(call, status,
+                         status == 413   ? "Body is too large"
+                         : status == 503 ? "Out of memory"
+                                         : "Malformed chunked body");
+        return count;
+    }
+    if (complete) {
+        connection->state = CONNECTION_CALL;
+        uv_timer_stop(&connection->timer);
+        if (call->body != NULL)
+            call->body[call->body_bytes] = '\0';
+        call_dispatch(call);
+    }
+    return used;
+}
+
+static void feed(struct connection *connection, const char *bytes, size_t count)
+{
+    while (count > 0) {
+        size_t used = count;
+
+        switch (connection->state) {
+        case CONNECTION_HEAD:
+            used = feed_head(connection, bytes, count);
+            break;
+        case CONNECTION_BODY:
+            used = feed_body(connection, bytes, count);
+            break;
+        case CONNECTION_CALL:
+        case CONNECTION_REPLY:
+            /* The next request, ahead of our reply (RFC 9112 9.3.2), or the rest of a refused one. */
+            if (connection->state == CONNECTION_CALL || connection->keep_alive) {
+                if (!keep(connection, bytes, count))
+                    return;
+                if (connection->in_bytes >= HTTP_HEAD_BYTES_MAX) {
+                    uv_read_stop((uv_stream_t *)&connection->tcp);
+                    connection->reading = false;
+                }
+            }
+            break;
+        case CONNECTION_WEBSOCKET:
+            websocket_feed(connection->websocket, bytes, count);
+            break;
+        case CONNECTION_LINGER:
+            connection->lingered_bytes += (uint32_t)count;
+            if (connection->lingered_bytes > HTTP_LINGER_BYTES_MAX)
+                connection_close(connection);
+            break;
+        case CONNECTION_CLOSING:
+            return;
+        }
+        bytes += used;
+        count -= used;
+    }
+}
+
+static void give_buffer(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
+{
+    struct connection *connection = handle->data;
+
+    /* One for all: it is used up before the callback returns. */
+    *buffer = uv_buf_init(connection->server->read_buffer, HTTP_READ_BYTES);
+}
+
+static void bytes_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer)
+{
+    struct connection *connection = stream->data;
+    struct http_call *call = connection->call;
+
+    if (count > 0) {
+        feed(connection, buffer->base, (size_t)count);
+        return;
+    }
+    if (count == 0)
+        return;
+    /* A client may say that it has no more to ask and still wait for the answer. A poll has its own
+     * way to learn that nobody waits any more. */
+    if (count == UV_EOF && (connection->state == CONNECTION_REPLY ||
+                            (connection->state == CONNECTION_CALL && call->gone == NULL))) {
+        connection->half_closed = true;
+        uv_read_stop(stream);
+        connection->reading = false;
+        return;
+    }
+    connection_close(connection);
+}
+
+static void start_reading(struct connection *connection)
+{
+    if (connection->reading)
+        return;
+    connection->reading = true;
+    if (uv_read_start((uv_stream_t *)&connection->tcp, give_buffer, bytes_read) != 0)
+        connection_close(connection);
+}
+
+/* ---- accepting ---- */
+
+static bool take_address(struct connection *connection)
+{
+    struct sockaddr_storage name;
+    int bytes = sizeof(name);
+
+    if (uv_tcp_getpeername(&connection->tcp, (struct sockaddr *)&name, &bytes) != 0)
+        return false;
+    if (name.ss_family == AF_INET6) {
+        memcpy(connection->address.bytes, &((struct sockaddr_in6 *)&name)->sin6_addr, 16);
+    } else {
+        connection->address.bytes[10] = connection->address.bytes[11] = 0xff;
+        memcpy(connection->address.bytes + 12, &((struct sockaddr_in *)&name)->sin_addr, 4);
+    }
+    return true;
+}
+
+void connection_accept(struct http_server *server, uv_stream_t *listener)
+{
+    struct connection *connection = calloc(1, sizeof(*connection));
+
+    if (connection == NULL)
+        return;
+    connection->server = server;
+    connection->handles = 2;
+    connection->link = &server->connections;
+    connection->next = server->connections;
+    if (connection->next != NULL)
+        connection->next->link = &connection->next;
+    server->connections = connection;
+    server->connection_count++;
+    server->handles++;
+    uv_tcp_init(server->loop, &connection->tcp);
+    uv_timer_init(server->loop, &connection->timer);
+    connection->tcp.data = connection->timer.data = connection;
+    if (uv_accept(listener, (uv_stream_t *)&connection->tcp) != 0 || !take_address(connection)) {
+        connection_close(connection);
+        return;
+    }
+    uv_tcp_nodelay(&connection->tcp, 1);
+    if (!policy_is_proxy(server->policy, &connection->address)) {
+        connection->peer = tally_take(&server->peers, connection->address,
+                                      server->settings->sockets_per_address_max);
+        if (connection->peer == NULL) {
+            connection_refuse(connection, 429, "Too many connections from your address");
+            return;
+        }
+    }
+    if (server->connection_count > server->connections_max) {
+        connection_refuse(connection, 503, "Too many connections");
+        return;
+    }
+    set_deadline(connection, HTTP_HEAD_TIMEOUT_MS);
+    start_reading(connection);
+}

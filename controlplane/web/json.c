@@ -1,0 +1,259 @@
+/* Strict JSON for everything from outside: a checking pass (RFC 8259) in front of cJSON, which by
+ * itself takes control characters, invalid UTF-8, odd numbers and a thousand levels. */
+#include "http.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "text.h"
+
+#define JSON_DEPTH_MAX 16
+#define JSON_KEYS_MAX 256 /* per object */
+/* A value costs cJSON about 64 bytes whatever its text: "[1,1,1,…" must not become 30 times its
+ * size. The largest honest message (rtpCapabilities of a browser) has about 1500. */
+#define JSON_VALUES_MAX 16384
+#define JSON_NUMBER_BYTES_MAX 60 /* cJSON cuts at 63 */
+
+struct scan {
+    const char *at, *end;
+    unsigned depth, values;
+};
+
+static bool scan_value(struct scan *scan);
+
+static void scan_space(struct scan *scan)
+{
+    while (scan->at < scan->end &&
+           (*scan->at == ' ' || *scan->at == '\t' || *scan->at == '\n' || *scan->at == '\r'))
+        scan->at++;
+}
+
+static bool scan_character(struct scan *scan, char c)
+{
+    if (scan->at == scan->end || *scan->at != c)
+        return false;
+    scan->at++;
+    return true;
+}
+
+static bool scan_word(struct scan *scan, const char *word)
+{
+    size_t bytes = strlen(word);
+
+    if ((size_t)(scan->end - scan->at) < bytes || memcmp(scan->at, word, bytes) != 0)
+        return false;
+    scan->at += bytes;
+    return true;
+}
+
+static int scan_hex4(struct scan *scan)
+{
+    int value = 0;
+
+    if (scan->end - scan->at < 4)
+        return -1;
+    for (int i = 0; i < 4; i++) {
+        char c = *scan->at++;
+        int digit = c >= '0' && c <= '9'   ? c - '0'
+                    : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                    : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                           : -1;
+
+        if (digit < 0)
+            return -1;
+        value = value << 4 | digit;
+    }
+    return value;
+}
+
+/* Behind "\u". U+0000 would end our C strings early and make two different texts look the same. */
+static bool scan_unicode(struct scan *scan)
+{
+    int unit = scan_hex4(scan);
+
+    if (unit <= 0 || (unit >= 0xdc00 && unit <= 0xdfff))
+        return false;
+    if (unit < 0xd800 || unit > 0xdbff)
+        return true;
+    if (!scan_character(scan, '\\') || !scan_character(scan, 'u'))
+        return false;
+    unit = scan_hex4(scan);
+    return unit >= 0xdc00 && unit <= 0xdfff;
+}
+
+static bool scan_string(struct scan *scan)
+{
+    if (!scan_character(scan, '"'))
+        return false;
+    while (scan->at < scan->end) {
+        unsigned char c = (unsigned char)*scan->at++;
+
+        if (c == '"')
+            return true;
+        if (c < 0x20)
+            return false;
+        if (c != '\\')
+            continue;
+        if (scan->at == scan->end)
+            return false;
+        c = (unsigned char)*scan->at++;
+        if (c == 'u' ? !scan_unicode(scan) : c == '\0' || strchr("\"\\/bfnrt", c) == NULL)
+            return false;
+    }
+    return false;
+}
+
+static bool scan_digits(struct scan *scan)
+{
+    const char *start = scan->at;
+
+    while (scan->at < scan->end && *scan->at >= '0' && *scan->at <= '9')
+        scan->at++;
+    return scan->at > start;
+}
+
+static bool scan_number(struct scan *scan)
+{
+    char text[JSON_NUMBER_BYTES_MAX + 1];
+    const char *start = scan->at;
+
+    scan_character(scan, '-');
+    if (!scan_character(scan, '0') && !scan_digits(scan))
+        return false;
+    if (scan_character(scan, '.') && !scan_digits(scan))
+        return false;
+    if (scan_character(scan, 'e') || scan_character(scan, 'E')) {
+        if (!scan_character(scan, '+'))
+            scan_character(scan, '-');
+        if (!scan_digits(scan))
+            return false;
+    }
+    if (scan->at - start > JSON_NUMBER_BYTES_MAX)
+        return false;
+    slice_copy((struct slice){start, (size_t)(scan->at - start)}, text, sizeof(text));
+    return isfinite(strtod(text, NULL));
+}
+
+static bool scan_object(struct scan *scan)
+{
+    scan_space(scan);
+    if (scan_character(scan, '}'))
+        return true;
+    for (unsigned keys = 0; keys < JSON_KEYS_MAX; keys++) {
+        scan_space(scan);
+        if (!scan_string(scan))
+            return false;
+        scan_space(scan);
+        if (!scan_character(scan, ':') || !scan_value(scan))
+            return false;
+        if (scan_character(scan, '}'))
+            return true;
+        if (!scan_character(scan, ','))
+            return false;
+    }
+    return false;
+}
+
+static bool scan_array(struct scan *scan)
+{
+    scan_space(scan);
+    if (scan_character(scan, ']'))
+        return true;
+    for (;;) {
+        if (!scan_value(scan))
+            return false;
+        if (scan_character(scan, ']'))
+            return true;
+        if (!scan_character(scan, ','))
+            return false;
+    }
+}
+
+static bool scan_value(struct scan *scan)
+{
+    bool ok;
+
+    scan_space(scan);
+    if (scan->at == scan->end || ++scan->values > JSON_VALUES_MAX)
+        return false;
+    switch (*scan->at) {
+    case '{':
+    case '[':
+        if (++scan->depth > JSON_DEPTH_MAX)
+            return false;
+        ok = *scan->at++ == '{' ? scan_object(scan) : scan_array(scan);
+        scan->depth--;
+        break;
+    case '"':
+        ok = scan_string(scan);
+        break;
+    case 't':
+        ok = scan_word(scan, "true");
+        break;
+    case 'f':
+        ok = scan_word(scan, "false");
+        break;
+    case 'n':
+        ok = scan_word(scan, "null");
+        break;
+    default:
+        ok = scan_number(scan);
+    }
+    scan_space(scan);
+    return ok;
+}
+
+static uint32_t key_hash(const char *key)
+{
+    uint32_t hash = 2166136261u;
+
+    for (; *key != '\0'; key++)
+        hash = (hash ^ (unsigned char)*key) * 16777619u;
+    return hash;
+}
+
+/* Two keys of one name mean different things to different readers: such an object is refused.
+ * Depth and keys are bounded by the scan. */
+static bool keys_unique(const cJSON *value)
+{
+    const char *seen[2 * JSON_KEYS_MAX];
+    const cJSON *member;
+
+    if (cJSON_IsObject(value) && value->child != NULL && value->child->next != NULL) {
+        memset(seen, 0, sizeof(seen));
+        cJSON_ArrayForEach(member, value)
+        {
+            uint32_t slot = key_hash(member->string) % (2 * JSON_KEYS_MAX);
+
+            while (seen[slot] != NULL) {
+                if (strcmp(seen[slot], member->string) == 0)
+                    return false;
+                slot = (slot + 1) % (2 * JSON_KEYS_MAX);
+            }
+            seen[slot] = member->string;
+        }
+    }
+    cJSON_ArrayForEach(member, value)
+    {
+        if ((cJSON_IsObject(member) || cJSON_IsArray(member)) && !keys_unique(member))
+            return false;
+    }
+    return true;
+}
+
+cJSON *json_parse(const char *text, size_t bytes)
+{
+    struct scan scan = {.at = text, .end = text + bytes};
+    cJSON *value;
+
+    if (text == NULL || bytes == 0 || !utf8_valid(text, bytes))
+        return NULL;
+    if (!scan_value(&scan) || scan.at != scan.end)
+        return NULL;
+    value = cJSON_ParseWithLength(text, bytes);
+    if (value != NULL && !keys_unique(value)) {
+        cJSON_Delete(value);
+        return NULL;
+    }
+    return value;
+}

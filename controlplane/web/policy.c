@@ -1,0 +1,227 @@
+/* Who may ask (allowed origins) and who is asking (the address behind trusted proxies). */
+#define _GNU_SOURCE
+#include "server.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define ORIGINS_MAX 32
+#define PROXIES_MAX 32
+#define FORWARDED_HOPS_MAX 32
+
+struct policy {
+    bool any_origin;
+    unsigned origin_count, proxy_count;
+    char origins[ORIGINS_MAX][256];
+    struct {
+        struct address address;
+        unsigned bits; /* of the IPv6 form */
+    } proxies[PROXIES_MAX];
+};
+
+bool address_parse(const char *text, struct address *address)
+{
+    memset(address->bytes, 0, sizeof(address->bytes));
+    if (inet_pton(AF_INET6, text, address->bytes) == 1)
+        return true;
+    address->bytes[10] = address->bytes[11] = 0xff;
+    return inet_pton(AF_INET, text, address->bytes + 12) == 1;
+}
+
+void address_print(const struct address *address, char ip[HTTP_IP_ROOM])
+{
+    static const unsigned char mapped[12] = {[10] = 0xff, [11] = 0xff};
+
+    if (memcmp(address->bytes, mapped, sizeof(mapped)) == 0)
+        inet_ntop(AF_INET, address->bytes + 12, ip, HTTP_IP_ROOM);
+    else
+        inet_ntop(AF_INET6, address->bytes, ip, HTTP_IP_ROOM);
+}
+
+static bool add_proxy(struct policy *policy, struct slice entry)
+{
+    char text[64];
+    struct slice host;
+    uint64_t bits = 128;
+    struct address *address;
+
+    if (policy->proxy_count == PROXIES_MAX || entry.bytes >= sizeof(text))
+        return false;
+    slice_next(&entry, '/', &host);
+    slice_copy(host, text, sizeof(text));
+    address = &policy->proxies[policy->proxy_count].address;
+    if (!address_parse(text, address))
+        return false;
+    if (entry.at != NULL) {
+        bool is_v4 = strchr(text, ':') == NULL;
+
+        if (!slice_number(entry, 3, &bits) || bits > (is_v4 ? 32 : 128))
+            return false;
+        bits += is_v4 ? 96 : 0;
+    }
+    policy->proxies[policy->proxy_count++].bits = (unsigned)bits;
+    return true;
+}
+
+static bool add_origin(struct policy *policy, struct slice entry)
+{
+    if (slice_is(entry, "*")) {
+        policy->any_origin = true;
+        return true;
+    }
+    if (entry.bytes > 0 && entry.at[entry.bytes - 1] == '/')
+        entry.bytes--;
+    if (policy->origin_count == ORIGINS_MAX || entry.bytes >= sizeof(policy->origins[0]) ||
+        memmem(entry.at, entry.bytes, "://", 3) == NULL)
+        return false;
+    slice_copy(entry, policy->origins[policy->origin_count++], sizeof(policy->origins[0]));
+    return true;
+}
+
+struct policy *policy_open(const struct settings *settings, char *why)
+{
+    struct policy *policy = calloc(1, sizeof(*policy));
+    struct slice list = slice_of(settings->cors_origins), entry;
+
+    if (policy == NULL) {
+        snprintf(why, 192, "out of memory");
+        return NULL;
+    }
+    if (list.bytes == 0)
+        policy->any_origin = strcmp(settings->node_env, "production") != 0;
+    while (slice_next(&list, ',', &entry)) {
+        entry = slice_trim(entry);
+        if (entry.bytes > 0 && !add_origin(policy, entry)) {
+            snprintf(why, 192, "CORS_ORIGINS: '%.*s' is not an origin like https://app.example.org",
+                     (int)(entry.bytes < 80 ? entry.bytes : 80), entry.at);
+            free(policy);
+            return NULL;
+        }
+    }
+    list = slice_of(settings->trusted_proxies);
+    while (slice_next(&list, ',', &entry)) {
+        entry = slice_trim(entry);
+        if (entry.bytes > 0 && !add_proxy(policy, entry)) {
+            snprintf(why, 192,
+                     "TRUSTED_PROXIES: '%.*s' is not an address like 10.0.0.1 or 10.0.0.0/8",
+                     (int)(entry.bytes < 60 ? entry.bytes : 60), entry.at);
+            free(policy);
+            return NULL;
+        }
+    }
+    return policy;
+}
+
+void policy_free(struct policy *policy)
+{
+    free(policy);
+}
+
+bool policy_is_proxy(const struct policy *policy, const struct address *address)
+{
+    for (unsigned i = 0; i < policy->proxy_count; i++) {
+        unsigned bytes = policy->proxies[i].bits / 8, bits = policy->proxies[i].bits % 8;
+        const unsigned char *wanted = policy->proxies[i].address.bytes;
+
+        if (memcmp(wanted, address->bytes, bytes) != 0)
+            continue;
+        if (bits == 0 || (wanted[bytes] ^ address->bytes[bytes]) >> (8 - bits) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* The page talks to the server it came from: its origin's host is the Host asked for. */
+static bool is_own_origin(const struct policy *policy, const struct http_head *head,
+                          const struct address *peer, struct slice origin)
+{
+    const char *host = memmem(origin.at, origin.bytes, "://", 3);
+    struct slice authority, asked = http_field(head, "host");
+
+    if (host == NULL)
+        return false;
+    authority = (struct slice){host + 3, origin.bytes - (size_t)(host + 3 - origin.at)};
+    if (policy_is_proxy(policy, peer) && http_field_count(head, "x-forwarded-host") == 1)
+        asked = http_field(head, "x-forwarded-host");
+    return asked.bytes > 0 && asked.bytes == authority.bytes &&
+           strncasecmp(asked.at, authority.at, asked.bytes) == 0;
+}
+
+const char *policy_origin(const struct policy *policy, const struct http_head *head,
+                          const struct address *peer, char *copy, size_t room)
+{
+    unsigned count = http_field_count(head, "origin");
+    struct slice origin = http_field(head, "origin");
+
+    if (count == 0)
+        return "";
+    if (count > 1)
+        return NULL;
+    if (policy->any_origin)
+        return "*";
+    for (unsigned i = 0; i < policy->origin_count; i++) {
+        if (slice_is_nocase(origin, policy->origins[i]) && origin.bytes < room) {
+            slice_copy(origin, copy, room);
+            return copy;
+        }
+    }
+    return is_own_origin(policy, head, peer, origin) ? "" : NULL;
+}
+
+/* "203.0.113.7", "203.0.113.7:1234", "2001:db8::1", "[2001:db8::1]:1234" */
+static bool forwarded_address(struct slice entry, struct address *address)
+{
+    char text[64];
+    const char *end;
+
+    entry = slice_trim(entry);
+    if (entry.bytes > 0 && entry.at[0] == '[') {
+        end = memchr(entry.at, ']', entry.bytes);
+        if (end == NULL)
+            return false;
+        entry = (struct slice){entry.at + 1, (size_t)(end - entry.at) - 1};
+    } else if (entry.bytes > 0) {
+        end = memchr(entry.at, ':', entry.bytes);
+        if (end != NULL && memchr(end + 1, ':', entry.bytes - (size_t)(end + 1 - entry.at)) == NULL)
+            entry.bytes = (size_t)(end - entry.at);
+    }
+    if (entry.bytes == 0 || entry.bytes >= sizeof(text))
+        return false;
+    slice_copy(entry, text, sizeof(text));
+    return address_parse(text, address);
+}
+
+void policy_client_ip(const struct policy *policy, const struct address *peer,
+                      const struct http_head *head, char ip[HTTP_IP_ROOM])
+{
+    struct address client = *peer, next;
+    unsigned hops = 0;
+
+    /* Several X-Forwarded-For lines are one list in their order (RFC 9110 5.3): from the end. */
+    for (unsigned i = head->field_count; i-- > 0;) {
+        struct slice list = head->fields[i].value;
+
+        if (!slice_is_nocase(head->fields[i].name, "x-forwarded-for"))
+            continue;
+        while (list.bytes > 0) {
+            const char *comma = memrchr(list.at, ',', list.bytes);
+            struct slice entry = list;
+
+            if (comma != NULL) {
+                entry.at = comma + 1;
+                entry.bytes = list.bytes - (size_t)(entry.at - list.at);
+                list.bytes = (size_t)(comma - list.at);
+            } else {
+                list.bytes = 0;
+            }
+            if (++hops > FORWARDED_HOPS_MAX || !policy_is_proxy(policy, &client) ||
+                !forwarded_address(entry, &next)) {
+                address_print(&client, ip);
+                return;
+            }
+            client = next;
+        }
+    }
+    address_print(&client, ip);
+}

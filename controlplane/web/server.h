@@ -1,0 +1,166 @@
+/* Inside the HTTP server: connections, calls and what the other files of this folder ask of them.
+ *
+ *   accept ─► connection (head, body, one call at a time) ─► call (route, policy) ─► handler
+ *                 │                                            │
+ *                 └── after 101: websocket                     └── reply ─► connection
+ */
+#ifndef RINGCAST_WEB_SERVER_H
+#define RINGCAST_WEB_SERVER_H
+
+#include "http.h"
+#include "http_parse.h"
+#include "packet.h"
+#include "tally.h"
+
+#define HTTP_HEAD_TIMEOUT_MS 5000   /* threats.md C9 */
+#define HTTP_BODY_TIMEOUT_MS 10000  /* likewise */
+#define HTTP_IDLE_TIMEOUT_MS 30000  /* between two requests of a kept connection */
+#define HTTP_WRITE_TIMEOUT_MS 30000 /* a reply that is not taken */
+#define HTTP_LINGER_MS 2000         /* reading on after the last reply, so that it arrives */
+#define HTTP_LINGER_BYTES_MAX (4u * 1024 * 1024)
+#define HTTP_IP_ROOM 46
+#define HTTP_ROUTES_MAX 32
+#define HTTP_LISTENERS_MAX 2
+#define HTTP_READ_BYTES 65536
+#define HTTP_REPLY_HEADERS_ROOM 512
+
+struct page;
+struct policy;
+struct websocket;
+
+struct route {
+    char method[8]; /* "" for any (raw) */
+    char path[128];
+    bool has_parameter, is_raw;
+    size_t body_bytes_max;
+    void (*handler)(struct http_call *call);
+    void *context;
+};
+
+struct http_server {
+    uv_loop_t *loop;
+    const struct settings *settings;
+    struct policy *policy;
+    struct page *page;
+    uv_tcp_t listeners[HTTP_LISTENERS_MAX];
+    unsigned listener_count;
+    unsigned handles; /* not closed yet; the server is freed after the last */
+    bool is_closing;
+    uint32_t connection_count, connections_max;
+    struct connection *connections;
+    struct tally peers; /* connections */
+    unsigned route_count;
+    struct route routes[HTTP_ROUTES_MAX];
+    time_t date_s;
+    char date[32];
+    char read_buffer[HTTP_READ_BYTES];
+};
+
+enum connection_state {
+    CONNECTION_HEAD,
+    CONNECTION_BODY,
+    CONNECTION_CALL,      /* a handler is at work */
+    CONNECTION_REPLY,     /* its reply is being written */
+    CONNECTION_WEBSOCKET, /* bytes are the websocket's */
+    CONNECTION_LINGER,    /* everything said: reads until the peer closes or time is up */
+    CONNECTION_CLOSING
+};
+
+struct connection {
+    uv_tcp_t tcp;
+    uv_timer_t timer;
+    struct http_server *server;
+    struct connection *next, **link;
+    struct tally_entry *peer; /* NULL for trusted proxies: not counted */
+    struct address address;
+    enum connection_state state;
+    uint8_t handles;
+    bool reading, keep_alive, half_closed;
+    uint32_t lingered_bytes;
+    char *in; /* part of a head, or pipelined bytes while a call is pending */
+    size_t in_bytes, in_room;
+    struct http_chunks chunks;
+    struct http_call *call;
+    struct websocket *websocket;
+};
+
+struct http_call {
+    struct http_server *server;    /* valid while connection is */
+    struct connection *connection; /* NULL: the client has gone */
+    const struct route *route;
+    struct http_head head; /* into head_text */
+    char *head_text;
+    char *body;
+    size_t body_bytes, body_room, body_bytes_max;
+    cJSON *json;
+    char *bearer;
+    char client_ip[HTTP_IP_ROOM];
+    char parameter[128];
+    const char *allow_origin; /* "*", "" for none, else the request's own */
+    char headers[HTTP_REPLY_HEADERS_ROOM];
+    void (*gone)(void *context);
+    void *gone_context;
+};
+
+/* ---- connection.c ---- */
+void connection_accept(struct http_server *server, uv_stream_t *listener);
+/* Queues bytes for writing: `owned` is freed afterwards, `borrowed` must live as long as the server.
+ * after_reply: then the connection goes on to the next request, or lingers. */
+void connection_write(struct connection *connection, char *owned, size_t owned_bytes,
+                      const char *borrowed, size_t borrowed_bytes, bool after_reply);
+void connection_write_packet(struct connection *connection, struct packet *packet);
+/* Everything queued is written, then the connection ends. */
+void connection_finish(struct connection *connection);
+void connection_close(struct connection *connection);
+
+/* ---- call.c ---- */
+/* The head is complete: makes the call, or answers what is wrong with it (returns NULL). */
+struct http_call *call_open(struct connection *connection, const char *head, size_t head_bytes);
+/* Grows the body by `count` and gives where to put them; NULL when the limit was passed or memory is
+ * out, *status then says which. */
+char *call_body_room(struct http_call *call, size_t count, int *status);
+void call_dispatch(struct http_call *call);
+/* The client went away: whoever works on the call is told, its reply will go nowhere. */
+void call_gone(struct http_call *call);
+void call_free(struct http_call *call);
+/* A status for somebody whose request never became a call; the connection ends after it. */
+void connection_refuse(struct connection *connection, int status, const char *message);
+
+/* ---- raw calls: bytes instead of JSON, any method (socketio.c) ---- */
+void http_route_raw(struct http_server *server, const char *path, size_t body_bytes_max,
+                    void (*handler)(struct http_call *call), void *context);
+/* Called at most once, before the reply, when the client goes away; the call must still be replied
+ * to. */
+void http_on_gone(struct http_call *call, void (*gone)(void *context), void *context);
+void http_reply_bytes(struct http_call *call, int status, const char *type, const char *bytes,
+                      size_t count);
+void http_reply_page(struct http_call *call, int status, const char *type, const char *borrowed,
+                     size_t count);
+
+/* ---- policy.c: who may ask, and who asks ---- */
+struct policy *policy_open(const struct settings *settings, char *why /* 192 */);
+void policy_free(struct policy *policy);
+/* Value for Access-Control-Allow-Origin: "" when the request has no Origin or it is the page's own;
+ * NULL: refused. *copy is used when the origin itself is the answer. */
+const char *policy_origin(const struct policy *policy, const struct http_head *head,
+                          const struct address *peer, char *copy, size_t room);
+bool policy_is_proxy(const struct policy *policy, const struct address *address);
+/* The right-most address of X-Forwarded-For that is not a trusted proxy's. */
+void policy_client_ip(const struct policy *policy, const struct address *peer,
+                      const struct http_head *head, char ip[HTTP_IP_ROOM]);
+bool address_parse(const char *text, struct address *address);
+void address_print(const struct address *address, char ip[HTTP_IP_ROOM]);
+
+/* ---- static.c: the page's files, in memory ---- */
+struct page *page_load(const char *directory, char *why /* 192 */);
+void page_free(struct page *page);
+/* Answers the call when the page has that path (GET, HEAD); false: it has not. */
+bool page_reply(const struct page *page, struct http_call *call);
+
+/* ---- websocket.c ---- */
+/* Bytes from the peer; the connection may be closing afterwards. */
+void websocket_feed(struct websocket *websocket, const char *bytes, size_t count);
+/* The connection is gone; tells the owner and frees. */
+void websocket_lost(struct websocket *websocket);
+
+#endif

@@ -1,0 +1,472 @@
+/* The Socket.IO server: Engine.IO sessions bound to HTTP requests, WebSockets and the clock. */
+#include "sockets.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static void timer_passed(uv_timer_t *timer);
+
+/* ---- clients ---- */
+
+static struct client **client_bucket(struct socketio *io, struct slice sid)
+{
+    uint32_t hash = 2166136261u;
+
+    for (size_t i = 0; i < sid.bytes; i++)
+        hash = (hash ^ (unsigned char)sid.at[i]) * 16777619u;
+    return &io->clients[hash % CLIENT_BUCKETS];
+}
+
+static struct client *client_find(struct socketio *io, struct slice sid)
+{
+    struct client *client = *client_bucket(io, sid);
+
+    while (client != NULL && !slice_is(sid, client->engine.sid))
+        client = client->next;
+    return client;
+}
+
+static void client_unref(struct client *client)
+{
+    if (--client->references > 0)
+        return;
+    engine_free(&client->engine);
+    client_forget_pending(client);
+    free(client->bearer);
+    free(client);
+}
+
+static void handle_closed(uv_handle_t *handle)
+{
+    struct client *client = handle->data;
+    struct socketio *io = client->io;
+
+    client_unref(client);
+    if (--io->handles == 0)
+        free(io);
+}
+
+void client_rearm(struct client *client)
+{
+    struct socketio *io = client->io;
+    uint64_t now_ms = uv_now(io->loop), until_ms = engine_deadline(&client->engine);
+    bool has_socket = false;
+
+    if (client->is_closed)
+        return;
+    for (unsigned i = 0; i < NAMESPACES_MAX; i++)
+        has_socket |= client->sockets[i] != NULL && client->sockets[i]->state == SOCKET_OPEN;
+    if (!has_socket && client->connect_until_ms == 0)
+        client->connect_until_ms = now_ms + io->settings->connect_timeout_ms;
+    if (client->connect_until_ms != 0 && (until_ms == 0 || client->connect_until_ms < until_ms))
+        until_ms = client->connect_until_ms;
+    uv_timer_start(&client->timer, timer_passed, until_ms > now_ms ? until_ms - now_ms : 0, 0);
+}
+
+/* Tells the sockets and lets go of the client. */
+static void client_end(struct client *client)
+{
+    struct socketio *io = client->io;
+
+    if (client->link == NULL)
+        return;
+    *client->link = client->next;
+    if (client->next != NULL)
+        client->next->link = client->link;
+    client->link = NULL;
+    tally_drop(&io->tally, client->tally);
+    uv_close((uv_handle_t *)&client->timer, handle_closed);
+    for (unsigned i = 0; i < NAMESPACES_MAX; i++)
+        if (client->sockets[i] != NULL)
+            socket_end(client->sockets[i], client->engine.close_reason);
+}
+
+static void timer_passed(uv_timer_t *timer)
+{
+    struct client *client = timer->data;
+    uint64_t now_ms = uv_now(client->io->loop);
+
+    if (client->is_closed) {
+        client_end(client);
+        return;
+    }
+    if (client->connect_until_ms != 0 && now_ms >= client->connect_until_ms) {
+        client->io->counters.timeouts++;
+        engine_close(&client->engine, "connect timeout", now_ms);
+        client->connect_until_ms = 0;
+    }
+    engine_tick(&client->engine, now_ms);
+    client_rearm(client);
+}
+
+void client_send(struct client *client, struct packet *packet)
+{
+    if (packet == NULL)
+        engine_abort(&client->engine, "transport error");
+    else
+        engine_send(&client->engine, packet);
+    packet_unref(packet);
+}
+
+void client_close(struct client *client, const char *reason)
+{
+    engine_close(&client->engine, reason, uv_now(client->io->loop));
+    client_rearm(client);
+}
+
+/* ---- what the engine asks for ---- */
+
+static void out_poll(void *owner, const char *body, size_t bytes)
+{
+    struct client *client = owner;
+    struct http_call *call = client->poll;
+
+    client->poll = NULL;
+    if (call != NULL)
+        http_reply_bytes(call, 200, "text/plain; charset=UTF-8", body, bytes);
+}
+
+static bool out_frame(void *owner, enum engine_link link, struct packet *packet)
+{
+    struct client *client = owner;
+
+    return client->websocket == NULL || websocket_send(client->websocket, packet);
+}
+
+static void out_link_close(void *owner, enum engine_link link)
+{
+    struct client *client = owner;
+    struct websocket *websocket = client->websocket;
+
+    client->websocket = NULL;
+    if (websocket == NULL)
+        return;
+    /* Who does not read will not read a close either. */
+    if (client->engine.state == ENGINE_CLOSED &&
+        strcmp(client->engine.close_reason, "slow reader") == 0)
+        websocket_abort(websocket);
+    else
+        websocket_close(websocket, 1000);
+}
+
+static void out_upgraded(void *owner)
+{
+    ((struct client *)owner)->is_probe = false;
+}
+
+static void out_message(void *owner, const char *bytes, size_t count, bool is_binary)
+{
+    struct client *client = owner;
+
+    if (!client_message(client, bytes, count, is_binary)) {
+        client->io->counters.protocol_errors++;
+        engine_abort(&client->engine, "parse error");
+    }
+}
+
+/* Sockets hear of it on the next turn of the loop: whoever caused this is in the middle of
+ * something. */
+static void out_closed(void *owner, const char *reason)
+{
+    struct client *client = owner;
+    struct socketio_counters *counters = &client->io->counters;
+
+    client->is_closed = true;
+    counters->timeouts += strcmp(reason, "ping timeout") == 0;
+    counters->slow_readers += strcmp(reason, "slow reader") == 0;
+    if (!uv_is_closing((uv_handle_t *)&client->timer))
+        uv_timer_start(&client->timer, timer_passed, 0, 0);
+}
+
+static const struct engine_output engine_output = {
+    .poll = out_poll,
+    .frame = out_frame,
+    .link_close = out_link_close,
+    .upgraded = out_upgraded,
+    .message = out_message,
+    .closed = out_closed,
+};
+
+/* ---- WebSockets ---- */
+
+static void websocket_message(void *context, const char *bytes, size_t count, bool is_binary)
+{
+    struct client *client = context;
+
+    client->references++;
+    engine_frame(&client->engine, client->is_probe ? ENGINE_PROBE_LINK : ENGINE_LINK, bytes, count,
+                 is_binary, uv_now(client->io->loop));
+    client_rearm(client);
+    client_unref(client);
+}
+
+static void websocket_closed(void *context, bool peer_closed)
+{
+    struct client *client = context;
+
+    client->websocket = NULL;
+    engine_link_gone(&client->engine, client->is_probe ? ENGINE_PROBE_LINK : ENGINE_LINK,
+                     peer_closed);
+    client_rearm(client);
+}
+
+static const struct websocket_handlers link_handlers = {
+    .message = websocket_message,
+    .closed = websocket_closed,
+};
+
+/* One that is not wanted: closed as soon as it is open. */
+static void nobody_message(void *context, const char *bytes, size_t count, bool is_binary)
+{
+}
+
+static void nobody_closed(void *context, bool peer_closed)
+{
+}
+
+static const struct websocket_handlers nobody_handlers = {nobody_message, nobody_closed};
+
+/* ---- requests ---- */
+
+static void refuse(struct http_call *call, enum engine_error error)
+{
+    cJSON *body = cJSON_CreateObject();
+
+    cJSON_AddNumberToObject(body, "code", error);
+    cJSON_AddStringToObject(body, "message", engine_error_text(error));
+    http_reply_json(call, 400, body);
+}
+
+/* A session without its link yet; NULL: answered. */
+static struct client *client_new(struct socketio *io, struct http_call *call)
+{
+    struct client *client = calloc(1, sizeof(*client));
+    struct address address = {{0}};
+    char sid[SID_ROOM];
+
+    if (client == NULL) {
+        http_reply_error(call, 503, "Out of memory");
+        return NULL;
+    }
+    snprintf(client->ip, sizeof(client->ip), "%s", http_client_ip(call));
+    address_parse(client->ip, &address);
+    client->tally = tally_take(&io->tally, address, io->settings->sockets_per_address_max);
+    if (client->tally == NULL || io->is_closing) {
+        tally_drop(&io->tally, client->tally);
+        free(client);
+        http_header(call, "Retry-After", "10");
+        http_reply_error(call, 429, "Too many sessions from your address");
+        return NULL;
+    }
+    client->io = io;
+    client->references = 1;
+    if (http_bearer(call) != NULL)
+        client->bearer = strdup(http_bearer(call));
+    uv_timer_init(io->loop, &client->timer);
+    client->timer.data = client;
+    io->handles++;
+    io->counters.connections++;
+    sid_make(sid);
+    client->link = client_bucket(io, slice_of(sid));
+    client->next = *client->link;
+    if (client->next != NULL)
+        client->next->link = &client->next;
+    *client->link = client;
+    snprintf(client->engine.sid, sizeof(client->engine.sid), "%s", sid);
+    return client;
+}
+
+/* engine_open writes the sid again; it comes from a copy because the engine starts from zero. */
+static void client_open(struct client *client, enum engine_transport transport)
+{
+    char sid[SID_ROOM];
+
+    memcpy(sid, client->engine.sid, sizeof(sid));
+    engine_open(&client->engine, &client->io->engine, &engine_output, client, transport, sid,
+                uv_now(client->io->loop));
+    client_rearm(client);
+}
+
+static void client_poll(struct client *client, struct http_call *call);
+
+static void open_session(struct socketio *io, struct http_call *call, bool is_websocket)
+{
+    struct client *client;
+
+    if (!slice_is(call->head.method, "GET")) {
+        refuse(call, ENGINE_BAD_METHOD);
+        return;
+    }
+    if (is_websocket != websocket_wanted(call)) {
+        refuse(call, ENGINE_BAD_REQUEST);
+        return;
+    }
+    if (!slice_is(http_query(call->head.query, "EIO"), "4")) {
+        refuse(call, ENGINE_UNSUPPORTED_VERSION);
+        return;
+    }
+    client = client_new(io, call);
+    if (client == NULL)
+        return;
+    if (!is_websocket) {
+        client_open(client, ENGINE_POLLING);
+        client_poll(client, call);
+        return;
+    }
+    client->websocket =
+        websocket_accept(call, &link_handlers, client, io->settings->payload_bytes_max);
+    client_open(client, ENGINE_WEBSOCKET);
+    if (client->websocket == NULL)
+        engine_abort(&client->engine, "transport error"); /* a bad handshake, answered already */
+}
+
+static void poll_gone(void *context)
+{
+    struct client *client = context;
+    struct http_call *call = client->poll;
+
+    client->poll = NULL;
+    engine_poll_gone(&client->engine);
+    http_reply_bytes(call, 200, "text/plain", "", 0); /* to nobody */
+}
+
+static void client_poll(struct client *client, struct http_call *call)
+{
+    bool is_second = client->poll != NULL;
+
+    if (!is_second) {
+        client->poll = call;
+        http_on_gone(call, poll_gone, client);
+    }
+    if (!engine_poll(&client->engine, uv_now(client->io->loop))) {
+        if (!is_second)
+            client->poll = NULL;
+        http_on_gone(call, NULL, NULL);
+        refuse(call, ENGINE_BAD_REQUEST);
+    }
+    client_rearm(client);
+}
+
+static void client_post(struct client *client, struct http_call *call)
+{
+    struct slice type = http_field(&call->head, "content-type");
+    bool ok;
+
+    if (slice_is_nocase(type, "application/octet-stream")) {
+        /* Binary payloads were version 3's; now they are base64 in text. */
+        engine_abort(&client->engine, "transport error");
+        refuse(call, ENGINE_BAD_REQUEST);
+        return;
+    }
+    client->references++;
+    ok = engine_post(&client->engine, call->body == NULL ? "" : call->body, call->body_bytes,
+                     uv_now(client->io->loop));
+    if (ok)
+        http_reply_bytes(call, 200, "text/html", "ok", 2);
+    else
+        refuse(call, ENGINE_BAD_REQUEST);
+    client_rearm(client);
+    client_unref(client);
+}
+
+static void client_upgrade(struct client *client, struct http_call *call)
+{
+    struct socketio *io = client->io;
+    struct websocket *websocket;
+
+    if (client->websocket != NULL || !engine_probe_open(&client->engine, uv_now(io->loop))) {
+        websocket = websocket_accept(call, &nobody_handlers, NULL, io->settings->payload_bytes_max);
+        if (websocket != NULL)
+            websocket_close(websocket, 1000);
+        return;
+    }
+    client->is_probe = true;
+    client->websocket =
+        websocket_accept(call, &link_handlers, client, io->settings->payload_bytes_max);
+    if (client->websocket == NULL)
+        engine_link_gone(&client->engine, ENGINE_PROBE_LINK, false);
+    client_rearm(client);
+}
+
+static void take_request(struct http_call *call)
+{
+    struct socketio *io = http_context(call);
+    struct slice transport = http_query(call->head.query, "transport");
+    struct slice sid = http_query(call->head.query, "sid");
+    bool is_websocket = slice_is(transport, "websocket");
+    struct client *client;
+
+    if (!is_websocket && !slice_is(transport, "polling")) {
+        refuse(call, ENGINE_UNKNOWN_TRANSPORT);
+        return;
+    }
+    if (sid.at == NULL) {
+        open_session(io, call, is_websocket);
+        return;
+    }
+    client = client_find(io, sid);
+    if (client == NULL || client->is_closed)
+        refuse(call, ENGINE_UNKNOWN_SID);
+    else if (is_websocket && websocket_wanted(call))
+        client_upgrade(client, call);
+    else if (is_websocket || websocket_wanted(call))
+        refuse(call, ENGINE_BAD_REQUEST);
+    else if (slice_is(call->head.method, "GET"))
+        client_poll(client, call);
+    else if (slice_is(call->head.method, "POST"))
+        client_post(client, call);
+    else
+        refuse(call, ENGINE_BAD_REQUEST);
+}
+
+/* ---- the server ---- */
+
+struct socketio *socketio_open(struct http_server *http, const struct settings *settings,
+                               const struct socket_handlers *handlers, void *context)
+{
+    struct socketio *io = calloc(1, sizeof(*io));
+
+    if (io == NULL)
+        return NULL;
+    io->http = http;
+    io->loop = http->loop;
+    io->settings = settings;
+    io->handlers = handlers;
+    io->context = context;
+    io->handles = 1;
+    io->engine = (struct engine_settings){
+        .ping_interval_ms = settings->ping_interval_ms,
+        .ping_timeout_ms = settings->ping_timeout_ms,
+        .payload_bytes_max = settings->payload_bytes_max,
+    };
+    socketio_namespace(io, "/");
+    http_route_raw(http, "/socket.io/", settings->payload_bytes_max, take_request, io);
+    http_route_raw(http, "/socket.io", settings->payload_bytes_max, take_request, io);
+    return io;
+}
+
+void socketio_namespace(struct socketio *io, const char *name)
+{
+    if (io->namespace_count < NAMESPACES_MAX)
+        snprintf(io->namespaces[io->namespace_count++], SOCKETIO_NAMESPACE_ROOM, "%s", name);
+}
+
+void socketio_close(struct socketio *io)
+{
+    io->is_closing = true;
+    for (unsigned i = 0; i < CLIENT_BUCKETS; i++) {
+        while (io->clients[i] != NULL) {
+            struct client *client = io->clients[i];
+
+            engine_abort(&client->engine, "server disconnect");
+            client_end(client);
+        }
+    }
+    if (--io->handles == 0)
+        free(io);
+}
+
+const struct socketio_counters *socketio_counters(const struct socketio *io)
+{
+    return &io->counters;
+}

@@ -1,0 +1,75 @@
+/* Inside the Socket.IO server: one client per Engine.IO session, one socket per namespace of it. */
+#ifndef RINGCAST_WEB_SOCKETS_H
+#define RINGCAST_WEB_SOCKETS_H
+
+#include "engineio.h"
+#include "server.h"
+#include "socketio.h"
+#include "socketio_protocol.h"
+#include "websocket.h"
+
+#define CLIENT_BUCKETS 4096
+#define NAMESPACES_MAX 4
+
+struct socketio {
+    struct http_server *http;
+    uv_loop_t *loop;
+    const struct settings *settings;
+    struct engine_settings engine;
+    const struct socket_handlers *handlers;
+    void *context;
+    struct socketio_counters counters;
+    struct tally tally; /* sessions per address: a polling one holds no connection */
+    unsigned namespace_count, handles;
+    bool is_closing;
+    char namespaces[NAMESPACES_MAX][SOCKETIO_NAMESPACE_ROOM];
+    struct client *clients[CLIENT_BUCKETS];
+};
+
+struct client {
+    struct socketio *io;
+    struct client *next, **link; /* in its bucket, by sid */
+    struct tally_entry *tally;
+    uint32_t references;
+    bool is_closed, is_probe; /* is_probe: the websocket is not the session's yet */
+    struct engine engine;
+    struct http_call *poll; /* waits for something to say */
+    struct websocket *websocket;
+    uv_timer_t timer;
+    uint64_t connect_until_ms; /* 0: a socket is there */
+    struct socket *sockets[NAMESPACES_MAX];
+    char *bearer;
+    char ip[HTTP_IP_ROOM];
+    /* a binary packet whose attachments are still coming */
+    struct socketio_packet pending;
+    struct socket_attachment attachments[SOCKETIO_ATTACHMENTS_MAX];
+    unsigned attachment_count;
+    size_t attachment_bytes;
+};
+
+enum socket_state { SOCKET_CONNECTING, SOCKET_OPEN, SOCKET_CLOSED };
+
+struct socket {
+    uint32_t references;
+    enum socket_state state;
+    struct client *client; /* NULL: gone */
+    unsigned name_space;
+    void *context, *data;
+    char id[SID_ROOM];
+    char name[SOCKETIO_NAMESPACE_ROOM];
+    char ip[HTTP_IP_ROOM];
+};
+
+/* ---- socket.c ---- */
+/* A Socket.IO message of the client; false: it breaks the protocol. */
+bool client_message(struct client *client, const char *bytes, size_t count, bool is_binary);
+/* Takes the socket off its client and tells the handlers, when it was accepted. */
+void socket_end(struct socket *socket, const char *reason);
+void client_forget_pending(struct client *client);
+
+/* ---- socketio.c ---- */
+void client_send(struct client *client, struct packet *packet); /* takes the reference */
+void client_close(struct client *client, const char *reason);
+void client_rearm(struct client *client);
+
+#endif

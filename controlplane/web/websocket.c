@@ -1,0 +1,355 @@
+/* WebSocket connections: RFC 6455's handshake here, its frames by wslay.
+ *
+ * What is received is collected here and not in wslay, which would keep a list node per fragment: a
+ * message in a million fragments costs its bytes and nothing more (threats.md C10). */
+#define _GNU_SOURCE
+#include "websocket.h"
+
+#include <openssl/sha.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <wslay/wslay.h>
+
+#include "server.h"
+
+struct websocket {
+    struct connection *connection;             /* NULL: gone */
+    const struct websocket_handlers *handlers; /* NULL: nobody listens any more */
+    void *context;
+    wslay_event_context_ptr frames;
+    const char *rx; /* being fed */
+    size_t rx_bytes;
+    char *message;
+    size_t message_bytes, message_room, message_bytes_max;
+    bool message_is_binary, in_control_frame, feeding;
+    char *tx; /* control frames on their way out */
+    size_t tx_bytes;
+};
+
+/* ---- from the peer ---- */
+
+static ssize_t take_bytes(wslay_event_context_ptr frames, uint8_t *to, size_t room, int flags,
+                          void *context)
+{
+    struct websocket *websocket = context;
+    size_t count = websocket->rx_bytes < room ? websocket->rx_bytes : room;
+
+    if (count == 0) {
+        wslay_event_set_error(frames, WSLAY_ERR_WOULDBLOCK);
+        return -1;
+    }
+    memcpy(to, websocket->rx, count);
+    websocket->rx += count;
+    websocket->rx_bytes -= count;
+    return (ssize_t)count;
+}
+
+static void refuse_message(struct websocket *websocket, uint16_t code)
+{
+    wslay_event_queue_close(websocket->frames, code, NULL, 0);
+    wslay_event_shutdown_read(websocket->frames);
+}
+
+static void frame_starts(wslay_event_context_ptr frames,
+                         const struct wslay_event_on_frame_recv_start_arg *frame, void *context)
+{
+    struct websocket *websocket = context;
+
+    if (frame->opcode == WSLAY_CONNECTION_CLOSE && frame->payload_length == 1)
+        refuse_message(websocket, WSLAY_CODE_PROTOCOL_ERROR); /* RFC 6455 5.5.1 */
+    websocket->in_control_frame = wslay_is_ctrl_frame(frame->opcode);
+    if (websocket->in_control_frame)
+        return;
+    if (frame->opcode != WSLAY_CONTINUATION_FRAME)
+        websocket->message_is_binary = frame->opcode == WSLAY_BINARY_FRAME;
+    if (frame->payload_length > websocket->message_bytes_max - websocket->message_bytes)
+        refuse_message(websocket, WSLAY_CODE_MESSAGE_TOO_BIG);
+}
+
+/* Control frames come by here too; those wslay keeps itself. */
+static void frame_chunk(wslay_event_context_ptr frames,
+                        const struct wslay_event_on_frame_recv_chunk_arg *chunk, void *context)
+{
+    struct websocket *websocket = context;
+    size_t wanted = websocket->message_bytes + chunk->data_length;
+
+    if (websocket->in_control_frame || !wslay_event_get_read_enabled(frames) ||
+        chunk->data_length == 0)
+        return;
+    if (wanted + 1 > websocket->message_room) {
+        size_t room = wanted + 1 < 1024 ? 1024 : (wanted + 1) * 2;
+        char *message = realloc(websocket->message, room);
+
+        if (message == NULL) {
+            refuse_message(websocket, WSLAY_CODE_INTERNAL_SERVER_ERROR);
+            return;
+        }
+        websocket->message = message;
+        websocket->message_room = room;
+    }
+    memcpy(websocket->message + websocket->message_bytes, chunk->data, chunk->data_length);
+    websocket->message_bytes = wanted;
+}
+
+static void message_complete(wslay_event_context_ptr frames,
+                             const struct wslay_event_on_msg_recv_arg *arg, void *context)
+{
+    struct websocket *websocket = context;
+    char *message = websocket->message;
+    size_t count = websocket->message_bytes;
+
+    if (wslay_is_ctrl_frame(arg->opcode) || !wslay_event_get_read_enabled(frames))
+        return;
+    websocket->message = NULL;
+    websocket->message_bytes = websocket->message_room = 0;
+    if (message != NULL)
+        message[count] = '\0';
+    if (websocket->handlers != NULL)
+        websocket->handlers->message(websocket->context, message == NULL ? "" : message, count,
+                                     websocket->message_is_binary);
+    free(message);
+}
+
+/* ---- to the peer ---- */
+
+static ssize_t give_bytes(wslay_event_context_ptr frames, const uint8_t *bytes, size_t count,
+                          int flags, void *context)
+{
+    struct websocket *websocket = context;
+    char *tx = realloc(websocket->tx, websocket->tx_bytes + count);
+
+    if (tx == NULL) {
+        wslay_event_set_error(frames, WSLAY_ERR_CALLBACK_FAILURE);
+        return -1;
+    }
+    memcpy(tx + websocket->tx_bytes, bytes, count);
+    websocket->tx = tx;
+    websocket->tx_bytes += count;
+    return (ssize_t)count;
+}
+
+static const struct wslay_event_callbacks frame_callbacks = {
+    .recv_callback = take_bytes,
+    .send_callback = give_bytes,
+    .on_frame_recv_start_callback = frame_starts,
+    .on_frame_recv_chunk_callback = frame_chunk,
+    .on_msg_recv_callback = message_complete,
+};
+
+static void websocket_free(struct websocket *websocket)
+{
+    if (websocket->feeding)
+        return; /* websocket_feed does it on its way out */
+    wslay_event_context_free(websocket->frames);
+    free(websocket->message);
+    free(websocket->tx);
+    free(websocket);
+}
+
+static void tell_owner(struct websocket *websocket, bool peer_closed)
+{
+    const struct websocket_handlers *handlers = websocket->handlers;
+
+    websocket->handlers = NULL;
+    if (handlers != NULL)
+        handlers->closed(websocket->context, peer_closed);
+}
+
+static size_t queued_bytes(const struct websocket *websocket)
+{
+    return uv_stream_get_write_queue_size((const uv_stream_t *)&websocket->connection->tcp);
+}
+
+/* Pongs and closes, all in one write. Ends the connection when a close was among them. */
+static void flush_control(struct websocket *websocket)
+{
+    struct connection *connection = websocket->connection;
+
+    wslay_event_send(websocket->frames);
+    if (websocket->tx_bytes > 0) {
+        char *tx = websocket->tx;
+        size_t count = websocket->tx_bytes;
+
+        websocket->tx = NULL;
+        websocket->tx_bytes = 0;
+        connection_write(connection, tx, count, NULL, 0, false);
+    }
+    if (!wslay_event_get_close_sent(websocket->frames) &&
+        wslay_event_get_write_enabled(websocket->frames)) {
+        if (queued_bytes(websocket) > WEBSOCKET_QUEUE_BYTES_MAX)
+            connection_close(connection);
+        return;
+    }
+    websocket->connection = NULL;
+    connection->websocket = NULL;
+    connection_finish(connection);
+    tell_owner(websocket, wslay_event_get_close_received(websocket->frames));
+    websocket_free(websocket);
+}
+
+void websocket_feed(struct websocket *websocket, const char *bytes, size_t count)
+{
+    /* wslay answers a frame that breaks the grammar with an empty close; RFC 6455 7.4.1 has a code
+     * for it. Nothing else is half written: control frames leave whole. */
+    static const char protocol_error[4] = {(char)0x88, 2, 0x03, (char)0xea};
+    char *close_frame;
+    int result;
+
+    websocket->rx = bytes;
+    websocket->rx_bytes = count;
+    websocket->feeding = true;
+    result = wslay_event_recv(websocket->frames);
+    websocket->feeding = false;
+    if (websocket->connection == NULL) {
+        websocket_free(websocket);
+        return;
+    }
+    if (result != 0) {
+        close_frame = malloc(sizeof(protocol_error));
+        if (close_frame != NULL) {
+            memcpy(close_frame, protocol_error, sizeof(protocol_error));
+            connection_write(websocket->connection, close_frame, sizeof(protocol_error), NULL, 0,
+                             false);
+        }
+        wslay_event_shutdown_write(websocket->frames);
+    }
+    flush_control(websocket);
+}
+
+void websocket_lost(struct websocket *websocket)
+{
+    websocket->connection = NULL;
+    tell_owner(websocket, false);
+    websocket_free(websocket);
+}
+
+static ssize_t header_bytes(const uint8_t *bytes, size_t count, int flags, void *context)
+{
+    struct packet *packet = *(struct packet **)context;
+
+    /* First the header, which is wanted, then the payload, which is there already. */
+    if (packet->header_bytes == 0) {
+        packet->header_bytes = (uint8_t)count;
+        memcpy(packet_payload(packet) - count, bytes, count);
+    }
+    return (ssize_t)count;
+}
+
+/* Puts the frame header in front of the payload, once for all who get the packet. */
+static bool packet_frame(struct packet *packet)
+{
+    static const struct wslay_frame_callbacks callbacks = {.send_callback = header_bytes};
+    static wslay_frame_context_ptr encoder; /* made once; keeps nothing between two frames */
+    static struct packet *encoding;
+    struct wslay_frame_iocb frame = {
+        .fin = 1,
+        .opcode = packet->is_binary ? WSLAY_BINARY_FRAME : WSLAY_TEXT_FRAME,
+        .payload_length = packet->bytes,
+        .data = (const uint8_t *)packet_payload(packet),
+        .data_length = packet->bytes,
+    };
+
+    if (packet->header_bytes > 0)
+        return true;
+    if (encoder == NULL && wslay_frame_context_init(&encoder, &callbacks, &encoding) != 0)
+        return false;
+    encoding = packet;
+    return wslay_frame_send(encoder, &frame) >= 0 && packet->header_bytes > 0;
+}
+
+bool websocket_send(struct websocket *websocket, struct packet *packet)
+{
+    if (!packet_frame(packet) ||
+        queued_bytes(websocket) + packet->bytes > WEBSOCKET_QUEUE_BYTES_MAX)
+        return false;
+    connection_write_packet(websocket->connection, packet);
+    return true;
+}
+
+void websocket_close(struct websocket *websocket, uint16_t code)
+{
+    websocket->handlers = NULL;
+    wslay_event_queue_close(websocket->frames, code, NULL, 0);
+    wslay_event_shutdown_read(websocket->frames);
+    if (!websocket->feeding)
+        flush_control(websocket);
+}
+
+void websocket_abort(struct websocket *websocket)
+{
+    websocket->handlers = NULL;
+    connection_close(websocket->connection);
+}
+
+/* ---- handshake, RFC 6455 4.2 ---- */
+
+bool websocket_wanted(const struct http_call *call)
+{
+    const struct http_head *head = &call->head;
+
+    return slice_is(head->method, "GET") && head->version_1_1 &&
+           slice_has_token(http_field(head, "upgrade"), "websocket") &&
+           slice_has_token(http_field(head, "connection"), "upgrade");
+}
+
+static bool accept_key(const struct http_head *head, char accept[29])
+{
+    struct slice key = http_field(head, "sec-websocket-key");
+    unsigned char nonce[18], hash[SHA_DIGEST_LENGTH];
+    char text[24 + 36 + 1];
+
+    if (http_field_count(head, "sec-websocket-key") != 1 || key.bytes != 24 ||
+        base64_decode(key.at, key.bytes, nonce) != 16)
+        return false;
+    snprintf(text, sizeof(text), "%.24s258EAFA5-E914-47DA-95CA-C5AB0DC85B11", key.at);
+    SHA1((unsigned char *)text, sizeof(text) - 1, hash);
+    accept[base64_encode(hash, sizeof(hash), accept)] = '\0';
+    return true;
+}
+
+struct websocket *websocket_accept(struct http_call *call,
+                                   const struct websocket_handlers *handlers, void *context,
+                                   size_t message_bytes_max)
+{
+    struct connection *connection = call->connection;
+    struct websocket *websocket;
+    char accept[29], *reply = NULL;
+    int count;
+
+    if (!slice_is(http_field(&call->head, "sec-websocket-version"), "13")) {
+        http_header(call, "Sec-WebSocket-Version", "13");
+        http_reply_error(call, 426, "WebSocket version 13 is spoken here");
+        return NULL;
+    }
+    if (!accept_key(&call->head, accept) || call->head.body != HTTP_BODY_NONE ||
+        connection->in_bytes > 0) {
+        http_reply_error(call, 400, "Malformed WebSocket handshake");
+        return NULL;
+    }
+    websocket = calloc(1, sizeof(*websocket));
+    if (websocket == NULL ||
+        wslay_event_context_server_init(&websocket->frames, &frame_callbacks, websocket) != 0 ||
+        (count = asprintf(&reply,
+                          "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
+                          "Connection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n",
+                          accept)) < 0) {
+        if (websocket != NULL)
+            wslay_event_context_free(websocket->frames);
+        free(websocket);
+        http_reply_error(call, 503, "Out of memory");
+        return NULL;
+    }
+    wslay_event_config_set_no_buffering(websocket->frames, 1);
+    wslay_event_config_set_max_recv_msg_length(websocket->frames, message_bytes_max);
+    websocket->connection = connection;
+    websocket->handlers = handlers;
+    websocket->context = context;
+    websocket->message_bytes_max = message_bytes_max;
+    connection->state = CONNECTION_WEBSOCKET;
+    connection->websocket = websocket;
+    connection->call = NULL;
+    uv_timer_stop(&connection->timer);
+    connection_write(connection, reply, (size_t)count, NULL, 0, false);
+    call_free(call);
+    return websocket;
+}

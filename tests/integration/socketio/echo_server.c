@@ -1,0 +1,247 @@
+/* A server that says back what it is told: the HTTP and Socket.IO parts of the control plane alone,
+ * for tests of the protocols. Settings as the product's (environment, command line).
+ *
+ * Prints "listening <port>" when it serves, and ends cleanly on SIGTERM. */
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "controlplane/web/socketio.h"
+#include "src/log.h"
+
+extern char **environ;
+
+struct echo {
+    uv_loop_t loop;
+    struct settings settings;
+    struct http_server *http;
+    struct socketio *io;
+    uv_signal_t terminate;
+    uint64_t closed, held_calls;
+    struct http_call *held;
+    char last_reason[64];
+};
+
+struct later {
+    uv_timer_t timer;
+    struct socket *socket;
+    cJSON *auth;
+};
+
+static void greet(struct socket *socket, cJSON *auth)
+{
+    socket_accept(socket);
+    socket_emit(socket, "auth", auth != NULL ? auth : cJSON_CreateObject());
+}
+
+static void later_closed(uv_handle_t *handle)
+{
+    struct later *later = handle->data;
+
+    socket_unref(later->socket);
+    free(later);
+}
+
+static void later_passed(uv_timer_t *timer)
+{
+    struct later *later = timer->data;
+
+    greet(later->socket, later->auth);
+    uv_close((uv_handle_t *)timer, later_closed);
+}
+
+static void on_connecting(struct socket *socket, const cJSON *auth, const char *bearer)
+{
+    struct echo *echo = socket_context(socket);
+    const cJSON *token = cJSON_GetObjectItemCaseSensitive(auth, "token");
+    struct later *later;
+
+    if (cJSON_IsString(token) && strcmp(token->valuestring, "bad") == 0) {
+        socket_refuse(socket, "Authentication failed");
+        return;
+    }
+    if (!cJSON_IsString(token) || strcmp(token->valuestring, "later") != 0) {
+        greet(socket, auth == NULL ? NULL : cJSON_Duplicate(auth, 1));
+        if (bearer != NULL)
+            socket_emit(socket, "bearer", cJSON_CreateString(bearer));
+        return;
+    }
+    later = calloc(1, sizeof(*later));
+    later->socket = socket_ref(socket);
+    later->auth = cJSON_Duplicate(auth, 1);
+    uv_timer_init(&echo->loop, &later->timer);
+    later->timer.data = later;
+    uv_timer_start(&later->timer, later_passed, 200, 0);
+}
+
+static cJSON *with_name(const char *name, const cJSON *args)
+{
+    cJSON *array = cJSON_Duplicate(args, 1);
+
+    if (name != NULL)
+        cJSON_InsertItemInArray(array, 0, cJSON_CreateString(name));
+    return array;
+}
+
+static void flood(struct socket *socket, const cJSON *args)
+{
+    int count = cJSON_GetArrayItem(args, 0)->valueint,
+        bytes = cJSON_GetArrayItem(args, 1)->valueint;
+    char *text = malloc((size_t)bytes + 1);
+
+    memset(text, 'x', (size_t)bytes);
+    text[bytes] = '\0';
+    for (int i = 0; i < count && socket_is_open(socket); i++)
+        socket_emit(socket, "flood", cJSON_CreateString(text));
+    free(text);
+}
+
+static void on_event(struct socket *socket, const char *name, const cJSON *args, int64_t ack)
+{
+    if (strcmp(name, "message-with-ack") == 0) {
+        socket_send(socket, ack, cJSON_Duplicate(args, 1), NULL, 0);
+    } else if (strcmp(name, "message") == 0) {
+        socket_send(socket, -1, with_name("message-back", args), NULL, 0);
+    } else if (strcmp(name, "ack-one") == 0) {
+        socket_ack(socket, ack, cJSON_CreateTrue());
+    } else if (strcmp(name, "disconnect-me") == 0) {
+        socket_emit(socket, "bye", NULL);
+        socket_disconnect(socket);
+    } else if (strcmp(name, "flood-me") == 0 && cJSON_GetArraySize(args) == 2) {
+        flood(socket, args);
+    }
+}
+
+static void on_binary(struct socket *socket, const char *name, const cJSON *args,
+                      const struct socket_attachment *attachments, size_t count, int64_t ack)
+{
+    bool wants_ack = strcmp(name, "message-with-ack") == 0;
+
+    socket_send(socket, wants_ack ? ack : -1, with_name(wants_ack ? NULL : "message-back", args),
+                attachments, count);
+}
+
+static void on_closed(struct socket *socket, const char *reason)
+{
+    struct echo *echo = socket_context(socket);
+
+    echo->closed++;
+    snprintf(echo->last_reason, sizeof(echo->last_reason), "%s", reason);
+}
+
+static const struct socket_handlers handlers = {
+    .connecting = on_connecting,
+    .event = on_event,
+    .closed = on_closed,
+    .binary = on_binary,
+};
+static const struct socket_handlers text_handlers = {
+    .connecting = on_connecting,
+    .event = on_event,
+    .closed = on_closed,
+};
+
+static void echo_body(struct http_call *call)
+{
+    http_reply_json(call, 201, cJSON_Duplicate(http_body(call), 1));
+}
+
+static void tell_thing(struct http_call *call)
+{
+    cJSON *body = cJSON_CreateObject();
+
+    cJSON_AddStringToObject(body, "parameter", http_parameter(call));
+    cJSON_AddStringToObject(body, "ip", http_client_ip(call));
+    if (http_bearer(call) != NULL)
+        cJSON_AddStringToObject(body, "bearer", http_bearer(call));
+    http_reply_json(call, 200, body);
+}
+
+/* Never answered before the next such call: what a slow store looks like. */
+static void hold(struct http_call *call)
+{
+    struct echo *echo = http_context(call);
+
+    if (echo->held != NULL)
+        http_reply_json(echo->held, 200, cJSON_CreateObject());
+    echo->held = call;
+    echo->held_calls++;
+}
+
+static void tell_counters(struct http_call *call)
+{
+    struct echo *echo = http_context(call);
+    const struct socketio_counters *counters = socketio_counters(echo->io);
+    cJSON *body = cJSON_CreateObject();
+    long pages = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+
+    if (file != NULL) {
+        if (fscanf(file, "%*s %ld", &pages) != 1)
+            pages = 0;
+        fclose(file);
+    }
+    cJSON_AddNumberToObject(body, "connections", (double)counters->connections);
+    cJSON_AddNumberToObject(body, "sockets_open", (double)counters->sockets_open);
+    cJSON_AddNumberToObject(body, "events_received", (double)counters->events_received);
+    cJSON_AddNumberToObject(body, "protocol_errors", (double)counters->protocol_errors);
+    cJSON_AddNumberToObject(body, "timeouts", (double)counters->timeouts);
+    cJSON_AddNumberToObject(body, "slow_readers", (double)counters->slow_readers);
+    cJSON_AddNumberToObject(body, "closed", (double)echo->closed);
+    cJSON_AddStringToObject(body, "last_reason", echo->last_reason);
+    cJSON_AddNumberToObject(body, "held_calls", (double)echo->held_calls);
+    cJSON_AddNumberToObject(body, "rss_bytes", (double)pages * (double)sysconf(_SC_PAGESIZE));
+    cJSON_AddNumberToObject(body, "heap_bytes", (double)mallinfo2().uordblks);
+    http_reply_json(call, 200, body);
+}
+
+static void terminated(uv_signal_t *signal, int number)
+{
+    struct echo *echo = signal->data;
+
+    uv_close((uv_handle_t *)signal, NULL);
+    socketio_close(echo->io);
+    http_close(echo->http);
+    if (echo->held != NULL)
+        http_reply_json(echo->held, 200, cJSON_CreateObject());
+}
+
+int main(int argc, char **argv)
+{
+    static struct echo echo;
+    enum settings_request request;
+    char error[SETTING_ERROR_BYTES], why[192];
+    const char *text_only = getenv("ECHO_TEXT_ONLY");
+
+    if (!settings_load(&echo.settings, argc, argv, environ, &request, error)) {
+        fprintf(stderr, "%s\n", error);
+        return 2;
+    }
+    log_open("echo", LOG_WARN, false);
+    signal(SIGPIPE, SIG_IGN);
+    uv_loop_init(&echo.loop);
+    echo.http = http_open(&echo.loop, &echo.settings, why);
+    if (echo.http == NULL) {
+        fprintf(stderr, "%s\n", why);
+        uv_run(&echo.loop, UV_RUN_DEFAULT);
+        uv_loop_close(&echo.loop);
+        return 1;
+    }
+    http_route(echo.http, "POST", "/echo", echo_body, &echo);
+    http_route(echo.http, "GET", "/things/:id", tell_thing, &echo);
+    http_route(echo.http, "GET", "/counters", tell_counters, &echo);
+    http_route(echo.http, "GET", "/hold", hold, &echo);
+    echo.io = socketio_open(echo.http, &echo.settings,
+                            text_only != NULL ? &text_handlers : &handlers, &echo);
+    socketio_namespace(echo.io, "/custom");
+    uv_signal_init(&echo.loop, &echo.terminate);
+    echo.terminate.data = &echo;
+    uv_signal_start(&echo.terminate, terminated, SIGTERM);
+    printf("listening %u\n", echo.settings.http_port);
+    fflush(stdout);
+    uv_run(&echo.loop, UV_RUN_DEFAULT);
+    return uv_loop_close(&echo.loop) == 0 ? 0 : 3;
+}
