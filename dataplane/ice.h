@@ -35,6 +35,8 @@ struct ice {
 
 void ice_init(struct ice *ice);
 
+/* CONNECTED and COMPLETED: the state became that (COMPLETED may come without CONNECTED before it, and
+ * may have changed the selection, too). MOVED: another path was selected, the state stayed. */
 enum ice_event { ICE_NOTHING, ICE_CONNECTED, ICE_COMPLETED, ICE_MOVED };
 
 /* An authenticated binding request arrived on `path`. Writes the answer into out and its length into

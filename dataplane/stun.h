@@ -31,8 +31,9 @@ struct stun_request {
 };
 
 /* Structure only: header, magic cookie, every attribute inside, nothing but FINGERPRINT behind
- * MESSAGE-INTEGRITY, FINGERPRINT last, both present, USERNAME of the form ours:theirs. A binding
- * indication, a response or another method is STUN_NOT_REQUEST. */
+ * MESSAGE-INTEGRITY (one MESSAGE-INTEGRITY-SHA256 between them is stepped over: RFC 8489 clients may
+ * send both), FINGERPRINT last, both present, USERNAME of the form ours:theirs in ICE characters. A
+ * binding indication, a response or another method is STUN_NOT_REQUEST. */
 enum stun_verdict stun_parse(const uint8_t *data, size_t bytes, struct stun_request *request);
 
 /* FINGERPRINT (CRC-32) first, then MESSAGE-INTEGRITY (HMAC-SHA1 with our password, compared in
@@ -40,7 +41,8 @@ enum stun_verdict stun_parse(const uint8_t *data, size_t bytes, struct stun_requ
 enum stun_verdict stun_authenticate(const uint8_t *data, size_t bytes,
                                     const struct stun_request *request, const char *password);
 
-/* Answers, all with MESSAGE-INTEGRITY and FINGERPRINT. Return bytes written to out. */
+/* Answers, all with MESSAGE-INTEGRITY and FINGERPRINT, without SOFTWARE and reason phrases: 60 to 80
+ * bytes, not more than the request has (threats.md D2). Return bytes written to out. */
 size_t stun_build_success(uint8_t out[STUN_RESPONSE_BYTES_MAX], const struct stun_request *request,
                           const struct path *path, const char *password);
 /* 400, 420 (lists request->unknown) or 487 (RFC 8445 7.3.1.1 role conflict). */

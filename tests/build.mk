@@ -12,6 +12,8 @@ $(1)_USES := $$(UNIT_USES_$(word 3,$(subst /, ,$(1))))
 $(1)_LINK := -lcmocka -lsrtp2
 endef
 $(foreach t,$(TEST_PROGRAMS),$(eval $(call UNIT_TEST_VARIABLES,$(t))))
+tests/unit/dataplane/stun_test_LINK += -lnice
+tests/unit/dataplane/ice_test_LINK += -lnice
 
 # make unit        every unit test;  make unit-NAME  those whose path contains NAME
 .PHONY: unit
