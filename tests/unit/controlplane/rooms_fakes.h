@@ -207,6 +207,15 @@ static struct meeting_row *meeting_of(const char *id)
     return NULL;
 }
 
+static struct meeting_row *meeting_known(const char *id)
+{
+    struct meeting_row *meeting = meeting_of(id);
+
+    if (meeting == NULL)
+        abort();
+    return meeting;
+}
+
 void meeting_insert(struct persistence *store, const struct meeting_row *meeting,
                     done_callback done, void *context)
 {
@@ -232,8 +241,8 @@ void meeting_set_active(struct persistence *store, const char *id, int64_t start
                         done_callback done, void *context)
 {
     if (!store_down) {
-        strcpy(meeting_of(id)->status, "active");
-        meeting_of(id)->started_ms = started_ms;
+        strcpy(meeting_known(id)->status, "active");
+        meeting_known(id)->started_ms = started_ms;
     }
     enqueue(WORK_DONE, (void *)done, context, PERSISTED);
 }
@@ -241,8 +250,8 @@ void meeting_set_closed(struct persistence *store, const char *id, int64_t ended
                         done_callback done, void *context)
 {
     if (!store_down) {
-        strcpy(meeting_of(id)->status, "closed");
-        meeting_of(id)->ended_ms = ended_ms;
+        strcpy(meeting_known(id)->status, "closed");
+        meeting_known(id)->ended_ms = ended_ms;
     }
     enqueue(WORK_DONE, (void *)done, context, PERSISTED);
 }
@@ -250,7 +259,7 @@ void meeting_raise_peak(struct persistence *store, const char *id, uint32_t part
                         done_callback done, void *context)
 {
     if (!store_down)
-        meeting_of(id)->participants_peak = participants;
+        meeting_known(id)->participants_peak = participants;
     enqueue(WORK_DONE, (void *)done, context, PERSISTED);
 }
 void meetings_close_stale(struct persistence *store, int64_t ended_ms, done_callback done,
