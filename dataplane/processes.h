@@ -24,6 +24,10 @@
 
 #define CHILD_DESCRIPTOR_SOCKET 3
 
+/* Opens the log as the settings say: media_log_level, where it was given, wins over log_level. */
+void process_log(const char *process, const struct settings *settings);
+
+/* argv as main got it, with which a child is started again. */
 int supervisor_main(const struct settings *settings, int argc, char **argv);
 int forwarder_main(const struct settings *settings, struct descriptors *descriptors);
 int handshaker_main(const struct settings *settings, struct descriptors *descriptors);

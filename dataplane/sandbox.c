@@ -128,6 +128,24 @@ static bool user_drop(const char *name, char *why)
     return true;
 }
 
+/* A new user clears the wish to end with one's parent (prctl(2)); it stays ours. */
+static bool user_drop_keeping_wish(const char *name, char *why)
+{
+    pid_t parent = getppid();
+    int wish = 0;
+
+    prctl(PR_GET_PDEATHSIG, &wish);
+    if (!user_drop(name, why))
+        return false;
+    if (wish == 0)
+        return true;
+    prctl(PR_SET_PDEATHSIG, wish);
+    if (getppid() == parent)
+        return true;
+    snprintf(why, SANDBOX_WHY_BYTES, "the process that started this one is gone");
+    return false;
+}
+
 /* ---- the two steps ---- */
 
 bool sandbox_prepare(enum sandbox_role role, const struct settings *settings, char *why)
@@ -156,7 +174,7 @@ bool sandbox_enter(enum sandbox_role role, const struct settings *settings, char
 {
     bool missing;
 
-    if (drops_user(settings) && !user_drop(settings->run_as, why))
+    if (drops_user(settings) && !user_drop_keeping_wish(settings->run_as, why))
         return false;
     if (!capabilities_are_gone(why))
         return false;

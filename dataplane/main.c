@@ -1,0 +1,162 @@
+/* ringcast-dataplane: reads the settings and becomes one of its three processes. */
+#define _GNU_SOURCE
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "kmod-free/hostcheck.h"
+#include "processes.h"
+#include "sandbox.h"
+#include "src/log.h"
+#include "src/version.h"
+
+#define USAGE_STATUS 2
+#define DESCRIPTORS_TIMEOUT_MS 5000
+#define ROLE_OPTION "--role="
+
+extern char **environ;
+
+static const struct role {
+    const char *name;
+    enum sandbox_role sandbox;
+    int (*run)(const struct settings *settings, struct descriptors *descriptors);
+} roles[] = {
+    {"forwarder", SANDBOX_FORWARDER, forwarder_main},
+    {"handshaker", SANDBOX_HANDSHAKER, handshaker_main},
+};
+
+/* ---- the host ---- */
+
+static size_t check_host(const struct settings *settings,
+                         struct host_finding findings[HOST_FINDINGS_MAX])
+{
+    struct host_wants wants = {.workers = settings->workers,
+                               .socket_buffer_bytes = settings->socket_buffer_bytes,
+                               .io_backend = settings->io_backend,
+                               .sandbox = settings->sandbox};
+    struct host_facts facts;
+
+    host_facts_read(&facts);
+    return host_judge(&facts, &wants, findings);
+}
+
+static void log_host(const struct settings *settings)
+{
+    struct host_finding findings[HOST_FINDINGS_MAX];
+    size_t count = check_host(settings, findings);
+
+    for (size_t i = 0; i < count; i++) {
+        const struct host_finding *f = &findings[i];
+
+        if (f->severity == HOST_BAD)
+            LOG(ERROR, "host", f->sentence, F("about", "%s", f->about));
+        else if (f->severity == HOST_WARN)
+            LOG(WARN, "host", f->sentence, F("about", "%s", f->about));
+        else
+            LOG(INFO, "host", f->sentence, F("about", "%s", f->about));
+    }
+}
+
+/* --check: the settings were read without complaint; the rest is about the host. */
+static int print_host(const struct settings *settings)
+{
+    static const char *const words[] = {"note", "warning", "problem"};
+    struct host_finding findings[HOST_FINDINGS_MAX];
+    size_t count = check_host(settings, findings);
+    bool bad = false;
+
+    printf("settings: fine\n");
+    for (size_t i = 0; i < count; i++) {
+        printf("host: %s: %s: %s\n", words[findings[i].severity], findings[i].about,
+               findings[i].sentence);
+        bad |= findings[i].severity == HOST_BAD;
+    }
+    if (count == 0)
+        printf("host: fine\n");
+    return bad ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+/* ---- roles ---- */
+
+static int child_run(const struct role *role, const struct settings *settings)
+{
+    struct descriptors set;
+    char why[192];
+    int status;
+
+    process_log(role->name, settings);
+    if (descriptors_receive(CHILD_DESCRIPTOR_SOCKET, &set, DESCRIPTORS_TIMEOUT_MS) != 0) {
+        LOG(ERROR, "start",
+            "nobody hands me descriptors: this role is started by the supervisor, run "
+            "ringcast-dataplane without --role");
+        return USAGE_STATUS;
+    }
+    close(CHILD_DESCRIPTOR_SOCKET);
+    if (!sandbox_prepare(role->sandbox, settings, why)) {
+        LOG(ERROR, "start", "cannot prepare the sandbox", F("why", "%s", why));
+        return EXIT_FAILURE;
+    }
+    status = role->run(settings, &set);
+    descriptors_close(&set);
+    return status;
+}
+
+/* Takes --role=NAME out of the arguments, which only the supervisor gives; NULL: it is not there. */
+static const char *role_take(int *argc, char **argv)
+{
+    for (int i = 1; i < *argc; i++) {
+        const char *name = argv[i] + strlen(ROLE_OPTION);
+
+        if (strncmp(argv[i], ROLE_OPTION, strlen(ROLE_OPTION)) != 0)
+            continue;
+        memmove(&argv[i], &argv[i + 1], (size_t)(*argc - i) * sizeof(argv[0]));
+        --*argc;
+        return name;
+    }
+    return NULL;
+}
+
+static int role_run(const char *name, const struct settings *settings)
+{
+    for (size_t i = 0; i < sizeof(roles) / sizeof(roles[0]); i++)
+        if (strcmp(roles[i].name, name) == 0)
+            return child_run(&roles[i], settings);
+    fprintf(stderr, "ringcast-dataplane: there is no role %.40s; run it without --role\n", name);
+    return USAGE_STATUS;
+}
+
+int main(int argc, char **argv)
+{
+    static struct settings settings;
+    const char *role = role_take(&argc, argv);
+    char error[SETTING_ERROR_BYTES];
+    enum settings_request request;
+
+    if (!settings_load(&settings, argc, argv, environ, &request, error)) {
+        fprintf(stderr, "ringcast-dataplane: %s\n", error);
+        return USAGE_STATUS;
+    }
+    switch (request) {
+    case SETTINGS_HELP:
+        printf("ringcast-dataplane moves the packets of Ringcast. Settings:\n\n");
+        fflush(stdout);
+        settings_print(&settings, SETTINGS_AS_HELP, STDOUT_FILENO);
+        return EXIT_SUCCESS;
+    case SETTINGS_VERSION:
+        printf("ringcast-dataplane %s\n", ringcast_version);
+        return EXIT_SUCCESS;
+    case SETTINGS_PRINT:
+        settings_print(&settings, SETTINGS_AS_FILE, STDOUT_FILENO);
+        return EXIT_SUCCESS;
+    case SETTINGS_CHECK:
+        return print_host(&settings);
+    case SETTINGS_RUN:
+        break;
+    }
+    if (role)
+        return role_run(role, &settings);
+    process_log("supervisor", &settings);
+    log_host(&settings);
+    return supervisor_main(&settings, argc, argv);
+}

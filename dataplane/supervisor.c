@@ -1,0 +1,181 @@
+/* The supervisor process: one poll loop over signals, children and guests. */
+#define _GNU_SOURCE
+#include "supervisor.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "src/log.h"
+#include "src/notify.h"
+
+#define CONFIGURATION_STATUS 2 /* a restart will not help: something outside must change first */
+
+extern char **environ;
+
+static int signals_open(void)
+{
+    sigset_t wanted;
+
+    sigemptyset(&wanted);
+    sigaddset(&wanted, SIGTERM);
+    sigaddset(&wanted, SIGINT);
+    sigaddset(&wanted, SIGHUP);
+    sigprocmask(SIG_BLOCK, &wanted, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    return signalfd(-1, &wanted, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+/* Children inherit them: io_uring counts its memory against memlock, browsers are descriptors. */
+static void limits_raise(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+    limit.rlim_cur = limit.rlim_max = RLIM_INFINITY;
+    if (setrlimit(RLIMIT_MEMLOCK, &limit) != 0 && getrlimit(RLIMIT_MEMLOCK, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max; /* not allowed beyond: as far as it goes */
+        setrlimit(RLIMIT_MEMLOCK, &limit);
+    }
+}
+
+/* SIGHUP: the only live setting of this plane is how much is logged, and by this process. */
+static void reload(const struct supervisor *s)
+{
+    enum settings_request request;
+    char error[SETTING_ERROR_BYTES];
+    struct settings fresh;
+
+    if (!settings_load(&fresh, s->argc, s->argv, environ, &request, error)) {
+        LOG(WARN, "reload", "the settings are refused; the old ones stay", F("why", "%s", error));
+        return;
+    }
+    process_log("supervisor", &fresh);
+    LOG(INFO, "reload", "settings read again");
+}
+
+/* True when the process is to end. */
+static bool signals_read(const struct supervisor *s, int fd)
+{
+    struct signalfd_siginfo info;
+
+    while (read(fd, &info, sizeof(info)) == sizeof(info)) {
+        if (info.ssi_signo != SIGHUP) {
+            LOG(INFO, "stop", "asked to stop", F("signal", "%u", info.ssi_signo),
+                F("by_pid", "%u", info.ssi_pid));
+            return true;
+        }
+        reload(s);
+    }
+    return false;
+}
+
+/* ---- the loop ---- */
+
+enum { POLL_SIGNALS, POLL_LISTENER, POLL_CHILDREN, POLL_GUESTS = POLL_CHILDREN + CHILD_COUNT };
+#define POLL_MAX (POLL_GUESTS + DOOR_GUESTS_MAX)
+
+static nfds_t poll_list(const struct supervisor *s, int signals, struct pollfd *list)
+{
+    list[POLL_SIGNALS].fd = signals;
+    list[POLL_LISTENER].fd = s->door.listener;
+    for (unsigned c = 0; c < CHILD_COUNT; c++)
+        list[POLL_CHILDREN + c].fd = s->children[c].pidfd; /* -1 is left out by poll */
+    for (int g = 0; g < s->door.guest_count; g++)
+        list[POLL_GUESTS + g].fd = s->door.guests[g].fd;
+    for (int i = 0; i < POLL_GUESTS + s->door.guest_count; i++) {
+        list[i].events = POLLIN;
+        list[i].revents = 0;
+    }
+    return (nfds_t)(POLL_GUESTS + s->door.guest_count);
+}
+
+static void serve(struct supervisor *s, const struct pollfd *list, uint64_t now_ns)
+{
+    for (unsigned c = 0; c < CHILD_COUNT; c++)
+        if (list[POLL_CHILDREN + c].revents)
+            child_died(s, &s->children[c], now_ns);
+    for (int g = s->door.guest_count; g-- > 0;) /* a guest that leaves moves the last one here */
+        if (list[POLL_GUESTS + g].revents)
+            door_serve(s, g);
+    if (list[POLL_LISTENER].revents)
+        door_visit(s, now_ns);
+    door_tick(&s->door, now_ns);
+    children_tick(s, now_ns);
+}
+
+static void keep_alive(struct supervisor *s, int signals)
+{
+    uint64_t watchdog_ns = notify_watchdog_interval_us() * NS_PER_US / 2, next_watchdog_ns = 0;
+    bool ready = false;
+
+    for (;;) {
+        uint64_t now_ns = clock_monotonic_ns();
+        struct pollfd list[POLL_MAX];
+        nfds_t count = poll_list(s, signals, list);
+
+        poll(list, count, children_timeout_ms(s, now_ns));
+        now_ns = clock_monotonic_ns();
+        if (list[POLL_SIGNALS].revents && signals_read(s, signals))
+            return;
+        serve(s, list, now_ns);
+        if (!ready && children_beat(s)) {
+            ready = true;
+            notify_ready();
+            notify_status("%u workers", s->stock.worker_count);
+            LOG(INFO, "start", "ready", F("workers", "%u", s->stock.worker_count));
+        }
+        if (watchdog_ns > 0 && now_ns >= next_watchdog_ns) {
+            notify_watchdog();
+            next_watchdog_ns = now_ns + watchdog_ns;
+        }
+    }
+}
+
+/* Takes the lock, the stock and the door; on failure nothing that others could use is left. */
+static bool open_all(struct supervisor *s, int *signals, int pidfds[CHILD_COUNT], char *why)
+{
+    *signals = signals_open();
+    if (*signals < 0) {
+        snprintf(why, SUPERVISOR_WHY_BYTES, "cannot receive signals: %s", strerror(errno));
+        return false;
+    }
+    limits_raise();
+    return door_lock(&s->door, s->settings, why) &&
+           stock_open(&s->stock, s->settings, pidfds, why) && door_open(&s->door, why);
+}
+
+int supervisor_main(const struct settings *settings, int argc, char **argv)
+{
+    static struct supervisor supervisor; /* too big for a stack */
+    struct supervisor *s = &supervisor;
+    int pidfds[CHILD_COUNT] = {-1, -1}, signals;
+    char why[SUPERVISOR_WHY_BYTES];
+
+    *s = (struct supervisor){.settings = settings, .argc = argc, .argv = argv};
+    s->door.listener = s->door.lock = -1;
+    if (!open_all(s, &signals, pidfds, why)) {
+        LOG(ERROR, "start", "the data plane cannot start", F("why", "%s", why));
+        door_close(&s->door);
+        return CONFIGURATION_STATUS;
+    }
+    children_open(s, pidfds);
+    keep_alive(s, signals);
+    notify_stopping();
+    for (unsigned c = 0; c < CHILD_COUNT; c++)
+        notify_store_remove("child.%s", child_names[c]);
+    children_stop(s);
+    stock_close(&s->stock);
+    door_close(&s->door);
+    close(signals);
+    LOG(INFO, "stop", "stopped cleanly");
+    return 0;
+}

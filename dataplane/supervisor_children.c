@@ -1,0 +1,350 @@
+/* Starts forwarder and handshaker, sees them die or hang, and puts others in their place. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/pidfd.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "src/log.h"
+#include "src/notify.h"
+#include "supervisor.h"
+
+#define TICK_MS 25      /* heartbeats come every 20 ms and are late after 100 */
+#define TICK_BUSY_MS 10 /* while one is suspect or waits to be started */
+#define START_LIMIT_NS (30 * NS_PER_S)
+#define ADOPTED_LIMIT_NS (1 * NS_PER_S) /* an adopted child may just be starting */
+#define STOP_LIMIT_MS 5000
+#define DEATHS_FORGIVEN_NS (10 * NS_PER_S)
+#define AGAIN_FIRST_NS (100 * NS_PER_MS)
+#define AGAIN_LAST_NS (5 * NS_PER_S)
+#define ARGUMENTS_MAX 64
+#define CAUSE_TRIES 10
+#define CAUSE_NAP_US 2000
+
+#ifndef P_PIDFD
+#define P_PIDFD 3
+#endif
+
+/* linux/pidfd.h since 6.13; the exit code since 6.15. */
+struct pidfd_info_request {
+    uint64_t mask, cgroup_id;
+    uint32_t pid, tgid, ppid, ids[8];
+    int32_t exit_code;
+};
+_Static_assert(sizeof(struct pidfd_info_request) == 64, "size is part of the request's number");
+#define PIDFD_GET_INFO_REQUEST _IOWR(0xFF, 11, struct pidfd_info_request)
+#define PIDFD_INFO_EXIT_MASK (1ull << 3)
+
+/* ---- starting ---- */
+
+/* What a child must not have: talk with the service manager is the supervisor's, and the secrets of
+ * the other plane are nobody's here. */
+static const char *const withheld[] = {"NOTIFY_SOCKET", "WATCHDOG_USEC",     "WATCHDOG_PID",
+                                       "LISTEN_PID",    "LISTEN_FDS",        "LISTEN_FDNAMES",
+                                       "JWT_SECRET",    "POSTGRES_PASSWORD", "REDIS_PASSWORD"};
+
+static void child_exec(const struct supervisor *s, enum child_role role, int socket)
+    __attribute__((noreturn));
+
+/* Own session: a terminal's Ctrl-C is for whoever started us, who passes it on. Without a service
+ * manager nobody could ever adopt this child, so it ends with us. */
+static void child_exec(const struct supervisor *s, enum child_role role, int socket)
+{
+    char option[32], *arguments[ARGUMENTS_MAX + 2];
+    int count = 0;
+    sigset_t none;
+
+    setsid();
+    if (!notify_wanted())
+        prctl(PR_SET_PDEATHSIG, SIGTERM);
+    for (size_t i = 0; i < sizeof(withheld) / sizeof(withheld[0]); i++)
+        unsetenv(withheld[i]);
+    signal(SIGHUP, SIG_IGN);
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGTERM, SIG_DFL);
+    signal(SIGINT, SIG_DFL);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    if (socket == CHILD_DESCRIPTOR_SOCKET)
+        fcntl(socket, F_SETFD, 0);
+    else
+        dup2(socket, CHILD_DESCRIPTOR_SOCKET);
+    close_range(CHILD_DESCRIPTOR_SOCKET + 1, ~0u, 0);
+
+    snprintf(option, sizeof(option), "--role=%s", child_names[role]);
+    arguments[count++] = s->argv[0];
+    arguments[count++] = option;
+    for (int i = 1; i < s->argc && count < ARGUMENTS_MAX; i++)
+        arguments[count++] = s->argv[i];
+    arguments[count] = NULL;
+    execv("/proc/self/exe", arguments);
+    LOG(ERROR, "child", "cannot execute our own program", F("error", "%s", strerror(errno)));
+    _exit(127);
+}
+
+/* The pidfd is in the store before the child gets anything to work with: when we die in between, the
+ * child sees its socket hang up and ends, and nobody works unknown. */
+static bool child_introduce(const struct supervisor *s, struct child *child, int socket)
+{
+    struct descriptors set;
+
+    notify_store_remove("child.%s", child_names[child->role]);
+    if (notify_store(child->pidfd, "child.%s", child_names[child->role]) != 0)
+        return false;
+    stock_for_child(&s->stock, child->role, &set);
+    return descriptors_send(socket, &set) == 0;
+}
+
+static void child_failed(struct child *child, uint64_t now_ns)
+{
+    uint64_t wait_ns = AGAIN_FIRST_NS;
+
+    child->deaths++;
+    for (uint32_t i = 2; i < child->deaths && wait_ns < AGAIN_LAST_NS; i++)
+        wait_ns *= 2;
+    if (wait_ns > AGAIN_LAST_NS)
+        wait_ns = AGAIN_LAST_NS;
+    child->start_again_ns = child->deaths == 1 ? now_ns : now_ns + wait_ns;
+}
+
+static void child_start(struct supervisor *s, struct child *child, uint64_t now_ns)
+{
+    int pair[2], error;
+
+    child->adopted = child->beating = false;
+    child->health.suspect_ns = 0;
+    child->start_ns = child->judge_ns = now_ns;
+    child->pid = -1;
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == 0) {
+        child->pid = fork();
+        if (child->pid == 0)
+            child_exec(s, child->role, pair[1]);
+        error = errno;
+        close(pair[1]);
+        errno = error;
+    }
+    if (child->pid < 0) {
+        LOG(ERROR, "child", "cannot start a process; trying again",
+            F("role", "%s", child_names[child->role]), F("error", "%s", strerror(errno)));
+        child_failed(child, now_ns);
+        return;
+    }
+    child->pidfd =
+        pidfd_open(child->pid, 0); /* cannot be anybody else: we have not waited for it */
+    if (child->pidfd < 0 || !child_introduce(s, child, pair[0])) {
+        /* It ends by itself; and if not, it must not live unwatched. */
+        LOG(ERROR, "child", "cannot hand a process its descriptors",
+            F("role", "%s", child_names[child->role]), F("error", "%s", strerror(errno)));
+        kill(child->pid, SIGKILL);
+    } else {
+        LOG(INFO, "child", "started", F("role", "%s", child_names[child->role]),
+            F("pid", "%d", child->pid));
+    }
+    close(pair[0]);
+    if (child->pidfd < 0) {
+        waitpid(child->pid, NULL, 0);
+        child_failed(child, now_ns);
+    }
+}
+
+/* ---- taken over ---- */
+
+static pid_t pidfd_pid(int pidfd)
+{
+    char path[48], text[512];
+    const char *line;
+    ssize_t bytes;
+    int fd;
+
+    snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", pidfd);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    bytes = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+    if (fd >= 0)
+        close(fd);
+    if (bytes <= 0)
+        return -1;
+    text[bytes] = '\0';
+    line = strstr(text, "\nPid:");
+    return line ? atoi(line + 5) : -1;
+}
+
+void children_open(struct supervisor *s, const int pidfds[CHILD_COUNT])
+{
+    uint64_t now_ns = clock_monotonic_ns();
+
+    for (unsigned c = 0; c < CHILD_COUNT; c++) {
+        struct child *child = &s->children[c];
+
+        *child = (struct child){.role = c, .pidfd = pidfds[c], .start_again_ns = now_ns};
+        child->header = c == CHILD_forwarder ? s->stock.actual.header : s->stock.keys.header;
+        if (child->pidfd < 0)
+            continue;
+        child->adopted = true;
+        child->start_ns = child->judge_ns = now_ns;
+        child->pid = pidfd_pid(child->pidfd); /* -1 when it is dead: poll will say so */
+        LOG(INFO, "child", "adopted", F("role", "%s", child_names[c]), F("pid", "%d", child->pid));
+    }
+}
+
+/* ---- death ---- */
+
+static void cause_text(int status, char *text, size_t bytes)
+{
+    if (WIFSIGNALED(status)) {
+        int number = WTERMSIG(status);
+        const char *name = sigabbrev_np(number);
+
+        snprintf(text, bytes, "signal %d (%s)", number, name ? name : "?");
+    } else {
+        snprintf(text, bytes, "exit status %d", WEXITSTATUS(status));
+    }
+}
+
+/* A child of ours is waited for. Another's is reaped by whoever inherited it, and the kernel tells
+ * its exit code afterwards, if it is new enough. */
+void pidfd_cause(int pidfd, char *text, size_t bytes)
+{
+    struct pidfd_info_request info;
+    siginfo_t ended = {0};
+
+    if (waitid(P_PIDFD, (id_t)pidfd, &ended, WEXITED | WNOHANG) == 0 && ended.si_pid != 0) {
+        cause_text(ended.si_code == CLD_EXITED ? (ended.si_status & 0xff) << 8 : ended.si_status,
+                   text, bytes);
+        return;
+    }
+    for (unsigned i = 0; i < CAUSE_TRIES; i++) {
+        memset(&info, 0, sizeof(info));
+        info.mask = PIDFD_INFO_EXIT_MASK;
+        if (ioctl(pidfd, PIDFD_GET_INFO_REQUEST, &info) == 0 && info.mask & PIDFD_INFO_EXIT_MASK) {
+            cause_text(info.exit_code, text, bytes);
+            return;
+        }
+        usleep(CAUSE_NAP_US);
+    }
+    snprintf(text, bytes, "unknown (not our child)");
+}
+
+void child_died(struct supervisor *s, struct child *child, uint64_t now_ns)
+{
+    uint64_t lived_ns = now_ns - child->start_ns, wait_ns;
+    char cause[48];
+
+    pidfd_cause(child->pidfd, cause, sizeof(cause));
+    close(child->pidfd);
+    child->pidfd = -1;
+    if (s->stopping) {
+        LOG(INFO, "child", "ended", F("role", "%s", child_names[child->role]),
+            F("pid", "%d", child->pid), F("cause", "%s", cause));
+        return;
+    }
+    if (lived_ns > DEATHS_FORGIVEN_NS)
+        child->deaths = 0;
+    child_failed(child, now_ns);
+    wait_ns = child->start_again_ns - now_ns;
+    LOG(WARN, "child", "a process died and will be replaced",
+        F("role", "%s", child_names[child->role]), F("pid", "%d", child->pid),
+        F("cause", "%s", cause), F("lived_ms", "%" PRIu64, (uint64_t)(lived_ns / NS_PER_MS)),
+        F("deaths", "%u", child->deaths),
+        F("again_ms", "%" PRIu64, (uint64_t)(wait_ns / NS_PER_MS)));
+}
+
+/* ---- heartbeat ---- */
+
+/* The last sign of life, or when it must at the latest have given one. */
+static uint64_t child_heartbeat(struct child *child)
+{
+    uint64_t beat_ns = atomic_load_explicit(&child->header->heartbeat_ns, memory_order_relaxed);
+    uint64_t limit_ns = child->adopted ? ADOPTED_LIMIT_NS : START_LIMIT_NS;
+
+    if (beat_ns > child->judge_ns)
+        child->beating = true; /* else the region still shows its predecessor's */
+    return child->beating ? beat_ns : child->judge_ns + limit_ns;
+}
+
+static void child_judge(struct child *child, uint64_t now_ns)
+{
+    uint64_t beat_ns = child_heartbeat(child);
+    struct process_sample sample;
+    const char *why = NULL;
+    bool late = health_wants_sample(now_ns, beat_ns);
+
+    if (late)
+        process_sample_read(&sample, child->pid, now_ns);
+    if (health_step(&child->health, now_ns, beat_ns, late ? &sample : NULL, &why) != HEALTH_HUNG)
+        return;
+    LOG(WARN, "child", "a process hangs; it is killed and will be replaced",
+        F("role", "%s", child_names[child->role]), F("pid", "%d", child->pid),
+        F("late_ms", "%" PRIu64, (uint64_t)((now_ns - beat_ns) / NS_PER_MS)), F("why", "%s", why));
+    pidfd_send_signal(child->pidfd, SIGKILL, NULL, 0);
+    child->health.suspect_ns = 0;
+    child->judge_ns = now_ns; /* not judged again while it dies */
+    child->beating = false;
+}
+
+void children_tick(struct supervisor *s, uint64_t now_ns)
+{
+    for (unsigned c = 0; c < CHILD_COUNT; c++) {
+        struct child *child = &s->children[c];
+
+        if (child->pidfd >= 0)
+            child_judge(child, now_ns);
+        else if (now_ns >= child->start_again_ns)
+            child_start(s, child, now_ns);
+    }
+}
+
+bool children_beat(const struct supervisor *s)
+{
+    return s->children[CHILD_forwarder].beating && s->children[CHILD_handshaker].beating;
+}
+
+int children_timeout_ms(const struct supervisor *s, uint64_t now_ns)
+{
+    for (unsigned c = 0; c < CHILD_COUNT; c++)
+        if (s->children[c].pidfd < 0 || s->children[c].health.suspect_ns != 0)
+            return TICK_BUSY_MS;
+    return TICK_MS;
+}
+
+/* ---- the end ---- */
+
+void children_stop(struct supervisor *s)
+{
+    uint64_t began_ns = clock_monotonic_ns(), now_ns;
+    bool killed = false;
+
+    s->stopping = true;
+    for (unsigned c = 0; c < CHILD_COUNT; c++)
+        if (s->children[c].pidfd >= 0)
+            pidfd_send_signal(s->children[c].pidfd, SIGTERM, NULL, 0);
+    for (;;) {
+        struct pollfd wanted[CHILD_COUNT];
+        unsigned running = 0;
+
+        for (unsigned c = 0; c < CHILD_COUNT; c++) {
+            wanted[c] = (struct pollfd){.fd = s->children[c].pidfd, .events = POLLIN};
+            running += wanted[c].fd >= 0;
+        }
+        if (running == 0)
+            return;
+        poll(wanted, CHILD_COUNT, TICK_MS);
+        now_ns = clock_monotonic_ns();
+        for (unsigned c = 0; c < CHILD_COUNT; c++) {
+            if (wanted[c].revents)
+                child_died(s, &s->children[c], now_ns);
+            else if (wanted[c].fd >= 0 && !killed && now_ns - began_ns > STOP_LIMIT_MS * NS_PER_MS)
+                pidfd_send_signal(wanted[c].fd, SIGKILL, NULL, 0);
+        }
+        killed = now_ns - began_ns > STOP_LIMIT_MS * NS_PER_MS;
+    }
+}

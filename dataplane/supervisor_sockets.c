@@ -1,0 +1,218 @@
+/* Opens the media sockets: per worker one UDP port, the same number on IPv4 and IPv6. */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "src/log.h"
+#include "supervisor.h"
+
+#ifndef UDP_GRO
+#define UDP_GRO 104
+#endif
+#ifndef SOL_UDP
+#define SOL_UDP 17
+#endif
+
+struct listen_addresses {
+    bool has_ipv4, has_ipv6;
+    struct sockaddr_in ipv4;
+    struct sockaddr_in6 ipv6;
+};
+
+uint32_t workers_wanted(const struct settings *settings)
+{
+    uint32_t ports = settings->media_port_max - settings->media_port_min + 1;
+    uint32_t count = settings->workers;
+    cpu_set_t cores;
+
+    if (count == 0) {
+        count = sched_getaffinity(0, sizeof(cores), &cores) == 0 ? (uint32_t)CPU_COUNT(&cores) : 1;
+        if (count > ports) /* nobody asked for this many */
+            count = ports;
+    }
+    if (count > WORKERS_MAX)
+        count = WORKERS_MAX;
+    return count > 0 ? count : 1;
+}
+
+/* ---- addresses ---- */
+
+static bool address_add(struct listen_addresses *to, const char *text, char *why)
+{
+    struct in_addr ipv4;
+    struct in6_addr ipv6;
+
+    if (inet_pton(AF_INET, text, &ipv4) == 1 && !to->has_ipv4) {
+        to->has_ipv4 = true;
+        to->ipv4 = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr = ipv4};
+        return true;
+    }
+    if (inet_pton(AF_INET6, text, &ipv6) == 1 && !to->has_ipv6) {
+        to->has_ipv6 = true;
+        to->ipv6 = (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_addr = ipv6};
+        return true;
+    }
+    snprintf(why, SUPERVISOR_WHY_BYTES,
+             "media_listen_ip: \"%.60s\" is no address, or the second of its kind: give one IPv4 "
+             "address, one IPv6 address, or both with a comma between",
+             text);
+    return false;
+}
+
+static bool addresses_parse(struct listen_addresses *to, const char *list, char *why)
+{
+    char copy[SETTING_TEXT_ROOM], *rest = copy, *text;
+
+    memset(to, 0, sizeof(*to));
+    snprintf(copy, sizeof(copy), "%s", list);
+    while ((text = strsep(&rest, ",")) != NULL) {
+        char *end;
+
+        text += strspn(text, " ");
+        end = text + strlen(text);
+        while (end > text && end[-1] == ' ')
+            *--end = '\0';
+        if (!address_add(to, text, why))
+            return false;
+    }
+    return true;
+}
+
+/* ---- one socket ---- */
+
+/* The kernel doubles what is asked, for its own bookkeeping, and says the doubled value. */
+static void buffer_size(int fd, int force, int plain, const char *sysctl, uint32_t wanted)
+{
+    int value = (int)wanted, got = 0;
+    socklen_t size = sizeof(got);
+
+    if (setsockopt(fd, SOL_SOCKET, force, &value, sizeof(value)) != 0)
+        setsockopt(fd, SOL_SOCKET, plain, &value, sizeof(value));
+    if (getsockopt(fd, SOL_SOCKET, plain, &got, &size) == 0 && (uint32_t)got / 2 >= wanted)
+        return;
+    LOG(WARN, "sockets", "a media socket has a smaller buffer than asked; bursts will be lost",
+        F("asked", "%u", wanted), F("got", "%d", got / 2),
+        F("help", "sysctl -w net.core.%s=%u", sysctl, wanted));
+}
+
+static bool option_on(int fd, int level, int option, int value)
+{
+    return setsockopt(fd, level, option, &value, sizeof(value)) == 0;
+}
+
+/* Packets leave without a path MTU of the kernel's: an off-path host could shrink it for everybody
+ * with forged ICMP. Ours are small (DTLS and video ≤ 1200 bytes); a path that is narrower still may
+ * fragment them. */
+static bool options_set(int fd, int family)
+{
+    bool ok = option_on(fd, SOL_UDP, UDP_GRO, 1);
+
+    if (family == AF_INET)
+        return ok && option_on(fd, IPPROTO_IP, IP_PKTINFO, 1) &&
+               option_on(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_OMIT);
+    return ok && option_on(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1) &&
+           option_on(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_OMIT);
+}
+
+/* -1 with errno. */
+static int media_socket(const struct sockaddr *address, socklen_t bytes,
+                        const struct settings *settings)
+{
+    int fd = socket(address->sa_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), error;
+
+    if (fd < 0)
+        return -1;
+    if ((address->sa_family == AF_INET || option_on(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1)) &&
+        bind(fd, address, bytes) == 0 && options_set(fd, address->sa_family)) {
+        buffer_size(fd, SO_RCVBUFFORCE, SO_RCVBUF, "rmem_max", settings->socket_buffer_bytes);
+        buffer_size(fd, SO_SNDBUFFORCE, SO_SNDBUF, "wmem_max", settings->socket_buffer_bytes);
+        return fd;
+    }
+    error = errno;
+    close(fd);
+    errno = error;
+    return -1;
+}
+
+/* ---- one port, all ports ---- */
+
+/* 1: both sockets, 0: the port is taken, -1: no port will do. */
+static int port_open(struct listen_addresses *at, uint32_t port, const struct settings *settings,
+                     int fds[2], const char **family)
+{
+    int error;
+
+    fds[0] = fds[1] = -1;
+    at->ipv4.sin_port = at->ipv6.sin6_port = htons((uint16_t)port);
+    *family = "IPv4";
+    if (at->has_ipv4)
+        fds[0] = media_socket((struct sockaddr *)&at->ipv4, sizeof(at->ipv4), settings);
+    if (at->has_ipv4 && fds[0] < 0)
+        return errno == EADDRINUSE ? 0 : -1;
+    *family = "IPv6";
+    if (at->has_ipv6)
+        fds[1] = media_socket((struct sockaddr *)&at->ipv6, sizeof(at->ipv6), settings);
+    if (!at->has_ipv6 || fds[1] >= 0)
+        return 1;
+    error = errno;
+    if (fds[0] >= 0)
+        close(fds[0]);
+    errno = error;
+    return error == EADDRINUSE ? 0 : -1;
+}
+
+static void explain_error(const struct settings *settings, const char *family, char *why)
+{
+    const char *help = "";
+
+    if (errno == EADDRNOTAVAIL)
+        help = ": this machine has no such address; correct media_listen_ip";
+    else if (errno == EAFNOSUPPORT)
+        help = ": take that family out of media_listen_ip";
+    else if (errno == EMFILE || errno == ENFILE)
+        help = ": raise the limit of open files (LimitNOFILE=, ulimit -n)";
+    snprintf(why, SUPERVISOR_WHY_BYTES,
+             "no media socket can be opened for %s on media_listen_ip %.60s (%s)%s", family,
+             settings->media_listen_ip, strerror(errno), help);
+}
+
+bool media_sockets_open(const struct settings *settings, uint32_t worker_count,
+                        struct descriptors *set, char *why)
+{
+    uint32_t port = settings->media_port_min, taken = 0, w = 0;
+    struct listen_addresses at;
+    const char *family;
+
+    if (!addresses_parse(&at, settings->media_listen_ip, why))
+        return false;
+    for (; w < worker_count && port <= settings->media_port_max; port++) {
+        int fds[2], result = port_open(&at, port, settings, fds, &family);
+
+        if (result < 0) {
+            explain_error(settings, family, why);
+            return false;
+        }
+        if (result == 0) {
+            taken++;
+            continue;
+        }
+        if (fds[0] >= 0)
+            descriptors_add(set, fds[0], "udp4.%u", w);
+        if (fds[1] >= 0)
+            descriptors_add(set, fds[1], "udp6.%u", w);
+        w++;
+    }
+    if (w == worker_count)
+        return true;
+    snprintf(why, SUPERVISOR_WHY_BYTES,
+             "no media port is left for worker %u: of %u to %u other programs hold %u; widen "
+             "media_port_min and media_port_max, ask for fewer workers, or end those programs",
+             w, settings->media_port_min, settings->media_port_max, taken);
+    return false;
+}

@@ -1,0 +1,264 @@
+/* What the supervisor holds for the others: made once, or taken over from its predecessor. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/pidfd.h>
+#include <sys/random.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include "src/log.h"
+#include "src/notify.h"
+#include "supervisor.h"
+
+#define OLD_CHILD_TIMEOUT_MS 2000
+
+const char *const child_names[CHILD_COUNT] = {"forwarder", "handshaker"};
+
+/* ---- made ---- */
+
+static bool bell_add(struct descriptors *set, const char *name, uint32_t w, char *why)
+{
+    int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+
+    if (fd < 0) {
+        snprintf(why, SUPERVISOR_WHY_BYTES,
+                 "cannot make doorbell %s (%s): raise the limit of open files", name,
+                 strerror(errno));
+        return false;
+    }
+    if (strcmp(name, "bell.worker") == 0)
+        descriptors_add(set, fd, "bell.worker.%u", w);
+    else
+        descriptors_add(set, fd, "%s", name);
+    return true;
+}
+
+static bool stock_make(struct stock *stock, const struct settings *settings, char *why)
+{
+    uint32_t workers = workers_wanted(settings);
+    uint64_t instance_id;
+
+    if (getrandom(&instance_id, sizeof(instance_id), 0) != sizeof(instance_id)) {
+        snprintf(why, SUPERVISOR_WHY_BYTES, "the kernel gives no random numbers: %s",
+                 strerror(errno));
+        return false;
+    }
+    for (unsigned id = 0; id < REGION_COUNT; id++) {
+        int fd = region_create(id, instance_id);
+
+        if (fd < 0) {
+            snprintf(why, SUPERVISOR_WHY_BYTES, "cannot make shared memory region %s: %s",
+                     region_names[id], strerror(errno));
+            return false;
+        }
+        descriptors_add(&stock->set, fd, "%s", region_names[id]);
+    }
+    if (!media_sockets_open(settings, workers, &stock->set, why))
+        return false;
+    for (uint32_t w = 0; w < workers; w++)
+        if (!bell_add(&stock->set, "bell.worker", w, why))
+            return false;
+    if (!bell_add(&stock->set, "bell.control", 0, why) ||
+        !bell_add(&stock->set, "bell.handshaker", 0, why))
+        return false;
+    stock->worker_count = workers;
+    if (notify_store_all(&stock->set) != 0)
+        LOG(WARN, "store",
+            "the service manager does not keep our descriptors: calls will not "
+            "survive the death of the supervisor",
+            F("error", "%s", strerror(errno)));
+    LOG(INFO, "start", "regions and sockets made", F("workers", "%u", workers),
+        F("instance", "%016" PRIx64, instance_id));
+    return true;
+}
+
+/* ---- taken over ---- */
+
+/* Is everything there that a stock must have, and of this build? */
+static bool stock_fits(struct stock *stock, char *why)
+{
+    const struct descriptors *set = &stock->set;
+    uint32_t w = 0;
+
+    for (unsigned id = 0; id < REGION_COUNT; id++) {
+        struct region region;
+
+        if (descriptors_get(set, "%s", region_names[id]) < 0) {
+            snprintf(why, SUPERVISOR_WHY_BYTES, "region %s is missing", region_names[id]);
+            return false;
+        }
+        if (!region_map(&region, id, descriptors_get(set, "%s", region_names[id]), false, why))
+            return false;
+        region_unmap(&region);
+    }
+    while (w < WORKERS_MAX && descriptors_get(set, "bell.worker.%u", w) >= 0 &&
+           (descriptors_get(set, "udp4.%u", w) >= 0 || descriptors_get(set, "udp6.%u", w) >= 0))
+        w++;
+    stock->worker_count = w;
+    if (w > 0 && descriptors_get(set, "bell.control") >= 0 &&
+        descriptors_get(set, "bell.handshaker") >= 0)
+        return true;
+    snprintf(why, SUPERVISOR_WHY_BYTES, "a doorbell or media socket is missing");
+    return false;
+}
+
+static void end_old_child(int pidfd)
+{
+    struct pollfd wanted = {.fd = pidfd, .events = POLLIN};
+
+    pidfd_send_signal(pidfd, SIGTERM, NULL, 0);
+    if (poll(&wanted, 1, OLD_CHILD_TIMEOUT_MS) != 1) {
+        pidfd_send_signal(pidfd, SIGKILL, NULL, 0);
+        poll(&wanted, 1, OLD_CHILD_TIMEOUT_MS);
+    }
+    close(pidfd);
+}
+
+static void stock_forget(struct stock *stock)
+{
+    for (size_t i = 0; i < stock->set.count; i++)
+        notify_store_remove("%s", stock->set.list[i].name);
+    descriptors_close(&stock->set);
+}
+
+/* What the predecessor left is taken as a whole or not at all. */
+static bool stock_take(struct stock *stock, const struct settings *settings,
+                       int pidfds[CHILD_COUNT])
+{
+    char why[SUPERVISOR_WHY_BYTES];
+    bool fits;
+
+    if (notify_take_stored(&stock->set) < 0)
+        LOG(WARN, "store", "what the service manager handed over makes no sense; starting afresh",
+            F("error", "%s", strerror(errno)));
+    for (unsigned c = 0; c < CHILD_COUNT; c++)
+        pidfds[c] = descriptors_take(&stock->set, "child.%s", child_names[c]);
+    if (stock->set.count == 0 && pidfds[0] < 0 && pidfds[1] < 0)
+        return false;
+    fits = stock_fits(stock, why);
+    if (fits) {
+        LOG(INFO, "start", "took over from an earlier supervisor",
+            F("workers", "%u", stock->worker_count));
+        if (stock->worker_count != workers_wanted(settings))
+            LOG(WARN, "start", "the number of workers was changed: that takes a full restart",
+                F("running", "%u", stock->worker_count), F("set", "%u", workers_wanted(settings)));
+        return true;
+    }
+    LOG(WARN, "start", "what an earlier supervisor left does not fit; starting afresh, calls end",
+        F("why", "%s", why));
+    for (unsigned c = 0; c < CHILD_COUNT; c++) {
+        if (pidfds[c] < 0)
+            continue;
+        notify_store_remove("child.%s", child_names[c]);
+        end_old_child(pidfds[c]);
+        pidfds[c] = -1;
+    }
+    stock_forget(stock);
+    return false;
+}
+
+bool stock_open(struct stock *stock, const struct settings *settings, int pidfds[CHILD_COUNT],
+                char *why)
+{
+    memset(stock, 0, sizeof(*stock));
+    if (!stock_take(stock, settings, pidfds) && !stock_make(stock, settings, why)) {
+        stock_forget(stock);
+        return false;
+    }
+    for (unsigned id = 0; id < REGION_COUNT; id++) {
+        stock->readonly[id] =
+            region_reopen_readonly(descriptors_get(&stock->set, "%s", region_names[id]));
+        if (stock->readonly[id] < 0) {
+            snprintf(why, SUPERVISOR_WHY_BYTES,
+                     "cannot reopen region %s for reading (%s): is /proc mounted?",
+                     region_names[id], strerror(errno));
+            return false;
+        }
+    }
+    return region_map(&stock->actual, REGION_actual, stock->readonly[REGION_actual], false, why) &&
+           region_map(&stock->keys, REGION_keys, stock->readonly[REGION_keys], false, why);
+}
+
+void stock_close(struct stock *stock)
+{
+    region_unmap(&stock->actual);
+    region_unmap(&stock->keys);
+    for (unsigned id = 0; id < REGION_COUNT; id++)
+        close(stock->readonly[id]);
+    stock_forget(stock);
+}
+
+/* ---- handed out ---- */
+
+enum share { SHARE_NOT, SHARE_READ, SHARE_WRITE };
+
+struct share_row {
+    const char *name;
+    enum share regions[REGION_COUNT]; /* desired actual keys resume */
+    bool sockets, bell_workers, bell_control, bell_handshaker;
+};
+
+/* The table of processes.h. */
+static const struct share_row shares[] = {
+    {"forwarder", {SHARE_READ, SHARE_WRITE, SHARE_READ, SHARE_WRITE}, true, true, true, true},
+    {"handshaker", {SHARE_READ, SHARE_NOT, SHARE_WRITE, SHARE_READ}, false, true, false, true},
+    {"control", {SHARE_WRITE, SHARE_READ, SHARE_NOT, SHARE_NOT}, false, true, true, false},
+    {"inspect", {SHARE_READ, SHARE_READ, SHARE_NOT, SHARE_READ}, false, false, false, false},
+};
+#define SHARES (sizeof(shares) / sizeof(shares[0]))
+
+static void lend(struct descriptors *to, const struct descriptors *from, const char *name)
+{
+    int fd = descriptors_get(from, "%s", name);
+
+    if (fd >= 0)
+        descriptors_add(to, fd, "%s", name);
+}
+
+static void stock_share(const struct stock *stock, const struct share_row *row,
+                        struct descriptors *set)
+{
+    set->count = 0;
+    for (unsigned id = 0; id < REGION_COUNT; id++) {
+        if (row->regions[id] == SHARE_WRITE)
+            lend(set, &stock->set, region_names[id]);
+        else if (row->regions[id] == SHARE_READ)
+            descriptors_add(set, stock->readonly[id], "%s", region_names[id]);
+    }
+    for (uint32_t w = 0; w < stock->worker_count; w++) {
+        static const char *const formats[] = {"udp4.%u", "udp6.%u", "bell.worker.%u"};
+        char name[DESCRIPTOR_NAME_BYTES];
+
+        for (unsigned f = 0; f < 3; f++) {
+            if (f < 2 ? !row->sockets : !row->bell_workers)
+                continue;
+            snprintf(name, sizeof(name), formats[f], w);
+            lend(set, &stock->set, name);
+        }
+    }
+    if (row->bell_control)
+        lend(set, &stock->set, "bell.control");
+    if (row->bell_handshaker)
+        lend(set, &stock->set, "bell.handshaker");
+}
+
+void stock_for_child(const struct stock *stock, enum child_role role, struct descriptors *set)
+{
+    stock_share(stock, &shares[role], set);
+}
+
+bool stock_for_guest(const struct stock *stock, const char *role, struct descriptors *set)
+{
+    for (size_t i = CHILD_COUNT; i < SHARES; i++) {
+        if (strcmp(shares[i].name, role) == 0) {
+            stock_share(stock, &shares[i], set);
+            return true;
+        }
+    }
+    return false;
+}
