@@ -85,14 +85,14 @@ static char *column_next(char **at, size_t room)
 
 bool spool_line_parse(char *line, size_t length, struct audit_row *row)
 {
-    char *at = line + 9, *id, *action, *user, *room, *ip, *created, *end;
-    uint32_t sum;
+    char *at = line + 9, *id, *action, *user, *room, *ip, *created;
+    char sum[9];
 
     if (length < 10 || memchr(line, 0, length) || line[8] != '\t')
         return false;
     line[length] = 0;
-    sum = (uint32_t)strtoul(line, &end, 16);
-    if (end != line + 8 || sum != crc32_of(line + 9, length - 9))
+    snprintf(sum, sizeof(sum), "%08x", crc32_of(line + 9, length - 9));
+    if (memcmp(line, sum, 8) != 0)
         return false;
     id = column_next(&at, sizeof(row->id));
     action = column_next(&at, sizeof(row->action));

@@ -68,6 +68,7 @@ struct sqlite_store {
     sqlite3_stmt *statements[STATEMENT_COUNT];
     char path[SETTING_TEXT_ROOM + sizeof(SQLITE_FILE)];
     uint64_t deadline_ns; /* of the step at work: the busy handler gives up then */
+    char message[96];     /* of the step that failed, before a rollback replaces it */
     bool reopen;          /* the handle itself is in doubt (I/O error, damage, file replaced) */
 };
 
@@ -219,6 +220,12 @@ void sqlite_store_close(struct sqlite_store *store)
     free(store);
 }
 
+static void message_keep(struct sqlite_store *store)
+{
+    snprintf(store->message, sizeof(store->message), "%.90s",
+             store->database ? sqlite3_errmsg(store->database) : "the database is not open");
+}
+
 /* Which errors are the row's, which are the store's. */
 static enum persistence_result outcome(struct sqlite_store *store, int code,
                                        struct request *request)
@@ -244,8 +251,9 @@ static enum persistence_result outcome(struct sqlite_store *store, int code,
         snprintf(request->problem, sizeof(request->problem), "disk is full");
         break;
     default:
-        snprintf(request->problem, sizeof(request->problem), "%.80s (%d)",
-                 store->database ? sqlite3_errmsg(store->database) : "not open", code);
+        if (!store->message[0])
+            message_keep(store);
+        snprintf(request->problem, sizeof(request->problem), "%s (%d)", store->message, code);
         store->reopen = (code & 0xff) != SQLITE_CONSTRAINT;
     }
     return PERSISTENCE_UNAVAILABLE;
@@ -425,6 +433,8 @@ static int audit_step(struct sqlite_store *store, const struct audit_row *rows, 
     }
     if (code == SQLITE_DONE)
         code = step(store->statements[STATEMENT_commit]);
+    if (code != SQLITE_DONE)
+        message_keep(store);
     if (code != SQLITE_DONE && !sqlite3_get_autocommit(store->database))
         step(store->statements[STATEMENT_rollback]);
     return code;
@@ -473,6 +483,7 @@ void sqlite_store_do(struct sqlite_store *store, struct request *request)
     bool changed = true, find = false;
     int code;
 
+    store->message[0] = 0;
     store->deadline_ns = request->asked_ns + SQLITE_STEP_MS_MAX * NS_PER_MS;
     if (!store->database && request->kind != REQUEST_PROBE) {
         request->result = outcome(store, SQLITE_CANTOPEN, request);
