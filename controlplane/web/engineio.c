@@ -60,7 +60,7 @@ static bool queue_add(struct engine *engine, struct packet *packet)
 /* Everything queued as one payload: packets joined by 0x1e, binary ones as 'b' and base64. */
 static char *queue_encode(struct engine *engine, bool with_close, size_t *bytes)
 {
-    size_t room = 4, at = 0;
+    size_t room = 8, at = 0;
     char *body;
 
     for (const struct engine_node *node = engine->head; node != NULL; node = node->next)
@@ -86,6 +86,7 @@ static char *queue_encode(struct engine *engine, bool with_close, size_t *bytes)
             body[at++] = RECORD_SEPARATOR;
         body[at++] = '1';
     }
+    body[at] = '\0';
     *bytes = at;
     return body;
 }

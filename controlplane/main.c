@@ -1,0 +1,319 @@
+/* The control plane's process: opens everything in order, runs the loop, closes it in reverse. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <dirent.h>
+#include <grp.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "controlplane/people/auth.h"
+#include "controlplane/people/directory.h"
+#include "controlplane/rooms/rooms.h"
+#include "controlplane/web/socketio.h"
+#include "src/clock.h"
+#include "src/log.h"
+#include "src/notify.h"
+#include "src/version.h"
+
+#define STOP_TIMEOUT_MS 10000
+
+extern char **environ;
+
+struct control {
+    struct settings settings;
+    uv_loop_t loop;
+    struct http_server *http;
+    struct persistence *store;
+    struct audit *audit;
+    struct auth *auth;
+    struct plane *plane;
+    struct rooms *rooms;
+    struct socketio *io;
+    uv_signal_t terminate, interrupt;
+    uv_timer_t watchdog, stop_deadline;
+    uint64_t started_ns;
+    bool stopping;
+};
+
+/* ---- GET /health ---- */
+
+static cJSON *part(const char *backend, const char *status)
+{
+    cJSON *object = cJSON_CreateObject();
+
+    if (backend != NULL)
+        cJSON_AddStringToObject(object, "backend", backend);
+    cJSON_AddStringToObject(object, "status", status);
+    return object;
+}
+
+static void tell_health(struct http_call *call)
+{
+    const struct control *control = http_context(call);
+    const char *persistence = persistence_status(control->store);
+    bool plane_up = plane_is_up(control->plane);
+    bool ok = plane_up && strcmp(persistence, "ok") == 0;
+    uint64_t uptime_s = (clock_monotonic_ns() - control->started_ns) / NS_PER_S;
+    cJSON *body = cJSON_CreateObject();
+
+    cJSON_AddStringToObject(body, "status", ok ? "ok" : "degraded");
+    cJSON_AddStringToObject(body, "version", ringcast_version);
+    cJSON_AddNumberToObject(body, "uptimeSeconds", (double)uptime_s);
+    cJSON_AddItemToObject(body, "dataplane", part(NULL, plane_up ? "ok" : "down"));
+    cJSON_AddItemToObject(body, "persistence", part(control->settings.persistence, persistence));
+    cJSON_AddItemToObject(body, "state", part(control->settings.state, "ok"));
+    http_reply_json(call, ok ? 200 : 503, body);
+}
+
+/* ---- privileges ---- */
+
+/* Gives the data directory and what an earlier start left in it to the user we become. */
+static bool hand_over_data(const struct settings *settings, const struct passwd *user, char *why)
+{
+    int fd = data_directory_open(settings, why);
+    DIR *directory = fd < 0 ? NULL : fdopendir(fd);
+    struct dirent *entry;
+    struct stat state;
+
+    if (directory == NULL)
+        return false;
+    if (fchown(dirfd(directory), user->pw_uid, user->pw_gid) != 0) {
+        snprintf(why, WHY_BYTES, "cannot give the data directory %.80s to %.32s: %s",
+                 settings->data_directory, user->pw_name, strerror(errno));
+        closedir(directory);
+        return false;
+    }
+    while ((entry = readdir(directory)) != NULL) {
+        if (fstatat(fd, entry->d_name, &state, AT_SYMLINK_NOFOLLOW) == 0 &&
+            S_ISREG(state.st_mode) && state.st_nlink == 1 && state.st_uid == 0 &&
+            fchownat(fd, entry->d_name, user->pw_uid, user->pw_gid, AT_SYMLINK_NOFOLLOW) != 0)
+            LOG(WARN, "main", "cannot hand over a file of the data directory",
+                F("file", "%s", entry->d_name), F("why", "%s", strerror(errno)));
+    }
+    closedir(directory);
+    return true;
+}
+
+/* May that user get there? Asked as the user, with everything it will have. */
+static bool is_reachable(const struct settings *settings, const struct passwd *user)
+{
+    bool reachable;
+
+    if (setegid(user->pw_gid) != 0 || seteuid(user->pw_uid) != 0)
+        return false;
+    reachable = faccessat(AT_FDCWD, settings->data_directory, R_OK | W_OK | X_OK, AT_EACCESS) == 0;
+    return seteuid(0) == 0 && setegid(0) == 0 && reachable;
+}
+
+static bool drop_privileges(const struct settings *settings, char *why)
+{
+    const struct passwd *user;
+
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    if (geteuid() != 0 || settings->run_as[0] == '\0')
+        return true;
+    user = getpwnam(settings->run_as);
+    if (user == NULL || user->pw_uid == 0) {
+        snprintf(why, WHY_BYTES,
+                 "run_as names %.40s, which is %s: name an unprivileged user that exists",
+                 settings->run_as, user != NULL ? "root" : "no user of this machine");
+        return false;
+    }
+    if (!hand_over_data(settings, user, why))
+        return false;
+    /* A try-out below /root: better than no start. Not for production. */
+    if (!is_reachable(settings, user)) {
+        snprintf(why, WHY_BYTES,
+                 "user %.32s cannot reach the data directory %.60s: set RINGCAST_DATA to one like "
+                 "/var/lib/ringcast",
+                 settings->run_as, settings->data_directory);
+        if (strcmp(settings->node_env, "production") == 0)
+            return false;
+        LOG(WARN, "main", "staying root", F("why", "%s", why));
+        return true;
+    }
+    if (setgroups(0, NULL) != 0 || setgid(user->pw_gid) != 0 || setuid(user->pw_uid) != 0 ||
+        setuid(0) == 0) {
+        snprintf(why, WHY_BYTES, "cannot become user %.40s: %s", settings->run_as, strerror(errno));
+        return false;
+    }
+    return true;
+}
+
+/* One descriptor per connection: as many as we are allowed. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+/* ---- the end ---- */
+
+static void handle_closed(uv_handle_t *handle)
+{
+}
+
+static void stop_overdue(uv_timer_t *timer)
+{
+    LOG(WARN, "main", "not everything closed in time; leaving anyway",
+        F("seconds", "%d", STOP_TIMEOUT_MS / 1000));
+    exit(1);
+}
+
+static void store_closed(void *context)
+{
+    struct control *control = context;
+
+    uv_close((uv_handle_t *)&control->stop_deadline, handle_closed);
+}
+
+/* People first hear that it is over, then what served them goes, audit rows before their store. */
+static void stop(uv_signal_t *signal, int number)
+{
+    struct control *control = signal->data;
+
+    if (control->stopping)
+        exit(1); /* asked twice */
+    control->stopping = true;
+    notify_stopping();
+    LOG(INFO, "main", "stopping", F("signal", "%s", number == SIGINT ? "SIGINT" : "SIGTERM"));
+    uv_timer_start(&control->stop_deadline, stop_overdue, STOP_TIMEOUT_MS, 0);
+    uv_unref((uv_handle_t *)&control->terminate);
+    uv_unref((uv_handle_t *)&control->interrupt);
+    uv_close((uv_handle_t *)&control->watchdog, handle_closed);
+    auth_close(control->auth);
+    rooms_close(control->rooms);
+    socketio_close(control->io);
+    http_close(control->http);
+    control->rooms = NULL;
+    plane_close(control->plane);
+    audit_close(control->audit);
+    persistence_close(control->store, store_closed, control);
+}
+
+/* ---- the start ---- */
+
+static void watchdog_due(uv_timer_t *timer)
+{
+    notify_watchdog();
+}
+
+static void start_timers(struct control *control)
+{
+    uint64_t every_ms = notify_watchdog_interval_us() / 2000;
+
+    uv_timer_init(&control->loop, &control->watchdog);
+    uv_timer_init(&control->loop, &control->stop_deadline);
+    if (every_ms > 0)
+        uv_timer_start(&control->watchdog, watchdog_due, every_ms, every_ms);
+    uv_signal_init(&control->loop, &control->terminate);
+    uv_signal_init(&control->loop, &control->interrupt);
+    control->terminate.data = control->interrupt.data = control;
+    uv_signal_start(&control->terminate, stop, SIGTERM);
+    uv_signal_start(&control->interrupt, stop, SIGINT);
+}
+
+/* The port is taken while we may still be root, files are made when we no longer are. */
+static bool open_all(struct control *control, char *why)
+{
+    const struct settings *settings = &control->settings;
+    uv_loop_t *loop = &control->loop;
+
+    control->http = http_open(loop, settings, why);
+    if (control->http == NULL || !drop_privileges(settings, why))
+        return false;
+    control->store = persistence_open(loop, settings, why);
+    if (control->store == NULL)
+        return false;
+    control->audit = audit_open(loop, control->store, settings, why);
+    if (control->audit == NULL)
+        return false;
+    control->auth = auth_open(loop, control->store, control->audit, settings, why);
+    if (control->auth == NULL)
+        return false;
+    snprintf(why, WHY_BYTES, "out of memory");
+    control->plane = plane_open(loop, settings, &rooms_plane_handlers, &control->rooms);
+    if (control->plane == NULL)
+        return false;
+    control->rooms = rooms_open(loop, settings, control->plane, control->store, control->auth,
+                                control->audit, why);
+    if (control->rooms == NULL)
+        return false;
+    api_open(control->http, control->auth, control->store, control->audit, settings,
+             rooms_participant_count, control->rooms);
+    http_route(control->http, "GET", "/health", tell_health, control);
+    snprintf(why, WHY_BYTES, "out of memory");
+    control->io = socketio_open(control->http, settings, &rooms_socket_handlers, control->rooms);
+    return control->io != NULL;
+}
+
+static int answer_request(const struct settings *settings, enum settings_request request)
+{
+    switch (request) {
+    case SETTINGS_HELP:
+        settings_print(settings, SETTINGS_AS_HELP, STDOUT_FILENO);
+        break;
+    case SETTINGS_PRINT:
+        settings_print(settings, SETTINGS_AS_FILE, STDOUT_FILENO);
+        break;
+    case SETTINGS_VERSION:
+        printf("ringcast-controlplane %s\n", ringcast_version);
+        break;
+    default: /* SETTINGS_CHECK: they were loaded, so they are right */
+        break;
+    }
+    return 0;
+}
+
+static enum log_level level_named(const char *name)
+{
+    return strcmp(name, "error") == 0   ? LOG_ERROR
+           : strcmp(name, "warn") == 0  ? LOG_WARN
+           : strcmp(name, "debug") == 0 ? LOG_DEBUG
+                                        : LOG_INFO;
+}
+
+int main(int argc, char **argv)
+{
+    static struct control control;
+    enum settings_request request;
+    char error[SETTING_ERROR_BYTES], why[WHY_BYTES];
+
+    if (!settings_load(&control.settings, argc, argv, environ, &request, error)) {
+        fprintf(stderr, "ringcast-controlplane: %s\n", error);
+        return 2;
+    }
+    if (request != SETTINGS_RUN)
+        return answer_request(&control.settings, request);
+    log_open("controlplane", level_named(control.settings.log_level),
+             strcmp(control.settings.log_format, "json") == 0);
+    control.started_ns = clock_monotonic_ns();
+    signal(SIGPIPE, SIG_IGN); /* a closed connection is an error of its write */
+    umask(077);
+    raise_descriptor_limit();
+    uv_loop_init(&control.loop);
+    if (!open_all(&control, why)) {
+        LOG(ERROR, "main", why);
+        return 1;
+    }
+    start_timers(&control);
+    LOG(INFO, "main", "serving", F("version", "%s", ringcast_version),
+        F("port", "%u", control.settings.http_port),
+        F("data", "%s", control.settings.data_directory));
+    notify_ready();
+    uv_run(&control.loop, UV_RUN_DEFAULT);
+    LOG(INFO, "main", "stopped");
+    return 0;
+}
