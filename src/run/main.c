@@ -1,0 +1,294 @@
+/* ringcast-run: starts a whole Ringcast and keeps it running; what `make run` calls. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "service.h"
+#include "src/clock.h"
+#include "src/log.h"
+#include "src/settings.h"
+#include "src/version.h"
+
+#define STOP_PATIENCE_NS (8 * NS_PER_S)
+
+enum { DATAPLANE, CONTROLPLANE, SERVICES };
+
+struct run {
+    struct settings settings;
+    struct service services[SERVICES];
+    int signals, notifications;
+    char notify_name[64];
+    bool announced;
+};
+
+static bool handle_request(struct run *run, int argc, char **argv, int *status)
+{
+    extern char **environ;
+    enum settings_request request;
+    char error[SETTING_ERROR_BYTES];
+
+    *status = 0;
+    if (!settings_load(&run->settings, argc, argv, environ, &request, error)) {
+        fprintf(stderr, "ringcast-run: %s\n", error);
+        *status = 2;
+        return true;
+    }
+    switch (request) {
+    case SETTINGS_RUN:
+        return false;
+    case SETTINGS_HELP:
+        printf("ringcast-run [settings]: starts data plane and control plane and keeps them "
+               "running.\n\n");
+        fflush(stdout);
+        settings_print(&run->settings, SETTINGS_AS_HELP, STDOUT_FILENO);
+        break;
+    case SETTINGS_PRINT:
+        settings_print(&run->settings, SETTINGS_AS_FILE, STDOUT_FILENO);
+        break;
+    case SETTINGS_VERSION:
+        printf("ringcast-run %s\n", ringcast_version);
+        break;
+    case SETTINGS_CHECK:
+        printf("The settings are in order.\n");
+        break;
+    }
+    return true;
+}
+
+/* One ringcast-run a data directory. The lock goes with the process. */
+static bool lock_directory(const char *directory)
+{
+    char path[SETTING_TEXT_ROOM + 16];
+    int fd;
+
+    if (mkdir(directory, 0755) != 0 && errno != EEXIST) {
+        fprintf(stderr, "ringcast-run: the data directory %s cannot be made: %s.\n", directory,
+                strerror(errno));
+        return false;
+    }
+    snprintf(path, sizeof(path), "%s/run.lock", directory);
+    fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        fprintf(stderr, "ringcast-run: %s cannot be written: %s.\n", path, strerror(errno));
+        return false;
+    }
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        fprintf(stderr,
+                "ringcast-run: another Ringcast runs on %s. Stop it, or name another data "
+                "directory (RINGCAST_DATA).\n",
+                directory);
+        close(fd);
+        return false;
+    }
+    return true; /* kept open */
+}
+
+static bool find_services(struct run *run)
+{
+    static const char *const names[SERVICES] = {"ringcast-dataplane", "ringcast-controlplane"};
+    char own[400];
+    ssize_t n = readlink("/proc/self/exe", own, sizeof(own) - 1);
+    char *slash;
+
+    if (n < 0)
+        return false;
+    own[n] = '\0';
+    slash = strrchr(own, '/');
+    *slash = '\0';
+    for (int i = 0; i < SERVICES; i++) {
+        run->services[i].name = names[i];
+        snprintf(run->services[i].path, sizeof(run->services[i].path), "%s/%s", own, names[i]);
+    }
+    return true;
+}
+
+static struct service *service_of(struct run *run, pid_t pid)
+{
+    for (int i = 0; i < SERVICES; i++)
+        if (pid && run->services[i].pid == pid)
+            return &run->services[i];
+    return NULL;
+}
+
+/* Reaps everything that ended, orphans included. False: a service cannot work at all. */
+static bool reap(struct run *run, bool stopping)
+{
+    int status;
+    pid_t pid;
+
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        struct service *service = service_of(run, pid);
+
+        if (!service)
+            continue;
+        if (stopping) {
+            service->pid = 0;
+        } else if (!service_died(service, status, clock_monotonic_ns())) {
+            LOG(ERROR, "run", "a process cannot start; its last line above says why",
+                F("program", "%s", service->name));
+            return false;
+        }
+    }
+    return true;
+}
+
+static void listen_to(struct run *run)
+{
+    char text[4096];
+    pid_t pid;
+    int fd;
+
+    while ((pid = notify_read(run->notifications, text, sizeof(text), &fd)) > 0) {
+        struct service *service = service_of(run, pid);
+
+        if (service)
+            service_notified(service, text, fd, clock_monotonic_ns());
+        if (fd >= 0)
+            close(fd);
+    }
+}
+
+static void announce(struct run *run)
+{
+    const struct settings *s = &run->settings;
+
+    if (run->announced || !run->services[DATAPLANE].ready || !run->services[CONTROLPLANE].ready)
+        return;
+    run->announced = true;
+    printf("\n  Ringcast is running. Open  http://localhost:%u/\n"
+           "  Data: %s   Stop: Ctrl-C\n\n",
+           s->http_port, s->data_directory);
+    fflush(stdout);
+}
+
+/* A service that promised to beat and does not is ended; it is started again like any other. */
+static void watch(struct run *run, uint64_t now_ns)
+{
+    for (int i = 0; i < SERVICES; i++) {
+        struct service *service = &run->services[i];
+
+        if (service->pid && service->beats && now_ns > service->beat_ns &&
+            now_ns - service->beat_ns > SERVICE_WATCHDOG_US * NS_PER_US) {
+            LOG(ERROR, "run", "a process hangs and is ended", F("program", "%s", service->name),
+                F("pid", "%d", service->pid));
+            kill(service->pid, SIGKILL);
+            service->beats = false;
+        }
+    }
+}
+
+static void stop_service(struct run *run, struct service *service)
+{
+    uint64_t deadline_ns = clock_monotonic_ns() + STOP_PATIENCE_NS;
+    struct pollfd wait[] = {{.fd = run->notifications, .events = POLLIN}};
+
+    if (service->pid)
+        kill(service->pid, SIGTERM);
+    while (service->pid && clock_monotonic_ns() < deadline_ns) {
+        poll(wait, 1, 20);
+        listen_to(run);
+        reap(run, true);
+    }
+    if (service->pid) {
+        LOG(WARN, "run", "a process does not stop and is ended", F("program", "%s", service->name));
+        kill(service->pid, SIGKILL);
+        waitpid(service->pid, NULL, 0);
+        service->pid = 0;
+    }
+    descriptors_close(&service->store);
+}
+
+/* Descendants that outlived their parent came to us (subreaper): they are ours to end. */
+static void stop_orphans(void)
+{
+    for (int round = 0; round < 200; round++) {
+        char list[256] = "";
+        FILE *children = fopen("/proc/thread-self/children", "r");
+        char *rest = list;
+        long pid;
+
+        if (children) {
+            if (!fgets(list, sizeof(list), children))
+                list[0] = '\0';
+            fclose(children);
+        }
+        if (!list[0])
+            return;
+        while ((pid = strtol(rest, &rest, 10)) > 0)
+            if (round == 0 || round == 100)
+                kill((pid_t)pid, round ? SIGKILL : SIGTERM);
+        usleep(20000);
+        while (waitpid(-1, NULL, WNOHANG) > 0)
+            continue;
+    }
+}
+
+/* Until a signal asks us to stop. Returns the exit status. */
+static int keep_running(struct run *run, char **argv)
+{
+    struct pollfd wait[] = {{.fd = run->signals, .events = POLLIN},
+                            {.fd = run->notifications, .events = POLLIN}};
+
+    for (;;) {
+        uint64_t now_ns = clock_monotonic_ns();
+        struct signalfd_siginfo got;
+
+        for (int i = 0; i < SERVICES; i++)
+            if (!run->services[i].pid && now_ns >= run->services[i].start_again_ns &&
+                !service_start(&run->services[i], argv, run->notify_name))
+                run->services[i].start_again_ns = now_ns + NS_PER_S;
+        poll(wait, 2, 50);
+        listen_to(run);
+        announce(run);
+        while (read(run->signals, &got, sizeof(got)) == sizeof(got))
+            if (got.ssi_signo != SIGCHLD)
+                return 0;
+        if (!reap(run, false))
+            return 1;
+        watch(run, clock_monotonic_ns());
+    }
+}
+
+int main(int argc, char **argv)
+{
+    static struct run run;
+    sigset_t caught;
+    int status;
+
+    if (handle_request(&run, argc, argv, &status))
+        return status;
+    log_open("run", LOG_INFO, strcmp(run.settings.log_format, "json") == 0);
+    if (!lock_directory(run.settings.data_directory) || !find_services(&run))
+        return 1;
+    sigemptyset(&caught);
+    sigaddset(&caught, SIGCHLD);
+    sigaddset(&caught, SIGTERM);
+    sigaddset(&caught, SIGINT);
+    sigaddset(&caught, SIGHUP);
+    sigprocmask(SIG_BLOCK, &caught, NULL);
+    run.signals = signalfd(-1, &caught, SFD_CLOEXEC | SFD_NONBLOCK);
+    run.notifications = notify_open(run.notify_name);
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    if (run.signals < 0 || run.notifications < 0) {
+        fprintf(stderr, "ringcast-run: the kernel refuses signals or sockets: %s.\n",
+                strerror(errno));
+        return 1;
+    }
+    status = keep_running(&run, argv);
+    stop_service(&run, &run.services[CONTROLPLANE]);
+    stop_service(&run, &run.services[DATAPLANE]);
+    stop_orphans();
+    LOG(INFO, "run", "stopped");
+    return status;
+}

@@ -1,0 +1,172 @@
+/* One service: start, notifications, death and back-off. */
+#define _GNU_SOURCE
+#include "service.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "src/clock.h"
+#include "src/log.h"
+
+#define FIRST_STORED 3
+#define SHORT_LIFE_NS (10 * NS_PER_S) /* deaths sooner than this count as in a row */
+#define BACK_OFF_MS_MIN 100
+#define BACK_OFF_MS_MAX 5000
+
+/* In the child: descriptors 3… are the stored ones, everything else is closed. */
+static void hand_over(const struct service *service, char names[], size_t room)
+{
+    size_t used = 0;
+    int moved[DESCRIPTORS_MAX];
+
+    names[0] = '\0';
+    for (size_t i = 0; i < service->store.count; i++) {
+        /* first out of the way of the numbers wanted, then to them */
+        moved[i] = fcntl(service->store.list[i].fd, F_DUPFD_CLOEXEC,
+                         FIRST_STORED + (int)service->store.count);
+        used += (size_t)snprintf(names + used, room - used, "%s%s", i ? ":" : "",
+                                 service->store.list[i].name);
+    }
+    for (size_t i = 0; i < service->store.count; i++)
+        dup2(moved[i], FIRST_STORED + (int)i); /* dup2 leaves close-on-exec off */
+}
+
+static void become(const struct service *service, char **argv, const char *notify_name)
+{
+    static char names[DESCRIPTORS_MAX * (DESCRIPTOR_NAME_BYTES + 1)];
+    char number[32];
+    sigset_t none;
+
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    prctl(PR_SET_PDEATHSIG, SIGTERM); /* without its service manager it would run on unseen */
+    setpgid(0, 0);                    /* Ctrl-C reaches us alone; we stop the others in order */
+    setenv("NOTIFY_SOCKET", notify_name, 1);
+    snprintf(number, sizeof(number), "%llu", (unsigned long long)SERVICE_WATCHDOG_US);
+    setenv("WATCHDOG_USEC", number, 1);
+    snprintf(number, sizeof(number), "%d", getpid());
+    setenv("WATCHDOG_PID", number, 1);
+    if (service->store.count) {
+        hand_over(service, names, sizeof(names));
+        setenv("LISTEN_PID", number, 1);
+        snprintf(number, sizeof(number), "%zu", service->store.count);
+        setenv("LISTEN_FDS", number, 1);
+        setenv("LISTEN_FDNAMES", names, 1);
+    }
+    execv(service->path, argv);
+    LOG(ERROR, "run", "cannot start a program; is the installation complete?",
+        F("program", "%s", service->path), F("why", "%s", strerror(errno)));
+    _exit(127);
+}
+
+bool service_start(struct service *service, char **argv, const char *notify_name)
+{
+    char *arguments[256];
+    size_t count = 0;
+
+    arguments[count++] = service->path;
+    for (size_t i = 1; argv[i] && count < 255; i++)
+        arguments[count++] = argv[i];
+    arguments[count] = NULL;
+    service->pid = fork();
+    if (service->pid == 0)
+        become(service, arguments, notify_name);
+    if (service->pid < 0) {
+        service->pid = 0;
+        LOG(ERROR, "run", "cannot fork", F("program", "%s", service->name),
+            F("why", "%s", strerror(errno)));
+        return false;
+    }
+    service->started_ns = clock_monotonic_ns();
+    service->ready = false;
+    service->beats = false;
+    return true;
+}
+
+bool service_died(struct service *service, int wait_status, uint64_t now_ns)
+{
+    unsigned delay_ms = 0;
+
+    if (now_ns - service->started_ns > SHORT_LIFE_NS)
+        service->deaths = 0;
+    if (service->deaths > 0) {
+        delay_ms = BACK_OFF_MS_MIN << (service->deaths < 7 ? service->deaths - 1 : 6);
+        if (delay_ms > BACK_OFF_MS_MAX)
+            delay_ms = BACK_OFF_MS_MAX;
+    }
+    service->deaths++;
+    service->start_again_ns = now_ns + delay_ms * NS_PER_MS;
+    if (WIFSIGNALED(wait_status))
+        LOG(WARN, "run", "a process died and is started again", F("program", "%s", service->name),
+            F("pid", "%d", service->pid), F("signal", "%d", WTERMSIG(wait_status)),
+            F("in_ms", "%u", delay_ms));
+    else
+        LOG(WARN, "run", "a process ended", F("program", "%s", service->name),
+            F("pid", "%d", service->pid), F("exit_status", "%d", WEXITSTATUS(wait_status)),
+            F("in_ms", "%u", delay_ms));
+    service->pid = 0;
+    service->ready = false;
+    return service->was_ready || WIFSIGNALED(wait_status);
+}
+
+static void store(struct service *service, const char *name, size_t name_bytes, int fd)
+{
+    if (service->store.count == DESCRIPTORS_MAX || name_bytes >= DESCRIPTOR_NAME_BYTES) {
+        LOG(WARN, "run", "the descriptor store is full; a restart will lose state",
+            F("program", "%s", service->name));
+        return;
+    }
+    descriptors_add(&service->store, fcntl(fd, F_DUPFD_CLOEXEC, 3), "%.*s", (int)name_bytes, name);
+}
+
+static void forget(struct service *service, const char *name, size_t name_bytes)
+{
+    struct descriptors *set = &service->store;
+
+    for (size_t i = 0; i < set->count;) {
+        if (strlen(set->list[i].name) == name_bytes &&
+            memcmp(set->list[i].name, name, name_bytes) == 0) {
+            close(set->list[i].fd);
+            set->list[i] = set->list[--set->count];
+        } else {
+            i++;
+        }
+    }
+}
+
+void service_notified(struct service *service, const char *text, int fd, uint64_t now_ns)
+{
+    const char *name = "stored";
+    size_t name_bytes = strlen(name);
+    bool add = false, take = false;
+
+    while (*text) {
+        size_t n = strcspn(text, "\n");
+
+        if (n == 7 && memcmp(text, "READY=1", 7) == 0) {
+            service->ready = service->was_ready = true;
+        } else if (n == 10 && memcmp(text, "WATCHDOG=1", 10) == 0) {
+            service->beats = true;
+            service->beat_ns = now_ns;
+        } else if (n == 9 && memcmp(text, "FDSTORE=1", 9) == 0) {
+            add = true;
+        } else if (n == 15 && memcmp(text, "FDSTOREREMOVE=1", 15) == 0) {
+            take = true;
+        } else if (n > 7 && memcmp(text, "FDNAME=", 7) == 0) {
+            name = text + 7;
+            name_bytes = n - 7;
+        }
+        text += n + (text[n] == '\n');
+    }
+    if (take)
+        forget(service, name, name_bytes);
+    else if (add && fd >= 0)
+        store(service, name, name_bytes, fd);
+}
