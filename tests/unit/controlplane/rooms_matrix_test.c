@@ -1,0 +1,301 @@
+/* C17: who may do what, generated: every event × every role × whose object it names. The expectations
+ * below are written from signaling.md §2, not from the code's table. */
+#include "rooms_steps.h"
+
+enum who { STRANGER, OUTSIDER, PARTICIPANT, CO_HOST, HOST, GONE_MEMBER, WHO_COUNT };
+static const char *const who_names[] = {
+    "stranger", "member of another room", "participant", "co-host", "host", "one who left"};
+
+/* Whose transport, producer or consumer the payload names. */
+enum whose { OWN, OTHERS, ELSEWHERE, NOBODYS, WHOSE_COUNT };
+static const char *const whose_names[] = {"own", "another member's", "another room's", "nobody's"};
+
+static struct person people[WHO_COUNT], bystander, host2;
+static const char *room1, *room2, *consumers[WHO_COUNT], *bystander_consumer, *host2_consumer;
+
+static int build(void **state)
+{
+    struct socket *s;
+
+    setup(state);
+    s = connect_user(user(HOST));
+    room1 = make_room(s);
+    leave_test(s);
+    s = connect_user(user(50));
+    room2 = make_room(s);
+    leave_test(s);
+    host2 = enter(50, room2);
+    publish(&host2, room2);
+    people[HOST] = enter(HOST, room1);
+    people[CO_HOST] = enter(CO_HOST, room1);
+    people[PARTICIPANT] = enter(PARTICIPANT, room1);
+    people[GONE_MEMBER] = enter(GONE_MEMBER, room1);
+    bystander = enter(60, room1);
+    people[OUTSIDER] = enter(OUTSIDER, room2);
+    people[STRANGER] = (struct person){.s = connect_user(user(STRANGER)), .id = user(STRANGER)};
+    assert_ok(call(people[HOST].s, "room:changeRole",
+                   "{'roomId':'%s','targetUserId':'%s','newRole':'co_host'}", room1,
+                   people[CO_HOST].id));
+    publish(&bystander, room1);
+    for (int who = OUTSIDER; who < GONE_MEMBER; who++) {
+        bool outside = who == OUTSIDER;
+
+        publish(&people[who], outside ? room2 : room1);
+        consumers[who] =
+            keep(text_of(consume(people[who].s, outside ? room2 : room1, people[who].recv,
+                                 outside ? host2.audio : bystander.audio),
+                         "id"));
+    }
+    bystander_consumer =
+        keep(text_of(consume(bystander.s, room1, bystander.recv, people[HOST].audio), "id"));
+    host2_consumer =
+        keep(text_of(consume(host2.s, room2, host2.recv, people[OUTSIDER].audio), "id"));
+    assert_ok(call(people[GONE_MEMBER].s, "room:leave", "{'roomId':'%s'}", room1));
+    return 0;
+}
+
+static int scrap(void **state)
+{
+    settings.reconnect_grace_s = 0;
+    for (int who = 0; who < WHO_COUNT; who++)
+        leave_test(people[who].s);
+    leave_test(bystander.s);
+    leave_test(host2.s);
+    return teardown(state);
+}
+
+/* Everything that a refused call must leave as it was. */
+static uint64_t fingerprint_of_all(void)
+{
+    uint64_t hash = 0xcbf29ce484222325ull;
+    const uint8_t *bytes = (const uint8_t *)fake_plane.rows;
+    struct participant *p;
+    struct room *room;
+
+    for (int table = 0; table < 4; table++)
+        for (size_t i = 0; i < 64 * sizeof(union fake_row); i++)
+            hash =
+                (hash ^ bytes[(size_t)table * sizeof(fake_plane.rows[0]) + i]) * 0x100000001b3ull;
+    TAILQ_FOREACH(room, &rooms->all, link)
+    {
+        TAILQ_FOREACH(p, &room->participants, link)
+        hash = (hash ^ p->role ^ p->is_muted << 3 ^ p->is_video_off << 4 ^ p->producer_count << 5 ^
+                p->transport_count << 10) *
+               0x100000001b3ull;
+        hash = (hash ^ room->participant_count ^ room->closed << 9) * 0x100000001b3ull;
+    }
+    return hash;
+}
+
+static int checks;
+
+/* expected NULL: must succeed. */
+static void expect(int who, const char *event, const char *detail, const cJSON *ack,
+                   const char *expected, uint64_t before)
+{
+    const char *code = text_of(ack, "code");
+    bool failed = strcmp(text_of(ack, "status"), "error") == 0;
+
+    checks++;
+    if (expected == NULL ? failed : !failed || strcmp(code, expected) != 0)
+        fail_msg("%s by %s on %s: wanted %s, got %s (%s)", event, who_names[who], detail,
+                 expected ? expected : "success", failed ? code : "success",
+                 text_of(ack, "message"));
+    if (expected != NULL && before != fingerprint_of_all())
+        fail_msg("%s by %s on %s was refused and changed something", event, who_names[who], detail);
+}
+
+/* ---- room events: role decides ---- */
+
+static const struct {
+    const char *event, *payload; /* %s room, %s user id of the bystander */
+    enum who least;              /* of the members */
+} room_events[] = {
+    {"media:getRouterCapabilities", "{'roomId':'%s'}", PARTICIPANT},
+    {"media:createTransport", "{'roomId':'%s','direction':'send'}", PARTICIPANT},
+    {"room:muteAll", "{'roomId':'%s'}", CO_HOST},
+    {"room:kick", "{'roomId':'%s','targetUserId':'%s'}", CO_HOST},
+    {"room:changeRole", "{'roomId':'%s','targetUserId':'%s','newRole':'co_host'}", HOST},
+    {"room:close", "{'roomId':'%s'}", HOST},
+    {"room:leave", "{'roomId':'%s'}", PARTICIPANT},
+};
+
+static void test_room_events(void **state)
+{
+    for (size_t e = 0; e < sizeof(room_events) / sizeof(room_events[0]); e++) {
+        for (int who = 0; who < WHO_COUNT; who++) {
+            bool member = who >= PARTICIPANT && who <= HOST;
+            const char *expected = !member                           ? "not_in_room"
+                                   : who < (int)room_events[e].least ? "not_host"
+                                                                     : NULL;
+            uint64_t before;
+            const cJSON *ack;
+            char payload[256];
+
+            build(state);
+            before = fingerprint_of_all();
+            snprintf(payload, sizeof(payload), room_events[e].payload, room1, bystander.id);
+            ack = call(people[who].s, room_events[e].event, payload);
+            expect(who, room_events[e].event, "the room", ack, expected, before);
+            if (expected == NULL && who < HOST && strncmp(room_events[e].event, "room:k", 6) == 0) {
+                before = fingerprint_of_all(); /* never the host */
+                ack = call(people[who].s, "room:kick", "{'roomId':'%s','targetUserId':'%s'}", room1,
+                           people[HOST].id);
+                expect(who, "room:kick", "the host", ack, "cannot_kick_host", before);
+            }
+            before = fingerprint_of_all();
+            snprintf(payload, sizeof(payload), room_events[e].payload, "nowhere", bystander.id);
+            ack = call(people[who].s, room_events[e].event, payload);
+            expect(who, room_events[e].event, "no room", ack, "room_not_found", before);
+            scrap(state);
+        }
+    }
+}
+
+/* ---- media events: ownership decides, never the role ---- */
+
+enum object { TRANSPORT, PRODUCER, CONSUMER };
+static const struct {
+    const char *event;
+    enum object object;
+    const char *key, *rest; /* further members */
+    const char *if_own;     /* NULL: succeeds */
+} media_events[] = {
+    {"media:connectTransport", TRANSPORT, "transportId",
+     ",'dtlsParameters':{'fingerprints':[{'algorithm':'sha-256','value':'" FINGERPRINT "'}]}",
+     NULL},
+    {"media:closeTransport", TRANSPORT, "transportId", "", NULL},
+    {"media:restartIce", TRANSPORT, "transportId", "", "unavailable"},
+    {"media:getStats", TRANSPORT, "transportId", "", NULL},
+    {"media:pauseProducer", PRODUCER, "producerId", "", NULL},
+    {"media:resumeProducer", PRODUCER, "producerId", "", NULL},
+    {"media:closeProducer", PRODUCER, "producerId", "", NULL},
+    {"media:getStats", PRODUCER, "producerId", "", NULL},
+    {"media:resumeConsumer", CONSUMER, "consumerId", "", NULL},
+    {"media:pauseConsumer", CONSUMER, "consumerId", "", NULL},
+    {"media:setPreferredLayers", CONSUMER, "consumerId", ",'spatialLayer':0", "unavailable"},
+    {"media:setPriority", CONSUMER, "consumerId", ",'priority':1", "unavailable"},
+    {"media:getStats", CONSUMER, "consumerId", "", NULL},
+};
+
+static const char *object_id(enum object object, int who, enum whose whose)
+{
+    static const char *const nobodys = "00000000-0000-4000-8000-000000000000";
+    const struct person *p = whose == OWN ? &people[who] : whose == OTHERS ? &bystander : &host2;
+    const char *consumer = whose == OWN      ? consumers[who]
+                           : whose == OTHERS ? bystander_consumer
+                                             : host2_consumer;
+
+    if (whose == NOBODYS)
+        return nobodys;
+    if (object == TRANSPORT)
+        return p->send ? p->send : nobodys;
+    if (object == PRODUCER)
+        return p->audio ? p->audio : nobodys;
+    return consumer ? consumer : nobodys;
+}
+
+static void test_media_events(void **state)
+{
+    static const char *const missing[] = {"transport_not_found", "producer_not_found",
+                                          "consumer_not_found"};
+
+    for (size_t e = 0; e < sizeof(media_events) / sizeof(media_events[0]); e++) {
+        for (int who = 0; who < WHO_COUNT; who++) {
+            /* GONE_MEMBER's "own" objects went with its leaving. */
+            bool owns = who >= OUTSIDER && who <= HOST;
+
+            build(state);
+            for (int whose = WHOSE_COUNT - 1; whose >= 0; whose--) {
+                const char *id = object_id(media_events[e].object, who, (enum whose)whose);
+                const char *expected =
+                    whose == OWN && owns ? media_events[e].if_own : missing[media_events[e].object];
+                uint64_t before = fingerprint_of_all();
+                const cJSON *ack = call(people[who].s, media_events[e].event, "{'%s':'%s'%s}",
+                                        media_events[e].key, id, media_events[e].rest);
+
+                expect(who, media_events[e].event, whose_names[whose], ack, expected, before);
+            }
+            scrap(state);
+        }
+    }
+}
+
+/* ---- produce and consume: room, transport and producer all have owners ---- */
+
+static void test_produce(void **state)
+{
+    for (int who = 0; who < WHO_COUNT; who++) {
+        const char *own_room;
+
+        build(state);
+        own_room = who == OUTSIDER ? room2 : room1;
+        for (int whose = WHOSE_COUNT - 1; whose >= 0; whose--) {
+            for (int right_room = 0; right_room < 2; right_room++) {
+                bool member = who >= OUTSIDER && who <= HOST;
+                const char *room = right_room ? own_room : own_room == room1 ? room2 : room1;
+                const char *expected = !right_room || !member ? "not_in_room"
+                                       : whose != OWN         ? "transport_not_found"
+                                                              : NULL;
+                const char *id = object_id(TRANSPORT, who, (enum whose)whose);
+                uint64_t before;
+                const cJSON *ack;
+
+                if (expected == NULL) /* its first ones had the same mid and SSRC */
+                    assert_ok(call(people[who].s, "media:closeProducer",
+                                   "{'roomId':'%s','producerId':'%s'}", room, people[who].audio));
+                before = fingerprint_of_all();
+                ack = produce(people[who].s, room, id, "audio");
+                expect(who, "media:produce", whose_names[whose], ack, expected, before);
+            }
+        }
+        scrap(state);
+    }
+}
+
+static void test_consume(void **state)
+{
+    for (int who = 0; who < WHO_COUNT; who++) {
+        build(state);
+        for (int transport = 0; transport < WHOSE_COUNT; transport++) {
+            for (int producer = 0; producer < WHOSE_COUNT; producer++) {
+                bool outside = who == OUTSIDER, member = who >= OUTSIDER && who <= HOST;
+                const char *room = outside ? room2 : room1;
+                const struct person *p = transport == OWN      ? &people[who]
+                                         : transport == OTHERS ? &bystander
+                                                               : &host2;
+                const char *transport_id =
+                    transport == NOBODYS || p->recv == NULL ? "none" : p->recv;
+                const char *producer_id = object_id(PRODUCER, who, (enum whose)producer);
+                /* a producer of the caller's own room may be consumed, whosever it is */
+                bool reachable = producer == OWN || producer == (outside ? ELSEWHERE : OTHERS);
+                const char *expected = !member            ? "not_in_room"
+                                       : transport != OWN ? "transport_not_found"
+                                       : !reachable       ? "producer_not_found"
+                                                          : NULL;
+                uint64_t before = fingerprint_of_all();
+                const cJSON *ack = consume(people[who].s, room, transport_id, producer_id);
+
+                expect(who, "media:consume", whose_names[producer], ack, expected, before);
+            }
+        }
+        scrap(state);
+    }
+}
+
+static void test_enough(void **state)
+{
+    print_message("%d cells of the matrix\n", checks);
+    assert_true(checks > 500);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_room_events), cmocka_unit_test(test_media_events),
+        cmocka_unit_test(test_produce),     cmocka_unit_test(test_consume),
+        cmocka_unit_test(test_enough),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
