@@ -22,3 +22,5 @@ unit: $(addprefix $(OUT)/,$(TEST_PROGRAMS))
 unit-%:
 	@$(MAKE) --no-print-directory $(addprefix $(OUT)/,$(foreach t,$(TEST_PROGRAMS),$(if $(findstring $*,$(t)),$(t))))
 	@tests/run-programs $(addprefix $(OUT)/,$(foreach t,$(TEST_PROGRAMS),$(if $(findstring $*,$(t)),$(t))))
+
+include tests/integration/build.mk
