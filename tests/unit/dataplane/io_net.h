@@ -72,7 +72,7 @@ void *realloc(void *pointer, size_t bytes)
 static const char *const addresses[] = {"127.0.0.1", "127.0.0.2", "::1"};
 enum { ADDRESS_A, ADDRESS_B, ADDRESS_6, ADDRESS_COUNT };
 
-static void ip_parse(uint8_t ip[16], const char *text)
+static inline void ip_parse(uint8_t ip[16], const char *text)
 {
     memset(ip, 0, 16);
     if (strchr(text, ':')) {
@@ -129,7 +129,7 @@ struct server {
     uint16_t port4, port6;
 };
 
-static void server_open_at(struct server *server, const char *ipv4, const char *ipv6)
+static inline void server_open_at(struct server *server, const char *ipv4, const char *ipv6)
 {
     int on = 1;
     int udp4 = socket_bound(ipv4), udp6 = socket_bound(ipv6);
@@ -144,7 +144,7 @@ static void server_open_at(struct server *server, const char *ipv4, const char *
     server->port6 = port_of(udp6);
 }
 
-static void server_open(struct server *server)
+static inline void server_open(struct server *server)
 {
     server_open_at(server, "0.0.0.0", "::");
 }
@@ -157,8 +157,8 @@ static void server_close(struct server *server)
 }
 
 /* The path that the server sees when `client` (a socket) talks to its address `address`. */
-static struct path path_between(const struct server *server, int client, const char *client_address,
-                                const char *address)
+static inline struct path path_between(const struct server *server, int client,
+                                       const char *client_address, const char *address)
 {
     struct path path;
 
@@ -169,8 +169,8 @@ static struct path path_between(const struct server *server, int client, const c
     return path;
 }
 
-static void client_send(int client, const struct path *path, const void *data, size_t bytes,
-                        uint16_t segment_bytes)
+static inline void client_send(int client, const struct path *path, const void *data, size_t bytes,
+                               uint16_t segment_bytes)
 {
     char text[INET6_ADDRSTRLEN];
     struct sockaddr_storage name;
@@ -186,8 +186,8 @@ static void client_send(int client, const struct path *path, const void *data, s
 }
 
 /* Next datagram at a client, at most 1 s from now; -1: none. Says where it came from. */
-static ssize_t client_receive(int client, uint8_t *data, size_t room, uint8_t from_ip[16],
-                              uint16_t *from_port)
+static inline ssize_t client_receive(int client, uint8_t *data, size_t room, uint8_t from_ip[16],
+                                     uint16_t *from_port)
 {
     struct pollfd ready = {.fd = client, .events = POLLIN};
     struct sockaddr_storage name;
@@ -210,9 +210,9 @@ static ssize_t client_receive(int client, uint8_t *data, size_t room, uint8_t fr
 }
 
 /* Receives until `count` packets are there or half a second passed. */
-static size_t receive_all(const struct io_backend *backend, struct io *io,
-                          void (*each)(void *context, const struct io_packet *packet),
-                          void *context, size_t count, size_t batch)
+static inline size_t receive_all(const struct io_backend *backend, struct io *io,
+                                 void (*each)(void *context, const struct io_packet *packet),
+                                 void *context, size_t count, size_t batch)
 {
     static struct io_packet packets[IO_BATCH];
     uint64_t end_ns = clock_monotonic_ns() + NS_PER_S / 2;
@@ -230,6 +230,25 @@ static size_t receive_all(const struct io_backend *backend, struct io *io,
             backend->wait(io, 10 * NS_PER_MS);
     }
     return got;
+}
+
+/* ---- backends ---- */
+
+static const struct io_backend *const kernel_backends[] = {&io_uring_backend, &io_socket_backend};
+#define BACKENDS 2
+#define EACH_BACKEND(b)                                                                          \
+    for (const struct io_backend *const *at_ = kernel_backends, *b;                              \
+         at_ < kernel_backends + BACKENDS && (b = *at_, print_message("  %s\n", b->name), true); \
+         at_++)
+
+static inline struct io *backend_open(const struct io_backend *backend, const struct server *server)
+{
+    char why[128] = "no reason given";
+    struct io *io = backend->open(&server->descriptors, why);
+
+    if (!io)
+        fail_msg("%s: %s", backend->name, why);
+    return io;
 }
 
 #endif

@@ -296,6 +296,11 @@ static void header(void **state)
         write16(data + bytes - 6, length);
         assert_int_equal(judge(data, bytes, PASSWORD, &r), STUN_MALFORMED);
     }
+    /* A USERNAME that reads as one to the very end of the datagram, and says it goes on. */
+    bytes = message_build(data, "U", PASSWORD);
+    memset(data + 24, 'u', bytes - 24);
+    write16(data + 22, 400);
+    assert_int_equal(judge(data, bytes, PASSWORD, &r), STUN_MALFORMED);
     /* Longer than any datagram that we take. */
     memset(data, 0, sizeof(data));
     bytes = message_build(data, "U", PASSWORD);

@@ -125,6 +125,29 @@ static void goes_on_after_want_of_buffers(void **state)
     close(client);
 }
 
+/* The buffer of a super-packet stays ours until its last part was handed out and given back. */
+static void keeps_a_buffer_while_parts_wait(void **state)
+{
+    struct server server;
+    struct io *io = ring_open(&server);
+    int client = socket_bound("127.0.0.1");
+    struct path path = path_between(&server, client, "127.0.0.1", "127.0.0.1");
+    struct io_packet packet;
+    uint32_t freed = io->freed;
+
+    client_send(client, &path, "abc", 3, 1);
+    for (unsigned part = 0; part < 3; part++) {
+        assert_int_equal(io_uring_backend.receive(io, &packet, 1), 1);
+        assert_int_equal(packet.data[0], 'a' + part);
+        assert_int_equal(io->freed, freed);
+        io_uring_backend.release(io);
+        assert_int_equal(io->freed, freed + (part == 2));
+    }
+    io_uring_backend.close(io);
+    server_close(&server);
+    close(client);
+}
+
 /* A kernel that takes nothing: the packets are counted as lost and never sent later, when their
  * memory holds something else. Receiving and the doorbell survive. */
 static void never_sends_stale_memory(void **state)
@@ -176,6 +199,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(refuses_all_but_its_own),
         cmocka_unit_test(goes_on_after_want_of_buffers),
+        cmocka_unit_test(keeps_a_buffer_while_parts_wait),
         cmocka_unit_test(never_sends_stale_memory),
     };
 

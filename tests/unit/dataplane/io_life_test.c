@@ -1,0 +1,225 @@
+/* I/O backends from opening to closing: waiting, the doorbell, no allocation, refusals, what runs save. */
+#include "io_net.h"
+
+#include <pthread.h>
+
+static void count_packet(void *context, const struct io_packet *packet)
+{
+    *(uint64_t *)context += packet->bytes;
+}
+
+/* ---- waiting ---- */
+
+static void *ring_later(void *doorbell)
+{
+    uint64_t one = 1;
+
+    usleep(20000);
+    assert_int_equal(write(*(int *)doorbell, &one, sizeof(one)), sizeof(one));
+    return NULL;
+}
+
+static void waits_for_packet_doorbell_and_time(void **state)
+{
+    uint64_t one = 1, bytes = 0;
+
+    EACH_BACKEND(backend)
+    {
+        struct server server;
+        int client = socket_bound("127.0.0.1");
+        struct io *io;
+        struct path path;
+        pthread_t thread;
+        uint64_t start_ns;
+
+        server_open(&server);
+        io = backend_open(backend, &server);
+        path = path_between(&server, client, "127.0.0.1", "127.0.0.1");
+
+        start_ns = clock_monotonic_ns();
+        assert_false(backend->wait(io, 30 * NS_PER_MS));
+        assert_true(clock_monotonic_ns() - start_ns >= 30 * NS_PER_MS);
+        assert_false(backend->wait(io, 0));
+
+        for (unsigned i = 0; i < 3; i++) { /* rung before: returns at once, and only once */
+            start_ns = clock_monotonic_ns();
+            assert_int_equal(write(server.descriptors.doorbell, &one, sizeof(one)), sizeof(one));
+            assert_int_equal(write(server.descriptors.doorbell, &one, sizeof(one)), sizeof(one));
+            assert_true(backend->wait(io, UINT64_MAX));
+            assert_int_equal(read(server.descriptors.doorbell, &one, sizeof(one)), -1); /* reset */
+            assert_false(backend->wait(io, NS_PER_MS));
+        }
+        assert_int_equal(pthread_create(&thread, NULL, ring_later, &server.descriptors.doorbell),
+                         0);
+        assert_true(backend->wait(io, 5 * NS_PER_S));
+        pthread_join(thread, NULL);
+
+        start_ns = clock_monotonic_ns();
+        client_send(client, &path, "x", 1, 0);
+        assert_false(backend->wait(io, 5 * NS_PER_S));
+        assert_true(clock_monotonic_ns() - start_ns < NS_PER_S);
+        assert_int_equal(receive_all(backend, io, count_packet, &bytes, 1, 1), 1);
+
+        client_send(client, &path, "xyz", 3, 1); /* a super-packet of which one part is taken */
+        assert_int_equal(receive_all(backend, io, count_packet, &bytes, 1, 1), 1);
+        start_ns = clock_monotonic_ns();
+        assert_false(backend->wait(io, 5 * NS_PER_S));
+        assert_int_equal(write(server.descriptors.doorbell, &one, sizeof(one)), sizeof(one));
+        assert_true(backend->wait(io, 5 * NS_PER_S));
+        assert_true(clock_monotonic_ns() - start_ns < NS_PER_S);
+        assert_int_equal(receive_all(backend, io, count_packet, &bytes, 2, 2), 2);
+        backend->close(io);
+        server_close(&server);
+        close(client);
+    }
+}
+
+static void allocates_nothing_after_open(void **state)
+{
+    static uint8_t data[1200];
+
+    EACH_BACKEND(backend)
+    {
+        struct server server;
+        int client = socket_bound("127.0.0.1");
+        struct io *io;
+        struct path path;
+        uint64_t bytes = 0;
+        unsigned long before;
+
+        server_open(&server);
+        io = backend_open(backend, &server);
+        path = path_between(&server, client, "127.0.0.1", "127.0.0.1");
+        free(malloc(1)); /* the count works */
+        assert_true(allocations > 0);
+        before = allocations;
+        for (unsigned round = 0; round < 200; round++) {
+            for (unsigned i = 0; i < 20; i++)
+                client_send(client, &path, data, 100, i % 2 ? 10 : 0);
+            receive_all(backend, io, count_packet, &bytes, 110, 256);
+            for (unsigned i = 0; i < 30; i++)
+                memset(backend->slot(io, &path, 100 + i / 10), 0, 100);
+            backend->transmit(io);
+            backend->wait(io, 0);
+        }
+        assert_int_equal(allocations, before);
+        assert_int_equal(bytes, 200 * 20 * 100);
+        backend->close(io);
+        server_close(&server);
+        close(client);
+    }
+}
+
+static void opens_by_name(void **state)
+{
+    static const struct {
+        const char *name, *backend;
+        bool with_sockets;
+    } table[] = {
+        {"auto", "io_uring", true},  {"io_uring", "io_uring", true}, {"socket", "socket", true},
+        {"replay", "replay", false}, {"auto", NULL, false},          {"io_uring", NULL, false},
+        {"socket", NULL, false},     {"dpdk", NULL, true},           {"", NULL, true},
+    };
+
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        const struct io_backend *backend = NULL;
+        struct io_descriptors none = {-1, -1, -1};
+        struct server server;
+        char why[192] = "";
+        struct io *io;
+
+        server_open(&server);
+        io = io_open(table[i].name, table[i].with_sockets ? &server.descriptors : &none, &backend,
+                     why);
+        print_message("  %s: %s\n", table[i].name, why);
+        assert_true(strlen(why) > 0);
+        assert_int_equal(io != NULL, table[i].backend != NULL);
+        if (io) {
+            assert_string_equal(backend->name, table[i].backend);
+            backend->close(io);
+        }
+        server_close(&server);
+    }
+}
+
+/* Refuses descriptors that are not what they should be, with a sentence. */
+static void refuses_wrong_descriptors(void **state)
+{
+    EACH_BACKEND(backend)
+    {
+        struct server server;
+        int unbound = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+        int stream = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+        int pipes[2];
+
+        server_open(&server);
+        assert_int_equal(pipe(pipes), 0);
+        struct io_descriptors table[] = {{unbound, -1, -1},
+                                         {stream, -1, -1},
+                                         {pipes[0], -1, -1},
+                                         {4095, -1, -1},
+                                         {server.descriptors.udp6, -1, -1},
+                                         {-1, server.descriptors.udp4, -1},
+                                         {server.descriptors.udp4, -1, 4095}};
+
+        for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+            char why[128] = "";
+
+            assert_null(backend->open(&table[i], why));
+            assert_true(strlen(why) > 10);
+        }
+        close(unbound), close(stream), close(pipes[0]), close(pipes[1]);
+        server_close(&server);
+    }
+}
+
+/* Prints only: CPU time per datagram, ten in one segmented send against ten single ones. */
+static void prints_what_runs_save(void **state)
+{
+    EACH_BACKEND(backend)
+    {
+        struct server server;
+        struct path paths[10];
+        int clients[10];
+        uint64_t best_ns[2] = {UINT64_MAX, UINT64_MAX};
+        struct io *io;
+
+        server_open(&server);
+        io = backend_open(backend, &server);
+        for (unsigned i = 0; i < 10; i++) {
+            clients[i] = socket_bound("127.0.0.1");
+            paths[i] = path_between(&server, clients[i], "127.0.0.1", "127.0.0.1");
+        }
+        for (unsigned round = 0; round < 60; round++) {
+            uint64_t start_ns = clock_read_ns(CLOCK_THREAD_CPUTIME_ID), ns;
+
+            for (unsigned i = 0; i < 500; i++) /* run by run, or each to another one */
+                memset(backend->slot(io, &paths[round % 2 ? i / 10 % 10 : i % 10], 1200), 0, 16);
+            backend->transmit(io);
+            ns = (clock_read_ns(CLOCK_THREAD_CPUTIME_ID) - start_ns) / 500;
+            if (ns < best_ns[round % 2])
+                best_ns[round % 2] = ns;
+        }
+        print_message("  %s: %lu ns a datagram singly, %lu in runs of ten: %.2f×\n", backend->name,
+                      (unsigned long)best_ns[0], (unsigned long)best_ns[1],
+                      (double)best_ns[0] / (double)(best_ns[1] ? best_ns[1] : 1));
+        assert_int_equal(backend->counters(io)->sends, 30 * 500 + 30 * 50);
+        for (unsigned i = 0; i < 10; i++)
+            close(clients[i]);
+        backend->close(io);
+        server_close(&server);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(waits_for_packet_doorbell_and_time),
+        cmocka_unit_test(allocates_nothing_after_open),
+        cmocka_unit_test(opens_by_name),
+        cmocka_unit_test(refuses_wrong_descriptors),
+        cmocka_unit_test(prints_what_runs_save),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
