@@ -5,9 +5,9 @@
  *     msg="handshake finished"
  *
  * Levels by effect: ERROR an operator must act, WARN the service degraded itself, INFO life cycle,
- * DEBUG for developers. A call site that logged LOG_BURST lines within a second mutes itself and
- * says afterwards how many it swallowed. Packet-rate facts are counters, never lines; workers do not
- * log in their turn. Secrets have no formatter.
+ * DEBUG for developers. A call site that logged LOG_BURST lines within a second mutes itself for ten
+ * and says afterwards how many it swallowed. Packet-rate facts are counters, never lines; workers do
+ * not log in their turn. Secrets have no formatter.
  *
  * Threads: any. Memory: none allocated. Format: logfmt or JSON (log_open). */
 #ifndef RINGCAST_LOG_H
