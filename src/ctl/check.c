@@ -38,7 +38,9 @@ static void check_rings(const struct region *region, const struct region *reader
     }
 }
 
-static bool check_region(const struct region *region, const struct region *reader)
+/* `alive` is the region whose header has this writer's heartbeat: the forwarder writes two. */
+static bool check_region(const struct region *region, const struct region *reader,
+                         const struct region *alive)
 {
     const struct region_header *header = region->header;
 
@@ -49,15 +51,15 @@ static bool check_region(const struct region *region, const struct region *reade
     printf("  writer          pid %u, start %u\n", atomic_load(&header->writer_pid),
            atomic_load(&header->writer_starts));
     check_rings(region, reader);
-    return check_heartbeat(region);
+    return check_heartbeat(alive);
 }
 
 int command_check(const struct observer *observer)
 {
     bool alive = true;
 
-    alive &= check_region(&observer->desired, &observer->actual);
-    alive &= check_region(&observer->actual, &observer->desired);
-    alive &= check_region(&observer->resume, NULL);
+    alive &= check_region(&observer->desired, &observer->actual, &observer->desired);
+    alive &= check_region(&observer->actual, &observer->desired, &observer->actual);
+    alive &= check_region(&observer->resume, NULL, &observer->actual);
     return alive ? 0 : 1;
 }
