@@ -42,8 +42,9 @@ struct audit {
     uint64_t lost;
     uint32_t retry_ms;
     bool sending, syncing, away, closing, timer_closed, alarmed;
-    unsigned owed; /* callbacks of the store and the pool */
-    int lock;      /* directory descriptor that holds the lock of the data directory */
+    unsigned owed;         /* callbacks of the store and the pool, holders */
+    unsigned sent_closing; /* batches under way since audit_close */
+    int lock;              /* directory descriptor that holds the lock of the data directory */
 };
 
 struct sync_work {
@@ -134,7 +135,7 @@ static void sent_at_close(void *context, enum persistence_result result)
 
     audit->owed--;
     audit->away |= result != PERSISTED;
-    if (audit->owed == 0 && !audit->away) /* all in order and all stored */
+    if (--audit->sent_closing == 0 && !audit->away) /* all in order and all stored */
         spool_stored(audit->spool);
     audit_free_when_idle(audit);
 }
@@ -270,25 +271,36 @@ void audit_close(struct audit *audit)
     struct spool_sync sync;
 
     audit->closing = true;
+    audit->sent_closing = audit->sending;
     uv_timer_stop(&audit->timer);
     /* A batch on its way is sent once more behind itself: the ids make that harmless. */
     spool_rewind(audit->spool);
-    for (unsigned i = 0; i < CLOSE_BATCHES_MAX && !audit->away; i++) {
-        if (spool_read(audit->spool, audit->batch) == 0) {
-            kept_send(audit);
-            if (i > 0 && audit->batch->count == 0)
-                break;
-            i = CLOSE_BATCHES_MAX;
-        }
-        if (audit->batch->count == 0)
-            break;
+    for (unsigned i = 0; i < CLOSE_BATCHES_MAX; i++) {
+        bool last = audit->away || spool_read(audit->spool, audit->batch) == 0;
+
+        if (last) /* often no rows at all: then it is a fence behind what others have asked for, */
+            kept_send(audit); /* whose callbacks may still write */
         audit->owed++;
+        audit->sent_closing++;
         audit_insert_batch(audit->store, audit->batch->rows, audit->batch->count, sent_at_close,
                            audit);
+        if (last)
+            break;
     }
     if (spool_sync_start(audit->spool, &sync))
         spool_sync_run(&sync);
     uv_close((uv_handle_t *)&audit->timer, timer_closed);
+}
+
+void audit_hold(struct audit *audit)
+{
+    audit->owed++;
+}
+
+void audit_release(struct audit *audit)
+{
+    audit->owed--;
+    audit_free_when_idle(audit);
 }
 
 /* The disk took no more: the row stays in memory, in its order, until the store takes it. */
@@ -365,6 +377,8 @@ void audit_write(struct audit *audit, enum audit_action action, const char *user
         LOG(ERROR, "audit", "the spool is half full: bring the database back",
             F("bytes", "%llu", (unsigned long long)spool_bytes(audit->spool)),
             F("max", "%llu", (unsigned long long)spool_bytes_max));
+    if (audit->closing)
+        return;
     if (audit->away)
         sync_begin(audit);
     else if (!audit->sending && !uv_is_active((uv_handle_t *)&audit->timer))

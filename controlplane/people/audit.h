@@ -26,7 +26,12 @@ enum audit_action {
 struct audit;
 struct audit *audit_open(uv_loop_t *loop, struct persistence *store,
                          const struct settings *settings, char *why /* 192 */);
+/* Hands what is left to the store; call before persistence_close. */
 void audit_close(struct audit *audit);
+/* Whoever may still write after audit_close (calls that were under way) holds it until then: such
+ * rows go to the spool, for the next start. */
+void audit_hold(struct audit *audit);
+void audit_release(struct audit *audit);
 
 /* user_id, room_id, ip: NULL or "" for null. metadata_format: printf of a JSON object, NULL for
  * none; texts in it must come from json-safe sources (ids, words of ours). */

@@ -87,6 +87,7 @@ static void auth_free_when_idle(struct auth *auth)
 {
     if (!auth->closing || auth->jobs || !auth->wake_closed)
         return;
+    audit_release(auth->audit);
     throttle_delete(auth->addresses);
     throttle_delete(auth->accounts);
     familiar_delete(auth->familiar);
@@ -303,7 +304,8 @@ static void hash_done(uv_work_t *work, int status)
     auth->at_work--;
     auth->hashing--;
     hash_next(auth);
-    if (status != 0 || (job->kind == JOB_REGISTER && !job->matches))
+    /* closing: the store may be gone already */
+    if (status != 0 || auth->closing || (job->kind == JOB_REGISTER && !job->matches))
         job_fail(job);
     else if (job->kind == JOB_REGISTER)
         user_insert(auth->store, &job->user, register_stored, job);
@@ -435,8 +437,10 @@ struct auth *auth_open(uv_loop_t *loop, struct persistence *store, struct audit 
         auth->audit = audit;
         auth->settings = settings;
         auth->wake.data = auth;
-        if (uv_async_init(loop, &auth->wake, ready_answer) == 0)
+        if (uv_async_init(loop, &auth->wake, ready_answer) == 0) {
+            audit_hold(audit);
             return auth;
+        }
         snprintf(why, WHY_BYTES, "cannot start accounts: out of descriptors");
     }
     if (auth) {
