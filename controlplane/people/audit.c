@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include "spool.h"
@@ -216,30 +215,22 @@ struct audit *audit_open(uv_loop_t *loop, struct persistence *store,
                          const struct settings *settings, char *why)
 {
     struct audit *audit = calloc(1, sizeof(*audit));
-    int directory = audit ? data_directory_open(settings, why) : -1;
+    int directory = -1;
 
-    if (!audit)
+    if (!audit || !(audit->batch = calloc(1, sizeof(*audit->batch)))) {
         snprintf(why, WHY_BYTES, "no memory for the audit log");
-    if (directory < 0) {
         free(audit);
         return NULL;
     }
-    audit->lock = directory;
-    if (flock(directory, LOCK_EX | LOCK_NB) != 0) {
-        snprintf(why, WHY_BYTES,
-                 "another ringcast-controlplane uses the data directory %.60s; stop it or set "
-                 "RINGCAST_DATA to another one",
-                 settings->data_directory);
-    } else if (!(audit->batch = calloc(1, sizeof(*audit->batch)))) {
-        snprintf(why, WHY_BYTES, "no memory for the audit log");
-    } else {
-        int again = data_directory_open(settings, why);
-
-        audit->spool = again < 0 ? NULL : spool_open(again, why);
-    }
+    audit->lock = directory_lock(settings, why);
+    if (audit->lock >= 0)
+        directory = data_directory_open(settings, why);
+    if (directory >= 0)
+        audit->spool = spool_open(directory, why);
     if (!audit->spool) {
+        if (audit->lock >= 0)
+            close(audit->lock);
         free(audit->batch);
-        close(audit->lock);
         free(audit);
         return NULL;
     }

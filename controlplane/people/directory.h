@@ -1,4 +1,4 @@
-/* The data directory: made when it is missing, private to its owner, checked to be writable. */
+/* The data directory as people/ uses it: made when it is missing, writable, ours alone. */
 #ifndef RINGCAST_DIRECTORY_H
 #define RINGCAST_DIRECTORY_H
 
@@ -8,5 +8,7 @@
 
 /* A descriptor of the directory (the caller closes it), or -1 with a sentence in why. */
 int data_directory_open(const struct settings *settings, char *why /* WHY_BYTES */);
+/* Keeps a second control plane out of it until the descriptor is closed, by our death as well. */
+int directory_lock(const struct settings *settings, char *why /* WHY_BYTES */);
 
 #endif
