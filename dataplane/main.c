@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "kmod-free/hostcheck.h"
@@ -19,11 +20,12 @@ extern char **environ;
 
 static const struct role {
     const char *name;
+    const char *process; /* as ps and top show it */
     enum sandbox_role sandbox;
     int (*run)(const struct settings *settings, struct descriptors *descriptors);
 } roles[] = {
-    {"forwarder", SANDBOX_FORWARDER, forwarder_main},
-    {"handshaker", SANDBOX_HANDSHAKER, handshaker_main},
+    {"forwarder", "rc-forwarder", SANDBOX_FORWARDER, forwarder_main},
+    {"handshaker", "rc-handshaker", SANDBOX_HANDSHAKER, handshaker_main},
 };
 
 /* ---- the host ---- */
@@ -85,6 +87,7 @@ static int child_run(const struct role *role, const struct settings *settings)
     char why[192];
     int status;
 
+    prctl(PR_SET_NAME, role->process);
     process_log(role->name, settings);
     if (descriptors_receive(CHILD_DESCRIPTOR_SOCKET, &set, DESCRIPTORS_TIMEOUT_MS) != 0) {
         LOG(ERROR, "start",

@@ -18,7 +18,7 @@
 #include "src/region.h"
 #include "supervisor_health.h"
 
-#define SUPERVISOR_WHY_BYTES 320
+#define SUPERVISOR_WHY_BYTES 320 /* = DATA_DIRECTORY_WHY_BYTES */
 
 enum child_role { CHILD_forwarder, CHILD_handshaker, CHILD_COUNT };
 

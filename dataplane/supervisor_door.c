@@ -1,95 +1,30 @@
 /* The data directory and the socket in it, where control plane and observers get their descriptors. */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/fsuid.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "src/data_directory.h"
 #include "src/log.h"
 #include "supervisor.h"
 
 #define GUEST_LIMIT_NS (3 * NS_PER_S)
 #define SOCKET_NAME "dataplane.sock"
 #define LOCK_NAME "dataplane.lock"
-#define LOCK_TRIES 50 /* a predecessor that was just killed may still be dying */
-#define LOCK_NAP_US 20000
+#define LOCK_WAIT_MS 1000 /* a predecessor that was just killed may still be dying */
 
 /* ---- directory and lock ---- */
 
-/* mkdir -p. The last part is made for the user that the control plane runs as. */
-static bool directory_make(const struct settings *settings, const struct passwd *user, char *why)
-{
-    char part[SETTING_TEXT_ROOM];
-    bool made;
-
-    snprintf(part, sizeof(part), "%s", settings->data_directory);
-    for (char *slash = strchr(part + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
-        *slash = '\0';
-        if (mkdir(part, 0755) != 0 && errno != EEXIST)
-            goto failed;
-        *slash = '/';
-    }
-    made = mkdir(part, 0700) == 0;
-    if (!made && errno != EEXIST)
-        goto failed;
-    if (made && user) {
-        int fd = open(part, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-
-        if (fd < 0 || fchown(fd, user->pw_uid, user->pw_gid) != 0)
-            LOG(WARN, "start", "cannot give the data directory to the user of run_as",
-                F("directory", "%s", part), F("error", "%s", strerror(errno)));
-        if (fd >= 0)
-            close(fd);
-    }
-    return true;
-failed:
-    snprintf(why, SUPERVISOR_WHY_BYTES,
-             "cannot make the data directory %.150s: %s; make it, or set data_directory", part,
-             strerror(errno));
-    return false;
-}
-
-/* Held as long as this process lives, by nobody else. */
-static bool lock_take(struct door *door, const struct settings *settings, char *why)
-{
-    char path[SETTING_TEXT_ROOM + 32];
-    int result = -1;
-
-    snprintf(path, sizeof(path), "%s/%s", settings->data_directory, LOCK_NAME);
-    door->lock = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (door->lock < 0) {
-        snprintf(why, SUPERVISOR_WHY_BYTES,
-                 "cannot open %.150s: %s; let this user write there, or set data_directory", path,
-                 strerror(errno));
-        return false;
-    }
-    for (unsigned i = 0; i < LOCK_TRIES && result != 0; i++) {
-        result = flock(door->lock, LOCK_EX | LOCK_NB);
-        if (result != 0)
-            usleep(LOCK_NAP_US);
-    }
-    if (result == 0)
-        return true;
-    snprintf(why, SUPERVISOR_WHY_BYTES,
-             "another data plane works with the data directory %.150s: end it first, or give this "
-             "one its own with --data-directory",
-             settings->data_directory);
-    close(door->lock);
-    door->lock = -1;
-    return false;
-}
-
 bool door_lock(struct door *door, const struct settings *settings, char *why)
 {
-    const struct passwd *user = NULL;
+    const struct passwd *user;
 
     memset(door, 0, sizeof(*door));
     door->listener = door->lock = -1;
@@ -113,7 +48,11 @@ bool door_lock(struct door *door, const struct settings *settings, char *why)
                  sizeof(door->path) - sizeof(SOCKET_NAME) - 1);
         return false;
     }
-    return directory_make(settings, user, why) && lock_take(door, settings, why);
+    if (!data_directory_make(settings->data_directory, settings->run_as, why))
+        return false;
+    door->lock = data_directory_lock(settings->data_directory, LOCK_NAME, "another data plane",
+                                     LOCK_WAIT_MS, why);
+    return door->lock >= 0;
 }
 
 /* ---- listening ---- */
@@ -132,8 +71,12 @@ static int socket_bind(int fd, const struct door *door)
         result = bind(fd, (struct sockaddr *)&address, sizeof(address));
         setfsuid(geteuid());
     }
-    if (result != 0)
+    if (result != 0) {
         result = bind(fd, (struct sockaddr *)&address, sizeof(address));
+        /* Nobody else may write there, so the name cannot have been swapped meanwhile. */
+        if (result == 0 && door->has_run_as)
+            result = lchown(door->path, door->run_as, (gid_t)-1);
+    }
     error = errno;
     umask(before);
     errno = error;

@@ -1,21 +1,19 @@
 /* ringcast-run: starts a whole Ringcast and keeps it running; what `make run` calls. */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "service.h"
 #include "src/clock.h"
+#include "src/data_directory.h"
 #include "src/log.h"
 #include "src/settings.h"
 #include "src/version.h"
@@ -67,31 +65,16 @@ static bool handle_request(struct run *run, int argc, char **argv, int *status)
 }
 
 /* One ringcast-run a data directory. The lock goes with the process. */
-static bool lock_directory(const char *directory)
+static bool lock_directory(const struct settings *settings)
 {
-    char path[SETTING_TEXT_ROOM + 16];
-    int fd;
+    char why[DATA_DIRECTORY_WHY_BYTES];
 
-    if (mkdir(directory, 0755) != 0 && errno != EEXIST) {
-        fprintf(stderr, "ringcast-run: the data directory %s cannot be made: %s.\n", directory,
-                strerror(errno));
-        return false;
-    }
-    snprintf(path, sizeof(path), "%s/run.lock", directory);
-    fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (fd < 0) {
-        fprintf(stderr, "ringcast-run: %s cannot be written: %s.\n", path, strerror(errno));
-        return false;
-    }
-    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-        fprintf(stderr,
-                "ringcast-run: another Ringcast runs on %s. Stop it, or name another data "
-                "directory (RINGCAST_DATA).\n",
-                directory);
-        close(fd);
-        return false;
-    }
-    return true; /* kept open */
+    if (data_directory_make(settings->data_directory, settings->run_as, why) &&
+        data_directory_lock(settings->data_directory, "run.lock", "another ringcast-run", 0, why) >=
+            0)
+        return true;
+    fprintf(stderr, "ringcast-run: %s\n", why);
+    return false;
 }
 
 static bool find_services(struct run *run)
@@ -121,28 +104,6 @@ static struct service *service_of(struct run *run, pid_t pid)
     return NULL;
 }
 
-/* Reaps everything that ended, orphans included. False: a service cannot work at all. */
-static bool reap(struct run *run, bool stopping)
-{
-    int status;
-    pid_t pid;
-
-    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-        struct service *service = service_of(run, pid);
-
-        if (!service)
-            continue;
-        if (stopping) {
-            service->pid = 0;
-        } else if (!service_died(service, status, clock_monotonic_ns())) {
-            LOG(ERROR, "run", "a process cannot start; its last line above says why",
-                F("program", "%s", service->name));
-            return false;
-        }
-    }
-    return true;
-}
-
 static void listen_to(struct run *run)
 {
     char text[4096];
@@ -157,6 +118,30 @@ static void listen_to(struct run *run)
         if (fd >= 0)
             close(fd);
     }
+}
+
+/* Reaps everything that ended, orphans included. What a service still said is heard first, so that
+ * its successor gets every descriptor. False: a service cannot work at all. */
+static bool reap(struct run *run, bool stopping)
+{
+    int status;
+    pid_t pid;
+
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        struct service *service = service_of(run, pid);
+
+        if (!service)
+            continue;
+        listen_to(run);
+        if (stopping) {
+            service->pid = 0;
+        } else if (!service_died(service, status, clock_monotonic_ns())) {
+            LOG(ERROR, "run", "a process cannot start; its last line above says why",
+                F("program", "%s", service->name));
+            return false;
+        }
+    }
+    return true;
 }
 
 static void announce(struct run *run)
@@ -269,7 +254,7 @@ int main(int argc, char **argv)
     if (handle_request(&run, argc, argv, &status))
         return status;
     log_open("run", LOG_INFO, strcmp(run.settings.log_format, "json") == 0);
-    if (!lock_directory(run.settings.data_directory) || !find_services(&run))
+    if (!lock_directory(&run.settings) || !find_services(&run))
         return 1;
     sigemptyset(&caught);
     sigaddset(&caught, SIGCHLD);
