@@ -77,8 +77,10 @@ static struct io *socket_open(const struct io_descriptors *descriptors, char *wh
     }
     io->buffers = pages_map((size_t)IO_BATCH * BUFFER_BYTES);
     if (!io->buffers || !slots_open(&io->slots) || !doorbell_prepare(io->doorbell)) {
-        snprintf(why, WHY_BYTES, "no memory for buffers, or descriptor %d is no eventfd",
-                 io->doorbell);
+        if (!io->buffers || !io->slots.memory)
+            snprintf(why, WHY_BYTES, "no memory for buffers");
+        else
+            snprintf(why, WHY_BYTES, "doorbell: descriptor %d is no eventfd", io->doorbell);
         socket_close(io);
         return NULL;
     }

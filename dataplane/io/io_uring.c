@@ -17,15 +17,19 @@ static void uring_close(struct io *io)
     pages_unmap(io, sizeof(*io));
 }
 
-/* Does a receive stay armed? Kernels before 6.0 know recvmsg, but not multishot. */
+/* Kernels before 6.0 know recvmsg, but refuse it as multishot. That it ended for other reasons says
+ * nothing: packets may be waiting already. */
 static bool receive_works(struct io *io, char *why)
 {
     uring_arm(io);
     io_uring_submit_and_get_events(&io->ring);
     uring_reap(io);
     for (unsigned i = 0; i < io->endpoints.count; i++) {
-        if (!io->receive_armed[i]) {
-            snprintf(why, URING_WHY_BYTES, "multishot receive ends at once: Linux 6.0 or newer");
+        int error = io->receive_error[i];
+
+        if (error == EINVAL || error == EOPNOTSUPP || error == EBADF || error == EACCES) {
+            snprintf(why, URING_WHY_BYTES, "multishot receive is refused (%s): Linux 6.0 or newer",
+                     strerror(error));
             return false;
         }
     }
@@ -47,17 +51,14 @@ static struct io *uring_open(const struct io_descriptors *descriptors, char *why
         uring_close(io);
         return NULL;
     }
-    if (!slots_open(&io->slots) || !doorbell_prepare(io->doorbell)) {
-        snprintf(why, URING_WHY_BYTES, "no memory for slots, or descriptor %d is no eventfd",
-                 io->doorbell);
-        uring_close(io);
-        return NULL;
-    }
-    if (!uring_ring_open(io, why) || !receive_works(io, why)) {
-        uring_close(io);
-        return NULL;
-    }
-    return io;
+    if (!slots_open(&io->slots))
+        snprintf(why, URING_WHY_BYTES, "no memory for transmit slots");
+    else if (!doorbell_prepare(io->doorbell))
+        snprintf(why, URING_WHY_BYTES, "doorbell: descriptor %d is no eventfd", io->doorbell);
+    else if (uring_ring_open(io, why) && receive_works(io, why))
+        return io;
+    uring_close(io);
+    return NULL;
 }
 
 /* ---- sending ---- */

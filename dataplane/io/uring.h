@@ -47,7 +47,8 @@ struct io {
     unsigned doorbell_file; /* index of the registered file */
     bool doorbell_armed, rung;
     bool receive_armed[SOCKETS_MAX];
-    struct msghdr receive_header; /* tells the kernel how much room names and controls have */
+    int receive_error[SOCKETS_MAX]; /* errno that the last completion said, 0: none */
+    struct msghdr receive_header;   /* tells the kernel how much room names and controls have */
     struct io_counters counters;
 
     struct io_uring_buf_ring *buffer_ring;

@@ -6,60 +6,45 @@
 
 #include "uring.h"
 
-/* One entry into the kernel makes at most some dozens of completions of a socket (it takes turns
- * between sockets), so a full batch needs several. */
-#define ROUNDS_MAX 8
-
-static struct io_uring_sqe *request_new(struct io *io, enum request_kind kind, uint32_t which)
-{
-    struct io_uring_sqe *sqe = io_uring_get_sqe(&io->ring);
-
-    if (sqe) {
-        memset(sqe, 0, sizeof(*sqe));
-        sqe->user_data = request_word(kind, which);
-    }
-    return sqe;
-}
+/* One entry into the kernel makes at most 32 completions of a socket (it takes turns between sockets),
+ * and an empty datagram ends it, so a full batch needs several. */
+#define ROUNDS_MAX 16
 
 void uring_arm(struct io *io)
 {
-    for (unsigned i = 0; i < io->endpoints.count; i++) {
-        struct io_uring_sqe *sqe;
-        uint64_t word;
+    struct io_uring_sqe *sqe;
 
+    for (unsigned i = 0; i < io->endpoints.count; i++) {
         /* Without a free buffer it would end at once again. */
         if (io->receive_armed[i] || io->filled - io->freed == BUFFERS)
             continue;
-        sqe = request_new(io, REQUEST_receive, i);
+        sqe = io_uring_get_sqe(&io->ring);
         if (!sqe)
             return; /* the submission queue is full: next time */
-        word = sqe->user_data;
         io_uring_prep_recvmsg_multishot(sqe, (int)i, &io->receive_header, MSG_TRUNC);
         sqe->flags |= IOSQE_FIXED_FILE | IOSQE_BUFFER_SELECT;
-        sqe->user_data = word;
         sqe->buf_group = 0;
+        sqe->user_data = request_word(REQUEST_receive, i);
         io->receive_armed[i] = true;
     }
-    if (io->doorbell >= 0 && !io->doorbell_armed) {
-        struct io_uring_sqe *sqe = request_new(io, REQUEST_doorbell, 0);
-        uint64_t word;
-
-        if (!sqe)
-            return;
-        word = sqe->user_data;
-        io_uring_prep_poll_multishot(sqe, (int)io->doorbell_file, POLLIN);
-        sqe->flags |= IOSQE_FIXED_FILE;
-        sqe->user_data = word;
-        io->doorbell_armed = true;
-    }
+    if (io->doorbell < 0 || io->doorbell_armed)
+        return;
+    sqe = io_uring_get_sqe(&io->ring);
+    if (!sqe)
+        return;
+    io_uring_prep_poll_multishot(sqe, (int)io->doorbell_file, POLLIN);
+    sqe->flags |= IOSQE_FIXED_FILE;
+    sqe->user_data = request_word(REQUEST_doorbell, 0);
+    io->doorbell_armed = true;
 }
 
-/* A multishot receive delivered a buffer, or ended: out of buffers, or an error of the socket. It is
- * armed again by the next turn. */
+/* A multishot receive delivered a buffer, or ended, or both: out of buffers, an error of the socket, or
+ * simply an empty datagram. It is armed again. */
 static void receive_completed(struct io *io, const struct io_uring_cqe *cqe, uint32_t which)
 {
     if (!(cqe->flags & IORING_CQE_F_MORE))
         io->receive_armed[which] = false;
+    io->receive_error[which] = cqe->res < 0 ? -cqe->res : 0;
     if (!(cqe->flags & IORING_CQE_F_BUFFER))
         return;
     io->arrivals[io->filled++ % BUFFERS] =
@@ -131,9 +116,10 @@ size_t uring_receive(struct io *io, struct io_packet *packets, size_t max)
     if (max > IO_BATCH)
         max = IO_BATCH;
     uring_reap(io);
-    uring_arm(io);
-    for (unsigned i = 0; i < ROUNDS_MAX && io->filled - io->next < max && uring_kernel_has_work(io);
-         i++) {
+    for (unsigned i = 0; i < ROUNDS_MAX && io->filled - io->next < max; i++) {
+        uring_arm(io);
+        if (!uring_kernel_has_work(io))
+            break;
         io_uring_submit_and_get_events(&io->ring);
         uring_reap(io);
     }

@@ -110,6 +110,41 @@ static void allocates_nothing_after_open(void **state)
     }
 }
 
+/* Empty datagrams end a multishot receive: neither those that wait at open nor a flood of them may
+ * cost another packet, or the backend. */
+static void empty_datagrams_are_packets(void **state)
+{
+    EACH_BACKEND(backend)
+    {
+        struct server server;
+        int client = socket_bound("127.0.0.1");
+        struct io_packet packets[64];
+        struct path path;
+        struct io *io;
+        uint64_t bytes = 0;
+
+        server_open(&server);
+        path = path_between(&server, client, "127.0.0.1", "127.0.0.1");
+        for (unsigned i = 0; i < 10; i++)
+            client_send(client, &path, "", 0, 0);
+        io = backend_open(backend, &server);
+        assert_int_equal(receive_all(backend, io, count_packet, &bytes, 10, 256), 10);
+        for (unsigned round = 0; round < 50; round++) {
+            for (unsigned i = 0; i < 20; i++)
+                client_send(client, &path, "data", i % 2 ? 4 : 0, 0);
+            assert_true(backend->receive(io, packets, 64) >= 8); /* several in one turn */
+            backend->release(io);
+            while (backend->counters(io)->received < 10 + (round + 1) * 20)
+                assert_true(receive_all(backend, io, count_packet, &bytes, 1, 64) > 0);
+        }
+        assert_int_equal(backend->counters(io)->received, 10 + 50 * 20);
+        assert_int_equal(backend->counters(io)->received_bytes, 50 * 10 * 4);
+        backend->close(io);
+        server_close(&server);
+        close(client);
+    }
+}
+
 static void opens_by_name(void **state)
 {
     static const struct {
@@ -225,6 +260,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(waits_for_packet_doorbell_and_time),
         cmocka_unit_test(allocates_nothing_after_open),
+        cmocka_unit_test(empty_datagrams_are_packets),
         cmocka_unit_test(opens_by_name),
         cmocka_unit_test(refuses_wrong_descriptors),
         cmocka_unit_test(prints_what_runs_save),
