@@ -50,7 +50,7 @@ $(OUT)/$(1): $$(patsubst %.c,$(OUT)/%.o,$$($(1)_SOURCES)) $$(foreach u,$$($(1)_U
 	@$(CC) $(LDFLAGS) -o $$@ $$^ $$(foreach u,$$($(1)_USES),$$($$(u)_LINK)) $$($(1)_LINK)
 endef
 $(foreach l,$(LIBRARIES),$(eval $(call LIBRARY_RULE,$(l))))
-$(foreach p,$(PROGRAMS) $(TEST_PROGRAMS),$(eval $(call PROGRAM_RULE,$(p))))
+$(foreach p,$(PROGRAMS) $(TEST_PROGRAMS) $(TEST_TOOLS),$(eval $(call PROGRAM_RULE,$(p))))
 
 $(OUT)/%.o: %.c
 	@mkdir -p $(@D)

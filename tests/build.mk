@@ -24,3 +24,4 @@ unit-%:
 	@tests/run-programs $(addprefix $(OUT)/,$(foreach t,$(TEST_PROGRAMS),$(if $(findstring $*,$(t)),$(t))))
 
 include tests/integration/build.mk
+include tests/integration/socketio/build.mk

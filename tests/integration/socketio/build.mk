@@ -1,0 +1,7 @@
+# The web part of the control plane alone, saying back what it hears (tests/integration/socketio/run).
+ECHO_SERVER := tests/integration/socketio/echo_server
+TEST_TOOLS += $(ECHO_SERVER)
+$(ECHO_SERVER)_SOURCES := $(ECHO_SERVER).c
+$(ECHO_SERVER)_USES := controlplane src
+.PHONY: echo-server
+echo-server: $(OUT)/$(ECHO_SERVER)

@@ -1,0 +1,202 @@
+// Starts the echo server for a test file, and speaks HTTP and Engine.IO to it by hand.
+
+import { spawn } from 'node:child_process';
+import { connect, createServer } from 'node:net';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import WebSocket from 'ws';
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..', '..');
+const program = join(root, process.env.RINGCAST_BUILD ?? 'build/release', 'tests/integration/socketio/echo_server');
+
+export const PING_INTERVAL = 300;
+export const PING_TIMEOUT = 200;
+export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+export function within(promise, ms, what) {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`${what}: not within ${ms} ms`)), ms);
+  });
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+}
+
+function freePort() {
+  return new Promise((resolve, reject) => {
+    const probe = createServer();
+    probe.on('error', reject);
+    probe.listen(0, '127.0.0.1', () => {
+      const { port } = probe.address();
+      probe.close(() => resolve(port));
+    });
+  });
+}
+
+export class Echo {
+  static async start(environment = {}) {
+    const self = new Echo();
+    self.port = await freePort();
+    self.url = `http://127.0.0.1:${self.port}`;
+    self.errors = '';
+    self.process = spawn(program, [], {
+      env: {
+        PORT: String(self.port),
+        RINGCAST_PING_INTERVAL: String(PING_INTERVAL),
+        RINGCAST_PING_TIMEOUT: String(PING_TIMEOUT),
+        ...environment,
+      },
+    });
+    self.process.stderr.on('data', (text) => { self.errors += text; });
+    self.exited = new Promise((resolve) => self.process.on('exit', (code, signal) => resolve(signal ?? code)));
+    await within(new Promise((resolve, reject) => {
+      self.process.stdout.on('data', (text) => String(text).includes('listening') && resolve());
+      self.exited.then((code) => reject(new Error(`echo server ended (${code}): ${self.errors}`)));
+    }), 10000, 'echo server start');
+    return self;
+  }
+
+  // Ends it as a service manager does; a leak or a sanitizer's complaint is a failure.
+  async stop() {
+    this.process.kill('SIGTERM');
+    const code = await within(this.exited, 15000, 'echo server stop');
+    if (code !== 0) throw new Error(`echo server ended with ${code}: ${this.errors}`);
+  }
+
+  get(path, options = {}) {
+    return fetch(this.url + path, options);
+  }
+
+  async counters() {
+    return (await this.get('/counters')).json();
+  }
+
+  // Sends bytes on a new connection and collects what comes until the server closes it.
+  raw(bytes, { timeoutMs = 3000, end = false } = {}) {
+    return new Promise((resolve) => {
+      const socket = connect(this.port, '127.0.0.1');
+      let text = '';
+      const done = (closed) => { socket.destroy(); resolve({ text, closed, status: Number(text.slice(9, 12)) || 0 }); };
+      const timer = setTimeout(() => done(false), timeoutMs);
+      socket.on('data', (data) => { text += data.toString('latin1'); });
+      socket.on('error', () => {});
+      socket.on('close', () => { clearTimeout(timer); done(true); });
+      socket.write(bytes);
+      if (end) socket.end();
+    });
+  }
+
+  engine(sid, extra = '') {
+    return `/socket.io/?EIO=4&transport=polling${sid ? `&sid=${sid}` : ''}${extra}`;
+  }
+
+  async open() {
+    const text = await (await this.get(this.engine())).text();
+    return JSON.parse(text.slice(1)).sid;
+  }
+
+  async poll(sid) {
+    const response = await this.get(this.engine(sid));
+    return { status: response.status, text: await response.text() };
+  }
+
+  async post(sid, body) {
+    const response = await this.get(this.engine(sid), { method: 'post', body, headers: { 'content-type': 'text/plain' } });
+    return { status: response.status, text: await response.text() };
+  }
+
+  websocket(sid = '', options = {}) {
+    const socket = new WebSocket(
+      `ws://127.0.0.1:${this.port}/socket.io/?EIO=4&transport=websocket${sid ? `&sid=${sid}` : ''}`,
+      options,
+    );
+    return new Link(socket);
+  }
+
+  // A WebSocket session whose Socket.IO handshake is done.
+  async connected(name = '') {
+    const link = this.websocket();
+    await link.next();
+    link.send(`40${name}`);
+    await link.next();
+    await link.next();
+    return link;
+  }
+
+  // A WebSocket by hand: what the peer sends afterwards is up to the test.
+  async rawWebsocket(sid = '') {
+    const socket = connect(this.port, '127.0.0.1');
+    const query = `EIO=4&transport=websocket${sid ? `&sid=${sid}` : ''}`;
+    socket.write(
+      `GET /socket.io/?${query} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n`
+      + 'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n',
+    );
+    const state = { socket, bytes: Buffer.alloc(0), closed: false };
+    state.ended = new Promise((resolve) => socket.on('close', () => { state.closed = true; resolve(); }));
+    socket.on('error', () => {});
+    await new Promise((resolve) => {
+      socket.on('data', (data) => {
+        state.bytes = Buffer.concat([state.bytes, data]);
+        if (state.bytes.includes('\r\n\r\n')) resolve();
+      });
+      state.ended.then(resolve);
+    });
+    state.head = state.bytes.subarray(0, state.bytes.indexOf('\r\n\r\n') + 4).toString();
+    state.bytes = state.bytes.subarray(state.head.length);
+    return state;
+  }
+}
+
+// A WebSocket whose messages can be waited for one by one. Pings are answered unless told not to.
+export class Link {
+  constructor(socket) {
+    this.socket = socket;
+    this.messages = [];
+    this.waiting = [];
+    this.answersPings = false;
+    socket.binaryType = 'nodebuffer';
+    socket.on('message', (data, isBinary) => {
+      const message = isBinary ? data : data.toString();
+      if (this.answersPings && message === '2') {
+        socket.send('3');
+        return;
+      }
+      if (this.waiting.length > 0) this.waiting.shift()(message);
+      else this.messages.push(message);
+    });
+    socket.on('error', () => {});
+    this.opened = new Promise((resolve) => socket.on('open', resolve));
+    this.closed = new Promise((resolve) => socket.on('close', (code) => resolve(code)));
+  }
+
+  next(ms = 3000) {
+    if (this.messages.length > 0) return Promise.resolve(this.messages.shift());
+    return within(new Promise((resolve) => this.waiting.push(resolve)), ms, 'a message');
+  }
+
+  // The next message that is not a ping.
+  async nextData() {
+    for (;;) {
+      const message = await this.next();
+      if (message !== '2') return message;
+    }
+  }
+
+  send(data) {
+    this.socket.send(data);
+  }
+}
+
+// A client's frame by hand.
+export function frame(opcode, payload = '', { fin = true, masked = true, rsv = 0, length } = {}) {
+  const body = Buffer.from(payload);
+  const announced = length ?? body.length;
+  const head = [(fin ? 0x80 : 0) | (rsv << 4) | opcode];
+  if (announced < 126) head.push((masked ? 0x80 : 0) | announced);
+  else if (announced < 65536) head.push((masked ? 0x80 : 0) | 126, announced >> 8, announced & 255);
+  else {
+    head.push((masked ? 0x80 : 0) | 127);
+    for (let shift = 56n; shift >= 0n; shift -= 8n) head.push(Number((BigInt(announced) >> shift) & 255n));
+  }
+  const mask = [1, 2, 3, 4];
+  if (masked) head.push(...mask);
+  return Buffer.concat([Buffer.from(head), masked ? body.map((byte, i) => byte ^ mask[i % 4]) : body]);
+}
