@@ -27,7 +27,7 @@
 #define DTLS_MTU_BYTES 1200 /* of one datagram that we send */
 #define DTLS_MESSAGE_BYTES_MAX \
     8192                  /* one handshake message of the peer; certificates have ≤ 4 KB */
-#define DTLS_EARLY_MAX 16 /* datagrams with encrypted records before we can read them */
+#define DTLS_EARLY_MAX 32 /* datagrams with encrypted records before we can read them */
 #define DTLS_SENT_BYTES_MAX 32768 /* in one handshake, all retransmissions together */
 #define DTLS_RATE 200             /* datagrams a second and association … */
 #define DTLS_RATE_BURST 100       /* … and how many at once */

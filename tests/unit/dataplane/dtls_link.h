@@ -8,6 +8,13 @@
 #include "dataplane/dtls.h"
 #include "dtls_peer.h"
 #include "src/clock.h"
+#include "tests/data/chromium_client_hello.h"
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+#define GCM_128 "SRTP_AEAD_AES_128_GCM"
+#define SERVER DTLS_ROLE_server
+#define CLIENT DTLS_ROLE_client
+#define V12 .version_min = DTLS1_2_VERSION, .version_max = DTLS1_2_VERSION
 
 static uint64_t virtual_ns;
 
@@ -43,7 +50,7 @@ struct link {
     struct link_datagram datagrams[LINK_DATAGRAMS];
 };
 
-static uint32_t link_random(struct link *link, uint32_t below)
+static inline uint32_t link_random(struct link *link, uint32_t below)
 {
     link->seed ^= link->seed << 13;
     link->seed ^= link->seed >> 7;
@@ -51,7 +58,7 @@ static uint32_t link_random(struct link *link, uint32_t below)
     return (uint32_t)((link->seed >> 16) % below);
 }
 
-static void link_put(struct link *link, bool to_engine, const uint8_t *data, size_t bytes)
+static inline void link_put(struct link *link, bool to_engine, const uint8_t *data, size_t bytes)
 {
     unsigned copies = link_random(link, 100) < link->duplicates ? 2 : 1;
 
@@ -74,7 +81,7 @@ static void link_put(struct link *link, bool to_engine, const uint8_t *data, siz
     }
 }
 
-static void link_from_engine(void *context, const uint8_t *data, size_t bytes)
+static inline void link_from_engine(void *context, const uint8_t *data, size_t bytes)
 {
     struct link *link = context;
 
@@ -85,7 +92,7 @@ static void link_from_engine(void *context, const uint8_t *data, size_t bytes)
     link_put(link, false, data, bytes);
 }
 
-static void link_from_peer(void *context, const uint8_t *data, size_t bytes)
+static inline void link_from_peer(void *context, const uint8_t *data, size_t bytes)
 {
     struct link *link = context;
 
@@ -93,7 +100,7 @@ static void link_from_peer(void *context, const uint8_t *data, size_t bytes)
     link_put(link, true, data, bytes);
 }
 
-static uint64_t link_peer_next(struct link *link)
+static inline uint64_t link_peer_next(struct link *link)
 {
     struct timeval left;
 
@@ -103,7 +110,7 @@ static uint64_t link_peer_next(struct link *link)
 }
 
 /* One event: a delivery or a timer. False when nothing is left to happen before `until_ns`. */
-static bool link_step(struct link *link, uint64_t until_ns)
+static inline bool link_step(struct link *link, uint64_t until_ns)
 {
     struct link_datagram *first = NULL;
     uint64_t engine_ns = dtls_next_ns(link->engine), peer_ns = link_peer_next(link);
@@ -144,7 +151,7 @@ static bool link_step(struct link *link, uint64_t until_ns)
     return true;
 }
 
-static bool link_settled(const struct link *link)
+static inline bool link_settled(const struct link *link)
 {
     enum dtls_state state = dtls_state(link->engine);
 
@@ -152,7 +159,7 @@ static bool link_settled(const struct link *link)
 }
 
 /* Runs until both are done and the network is empty, or for `limit_ns`; at most 20 000 events. */
-static void link_run(struct link *link, uint64_t limit_ns)
+static inline void link_run(struct link *link, uint64_t limit_ns)
 {
     uint64_t until_ns = virtual_ns + limit_ns;
 
@@ -172,8 +179,8 @@ struct link_settings {
     bool wrong_fingerprint;
 };
 
-static void link_open(struct link *link, struct dtls_context *context,
-                      const struct link_settings *settings)
+static inline void link_open(struct link *link, struct dtls_context *context,
+                             const struct link_settings *settings)
 {
     uint8_t fingerprint[64] = {0};
     enum fingerprint_algorithm algorithm =
@@ -215,14 +222,14 @@ static void link_open(struct link *link, struct dtls_context *context,
         peer_continue(&link->peer);
 }
 
-static void link_close(struct link *link)
+static inline void link_close(struct link *link)
 {
     dtls_free(link->engine);
     peer_close(&link->peer);
 }
 
 /* Do both ends hold the same keys, ours being the peer's theirs? (RFC 5764 4.2 layout.) */
-static bool link_keys_agree(const struct link *link, enum dtls_role role)
+static inline bool link_keys_agree(const struct link *link, enum dtls_role role)
 {
     struct dtls_keys keys;
     uint8_t all[96];
@@ -238,6 +245,47 @@ static bool link_keys_agree(const struct link *link, enum dtls_role role)
            memcmp(keys.theirs_key, all + (1 - first) * key, key) == 0 &&
            memcmp(keys.ours_salt, all + 2 * key + first * salt, salt) == 0 &&
            memcmp(keys.theirs_salt, all + 2 * key + (1 - first) * salt, salt) == 0;
+}
+
+/* ---- what the tests share ---- */
+
+static struct dtls_context *context;
+static struct identity identity;
+static struct link link_;
+
+/* The real hello: both datagrams, in either order, once or twice. Returns the bytes of the answer. */
+static inline size_t hello_flight(bool reversed, bool twice)
+{
+    static const struct {
+        const uint8_t *data;
+        size_t bytes;
+    } hello[2] = {{chromium_client_hello_0, sizeof(chromium_client_hello_0)},
+                  {chromium_client_hello_1, sizeof(chromium_client_hello_1)}};
+
+    for (unsigned i = 0; i < (twice ? 4u : 2u); i++) {
+        unsigned which = (i ^ (unsigned)reversed) & 1;
+
+        dtls_receive(link_.engine, virtual_ns, hello[which].data, hello[which].bytes);
+    }
+    return link_.bytes_from_engine;
+}
+
+static inline int link_set_up(void **state)
+{
+    struct identity_row row = {0};
+    char why[128];
+
+    if (!identity_make(&row, why) || !identity_open(&identity, &row, why))
+        return -1;
+    context = dtls_context_new(&identity, why);
+    return context ? 0 : -1;
+}
+
+static inline int link_tear_down(void **state)
+{
+    dtls_context_free(context);
+    identity_close(&identity);
+    return 0;
 }
 
 #endif

@@ -8,19 +8,9 @@
 #include <cmocka.h>
 
 #include "dtls_link.h"
-#include "tests/data/chromium_client_hello.h"
-
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-
-static struct dtls_context *context;
-static struct identity identity;
-static struct link link_;
 
 #define AES128_CM "SRTP_AES128_CM_SHA1_80"
-#define GCM_128 "SRTP_AEAD_AES_128_GCM"
 #define GCM_256 "SRTP_AEAD_AES_256_GCM"
-#define SERVER DTLS_ROLE_server
-#define CLIENT DTLS_ROLE_client
 
 /* ---- who may connect, and what then ---- */
 
@@ -31,7 +21,6 @@ static const struct {
     enum dtls_failure failure;
     enum srtp_profile profile;
 } peers[] = {
-#define V12 .version_min = DTLS1_2_VERSION, .version_max = DTLS1_2_VERSION
 #define GOOD(profile) DTLS_STATE_connected, DTLS_FAILURE_none, SRTP_PROFILE_##profile
 #define BAD(failure) DTLS_STATE_failed, DTLS_FAILURE_##failure, SRTP_PROFILE_none
     {"all profiles", {SERVER, {V12}}, GOOD(aead_aes_128_gcm)},
@@ -246,22 +235,6 @@ static void damaged(void **state)
 
 /* ---- a real browser ---- */
 
-static size_t hello_flight(bool reversed, bool twice)
-{
-    static const struct {
-        const uint8_t *data;
-        size_t bytes;
-    } hello[2] = {{chromium_client_hello_0, sizeof(chromium_client_hello_0)},
-                  {chromium_client_hello_1, sizeof(chromium_client_hello_1)}};
-
-    for (unsigned i = 0; i < (twice ? 4u : 2u); i++) {
-        unsigned which = (i ^ (unsigned)reversed) & 1;
-
-        dtls_receive(link_.engine, virtual_ns, hello[which].data, hello[which].bytes);
-    }
-    return link_.bytes_from_engine;
-}
-
 /* The ServerHello in the first datagram: suite and use_srtp. RFC 5246 7.4.1.3, RFC 5764 4.1.1. */
 static void server_hello_is_right(const uint8_t *datagram, size_t bytes)
 {
@@ -364,218 +337,6 @@ static void deadlines(void **state)
         }
 }
 
-/* ---- hostile peers ---- */
-
-static void renegotiation_is_refused(void **state)
-{
-    for (int role = SERVER; role <= CLIENT; role++) {
-        struct link_settings settings = {(enum dtls_role)role, {V12, .profiles = GCM_128}};
-        struct dtls_keys before, after;
-
-        link_open(&link_, context, &settings);
-        link_run(&link_, 5 * NS_PER_S);
-        assert_true(dtls_export(link_.engine, &before));
-        SSL_renegotiate(link_.peer.ssl);
-        SSL_do_handshake(link_.peer.ssl);
-        link_run(&link_, 5 * NS_PER_S);
-        assert_int_not_equal(dtls_state(link_.engine), DTLS_STATE_connecting);
-        if (dtls_export(link_.engine, &after))
-            assert_memory_equal(&before, &after, sizeof(before));
-        assert_false(SSL_in_init(link_.peer.ssl) && link_.peer.closed);
-        link_close(&link_);
-    }
-}
-
-static void sessions_are_not_resumed(void **state)
-{
-    struct link_settings settings = {SERVER, {V12}};
-    SSL_SESSION *session;
-
-    link_open(&link_, context, &settings);
-    link_run(&link_, 5 * NS_PER_S);
-    assert_true(link_.peer.connected);
-    session = SSL_get1_session(link_.peer.ssl);
-    assert_false(SSL_SESSION_has_ticket(session));
-    link_close(&link_);
-    settings.peer.resume = session;
-    link_open(&link_, context, &settings);
-    link_run(&link_, 5 * NS_PER_S);
-    assert_int_equal(dtls_state(link_.engine), DTLS_STATE_connected);
-    assert_false(SSL_session_reused(link_.peer.ssl));
-    assert_true(link_keys_agree(&link_, SERVER));
-    link_close(&link_);
-    SSL_SESSION_free(session);
-}
-
-static void garbage_is_dropped_unread(void **state)
-{
-    struct link_settings settings = {SERVER, {V12}};
-    uint8_t garbage[1600];
-
-    link_open(&link_, context, &settings);
-    for (unsigned i = 0; i < 3000; i++) {
-        size_t bytes = link_random(&link_, sizeof(garbage));
-
-        for (size_t n = 0; n < bytes; n++)
-            garbage[n] = (uint8_t)link_random(&link_, 256);
-        if (bytes && i % 2)
-            garbage[0] = (uint8_t)(20 + link_random(&link_, 44));
-        dtls_receive(link_.engine, virtual_ns, garbage, bytes);
-    }
-    assert_int_equal(link_.from_engine, 0);
-    assert_int_equal(dtls_state(link_.engine), DTLS_STATE_connecting);
-    link_run(&link_, 5 * NS_PER_S); /* and the handshake still works */
-    assert_int_equal(dtls_state(link_.engine), DTLS_STATE_connected);
-    for (unsigned i = 0; i < 3000; i++) { /* epoch 1, well-formed, not authentic */
-        static const uint8_t header[13] = {23, 0xfe, 0xfd, 0, 1, 0, 0, 0, 1, 0, 0, 0, 64};
-
-        memcpy(garbage, header, sizeof(header));
-        garbage[0] = (uint8_t)(20 + i % 4);
-        for (size_t n = 13; n < 13 + 64; n++)
-            garbage[n] = (uint8_t)link_random(&link_, 256);
-        virtual_ns += 10 * NS_PER_MS;
-        dtls_receive(link_.engine, virtual_ns, garbage, 13 + 64);
-        dtls_receive(link_.engine, virtual_ns, chromium_client_hello_0, 1200);
-    }
-    assert_int_equal(dtls_state(link_.engine), DTLS_STATE_connected);
-    assert_true(link_keys_agree(&link_, SERVER));
-    link_close(&link_);
-}
-
-static size_t allocated; /* by OpenSSL, now */
-
-static void *count_malloc(size_t bytes, const char *file, int line)
-{
-    size_t *p = malloc(bytes + 16);
-
-    if (!p)
-        return NULL;
-    *p = bytes;
-    allocated += bytes;
-    return p + 2;
-}
-
-static void count_free(void *pointer, const char *file, int line)
-{
-    size_t *p = pointer;
-
-    if (!p)
-        return;
-    allocated -= p[-2];
-    free(p - 2);
-}
-
-static void *count_realloc(void *pointer, size_t bytes, const char *file, int line)
-{
-    size_t *p = pointer;
-    void *q;
-
-    if (!p)
-        return count_malloc(bytes, file, line);
-    if (bytes == 0) {
-        count_free(pointer, file, line);
-        return NULL;
-    }
-    q = count_malloc(bytes, file, line);
-    if (q) {
-        memcpy(q, p, p[-2] < bytes ? p[-2] : bytes);
-        count_free(pointer, file, line);
-    }
-    return q;
-}
-
-/* A fragment of a message that never ends (RFC 6347 4.2.2), 1200 bytes as sent. The message after the
- * hello is number 1; from number 2 on they are kept until their turn comes. */
-static void endless_fragment(uint8_t datagram[1200], unsigned epoch, uint32_t number)
-{
-    uint32_t message = 2 + link_random(&link_, 24);
-    uint32_t length = 1500 + message * 256, at = link_random(&link_, length - 1175);
-
-    memset(datagram, 0, 1200);
-    datagram[0] = 22;
-    datagram[1] = 0xfe, datagram[2] = 0xfd;
-    datagram[4] = (uint8_t)epoch;
-    datagram[8] = (uint8_t)(number >> 16), datagram[9] = (uint8_t)(number >> 8);
-    datagram[10] = (uint8_t)number;
-    datagram[11] = (1200 - 13) >> 8, datagram[12] = (1200 - 13) & 0xff;
-    datagram[13] = 11; /* certificate */
-    datagram[15] = (uint8_t)(length >> 8), datagram[16] = (uint8_t)length;
-    datagram[18] = (uint8_t)message;
-    datagram[20] = (uint8_t)(at >> 8), datagram[21] = (uint8_t)at;
-    datagram[23] = (1200 - 25) >> 8, datagram[24] = (1200 - 25) & 0xff;
-}
-
-/* Everything a peer can make us keep: fragments of messages that never end, encrypted records that
- * cannot be read yet, both together, as fast as we look at them. */
-static void memory_is_bounded(void **state)
-{
-    struct link_settings settings = {SERVER, {V12}};
-    size_t before, worst[3] = {0}, connected;
-    uint8_t datagram[1200];
-
-    for (unsigned mix = 0; mix < 3; mix++) {
-        link_open(&link_, context, &settings);
-        memset(link_.datagrams, 0, sizeof(link_.datagrams));
-        before = allocated;
-        hello_flight(false, false);
-        for (uint32_t i = 0; i < 4000; i++) {
-            endless_fragment(datagram, mix == 2 ? i % 2 : mix, i + 8);
-            virtual_ns += 6 * NS_PER_MS;
-            dtls_receive(link_.engine, virtual_ns, datagram, sizeof(datagram));
-            dtls_tick(link_.engine, virtual_ns);
-            if (allocated > before && allocated - before > worst[mix])
-                worst[mix] = allocated - before;
-            if (dtls_state(link_.engine) != DTLS_STATE_connecting)
-                fail_msg("mix %u, datagram %u: %s (%d)", mix, i, dtls_reason(link_.engine),
-                         dtls_failure(link_.engine));
-        }
-        assert_int_equal(dtls_state(link_.engine), DTLS_STATE_connecting);
-        link_close(&link_);
-    }
-    link_open(&link_, context, &settings);
-    link_run(&link_, 5 * NS_PER_S);
-    connected = allocated;
-    dtls_free(link_.engine);
-    connected -= allocated;
-    link_.engine = NULL;
-    peer_close(&link_.peer);
-    print_message("bytes of one association: attacked %zu, %zu, %zu, connected %zu\n", worst[0],
-                  worst[1], worst[2], connected);
-    for (unsigned mix = 0; mix < 3; mix++) /* at least: the attack reached what it aims at */
-        assert_in_range(worst[mix], 60 * 1024, 256 * 1024);
-    assert_true(connected < 48 * 1024);
-}
-
-static void rate_is_limited(void **state)
-{
-    struct link_settings settings = {SERVER, {V12}};
-    unsigned answered;
-
-    link_open(&link_, context, &settings);
-    link_run(&link_, 5 * NS_PER_S);
-    assert_int_equal(dtls_state(link_.engine), DTLS_STATE_connected);
-    link_.loss = 100;
-    link_.from_engine = 0;
-    /* close_notify over and over is answered once; behind a flood it is not even read. */
-    for (unsigned i = 0; i < DTLS_RATE_BURST * 10; i++) {
-        uint8_t record[14] = {23, 0xfe, 0xfd, 0, 1, 0, 0, 0, 0, 0, (uint8_t)i, 0, 1};
-
-        dtls_receive(link_.engine, virtual_ns, record, sizeof(record));
-    }
-    link_.loss = 0;
-    SSL_shutdown(link_.peer.ssl);
-    for (unsigned i = 0; i < LINK_DATAGRAMS; i++)
-        if (link_.datagrams[i].bytes)
-            dtls_receive(link_.engine, virtual_ns, link_.datagrams[i].data,
-                         link_.datagrams[i].bytes);
-    answered = link_.from_engine;
-    assert_int_equal(answered, 0);
-    assert_int_equal(dtls_state(link_.engine), DTLS_STATE_connected);
-    link_run(&link_, NS_PER_S); /* later the same datagram comes through */
-    assert_int_equal(dtls_state(link_.engine), DTLS_STATE_closed);
-    link_close(&link_);
-}
-
 /* ---- the end ---- */
 
 static void closing(void **state)
@@ -648,24 +409,6 @@ static void self_test(void **state)
     assert_true(dtls_self_test(context, &identity, why));
 }
 
-static int set_up(void **state)
-{
-    struct identity_row row = {0};
-    char why[128];
-
-    if (!identity_make(&row, why) || !identity_open(&identity, &row, why))
-        return -1;
-    context = dtls_context_new(&identity, why);
-    return context ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-    dtls_context_free(context);
-    identity_close(&identity);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -680,16 +423,10 @@ int main(void)
         cmocka_unit_test(chromium_is_answered),
         cmocka_unit_test(silent_peer_costs_little),
         cmocka_unit_test(deadlines),
-        cmocka_unit_test(renegotiation_is_refused),
-        cmocka_unit_test(sessions_are_not_resumed),
-        cmocka_unit_test(garbage_is_dropped_unread),
-        cmocka_unit_test(memory_is_bounded),
-        cmocka_unit_test(rate_is_limited),
         cmocka_unit_test(closing),
         cmocka_unit_test(calls_in_any_state),
         cmocka_unit_test(self_test),
     };
 
-    CRYPTO_set_mem_functions(count_malloc, count_realloc, count_free);
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, link_set_up, link_tear_down);
 }

@@ -79,6 +79,7 @@ static void nothing_without_signaling(void **state)
     note_put(1, handle_make(9, 2), DTLS_NOTE_datagram, fingerprint, 20);
     note_put(1, handle_make(9, 4), DTLS_NOTE_datagram, fingerprint, 20);
     note_put(1, handle_make(9, 0), DTLS_NOTE_datagram, fingerprint, 20);
+    note_put(0, handle_make(9, 0), DTLS_NOTE_datagram, fingerprint, 20);
     note_put(1, handle_make(TRANSPORTS_MAX, 3), DTLS_NOTE_datagram, fingerprint, 20);
     note_put(1, handle_make(UINT32_MAX, 3), DTLS_NOTE_validated, NULL, 0);
     note_put(1, client.handle, DTLS_NOTE_datagram, fingerprint, 1501);
@@ -87,10 +88,41 @@ static void nothing_without_signaling(void **state)
     note_put(1, client.handle, 77, NULL, 0);
     turns(5);
     assert_int_equal(world.handshaker->seats[9].generation, 3);
+    assert_int_equal(key_row(&client, &row), ROW_FREE);
     client.peer.failed = false;
     peer_close(&client.peer);
     forward(NULL);
     assert_int_equal(world.datagrams, 0);
+}
+
+/* Notes that must not even take a seat, though their transport is well and waits for a hello. */
+static void seats_are_not_taken(void **state)
+{
+    static const uint8_t record[1500] = {22, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1};
+    static const struct {
+        uint32_t worker, generation, note, bytes;
+        bool taken;
+    } notes[] = {
+        {0, 3, DTLS_NOTE_datagram, 14, false},   {2, 3, DTLS_NOTE_datagram, 14, false},
+        {1, 0, DTLS_NOTE_datagram, 14, false},   {0, 0, DTLS_NOTE_datagram, 14, false},
+        {1, 2, DTLS_NOTE_datagram, 14, false},   {1, 4, DTLS_NOTE_datagram, 14, false},
+        {1, 3, DTLS_NOTE_datagram, 1501, false}, {1, 3, DTLS_NOTE_datagram, UINT32_MAX, false},
+        {1, 3, DTLS_NOTE_datagram, 14, true},
+    };
+
+    handshaker_start();
+    for (uint32_t i = 0; i < COUNT(notes); i++) {
+        struct client client;
+
+        client_open(&client, i, 3, 1, false);
+        client_signal(&client, DTLS_ROLE_server);
+        note_put(notes[i].worker, handle_make(i, notes[i].generation), notes[i].note, record,
+                 notes[i].bytes);
+        turns(2);
+        assert_int_equal(world.handshaker->seats[i].generation, notes[i].taken ? 3 : 0);
+        assert_int_equal(world.handshaker->seats[i].association != NULL, notes[i].taken);
+        peer_close(&client.peer);
+    }
 }
 
 static void bad_fingerprints(void **state)
@@ -486,6 +518,7 @@ int main(void)
         IN_WORLD(handshake_through_rings),
         IN_WORLD(identity_is_shown),
         IN_WORLD(nothing_without_signaling),
+        IN_WORLD(seats_are_not_taken),
         IN_WORLD(bad_fingerprints),
         IN_WORLD(hostile_rows),
         IN_WORLD(client_role_starts_late),

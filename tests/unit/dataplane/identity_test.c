@@ -128,15 +128,27 @@ static void tampered_rows_are_refused(void **state)
     refuse(&row);
 }
 
-/* A key on another curve is not one that every browser can check. */
+/* A whole and consistent identity, but on a curve that not every browser can check. */
 static void other_curves_are_refused(void **state)
 {
     EVP_PKEY *key = EVP_EC_gen("P-384");
-    struct identity_row row = made;
+    X509 *certificate = X509_new();
+    struct identity_row row = {0};
     unsigned char *at = row.private_key;
+    unsigned bytes;
 
+    X509_gmtime_adj(X509_getm_notBefore(certificate), 0);
+    X509_gmtime_adj(X509_getm_notAfter(certificate), 3600);
+    X509_set_pubkey(certificate, key);
+    X509_sign(certificate, key, EVP_sha256());
     row.private_key_bytes = (uint32_t)i2d_PrivateKey(key, &at);
+    at = row.certificate;
+    row.certificate_bytes = (uint32_t)i2d_X509(certificate, &at);
+    X509_digest(certificate, EVP_sha256(), row.fingerprint_sha_256, &bytes);
+    X509_digest(certificate, EVP_sha384(), row.fingerprint_sha_384, &bytes);
+    X509_digest(certificate, EVP_sha512(), row.fingerprint_sha_512, &bytes);
     refuse(&row);
+    X509_free(certificate);
     EVP_PKEY_free(key);
 }
 
