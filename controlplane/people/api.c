@@ -115,7 +115,6 @@ static void credentials_done(void *context, enum auth_result result, const struc
     cJSON_AddStringToObject(person, "id", user->id);
     cJSON_AddStringToObject(person, "email", user->email);
     cJSON_AddStringToObject(person, "displayName", user->display_name);
-    http_header(call, "Cache-Control", "no-store");
     http_reply_json(call, status, body);
 }
 
@@ -173,7 +172,6 @@ static void me_verified(void *context, enum auth_result result, const struct use
     cJSON_AddStringToObject(body, "displayName", user->display_name);
     cJSON_AddBoolToObject(body, "isActive", user->is_active);
     add_time(body, "createdAt", user->created_ms);
-    http_header(call, "Cache-Control", "no-store");
     http_reply_json(call, 200, body);
 }
 

@@ -179,8 +179,14 @@ static void descriptor_close(int *fd)
 
 void spool_close(struct spool *spool)
 {
+    char name[SEGMENT_NAME_BYTES];
+
     if (!spool)
         return;
+    if (spool->write_fd >= 0 && spool->write_bytes == 0) { /* all stored: leave nothing behind */
+        segment_name(spool->write_number, name);
+        unlinkat(spool->directory, name, 0);
+    }
     descriptor_close(&spool->write_fd);
     descriptor_close(&spool->unsynced_fd);
     descriptor_close(&spool->read_fd);
