@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/fsuid.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -58,18 +59,21 @@ bool door_lock(struct door *door, const struct settings *settings, char *why)
 /* ---- listening ---- */
 
 /* The socket file belongs to the user of run_as from its first moment: chown afterwards would follow
- * whatever that user puts into its place. In a directory where that user may not write, it is ours. */
+ * whatever that user puts into its place. In a directory where that user may not write, it is ours.
+ * setfsuid clears the wish to end with one's parent (ringcast-run's), as setuid does. */
 static int socket_bind(int fd, const struct door *door)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     mode_t before = umask(0177);
-    int result = -1, error;
+    int result = -1, wish = 0, error;
 
     memcpy(address.sun_path, door->path, sizeof(address.sun_path));
     if (door->has_run_as) {
+        prctl(PR_GET_PDEATHSIG, &wish);
         setfsuid(door->run_as);
         result = bind(fd, (struct sockaddr *)&address, sizeof(address));
         setfsuid(geteuid());
+        prctl(PR_SET_PDEATHSIG, wish);
     }
     if (result != 0) {
         result = bind(fd, (struct sockaddr *)&address, sizeof(address));
