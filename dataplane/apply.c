@@ -61,6 +61,26 @@ static void consumer_link(struct consumer *c)
     c->transport->consumer_count++;
 }
 
+/* Copies what an earlier forwarder reserved for this very object. One that died while it wrote left
+ * the row torn; each word of it is then the old or the new one, and nothing beyond the old had been
+ * used yet: so either is safe to start from (threats.md D13). False: nothing was ever reserved. */
+static bool reserved_before(struct worker *w, enum table_id table, uint32_t index,
+                            uint32_t generation, struct row_header *row)
+{
+    const struct row_header *shared = region_row(w->config.resume, table, index);
+
+    switch (row_copy(table, row, shared, generation)) {
+    case ROW_OK:
+        return true;
+    case ROW_FREE:
+        return false;
+    default:
+        for (size_t i = 0; i < tables[table].row_bytes / sizeof(uint64_t); i++)
+            ((uint64_t *)row)[i] = __atomic_load_n((const uint64_t *)shared + i, __ATOMIC_RELAXED);
+        return row->generation == generation && row->used;
+    }
+}
+
 /* The first SRTP index of a new SSRC: random in the lower half, so that a receiver cannot mistake an
  * early reordering for a roll-over (RFC 3711 3.3.1); behind the reserved range when a forwarder
  * before us has sent with this key. */
@@ -68,9 +88,7 @@ static uint64_t first_index(struct worker *w, const struct consumer *c)
 {
     struct consumer_resume_row row;
 
-    if (row_copy(TABLE_consumer_resume, &row,
-                 region_row(w->config.resume, TABLE_consumer_resume, c->index),
-                 c->generation) == ROW_OK)
+    if (reserved_before(w, TABLE_consumer_resume, c->index, c->generation, &row.header))
         return row.rtp_index_reserved;
     return random_u32(w) & 0x3fff;
 }
@@ -317,9 +335,7 @@ static void transport_add(struct worker *w, uint32_t index, const struct transpo
     t->report_ssrc = random_u32(w) | 1;
     t->timer.owner = t;
     t->timer.kind = TIMER_TRANSPORT;
-    if (row_copy(TABLE_transport_resume, &resume,
-                 region_row(w->config.resume, TABLE_transport_resume, index),
-                 t->generation) == ROW_OK)
+    if (reserved_before(w, TABLE_transport_resume, index, t->generation, &resume.header))
         t->rtcp_index = (uint32_t)resume.rtcp_index_reserved;
     w->transport_count++;
     timer_set(&w->wheel, &t->timer, w->now_ns + IDLE_INTERVAL_NS);

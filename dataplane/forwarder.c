@@ -263,8 +263,10 @@ static void keep_house(struct forwarder *f)
     while (!stop_wanted) {
         uint64_t now_ns = clock_monotonic_ns();
 
-        if (workers_are_well(f, now_ns))
+        if (workers_are_well(f, now_ns)) {
             atomic_store_explicit(&f->actual.header->heartbeat_ns, now_ns, memory_order_relaxed);
+            atomic_store_explicit(&f->resume.header->heartbeat_ns, now_ns, memory_order_relaxed);
+        }
         publish_node(f);
         nanosleep(&nap, NULL);
     }
@@ -300,6 +302,7 @@ int forwarder_main(const struct settings *settings, struct descriptors *descript
     atomic_store(&f->actual.header->writer_pid, (uint32_t)getpid());
     atomic_fetch_add(&f->actual.header->writer_starts, 1);
     atomic_store(&f->resume.header->writer_pid, (uint32_t)getpid());
+    atomic_fetch_add(&f->resume.header->writer_starts, 1);
     clear_stale(f, TABLE_transport_state, TABLE_transport);
     clear_stale(f, TABLE_producer_state, TABLE_producer);
     clear_stale(f, TABLE_consumer_state, TABLE_consumer);

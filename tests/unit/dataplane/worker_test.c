@@ -338,6 +338,8 @@ static void a_successor_starts_behind_the_reserved_indexes(void **state)
     rig_turn(rig);
     assert_int_equal(client_received_rtp(rig, &clients[1], got, 4), 1);
     before = rig->worker->objects.consumers[0].highest_out;
+    if (*state) /* it died while it wrote that row */
+        atomic_fetch_add(&region_row(&rig->resume, TABLE_consumer_resume, 0)->sequence, 1);
     rig_stop_worker(rig);
     rig_start_worker(rig);
     for (int i = 0; i < 10; i++)
@@ -349,9 +351,16 @@ static void a_successor_starts_behind_the_reserved_indexes(void **state)
     publish(rig, &clients[0], 101, 12000, true, 500);
     rig_turn(rig);
     assert_int_equal(client_received_rtp(rig, &clients[1], got, 4), 1);
-    assert_true(rig->worker->objects.consumers[0].highest_out >= before + 1);
+    assert_true(rig->worker->objects.consumers[0].highest_out >= before + INDEX_RESERVE);
     assert_true(rig->worker->objects.consumers[0].highest_out <= before + INDEX_RESERVE + 2);
     call_close(rig, clients, 1);
+}
+
+static void a_successor_of_one_that_died_writing(void **state)
+{
+    void *torn = rows_are_reconciled; /* anything but NULL */
+
+    a_successor_starts_behind_the_reserved_indexes(&torn);
 }
 
 /* Two streams of one simulcast producer: the best one alive is forwarded, switches at key frames,
@@ -442,6 +451,7 @@ int main(void)
         cmocka_unit_test(rows_are_reconciled),
         cmocka_unit_test(overflow_leads_to_a_rescan),
         cmocka_unit_test(a_successor_starts_behind_the_reserved_indexes),
+        cmocka_unit_test(a_successor_of_one_that_died_writing),
         cmocka_unit_test(simulcast_switches_at_key_frames),
         cmocka_unit_test(consent_runs_out),
     };
