@@ -4,13 +4,13 @@ import { execFile, spawn } from 'node:child_process';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
 const run = promisify(execFile);
 export const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
-export const binaries = join(root, process.env.RINGCAST_BUILD ?? 'build/release');
+export const binaries = resolve(root, process.env.RINGCAST_BUILD ?? 'build/release');
 
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -108,8 +108,7 @@ export class Ringcast {
   // Used rows of a shared table.
   async rows(table) {
     const text = await this.ctl('dump', table, '--json');
-    const parsed = JSON.parse(text);
-    return Array.isArray(parsed) ? parsed : parsed.rows ?? parsed[table];
+    return text.split('\n').filter(Boolean).map((line) => JSON.parse(line));
   }
 
   // No transport, producer or consumer is left, in what should be and in what is.
