@@ -141,10 +141,60 @@ static void survives_kill_9(void **state)
     peer_close(&next.peer);
 }
 
+/* What OpenSSL would load only when a peer asks for it must be there before the sandbox shuts. */
+static void every_peer_behind_the_sandbox(void **state)
+{
+    static const struct {
+        struct peer_settings peer;
+        bool wrong_fingerprint;
+        enum dtls_failure failure;
+    } rows[] = {
+#define V12 .version_min = DTLS1_2_VERSION, .version_max = DTLS1_2_VERSION
+        {{V12, .certificate = PEER_RSA}},
+        {{V12, .ciphers = "ECDHE-ECDSA-CHACHA20-POLY1305"}},
+        {{V12, .ciphers = "ECDHE-ECDSA-AES256-GCM-SHA384"}},
+        {{V12, .profiles = "SRTP_AES128_CM_SHA1_80"}},
+        {{V12, .server = true}},
+        {{V12, .server = true, .certificate = PEER_RSA}},
+        {{V12}, true, DTLS_FAILURE_fingerprint_mismatch},
+        {{V12, .certificate = PEER_NO_CERTIFICATE}, false, DTLS_FAILURE_no_certificate},
+        {{V12, .profiles = ""}, false, DTLS_FAILURE_no_srtp_profile},
+        {{V12, .ciphers = "ECDHE-ECDSA-AES128-SHA"}, false, DTLS_FAILURE_protocol},
+    };
+    pid_t child = process_start();
+    int status;
+
+    for (uint32_t i = 0; i < COUNT(rows); i++) {
+        uint8_t fingerprint[64] = {0};
+        struct client client;
+        struct key_row row;
+        bool server = rows[i].peer.server;
+
+        client_open_as(&client, i, 1, i % WORKERS, &rows[i].peer);
+        peer_fingerprint(&client.peer, EVP_sha256(), fingerprint);
+        fingerprint[0] ^= rows[i].wrong_fingerprint;
+        transport_put(&client, server ? DTLS_ROLE_client : DTLS_ROLE_server, FINGERPRINT_sha_256,
+                      fingerprint, 32);
+        if (server)
+            note_put(client.worker, client.handle, DTLS_NOTE_validated, NULL, 0);
+        else
+            peer_continue(&client.peer);
+        assert_true(real_run(&client, rows[i].failure ? is_failed : is_connected));
+        assert_int_equal(key_row(&client, &row), ROW_OK);
+        assert_int_equal(row.failure, rows[i].failure);
+        if (!rows[i].failure)
+            keys_agree(&client, !server);
+        peer_close(&client.peer);
+    }
+    status = process_end(child, SIGTERM);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(survives_kill_9, world_open, world_close),
+        cmocka_unit_test_setup_teardown(every_peer_behind_the_sandbox, world_open, world_close),
     };
 
     log_open("handshaker_test", LOG_ERROR, false);

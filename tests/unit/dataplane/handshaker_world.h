@@ -244,16 +244,22 @@ static inline void expect_wiped(const struct client *client)
 
 /* ---- a browser ---- */
 
+static inline void client_open_as(struct client *client, uint32_t index, uint32_t generation,
+                                  uint32_t worker, const struct peer_settings *settings)
+{
+    *client = (struct client){.handle = handle_make(index, generation), .worker = worker};
+    peer_open(&client->peer, settings);
+    client->peer.send = from_peer;
+    client->peer.send_context = client;
+}
+
 static inline void client_open(struct client *client, uint32_t index, uint32_t generation,
                                uint32_t worker, bool peer_is_server)
 {
     struct peer_settings settings = {
         .server = peer_is_server, .version_min = DTLS1_2_VERSION, .version_max = DTLS1_2_VERSION};
 
-    *client = (struct client){.handle = handle_make(index, generation), .worker = worker};
-    peer_open(&client->peer, &settings);
-    client->peer.send = from_peer;
-    client->peer.send_context = client;
+    client_open_as(client, index, generation, worker, &settings);
 }
 
 /* As media:connectTransport does. */
