@@ -58,7 +58,7 @@ static bool queue_add(struct engine *engine, struct packet *packet)
 }
 
 /* Everything queued as one payload: packets joined by 0x1e, binary ones as 'b' and base64. */
-static char *queue_encode(struct engine *engine, bool with_close, size_t *bytes)
+static char *queue_encode(struct engine *engine, size_t *bytes)
 {
     size_t room = 8, at = 0;
     char *body;
@@ -80,11 +80,6 @@ static char *queue_encode(struct engine *engine, bool with_close, size_t *bytes)
             memcpy(body + at, packet_payload(packet), packet->bytes);
             at += packet->bytes;
         }
-    }
-    if (with_close) {
-        if (at > 0)
-            body[at++] = RECORD_SEPARATOR;
-        body[at++] = '1';
     }
     body[at] = '\0';
     *bytes = at;
@@ -121,15 +116,21 @@ void engine_abort(struct engine *engine, const char *reason)
 
 /* ---- out ---- */
 
+/* A closing session says its last words in one poll and goodbye in the next: clients handle a close
+ * at once, but messages on their next turn. */
 static void flush_poll(struct engine *engine)
 {
-    bool closing = engine->state == ENGINE_CLOSING;
+    bool goodbye = engine->state == ENGINE_CLOSING && engine->head == NULL;
     size_t bytes;
     char *body;
 
-    if (!engine->poll_waits || (engine->head == NULL && !closing))
+    if (!engine->poll_waits || (engine->head == NULL && !goodbye))
         return;
-    body = queue_encode(engine, closing, &bytes);
+    if (goodbye) {
+        end(engine, engine->close_reason); /* answers the poll */
+        return;
+    }
+    body = queue_encode(engine, &bytes);
     if (body == NULL) {
         end(engine, "transport error");
         return;
@@ -138,8 +139,6 @@ static void flush_poll(struct engine *engine)
     engine->poll_waits = false;
     engine->out->poll(engine->owner, body, bytes);
     free(body);
-    if (closing)
-        end(engine, engine->close_reason);
 }
 
 static void send_packet(struct engine *engine, struct packet *packet)

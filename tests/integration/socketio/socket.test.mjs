@@ -167,7 +167,8 @@ describe('disconnect', () => {
     await echo.post(sid, '40');
     await echo.poll(sid);
     await echo.post(sid, '42["disconnect-me"]');
-    assert.equal((await echo.poll(sid)).text, '42["bye"]\x1e41\x1e1');
+    assert.equal((await echo.poll(sid)).text, '42["bye"]\x1e41');
+    assert.equal((await echo.poll(sid)).text, '1');
     assert.equal((await echo.poll(sid)).status, 400);
   });
 });
