@@ -66,12 +66,12 @@ static struct transport *transport_of_ufrag(struct worker *w, const struct stun_
 static void ice_changed(struct worker *w, struct transport *t, enum ice_event event)
 {
     paths_update(w, t);
+    /* Also at every later check, should the ring have been full or the handshaker have died since:
+     * as DTLS client it is the one to start. */
+    if (!t->validated_told || (t->dtls_role == DTLS_ROLE_client && !t->profile))
+        t->validated_told = handshaker_tell(w, t, DTLS_NOTE_validated);
     if (event == ICE_NOTHING)
         return;
-    if (!t->validated_told) {
-        t->validated_told = true;
-        handshaker_tell(w, t, DTLS_NOTE_validated);
-    }
     publish_transport(w, t);
     event_tell(w, TABLE_transport_state, t->index, t->generation);
 }

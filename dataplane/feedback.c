@@ -27,18 +27,20 @@ static struct encoding *encoding_of_ssrc(struct transport *t, uint32_t ssrc)
 
 /* ---- key frames ---- */
 
-static void key_frame_ask(struct worker *w, struct producer *p, struct encoding *e)
+/* False: the publisher cannot be told yet (no keys, or its SSRC is not known). */
+static bool key_frame_ask(struct worker *w, struct producer *p, struct encoding *e)
 {
     uint8_t compound[64 + SRTP_TAIL_BYTES_MAX];
     struct rtcp_buffer buffer = {.data = compound, .capacity = 64};
     uint32_t media_ssrc = e->started ? e->seen_ssrc : e->ssrc;
 
-    if (media_ssrc == 0 || !p->transport->profile ||
+    if (media_ssrc == 0 || !p->transport->profile || !ice_selected(&p->transport->ice) ||
         !rtcp_add_pli(&buffer, p->transport->report_ssrc, media_ssrc))
-        return;
+        return false;
     rtcp_send(w, p->transport, compound, buffer.bytes);
     p->pli_sent++;
     w->counters[COUNTER_key_frames_asked]++;
+    return true;
 }
 
 /* At most one a second and encoding leaves for the publisher (threats.md D19); asked again every
@@ -46,21 +48,22 @@ static void key_frame_ask(struct worker *w, struct producer *p, struct encoding 
 void key_frame_request(struct worker *w, struct producer *p, uint8_t encoding)
 {
     struct encoding *e = &p->encodings[encoding];
+    uint64_t again_ns = w->now_ns + KEY_FRAME_INTERVAL_NS;
 
     if (p->kind != MEDIA_KIND_video || p->paused || encoding >= p->encoding_count)
         return;
     if (e->key_frame_asked_ns && w->now_ns - e->key_frame_asked_ns < KEY_FRAME_INTERVAL_NS) {
         if (!e->key_frame_wanted)
             w->counters[COUNTER_key_frames_held]++;
-        e->key_frame_wanted = true;
-        if (!p->timer.previous)
-            timer_set(&w->wheel, &p->timer, e->key_frame_asked_ns + KEY_FRAME_INTERVAL_NS);
-        return;
+        again_ns = e->key_frame_asked_ns + KEY_FRAME_INTERVAL_NS;
+    } else if (key_frame_ask(w, p, e)) {
+        e->key_frame_asked_ns = w->now_ns;
+    } else {
+        again_ns = w->now_ns + KEY_FRAME_RETRY_NS;
     }
     e->key_frame_wanted = true;
-    e->key_frame_asked_ns = w->now_ns;
-    key_frame_ask(w, p, e);
-    timer_set(&w->wheel, &p->timer, w->now_ns + KEY_FRAME_INTERVAL_NS);
+    if (!p->timer.previous || again_ns < p->timer.due_ns)
+        timer_set(&w->wheel, &p->timer, again_ns);
 }
 
 void key_frame_timer(struct worker *w, struct producer *p)

@@ -27,18 +27,18 @@ void handshaker_pass(struct worker *w, uint32_t position, struct transport *t)
     settle(w, position, VERDICT_dtls_passed);
 }
 
-void handshaker_tell(struct worker *w, struct transport *t, enum dtls_note note)
+bool handshaker_tell(struct worker *w, struct transport *t, enum dtls_note note)
 {
     struct ring_datagram *slot = ring_reserve(&w->to_handshaker);
 
-    /* A full ring loses the note; the handshaker finds out by itself when it rescans. */
     if (!slot)
-        return;
+        return false;
     slot->handle = handle_make(t->index, t->generation);
     slot->note = note;
     slot->bytes = 0;
     ring_publish(&w->to_handshaker);
     w->ring_handshaker = true;
+    return true;
 }
 
 static void send_datagram(struct worker *w, struct transport *t, const uint8_t *data,

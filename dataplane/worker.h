@@ -25,6 +25,7 @@
 #define RESCAN_ROWS_PER_TURN 512 /* rows looked at per turn of a full scan */
 #define INDEX_RESERVE 4096       /* SRTP indexes reserved at a time (threats.md D13) */
 #define KEY_FRAME_INTERVAL_NS (1 * 1000000000ull) /* per encoding (threats.md D19) */
+#define KEY_FRAME_RETRY_NS (50 * 1000000ull)      /* while the publisher cannot be told */
 #define REPORT_INTERVAL_NS (1 * 1000000000ull)    /* RTCP reports of an active transport */
 #define PUBLISH_INTERVAL_NS (500 * 1000000ull)    /* statistics rows of an active transport */
 #define IDLE_INTERVAL_NS (2500 * 1000000ull)      /* look at a silent transport */
@@ -298,7 +299,8 @@ void rtcp_send(struct worker *w, struct transport *t, uint8_t *compound, size_t 
 
 /* ---- links.c: the handshaker ---- */
 void handshaker_pass(struct worker *w, uint32_t position, struct transport *t);
-void handshaker_tell(struct worker *w, struct transport *t, enum dtls_note note);
+/* False when the ring is full. */
+bool handshaker_tell(struct worker *w, struct transport *t, enum dtls_note note);
 void handshaker_receive(struct worker *w);
 
 /* ---- apply.c: table changes ---- */
