@@ -3,6 +3,7 @@
  * each step took, what was lost and how late it came. Exit status: 0 works, 1 does not, 2 usage. */
 #include <getopt.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,8 @@
 
 #include "peer.h"
 #include "src/version.h"
+
+#define REPORTS_WITHIN_S 4 /* the server reports once a second */
 
 struct options {
     struct signaling_options signaling;
@@ -24,8 +27,15 @@ struct probe {
     unsigned peer_count;
     struct peer peers[2];
     GMainContext *loop;
-    volatile bool stop;
+    _Atomic bool sending_ends, loop_ends;
 };
+
+static volatile sig_atomic_t interrupted;
+
+static void on_signal(int number)
+{
+    interrupted = 1;
+}
 
 static const char usage[] =
     "ringcast-probe URL [options]: checks an installation as a WebRTC client would\n"
@@ -35,20 +45,21 @@ static const char usage[] =
     "  --video-kbps N     generated video, 50..20000 (default 1000)\n"
     "  --max-loss PERCENT more than this fails (default 1)\n"
     "  --insecure         accept any TLS certificate\n"
-    "  --json             one JSON object instead of text\n";
+    "  --json             one JSON object instead of text\n"
+    "Ctrl-C ends the call early; the report comes all the same.\n";
 
 static void queue_packet(void *context, uint8_t *packet, size_t bytes)
 {
     transport_send_rtp(context, packet, bytes, PACKET_ROOM);
 }
 
-/* 50 ticks of audio and 30 frames of video a second, for every peer. */
+/* 50 ticks of audio, 30 frames of video and one round of reports a second, for every peer. */
 static void *sending_thread(void *argument)
 {
     struct probe *probe = argument;
-    uint64_t next_audio = probe_now_ns(), next_video = next_audio;
+    uint64_t next_audio = probe_now_ns(), next_video = next_audio, next_report = next_audio;
 
-    while (!probe->stop) {
+    while (!probe->sending_ends) {
         uint64_t now = probe_now_ns(), next;
 
         if (now >= next_audio) {
@@ -63,6 +74,11 @@ static void *sending_thread(void *argument)
                              probe->peers[i].mark, queue_packet, probe->peers[i].send);
             next_video += 33333333;
         }
+        if (now >= next_report) {
+            for (unsigned i = 0; i < probe->peer_count; i++)
+                peer_reports(&probe->peers[i]);
+            next_report += 1000000000;
+        }
         next = next_audio < next_video ? next_audio : next_video;
         now = probe_now_ns();
         if (next > now)
@@ -75,7 +91,7 @@ static void *loop_thread(void *argument)
 {
     struct probe *probe = argument;
 
-    while (!probe->stop)
+    while (!probe->loop_ends)
         g_main_context_iteration(probe->loop, TRUE);
     return NULL;
 }
@@ -162,6 +178,7 @@ static bool run(struct probe *probe, char *why)
 {
     const struct options *o = &probe->options;
     pthread_t sending;
+    bool ok = true;
 
     for (unsigned i = 0; i < probe->peer_count; i++) {
         struct peer *peer = &probe->peers[i];
@@ -186,54 +203,108 @@ static bool run(struct probe *probe, char *why)
         snprintf(why, PROBE_WHY_BYTES, "no thread for sending");
         return false;
     }
-    for (unsigned tick = 0; tick < o->seconds * 10; tick++) {
+    for (unsigned tick = 0; ok && !interrupted && tick < o->seconds * 10; tick++) {
         usleep(100000);
-        for (unsigned i = 0; i < probe->peer_count; i++)
-            if (!peer_consume_news(&probe->peers[i], why)) {
-                probe->stop = true;
-                pthread_join(sending, NULL);
-                return false;
-            }
+        for (unsigned i = 0; ok && i < probe->peer_count; i++)
+            ok = peer_is_well(&probe->peers[i], why) && peer_consume_news(&probe->peers[i], why);
     }
-    probe->stop = true;
+    probe->sending_ends = true;
     pthread_join(sending, NULL);
-    usleep(200000); /* what is still on its way */
-    return true;
+    usleep(300000); /* what is still on its way */
+    return ok;
 }
 
 /* ---- the report ---- */
 
-static double loss_percent(const struct receiver *r)
+/* What a receiver of our own misses: by the sender's numbers, else by sequence numbers. */
+static uint64_t lost_of(const struct probe *probe, unsigned peer, const struct receiver *r)
 {
-    uint64_t lost = receiver_lost(r), all = r->packets + lost;
+    const struct peer *other = &probe->peers[1 - peer];
 
-    return all ? 100.0 * (double)lost / (double)all : 100;
+    if (probe->peer_count == 2 && r->ours)
+        return receiver_lost_of(r, r->is_video ? &other->video : &other->audio);
+    return receiver_lost(r);
+}
+
+static double percent(uint64_t lost, uint64_t came)
+{
+    return lost + came ? 100.0 * (double)lost / (double)(lost + came) : 100;
+}
+
+static bool judge_receiver(const struct probe *probe, unsigned peer, const struct receiver *r,
+                           char *why)
+{
+    double lost = percent(lost_of(probe, peer, r), r->packets);
+
+    if (r->packets == 0 && (probe->peer_count == 2 || (r->is_video && !r->paused))) {
+        snprintf(why, PROBE_WHY_BYTES, "%s was subscribed to and nothing of it came",
+                 r->is_video ? "video" : "audio");
+        return false;
+    }
+    if (r->packets && lost > probe->options.loss_percent_max) {
+        snprintf(why, PROBE_WHY_BYTES, "%.2f %% of a stream of %s was lost", lost,
+                 r->is_video ? "video" : "audio");
+        return false;
+    }
+    return true;
+}
+
+/* By the server's reports about what we sent. */
+static bool judge_sender(const struct probe *probe, const struct sender *s, char *why)
+{
+    double lost = percent(s->reported_lost, s->packets);
+
+    if (!s->reports && !interrupted && probe->options.seconds >= REPORTS_WITHIN_S) {
+        snprintf(why, PROBE_WHY_BYTES, "the server sent no report about the %s it was sent",
+                 s->is_video ? "video" : "audio");
+        return false;
+    }
+    if (lost > probe->options.loss_percent_max) {
+        snprintf(why, PROBE_WHY_BYTES, "%.2f %% of the %s did not reach the server", lost,
+                 s->is_video ? "video" : "audio");
+        return false;
+    }
+    return true;
 }
 
 /* Every stream came, and little enough was lost. */
-static bool judge(struct probe *probe, char *why)
+static bool judge(const struct probe *probe, char *why)
 {
     unsigned streams = 0;
 
-    for (unsigned i = 0; i < probe->peer_count; i++)
-        for (unsigned c = 0; c < probe->peers[i].consumer_count; c++) {
-            const struct receiver *r = &probe->peers[i].consumers[c];
+    for (unsigned i = 0; i < probe->peer_count; i++) {
+        const struct peer *p = &probe->peers[i];
 
-            streams++;
-            if (r->packets == 0 && (probe->peer_count == 2 || r->is_video)) {
-                snprintf(why, PROBE_WHY_BYTES, "a stream was subscribed to and nothing of it came");
+        streams += p->consumer_count;
+        for (unsigned c = 0; c < p->consumer_count; c++)
+            if (!judge_receiver(probe, i, &p->consumers[c], why))
                 return false;
-            }
-            if (r->packets && loss_percent(r) > probe->options.loss_percent_max) {
-                snprintf(why, PROBE_WHY_BYTES, "%.2f %% of a stream was lost", loss_percent(r));
-                return false;
-            }
-        }
+        if (!judge_sender(probe, &p->video, why) || !judge_sender(probe, &p->audio, why))
+            return false;
+    }
     if (probe->peer_count == 2 && streams < 4) {
         snprintf(why, PROBE_WHY_BYTES, "only %u of 4 streams were announced", streams);
         return false;
     }
     return true;
+}
+
+static void report_sent(cJSON *one, const struct sender *s)
+{
+    cJSON *stream = cJSON_CreateObject();
+
+    cJSON_AddStringToObject(stream, "kind", s->is_video ? "video" : "audio");
+    cJSON_AddNumberToObject(stream, "packets", (double)s->packets);
+    if (s->reports) {
+        cJSON_AddNumberToObject(stream, "lost", s->reported_lost);
+        cJSON_AddNumberToObject(stream, "roundTripMs", s->round_trip_ms);
+    }
+    cJSON_AddItemToArray(one, stream);
+}
+
+static double first_packet_ms(const struct receiver *r)
+{
+    return ((double)r->first_ns - (double)r->consumed_ns) / 1e6;
 }
 
 static cJSON *report(struct probe *probe, bool ok, const char *why)
@@ -256,7 +327,10 @@ static cJSON *report(struct probe *probe, bool ok, const char *why)
         cJSON_AddNumberToObject(one, "dtlsMs", p->dtls_ms);
         if (p->send)
             cJSON_AddStringToObject(one, "srtp", transport_times(p->send).profile);
-        cJSON_AddNumberToObject(one, "packetsSent", (double)(p->video.packets + p->audio.packets));
+        streams = cJSON_AddArrayToObject(one, "sent");
+        report_sent(streams, &p->video);
+        report_sent(streams, &p->audio);
+        cJSON_AddNumberToObject(one, "notSubscribed", p->left_out);
         streams = cJSON_AddArrayToObject(one, "received");
         for (unsigned c = 0; c < p->consumer_count; c++) {
             struct receiver *r = &p->consumers[c];
@@ -265,9 +339,12 @@ static cJSON *report(struct probe *probe, bool ok, const char *why)
             cJSON_AddItemToArray(streams, stream);
             cJSON_AddStringToObject(stream, "kind", r->is_video ? "video" : "audio");
             cJSON_AddNumberToObject(stream, "packets", (double)r->packets);
-            cJSON_AddNumberToObject(stream, "lost", (double)receiver_lost(r));
+            cJSON_AddNumberToObject(stream, "lost", (double)lost_of(probe, i, r));
             cJSON_AddNumberToObject(stream, "duplicates", (double)r->duplicates);
-            cJSON_AddNumberToObject(stream, "lossPercent", loss_percent(r));
+            cJSON_AddNumberToObject(stream, "lossPercent",
+                                    percent(lost_of(probe, i, r), r->packets));
+            if (r->packets)
+                cJSON_AddNumberToObject(stream, "firstPacketMs", first_packet_ms(r));
             if (r->ours) {
                 cJSON_AddNumberToObject(stream, "latencyP50Us", receiver_latency_us(r, 50));
                 cJSON_AddNumberToObject(stream, "latencyP99Us", receiver_latency_us(r, 99));
@@ -286,13 +363,21 @@ static void print_text(struct probe *probe, bool ok, const char *why)
         printf("%s: account %.0f ms, socket %.0f ms, join %.0f ms, ICE %.0f ms, DTLS %.0f ms",
                p->name, p->account_ms, p->socket_ms, p->join_ms, p->ice_ms, p->dtls_ms);
         printf(p->send ? ", %s\n" : "%s\n", p->send ? transport_times(p->send).profile : "");
+        if (p->video.reports)
+            printf("  sent video: %llu packets, lost %u, round trip %.1f ms\n",
+                   (unsigned long long)p->video.packets, p->video.reported_lost,
+                   p->video.round_trip_ms);
+        if (p->left_out)
+            printf("  not subscribed to %u streams more\n", p->left_out);
         for (unsigned c = 0; c < p->consumer_count; c++) {
             struct receiver *r = &p->consumers[c];
 
             printf("  received %s: %llu packets, lost %llu (%.2f %%), duplicates %llu",
                    r->is_video ? "video" : "audio", (unsigned long long)r->packets,
-                   (unsigned long long)receiver_lost(r), loss_percent(r),
-                   (unsigned long long)r->duplicates);
+                   (unsigned long long)lost_of(probe, i, r),
+                   percent(lost_of(probe, i, r), r->packets), (unsigned long long)r->duplicates);
+            if (r->packets)
+                printf(", first after %.0f ms", first_packet_ms(r));
             if (r->ours)
                 printf(", latency p50 %.2f ms, p99 %.2f ms, max %.2f ms",
                        receiver_latency_us(r, 50) / 1e3, receiver_latency_us(r, 99) / 1e3,
@@ -333,8 +418,12 @@ int main(int argc, char **argv)
     }
     probe.loop = g_main_context_new();
     pthread_create(&loop, NULL, loop_thread, &probe);
+    signal(SIGINT, on_signal);
+    signal(SIGTERM, on_signal);
     ok = run(&probe, why) && judge(&probe, why);
-    probe.stop = true;
+    probe.loop_ends = true;
+    g_main_context_wakeup(probe.loop);
+    pthread_join(loop, NULL);
     if (probe.options.json) {
         cJSON *all = report(&probe, ok, why);
         char *text = cJSON_Print(all);
@@ -345,8 +434,6 @@ int main(int argc, char **argv)
     } else {
         print_text(&probe, ok, why);
     }
-    g_main_context_wakeup(probe.loop);
-    pthread_join(loop, NULL);
     for (unsigned i = 0; i < probe.peer_count; i++)
         peer_leave(&probe.peers[i]);
     g_main_context_unref(probe.loop);

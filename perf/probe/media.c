@@ -7,7 +7,8 @@
 #define RTP_HEADER_BYTES 12
 #define VIDEO_PACKET_BYTES 1100
 #define KEY_FRAME_INTERVAL 300 /* frames */
-#define STAMP_BYTES 16         /* mark, send time */
+#define STAMP_BYTES 20         /* mark, send time, number */
+#define PAYLOAD_BYTES_MIN 40   /* VP8's head and the stamp */
 
 static void put(uint8_t *p, uint64_t value, int bytes)
 {
@@ -28,22 +29,21 @@ static uint64_t get(const uint8_t *p, int bytes)
 
 /* RFC 7741: a one-byte descriptor on every packet; a frame's first packet starts with the frame
  * tag, and of a key frame with the start code and a size of 16 × 16. */
-static size_t vp8_head(uint8_t *p, bool first, bool key)
+static void vp8_head(uint8_t *p, bool first, bool key)
 {
     static const uint8_t key_head[] = {0x10, 0x00, 0x00, 0x9d, 0x01, 0x2a, 16, 0, 16, 0};
 
     if (!first) {
         p[0] = 0x00;
-        return 1;
+        return;
     }
     p[0] = 0x10;
     if (key) {
         memcpy(p + 1, key_head, sizeof(key_head));
-        return 1 + sizeof(key_head);
+        return;
     }
     p[1] = 0x11;
     p[2] = p[3] = 0;
-    return 4;
 }
 
 void sender_frame(struct sender *s, size_t bytes, uint64_t now_ns, uint64_t mark,
@@ -54,26 +54,30 @@ void sender_frame(struct sender *s, size_t bytes, uint64_t now_ns, uint64_t mark
     bool first = true;
 
     do {
-        uint8_t packet[PACKET_ROOM] = {0x80};
-        size_t n = bytes < VIDEO_PACKET_BYTES ? bytes : VIDEO_PACKET_BYTES, at = RTP_HEADER_BYTES;
+        uint8_t packet[PACKET_ROOM] = {0x80}, *stamp;
+        size_t n = bytes < VIDEO_PACKET_BYTES ? bytes : VIDEO_PACKET_BYTES;
         bool last = bytes <= VIDEO_PACKET_BYTES;
 
+        bytes -= n;
+        if (n < PAYLOAD_BYTES_MIN)
+            n = PAYLOAD_BYTES_MIN;
         packet[1] = (uint8_t)(s->payload_type | (last && s->is_video ? 0x80 : 0));
         put(packet + 2, s->sequence++, 2);
         put(packet + 4, s->timestamp, 4);
         put(packet + 8, s->ssrc, 4);
         if (s->is_video)
-            at += vp8_head(packet + at, first, key);
-        put(packet + RTP_HEADER_BYTES + n - STAMP_BYTES, mark, 8);
-        put(packet + RTP_HEADER_BYTES + n - STAMP_BYTES + 8, now_ns, 8);
-        (void)at;
+            vp8_head(packet + RTP_HEADER_BYTES, first, key);
+        stamp = packet + RTP_HEADER_BYTES + n - STAMP_BYTES;
+        put(stamp, mark, 8);
+        put(stamp + 8, now_ns, 8);
+        put(stamp + 16, s->packets, 4);
         s->packets++;
         s->bytes += n;
         send(context, packet, RTP_HEADER_BYTES + n);
-        bytes -= n;
         first = false;
     } while (bytes > 0);
     s->frames++;
+    s->frame_ns = now_ns;
     s->timestamp += s->is_video ? 3000 : 960;
 }
 
@@ -88,11 +92,23 @@ static bool seen_before(struct receiver *r, uint16_t sequence)
     return seen;
 }
 
+static void jitter_count(struct receiver *r, uint32_t timestamp, uint64_t now_ns)
+{
+    uint64_t clock_rate = r->is_video ? 90000 : 48000;
+    uint32_t transit = (uint32_t)((__uint128_t)now_ns * clock_rate / 1000000000u) - timestamp;
+    int32_t difference = (int32_t)(transit - r->transit);
+
+    if (r->packets > 1)
+        r->jitter += (uint32_t)(difference < 0 ? -difference : difference) - ((r->jitter + 8) >> 4);
+    r->transit = transit;
+}
+
 void receiver_packet(struct receiver *r, const uint8_t *packet, size_t bytes, uint64_t now_ns,
                      uint64_t mark)
 {
     uint16_t sequence = (uint16_t)get(packet + 2, 2);
     size_t head = RTP_HEADER_BYTES;
+    const uint8_t *stamp;
 
     if (bytes < RTP_HEADER_BYTES + STAMP_BYTES)
         return;
@@ -116,17 +132,29 @@ void receiver_packet(struct receiver *r, const uint8_t *packet, size_t bytes, ui
     r->bytes += bytes;
     if (r->is_video && bytes > head + 4 && packet[head] == 0x10 && !(packet[head + 1] & 1))
         r->key_frames++;
-    if (get(packet + bytes - STAMP_BYTES, 8) == mark && r->latency_count < LATENCIES_MAX) {
-        uint64_t sent_ns = get(packet + bytes - 8, 8);
+    jitter_count(r, (uint32_t)get(packet + 4, 4), now_ns);
+    stamp = packet + bytes - STAMP_BYTES;
+    if (get(stamp, 8) == mark) {
+        uint32_t number = (uint32_t)get(stamp + 16, 4);
 
+        if (!r->ours || number < r->first_number)
+            r->first_number = number;
         r->ours = true;
-        r->latencies_us[r->latency_count++] = (uint32_t)((now_ns - sent_ns) / 1000);
+        if (r->latency_count < LATENCIES_MAX)
+            r->latencies_us[r->latency_count++] = (uint32_t)((now_ns - get(stamp + 8, 8)) / 1000);
     }
 }
 
 uint64_t receiver_lost(const struct receiver *r)
 {
     uint64_t expected = r->started ? (uint64_t)r->highest + 1 : 0;
+
+    return expected > r->packets ? expected - r->packets : 0;
+}
+
+uint64_t receiver_lost_of(const struct receiver *r, const struct sender *sender)
+{
+    uint64_t expected = r->ours ? sender->packets - r->first_number : 0;
 
     return expected > r->packets ? expected - r->packets : 0;
 }

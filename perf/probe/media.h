@@ -1,5 +1,5 @@
 /* What the probe sends and what it measures of what it receives: streams that look like VP8 and Opus
- * to a server and carry sequence, time and the probe's own mark, so that loss, duplicates and latency
+ * to a server and carry time, a number and the probe's own mark, so that loss, duplicates and latency
  * are exact. No I/O.
  *
  * Threads: a sender belongs to its sending thread but for key_frame_wanted; a receiver to the
@@ -22,16 +22,24 @@ struct sender {
     uint16_t sequence;
     uint32_t timestamp;
     uint64_t packets, bytes, frames;
+    uint64_t frame_ns; /* of the last frame, with the time stamp before `timestamp` */
     _Atomic bool key_frame_wanted;
+    /* what the server's receiver reports say; of the transport's thread */
+    uint32_t reports, reported_lost;
+    double round_trip_ms;
 };
 
 struct receiver {
     uint32_t ssrc;
-    bool is_video, started, ours; /* ours: the mark is this process's, so clocks agree */
+    bool is_video, paused, started, ours; /* ours: the mark is this process's, so clocks agree */
     uint16_t first_sequence;
     int64_t highest; /* extended, relative to first_sequence */
     uint64_t packets, duplicates, bytes;
-    uint64_t first_ns, key_frames;
+    uint64_t consumed_ns, first_ns, key_frames;
+    uint32_t first_number;    /* of the sender's own count, which no server rewrites */
+    uint32_t transit, jitter; /* RFC 3550 A.8, time-stamp units; jitter scaled by 16 */
+    uint32_t last_report;     /* middle of the NTP time of the server's last SR */
+    uint64_t last_report_ns;
     uint8_t seen[8192]; /* bit map of the last 65536 sequence numbers */
     uint32_t *latencies_us;
     size_t latency_count;
@@ -44,6 +52,9 @@ void receiver_packet(struct receiver *receiver, const uint8_t *packet, size_t by
                      uint64_t now_ns, uint64_t mark);
 /* Packets that the sequence numbers say are missing. */
 uint64_t receiver_lost(const struct receiver *receiver);
+/* Packets that the sender sent since the first one that came and that did not come, whatever the
+ * server made of the sequence numbers. */
+uint64_t receiver_lost_of(const struct receiver *receiver, const struct sender *sender);
 /* Latency percentile in microseconds; 0 when none was measured. Sorts. */
 uint32_t receiver_latency_us(struct receiver *receiver, double percentile);
 

@@ -102,17 +102,15 @@ bool peer_join(struct peer *peer, const struct signaling_options *options, const
 
 /* ---- media in ---- */
 
-static void on_send_feedback(void *context, const uint8_t *data, size_t bytes, bool is_rtcp,
-                             uint64_t now_ns)
+static void on_feedback(void *context, const uint8_t *data, size_t bytes, bool is_rtcp,
+                        uint64_t now_ns)
 {
     struct peer *peer = context;
 
-    /* payload-specific feedback 1 is PLI, 4 is FIR (RFC 4585, RFC 5104) */
-    for (size_t at = 0; is_rtcp && at + 4 <= bytes;) {
-        if (data[at + 1] == 206 && ((data[at] & 31) == 1 || (data[at] & 31) == 4))
-            atomic_store(&peer->video.key_frame_wanted, true);
-        at += 4 + 4u * (size_t)(data[at + 2] << 8 | data[at + 3]);
-    }
+    if (!is_rtcp)
+        return;
+    reports_about_sender(&peer->video, data, bytes, reports_wall_ns());
+    reports_about_sender(&peer->audio, data, bytes, reports_wall_ns());
 }
 
 static void on_media(void *context, const uint8_t *data, size_t bytes, bool is_rtcp,
@@ -121,14 +119,36 @@ static void on_media(void *context, const uint8_t *data, size_t bytes, bool is_r
     struct peer *peer = context;
     uint32_t ssrc;
 
-    if (is_rtcp || bytes < 12)
+    if (bytes < 12)
         return;
     ssrc = (uint32_t)data[8] << 24 | (uint32_t)data[9] << 16 | (uint32_t)data[10] << 8 | data[11];
     g_mutex_lock(&peer->mutex);
-    for (unsigned i = 0; i < peer->consumer_count; i++)
-        if (peer->consumers[i].ssrc == ssrc)
+    for (unsigned i = 0; i < peer->consumer_count; i++) {
+        if (is_rtcp)
+            reports_about_receiver(&peer->consumers[i], data, bytes, now_ns);
+        else if (peer->consumers[i].ssrc == ssrc)
             receiver_packet(&peer->consumers[i], data, bytes, now_ns, peer->mark);
+    }
     g_mutex_unlock(&peer->mutex);
+}
+
+void peer_reports(struct peer *peer)
+{
+    const struct sender *senders[] = {&peer->video, &peer->audio};
+    uint64_t now = probe_now_ns();
+    uint8_t report[PACKET_ROOM];
+    size_t bytes;
+
+    for (unsigned i = 0; i < 2; i++) {
+        bytes = report_sender(report, senders[i], now, reports_wall_ns());
+        if (bytes)
+            transport_send_rtcp(peer->send, report, bytes, sizeof(report));
+    }
+    g_mutex_lock(&peer->mutex);
+    bytes = report_receivers(report, peer->consumers, peer->consumer_count, peer->video.ssrc, now);
+    g_mutex_unlock(&peer->mutex);
+    if (bytes)
+        transport_send_rtcp(peer->recv, report, bytes, sizeof(report));
 }
 
 /* ---- transports ---- */
@@ -146,8 +166,8 @@ static struct transport *open_transport(struct peer *peer, GMainContext *loop,
     if (!answer)
         return NULL;
     snprintf(id, 64, "%s", text_of(answer, "id"));
-    t = transport_open(loop, answer, strcmp(direction, "send") == 0 ? on_send_feedback : on_media,
-                       peer, why);
+    t = transport_open(loop, answer, strcmp(direction, "send") == 0 ? on_feedback : on_media, peer,
+                       why);
     cJSON_Delete(answer);
     if (!t)
         return NULL;
@@ -219,19 +239,20 @@ static bool consume(struct peer *peer, const char *transport_id, const char *pro
                                          "encodings"),
         0);
     ssrc = cJSON_GetObjectItemCaseSensitive(encoding, "ssrc");
-    ok = cJSON_IsNumber(ssrc) && peer->consumer_count < CONSUMERS_MAX_PROBE;
+    ok = cJSON_IsNumber(ssrc);
     if (ok) {
         g_mutex_lock(&peer->mutex);
         r = &peer->consumers[peer->consumer_count];
         r->ssrc = (uint32_t)ssrc->valuedouble;
         r->is_video = strcmp(text_of(answer, "kind"), "video") == 0;
+        r->paused = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(answer, "producerPaused"));
+        r->consumed_ns = probe_now_ns();
         r->latencies_us = malloc(LATENCIES_MAX * sizeof(uint32_t));
         ok = r->latencies_us != NULL;
         peer->consumer_count += ok;
         g_mutex_unlock(&peer->mutex);
     } else {
-        snprintf(why, PROBE_WHY_BYTES,
-                 "media:consume answered without an SSRC, or there are too many");
+        snprintf(why, PROBE_WHY_BYTES, "media:consume answered without an SSRC");
     }
     cJSON_Delete(answer);
     if (!ok)
@@ -266,10 +287,20 @@ bool peer_consume_news(struct peer *peer, char *why)
     bool ok = true;
 
     while (ok && (id = g_async_queue_try_pop(peer->news))) {
-        ok = consume(peer, peer->recv_id, id, why);
+        if (peer->consumer_count == CONSUMERS_MAX_PROBE)
+            peer->left_out++;
+        else /* whoever published may be gone again: nobody's fault */
+            ok = consume(peer, peer->recv_id, id, why) || strstr(why, "(producer_not_found)") ||
+                 strstr(why, "(consumer_not_found)");
         g_free(id);
     }
     return ok;
+}
+
+bool peer_is_well(struct peer *peer, char *why)
+{
+    return signaling_is_well(peer->signaling, why) && transport_is_well(peer->send, why) &&
+           transport_is_well(peer->recv, why);
 }
 
 void peer_leave(struct peer *peer)

@@ -310,6 +310,18 @@ struct signaling *signaling_open(const struct signaling_options *options, const 
     return NULL;
 }
 
+bool signaling_is_well(struct signaling *s, char *why)
+{
+    bool ok;
+
+    pthread_mutex_lock(&s->mutex);
+    ok = !s->failure[0];
+    if (!ok)
+        snprintf(why, PROBE_WHY_BYTES, "%s", s->failure);
+    pthread_mutex_unlock(&s->mutex);
+    return ok;
+}
+
 void signaling_close(struct signaling *s)
 {
     char why[PROBE_WHY_BYTES];

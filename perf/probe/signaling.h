@@ -26,6 +26,8 @@ struct signaling *signaling_open(const struct signaling_options *options, const 
                                  void (*event)(void *context, const char *name,
                                                const cJSON *payload),
                                  void *context, char *why);
+/* False when the session ended by itself. */
+bool signaling_is_well(struct signaling *signaling, char *why);
 void signaling_close(struct signaling *signaling);
 /* Emits with an ack and waits for it, at most 10 s. payload becomes ours. An error ack is NULL with
  * its code and message in why. */

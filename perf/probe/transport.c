@@ -319,7 +319,9 @@ static void on_state(NiceAgent *agent, guint stream, guint component, guint stat
         t->times.ice_ns = probe_now_ns();
         dtls_step(t);
     } else if (state == NICE_COMPONENT_STATE_FAILED) {
-        fail(t, "ICE failed: no answer from the media port; is UDP open on the way to it?");
+        fail(t, t->times.ice_ns
+                    ? "the media port answers no more"
+                    : "ICE failed: no answer from the media port; is UDP open on the way to it?");
     }
     g_mutex_unlock(&t->mutex);
 }
@@ -407,7 +409,9 @@ struct transport *transport_open(GMainContext *loop, const cJSON *options,
     t->loop = loop;
     t->received = received;
     t->context = context;
-    t->agent = nice_agent_new(loop, NICE_COMPATIBILITY_RFC5245);
+    /* Without consent checks (RFC 7675) the server would hold the probe for gone after 30 s. */
+    t->agent =
+        nice_agent_new_full(loop, NICE_COMPATIBILITY_RFC5245, NICE_AGENT_OPTION_CONSENT_FRESHNESS);
     g_object_set(t->agent, "controlling-mode", TRUE, "upnp", FALSE, "ice-tcp", FALSE, NULL);
     if (!read_options(t, options, why)) {
         transport_close(t);
@@ -458,6 +462,18 @@ bool transport_wait(struct transport *t, int timeout_ms, char *why)
                  t->failed          ? t->failure
                  : !t->times.ice_ns ? "no answer to ICE checks; is UDP open to the media ports?"
                                     : "ICE works, but the DTLS handshake does not finish");
+    g_mutex_unlock(&t->mutex);
+    return ok;
+}
+
+bool transport_is_well(struct transport *t, char *why)
+{
+    bool ok;
+
+    g_mutex_lock(&t->mutex);
+    ok = !t->failed;
+    if (!ok)
+        snprintf(why, 400, "%s", t->failure);
     g_mutex_unlock(&t->mutex);
     return ok;
 }

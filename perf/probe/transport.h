@@ -27,6 +27,8 @@ struct transport *transport_open(GMainContext *loop, const cJSON *options,
 void transport_start(struct transport *transport);
 /* Waits until SRTP keys are there. False with the step that did not come. */
 bool transport_wait(struct transport *transport, int timeout_ms, char *why /* 400 */);
+/* False when it failed since. */
+bool transport_is_well(struct transport *transport, char *why /* 400 */);
 void transport_close(struct transport *transport);
 
 bool transport_send_rtp(struct transport *transport, uint8_t *packet, size_t bytes, size_t room);
