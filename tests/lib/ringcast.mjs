@@ -111,6 +111,31 @@ export class Ringcast {
     return text.split('\n').filter(Boolean).map((line) => JSON.parse(line));
   }
 
+  // One row that sums the counters of all workers: { verdicts: {…}, counters: {…} }.
+  async counters() {
+    const sum = { verdicts: {}, counters: {} };
+    for (const row of await this.rows('worker_counters'))
+      for (const group of ['verdicts', 'counters'])
+        for (const [name, value] of Object.entries(row[group])) sum[group][name] = (sum[group][name] ?? 0) + value;
+    return sum;
+  }
+
+  // A call of ringcast-probe: { status, report, errors } when it has ended; end() ends it early.
+  probe(...words) {
+    const child = spawn(join(binaries, 'ringcast-probe'), [this.url, '--json', ...words],
+      { stdio: ['ignore', 'pipe', 'pipe'] });
+    let output = '', errors = '';
+    child.stdout.on('data', (data) => { output += data; });
+    child.stderr.on('data', (data) => { errors += data; });
+    const ended = new Promise((resolve) => child.on('close', (status, signal) => {
+      let report = null;
+      try { report = JSON.parse(output); } catch { /* said in errors */ }
+      resolve({ status, signal, report, errors: errors + (report ? '' : output) });
+    }));
+    ended.end = () => { child.kill('SIGINT'); return ended; };
+    return ended;
+  }
+
   // No transport, producer or consumer is left, in what should be and in what is.
   async isEmpty() {
     for (const table of ['transport', 'producer', 'consumer', 'transport_state', 'producer_state', 'consumer_state']) {
