@@ -252,6 +252,8 @@ static void producer_add(struct worker *w, uint32_t index, const struct producer
             t->rid_id = id;
         else if (p->router_id[id] == EXTENSION_repaired_rid)
             t->repaired_rid_id = id;
+        else if (p->router_id[id] == EXTENSION_transport_cc)
+            t->transport_cc_id = id;
     }
     p->next = t->producers;
     t->producers = p;
@@ -301,6 +303,7 @@ static void transport_remove(struct worker *w, struct transport *t)
     paths_update(w, t);
     map_remove(&w->ufrags, map_hash(w->secret, t->ufrag, t->ufrag_bytes), index);
     timer_cancel(&t->timer);
+    timer_cancel(&t->feedback_timer);
     srtp_key_wipe(&t->send_key);
     srtp_key_wipe(&t->receive_key);
     memset(t, 0, sizeof(*t));
@@ -335,6 +338,8 @@ static void transport_add(struct worker *w, uint32_t index, const struct transpo
     t->report_ssrc = random_u32(w) | 1;
     t->timer.owner = t;
     t->timer.kind = TIMER_TRANSPORT;
+    t->feedback_timer.owner = t;
+    t->feedback_timer.kind = TIMER_FEEDBACK;
     if (reserved_before(w, TABLE_transport_resume, index, t->generation, &resume.header))
         t->rtcp_index = (uint32_t)resume.rtcp_index_reserved;
     w->transport_count++;

@@ -216,6 +216,18 @@ static void encoding_count(struct worker *w, struct producer *p, struct encoding
 
 /* ---- authentic packets ---- */
 
+/* Padding and repair count too: the sender's estimator wants all of them. */
+static void congestion_note(struct worker *w, struct transport *t, const uint8_t *data,
+                            const struct rtp_view *view)
+{
+    struct rtp_element e = element_of(view, t->transport_cc_id);
+
+    if (e.bytes == 2 &&
+        transport_cc_arrived(&t->congestion, (uint16_t)(data[e.offset] << 8 | data[e.offset + 1]),
+                             w->now_ns))
+        timer_set(&w->wheel, &t->feedback_timer, w->now_ns + TRANSPORT_CC_INTERVAL_NS);
+}
+
 static int codec_of(const struct producer *p, uint8_t payload_type)
 {
     for (int c = 0; c < p->codec_count; c++)
@@ -250,6 +262,7 @@ static enum verdict accept(struct worker *w, size_t i)
 
     t->rtp_packets_received++;
     t->rtp_bytes_received += job->bytes;
+    congestion_note(w, t, job->packet, view);
     if (!rtp_padding_strip(job->packet, view, job->bytes, &payload_bytes))
         return VERDICT_drop_rtp_malformed;
     if (stream->is_rtx) {

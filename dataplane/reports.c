@@ -141,6 +141,21 @@ void reports_send(struct worker *w, struct transport *t)
     sender_reports(w, t);
 }
 
+void congestion_send(struct worker *w, struct transport *t)
+{
+    uint8_t packet[COMPOUND_BYTES + SRTP_TAIL_BYTES_MAX];
+    uint32_t media_ssrc = 0;
+    size_t bytes;
+
+    for (const struct producer *p = t->producers; p; p = p->next)
+        if (p->encodings[0].started)
+            media_ssrc =
+                p->encodings[0].seen_ssrc; /* any will do: the numbers are transport-wide */
+    while ((bytes = transport_cc_report(&t->congestion, t->report_ssrc, media_ssrc, packet,
+                                        COMPOUND_BYTES)) > 0)
+        rtcp_send(w, t, packet, bytes);
+}
+
 void bye_send(struct worker *w, struct consumer *c)
 {
     uint8_t compound[128 + SRTP_TAIL_BYTES_MAX];

@@ -11,7 +11,7 @@
 #define WHEEL_SLOTS 1024
 #define WHEEL_GRAIN_NS 10000000ull /* farthest due time: 10.24 s, later ones go round again */
 
-enum timer_kind { TIMER_TRANSPORT, TIMER_PRODUCER };
+enum timer_kind { TIMER_TRANSPORT, TIMER_PRODUCER, TIMER_FEEDBACK };
 
 struct timer {
     struct timer *next, **previous; /* previous NULL: not armed */

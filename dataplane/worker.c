@@ -136,6 +136,10 @@ static void fire(void *context, struct timer *timer)
         key_frame_timer(w, timer->owner);
         return;
     }
+    if (timer->kind == TIMER_FEEDBACK) {
+        congestion_send(w, timer->owner);
+        return;
+    }
 
     struct transport *t = timer->owner;
     uint64_t next = IDLE_INTERVAL_NS;

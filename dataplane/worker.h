@@ -18,6 +18,7 @@
 #include "src/region.h"
 #include "src/verdicts.h"
 #include "srtp.h"
+#include "transport_cc.h"
 #include "wheel.h"
 
 #define STREAMS_MAX 32           /* SSRCs one transport may send (threats.md D15) */
@@ -66,12 +67,13 @@ struct transport {
     uint8_t profile;     /* enum srtp_profile; 0: no keys */
     bool validated_told; /* the handshaker knows that ICE validated it */
     uint8_t ufrag_bytes;
-    uint8_t mid_id, rid_id, repaired_rid_id; /* extension ids of what this client sends */
+    /* extension ids of what this client sends, 0: none */
+    uint8_t mid_id, rid_id, repaired_rid_id, transport_cc_id;
     char ufrag[ICE_CREDENTIAL_ROOM];
     char password[ICE_CREDENTIAL_ROOM];
     struct ice ice;
     struct path mapped[ICE_PATHS_MAX]; /* what the worker's path map holds for this transport */
-    struct timer timer;
+    struct timer timer, feedback_timer;
     uint64_t next_report_ns, next_publish_ns;
     uint64_t connected_ns;
     uint64_t ntp_offset; /* our NTP minus the client's, 32.32; valid when has_ntp_offset */
@@ -87,6 +89,7 @@ struct transport {
     uint32_t consumer_count;
     uint32_t rtcp_index, rtcp_index_reserved;
     uint32_t report_ssrc; /* we send receiver reports as */
+    struct transport_cc congestion;
     struct srtcp_window rtcp_window;
     struct stream streams[STREAMS_MAX];
     struct srtp_key send_key, receive_key;
@@ -293,6 +296,8 @@ void key_frame_timer(struct worker *w, struct producer *p);
 
 /* ---- reports.c: RTCP to clients ---- */
 void reports_send(struct worker *w, struct transport *t);
+/* Transport-wide congestion control: when a client's packets came. */
+void congestion_send(struct worker *w, struct transport *t);
 void bye_send(struct worker *w, struct consumer *c);
 /* Protects and queues one clear compound (room for SRTP_TAIL_BYTES_MAX behind it). */
 void rtcp_send(struct worker *w, struct transport *t, uint8_t *compound, size_t bytes);
