@@ -25,3 +25,5 @@ unit-%:
 
 include tests/integration/build.mk
 include tests/integration/socketio/build.mk
+
+include tests/checks.mk
