@@ -36,6 +36,7 @@ static struct {
 
 static uv_loop_t loop;
 static struct settings settings;
+static struct plane *open_plane; /* closed by the teardown when a test failed half-way */
 static int ups, downs;
 static struct {
     enum table_id table;
@@ -176,8 +177,16 @@ static int setup(void **state)
     return 0;
 }
 
+static void shut(struct plane *plane)
+{
+    plane_close(plane);
+    open_plane = NULL;
+}
+
 static int teardown(void **state)
 {
+    if (open_plane != NULL)
+        shut(open_plane);
     uv_close((uv_handle_t *)&far.beat, NULL);
     uv_run(&loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&loop), 0);
@@ -191,7 +200,7 @@ static int teardown(void **state)
 static struct plane *open_up(void)
 {
     int wanted = ups + 1;
-    struct plane *plane = plane_open(&loop, &settings, &handlers, NULL);
+    struct plane *plane = open_plane = plane_open(&loop, &settings, &handlers, NULL);
 
     assert_non_null(plane);
     run_until(&ups, wanted);
@@ -279,7 +288,7 @@ static void test_rows_notes_bells(void **state)
     assert_int_equal(plane_add(plane, TABLE_transport, &row, 1), 0);
     assert_int_equal(plane_add(plane, TABLE_node, &row, 1), 0);
     assert_int_equal(plane_add(plane, TABLE_transport, &row, WORKERS_MAX), 0);
-    plane_close(plane);
+    shut(plane);
 }
 
 static void test_pick_worker(void **state)
@@ -295,7 +304,7 @@ static void test_pick_worker(void **state)
     assert_true(plane_add(plane, TABLE_room, &room, 1) != 0);
     assert_true(plane_add(plane, TABLE_transport, &row, 0) != 0);
     assert_int_equal(plane_pick_worker(plane), 1);
-    plane_close(plane);
+    shut(plane);
 }
 
 static void test_table_full(void **state)
@@ -324,7 +333,7 @@ static void test_table_full(void **state)
     while (next_change(0, &note))
         notes++;
     assert_int_equal(notes, CHANGE_RING_SLOTS);
-    plane_close(plane);
+    shut(plane);
 }
 
 static void test_events(void **state)
@@ -375,12 +384,14 @@ static void test_events(void **state)
     atomic_fetch_add(&far.events[0].head->published, 1ull << 40);
     assert_int_equal(write(far.bell_control, &one, 8), 8);
     run_until(&told_count, 2);
+    assert_int_equal(atomic_load(&far.events[0].head->published),
+                     atomic_load(&far.events[0].tail->consumed));
     note.table = TABLE_transport_state;
     note.handle = handle;
     ring_put_note(&far.events[0], note);
     assert_int_equal(write(far.bell_control, &one, 8), 8);
     run_until(&told_count, 3);
-    plane_close(plane);
+    shut(plane);
 }
 
 static void test_silence_and_new_regions(void **state)
@@ -420,7 +431,7 @@ static void test_silence_and_new_regions(void **state)
     assert_false(plane_read(plane, TABLE_transport, handle, &seen));
     plane_remove(plane, TABLE_transport, handle, 0); /* a late goodbye does no harm */
     assert_int_equal(handle_generation(plane_add(plane, TABLE_transport, &row, 0)), 1);
-    plane_close(plane);
+    shut(plane);
 }
 
 static void test_take_over(void **state)
@@ -450,7 +461,7 @@ static void test_take_over(void **state)
     run_ms(30);
     while (next_change(1, &note))
         ;
-    plane_close(plane); /* as kill -9 would leave it: nothing is freed */
+    shut(plane); /* as kill -9 would leave it: nothing is freed */
     run_ms(30);
     torn = region_row(&far.desired, TABLE_consumer, 0);
     assert_int_equal(torn->used, 1);
@@ -469,7 +480,7 @@ static void test_take_over(void **state)
     assert_int_equal(handle_index(handles[1]), 0);
     assert_int_equal(handle_generation(handles[1]), 2); /* goes on from what the region holds */
     assert_true(plane_read(plane, TABLE_transport, handles[1], &seen));
-    plane_close(plane);
+    shut(plane);
 }
 
 static void test_no_data_plane(void **state)
@@ -479,7 +490,7 @@ static void test_no_data_plane(void **state)
 
     far_unlisten();
     unlink(far.address.sun_path);
-    plane = plane_open(&loop, &settings, &handlers, NULL);
+    plane = open_plane = plane_open(&loop, &settings, &handlers, NULL);
     run_ms(700);
     assert_false(plane_is_up(plane));
     assert_int_equal(plane_add(plane, TABLE_room, &room, 0), 0);
@@ -488,11 +499,12 @@ static void test_no_data_plane(void **state)
     far_listen(); /* it comes later */
     run_until(&ups, 1);
     assert_true(plane_add(plane, TABLE_room, &room, 0) != 0);
-    plane_close(plane);
+    shut(plane);
 
-    plane = plane_open(&loop, &settings, &handlers, NULL); /* closed while it connects */
+    plane = open_plane =
+        plane_open(&loop, &settings, &handlers, NULL); /* closed while it connects */
     uv_run(&loop, UV_RUN_NOWAIT);
-    plane_close(plane);
+    shut(plane);
     run_ms(100);
 }
 

@@ -549,6 +549,37 @@ static void test_data_plane(void **state)
     leave_test(host);
 }
 
+/* One socket in two rooms: what belongs to the one is not reached through the other. */
+static void test_two_rooms(void **state)
+{
+    struct socket *host = connect_user(user(1));
+    const char *room1 = make_room(host), *room2 = make_room(host), *send2;
+    struct person a = enter(2, room1);
+    const cJSON *ack;
+
+    assert_ok(call(a.s, "room:join", "{'roomId':'%s'}", room2));
+    send2 = make_transport(a.s, room2, "send");
+    assert_code(produce(a.s, room1, send2, "audio"), "not_in_room");
+    publish(&a, room1);
+    assert_code(
+        call(a.s, "media:closeProducer", "{'roomId':'%s','producerId':'%s'}", room2, a.audio),
+        "not_in_room");
+    assert_code(consume(a.s, room2, make_transport(a.s, room2, "recv"), a.audio),
+                "producer_not_found");
+    ack = produce(a.s, room2, send2, "audio"); /* same mid and SSRC, other transport */
+    assert_ok(ack);
+    assert_ok(call(a.s, "room:leave", "{'roomId':'%s'}", room2));
+    assert_non_null(producer_find(rooms, a.audio));
+    for (int i = 1; i < ROOMS_PER_SOCKET_MAX; i++)
+        assert_ok(call(a.s, "room:join", "{'roomId':'%s'}", make_room(host)));
+    room2 = make_room(host);
+    assert_code(call(a.s, "room:join", "{'roomId':'%s'}", room2), "limit_reached");
+    assert_string_equal(meeting_of(room2)->status, "waiting"); /* not closed by that */
+    assert_ok(call(host, "room:join", "{'roomId':'%s'}", room2));
+    leave_test(a.s);
+    leave_test(host);
+}
+
 /* C7: deactivated or expired. */
 static void test_cut(void **state)
 {
@@ -575,11 +606,17 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(test_authentication),      T(test_create_and_join),
-        T(test_publish_and_consume), T(test_host_actions),
-        T(test_grace_and_resume),    T(test_cap_race),
-        T(test_rate_limit),          T(test_errors),
-        T(test_data_plane),          T(test_cut),
+        T(test_authentication),
+        T(test_create_and_join),
+        T(test_publish_and_consume),
+        T(test_host_actions),
+        T(test_grace_and_resume),
+        T(test_cap_race),
+        T(test_rate_limit),
+        T(test_errors),
+        T(test_data_plane),
+        T(test_two_rooms),
+        T(test_cut),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
