@@ -9,12 +9,13 @@
 #include "persistence.h"
 
 /* A(name): the enum of the seed and ours (signaling.md §3). */
-#define AUDIT_ACTIONS(A)                                                                 \
-    A(room_created)                                                                      \
-    A(room_closed) A(user_joined) A(user_left) A(user_kicked) A(user_muted) A(all_muted) \
-        A(role_changed) A(producer_created) A(producer_closed) A(consumer_created)       \
-            A(user_registered) A(user_login) A(user_login_failed) A(transport_connected) \
-                A(transport_failed) A(rate_limited) A(config_changed)
+/* clang-format off */
+#define AUDIT_ACTIONS(A) \
+    A(room_created) A(room_closed) A(user_joined) A(user_left) A(user_kicked) A(user_muted) \
+    A(all_muted) A(role_changed) A(producer_created) A(producer_closed) A(consumer_created) \
+    A(user_registered) A(user_login) A(user_login_failed) A(transport_connected) \
+    A(transport_failed) A(rate_limited) A(config_changed)
+/* clang-format on */
 
 enum audit_action {
 #define A(name) AUDIT_##name,
