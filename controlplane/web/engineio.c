@@ -338,7 +338,7 @@ static void complete_upgrade(struct engine *engine)
         engine->poll_waits = false;
         engine->out->poll(engine->owner, "6", 1);
     }
-    while (engine->state == ENGINE_OPEN && (node = engine->head) != NULL) {
+    while (engine->state != ENGINE_CLOSED && (node = engine->head) != NULL) {
         engine->head = node->next;
         if (engine->head == NULL)
             engine->tail = &engine->head;
@@ -347,6 +347,9 @@ static void complete_upgrade(struct engine *engine)
         packet_unref(node->packet);
         free(node);
     }
+    /* The last words of a closing session may be what the client stopped polling for. */
+    if (engine->state == ENGINE_CLOSING)
+        end(engine, engine->close_reason);
 }
 
 /* The second link says "2probe", hears "3probe", says "5"; anything else ends it and leaves the

@@ -7,21 +7,23 @@
 
 bool slice_is(struct slice slice, const char *text)
 {
-    return strlen(text) == slice.bytes && memcmp(slice.at, text, slice.bytes) == 0;
+    return strlen(text) == slice.bytes &&
+           (slice.bytes == 0 || memcmp(slice.at, text, slice.bytes) == 0);
 }
 
 bool slice_is_nocase(struct slice slice, const char *text)
 {
-    return strlen(text) == slice.bytes && strncasecmp(slice.at, text, slice.bytes) == 0;
+    return strlen(text) == slice.bytes &&
+           (slice.bytes == 0 || strncasecmp(slice.at, text, slice.bytes) == 0);
 }
 
 bool slice_next(struct slice *rest, char separator, struct slice *part)
 {
     const char *end;
 
+    *part = *rest;
     if (rest->at == NULL)
         return false;
-    part->at = rest->at;
     end = rest->bytes == 0 ? NULL : memchr(rest->at, separator, rest->bytes);
     if (end == NULL) {
         part->bytes = rest->bytes;

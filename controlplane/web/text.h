@@ -19,7 +19,8 @@ static inline struct slice slice_of(const char *text)
 
 bool slice_is(struct slice slice, const char *text);
 bool slice_is_nocase(struct slice slice, const char *text);
-/* Takes the part before the next `separator` off the front of rest; false when nothing is left. */
+/* Takes the part before the next `separator` off the front of rest; false (and an empty part) when
+ * nothing is left. */
 bool slice_next(struct slice *rest, char separator, struct slice *part);
 struct slice slice_trim(struct slice slice); /* spaces and tabs */
 /* Decimal digits only, at most `digits_max` of them. */
