@@ -25,5 +25,6 @@ unit-%:
 
 include tests/integration/build.mk
 include tests/integration/socketio/build.mk
+include tests/integration/ortc/build.mk
 
 include tests/checks.mk

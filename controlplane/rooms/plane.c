@@ -76,7 +76,7 @@ static void read_events(struct plane *plane)
         struct ring *ring = &plane->events[w];
         const struct ring_note *shared;
 
-        lost |= ring_overflowed(ring);
+        lost |= ring_overflowed(ring); /* skips, too, when the head makes no sense */
         for (i = 0; i < ring->slot_count && (shared = ring_peek(ring)) != NULL; i++) {
             struct ring_note note = *shared;
 
@@ -85,12 +85,6 @@ static void read_events(struct plane *plane)
                  note.table == TABLE_consumer_state) &&
                 handle_index(note.handle) < tables[note.table].rows)
                 plane->handlers.changed(plane->context, note.table, note.handle);
-        }
-        /* A head that makes no sense would otherwise silence this ring for good. */
-        if (ring_peek(ring) == NULL &&
-            atomic_load(&ring->head->published) != atomic_load(&ring->tail->consumed)) {
-            ring_skip_all(ring);
-            lost = true;
         }
     }
     if (!lost)

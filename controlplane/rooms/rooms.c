@@ -22,6 +22,7 @@ void rooms_unref(struct rooms *rooms)
 {
     if (--rooms->references > 0)
         return;
+    audit_release(rooms->audit);
     index_close(&rooms->rooms_by_id);
     index_close(&rooms->rooms_by_code);
     index_close(&rooms->transports);
@@ -78,6 +79,7 @@ struct rooms *rooms_open(uv_loop_t *loop, const struct settings *settings, struc
     rooms->store = store;
     rooms->auth = auth;
     rooms->audit = audit;
+    audit_hold(audit); /* calls under way may still write when audit_close was called */
     TAILQ_INIT(&rooms->all);
     TAILQ_INIT(&rooms->sessions);
     TAILQ_INIT(&rooms->ghosts);

@@ -202,14 +202,15 @@ const struct event *event_find(const char *name);
 bool shape_fits(const char *shape, const cJSON *payload, char *why);
 #define SHAPE_WHY_BYTES 160
 
-#define HANDLERS(H)                                                                            \
-    H(room_create)                                                                             \
-    H(room_join) H(room_leave) H(room_close) H(room_kick) H(room_mute_all) H(room_change_role) \
-        H(media_get_router_capabilities) H(media_create_transport) H(media_connect_transport)  \
-            H(media_close_transport) H(media_produce) H(media_close_producer)                  \
-                H(media_pause_producer) H(media_resume_producer) H(media_consume)              \
-                    H(media_resume_consumer) H(media_pause_consumer) H(media_get_stats)        \
-                        H(media_later)
+/* clang-format off */
+#define HANDLERS(H)                                                                        \
+    H(room_create) H(room_join) H(room_leave) H(room_close) H(room_kick) H(room_mute_all)  \
+    H(room_change_role) H(media_get_router_capabilities) H(media_create_transport)         \
+    H(media_connect_transport) H(media_close_transport) H(media_produce)                   \
+    H(media_close_producer) H(media_pause_producer) H(media_resume_producer)               \
+    H(media_consume) H(media_resume_consumer) H(media_pause_consumer) H(media_get_stats)   \
+    H(media_later)
+/* clang-format on */
 #define HANDLER(name) void handle_##name(struct call *call);
 HANDLERS(HANDLER)
 #undef HANDLER

@@ -293,7 +293,16 @@ int64_t auth_token_expiry(struct auth *auth, const char *token)
 
 /* ---- audit ---- */
 
-static int audits[AUDIT_COUNT];
+static int audits[AUDIT_COUNT], audit_holds;
+
+void audit_hold(struct audit *audit)
+{
+    audit_holds++;
+}
+void audit_release(struct audit *audit)
+{
+    audit_holds--;
+}
 
 void audit_write(struct audit *audit, enum audit_action action, const char *user_id,
                  const char *room_id, const char *ip, const char *format, ...)

@@ -66,6 +66,7 @@ static int teardown(void **state)
     pump();
     uv_run(&loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&loop), 0);
+    assert_int_equal(audit_holds, 0); /* the rooms object is freed */
     cJSON_Delete(audio_parameters);
     cJSON_Delete(video_parameters);
     cJSON_Delete(capabilities);

@@ -1,0 +1,7 @@
+# Negotiation as a filter, for the comparison with mediasoup (tests/integration/ortc/run).
+ORTC_TOOL := tests/integration/ortc/ortc_tool
+TEST_TOOLS += $(ORTC_TOOL)
+$(ORTC_TOOL)_SOURCES := $(ORTC_TOOL).c
+$(ORTC_TOOL)_USES := controlplane src
+.PHONY: ortc-tool
+ortc-tool: $(OUT)/$(ORTC_TOOL)
