@@ -1,0 +1,30 @@
+/* uses: controlplane */
+/* Arbitrary text as a Socket.IO packet: what is taken can be said again, and read back the same. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "controlplane/web/socketio_protocol.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
+{
+    struct socketio_packet packet, again;
+    struct packet *said;
+
+    if (!socketio_decode((const char *)data, bytes, &packet))
+        return 0;
+    if (packet.attachments > SOCKETIO_ATTACHMENTS_MAX || packet.name_space[0] != '/' ||
+        memchr(packet.name_space, '\0', sizeof(packet.name_space)) == NULL)
+        abort();
+    said = socketio_encode(packet.type, packet.attachments, packet.name_space, packet.ack,
+                           packet.data);
+    if (said == NULL || packet_payload(said)[0] != '4')
+        abort();
+    if (!socketio_decode(packet_payload(said) + 1, said->bytes - 1, &again) ||
+        again.type != packet.type || again.ack != packet.ack ||
+        again.attachments != packet.attachments || strcmp(again.name_space, packet.name_space) != 0)
+        abort();
+    socketio_packet_clear(&again);
+    socketio_packet_clear(&packet);
+    packet_unref(said);
+    return 0;
+}
