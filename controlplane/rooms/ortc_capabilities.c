@@ -52,9 +52,9 @@ static void add_feedback(cJSON *list, const char *type, const char *parameter)
 {
     cJSON *item = cJSON_CreateObject();
 
-    cJSON_AddStringToObject(item, "type", type);
-    cJSON_AddStringToObject(item, "parameter", parameter);
-    cJSON_AddItemToArray(list, item);
+    ortc_add_text(item, "type", type);
+    ortc_add_text(item, "parameter", parameter);
+    ortc_push(list, item);
 }
 
 static cJSON *make_feedback(int which)
@@ -92,38 +92,38 @@ static cJSON *make_codec(const char *mime, int payload_type, uint32_t clock_rate
 {
     cJSON *codec = cJSON_CreateObject();
 
-    cJSON_AddStringToObject(codec, "kind", mime[0] == 'a' ? "audio" : "video");
-    cJSON_AddStringToObject(codec, "mimeType", mime);
-    cJSON_AddNumberToObject(codec, "preferredPayloadType", payload_type);
-    cJSON_AddNumberToObject(codec, "clockRate", clock_rate);
+    ortc_add_text(codec, "kind", mime[0] == 'a' ? "audio" : "video");
+    ortc_add_text(codec, "mimeType", mime);
+    ortc_add_number(codec, "preferredPayloadType", payload_type);
+    ortc_add_number(codec, "clockRate", clock_rate);
     if (channels != 0)
-        cJSON_AddNumberToObject(codec, "channels", channels);
+        ortc_add_number(codec, "channels", channels);
     return codec;
 }
 
 /* What follows the colon of a configured codec: a VP9 profile, an H.264 profile-level-id. */
 static bool add_parameters(cJSON *codec, const char *name, const char *detail, char *why)
 {
-    cJSON *parameters = cJSON_AddObjectToObject(codec, "parameters");
+    cJSON *parameters = ortc_add_object(codec, "parameters");
 
     if (strcmp(name, "VP9") == 0) {
         if (detail[0] != '\0' && (detail[0] < '0' || detail[0] > '3' || detail[1] != '\0'))
             return ortc_refuse(why, "codec VP9:%.16s: the profile is 0, 1, 2 or 3", detail);
-        cJSON_AddNumberToObject(parameters, "profile-id", detail[0] != '\0' ? detail[0] - '0' : 0);
+        ortc_add_number(parameters, "profile-id", detail[0] != '\0' ? detail[0] - '0' : 0);
     } else if (strcmp(name, "H264") == 0) {
         const char *id = detail[0] != '\0' ? detail : "42e01f";
 
         if (h264_parse(id).profile == H264_NONE)
             return ortc_refuse(why, "codec H264:%.16s: not a profile-level-id like 42e01f", detail);
-        cJSON_AddNumberToObject(parameters, "packetization-mode", 1);
-        cJSON_AddNumberToObject(parameters, "level-asymmetry-allowed", 1);
-        cJSON_AddStringToObject(parameters, "profile-level-id", id);
+        ortc_add_number(parameters, "packetization-mode", 1);
+        ortc_add_number(parameters, "level-asymmetry-allowed", 1);
+        ortc_add_text(parameters, "profile-level-id", id);
     } else if (detail[0] != '\0') {
         return ortc_refuse(why, "codec %s takes nothing after a colon", name);
     }
     /* Browsers start a new video stream at this rate (kbit/s) instead of creeping up from 300. */
     if (cJSON_GetObjectItem(codec, "channels") == NULL)
-        cJSON_AddNumberToObject(parameters, "x-google-start-bitrate", 1000);
+        ortc_add_number(parameters, "x-google-start-bitrate", 1000);
     return true;
 }
 
@@ -153,10 +153,12 @@ static bool add_codec(cJSON *codecs, const char *word, bool used[128], char *why
         return ortc_refuse(why, "codec %s: no payload type left for it", name);
     used[payload_type] = true;
     codec = make_codec(row->mime, payload_type, row->clock_rate, row->channels);
-    cJSON_AddItemToArray(codecs, codec);
-    if (!add_parameters(codec, name, detail, why))
+    if (!add_parameters(codec, name, detail, why)) {
+        cJSON_Delete(codec);
         return false;
-    cJSON_AddItemToObject(codec, "rtcpFeedback", make_feedback(row->feedback));
+    }
+    ortc_add(codec, "rtcpFeedback", make_feedback(row->feedback));
+    ortc_push(codecs, codec);
     if (row->channels != 0)
         return true;
     i = (size_t)payload_type;
@@ -164,10 +166,10 @@ static bool add_codec(cJSON *codecs, const char *word, bool used[128], char *why
     if (payload_type < 0)
         return ortc_refuse(why, "codec %s: no payload type left for its retransmissions", name);
     codec = make_codec("video/rtx", payload_type, row->clock_rate, 0);
-    parameters = cJSON_AddObjectToObject(codec, "parameters");
-    cJSON_AddNumberToObject(parameters, "apt", (double)i);
-    cJSON_AddArrayToObject(codec, "rtcpFeedback");
-    cJSON_AddItemToArray(codecs, codec);
+    parameters = ortc_add_object(codec, "parameters");
+    ortc_add_number(parameters, "apt", (double)i);
+    ortc_add_array(codec, "rtcpFeedback");
+    ortc_push(codecs, codec);
     return true;
 }
 
@@ -184,12 +186,12 @@ static void add_extensions(cJSON *list)
             if (direction == NULL)
                 continue;
             item = cJSON_CreateObject();
-            cJSON_AddStringToObject(item, "kind", video ? "video" : "audio");
-            cJSON_AddStringToObject(item, "uri", extensions[i].uri);
-            cJSON_AddNumberToObject(item, "preferredId", extensions[i].id);
-            cJSON_AddFalseToObject(item, "preferredEncrypt");
-            cJSON_AddStringToObject(item, "direction", direction);
-            cJSON_AddItemToArray(list, item);
+            ortc_add_text(item, "kind", video ? "video" : "audio");
+            ortc_add_text(item, "uri", extensions[i].uri);
+            ortc_add_number(item, "preferredId", extensions[i].id);
+            ortc_add_flag(item, "preferredEncrypt", false);
+            ortc_add_text(item, "direction", direction);
+            ortc_push(list, item);
         }
     }
 }
@@ -205,7 +207,8 @@ cJSON *ortc_router_capabilities(const char *codec_list, char *why)
         ortc_refuse(why, "the list of codecs is longer than %zu bytes", sizeof(list) - 1);
         return NULL;
     }
-    codecs = cJSON_AddArrayToObject(capabilities, "codecs");
+    ortc_begin();
+    codecs = ortc_add_array(capabilities, "codecs");
     while ((word = strsep(&rest, ",")) != NULL) {
         word += strspn(word, " \t");
         word[strcspn(word, " \t")] = '\0';
@@ -219,7 +222,11 @@ cJSON *ortc_router_capabilities(const char *codec_list, char *why)
         ortc_refuse(why, "the list of codecs is empty; give at least one, like opus,VP8");
         return NULL;
     }
-    add_extensions(cJSON_AddArrayToObject(capabilities, "headerExtensions"));
+    add_extensions(ortc_add_array(capabilities, "headerExtensions"));
+    if (!ortc_complete(why)) {
+        cJSON_Delete(capabilities);
+        return NULL;
+    }
     return capabilities;
 }
 
@@ -278,5 +285,5 @@ bool ortc_normalize_capabilities(cJSON *capabilities, char *why)
                 return false;
         }
     }
-    return true;
+    return ortc_complete(why);
 }

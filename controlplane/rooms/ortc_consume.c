@@ -28,6 +28,7 @@ bool ortc_can_consume(const struct ortc_producer *producer, const cJSON *remote_
     bool result = false;
     uint32_t i;
 
+    ortc_begin();
     if (ortc_normalize_capabilities(capabilities, why)) {
         ortc_read_codecs(ortc_get(producer->consumable_parameters, "codecs"), "payloadType", &ours);
         ortc_read_codecs(ortc_get(capabilities, "codecs"), "preferredPayloadType", &theirs);
@@ -51,7 +52,7 @@ static cJSON *feedback_for(const struct ortc_codec *remote, bool with_nack)
     {
         if (with_nack || strcmp(ortc_text(item, "type"), "nack") != 0 ||
             ortc_text(item, "parameter")[0] != '\0')
-            cJSON_AddItemToArray(list, cJSON_Duplicate(item, true));
+            ortc_push(list, cJSON_Duplicate(item, true));
     }
     return list;
 }
@@ -75,7 +76,7 @@ static cJSON *consumer_codecs(const struct ortc_codecs *ours, const struct ortc_
             continue;
         copy = cJSON_Duplicate(ours->list[i].json, true);
         ortc_set(copy, "rtcpFeedback", feedback_for(remote, with_rtx));
-        cJSON_AddItemToArray(list, copy);
+        ortc_push(list, copy);
     }
     ortc_read_codecs(list, "payloadType", &kept);
     *rtx_supported = false;
@@ -103,7 +104,7 @@ static cJSON *consumer_extensions(const cJSON *ours, const cJSON *theirs)
         {
             if (ortc_get(remote, "preferredId")->valuedouble == ortc_get(mine, "id")->valuedouble &&
                 strcmp(ortc_text(remote, "uri"), ortc_text(mine, "uri")) == 0) {
-                cJSON_AddItemToArray(list, cJSON_Duplicate(mine, true));
+                ortc_push(list, cJSON_Duplicate(mine, true));
                 break;
             }
         }
@@ -164,10 +165,10 @@ static cJSON *consumer_encoding(const cJSON *consumable, bool with_rtx, uint32_t
         if (bitrate != NULL && bitrate->valuedouble > bitrate_max)
             bitrate_max = bitrate->valuedouble;
     }
-    cJSON_AddNumberToObject(out, "ssrc", ssrc);
+    ortc_add_number(out, "ssrc", ssrc);
     if (with_rtx) {
-        rtx = cJSON_AddObjectToObject(out, "rtx");
-        cJSON_AddNumberToObject(rtx, "ssrc", ssrc + 1);
+        rtx = ortc_add_object(out, "rtx");
+        ortc_add_number(rtx, "ssrc", ssrc + 1);
     }
     if (count > 1) {
         uint32_t spatial, temporal;
@@ -175,12 +176,12 @@ static cJSON *consumer_encoding(const cJSON *consumable, bool with_rtx, uint32_t
 
         ortc_scalability(mode, &spatial, &temporal);
         snprintf(text, sizeof(text), "L%dT%u", count, temporal);
-        cJSON_AddStringToObject(out, "scalabilityMode", text);
+        ortc_add_text(out, "scalabilityMode", text);
     } else if (mode != NULL) {
-        cJSON_AddStringToObject(out, "scalabilityMode", mode);
+        ortc_add_text(out, "scalabilityMode", mode);
     }
     if (bitrate_max > 0)
-        cJSON_AddNumberToObject(out, "maxBitrate", bitrate_max);
+        ortc_add_number(out, "maxBitrate", bitrate_max);
     return out;
 }
 
@@ -208,47 +209,58 @@ static void fill_row(struct consumer_row *row, const struct ortc_producer *produ
     memcpy(row->mid, mid, row->mid_bytes);
 }
 
+/* Steps 1–7 into `out`, with both sides' lists normalised and read. */
+static bool negotiate(const struct ortc_producer *producer, const struct ortc_codecs *theirs,
+                      const cJSON *capabilities, const char *mid, cJSON *out,
+                      struct consumer_row *row, char *why)
+{
+    const cJSON *consumable = producer->consumable_parameters, *msid = ortc_get(consumable, "msid");
+    uint32_t ssrc = random_between(100000000, 999999999);
+    cJSON *codecs, *extensions;
+    struct ortc_codecs ours;
+    bool with_rtx;
+
+    ortc_read_codecs(ortc_get(consumable, "codecs"), "payloadType", &ours);
+    ortc_add(out, "codecs",
+             consumer_codecs(&ours, theirs, producer->row.kind == MEDIA_KIND_video, &with_rtx));
+    ortc_add(out, "headerExtensions",
+             consumer_extensions(ortc_get(consumable, "headerExtensions"),
+                                 ortc_get(capabilities, "headerExtensions")));
+    if (!ortc_complete(why))
+        return false;
+    codecs = ortc_get(out, "codecs");
+    extensions = ortc_get(out, "headerExtensions");
+    ortc_read_codecs(codecs, "payloadType", &ours);
+    if (ours.count == 0 || ours.list[0].is_rtx)
+        return ortc_refuse(why, "no codec of the producer is in these rtpCapabilities");
+    choose_bandwidth_feedback(codecs, extensions);
+    ortc_push(ortc_add_array(out, "encodings"), consumer_encoding(consumable, with_rtx, ssrc));
+    ortc_add(out, "rtcp", cJSON_Duplicate(ortc_get(consumable, "rtcp"), true));
+    if (msid != NULL)
+        ortc_add(out, "msid", cJSON_Duplicate(msid, true));
+    ortc_add_text(out, "mid", mid);
+    fill_row(row, producer, &ours, extensions, ssrc, with_rtx, mid);
+    return ortc_complete(why);
+}
+
 cJSON *ortc_consume(const struct ortc_producer *producer, const cJSON *remote_capabilities,
                     const char *mid, struct consumer_row *row, char *why)
 {
-    const cJSON *consumable = producer->consumable_parameters, *msid = ortc_get(consumable, "msid");
-    cJSON *capabilities = cJSON_Duplicate(remote_capabilities, true), *out = NULL, *extensions,
-          *codecs, *encodings;
-    bool is_video = producer->row.kind == MEDIA_KIND_video, with_rtx;
-    uint32_t ssrc = random_between(100000000, 999999999);
-    struct ortc_codecs ours, theirs;
+    cJSON *capabilities = cJSON_Duplicate(remote_capabilities, true), *out = NULL;
+    struct ortc_codecs theirs;
 
+    ortc_begin();
     if (strlen(mid) > CONSUMER_MID_BYTES_MAX) {
         ortc_refuse(why, "mid %s is longer than the %d bytes of this server", mid,
                     CONSUMER_MID_BYTES_MAX);
-        goto done;
+    } else if (ortc_normalize_capabilities(capabilities, why)) {
+        ortc_read_codecs(ortc_get(capabilities, "codecs"), "preferredPayloadType", &theirs);
+        out = cJSON_CreateObject();
+        if (!negotiate(producer, &theirs, capabilities, mid, out, row, why)) {
+            cJSON_Delete(out);
+            out = NULL;
+        }
     }
-    if (!ortc_normalize_capabilities(capabilities, why))
-        goto done;
-    ortc_read_codecs(ortc_get(consumable, "codecs"), "payloadType", &ours);
-    ortc_read_codecs(ortc_get(capabilities, "codecs"), "preferredPayloadType", &theirs);
-    out = cJSON_CreateObject();
-    codecs = consumer_codecs(&ours, &theirs, is_video, &with_rtx);
-    cJSON_AddItemToObject(out, "codecs", codecs);
-    ortc_read_codecs(codecs, "payloadType", &ours);
-    if (ours.count == 0 || ours.list[0].is_rtx) {
-        ortc_refuse(why, "no codec of the producer is in these rtpCapabilities");
-        cJSON_Delete(out);
-        out = NULL;
-        goto done;
-    }
-    extensions = consumer_extensions(ortc_get(consumable, "headerExtensions"),
-                                     ortc_get(capabilities, "headerExtensions"));
-    cJSON_AddItemToObject(out, "headerExtensions", extensions);
-    choose_bandwidth_feedback(codecs, extensions);
-    encodings = cJSON_AddArrayToObject(out, "encodings");
-    cJSON_AddItemToArray(encodings, consumer_encoding(consumable, with_rtx, ssrc));
-    cJSON_AddItemToObject(out, "rtcp", cJSON_Duplicate(ortc_get(consumable, "rtcp"), true));
-    if (msid != NULL)
-        cJSON_AddItemToObject(out, "msid", cJSON_Duplicate(msid, true));
-    cJSON_AddStringToObject(out, "mid", mid);
-    fill_row(row, producer, &ours, extensions, ssrc, with_rtx, mid);
-done:
     cJSON_Delete(capabilities);
     return out;
 }

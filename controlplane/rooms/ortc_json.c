@@ -40,12 +40,76 @@ const char *ortc_text(const cJSON *object, const char *key)
     return cJSON_GetStringValue(ortc_get(object, key));
 }
 
+/* ---- building ---- */
+
+static bool short_of_memory;
+
+static cJSON *built(cJSON *item)
+{
+    short_of_memory |= item == NULL;
+    return item;
+}
+
+void ortc_begin(void)
+{
+    short_of_memory = false;
+}
+
+bool ortc_complete(char *why)
+{
+    return !short_of_memory || ortc_refuse(why, "this server is short of memory just now");
+}
+
+/* cJSON keeps ownership of nothing that it could not put in. */
+static void put(bool is_in, cJSON *item)
+{
+    if (is_in)
+        return;
+    short_of_memory = true;
+    cJSON_Delete(item);
+}
+
+void ortc_add(cJSON *object, const char *key, cJSON *item)
+{
+    put(item != NULL && cJSON_AddItemToObject(object, key, item), item);
+}
+
+void ortc_push(cJSON *array, cJSON *item)
+{
+    put(item != NULL && cJSON_AddItemToArray(array, item), item);
+}
+
+void ortc_add_text(cJSON *object, const char *key, const char *text)
+{
+    built(cJSON_AddStringToObject(object, key, text));
+}
+
+void ortc_add_number(cJSON *object, const char *key, double number)
+{
+    built(cJSON_AddNumberToObject(object, key, number));
+}
+
+void ortc_add_flag(cJSON *object, const char *key, bool flag)
+{
+    built(cJSON_AddBoolToObject(object, key, flag));
+}
+
+cJSON *ortc_add_array(cJSON *object, const char *key)
+{
+    return built(cJSON_AddArrayToObject(object, key));
+}
+
+cJSON *ortc_add_object(cJSON *object, const char *key)
+{
+    return built(cJSON_AddObjectToObject(object, key));
+}
+
 void ortc_set(cJSON *object, const char *key, cJSON *value)
 {
-    if (cJSON_GetObjectItemCaseSensitive(object, key) == NULL)
-        cJSON_AddItemToObject(object, key, value);
-    else
-        cJSON_ReplaceItemInObjectCaseSensitive(object, key, value);
+    cJSON *old = cJSON_DetachItemFromObjectCaseSensitive(object, key);
+
+    cJSON_Delete(old);
+    ortc_add(object, key, value);
 }
 
 cJSON *ortc_array(cJSON *object, const char *key)
@@ -53,8 +117,8 @@ cJSON *ortc_array(cJSON *object, const char *key)
     cJSON *item = ortc_given(object, key);
 
     if (item == NULL) {
-        item = cJSON_CreateArray();
-        ortc_set(object, key, item);
+        ortc_set(object, key, cJSON_CreateArray());
+        item = ortc_get(object, key);
     }
     return cJSON_IsArray(item) ? item : NULL;
 }

@@ -146,8 +146,8 @@ static bool normalize_rtcp(cJSON *parameters, char *why)
     cJSON *rtcp = ortc_given(parameters, "rtcp"), *cname;
 
     if (rtcp == NULL) {
-        rtcp = cJSON_CreateObject();
-        ortc_set(parameters, "rtcp", rtcp);
+        ortc_set(parameters, "rtcp", cJSON_CreateObject());
+        rtcp = ortc_get(parameters, "rtcp");
     }
     if (cJSON_IsArray(rtcp))
         return ortc_refuse(why, "rtcp is an array; this server wants an object");
@@ -211,7 +211,7 @@ bool ortc_normalize_parameters(cJSON *parameters, char *why)
            normalize_each(parameters, "headerExtensions", ORTC_EXTENSIONS_MAX, normalize_extension,
                           why) &&
            normalize_each(parameters, "encodings", ENCODINGS_MAX, normalize_encoding, why) &&
-           normalize_rtcp(parameters, why);
+           normalize_rtcp(parameters, why) && ortc_complete(why);
 }
 
 /* One or two digits, not starting with 0. */

@@ -39,6 +39,17 @@ cJSON *ortc_get(const cJSON *object, const char *key);
 /* The same, with false, 0 and "" taken as absent too. */
 cJSON *ortc_given(const cJSON *object, const char *key);
 const char *ortc_text(const cJSON *object, const char *key);
+/* Building. An allocation that fails is remembered: the step that began it asks ortc_complete before
+ * it relies on what was built, and is refused. Each takes its item, also when it fails. */
+void ortc_begin(void);
+bool ortc_complete(char *why);
+void ortc_add(cJSON *object, const char *key, cJSON *item);
+void ortc_push(cJSON *array, cJSON *item);
+void ortc_add_text(cJSON *object, const char *key, const char *text);
+void ortc_add_number(cJSON *object, const char *key, double number);
+void ortc_add_flag(cJSON *object, const char *key, bool flag);
+cJSON *ortc_add_array(cJSON *object, const char *key);
+cJSON *ortc_add_object(cJSON *object, const char *key);
 /* Puts value in place of the member, whatever it was. */
 void ortc_set(cJSON *object, const char *key, cJSON *value);
 /* The member as an array: absent ones are made, empty. NULL when it is something else. */

@@ -116,28 +116,26 @@ static cJSON *consumable_codecs(const struct mapping *map)
         if (sent->is_rtx)
             continue;
         item = cJSON_CreateObject();
-        cJSON_AddStringToObject(item, "mimeType", router->mime);
-        cJSON_AddNumberToObject(item, "payloadType", router->payload_type);
-        cJSON_AddNumberToObject(item, "clockRate", router->clock_rate);
+        ortc_add_text(item, "mimeType", router->mime);
+        ortc_add_number(item, "payloadType", router->payload_type);
+        ortc_add_number(item, "clockRate", router->clock_rate);
         if (router->channels != 0)
-            cJSON_AddNumberToObject(item, "channels", router->channels);
-        cJSON_AddItemToObject(item, "parameters",
-                              cJSON_Duplicate(ortc_get(sent->json, "parameters"), true));
-        cJSON_AddItemToObject(item, "rtcpFeedback",
-                              cJSON_Duplicate(ortc_get(router->json, "rtcpFeedback"), true));
-        cJSON_AddItemToArray(list, item);
+            ortc_add_number(item, "channels", router->channels);
+        ortc_add(item, "parameters", cJSON_Duplicate(ortc_get(sent->json, "parameters"), true));
+        ortc_add(item, "rtcpFeedback",
+                 cJSON_Duplicate(ortc_get(router->json, "rtcpFeedback"), true));
+        ortc_push(list, item);
 
         rtx = rtx_of(&map->router, router->payload_type);
         if (rtx == NULL)
             continue;
         item = cJSON_CreateObject();
-        cJSON_AddStringToObject(item, "mimeType", rtx->mime);
-        cJSON_AddNumberToObject(item, "payloadType", rtx->payload_type);
-        cJSON_AddNumberToObject(item, "clockRate", rtx->clock_rate);
-        cJSON_AddItemToObject(item, "parameters",
-                              cJSON_Duplicate(ortc_get(rtx->json, "parameters"), true));
-        cJSON_AddArrayToObject(item, "rtcpFeedback");
-        cJSON_AddItemToArray(list, item);
+        ortc_add_text(item, "mimeType", rtx->mime);
+        ortc_add_number(item, "payloadType", rtx->payload_type);
+        ortc_add_number(item, "clockRate", rtx->clock_rate);
+        ortc_add(item, "parameters", cJSON_Duplicate(ortc_get(rtx->json, "parameters"), true));
+        ortc_add_array(item, "rtcpFeedback");
+        ortc_push(list, item);
     }
     return list;
 }
@@ -159,11 +157,11 @@ static cJSON *consumable_extensions(const char *kind, const cJSON *sent, const c
             !has_extension(ortc_get(sent, "headerExtensions"), uri))
             continue;
         copy = cJSON_CreateObject();
-        cJSON_AddStringToObject(copy, "uri", uri);
-        cJSON_AddNumberToObject(copy, "id", ortc_get(item, "preferredId")->valuedouble);
-        cJSON_AddBoolToObject(copy, "encrypt", cJSON_IsTrue(ortc_get(item, "preferredEncrypt")));
-        cJSON_AddObjectToObject(copy, "parameters");
-        cJSON_AddItemToArray(list, copy);
+        ortc_add_text(copy, "uri", uri);
+        ortc_add_number(copy, "id", ortc_get(item, "preferredId")->valuedouble);
+        ortc_add_flag(copy, "encrypt", cJSON_IsTrue(ortc_get(item, "preferredEncrypt")));
+        ortc_add_object(copy, "parameters");
+        ortc_push(list, copy);
     }
     return list;
 }
@@ -176,10 +174,9 @@ static cJSON *make_consumable(const char *kind, const struct mapping *map, const
     const cJSON *msid = ortc_get(sent, "msid");
     uint32_t ssrc = random_between(100000000, 999999999);
 
-    cJSON_AddItemToObject(out, "codecs", consumable_codecs(map));
-    cJSON_AddItemToObject(out, "headerExtensions", consumable_extensions(kind, sent, router));
+    ortc_add(out, "codecs", consumable_codecs(map));
+    ortc_add(out, "headerExtensions", consumable_extensions(kind, sent, router));
     encodings = cJSON_Duplicate(ortc_get(sent, "encodings"), true);
-    cJSON_AddItemToObject(out, "encodings", encodings);
     cJSON_ArrayForEach(encoding, encodings)
     {
         cJSON_DeleteItemFromObjectCaseSensitive(encoding, "rid");
@@ -187,11 +184,12 @@ static cJSON *make_consumable(const char *kind, const struct mapping *map, const
         cJSON_DeleteItemFromObjectCaseSensitive(encoding, "codecPayloadType");
         ortc_set(encoding, "ssrc", cJSON_CreateNumber(ssrc++));
     }
-    rtcp = cJSON_AddObjectToObject(out, "rtcp");
-    cJSON_AddStringToObject(rtcp, "cname", cname);
-    cJSON_AddTrueToObject(rtcp, "reducedSize");
+    ortc_add(out, "encodings", encodings);
+    rtcp = ortc_add_object(out, "rtcp");
+    ortc_add_text(rtcp, "cname", cname);
+    ortc_add_flag(rtcp, "reducedSize", true);
     if (msid != NULL)
-        cJSON_AddItemToObject(out, "msid", cJSON_Duplicate(msid, true));
+        ortc_add(out, "msid", cJSON_Duplicate(msid, true));
     return out;
 }
 
@@ -360,6 +358,7 @@ bool ortc_produce(struct ortc_producer *out, const char *kind, const cJSON *rtp_
     char name[CNAME_ROOM];
 
     memset(out, 0, sizeof(*out));
+    ortc_begin();
     if (kind == NULL || (strcmp(kind, "audio") != 0 && strcmp(kind, "video") != 0))
         return ortc_refuse(why, "kind is not audio or video");
     sent = out->rtp_parameters = cJSON_Duplicate(rtp_parameters, true);
@@ -367,7 +366,9 @@ bool ortc_produce(struct ortc_producer *out, const char *kind, const cJSON *rtp_
         goto refused;
     encodings = ortc_get(sent, "encodings");
     if (cJSON_GetArraySize(encodings) == 0)
-        cJSON_AddItemToArray(encodings, cJSON_CreateObject());
+        ortc_push(encodings, cJSON_CreateObject());
+    if (!ortc_complete(why))
+        goto refused;
     /* One CNAME for all producers of a transport, so that browsers keep sound and picture together. */
     rtcp = ortc_get(sent, "rtcp");
     memcpy(name, cname, CNAME_ROOM);
@@ -380,6 +381,8 @@ bool ortc_produce(struct ortc_producer *out, const char *kind, const cJSON *rtp_
         !fill_row(&out->row, kind, &map, sent, router_capabilities, name, why))
         goto refused;
     out->consumable_parameters = make_consumable(kind, &map, sent, router_capabilities, name);
+    if (!ortc_complete(why))
+        goto refused;
     memcpy(cname, name, CNAME_ROOM);
     return true;
 refused:

@@ -246,6 +246,81 @@ static void test_hostile(void **state)
     }
 }
 
+/* ---- H10: memory ends after the k-th allocation ---- */
+
+static long allocations_left = -1; /* -1: no end */
+
+static void *failing_malloc(size_t bytes)
+{
+    if (allocations_left == 0)
+        return NULL;
+    if (allocations_left > 0)
+        allocations_left--;
+    return malloc(bytes);
+}
+
+/* Whole or refused: what is given out is as long as it is with all the memory there is. */
+static void assert_whole(const cJSON *json, size_t *length)
+{
+    long left = allocations_left;
+    char *text;
+
+    allocations_left = -1;
+    text = cJSON_PrintUnformatted(json);
+    if (*length == 0)
+        *length = strlen(text);
+    assert_int_equal(strlen(text), *length);
+    free(text);
+    allocations_left = left;
+}
+
+static void test_no_memory(void **state)
+{
+    static const char *const tags[] = {"av-audio", "vp8-simulcast-video"};
+    cJSON_Hooks hooks = {.malloc_fn = failing_malloc, .free_fn = free};
+    size_t t;
+
+    for (t = 0; t < 2; t++) {
+        size_t produced = 0, consumable = 0, consumed = 0, made = 0;
+        long refused = 0, accepted = 0, k;
+        char name[64], why[ORTC_WHY_BYTES];
+        cJSON *sent, *out;
+
+        snprintf(name, sizeof(name), "produce-%s", tags[t]);
+        sent = take(load(name), "produceRtpParameters");
+        cJSON_InitHooks(&hooks);
+        for (k = 4000; k >= 0; k--) { /* the first has plenty and tells the lengths */
+            char cname[CNAME_ROOM] = "sixteen letters.";
+            struct ortc_producer producer;
+            struct consumer_row row;
+
+            allocations_left = k;
+            if (ortc_produce(&producer, t == 0 ? "audio" : "video", sent, router, cname, why)) {
+                accepted++;
+                assert_whole(producer.rtp_parameters, &produced);
+                assert_whole(producer.consumable_parameters, &consumable);
+                ortc_can_consume(&producer, device);
+                out = ortc_consume(&producer, device, "0", &row, why);
+                if (out != NULL)
+                    assert_whole(out, &consumed);
+                cJSON_Delete(out);
+                ortc_producer_free(&producer);
+            } else {
+                refused++;
+            }
+            allocations_left = k;
+            out = ortc_router_capabilities(LIST, why);
+            if (out != NULL)
+                assert_whole(out, &made);
+            cJSON_Delete(out);
+        }
+        allocations_left = -1;
+        cJSON_InitHooks(NULL);
+        cJSON_Delete(sent);
+        assert_true(refused > 100 && accepted > 100 && consumed > 0 && made > 0);
+    }
+}
+
 #define F256                                                                                  \
     "00:11:22:33:44:55:66:77:88:99:aa:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99:AA:BB:CC:" \
     "DD:EE:FF"
@@ -308,6 +383,7 @@ int main(void)
         cmocka_unit_test(test_router),      cmocka_unit_test(test_captures),
         cmocka_unit_test(test_row_details), cmocka_unit_test(test_layers),
         cmocka_unit_test(test_hostile),     cmocka_unit_test(test_dtls),
+        cmocka_unit_test(test_no_memory),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);
