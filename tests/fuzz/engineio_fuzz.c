@@ -52,7 +52,10 @@ static void on_message(void *context, const char *bytes, size_t count, bool is_b
         engine_close(&owner->engine, "server disconnect", 1000);
     if (count > 0 && bytes[0] == 'a')
         engine_abort(&owner->engine, "parse error");
-    packet = packet_new(bytes, count, is_binary);
+    packet = packet_new(NULL, count + !is_binary, is_binary);
+    if (!is_binary)
+        packet_payload(packet)[0] = '4';
+    memcpy(packet_payload(packet) + !is_binary, bytes, count);
     engine_send(&owner->engine, packet);
     packet_unref(packet);
 }
