@@ -148,6 +148,16 @@ static bool drop_privileges(const struct settings *settings, char *why)
     return true;
 }
 
+/* ringcast-run (src/run) asks the kernel to end us with it; the kernel forgets that when a process
+ * changes its user, so we ask again. A real service manager wants no such thing. */
+static void stay_with_launcher(void)
+{
+    const char *manager = getenv("NOTIFY_SOCKET");
+
+    if (manager != NULL && strncmp(manager, "@ringcast-run-", 14) == 0)
+        prctl(PR_SET_PDEATHSIG, SIGTERM);
+}
+
 /* One descriptor per connection: as many as we are allowed. */
 static void raise_descriptor_limit(void)
 {
@@ -234,6 +244,7 @@ static bool open_all(struct control *control, char *why)
     control->http = http_open(loop, settings, why);
     if (control->http == NULL || !drop_privileges(settings, why))
         return false;
+    stay_with_launcher();
     control->store = persistence_open(loop, settings, why);
     if (control->store == NULL)
         return false;
