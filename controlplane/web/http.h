@@ -9,8 +9,9 @@
  *         once (also when the client has gone: the reply is then dropped). cJSON bodies given to a
  *         reply become the server's.
  * Errors: what a stranger sent is answered with {statusCode, message, error} before a handler runs:
- *         404 no route, 405 wrong method (with Allow), 411 no length, 413 body over HTTP_BODY_BYTES_MAX, 415 body
- *         that is not application/json, 400 malformed JSON or headers, 408 too slow, 431 headers. */
+ *         404 no route, 405 wrong method (with Allow), 411 no length, 413 body over
+ *         HTTP_BODY_BYTES_MAX, 415 body that is not application/json, 400 malformed JSON or headers,
+ *         403 foreign origin, 408 too slow, 414 and 431 head too long, 429 too many connections. */
 #ifndef RINGCAST_HTTP_H
 #define RINGCAST_HTTP_H
 
