@@ -9,8 +9,8 @@ CC := $(if $(filter default,$(origin CC)),gcc,$(CC))
 OUT := build/$(VARIANT)$(if $(findstring clang,$(CC)),-clang)
 
 BUILD_PACKAGES := gcc make pkg-config libc6-dev linux-libc-dev liburing-dev libipsec-mb-dev \
-  libssl-dev libseccomp-dev libuv1-dev libwslay-dev libwebsockets-dev libcjson-dev libjwt-dev \
-  libargon2-dev libsqlite3-dev libcap-dev zlib1g-dev libnice-dev libsrtp2-dev libglib2.0-dev \
+  libssl-dev libseccomp-dev libuv1-dev libwslay-dev libcjson-dev libjwt-dev \
+  libargon2-dev libsqlite3-dev libnice-dev libsrtp2-dev libglib2.0-dev \
   libcurl4-openssl-dev nodejs
 TEST_PACKAGES := clang libclang-rt-14-dev clang-format libcmocka-dev chromium nftables \
   iproute2 valgrind python3 procps curl sqlite3
@@ -68,7 +68,7 @@ clean:
 # Starts everything on embedded defaults; every setting may be given in the environment.
 .PHONY: run test
 run: packages
-	@$(MAKE) --no-print-directory -j2 programs page
+	@$(MAKE) --no-print-directory -s -j2 programs page
 	@RINGCAST_PAGE="$${RINGCAST_PAGE:-$(CURDIR)/build/page}" exec $(OUT)/ringcast-run
 
 test: test-packages
