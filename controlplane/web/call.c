@@ -44,8 +44,8 @@ static const char *status_text(int status)
     return "Unknown";
 }
 
-/* What every reply says to browsers. The page needs its own scripts, styles and media and nothing of
- * anybody else's. */
+/* What every reply says to browsers. The page needs its own scripts, styles and media and nothing
+ * of anybody else's. */
 #define SECURITY_HEADERS                  \
     "X-Content-Type-Options: nosniff\r\n" \
     "Referrer-Policy: no-referrer\r\n"
@@ -294,8 +294,8 @@ static bool route_has_path(const struct route *route, struct slice path, struct 
     return memchr(segment->at, '/', segment->bytes) == NULL;
 }
 
-/* Finds the route. 0: found (or the page's business: route NULL), else a status; the allowed methods
- * of the path are written for 405 and OPTIONS. */
+/* Finds the route. 0: found (or the page's business: route NULL), else a status; the allowed
+ * methods of the path are written for 405 and OPTIONS. */
 static int find_route(struct http_call *call, char *allow, size_t room)
 {
     const struct http_server *server = call->server;

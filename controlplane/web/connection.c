@@ -1,4 +1,4 @@
-/* One TCP connection: bytes in until a request is whole, bytes out, and a deadline for each part. */
+/* One TCP connection: bytes in until a request is whole, bytes out, a deadline for each part. */
 #define _GNU_SOURCE
 #include "server.h"
 
@@ -379,7 +379,7 @@ static void feed(struct connection *connection, const char *bytes, size_t count)
             break;
         case CONNECTION_CALL:
         case CONNECTION_REPLY:
-            /* The next request, ahead of our reply (RFC 9112 9.3.2), or the rest of a refused one. */
+            /* The next request, ahead of our reply (RFC 9112 9.3.2), or what was refused. */
             if (connection->state == CONNECTION_CALL || connection->keep_alive) {
                 if (!keep(connection, bytes, count))
                     return;

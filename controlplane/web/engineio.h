@@ -78,8 +78,8 @@ void engine_open(struct engine *engine, const struct engine_settings *settings,
                  const char *sid, uint64_t now_ms);
 void engine_free(struct engine *engine); /* what is queued */
 
-/* GET. true: it is answered now or later through out->poll; false: refused (ENGINE_BAD_REQUEST), the
- * session may have closed over it. */
+/* GET. true: it is answered now or later through out->poll; false: refused (ENGINE_BAD_REQUEST),
+ * the session may have closed over it. */
 bool engine_poll(struct engine *engine, uint64_t now_ms);
 void engine_poll_gone(struct engine *engine);
 /* POST of a payload. false: refused, and the session has closed unless it is a WebSocket one. */

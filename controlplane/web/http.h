@@ -1,7 +1,7 @@
 /* HTTP server: routes, limits, CORS, JSON bodies, static files; HTTP/1.1 on the libuv loop.
  *
- * Heads and bodies are parsed by http_parse.c, strictly; WebSocket frames are wslay's. libwebsockets
- * 4.1.6 was looked at first: it takes unmasked frames, ends illegal lengths without a close code,
+ * Heads and bodies are parsed by http_parse.c, strictly; WebSocket frames are wslay's.
+ * libwebsockets 4.1.6 was looked at first: it takes unmasked frames, ends illegal lengths without a close code,
  * joins repeated headers, rewrites paths and has no chunked bodies (threats.md C10, C14, C15).
  *
  * Threads: the loop's only.
@@ -10,7 +10,7 @@
  *         reply become the server's.
  * Errors: what a stranger sent is answered with {statusCode, message, error} before a handler runs:
  *         404 no route, 405 wrong method (with Allow), 411 no length, 413 body over
- *         HTTP_BODY_BYTES_MAX, 415 body that is not application/json, 400 malformed JSON or headers,
+ *         HTTP_BODY_BYTES_MAX, 415 body that is not application/json, 400 malformed JSON or heads,
  *         403 foreign origin, 408 too slow, 414 and 431 head too long, 429 too many connections. */
 #ifndef RINGCAST_HTTP_H
 #define RINGCAST_HTTP_H

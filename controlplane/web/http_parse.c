@@ -107,8 +107,8 @@ static int parse_field(struct slice line, struct http_head *head)
     struct http_field *field;
     const char *colon = memchr(line.at, ':', line.bytes);
 
-    /* A line that begins with white space would continue the one before (obs-fold), a space in front
-     * of the colon hides a name from some readers: both are refused (RFC 9112 5.1, 5.2). */
+    /* A line that begins with white space would continue the one before (obs-fold), a space before
+     * the colon hides a name from some readers: both are refused (RFC 9112 5.1, 5.2). */
     if (colon == NULL)
         return 400;
     if (head->field_count == HTTP_FIELDS_MAX)

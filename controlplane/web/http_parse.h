@@ -27,7 +27,7 @@ struct http_head {
     struct http_field fields[HTTP_FIELDS_MAX];
 };
 
-/* Parses a whole head out of the first `count` bytes. 0: incomplete, come back with more; 200: done,
+/* Parses a whole head out of the first `count` bytes. 0: incomplete, more is needed; 200: done,
  * *head_bytes were used; else the status of what is wrong with it. */
 int http_head_parse(const char *bytes, size_t count, struct http_head *head, size_t *head_bytes);
 

@@ -104,8 +104,8 @@ struct http_call {
 
 /* ---- connection.c ---- */
 void connection_accept(struct http_server *server, uv_stream_t *listener);
-/* Queues bytes for writing: `owned` is freed afterwards, `borrowed` must live as long as the server.
- * after_reply: then the connection goes on to the next request, or lingers. */
+/* Queues bytes for writing: `owned` is freed afterwards, `borrowed` must live as long as the
+ * server. after_reply: then the connection goes on to the next request, or lingers. */
 void connection_write(struct connection *connection, char *owned, size_t owned_bytes,
                       const char *borrowed, size_t borrowed_bytes, bool after_reply);
 void connection_write_packet(struct connection *connection, struct packet *packet);
@@ -116,8 +116,8 @@ void connection_close(struct connection *connection);
 /* ---- call.c ---- */
 /* The head is complete: makes the call, or answers what is wrong with it (returns NULL). */
 struct http_call *call_open(struct connection *connection, const char *head, size_t head_bytes);
-/* Grows the body by `count` and gives where to put them; NULL when the limit was passed or memory is
- * out, *status then says which. */
+/* Grows the body by `count` and gives where to put them; NULL when the limit was passed or memory
+ * is out, *status then says which. */
 char *call_body_room(struct http_call *call, size_t count, int *status);
 void call_dispatch(struct http_call *call);
 /* The client went away: whoever works on the call is told, its reply will go nowhere. */

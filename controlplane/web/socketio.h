@@ -28,8 +28,8 @@ struct socket_handlers {
     /* EVENT. args: the array behind the name. ack: id for socket_ack, -1 when none is wanted. */
     void (*event)(struct socket *socket, const char *name, const cJSON *args, int64_t ack);
     /* The socket is gone, whatever the reason ("transport close", "ping timeout", "client
-     * disconnect", "server disconnect"). Called once, only for accepted sockets, never from inside a
-     * socket_* call (but from socketio_close). */
+     * disconnect", "server disconnect"). Called once, only for accepted sockets, never from inside
+     * a socket_* call (but from socketio_close). */
     void (*closed)(struct socket *socket, const char *reason);
     /* BINARY_EVENT: args have {_placeholder, num} where attachments belong. NULL: no event takes
      * them, who sends one is closed. */

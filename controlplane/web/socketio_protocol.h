@@ -1,9 +1,9 @@
 /* Socket.IO 5 packets as text (the default parser), without I/O.
  *
- *   <type>[<attachments>-][<namespace>,][<ack id>][<JSON>]     then the attachments, one message each
+ *   <type>[<attachments>-][<namespace>,][<ack id>][<JSON>]   then attachments, one message each
  *
  * Memory: a decoded packet owns its JSON. Errors: false for whatever the protocol does not allow.
- * Limits: SOCKETIO_ATTACHMENTS_MAX, SOCKETIO_NAMESPACE_ROOM. Source: socket.io-protocol, revision 5. */
+ * Limits: SOCKETIO_ATTACHMENTS_MAX, SOCKETIO_NAMESPACE_ROOM. Source: socket.io-protocol 5. */
 #ifndef RINGCAST_SOCKETIO_PROTOCOL_H
 #define RINGCAST_SOCKETIO_PROTOCOL_H
 

@@ -47,6 +47,7 @@ export class Echo {
         ...environment,
       },
     });
+    process.on('exit', () => self.process.kill('SIGKILL')); // also when a test fails
     self.process.stderr.on('data', (text) => { self.errors += text; });
     self.exited = new Promise((resolve) => self.process.on('exit', (code, signal) => resolve(signal ?? code)));
     await within(new Promise((resolve, reject) => {
