@@ -1,8 +1,9 @@
 /* HTTP server: routes, limits, CORS, JSON bodies, static files; HTTP/1.1 on the libuv loop.
  *
  * Heads and bodies are parsed by http_parse.c, strictly; WebSocket frames are wslay's.
- * libwebsockets 4.1.6 was looked at first: it takes unmasked frames, ends illegal lengths without a close code,
- * joins repeated headers, rewrites paths and has no chunked bodies (threats.md C10, C14, C15).
+ * libwebsockets 4.1.6 was looked at first: it takes unmasked frames, ends illegal lengths without a
+ * close code, joins repeated headers, rewrites paths and has no chunked bodies (threats.md C10, C14,
+ * C15).
  *
  * Threads: the loop's only.
  * Memory: a `struct http_call` belongs to the server; it stays valid until it is replied to exactly
