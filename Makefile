@@ -13,7 +13,7 @@ BUILD_PACKAGES := gcc make pkg-config libc6-dev linux-libc-dev liburing-dev libi
   libargon2-dev libsqlite3-dev libnice-dev libsrtp2-dev libglib2.0-dev \
   libcurl4-openssl-dev nodejs
 TEST_PACKAGES := clang libclang-rt-14-dev clang-format libcmocka-dev chromium nftables \
-  iproute2 valgrind python3 procps curl sqlite3
+  iproute2 valgrind python3 procps curl sqlite3 zlib1g-dev util-linux
 
 WARNINGS := -Wall -Wextra -Werror -Wshadow -Wpointer-arith -Wstrict-prototypes -Wvla \
   -Wno-unused-parameter -Wno-missing-field-initializers
@@ -35,7 +35,7 @@ all: programs
 LIBRARIES :=
 PROGRAMS :=
 include src/build.mk dataplane/build.mk kmod-free/build.mk controlplane/build.mk perf/build.mk \
-  tests/build.mk
+  tests/build.mk packaging/build.mk
 
 define LIBRARY_RULE
 $(OUT)/lib$(1).a: $$(patsubst %.c,$(OUT)/%.o,$$($(1)_SOURCES))
