@@ -224,6 +224,15 @@ static void on_stop(int number)
     stop_wanted = 1;
 }
 
+/* Two ways to hang: with a processor, and without wanting one. */
+static void on_hang(int number)
+{
+    while (number == SIGUSR1)
+        atomic_signal_fence(memory_order_seq_cst);
+    pause();
+    pause();
+}
+
 /* Beats until told to stop; every beat tells its pid, so that the test sees who is there. */
 static int fake_child(const char *role)
 {
@@ -235,6 +244,8 @@ static int fake_child(const char *role)
     char why[128];
 
     sigaction(SIGTERM, &action, NULL);
+    signal(SIGUSR1, on_hang);
+    signal(SIGUSR2, on_hang);
     if (descriptors_receive(CHILD_DESCRIPTOR_SOCKET, &set, 5000) != 0 ||
         !region_map(&region, id, descriptors_get(&set, "%s", region_names[id]), true, why))
         return 3;
@@ -430,12 +441,29 @@ static void test_child_dies(void **state)
     /* ends by itself: replaced as well */
     kill(handshaker, SIGTERM);
     WAIT_FOR(life, starts(&life->keys) == 2);
-    /* hangs: killed and replaced */
-    forwarder = writer(&life->actual);
-    usleep(50000);
-    kill(forwarder, SIGSTOP);
-    WAIT_FOR(life, starts(&life->actual) == 3);
-    assert_int_equal(kill(forwarder, 0), -1);
+}
+
+/* Stopped, spinning, asleep: no heartbeat, so killed and replaced. */
+static void test_child_hangs(void **state)
+{
+    static const int ways[] = {SIGSTOP, SIGUSR1, SIGUSR2};
+    struct life *life = *state;
+
+    supervisor_start(life);
+    wait_ready(life);
+    for (uint32_t i = 0; i < 3; i++) {
+        pid_t forwarder = writer(&life->actual);
+        uint64_t began_ns;
+
+        usleep(50000); /* it has beaten */
+        began_ns = clock_monotonic_ns();
+        kill(forwarder, ways[i]);
+        WAIT_FOR(life, kill(forwarder, 0) != 0);
+        print_message("signal %d: gone after %u ms\n", ways[i],
+                      (unsigned)((clock_monotonic_ns() - began_ns) / NS_PER_MS));
+        WAIT_FOR(life, starts(&life->actual) == i + 2);
+    }
+    assert_int_equal(starts(&life->keys), 1);
 }
 
 static void test_supervisor_dies(void **state)
@@ -536,6 +564,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_workers_wanted),
         cmocka_unit_test(test_shares),
         cmocka_unit_test_setup_teardown(test_child_dies, life_begin, life_end),
+        cmocka_unit_test_setup_teardown(test_child_hangs, life_begin, life_end),
         cmocka_unit_test_setup_teardown(test_supervisor_dies, life_begin, life_end),
         cmocka_unit_test_setup_teardown(test_incomplete_store, life_begin, life_end),
         cmocka_unit_test_setup_teardown(test_door, life_begin, life_end),
