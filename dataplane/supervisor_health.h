@@ -8,6 +8,10 @@
  *   nobody was kept waiting, and still no heartbeat          hung
  *   suspect for HEALTH_LIMIT_NS whatever the figures say     hung
  *
+ * Measured on two cores (supervisor_test, from the moment it hung until it was gone): stopped 101 ms,
+ * spinning 159 to 187 ms, asleep 185 to 189 ms; with eight busy loops beside it 104, 182 to 271, and
+ * 159 to 185 ms. With sixteen busy loops for 11 s no working process was called hung.
+ *
  * health_step is an engine: time, heartbeat and a sample in, a verdict out. */
 #ifndef RINGCAST_SUPERVISOR_HEALTH_H
 #define RINGCAST_SUPERVISOR_HEALTH_H
