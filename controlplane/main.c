@@ -102,14 +102,15 @@ static bool hand_over_data(const struct settings *settings, const struct passwd 
     return true;
 }
 
-/* May that user get there? Asked as the user, with everything it will have. */
+/* May that user get there? Asked as the user, with everything it will have, and by the absolute path:
+ * SQLite resolves names from the root down, so every directory on the way must let the user pass. */
 static bool is_reachable(const struct settings *settings, const struct passwd *user)
 {
-    bool reachable;
+    char *path = realpath(settings->data_directory, NULL);
+    bool reachable = path && setegid(user->pw_gid) == 0 && seteuid(user->pw_uid) == 0 &&
+                     faccessat(AT_FDCWD, path, R_OK | W_OK | X_OK, AT_EACCESS) == 0;
 
-    if (setegid(user->pw_gid) != 0 || seteuid(user->pw_uid) != 0)
-        return false;
-    reachable = faccessat(AT_FDCWD, settings->data_directory, R_OK | W_OK | X_OK, AT_EACCESS) == 0;
+    free(path);
     return seteuid(0) == 0 && setegid(0) == 0 && reachable;
 }
 
