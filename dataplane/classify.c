@@ -5,8 +5,7 @@
 
 #include "src/clock.h"
 
-/* Counts within a second of this transport; false over the limit. */
-static bool within_rate(struct worker *w, struct transport *t, uint32_t *count, uint32_t limit)
+bool within_rate(struct worker *w, struct transport *t, uint32_t *count, uint32_t limit)
 {
     uint32_t second = (uint32_t)(w->now_ns / NS_PER_S);
 
@@ -125,8 +124,6 @@ static void media_receive(struct worker *w, uint32_t position, enum packet_kind 
         settle(w, position, VERDICT_drop_media_unkeyed);
     } else if (kind == PACKET_rtp) {
         ingress_add(w, position, t);
-    } else if (!within_rate(w, t, &t->rtcp_in_window, RTCP_PER_SECOND_MAX)) {
-        settle(w, position, VERDICT_drop_rtcp_limit);
     } else {
         feedback_receive(w, position, t);
     }

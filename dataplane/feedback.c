@@ -207,6 +207,10 @@ void feedback_receive(struct worker *w, uint32_t position, struct transport *t)
         settle(w, position, VERDICT_drop_rtcp_unauthentic);
         return;
     }
+    if (!within_rate(w, t, &t->rtcp_in_window, RTCP_PER_SECOND_MAX)) {
+        settle(w, position, VERDICT_drop_rtcp_limit);
+        return;
+    }
     count = rtcp_split(packet->data, bytes, packets);
     settle(w, position, count ? VERDICT_rtcp_consumed : VERDICT_drop_rtcp_malformed);
     for (size_t i = 0; i < count; i++) {

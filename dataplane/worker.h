@@ -275,6 +275,9 @@ static inline void settle(struct worker *w, uint32_t position, enum verdict verd
 
 /* ---- classify.c: kinds, gates, STUN ---- */
 void classify(struct worker *w);
+/* Counts within a second of this transport; false over the limit. Of authentic packets only: who
+ * forges a client's address must not use up what is the client's. */
+bool within_rate(struct worker *w, struct transport *t, uint32_t *count, uint32_t limit);
 /* Makes the path map say what the transport's ICE agent says. */
 void paths_update(struct worker *w, struct transport *t);
 

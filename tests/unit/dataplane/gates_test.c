@@ -343,6 +343,30 @@ static void forged_ssrcs_starve_nobody(void **state)
     rig_close(rig);
 }
 
+/* D18: at most 100 RTCP a second are acted upon, and forged ones do not use that up. */
+static void forged_rtcp_starves_nobody(void **state)
+{
+    struct rig *rig = rig_open();
+    struct client c = {0};
+
+    rig_connect(rig, &c, 0, SRTP_PROFILE_aead_aes_128_gcm);
+    rig_turn(rig);
+    for (int i = 0; i < 400; i++) { /* forged ones, then 200 true ones */
+        uint8_t report[64] = {0x80, 201, 0, 1, 0x11, 0x11, 0x11, 0x11};
+
+        if (i < 200)
+            feed(rig, &c.path, report, 8 + 4 + 16);
+        else
+            client_send_rtcp(rig, &c, report, 8);
+    }
+    rig_turn(rig);
+    assert_int_equal(verdict_of(rig, VERDICT_drop_rtcp_unauthentic), 200);
+    assert_int_equal(verdict_of(rig, VERDICT_rtcp_consumed), RTCP_PER_SECOND_MAX);
+    assert_int_equal(verdict_of(rig, VERDICT_drop_rtcp_limit), 100);
+    client_close(&c);
+    rig_close(rig);
+}
+
 /* D12 across a closed producer: what was sent before it closed is not accepted again after it is
  * back with the same SSRC, and what follows is. */
 static void a_closed_producers_packets_stay_used(void **state)
@@ -425,6 +449,7 @@ int main(void)
         cmocka_unit_test(replayed_packets_are_refused),
         cmocka_unit_test(random_ssrcs_leave_no_state),
         cmocka_unit_test(forged_ssrcs_starve_nobody),
+        cmocka_unit_test(forged_rtcp_starves_nobody),
         cmocka_unit_test(a_closed_producers_packets_stay_used),
         cmocka_unit_test(every_first_byte_has_a_verdict),
     };
