@@ -23,7 +23,6 @@ check-clang:
 .PHONY: test-programs
 test-programs: $(addprefix $(OUT)/,$(TEST_PROGRAMS))
 
-# A leak that a library makes once at start (and says so nowhere) would hide ours; there is none yet.
 unit-asan:
 	@$(MAKE) --no-print-directory VARIANT=asan unit
 # gcc's ThreadSanitizer cannot live with as much address randomisation as new kernels have.
