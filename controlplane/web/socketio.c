@@ -60,7 +60,8 @@ void client_rearm(struct client *client)
         client->connect_until_ms = now_ms + io->settings->connect_timeout_ms;
     if (client->connect_until_ms != 0 && (until_ms == 0 || client->connect_until_ms < until_ms))
         until_ms = client->connect_until_ms;
-    uv_timer_start(&client->timer, timer_passed, until_ms > now_ms ? until_ms - now_ms : 0, 0);
+    /* Never at once: a deadline that nothing moved would keep the loop from everything else. */
+    uv_timer_start(&client->timer, timer_passed, until_ms > now_ms ? until_ms - now_ms : 1, 0);
 }
 
 /* Tells the sockets and lets go of the client. */

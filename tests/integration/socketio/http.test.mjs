@@ -99,6 +99,7 @@ describe('routes', () => {
   it('takes heads and bodies in any pieces', async () => {
     const bytes = post('{"pieces":true}', 'Content-Length: 15', 'Connection: close');
     const socket = connect(echo.port, '127.0.0.1');
+    const closed = new Promise((resolve) => socket.on('close', resolve));
     socket.setNoDelay(true);
     let text = '';
     socket.on('data', (data) => { text += data; });
@@ -106,7 +107,7 @@ describe('routes', () => {
       socket.write(byte);
       if (Math.random() < 0.2) await sleep(1);
     }
-    await new Promise((resolve) => socket.on('close', resolve));
+    await closed;
     assert.match(text, /^HTTP\/1\.1 201 [^]*\{"pieces":true\}$/);
   });
   it('takes chunked bodies, also with extensions and trailers', async () => {
