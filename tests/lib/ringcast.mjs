@@ -1,7 +1,8 @@
 // Starts and stops a whole Ringcast for a test: own data directory, free ports, embedded defaults.
 
 import { execFile, spawn } from 'node:child_process';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
@@ -46,15 +47,17 @@ export class Ringcast {
     const self = new Ringcast();
     self.port = await freePort();
     self.directory = await mkdtemp(join(tmpdir(), 'ringcast-test-'));
+    await chmod(self.directory, 0o755); // started by root, the control plane becomes nobody
     self.url = `http://localhost:${self.port}`;
     self.log = '';
+    const page = join(root, 'build/page');
     const mediaPort = 40000 + (process.pid % 900) * 10;
     self.process = spawn(join(binaries, 'ringcast-run'), [], {
       env: {
         PATH: process.env.PATH,
         PORT: String(self.port),
         RINGCAST_DATA: join(self.directory, 'data'),
-        RINGCAST_PAGE: join(root, 'build/page'),
+        RINGCAST_PAGE: existsSync(page) ? page : '',
         MEDIASOUP_MIN_PORT: String(mediaPort),
         MEDIASOUP_MAX_PORT: String(mediaPort + 9),
         MEDIASOUP_LOG_LEVEL: 'debug',

@@ -29,8 +29,11 @@ static int class_of(const uint8_t *data, size_t bytes)
 }
 
 /* The server's user fragment: what stands before the colon (RFC 8445 7.2.2). */
-static void ufrag_learn(struct seeds *seeds, const uint8_t *data, size_t bytes)
+static void ufrag_learn(struct seeds *seeds, const struct seed *seed)
 {
+    const uint8_t *data = seed->data;
+    size_t bytes = seed->bytes;
+
     for (size_t at = 20; at + 4 <= bytes;) {
         size_t length = (size_t)data[at + 2] << 8 | data[at + 3];
         const char *text = (const char *)data + at + 4;
@@ -45,10 +48,12 @@ static void ufrag_learn(struct seeds *seeds, const uint8_t *data, size_t bytes)
 
             memcpy(name, text, (size_t)(colon - text));
             for (unsigned i = 0; i < seeds->ufrag_count; i++)
-                if (strcmp(seeds->ufrags[i], name) == 0)
+                if (strcmp(seeds->ufrags[i].name, name) == 0)
                     return;
-            if (seeds->ufrag_count < UFRAGS_MAX)
-                memcpy(seeds->ufrags[seeds->ufrag_count++], name, sizeof(name));
+            if (seeds->ufrag_count == UFRAGS_MAX)
+                return;
+            memcpy(seeds->ufrags[seeds->ufrag_count].name, name, sizeof(name));
+            seeds->ufrags[seeds->ufrag_count++].seed = seed;
             return;
         }
         at += 4 + ((length + 3) & ~(size_t)3);
@@ -82,7 +87,7 @@ static void keep(struct seeds *seeds, const uint8_t *packet, size_t bytes, const
     seed->bytes = bytes;
     memcpy(seed->data, data, bytes);
     if (class == SEED_stun)
-        ufrag_learn(seeds, data, bytes);
+        ufrag_learn(seeds, seed);
 }
 
 bool capture(struct seeds *seeds, const uint16_t *ports, unsigned port_count, unsigned seconds)
@@ -104,8 +109,8 @@ bool capture(struct seeds *seeds, const uint16_t *ports, unsigned port_count, un
         if (poll(&wait, 1, 100) <= 0)
             continue;
         n = recvfrom(fd, packet, sizeof(packet), 0, (struct sockaddr *)&from, &from_bytes);
-        /* lo shows everything twice: as sent and as received */
-        if (n > 0 && from.sll_pkttype == PACKET_OUTGOING)
+        /* a socket of ETH_P_ALL would see everything twice on lo: as sent and as received */
+        if (n > 0 && from.sll_pkttype != PACKET_OUTGOING)
             keep(seeds, packet, (size_t)n, ports, port_count);
     }
     close(fd);

@@ -33,7 +33,8 @@
     K(spoofed_replay, 5, "SRTP and SRTCP of the call as they were, in the client's name") \
     K(spoofed_mutated, 5, "all of the call, mutated, in the client's name")             \
     K(empty, 3, "nothing at all")                                                       \
-    K(oversize, 1, "1501 to 65507 bytes")
+    K(oversize, 1, "1501 to 65507 bytes")                                               \
+    K(jumbo, 0, "65507 bytes; only when asked for")
 /* clang-format on */
 
 enum kind {
@@ -54,8 +55,11 @@ struct seed {
 struct seeds {
     unsigned count[SEED_CLASS_COUNT];
     struct seed list[SEED_CLASS_COUNT][SEEDS_MAX];
-    unsigned ufrag_count; /* ours, out of the checks' USERNAME */
-    char ufrags[UFRAGS_MAX][UFRAG_ROOM];
+    unsigned ufrag_count; /* the server's, out of the checks' USERNAME */
+    struct {
+        char name[UFRAG_ROOM];
+        const struct seed *seed; /* a check with it */
+    } ufrags[UFRAGS_MAX];
 };
 
 /* Listens on lo for `seconds` to what clients send to `ports`. False: no packet socket. */
@@ -64,7 +68,7 @@ bool capture(struct seeds *seeds, const uint16_t *ports, unsigned port_count, un
 struct datagram {
     const uint8_t *data;
     size_t bytes;
-    const struct seed *seed; /* of spoofed ones: whose addresses it bears */
+    const struct seed *seed; /* what it was made of: spoofed ones bear its addresses; or NULL */
 };
 
 /* xorshift64*, seeded: a run can be repeated. */

@@ -29,14 +29,28 @@ static const char usage[] =
     "  --rate N             a second (default 100000)\n"
     "  --seconds-max N      stop then (default 300)\n"
     "  --capture-seconds N  listen first to what clients send (default 4)\n"
+    "  --only KIND          nothing else\n"
     "  --seed N             of the random numbers (default 1)\n"
     "  --ipv6               from ::1 to ::1 too\n";
+
+static const char *const kind_names[] = {
+#define K(name, weight, text) #name,
+    KINDS(K)
+#undef K
+};
+
+static const unsigned kind_weights[] = {
+#define K(name, weight, text) weight,
+    KINDS(K)
+#undef K
+};
 
 struct options {
     uint16_t ports[TARGETS_MAX];
     unsigned port_count, rate, seconds_max, capture_seconds;
     uint64_t count, seed;
     bool ipv6;
+    int only; /* kind; -1: all */
 };
 
 /* Datagrams on their way out through one socket. */
@@ -184,7 +198,9 @@ static void place_spoofed(struct flood *f, enum kind kind, const struct datagram
 
 static void place_plain(struct flood *f, enum kind kind, const struct datagram *d, unsigned sender)
 {
-    uint16_t port = f->options.ports[random_below(&f->random, f->options.port_count)];
+    uint16_t any = f->options.ports[random_below(&f->random, f->options.port_count)];
+    /* mostly where the client sends it, so that it meets the transport it is about */
+    uint16_t port = d->seed && random_below(&f->random, 8) ? ntohs(d->seed->to.sin_port) : any;
     struct sockaddr_in ipv4 = {.sin_family = AF_INET, .sin_port = htons(port)};
     struct sockaddr_in6 ipv6 = {
         .sin6_family = AF_INET6, .sin6_port = htons(port), .sin6_addr = IN6ADDR_LOOPBACK_INIT};
@@ -244,12 +260,6 @@ static void run(struct flood *f)
 
 static void report(struct flood *f, uint64_t elapsed_ns)
 {
-    static const char *const names[] = {
-#define K(name, weight, text) #name,
-        KINDS(K)
-#undef K
-    };
-
     printf("{\"sent\":%llu,\"refused\":%llu,\"seconds\":%.2f,\"replies\":%llu,\"replyBytes\":%llu,"
            "\"seeds\":{\"stun\":%u,\"dtls\":%u,\"srtp\":%u,\"srtcp\":%u,\"ufrags\":%u},\"kinds\":{",
            (unsigned long long)f->sent_all, (unsigned long long)f->refused,
@@ -257,7 +267,7 @@ static void report(struct flood *f, uint64_t elapsed_ns)
            (unsigned long long)f->reply_bytes, f->seeds.count[SEED_stun], f->seeds.count[SEED_dtls],
            f->seeds.count[SEED_srtp], f->seeds.count[SEED_srtcp], f->seeds.ufrag_count);
     for (int k = 0; k < KIND_COUNT; k++)
-        printf("%s\"%s\":%llu", k ? "," : "", names[k], (unsigned long long)f->sent[k]);
+        printf("%s\"%s\":%llu", k ? "," : "", kind_names[k], (unsigned long long)f->sent[k]);
     printf("}}\n");
 }
 
@@ -275,14 +285,18 @@ static bool read_options(struct options *o, int argc, char **argv)
     static const struct option names[] = {
         {"port", 1, NULL, 'p'},        {"count", 1, NULL, 'c'}, {"rate", 1, NULL, 'r'},
         {"seconds-max", 1, NULL, 'm'}, {"seed", 1, NULL, 's'},  {"capture-seconds", 1, NULL, 'C'},
-        {"ipv6", 0, NULL, '6'},        {NULL, 0, NULL, 0},
+        {"ipv6", 0, NULL, '6'},        {"only", 1, NULL, 'o'},  {NULL, 0, NULL, 0},
     };
     uint64_t value = 0;
     bool ok = true;
     int which;
 
-    *o = (struct options){
-        .rate = 100000, .seconds_max = 300, .capture_seconds = 4, .count = 1000000, .seed = 1};
+    *o = (struct options){.rate = 100000,
+                          .seconds_max = 300,
+                          .capture_seconds = 4,
+                          .count = 1000000,
+                          .seed = 1,
+                          .only = -1};
     while (ok && (which = getopt_long(argc, argv, "", names, NULL)) != -1) {
         if (which == 'p') {
             ok = number(optarg, 1, 65535, &value) && o->port_count < TARGETS_MAX;
@@ -301,6 +315,11 @@ static bool read_options(struct options *o, int argc, char **argv)
         } else if (which == 'C') {
             ok = number(optarg, 0, 60, &value);
             o->capture_seconds = (unsigned)value;
+        } else if (which == 'o') {
+            for (int k = 0; k < KIND_COUNT; k++)
+                if (strcmp(kind_names[k], optarg) == 0)
+                    o->only = k;
+            ok = o->only >= 0;
         } else {
             ok = which == '6';
             o->ipv6 = true;
@@ -311,11 +330,6 @@ static bool read_options(struct options *o, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    static const unsigned weights[] = {
-#define K(name, weight, text) weight,
-        KINDS(K)
-#undef K
-    };
     static struct flood flood;
     struct flood *f = &flood;
     uint64_t began;
@@ -324,9 +338,11 @@ int main(int argc, char **argv)
         fputs(usage, stderr);
         return 2;
     }
-    for (unsigned k = 0; k < KIND_COUNT; k++)
-        for (unsigned i = 0; i < weights[k]; i++)
+    for (int k = 0; k < KIND_COUNT; k++)
+        for (unsigned i = 0; f->options.only < 0 && i < kind_weights[k]; i++)
             f->wheel[f->wheel_size++] = (uint8_t)k;
+    if (f->options.only >= 0)
+        f->wheel[f->wheel_size++] = (uint8_t)f->options.only;
     f->random.state = f->options.seed * 0x9e3779b97f4a7c15ull | 1;
     make_prepare(&f->random);
     if (!open_senders(f))

@@ -90,9 +90,15 @@ static size_t stun(uint8_t *out, const char *ufrag, struct random *random, unsig
     return at;
 }
 
-static const char *ufrag_of(const struct seeds *seeds, struct random *random)
+static struct datagram stun_wrong(const struct seeds *seeds, struct random *random, uint8_t *slot)
 {
-    return seeds->ufrag_count ? seeds->ufrags[random_below(random, seeds->ufrag_count)] : "none";
+    unsigned flaw = random_below(random, 2) ? 0 : random_below(random, 5), which;
+
+    if (!seeds->ufrag_count)
+        return (struct datagram){slot, stun(slot, "none", random, flaw), NULL};
+    which = random_below(random, seeds->ufrag_count);
+    return (struct datagram){slot, stun(slot, seeds->ufrags[which].name, random, flaw),
+                             seeds->ufrags[which].seed};
 }
 
 static size_t stun_stranger(uint8_t *out, struct random *random)
@@ -217,10 +223,7 @@ struct datagram make(enum kind kind, const struct seeds *seeds, struct random *r
     case KIND_stun_stranger:
         return (struct datagram){slot, stun_stranger(slot, random), NULL};
     case KIND_stun_wrong:
-        return (struct datagram){slot,
-                                 stun(slot, ufrag_of(seeds, random), random,
-                                      random_below(random, 2) ? 0 : random_below(random, 5)),
-                                 NULL};
+        return stun_wrong(seeds, random, slot);
     case KIND_stun_mutated:
         return mutated(seeds, SEED_stun, random, slot);
     case KIND_dtls_hello:
@@ -248,6 +251,8 @@ struct datagram make(enum kind kind, const struct seeds *seeds, struct random *r
         return mutated(seeds, random_below(random, SEED_CLASS_COUNT), random, slot);
     case KIND_oversize:
         return oversize(random);
+    case KIND_jumbo:
+        return (struct datagram){noise(random), 65507, NULL};
     default:
         return (struct datagram){slot, 0, NULL};
     }
