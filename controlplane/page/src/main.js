@@ -329,9 +329,14 @@ async function toggle(source, kind, flag) {
     local[kind] = opened[kind];
     if (kind === 'video') grid.setVideo(grid.tiles.get(session.user.id), local.video);
   }
-  if (on && !call.producers.has(source)) await call.produce(source, local[kind]);
-  else await call.setPaused(source, !on);
-  local[flag] = on;
+  local[flag] = on; // at once: a second press means the opposite, also before the server answered
+  try {
+    if (on && !call.producers.has(source)) await call.produce(source, local[kind]);
+    else await call.setPaused(source, !on);
+  } catch (error) {
+    local[flag] = !on;
+    throw error;
+  }
 }
 
 async function toggleScreen() {
