@@ -32,6 +32,8 @@ static void consumer_remove(struct worker *w, struct consumer *c, bool say_goodb
     if (say_goodbye)
         bye_send(w, c);
     map_remove(&w->ssrcs, ((uint64_t)c->transport->index + 1) << 32 | c->ssrc, c->index);
+    if (c->producer->cursor == c)
+        c->producer->cursor = c->next_of_producer;
     *c->previous_of_producer = c->next_of_producer;
     if (c->next_of_producer)
         c->next_of_producer->previous_of_producer = c->previous_of_producer;
@@ -121,6 +123,7 @@ static void consumer_add(struct worker *w, uint32_t index, const struct consumer
         .generation = row->header.generation,
         .index = index,
         .transport = t,
+        .egress = t->egress,
         .producer = p,
         .ssrc = row->ssrc,
         .rtx_ssrc = row->rtx_ssrc,
@@ -182,8 +185,9 @@ static void producer_remove(struct worker *w, struct producer *p)
         link = &(*link)->next;
     *link = p->next;
     for (unsigned i = 0; i < STREAMS_MAX; i++)
-        if (t->streams[i].producer == p)
-            t->streams[i].producer = NULL; /* its SRTP state stays: see struct stream */
+        if (t->inbound->streams[i].producer == p)
+            t->inbound->streams[i].producer = NULL; /* its SRTP state stays: see struct stream */
+    fan_out_forget(w, p);
     timer_cancel(&p->timer);
     w->producer_count--;
     memset(p, 0, sizeof(*p));
@@ -225,8 +229,6 @@ static void producer_add(struct worker *w, uint32_t index, const struct producer
     p->codec_count = row->codec_count;
     p->encoding_count = row->encoding_count;
     p->mid_bytes = row->mid_bytes;
-    p->batch_first = -1;
-    p->batch_last = -1;
     p->timer.owner = p;
     p->timer.kind = TIMER_PRODUCER;
     for (int e = 0; e < p->encoding_count; e++) {
@@ -257,6 +259,7 @@ static void producer_add(struct worker *w, uint32_t index, const struct producer
     }
     p->next = t->producers;
     t->producers = p;
+    t->has_published = true;
     w->producer_count++;
     t->next_report_ns = w->now_ns;
     timer_set(&w->wheel, &t->timer, w->now_ns + PUBLISH_INTERVAL_NS);
@@ -267,6 +270,8 @@ static void producer_change(struct worker *w, struct producer *p, const struct p
     if (p->paused == row->paused)
         return;
     p->paused = row->paused;
+    if (p->paused)
+        fan_out_forget(w, p);
     for (struct consumer *c = p->consumers; c; c = c->next_of_producer) {
         c->synchronised = false; /* what was not forwarded must leave no gap in their numbering */
         if (!p->paused && !c->paused)
@@ -304,8 +309,10 @@ static void transport_remove(struct worker *w, struct transport *t)
     map_remove(&w->ufrags, map_hash(w->secret, t->ufrag, t->ufrag_bytes), index);
     timer_cancel(&t->timer);
     timer_cancel(&t->feedback_timer);
-    srtp_key_wipe(&t->send_key);
     srtp_key_wipe(&t->receive_key);
+    explicit_bzero(t->egress, sizeof(*t->egress));
+    if (t->has_published)
+        memset(t->inbound, 0, sizeof(*t->inbound));
     memset(t, 0, sizeof(*t));
     w->transport_count--;
     publish_gone(w, TABLE_transport_state, index, generation);
@@ -328,6 +335,8 @@ static void transport_add(struct worker *w, uint32_t index, const struct transpo
     memset(t, 0, sizeof(*t));
     t->generation = row->header.generation;
     t->index = index;
+    t->egress = &w->objects.egresses[index];
+    t->inbound = &w->objects.inbounds[index];
     memcpy(t->id, row->id, sizeof(t->id));
     t->direction = row->direction;
     t->dtls_role = row->dtls_role;
@@ -377,7 +386,7 @@ void transport_keys(struct worker *w, struct transport *t)
         ROW_OK)
         return;
     if (row.state == DTLS_STATE_connected && !was_keyed &&
-        srtp_key_init(w->srtp, &t->send_key, row.profile, row.ours_key, row.ours_salt) &&
+        srtp_key_init(w->srtp, &t->egress->key, row.profile, row.ours_key, row.ours_salt) &&
         srtp_key_init(w->srtp, &t->receive_key, row.profile, row.theirs_key, row.theirs_salt)) {
         t->profile = row.profile;
         t->connected_ns = w->now_ns;
@@ -387,11 +396,12 @@ void transport_keys(struct worker *w, struct transport *t)
         t->dtls_failure = row.failure;
         if (was_keyed && (row.state == DTLS_STATE_closed || row.state == DTLS_STATE_failed)) {
             t->profile = 0;
-            srtp_key_wipe(&t->send_key);
+            srtp_key_wipe(&t->egress->key);
             srtp_key_wipe(&t->receive_key);
         }
     }
     explicit_bzero(&row, sizeof(row));
+    egress_update(t);
     if (t->profile && !was_keyed) {
         for (struct consumer *c = t->consumers; c; c = c->next_of_transport)
             if (!c->paused)

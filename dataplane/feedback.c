@@ -17,7 +17,7 @@ static struct consumer *consumer_of(struct worker *w, const struct transport *t,
 static struct encoding *encoding_of_ssrc(struct transport *t, uint32_t ssrc)
 {
     for (unsigned i = 0; i < STREAMS_MAX; i++) {
-        struct stream *s = &t->streams[i];
+        struct stream *s = &t->inbound->streams[i];
 
         if (s->producer && s->ssrc == ssrc && !s->is_rtx)
             return &s->producer->encodings[s->encoding];

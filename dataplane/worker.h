@@ -1,7 +1,7 @@
 /* A worker: one thread that moves the packets of its transports, and what it knows about them.
  * Internal to the forwarder; forwarder.h is its outside.
  *
- *   io_receive ─► classify.c ─► ingress.c ─► fanout.c ─► io_transmit
+ *   io_receive ─► classify.c ─► ingress.c ─► queue of its producer ─► fanout.c ─► io_transmit
  *                    │  STUN, DTLS    RTCP ─► feedback.c
  *                    ▼                                      reports.c (timers), apply.c (tables),
  *                 links.c (handshaker)                      publish.c (statistics, events)
@@ -14,6 +14,7 @@
 #include "ice.h"
 #include "io/io.h"
 #include "map.h"
+#include "packet.h"
 #include "rtp.h"
 #include "src/region.h"
 #include "src/verdicts.h"
@@ -30,8 +31,14 @@
 #define REPORT_INTERVAL_NS (1 * 1000000000ull)    /* RTCP reports of an active transport */
 #define PUBLISH_INTERVAL_NS (500 * 1000000ull)    /* statistics rows of an active transport */
 #define IDLE_INTERVAL_NS (2500 * 1000000ull)      /* look at a silent transport */
-#define RTCP_PER_SECOND_MAX 100                   /* per transport (threats.md D18) */
-#define STUN_PER_SECOND_MAX 50                    /* answered, per transport */
+/* Packets to subscribers in one turn: of producers that have just received something, and of those
+ * that were not finished before. Together about a millisecond of sending: what a large room costs a
+ * small one on the same worker at most. */
+#define FAN_OUT_FRESH 768
+#define FAN_OUT_LATE 384
+#define BACKLOG_NS_MAX (100 * 1000000ull) /* a producer's packets that wait longer are too many */
+#define RTCP_PER_SECOND_MAX 100           /* per transport (threats.md D18) */
+#define STUN_PER_SECOND_MAX 50            /* answered, per transport */
 
 struct worker;
 struct producer;
@@ -54,6 +61,25 @@ struct newcomer {
     struct transport *transport;
     struct stream *adopted; /* the slot it got */
     struct stream stream;
+};
+
+/* What sending media to a transport touches, and nothing else: the fan-out walks thousands of these.
+ * It follows the transport's ICE agent and keys (egress_update). */
+struct egress {
+    struct path path;
+    bool open;  /* there are keys and a selected path */
+    bool dirty; /* sent something since statistics were published */
+    uint8_t tag_bytes;
+    struct consumer *due_first, *due_last; /* this turn: who gets packets here */
+    struct egress *next_touched;
+    uint64_t packets, bytes; /* RTP */
+    struct srtp_key key;
+};
+
+/* What only a transport that sends to us needs. */
+struct inbound {
+    struct transport_cc congestion;
+    struct stream streams[STREAMS_MAX];
 };
 
 struct transport {
@@ -81,18 +107,19 @@ struct transport {
     bool dirty; /* statistics changed since published */
     uint32_t rate_window_s, rtcp_in_window, stun_in_window;
 
-    uint64_t bytes_received, bytes_sent;
-    uint64_t rtp_packets_received, rtp_bytes_received, rtp_packets_sent, rtp_bytes_sent;
+    uint64_t bytes_received, bytes_sent; /* bytes_sent: but for RTP, which egress counts */
+    uint64_t rtp_packets_received, rtp_bytes_received;
 
+    struct egress *egress; /* at the same index */
+    struct inbound *inbound;
+    bool has_published; /* inbound was written to */
     struct producer *producers;
     struct consumer *consumers;
     uint32_t consumer_count;
     uint32_t rtcp_index, rtcp_index_reserved;
     uint32_t report_ssrc; /* we send receiver reports as */
-    struct transport_cc congestion;
     struct srtcp_window rtcp_window;
-    struct stream streams[STREAMS_MAX];
-    struct srtp_key send_key, receive_key;
+    struct srtp_key receive_key;
 };
 
 /* Reception statistics of one encoding (RFC 3550 A.1, A.3, A.8). */
@@ -134,8 +161,16 @@ struct producer {
     char cname[CNAME_ROOM];
     uint32_t pli_sent, fir_sent;
     uint32_t round_trip_us;
-    int16_t batch_first, batch_last; /* packets of this turn; -1: none */
-    struct producer *batch_next;
+    struct packet_queue job;     /* packets that the fan-out is at, */
+    struct consumer *cursor;     /* and who gets them next; NULL: all were served */
+    struct packet_queue waiting; /* what came since */
+    bool is_listed;
+    struct producer *next_listed; /* of worker.fresh or worker.late */
+};
+
+/* Producers with packets to fan out, first come first served. */
+struct producer_list {
+    struct producer *first, *last;
 };
 
 struct consumer {
@@ -145,6 +180,8 @@ struct consumer {
     struct producer *producer;
     struct consumer *next_of_producer, **previous_of_producer;
     struct consumer *next_of_transport, **previous_of_transport;
+    struct egress *egress; /* of its transport */
+    struct consumer *next_due;
     uint32_t ssrc, rtx_ssrc;
     uint16_t extension_mask;
     uint8_t payload_type, kind, paused, mid_bytes;
@@ -169,25 +206,12 @@ struct consumer {
     bool fir_seen;
 };
 
-/* One authentic RTP packet of this turn. */
-struct media_packet {
-    struct rtp_view view;
-    const uint8_t *data;
-    uint64_t index;          /* SRTP index */
-    uint32_t batch_position; /* in worker.packets, for its verdict */
-    uint16_t payload_at, payload_bytes;
-    uint8_t encoding, codec; /* indexes into the producer's arrays */
-    bool is_key_frame;
-    int16_t next; /* packet of the same producer in this turn */
-    uint8_t template_mid_bytes, template_payload_type;
-    uint16_t template_mask; /* what `template` was built for; template.size 0: nothing yet */
-    struct rtp_template template;
-};
-
 /* A worker's objects, indexed like the tables. Every worker maps its own whole set: an index that
  * moves from one worker to another is then never touched by two threads. */
 struct objects {
     struct transport *transports;
+    struct egress *egresses;  /* each transport's */
+    struct inbound *inbounds; /* each transport's */
     struct producer *producers;
     struct consumer *consumers;
 };
@@ -235,11 +259,13 @@ struct worker {
     struct transport *unprotect_transport[IO_BATCH];
     struct stream *unprotect_stream[IO_BATCH];
     struct newcomer *unprotect_newcomer[IO_BATCH]; /* NULL: the stream is known */
+    struct packet *unprotect_packet[IO_BATCH];     /* NULL: nobody wants it, in place */
     size_t newcomer_count;
     struct newcomer newcomers[IO_BATCH];
-    size_t media_count;
-    struct media_packet media[IO_BATCH];
-    struct producer *batch; /* producers with packets in this turn */
+
+    struct pool pool;
+    struct producer_list fresh, late; /* not begun; begun and not finished */
+    struct egress *touched_first, *touched_last;
     size_t protect_count;
     struct srtp_protect_job protect[SRTP_BURST];
 
@@ -256,8 +282,9 @@ struct worker {
 /* Maps what it needs and attaches to rings; false with a sentence. Call on the worker's thread. */
 bool worker_open(struct worker *worker, const struct worker_config *config, char *why /* 192 */);
 void worker_close(struct worker *worker);
-/* One turn: receive → classify → … → transmit → housekeeping. Returns packets received. */
-size_t worker_turn(struct worker *worker);
+/* One turn: receive → classify → … → transmit → housekeeping. False when there was nothing to do and
+ * nothing is left to do. */
+bool worker_turn(struct worker *worker);
 /* Turns and sleeps until worker->stop. */
 void worker_run(struct worker *worker);
 /* Protects what is queued and hands everything to the backend. */
@@ -267,6 +294,8 @@ void worker_flush(struct worker *worker);
 uint8_t *worker_slot(struct worker *worker, const struct path *path, uint32_t bytes);
 /* The transport of a handle, NULL when this worker has it not (any more). */
 struct transport *worker_transport(struct worker *worker, handle_word handle);
+
+#define VERDICT_PENDING VERDICT_COUNT /* it has its verdict when it leaves the pool */
 
 static inline void settle(struct worker *w, uint32_t position, enum verdict verdict)
 {
@@ -278,15 +307,26 @@ void classify(struct worker *w);
 /* Counts within a second of this transport; false over the limit. Of authentic packets only: who
  * forges a client's address must not use up what is the client's. */
 bool within_rate(struct worker *w, struct transport *t, uint32_t *count, uint32_t limit);
-/* Makes the path map say what the transport's ICE agent says. */
+/* Makes the path map and the transport's egress say what its ICE agent says. */
 void paths_update(struct worker *w, struct transport *t);
+/* Makes the transport's egress say what its ICE agent and keys say. */
+void egress_update(struct transport *t);
 
 /* ---- ingress.c: SRTP → producers ---- */
 void ingress_add(struct worker *w, uint32_t position, struct transport *t);
 void ingress_run(struct worker *w);
 
 /* ---- fanout.c: producers → consumers ---- */
+/* Takes an authentic packet (holds 1). False when the producer has too many waiting already. */
+bool fan_out_queue(struct worker *w, struct producer *p, struct packet *packet);
+/* A turn's share of what is queued. */
 void fan_out(struct worker *w);
+static inline bool fan_out_has_work(const struct worker *w)
+{
+    return w->fresh.first || w->late.first;
+}
+/* Gives back what is queued of a producer that goes. */
+void fan_out_forget(struct worker *w, struct producer *p);
 /* Simulcast: aims every consumer of this transport at the highest encoding that is alive and
  * preferred. */
 void targets_choose(struct worker *w, struct transport *t);

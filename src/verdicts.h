@@ -35,6 +35,7 @@
     V(drop_rtcp_unauthentic, "SRTCP authentication failed (G5)")                                  \
     V(drop_rtcp_replay, "SRTCP index already seen, or too old")                                   \
     V(drop_rtcp_limit, "RTCP over the rate or block limit")                                       \
+    V(drop_overload, "RTP of a producer whose packets already wait too long for their subscribers") \
     V(drop_no_memory, "no packet buffer free")
 /* clang-format on */
 
