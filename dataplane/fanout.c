@@ -211,15 +211,24 @@ bool fan_out_queue(struct worker *w, struct producer *p, struct packet *packet)
     return true;
 }
 
+void packet_release(struct worker *w, struct packet *packet)
+{
+    if (--packet->holds > 0)
+        return;
+    if (packet->lane != PACKET_OWN)
+        handoff_finish(w, packet->lane, packet->position);
+    else if (packet->verdict != VERDICT_PENDING)
+        w->verdicts[packet->verdict]++;
+    pool_give(&w->pool, packet);
+}
+
 static void retire(struct worker *w, struct packet_queue *queue)
 {
     struct packet *packet = queue->first, *next;
 
     for (; packet; packet = next) {
         next = packet->next;
-        w->verdicts[packet->verdict]++;
-        if (--packet->holds == 0)
-            pool_give(&w->pool, packet);
+        packet_release(w, packet);
     }
     *queue = (struct packet_queue){0};
 }

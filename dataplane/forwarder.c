@@ -26,7 +26,8 @@ struct seat {
     const char *backend_name;
     uint32_t worker_count;
     pthread_t thread;
-    pthread_barrier_t *opened, *started; /* twice: everything is open; the sandbox is shut */
+    /* everything is open; the sandbox is shut; nobody reads another's packets any more */
+    pthread_barrier_t *opened, *started, *stopped;
     bool ok;
     char why[192], picked[192];
 };
@@ -35,7 +36,8 @@ struct forwarder {
     struct region desired, actual, keys, resume;
     uint32_t worker_count;
     struct seat seats[WORKERS_MAX];
-    pthread_barrier_t opened, started;
+    pthread_barrier_t opened, started, stopped;
+    struct handoff *handoff;
     bool has_fingerprints;
 };
 
@@ -82,6 +84,7 @@ static void *worker_thread(void *argument)
     pthread_barrier_wait(seat->started);
     if (seat->ok)
         worker_run(seat->worker);
+    pthread_barrier_wait(seat->stopped);
     if (seat->ok)
         worker_close(seat->worker);
     if (seat->config.io)
@@ -157,6 +160,7 @@ static uint32_t seat_workers(struct forwarder *f, const struct settings *setting
         seat->backend_name = settings->io_backend;
         seat->opened = &f->opened;
         seat->started = &f->started;
+        seat->stopped = &f->stopped;
         seat->config = (struct worker_config){
             .index = w,
             .desired = &f->desired,
@@ -176,8 +180,14 @@ static uint32_t seat_workers(struct forwarder *f, const struct settings *setting
             break;
         count++;
     }
-    for (uint32_t w = 0; w < count; w++)
+    f->handoff = handoff_new(count);
+    if (!f->handoff)
+        return 0;
+    for (uint32_t w = 0; w < count; w++) {
         f->seats[w].worker_count = count;
+        f->seats[w].config.handoff = f->handoff;
+        f->handoff->workers[w].bell = f->seats[w].descriptors.doorbell;
+    }
     return count;
 }
 
@@ -193,6 +203,7 @@ static bool start_workers(struct forwarder *f, const struct settings *settings)
 
     pthread_barrier_init(&f->opened, NULL, f->worker_count + 1);
     pthread_barrier_init(&f->started, NULL, f->worker_count + 1);
+    pthread_barrier_init(&f->stopped, NULL, f->worker_count);
     for (uint32_t w = 0; w < f->worker_count; w++) {
         int error = pthread_create(&f->seats[w].thread, NULL, worker_thread, &f->seats[w]);
 
@@ -287,6 +298,7 @@ static void stop_workers(struct forwarder *f)
         pthread_join(f->seats[w].thread, NULL);
         munmap(f->seats[w].worker, sizeof(struct worker));
     }
+    handoff_delete(f->handoff);
 }
 
 int forwarder_main(const struct settings *settings, struct descriptors *descriptors)

@@ -146,7 +146,7 @@ static struct newcomer *newcomer_of(struct worker *w, struct transport *t, const
 
 static bool is_consumed(const struct producer *p)
 {
-    return p->consumers && !p->paused;
+    return (p->consumers || p->audience) && !p->paused;
 }
 
 /* A place in the pool for a packet that somebody consumes; NULL: nobody does, or there is none. */
@@ -295,7 +295,8 @@ static enum verdict accept(struct worker *w, size_t i)
     packet->payload_at = view->header_bytes;
     packet->payload_bytes = (uint16_t)payload_bytes;
     packet->bytes = (uint16_t)(view->header_bytes + payload_bytes);
-    packet->holds = 1;
+    packet->holds = 0;
+    packet->lane = PACKET_OWN;
     packet->encoding = stream->encoding;
     packet->codec = (uint8_t)codec;
     packet->verdict = VERDICT_unwanted; /* until a consumer takes it */
@@ -305,7 +306,11 @@ static enum verdict accept(struct worker *w, size_t i)
         rtp_payload_is_key_frame(p->codec[codec], clear + view->header_bytes, payload_bytes);
     if (packet->is_key_frame)
         e->key_frame_wanted = false;
-    return fan_out_queue(w, p, packet) ? VERDICT_PENDING : VERDICT_drop_overload;
+    if (handoff_packet(w, p, packet))
+        packet->verdict = VERDICT_forwarded;
+    if (p->consumers && fan_out_queue(w, p, packet))
+        packet->holds++;
+    return packet->holds ? VERDICT_PENDING : VERDICT_drop_overload;
 }
 
 /* Gives the newcomer of an authentic packet its slot; false when the transport has none left. */

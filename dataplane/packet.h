@@ -23,18 +23,25 @@
 #define PACKET_ROOM 1536 /* PACKET_BYTES_MAX and what a cipher may read beyond */
 _Static_assert(PACKET_BYTES_MAX + 32 <= PACKET_ROOM, "packets outgrew their room");
 
+#define PACKET_OWN UINT8_MAX /* lane of what this worker received itself */
+
 struct packet {
-    struct packet *next; /* of the same producer, or free */
+    /* What the packet is; nobody changes it while it is held. */
     const uint8_t *data; /* header and clear payload: own room, or that of another worker */
     uint64_t index;      /* SRTP index */
     uint64_t arrived_ns;
     uint16_t payload_at, payload_bytes;
     uint16_t bytes;          /* header and payload */
-    uint16_t holds;          /* who still reads it: our own fan-out, each worker it was handed to */
     uint8_t encoding, codec; /* indexes into the producer's arrays */
-    uint8_t verdict;         /* what will have become of it */
     bool is_key_frame;
     struct rtp_view view;
+
+    /* What its worker does with it. */
+    struct packet *next; /* of the same producer, or free */
+    uint64_t position;   /* of the note that brought it, in its lane */
+    uint16_t holds;      /* who still reads it: our own fan-out, each worker it was handed to */
+    uint8_t lane;        /* the worker that handed it to us */
+    uint8_t verdict;     /* what will have become of it */
     /* The header that the last group of consumers got, for the next of the same kind. */
     uint8_t template_mid_bytes, template_payload_type;
     uint16_t template_mask; /* what `template` was built for; template.size 0: nothing yet */

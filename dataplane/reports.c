@@ -103,7 +103,7 @@ static bool sender_info(const struct worker *w, const struct consumer *c,
 
     if (!c->has_sent || !c->synchronised || !e->has_sr)
         return false;
-    since_sr = (int64_t)(now - p->transport->ntp_offset - e->sr_ntp);
+    since_sr = (int64_t)(now - p->ntp_offset - e->sr_ntp);
     *info = (struct rtcp_sender_info){
         .ssrc = c->ssrc,
         .ntp = now,

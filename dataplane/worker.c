@@ -78,7 +78,7 @@ bool worker_open(struct worker *w, const struct worker_config *config, char *why
         snprintf(why, 192, "intel-ipsec-mb does not start on this processor");
         return false;
     }
-    if (!objects_open(&w->objects) || !pool_open(&w->pool) ||
+    if (!objects_open(&w->objects) || !pool_open(&w->pool) || !handoff_open(w) ||
         !map_open(&w->paths, TRANSPORTS_MAX * ICE_PATHS_MAX) ||
         !map_open(&w->ufrags, TRANSPORTS_MAX) || !map_open(&w->ssrcs, CONSUMERS_MAX)) {
         snprintf(why, 192, "no address space for the objects of worker %u", config->index);
@@ -102,6 +102,9 @@ void worker_close(struct worker *w)
 {
     objects_close(&w->objects);
     pool_close(&w->pool);
+    if (w->ends)
+        munmap(w->ends, sizeof(*w->ends) * w->peer_count);
+    w->ends = NULL;
     map_close(&w->paths);
     map_close(&w->ufrags);
     map_close(&w->ssrcs);
@@ -224,6 +227,7 @@ static void count_verdicts(struct worker *w)
 bool worker_turn(struct worker *w)
 {
     size_t received;
+    bool handed;
 
     read_clocks(w);
     w->packet_count = w->backend->receive(w->io, w->packets, IO_BATCH);
@@ -235,10 +239,14 @@ bool worker_turn(struct worker *w)
     }
     received = w->packet_count;
     w->packet_count = 0;
-    fan_out(w); /* subscriber by subscriber: select, rewrite, protect, send */
+    handed = handoff_receive(w); /* from other workers, to mirrors of their producers */
+    handoff_publish(w);          /* so that they begin while we fan out */
+    fan_out(w);                  /* subscriber by subscriber: select, rewrite, protect, send */
     housekeeping(w);
+    handoff_settle(w);
+    handoff_publish(w);
     w->turns++;
-    return received > 0 || fan_out_has_work(w);
+    return received > 0 || handed || fan_out_has_work(w);
 }
 
 void worker_run(struct worker *w)
@@ -250,7 +258,9 @@ void worker_run(struct worker *w)
         began_ns = w->now_ns;
         w->busy_ns += clock_monotonic_ns() - began_ns;
         if (!busy && !w->rescan.active && !ring_peek(&w->changes) &&
-            !ring_peek(&w->from_handshaker))
+            !ring_peek(&w->from_handshaker) && handoff_may_sleep(w)) {
             w->backend->wait(w->io, WAIT_NS_MAX);
+            handoff_awake(w);
+        }
     }
 }

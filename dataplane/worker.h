@@ -2,15 +2,18 @@
  * Internal to the forwarder; forwarder.h is its outside.
  *
  *   io_receive ─► classify.c ─► ingress.c ─► queue of its producer ─► fanout.c ─► io_transmit
- *                    │  STUN, DTLS    RTCP ─► feedback.c
- *                    ▼                                      reports.c (timers), apply.c (tables),
- *                 links.c (handshaker)                      publish.c (statistics, events)
+ *                    │  STUN, DTLS    RTCP │ ─► feedback.c     ▲
+ *                    ▼                     ▼                   │
+ *                 links.c (handshaker)   handoff.c ═► other workers' mirrors (mirror.c)
+ *
+ *   reports.c (timers), apply.c (tables), publish.c (statistics, events)
  *
  * Threads: everything here belongs to one worker thread.
  * Memory: all mapped at start, paid when touched; nothing is allocated afterwards. */
 #ifndef RINGCAST_WORKER_H
 #define RINGCAST_WORKER_H
 
+#include "handoff.h"
 #include "ice.h"
 #include "io/io.h"
 #include "map.h"
@@ -141,10 +144,17 @@ struct encoding {
     bool key_frame_wanted;
 };
 
+/* One stream of a publisher. It lives on the worker of its transport, its home; a worker that has
+ * consumers of it but not its transport has a mirror: the same struct, fed by handoff.c. */
 struct producer {
     uint32_t generation;
     uint32_t index;
-    struct transport *transport;
+    struct transport *transport; /* NULL: a mirror, or about to go */
+    bool is_mirror;
+    bool is_leaving;       /* its consumers are taken off it, some each turn */
+    uint8_t home;          /* worker */
+    uint16_t audience;     /* at home: bit per worker that has a mirror */
+    uint64_t ntp_offset;   /* our NTP minus the client's, 32.32 */
     struct producer *next; /* of the transport */
     struct consumer *consumers;
     uint32_t consumer_count;
@@ -166,6 +176,7 @@ struct producer {
     struct packet_queue waiting; /* what came since */
     bool is_listed;
     struct producer *next_listed; /* of worker.fresh or worker.late */
+    struct producer *next_leaving;
 };
 
 /* Producers with packets to fan out, first come first served. */
@@ -222,6 +233,7 @@ struct worker_config {
     const struct io_backend *backend;
     struct io *io;
     int bell_control, bell_handshaker; /* eventfds, -1: none (tests) */
+    struct handoff *handoff;           /* to the other workers; NULL: there are none */
     uint64_t consent_ns;
     uint16_t udp_port;
     bool has_ipv4, has_ipv6;
@@ -262,6 +274,11 @@ struct worker {
     struct packet *unprotect_packet[IO_BATCH];     /* NULL: nobody wants it, in place */
     size_t newcomer_count;
     struct newcomer newcomers[IO_BATCH];
+
+    struct handoff_ends *ends;      /* [peer_count] */
+    uint32_t peer_count;            /* workers of this process, this one included; 0: no handoff */
+    uint16_t to_publish, to_settle; /* bit per worker */
+    struct producer *leaving;
 
     struct pool pool;
     struct producer_list fresh, late; /* not begun; begun and not finished */
@@ -317,7 +334,7 @@ void ingress_add(struct worker *w, uint32_t position, struct transport *t);
 void ingress_run(struct worker *w);
 
 /* ---- fanout.c: producers → consumers ---- */
-/* Takes an authentic packet (holds 1). False when the producer has too many waiting already. */
+/* Takes an authentic packet, whose hold is counted. False when the producer has too many waiting already. */
 bool fan_out_queue(struct worker *w, struct producer *p, struct packet *packet);
 /* A turn's share of what is queued. */
 void fan_out(struct worker *w);
@@ -330,6 +347,23 @@ void fan_out_forget(struct worker *w, struct producer *p);
 /* Simulcast: aims every consumer of this transport at the highest encoding that is alive and
  * preferred. */
 void targets_choose(struct worker *w, struct transport *t);
+
+/* One hold less; with the last one it gets its verdict and goes back. */
+void packet_release(struct worker *w, struct packet *packet);
+
+/* ---- mirror.c: producers of other workers that consumers here take from ---- */
+/* The producer of a handle, a mirror made on demand; NULL when its row does not stand (now). */
+struct producer *producer_or_mirror(struct worker *w, handle_word handle);
+/* Tells its home that nothing of it is wanted here any more. */
+void mirror_unwant(struct worker *w, const struct producer *p);
+/* A mirror without consumers goes. */
+void mirror_drop_unused(struct worker *w, struct producer *p);
+/* Statistics of a packet that its home has handed over. */
+void mirror_count(struct worker *w, struct producer *p, const struct packet *packet);
+/* At home: which workers want p; newcomers get told what is. */
+void audience_update(struct worker *w, struct producer *p);
+/* At home: its row changed. */
+void audience_tell(struct worker *w, const struct producer *p);
 
 /* ---- feedback.c: RTCP from clients ---- */
 void feedback_receive(struct worker *w, uint32_t position, struct transport *t);
@@ -353,6 +387,16 @@ void handshaker_receive(struct worker *w);
 
 /* ---- apply.c: table changes ---- */
 void apply_changes(struct worker *w);
+void rescan_start(struct worker *w);
+/* What a producer's row says, into an empty object. */
+void producer_fill(struct producer *p, uint32_t index, const struct producer_row *row);
+void producer_change(struct worker *w, struct producer *p, const struct producer_row *row);
+/* Takes it out of the way of packets at once, its consumers off it in slices. */
+void producer_remove(struct worker *w, struct producer *p);
+/* All of it now: its index is taken anew. */
+void producer_replace(struct worker *w, struct producer *p);
+/* Makes the object at this index say what its row says. */
+void producer_look(struct worker *w, uint32_t index);
 void transport_keys(struct worker *w, struct transport *t);
 
 /* ---- publish.c: statistics and events ---- */

@@ -60,6 +60,8 @@ enum verdict {
     C(sends, "system-level sends those took (a segmented run is one)")          \
     C(send_full, "packets dropped because the transmit queue was full")         \
     C(send_failed, "packets that the kernel refused")                           \
+    C(handed, "RTP packets handed to other workers by reference, one a worker") \
+    C(handoff_full, "packets for another worker's subscribers that it had no room for") \
     C(consent_expired, "transports that lost consent (RFC 7675)")               \
     C(key_frames_asked, "PLI or FIR sent to publishers")                        \
     C(key_frames_held, "key-frame requests held back by the throttle")          \
