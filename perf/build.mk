@@ -5,3 +5,8 @@ ringcast-probe_SOURCES := $(wildcard perf/probe/*.c)
 ringcast-probe_USES := src
 ringcast-probe_LINK := $(shell pkg-config --libs nice glib-2.0 gobject-2.0 2>/dev/null) -lsrtp2 -lssl -lcrypto \
   -lcurl -lcjson -lm
+
+# The microbenchmarks: a real worker on the replay backend.
+PROGRAMS += ringcast-bench
+ringcast-bench_SOURCES := $(wildcard perf/micro/*.c)
+ringcast-bench_USES := dataplane kmod-free src
