@@ -117,7 +117,7 @@ void world_settle(struct bench_world *world)
         for (uint32_t i = 0; i < world->worker_count; i++) {
             struct bench_worker *w = &world->workers[i];
 
-            if (worker_turn(w->worker) > 0 || ring_peek(&w->changes) ||
+            if (worker_turn(w->worker) || ring_peek(&w->changes) ||
                 ring_peek(&w->from_handshaker) || w->worker->rescan.active)
                 busy = true;
             ring_skip_all(&w->events);
