@@ -11,7 +11,12 @@
 
 #define HEARTBEAT_MS 20          /* region.h: the writer stores it every 20 ms */
 #define HEARTBEAT_SILENCE_MS 500 /* of the forwarder, then the data plane counts as stopped */
-#define RECONNECT_MS 500         /* between two attempts to reach the supervisor */
+/* A room's transports stay on the worker where it began while that carries no more than so many, and
+ * this share of the least loaded one's, on top: handing packets to another worker is cheap, but not
+ * handing them is cheaper. */
+#define TOGETHER_LOAD 16
+#define TOGETHER_SHARE 8
+#define RECONNECT_MS 500 /* between two attempts to reach the supervisor */
 /* A freed row is not taken again for so long: whoever still has a note of it in a ring meets a free
  * row, not a stranger. Generations make a mix-up harmless, this makes it rare. */
 #define QUARANTINE_MS 200
@@ -40,7 +45,8 @@ struct plane {
     bool complained;    /* told the log why the data plane is not there */
 
     struct slots rooms, transports, producers, consumers;
-    uint32_t transport_count[WORKERS_MAX], room_count[WORKERS_MAX];
+    uint32_t load[WORKERS_MAX]; /* transports and consumers */
+    uint32_t room_count[WORKERS_MAX];
 
     uv_timer_t timer;
     uv_prepare_t before_wait;
