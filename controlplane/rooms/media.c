@@ -154,7 +154,7 @@ static struct transport *transport_new(struct participant *owner, enum direction
 {
     struct room *room = owner->room;
     struct rooms *rooms = room->rooms;
-    int worker = plane_pick_worker(rooms->plane, room->worker);
+    int worker = plane_pick_worker(rooms->plane, room->worker, rooms->settings->room_together);
     struct transport *t = worker >= 0 ? calloc(1, sizeof(*t)) : NULL;
 
     if (t == NULL)

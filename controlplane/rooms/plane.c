@@ -367,7 +367,7 @@ uint16_t plane_worker_port(struct plane *plane, uint32_t worker)
     return row.udp_port;
 }
 
-int plane_pick_worker(struct plane *plane, int preferred)
+int plane_pick_worker(struct plane *plane, int preferred, uint32_t slack)
 {
     struct node_row node;
     int best = -1;
@@ -385,8 +385,5 @@ int plane_pick_worker(struct plane *plane, int preferred)
     if (best < 0 || preferred < 0 || (uint32_t)preferred >= node.worker_count ||
         plane_worker_port(plane, (uint32_t)preferred) == 0)
         return best;
-    return plane->load[preferred] <=
-                   plane->load[best] + TOGETHER_LOAD + plane->load[best] / TOGETHER_SHARE
-               ? preferred
-               : best;
+    return plane->load[preferred] <= plane->load[best] + slack ? preferred : best;
 }

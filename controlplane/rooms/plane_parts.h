@@ -11,12 +11,7 @@
 
 #define HEARTBEAT_MS 20          /* region.h: the writer stores it every 20 ms */
 #define HEARTBEAT_SILENCE_MS 500 /* of the forwarder, then the data plane counts as stopped */
-/* A room's transports stay on the worker where it began while that carries no more than so many, and
- * this share of the least loaded one's, on top: handing packets to another worker is cheap, but not
- * handing them is cheaper. */
-#define TOGETHER_LOAD 16
-#define TOGETHER_SHARE 8
-#define RECONNECT_MS 500 /* between two attempts to reach the supervisor */
+#define RECONNECT_MS 500         /* between two attempts to reach the supervisor */
 /* A freed row is not taken again for so long: whoever still has a note of it in a ring meets a free
  * row, not a stranger. Generations make a mix-up harmless, this makes it rare. */
 #define QUARANTINE_MS 200

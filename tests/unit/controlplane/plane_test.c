@@ -297,13 +297,13 @@ static void test_pick_worker(void **state)
     struct room_row room = {.worker = 0};
     struct transport_row row = transport_row(0);
 
-    assert_int_equal(plane_pick_worker(plane, -1), 0);
+    assert_int_equal(plane_pick_worker(plane, -1, 0), 0);
     assert_true(plane_add(plane, TABLE_room, &room, 0) != 0);
-    assert_int_equal(plane_pick_worker(plane, -1), 1); /* equal transports: fewer rooms */
+    assert_int_equal(plane_pick_worker(plane, -1, 0), 1); /* equal transports: fewer rooms */
     room.worker = 1;
     assert_true(plane_add(plane, TABLE_room, &room, 1) != 0);
     assert_true(plane_add(plane, TABLE_transport, &row, 0) != 0);
-    assert_int_equal(plane_pick_worker(plane, -1), 1);
+    assert_int_equal(plane_pick_worker(plane, -1, 0), 1);
     shut(plane);
 }
 
@@ -318,19 +318,19 @@ static void test_rooms_spread(void **state)
 
     first = plane_add(plane, TABLE_consumer, &consumer, 0);
     assert_true(first != 0);
-    assert_int_equal(plane_pick_worker(plane, -1), 1);
+    assert_int_equal(plane_pick_worker(plane, -1, 0), 1);
     plane_remove(plane, TABLE_consumer, first, 0);
-    assert_int_equal(plane_pick_worker(plane, -1), 0);
+    assert_int_equal(plane_pick_worker(plane, -1, 0), 0);
     for (int i = 0; i < 1000; i++) {
-        int worker = plane_pick_worker(plane, 0);
+        int worker = plane_pick_worker(plane, 0, 16);
 
         assert_in_range(worker, 0, 1);
         assert_true(i > 16 || worker == 0);
         assert_true(plane_add(plane, TABLE_transport, &row, (uint32_t)worker) != 0);
         on[worker]++;
     }
-    assert_in_range(on[0], on[1], on[1] + on[1] / 8 + 17);
-    assert_int_equal(plane_pick_worker(plane, 7), 1); /* no such worker: the least loaded */
+    assert_in_range(on[0], on[1], on[1] + 17);
+    assert_int_equal(plane_pick_worker(plane, 7, 16), 1); /* no such worker: the least loaded */
     shut(plane);
 }
 
@@ -436,7 +436,7 @@ static void test_silence_and_new_regions(void **state)
     assert_true(clock_monotonic_ns() - began_ns < 900 * NS_PER_MS);
     assert_false(plane_is_up(plane));
     assert_int_equal(plane_add(plane, TABLE_transport, &row, 0), 0);
-    assert_int_equal(plane_pick_worker(plane, -1), -1);
+    assert_int_equal(plane_pick_worker(plane, -1, 0), -1);
     row.dtls_role = DTLS_ROLE_server; /* what should be can still be said */
     assert_true(plane_update(plane, TABLE_transport, handle, &row, 0));
     clients = __atomic_load_n(&far.clients, __ATOMIC_SEQ_CST);
@@ -521,7 +521,7 @@ static void test_no_data_plane(void **state)
     run_ms(700);
     assert_false(plane_is_up(plane));
     assert_int_equal(plane_add(plane, TABLE_room, &room, 0), 0);
-    assert_int_equal(plane_pick_worker(plane, -1), -1);
+    assert_int_equal(plane_pick_worker(plane, -1, 0), -1);
     assert_int_equal(plane_worker_port(plane, 0), 0);
     far_listen(); /* it comes later */
     run_until(&ups, 1);

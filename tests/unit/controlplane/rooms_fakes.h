@@ -433,7 +433,7 @@ bool plane_read(struct plane *plane, enum table_id table, handle_word handle, vo
         return false;
     }
 }
-int plane_pick_worker(struct plane *plane, int preferred)
+int plane_pick_worker(struct plane *plane, int preferred, uint32_t slack)
 {
     if (!fake_plane.up)
         return -1;
