@@ -86,9 +86,11 @@ static void reserve_indexes(struct worker *w, struct consumer *c, uint64_t index
               &row.header);
 }
 
+/* The header of this packet for consumers like c. */
 static const struct rtp_template *template_for(struct packet *packet, const struct producer *p,
                                                const struct consumer *c)
 {
+    struct packet_header *header = &packet->headers[c->mid_bytes % PACKET_HEADERS];
     struct rtp_template_options options = {
         .router_id = p->router_id,
         .mask = c->extension_mask,
@@ -96,32 +98,30 @@ static const struct rtp_template *template_for(struct packet *packet, const stru
         .payload_type = c->payload_type,
     };
 
-    if (packet->template.size && packet->template_mask == c->extension_mask &&
-        packet->template_mid_bytes == c->mid_bytes &&
-        packet->template_payload_type == c->payload_type)
-        return &packet->template;
-    rtp_template_build(&packet->template, packet->data, &packet->view, &options);
-    packet->template_mask = c->extension_mask;
-    packet->template_mid_bytes = c->mid_bytes;
-    packet->template_payload_type = c->payload_type;
-    return &packet->template;
+    if (header->template.size && header->mask == c->extension_mask &&
+        header->mid_bytes == c->mid_bytes && header->payload_type == c->payload_type)
+        return &header->template;
+    rtp_template_build(&header->template, packet->data, &packet->view, &options);
+    header->mask = c->extension_mask;
+    header->mid_bytes = c->mid_bytes;
+    header->payload_type = c->payload_type;
+    return &header->template;
 }
+
+/* What one consumer got of one job. */
+struct emitted {
+    uint32_t packets, bytes, payload_bytes;
+};
 
 /* Protects and queues one packet for one consumer; false when the backend has no room. */
 static bool forward(struct worker *w, struct consumer *c, const struct producer *p,
-                    struct packet *packet)
+                    struct packet *packet, struct emitted *emitted)
 {
     struct egress *to = c->egress;
     const struct rtp_template *template = template_for(packet, p, c);
     uint32_t bytes = template->size + packet->payload_bytes + (uint32_t)to->tag_bytes;
     uint64_t index = packet->index + c->index_offset;
-    struct rtp_patch patch = {
-        .ssrc = c->ssrc,
-        .timestamp = packet->view.timestamp + c->timestamp_offset,
-        .sequence = (uint16_t)index,
-        .mid = c->mid,
-        .abs_send_time = w->abs_send_time,
-    };
+    uint32_t timestamp = packet->view.timestamp + c->timestamp_offset;
     uint8_t *slot;
 
     if (w->protect_count == SRTP_BURST)
@@ -133,7 +133,12 @@ static bool forward(struct worker *w, struct consumer *c, const struct producer 
         return false;
     if (index >= c->index_reserved)
         reserve_indexes(w, c, index);
-    rtp_template_copy(slot, template, &patch);
+    rtp_template_copy(slot, bytes, template,
+                      &(struct rtp_patch){.ssrc = c->ssrc,
+                                          .timestamp = timestamp,
+                                          .sequence = (uint16_t)index,
+                                          .mid = c->mid,
+                                          .abs_send_time = w->abs_send_time});
     w->protect[w->protect_count++] = (struct srtp_protect_job){
         .key = &to->key,
         .out = slot,
@@ -145,17 +150,12 @@ static bool forward(struct worker *w, struct consumer *c, const struct producer 
     };
     if (!c->has_sent || index > c->highest_out) {
         c->highest_out = index;
-        c->last_timestamp = patch.timestamp;
-        c->last_sent_ns = w->now_ns;
+        c->last_timestamp = timestamp;
     }
     c->has_sent = true;
-    c->packets++;
-    c->bytes += bytes;
-    c->payload_bytes += packet->payload_bytes;
-    to->packets++;
-    to->bytes += bytes;
-    w->counters[COUNTER_rtp_sent]++;
-    w->counters[COUNTER_rtp_sent_bytes] += bytes;
+    emitted->packets++;
+    emitted->bytes += bytes;
+    emitted->payload_bytes += packet->payload_bytes;
     return true;
 }
 
@@ -303,11 +303,23 @@ static void gather(struct worker *w, struct producer_list *from, uint32_t share,
 
 static void emit_consumer(struct worker *w, struct producer *p, struct consumer *c)
 {
+    struct emitted emitted = {0};
+
     if (w->protect_count + p->job.count > SRTP_BURST)
         worker_flush(w); /* rather here than in the middle of what leaves as one */
     for (struct packet *packet = p->job.first; packet; packet = packet->next)
-        if (selects(w, c, p, packet) && forward(w, c, p, packet))
+        if (selects(w, c, p, packet) && forward(w, c, p, packet, &emitted))
             packet->verdict = VERDICT_forwarded;
+    if (emitted.packets) {
+        c->last_sent_ns = w->now_ns;
+        c->packets += emitted.packets;
+        c->bytes += emitted.bytes;
+        c->payload_bytes += emitted.payload_bytes;
+        c->egress->packets += emitted.packets;
+        c->egress->bytes += emitted.bytes;
+        w->counters[COUNTER_rtp_sent] += emitted.packets;
+        w->counters[COUNTER_rtp_sent_bytes] += emitted.bytes;
+    }
     if (p->kind == MEDIA_KIND_video && (!c->synchronised || c->encoding != c->target))
         key_frame_request(w, p, c->target);
 }

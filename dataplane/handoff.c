@@ -178,7 +178,7 @@ static bool take_packet(struct worker *w, uint32_t from, uint64_t position,
     packet->holds = 1;
     packet->lane = (uint8_t)from;
     packet->position = position;
-    packet->template.size = 0;
+    packet_headers_clear(packet);
     if (fan_out_queue(w, p, packet))
         return true;
     w->counters[COUNTER_handoff_full]++;

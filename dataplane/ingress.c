@@ -300,7 +300,7 @@ static enum verdict accept(struct worker *w, size_t i)
     packet->encoding = stream->encoding;
     packet->codec = (uint8_t)codec;
     packet->verdict = VERDICT_unwanted; /* until a consumer takes it */
-    packet->template.size = 0;
+    packet_headers_clear(packet);
     packet->is_key_frame =
         p->kind == MEDIA_KIND_video &&
         rtp_payload_is_key_frame(p->codec[codec], clear + view->header_bytes, payload_bytes);

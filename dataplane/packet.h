@@ -25,6 +25,15 @@ _Static_assert(PACKET_BYTES_MAX + 32 <= PACKET_ROOM, "packets outgrew their room
 
 #define PACKET_OWN UINT8_MAX /* lane of what this worker received itself */
 
+/* The header that consumers of one kind get, for the next of that kind. Clients of one browser differ
+ * in the length of their MIDs only ("7", "12"), so there are two. */
+#define PACKET_HEADERS 2
+struct packet_header {
+    uint8_t mid_bytes, payload_type;
+    uint16_t mask; /* what `template` was built for; template.size 0: nothing yet */
+    struct rtp_template template;
+};
+
 struct packet {
     /* What the packet is; nobody changes it while it is held. */
     const uint8_t *data; /* header and clear payload: own room, or that of another worker */
@@ -42,10 +51,7 @@ struct packet {
     uint16_t holds;      /* who still reads it: our own fan-out, each worker it was handed to */
     uint8_t lane;        /* the worker that handed it to us */
     uint8_t verdict;     /* what will have become of it */
-    /* The header that the last group of consumers got, for the next of the same kind. */
-    uint8_t template_mid_bytes, template_payload_type;
-    uint16_t template_mask; /* what `template` was built for; template.size 0: nothing yet */
-    struct rtp_template template;
+    struct packet_header headers[PACKET_HEADERS]; /* by MID length */
     _Alignas(64) uint8_t room[PACKET_ROOM];
 };
 
@@ -73,6 +79,13 @@ static inline struct packet *pool_take(struct pool *pool)
     pool->taken++;
     packet->data = packet->room;
     return packet;
+}
+
+/* Nothing was built for this packet yet. */
+static inline void packet_headers_clear(struct packet *packet)
+{
+    for (unsigned i = 0; i < PACKET_HEADERS; i++)
+        packet->headers[i].template.size = 0;
 }
 
 static inline void pool_give(struct pool *pool, struct packet *packet)

@@ -89,15 +89,17 @@ struct rtp_template_options {
 void rtp_template_build(struct rtp_template *t, const uint8_t *data, const struct rtp_view *view,
                         const struct rtp_template_options *options);
 
-/* Per consumer, into `out` (t->size bytes). mid has the options' mid_bytes. abs_send_time is the
- * 24-bit 6.18 fixed-point value. */
+/* Per consumer, into the first t->size bytes of `out`; what of its `room` (≥ t->size) lies behind them
+ * may be overwritten, too. mid has the options' mid_bytes. abs_send_time is the 24-bit 6.18 fixed-point
+ * value. */
 struct rtp_patch {
     uint32_t ssrc, timestamp;
     uint16_t sequence;
     const char *mid;
     uint32_t abs_send_time;
 };
-void rtp_template_copy(uint8_t *out, const struct rtp_template *t, const struct rtp_patch *patch);
+void rtp_template_copy(uint8_t *out, size_t room, const struct rtp_template *t,
+                       const struct rtp_patch *patch);
 
 /* 24-bit abs-send-time of a moment (wall clock, ns). */
 uint32_t rtp_abs_send_time(uint64_t wall_ns);
