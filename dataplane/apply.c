@@ -97,6 +97,25 @@ static uint64_t first_index(struct worker *w, const struct consumer *c)
     return random_u32(w) & 0x3fff;
 }
 
+static struct header_kind header_kind_of(const struct consumer_row *row)
+{
+    return (struct header_kind){.extension_mask = row->extension_mask,
+                                .mid_bytes = row->mid_bytes,
+                                .payload_type = row->payload_type};
+}
+
+/* What the latest consumer gets is what padding reckons with, at the producer's home too. */
+static void consumer_is_typical(struct worker *w, const struct consumer *c)
+{
+    struct producer *p = c->producer;
+
+    if (memcmp(&p->typical, &c->header, sizeof(c->header)) == 0)
+        return;
+    p->typical = c->header;
+    if (p->is_mirror)
+        mirror_want(w, p);
+}
+
 static void consumer_add(struct worker *w, uint32_t index, const struct consumer_row *row)
 {
     struct consumer *c = &w->objects.consumers[index];
@@ -123,16 +142,15 @@ static void consumer_add(struct worker *w, uint32_t index, const struct consumer
         .producer = p,
         .ssrc = row->ssrc,
         .rtx_ssrc = row->rtx_ssrc,
-        .extension_mask = row->extension_mask,
-        .payload_type = row->payload_type,
+        .header = header_kind_of(row),
         .kind = row->kind,
         .paused = row->paused,
-        .mid_bytes = row->mid_bytes,
         .preferred_spatial_layer = row->preferred_spatial_layer,
     };
     memcpy(c->mid, row->mid, sizeof(c->mid));
     c->highest_out = first_index(w, c);
     consumer_link(c);
+    consumer_is_typical(w, c);
     w->consumer_count++;
     t->dirty = true;
     t->next_report_ns = w->now_ns;
@@ -143,7 +161,8 @@ static void consumer_add(struct worker *w, uint32_t index, const struct consumer
 
 static void consumer_change(struct worker *w, struct consumer *c, const struct consumer_row *row)
 {
-    c->extension_mask = row->extension_mask;
+    c->header.extension_mask = row->extension_mask;
+    consumer_is_typical(w, c);
     c->preferred_spatial_layer = row->preferred_spatial_layer;
     if (c->paused == row->paused)
         return;

@@ -43,7 +43,7 @@ static void synchronise(struct consumer *c, const struct packet *packet, uint64_
 static bool selects(struct worker *w, struct consumer *c, const struct producer *p,
                     const struct packet *packet)
 {
-    if (p->mapped_payload_type[packet->codec] != c->payload_type)
+    if (p->mapped_payload_type[packet->codec] != c->header.payload_type)
         return false;
     if (packet->encoding == c->target && (!c->synchronised || c->encoding != c->target)) {
         if (p->kind == MEDIA_KIND_video && !packet->is_key_frame)
@@ -86,25 +86,22 @@ static void reserve_indexes(struct worker *w, struct consumer *c, uint64_t index
               &row.header);
 }
 
-/* The header of this packet for consumers like c. */
-static const struct rtp_template *template_for(struct packet *packet, const struct producer *p,
-                                               const struct consumer *c)
+const struct rtp_template *packet_header_for(struct packet *packet, const struct producer *p,
+                                             const struct header_kind *kind)
 {
-    struct packet_header *header = &packet->headers[c->mid_bytes % PACKET_HEADERS];
+    struct packet_header *header = &packet->headers[kind->mid_bytes % PACKET_HEADERS];
     struct rtp_template_options options = {
         .router_id = p->router_id,
-        .mask = c->extension_mask,
-        .mid_bytes = c->mid_bytes,
-        .payload_type = c->payload_type,
+        .mask = kind->extension_mask,
+        .mid_bytes = kind->mid_bytes,
+        .payload_type = kind->payload_type,
+        .has_padding = packet->padding_bytes > 0,
     };
 
-    if (header->template.size && header->mask == c->extension_mask &&
-        header->mid_bytes == c->mid_bytes && header->payload_type == c->payload_type)
+    if (header->template.size && memcmp(&header->kind, kind, sizeof(*kind)) == 0)
         return &header->template;
     rtp_template_build(&header->template, packet->data, &packet->view, &options);
-    header->mask = c->extension_mask;
-    header->mid_bytes = c->mid_bytes;
-    header->payload_type = c->payload_type;
+    header->kind = *kind;
     return &header->template;
 }
 
@@ -118,7 +115,7 @@ static bool forward(struct worker *w, struct consumer *c, const struct producer 
                     struct packet *packet, struct emitted *emitted)
 {
     struct egress *to = c->egress;
-    const struct rtp_template *template = template_for(packet, p, c);
+    const struct rtp_template *template = packet_header_for(packet, p, &c->header);
     uint32_t bytes = template->size + packet->payload_bytes + (uint32_t)to->tag_bytes;
     uint64_t index = packet->index + c->index_offset;
     uint32_t timestamp = packet->view.timestamp + c->timestamp_offset;
@@ -155,7 +152,7 @@ static bool forward(struct worker *w, struct consumer *c, const struct producer 
     c->has_sent = true;
     emitted->packets++;
     emitted->bytes += bytes;
-    emitted->payload_bytes += packet->payload_bytes;
+    emitted->payload_bytes += packet->payload_bytes - packet->padding_bytes;
     return true;
 }
 

@@ -68,18 +68,32 @@ static bool send_note(struct worker *w, uint32_t to, struct handoff_note note)
     return true;
 }
 
-void handoff_tell(struct worker *w, uint32_t to, enum handoff_kind kind, uint32_t producer,
-                  uint32_t generation, uint8_t encoding)
+/* A note that must not be lost silently. */
+static void send_or_mark(struct worker *w, uint32_t to, struct handoff_note note)
 {
-    struct handoff_note note = {.kind = (uint8_t)kind,
-                                .encoding = encoding,
-                                .producer = producer,
-                                .generation = generation};
-
     if (to >= w->peer_count || to == w->config.index)
         return;
     if (!send_note(w, to, note))
         atomic_fetch_add_explicit(&lane_to(w, to)->lost, 1, memory_order_release);
+}
+
+void handoff_tell(struct worker *w, uint32_t to, enum handoff_kind kind, uint32_t producer,
+                  uint32_t generation, uint8_t encoding)
+{
+    send_or_mark(w, to,
+                 (struct handoff_note){.kind = (uint8_t)kind,
+                                       .encoding = encoding,
+                                       .producer = producer,
+                                       .generation = generation});
+}
+
+void handoff_wanted(struct worker *w, const struct producer *mirror)
+{
+    send_or_mark(w, mirror->home,
+                 (struct handoff_note){.kind = HANDOFF_wanted,
+                                       .producer = mirror->index,
+                                       .generation = mirror->generation,
+                                       .typical = mirror->typical});
 }
 
 /* One note about a packet to each worker of the audience; how many took it. */
@@ -216,7 +230,7 @@ static bool take(struct worker *w, uint32_t from, uint64_t position)
         break;
     case HANDOFF_wanted:
         if (is_ours && !p->is_mirror)
-            audience_update(w, p);
+            audience_wants(w, p, &note->typical);
         else /* not there yet, or gone: the row knows */
             handoff_tell(w, from, HANDOFF_producer, note->producer, note->generation, 0);
         break;

@@ -41,7 +41,7 @@ struct handoff_note {
     uint16_t packet; /* index in the sender's pool */
     uint32_t producer;
     uint32_t generation;
-    uint32_t reserved;
+    struct header_kind typical; /* wanted: what consumers there get */
 };
 _Static_assert(sizeof(struct handoff_note) == 16, "handoff_note: hidden padding");
 _Static_assert(POOL_PACKETS <= UINT16_MAX, "a note cannot name every packet");
@@ -97,6 +97,8 @@ bool handoff_open(struct worker *w);
 bool handoff_packet(struct worker *w, struct producer *p, struct packet *packet);
 /* Tells the workers in `audience` what sender reports said of p. */
 void handoff_report(struct worker *w, struct producer *p, uint16_t audience);
+/* To the home of a mirror: what is wanted of it has changed. */
+void handoff_wanted(struct worker *w, const struct producer *mirror);
 void handoff_tell(struct worker *w, uint32_t to, enum handoff_kind kind, uint32_t producer,
                   uint32_t generation, uint8_t encoding);
 

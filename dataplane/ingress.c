@@ -295,6 +295,7 @@ static enum verdict accept(struct worker *w, size_t i)
     packet->payload_at = view->header_bytes;
     packet->payload_bytes = (uint16_t)payload_bytes;
     packet->bytes = (uint16_t)(view->header_bytes + payload_bytes);
+    packet->padding_bytes = 0;
     packet->holds = 0;
     packet->lane = PACKET_OWN;
     packet->encoding = stream->encoding;
@@ -324,6 +325,21 @@ static bool adopt(struct newcomer *n)
     return n->adopted;
 }
 
+/* Makes what came of one stream in this turn, a video frame mostly, equal in size. */
+static void pad_runs(struct worker *w)
+{
+    for (size_t i = 0, first; i < w->unprotect_count; i += i == first) {
+        const struct stream *stream = w->unprotect_stream[i];
+
+        for (first = i;
+             i < w->unprotect_count && w->unprotect_stream[i] == stream && w->unprotect_packet[i];
+             i++)
+            ;
+        if (i - first > 1)
+            padding_merge(stream->producer, &w->unprotect_packet[first], (unsigned)(i - first));
+    }
+}
+
 void ingress_run(struct worker *w)
 {
     static const uint8_t refused[] = {
@@ -348,7 +364,10 @@ void ingress_run(struct worker *w)
         else
             verdict = accept(w, i);
         settle(w, w->unprotect_position[i], verdict);
-        if (w->unprotect_packet[i] && verdict != VERDICT_PENDING)
+        if (w->unprotect_packet[i] && verdict != VERDICT_PENDING) {
             pool_give(&w->pool, w->unprotect_packet[i]);
+            w->unprotect_packet[i] = NULL;
+        }
     }
+    pad_runs(w);
 }

@@ -11,11 +11,17 @@ static _Atomic uint32_t *wanted_word(struct worker *w, uint32_t worker, uint32_t
     return &w->config.handoff->wanted[worker][producer];
 }
 
-static void want(struct worker *w, const struct producer *p, uint32_t generation)
+void mirror_want(struct worker *w, const struct producer *p)
 {
-    atomic_store_explicit(wanted_word(w, w->config.index, p->index), generation,
+    atomic_store_explicit(wanted_word(w, w->config.index, p->index), p->generation,
                           memory_order_release);
-    handoff_tell(w, p->home, HANDOFF_wanted, p->index, p->generation, 0);
+    handoff_wanted(w, p);
+}
+
+void mirror_unwant(struct worker *w, const struct producer *p)
+{
+    atomic_store_explicit(wanted_word(w, w->config.index, p->index), 0, memory_order_release);
+    handoff_wanted(w, p);
 }
 
 /* The worker that a producer's transport lives on, WORKERS_MAX when that cannot be said (now). */
@@ -54,7 +60,7 @@ static struct producer *mirror_make(struct worker *w, uint32_t index, uint32_t g
     producer_fill(p, index, &row);
     p->is_mirror = true;
     p->home = (uint8_t)home;
-    want(w, p, generation);
+    mirror_want(w, p);
     return p;
 }
 
@@ -70,11 +76,6 @@ struct producer *producer_or_mirror(struct worker *w, handle_word handle)
     if (p->generation) /* of an earlier life of this index */
         producer_replace(w, p);
     return mirror_make(w, index, generation);
-}
-
-void mirror_unwant(struct worker *w, const struct producer *p)
-{
-    want(w, p, 0);
 }
 
 void mirror_drop_unused(struct worker *w, struct producer *p)
@@ -114,6 +115,13 @@ void audience_update(struct worker *w, struct producer *p)
     for (; added; added &= (uint16_t)(added - 1))
         handoff_tell(w, (uint32_t)__builtin_ctz(added), HANDOFF_producer, p->index, p->generation,
                      0);
+}
+
+void audience_wants(struct worker *w, struct producer *p, const struct header_kind *typical)
+{
+    if (!p->consumers && typical->payload_type)
+        p->typical = *typical;
+    audience_update(w, p);
 }
 
 void audience_tell(struct worker *w, const struct producer *p)

@@ -28,9 +28,12 @@ _Static_assert(PACKET_BYTES_MAX + 32 <= PACKET_ROOM, "packets outgrew their room
 /* The header that consumers of one kind get, for the next of that kind. Clients of one browser differ
  * in the length of their MIDs only ("7", "12"), so there are two. */
 #define PACKET_HEADERS 2
+struct header_kind {
+    uint16_t extension_mask;
+    uint8_t mid_bytes, payload_type; /* payload_type 0: not known */
+};
 struct packet_header {
-    uint8_t mid_bytes, payload_type;
-    uint16_t mask; /* what `template` was built for; template.size 0: nothing yet */
+    struct header_kind kind; /* what `template` was built for; template.size 0: nothing yet */
     struct rtp_template template;
 };
 
@@ -43,6 +46,7 @@ struct packet {
     uint16_t bytes;          /* header and payload */
     uint8_t encoding, codec; /* indexes into the producer's arrays */
     bool is_key_frame;
+    uint8_t padding_bytes; /* at the end of the payload; ours, see padding.c */
     struct rtp_view view;
 
     /* What its worker does with it. */

@@ -210,7 +210,7 @@ void rtp_template_build(struct rtp_template *t, const uint8_t *data, const struc
     _Static_assert(RTP_HEADER_BYTES_MAX % 4 == 0, "the block is padded to words");
 
     memset(t, 0, sizeof(*t));
-    t->bytes[0] = RTP_VERSION << 6;
+    t->bytes[0] = (uint8_t)(RTP_VERSION << 6 | (options->has_padding ? 0x20 : 0));
     t->bytes[1] = (uint8_t)((view->marker ? 0x80 : 0) | (options->payload_type & 0x7f));
     store16(t->bytes + 2, view->sequence);
     store32(t->bytes + 4, view->timestamp);

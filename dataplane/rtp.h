@@ -79,6 +79,7 @@ struct rtp_template_options {
     uint16_t mask;            /* bit i: router id i may be sent */
     uint8_t mid_bytes;        /* room for the consumer's MID, 0: no MID */
     uint8_t payload_type;     /* the consumer's */
+    bool has_padding;         /* of ours, at the end of the payload */
 };
 
 /* Builds version, marker, payload type, sequence, timestamp as in the packet, SSRC 0, and the

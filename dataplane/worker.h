@@ -171,6 +171,7 @@ struct producer {
     char cname[CNAME_ROOM];
     uint32_t pli_sent, fir_sent;
     uint32_t round_trip_us;
+    struct header_kind typical;  /* what its latest consumer gets */
     struct packet_queue job;     /* packets that the fan-out is at, */
     struct consumer *cursor;     /* and who gets them next; NULL: all were served */
     struct packet_queue waiting; /* what came since */
@@ -194,8 +195,8 @@ struct consumer {
     struct egress *egress; /* of its transport */
     struct consumer *next_due;
     uint32_t ssrc, rtx_ssrc;
-    uint16_t extension_mask;
-    uint8_t payload_type, kind, paused, mid_bytes;
+    struct header_kind header;
+    uint8_t kind, paused;
     uint8_t preferred_spatial_layer;
     uint8_t encoding;  /* which one is being forwarded */
     uint8_t target;    /* which one it should be; taken at that one's next key frame */
@@ -336,6 +337,9 @@ void ingress_run(struct worker *w);
 /* ---- fanout.c: producers → consumers ---- */
 /* Takes an authentic packet, whose hold is counted. False when the producer has too many waiting already. */
 bool fan_out_queue(struct worker *w, struct producer *p, struct packet *packet);
+/* The header of this packet for consumers of a kind. */
+const struct rtp_template *packet_header_for(struct packet *packet, const struct producer *p,
+                                             const struct header_kind *kind);
 /* A turn's share of what is queued. */
 void fan_out(struct worker *w);
 static inline bool fan_out_has_work(const struct worker *w)
@@ -348,13 +352,18 @@ void fan_out_forget(struct worker *w, struct producer *p);
  * preferred. */
 void targets_choose(struct worker *w, struct transport *t);
 
+/* ---- padding.c ---- */
+/* Pads packets of one stream that came together, so that they leave together. Before others see them. */
+void padding_merge(const struct producer *p, struct packet *const *packets, unsigned count);
+
 /* One hold less; with the last one it gets its verdict and goes back. */
 void packet_release(struct worker *w, struct packet *packet);
 
 /* ---- mirror.c: producers of other workers that consumers here take from ---- */
 /* The producer of a handle, a mirror made on demand; NULL when its row does not stand (now). */
 struct producer *producer_or_mirror(struct worker *w, handle_word handle);
-/* Tells its home that nothing of it is wanted here any more. */
+/* Tells its home what of it is wanted here; that nothing is any more. */
+void mirror_want(struct worker *w, const struct producer *p);
 void mirror_unwant(struct worker *w, const struct producer *p);
 /* A mirror without consumers goes. */
 void mirror_drop_unused(struct worker *w, struct producer *p);
@@ -362,6 +371,7 @@ void mirror_drop_unused(struct worker *w, struct producer *p);
 void mirror_count(struct worker *w, struct producer *p, const struct packet *packet);
 /* At home: which workers want p; newcomers get told what is. */
 void audience_update(struct worker *w, struct producer *p);
+void audience_wants(struct worker *w, struct producer *p, const struct header_kind *typical);
 /* At home: its row changed. */
 void audience_tell(struct worker *w, const struct producer *p);
 
