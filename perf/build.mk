@@ -10,3 +10,16 @@ ringcast-probe_LINK := $(shell pkg-config --libs nice glib-2.0 gobject-2.0 2>/de
 PROGRAMS += ringcast-bench
 ringcast-bench_SOURCES := $(wildcard perf/micro/*.c)
 ringcast-bench_USES := dataplane kmod-free src
+
+# make bench          figures of this machine: a list of steps, one after the other
+# make regress        instructions counted against perf/baseline.json;  perf-baseline accepts them
+BENCH_STEPS += bench-micro
+.PHONY: bench $(BENCH_STEPS) regress perf-baseline
+bench:
+	@for step in $(BENCH_STEPS); do $(MAKE) --no-print-directory -s $$step || exit 1; done
+bench-micro: $(OUT)/ringcast-bench
+	@$(OUT)/ringcast-bench --json $(OUT)/bench-micro.json short
+regress:
+	@perf/regress
+perf-baseline:
+	@perf/regress --accept

@@ -1,22 +1,19 @@
-/* Time, rounds and figures of the microbenchmarks. */
+/* Time, rounds, and the way of a case through them. */
 #define _GNU_SOURCE /* RUSAGE_THREAD */
 #include "bench.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 
 #include "src/clock.h"
 
-#define FIGURES_MAX 512
+#define ROUNDS_TRIED_MAX 3 /* times the rounds wanted */
 
 static double ns_per_tick = 1;
-static uint64_t reading_ticks;
-static size_t figure_count;
-static struct bench_figure figures[FIGURES_MAX];
+uint64_t bench_nothing_ticks;
 
 void bench_die(const char *format, ...)
 {
@@ -47,21 +44,29 @@ void bench_pages_free(void *pages, size_t bytes)
     munmap(pages, bytes);
 }
 
+/* ---- time ---- */
+
+static void nothing(void *argument)
+{
+    (void)argument;
+}
+
 void bench_clock_start(void)
 {
-    uint64_t began_ns = clock_monotonic_ns(), began = bench_ticks(), now_ns;
+    uint64_t began_ns = clock_monotonic_ns(), began = bench_ticks(), now_ns, least = UINT64_MAX;
 
     do
         now_ns = clock_monotonic_ns();
     while (now_ns - began_ns < 20 * NS_PER_MS);
     ns_per_tick = (double)(now_ns - began_ns) / (double)(bench_ticks() - began);
-    reading_ticks = UINT64_MAX;
+    bench_nothing_ticks = 0;
     for (int i = 0; i < 1000; i++) {
-        uint64_t first = bench_ticks(), second = bench_ticks();
+        uint64_t ticks = bench_measure(nothing, NULL);
 
-        if (second - first < reading_ticks)
-            reading_ticks = second - first;
+        if (ticks < least)
+            least = ticks;
     }
+    bench_nothing_ticks = least;
 }
 
 double bench_ns(uint64_t ticks)
@@ -69,20 +74,17 @@ double bench_ns(uint64_t ticks)
     return (double)ticks * ns_per_tick;
 }
 
-uint64_t bench_reading_ticks(void)
+__attribute__((noinline)) void bench_measured(void (*work)(void *argument), void *argument)
 {
-    return reading_ticks;
+    work(argument);
+    __asm__ volatile("" ::: "memory"); /* no tail call: callgrind would see this function end */
 }
 
-void bench_series_add(struct bench_series *series, uint64_t ticks, uint64_t units)
-{
-    if (series->count == BENCH_ROUNDS_MAX || units == 0)
-        bench_die("%zu rounds of %llu units: more rounds than there is room for, or nothing done",
-                  series->count, (unsigned long long)units);
-    series->ns[series->count++] = bench_ns(ticks) / (double)units;
-}
+/* ---- rounds ---- */
 
-uint64_t bench_preemptions(void)
+/* How often this thread had to make room for others so far: a round in which that rose tells of
+ * them, not of us. */
+static uint64_t preemptions(void)
 {
     struct rusage usage;
 
@@ -90,127 +92,69 @@ uint64_t bench_preemptions(void)
     return (uint64_t)usage.ru_nivcsw;
 }
 
-bool bench_round_counts(uint64_t preemptions_before, size_t tried, size_t wanted)
+static struct bench_tally round_of(void (*step)(void *, struct bench_tally *), void *state,
+                                   uint64_t units)
 {
-    return bench_preemptions() == preemptions_before || tried > 4 * wanted;
-}
+    struct bench_tally tally = {0};
 
-static int compare_double(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
+    while (tally.units < units) {
+        uint64_t before = tally.units;
 
-    return x < y ? -1 : x > y;
-}
-
-double bench_series_best(const struct bench_series *series)
-{
-    double best = series->ns[0];
-
-    for (size_t i = 1; i < series->count; i++)
-        if (series->ns[i] < best)
-            best = series->ns[i];
-    return best;
-}
-
-double bench_series_median(const struct bench_series *series)
-{
-    struct bench_series sorted = *series;
-
-    qsort(sorted.ns, sorted.count, sizeof(sorted.ns[0]), compare_double);
-    return sorted.ns[sorted.count / 2];
-}
-
-/* The middle one of the rounds' own ratios: a clock that changes its pace moves both halves of a
- * round, not their ratio. */
-static double ratio_of(const struct bench_series *work, const struct bench_series *bound)
-{
-    struct bench_series ratios = {.count = work->count};
-
-    for (size_t i = 0; i < work->count; i++)
-        ratios.ns[i] = bound->ns[i] / work->ns[i];
-    return bench_series_median(&ratios);
-}
-
-void bench_figure_set(struct bench_figure *figure, const struct bench_series *work,
-                      const struct bench_series *bound)
-{
-    figure->best_ns = bench_series_best(work);
-    figure->median_ns = bench_series_median(work);
-    figure->bound_best_ns = bound ? bench_series_best(bound) : 0;
-    figure->bound_median_ns = bound ? bench_series_median(bound) : 0;
-    figure->ratio = bound ? ratio_of(work, bound) : 0;
-}
-
-static void print_heading(void)
-{
-    printf("%-14s %-36s %9s %9s %8s %9s %9s %7s\n", "", "", "ns best", "median", "M/s", "bound ns",
-           "median", "ratio");
-}
-
-void bench_tell(const struct bench_figure *figure)
-{
-    if (figure_count == FIGURES_MAX)
-        bench_die("more than %d figures", FIGURES_MAX);
-    if (figure_count == 0)
-        print_heading();
-    figures[figure_count++] = *figure;
-    printf("%-14s %-36s %9.1f %9.1f %8.2f", figure->name, figure->what, figure->best_ns,
-           figure->median_ns, 1000 / figure->median_ns);
-    if (figure->bound_best_ns > 0)
-        printf(" %9.1f %9.1f %6.1f%%", figure->bound_best_ns, figure->bound_median_ns,
-               100 * figure->ratio);
-    else
-        printf("   per %s", figure->unit);
-    putchar('\n');
-    fflush(stdout);
-}
-
-void bench_write_json(const char *path)
-{
-    FILE *file = fopen(path, "w");
-
-    if (!file)
-        bench_die("%s cannot be written", path);
-    fputs("[\n", file);
-    for (size_t i = 0; i < figure_count; i++) {
-        const struct bench_figure *f = &figures[i];
-
-        fprintf(file, " {\"name\": \"%s\", \"what\": \"%s\", \"unit\": \"%s\"", f->name, f->what,
-                f->unit);
-        fprintf(file, ", \"best_ns\": %.2f, \"median_ns\": %.2f", f->best_ns, f->median_ns);
-        if (f->bound_best_ns > 0)
-            fprintf(file, ", \"bound_best_ns\": %.2f, \"bound_median_ns\": %.2f, \"ratio\": %.4f",
-                    f->bound_best_ns, f->bound_median_ns, f->ratio);
-        fputs(i + 1 < figure_count ? "},\n" : "}\n", file);
+        step(state, &tally);
+        if (tally.units == before)
+            bench_die("a step that did nothing");
     }
-    fputs("]\n", file);
-    if (fclose(file) != 0)
-        bench_die("%s cannot be written", path);
+    return tally;
 }
 
-static const struct {
-    enum srtp_profile profile;
-    const char *name;
-} profiles[] = {
-    {SRTP_PROFILE_aead_aes_128_gcm, "gcm128"},
-    {SRTP_PROFILE_aead_aes_256_gcm, "gcm256"},
-    {SRTP_PROFILE_aes128_cm_sha1_80, "cm"},
-};
-
-const char *bench_profile_name(enum srtp_profile profile)
+static double ns_per_unit(struct bench_tally tally)
 {
-    for (size_t i = 0; i < sizeof(profiles) / sizeof(*profiles); i++)
-        if (profiles[i].profile == profile)
-            return profiles[i].name;
-    return "none";
+    return bench_ns(tally.ticks) / (double)tally.units;
 }
 
-bool bench_profile_parse(const char *name, enum srtp_profile *profile)
+void bench_run(const struct bench_case *what, const struct bench_options *options)
 {
-    for (size_t i = 0; i < sizeof(profiles) / sizeof(*profiles); i++)
-        if (strcmp(profiles[i].name, name) == 0) {
-            *profile = profiles[i].profile;
-            return true;
-        }
-    return false;
+    struct bench_series *work = bench_pages(sizeof(*work)), *bound = bench_pages(sizeof(*bound));
+    struct bench_figure figure = {.name = what->name, .unit = what->unit, .options = *options};
+    struct bench_options *o = &figure.options;
+    void *state = what->open(o, figure.what);
+
+    if (o->rounds == 0 || o->rounds > BENCH_ROUNDS_MAX)
+        bench_die("1 to %d rounds", BENCH_ROUNDS_MAX);
+    for (uint32_t tried = 0; work->count < o->rounds; tried++) {
+        uint64_t before = preemptions();
+        struct bench_tally worked = round_of(what->step, state, o->units), bounded = {0};
+
+        if (what->bound)
+            bounded = round_of(what->bound, state, worked.units);
+        if (tried == 0) /* warms up */
+            continue;
+        /* On a machine that is never quiet a disturbed round is better than none. */
+        if (preemptions() != before && tried < ROUNDS_TRIED_MAX * o->rounds)
+            continue;
+        work->ns[work->count++] = ns_per_unit(worked);
+        if (what->bound)
+            bound->ns[bound->count++] = ns_per_unit(bounded);
+    }
+    if (what->check)
+        what->check(state);
+    bench_figure_set(&figure, work, what->bound ? bound : NULL);
+    bench_tell(&figure);
+    what->close(state);
+    bench_pages_free(work, sizeof(*work));
+    bench_pages_free(bound, sizeof(*bound));
+}
+
+uint64_t bench_count(const struct bench_case *what, const struct bench_options *options,
+                     uint64_t units)
+{
+    struct bench_options o = *options;
+    char name[64];
+    void *state = what->open(&o, name);
+    struct bench_tally tally = round_of(what->step, state, units);
+
+    if (what->check)
+        what->check(state);
+    what->close(state);
+    return tally.units;
 }

@@ -22,10 +22,9 @@ struct packet_rtp {
     uint32_t bytes;    /* header and payload, without the tag */
 };
 
-/* The clear packet; its payload depends on sequence and SSRC, so that what comes out elsewhere can be
- * told apart. */
+/* The clear packet. Its payload depends on index and SSRC: what comes out can be told apart. */
 void packet_rtp_write(uint8_t *out, const struct packet_rtp *rtp);
-/* Protects what packet_rtp_write wrote to `clear` into `out`, which is longer by the profile's tag. */
+/* Protects what packet_rtp_write wrote to `clear` into `out`: longer by the profile's tag. */
 void packet_rtp_protect(struct srtp_engine *engine, const struct srtp_key *key, uint8_t *out,
                         const uint8_t *clear, const struct packet_rtp *rtp);
 

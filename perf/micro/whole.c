@@ -5,8 +5,8 @@
  *                                                     └── timed ──┘
  * The bound does for each packet what the path cannot avoid: as many keys, compact and in the order
  * of consumers, one plaintext for all consumers, slots of the same sizes in the same amount of
- * memory, bursts as long as the worker's. Neither its jobs nor its headers are made in timed code. */
-#include "whole.h"
+ * memory, bursts as long as the worker's. Its jobs and headers are made in untimed code. */
+#include "cases.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -33,24 +33,31 @@ struct sample {
 };
 
 struct whole {
-    const struct whole_options *options;
+    struct bench_options options;
     struct bench_world world;
     struct srtp_key *publisher_keys; /* room_count × publishers */
     uint64_t *next_index;            /* of each producer */
     uint32_t room, bound_room;       /* whose turn it is */
-    uint8_t clear[IO_BATCH][DATAGRAM_ROOM], protected[IO_BATCH][DATAGRAM_ROOM];
+    uint8_t clear[IO_BATCH][DATAGRAM_ROOM], datagrams[IO_BATCH][DATAGRAM_ROOM];
     uint64_t fed;
     /* the bound */
     struct srtp_key *keys; /* room_count × subscribers */
     uint8_t *slots;
     struct srtp_protect_job jobs[SRTP_BURST];
+    size_t job_count;
     uint64_t bound_index;
     /* what was seen, while somebody looks */
     size_t sample_count, seen;
     struct sample samples[SAMPLES_MAX];
 };
 
-static void rooms_default(struct whole_options *o, bool cold)
+/* What a turn must send. */
+static uint64_t packets_out(const struct bench_options *o)
+{
+    return (uint64_t)o->together * o->publishers * o->burst * o->fanout;
+}
+
+static void rooms_default(struct bench_options *o)
 {
     long cache = sysconf(_SC_LEVEL2_CACHE_SIZE);
     uint32_t most, wanted;
@@ -62,31 +69,44 @@ static void rooms_default(struct whole_options *o, bool cold)
         cache = 2 << 20;
     wanted = (uint32_t)(4 * cache / COLD_BYTES / o->fanout) + 1;
     most = TRANSPORTS_MAX / (o->fanout + o->publishers);
-    o->rooms = cold ? (wanted < 100 ? 100 : wanted) : 1;
+    o->rooms = o->cold ? (wanted < 100 ? 100 : wanted) : 1;
     if (o->rooms > most)
         o->rooms = most;
 }
 
-void whole_defaults(struct whole_options *o, bool cold)
+/* Video or audio, warm or cold: what was not given is filled in. */
+static void defaults(struct bench_options *o)
 {
+    if (!o->profile)
+        o->profile = SRTP_PROFILE_aead_aes_128_gcm;
+    if (!o->fanout)
+        o->fanout = 50;
+    if (!o->bytes)
+        o->bytes = o->audio ? 160 : 1200;
     if (!o->publishers)
         o->publishers = o->audio ? AUDIO_PUBLISHERS : 1;
     if (!o->burst)
         o->burst = o->audio ? 1 : VIDEO_BURST;
-    rooms_default(o, cold);
+    if (!o->together)
+        o->together = 1;
+    if (!o->rounds)
+        o->rounds = 100;
+    if (!o->units)
+        o->units = 5000;
+    rooms_default(o);
     /* One room cannot load a worker at its own pace: there the clock goes as if it could, and what
      * each client costs beside its packets (reports, statistics) is seen in many rooms only. */
     if (!o->turn_ns && o->rooms > 1)
-        o->turn_ns = (o->audio ? AUDIO_INTERVAL_NS : VIDEO_INTERVAL_NS) / o->rooms;
+        o->turn_ns = (o->audio ? AUDIO_INTERVAL_NS : VIDEO_INTERVAL_NS) * o->together / o->rooms;
     else if (!o->turn_ns)
-        o->turn_ns = (uint64_t)o->publishers * o->burst * o->fanout * LOADED_NS;
+        o->turn_ns = packets_out(o) * LOADED_NS;
 }
 
 /* ---- the path ---- */
 
 static void feed_producer(struct whole *b, uint32_t room, uint32_t p, size_t first, bool key_frame)
 {
-    const struct whole_options *o = b->options;
+    const struct bench_options *o = &b->options;
     uint32_t producer = room * o->publishers + p;
     struct path path = world_path(world_publisher(&b->world, room, p));
     struct io *io = world_worker(&b->world, world_publisher(&b->world, room, p))->io;
@@ -96,81 +116,98 @@ static void feed_producer(struct whole *b, uint32_t room, uint32_t p, size_t fir
         struct packet_rtp rtp = {
             .index = b->next_index[producer]++,
             .ssrc = world_producer_ssrc(producer),
-            .timestamp = (uint32_t)(world_now_ns() / 1000 * 90 / 1000),
+            .timestamp = (uint32_t)(world_now_ns() / NS_PER_MS * 90),
             .marker = i + 1 == o->burst,
             .is_key_frame = key_frame && i == 0,
             .bytes = o->bytes,
         };
 
         packet_rtp_write(b->clear[first + i], &rtp);
-        packet_rtp_protect(b->world.crypto, &b->publisher_keys[producer], b->protected[first + i],
-                           b -> clear[first + i], &rtp);
-        if (!io_replay_feed(io, &path, b->protected[first + i], o -> bytes + tag_bytes))
+        packet_rtp_protect(b->world.crypto, &b->publisher_keys[producer], b->datagrams[first + i],
+                           b->clear[first + i], &rtp);
+        if (!io_replay_feed(io, &path, b->datagrams[first + i], o->bytes + tag_bytes))
             bench_die("the replay backend takes no more");
         b->fed++;
     }
 }
 
-/* One turn of one room; returns the ticks it took. */
-static uint64_t turn(struct whole *b, bool key_frame)
+/* A large room takes several turns. There is no empty one at the end: a loaded worker has none. */
+static void worker_work(void *worker)
 {
-    const struct whole_options *o = b->options;
-    struct worker *w = world_worker(&b->world, world_publisher(&b->world, b->room, 0))->worker;
-    uint64_t began, ended;
+    do
+        worker_turn(worker);
+    while (fan_out_has_work(worker));
+}
 
-    for (uint32_t p = 0; p < o->publishers; p++)
-        feed_producer(b, b->room, p, (size_t)p * o->burst, key_frame);
+/* Brings in one burst of each producer of the next rooms; their worker is to turn then. */
+static struct worker *prepare(struct whole *b, bool key_frame)
+{
+    const struct bench_options *o = &b->options;
+    struct worker *w = world_worker(&b->world, world_publisher(&b->world, b->room, 0))->worker;
+    size_t first = 0;
+
+    for (uint32_t i = 0; i < o->together; i++) {
+        for (uint32_t p = 0; p < o->publishers; p++, first += o->burst)
+            feed_producer(b, b->room, p, first, key_frame);
+        b->room = (b->room + 1) % o->rooms;
+    }
     world_advance(o->turn_ns);
-    began = bench_ticks();
-    while (worker_turn(w)) /* a large room takes several turns */
-        ;
-    ended = bench_ticks();
-    b->room = (b->room + 1) % o->rooms;
-    return ended - began - bench_reading_ticks();
+    return w;
+}
+
+static void step(void *state, struct bench_tally *tally)
+{
+    struct whole *b = state;
+
+    tally->ticks += bench_measure(worker_work, prepare(b, false));
+    tally->units += packets_out(&b->options);
 }
 
 /* ---- the bound ---- */
 
-static void bound_job(struct whole *b, uint32_t room, size_t i, struct srtp_protect_job *job,
-                      size_t slot)
+/* Job i of a turn: rooms, in them producers, in them consumers, in them packets. */
+static void bound_job(struct whole *b, size_t i, struct srtp_protect_job *job, size_t slot)
 {
-    const struct whole_options *o = b->options;
-    uint32_t payload_bytes = o->bytes - PACKET_HEADER_BYTES;
+    const struct bench_options *o = &b->options;
     size_t per_producer = (size_t)o->fanout * o->burst;
-    size_t packet = i / per_producer * o->burst + i % o->burst;
-    size_t consumer = i % per_producer / o->burst;
+    size_t producer = i / per_producer;
+    size_t packet = producer * o->burst + i % o->burst;
+    size_t room = (b->bound_room + producer / o->publishers) % o->rooms;
+    size_t consumer = room * o->fanout + i % per_producer / o->burst;
 
     *job = (struct srtp_protect_job){
-        .key = &b->keys[(size_t)room * o->fanout + consumer],
+        .key = &b->keys[consumer],
         .out = b->slots + slot * (o->bytes + srtp_tag_bytes(o->profile)),
         .payload = b->clear[packet] + PACKET_HEADER_BYTES,
         .index = b->bound_index + packet,
         .ssrc = world_consumer_ssrc((uint32_t)consumer),
         .header_bytes = PACKET_HEADER_BYTES,
-        .payload_bytes = (uint16_t)payload_bytes,
+        .payload_bytes = (uint16_t)(o->bytes - PACKET_HEADER_BYTES),
     };
 }
 
-static uint64_t bound_turn(struct whole *b)
+static void protect_work(void *state)
 {
-    const struct whole_options *o = b->options;
-    size_t total = (size_t)o->publishers * o->burst * o->fanout;
-    uint64_t ticks = 0;
+    struct whole *b = state;
 
-    for (size_t done = 0; done < total;) {
-        size_t count = total - done < SRTP_BURST ? total - done : SRTP_BURST;
-        uint64_t began;
+    srtp_protect_burst(b->world.crypto, b->jobs, b->job_count);
+}
 
-        for (size_t i = 0; i < count; i++)
-            bound_job(b, b->bound_room, done + i, &b->jobs[i], i);
-        began = bench_ticks();
-        srtp_protect_burst(b->world.crypto, b->jobs, count);
-        ticks += bench_ticks() - began - bench_reading_ticks();
-        done += count;
+static void bound(void *state, struct bench_tally *tally)
+{
+    struct whole *b = state;
+    const struct bench_options *o = &b->options;
+    size_t total = packets_out(o);
+
+    for (size_t done = 0; done < total; done += b->job_count) {
+        b->job_count = total - done < SRTP_BURST ? total - done : SRTP_BURST;
+        for (size_t i = 0; i < b->job_count; i++)
+            bound_job(b, done + i, &b->jobs[i], i);
+        tally->ticks += bench_measure(protect_work, b);
     }
+    tally->units += total;
     b->bound_index += IO_BATCH;
-    b->bound_room = (b->bound_room + 1) % o->rooms;
-    return ticks;
+    b->bound_room = (b->bound_room + o->together) % o->rooms;
 }
 
 /* ---- is it right? ---- */
@@ -190,11 +227,11 @@ static uint64_t sent_rtp(struct whole *b)
 
 static void must_have_sent(struct whole *b)
 {
-    uint64_t sent = sent_rtp(b), wanted = b->fed * b->options->fanout;
+    uint64_t sent = sent_rtp(b), wanted = b->fed * b->options.fanout;
 
     if (sent != wanted)
         bench_die("%llu packets in and %u consumers make %llu out, but %llu were sent",
-                  (unsigned long long)b->fed, b->options->fanout, (unsigned long long)wanted,
+                  (unsigned long long)b->fed, b->options.fanout, (unsigned long long)wanted,
                   (unsigned long long)sent);
 }
 
@@ -219,13 +256,15 @@ static uint32_t load32(const uint8_t *p)
 }
 
 /* Decrypts it with its subscriber's key and looks for its plaintext among those of this turn. */
-static void must_be_right(struct whole *b, uint32_t room, struct sample *s)
+static void must_be_right(struct whole *b, uint32_t first_room, struct sample *s)
 {
-    const struct whole_options *o = b->options;
+    const struct bench_options *o = &b->options;
     uint32_t consumer = load32(s->data + 8) - world_consumer_ssrc(0);
-    uint32_t subscriber = consumer / o->publishers - room * o->fanout;
-    uint32_t transport = world_subscriber(&b->world, room, subscriber);
-    uint32_t p = consumer % o->publishers;
+    uint32_t room = consumer / o->publishers / o->fanout, p = consumer % o->publishers;
+    uint32_t transport = world_subscriber(&b->world, room, consumer / o->publishers % o->fanout);
+    uint32_t position = (room + o->rooms - first_room) % o->rooms;
+    const uint8_t(*sent)[DATAGRAM_ROOM] =
+        &b->clear[((size_t)position * o->publishers + p) * o->burst];
     struct path path = world_path(transport);
     /* The worker began at a random index of 14 bits and has counted along with the producer: from
      * here the engine finds the roll-over counter. */
@@ -242,14 +281,14 @@ static void must_be_right(struct whole *b, uint32_t room, struct sample *s)
         .bytes = (uint16_t)s->bytes,
     };
 
-    if (subscriber >= o->fanout || !path_equal(&path, &s->path))
+    if (room >= o->rooms || position >= o->together || !path_equal(&path, &s->path))
         bench_die("a packet of consumer %u went to somebody else", consumer);
     world_client_key(&b->world, transport, true, &key);
     srtp_unprotect_burst(b->world.crypto, &job, 1);
     if (job.verdict != SRTP_OK || job.bytes != o->bytes)
         bench_die("a packet of consumer %u is not what its client can decrypt", consumer);
     for (uint32_t i = 0; i < o->burst; i++)
-        if (memcmp(s->data + PACKET_HEADER_BYTES, b->clear[p * o->burst + i] + PACKET_HEADER_BYTES,
+        if (memcmp(s->data + PACKET_HEADER_BYTES, sent[i] + PACKET_HEADER_BYTES,
                    o->bytes - PACKET_HEADER_BYTES) == 0)
             return;
     bench_die("a packet of consumer %u has another payload than was sent", consumer);
@@ -264,7 +303,7 @@ static void check_room(struct whole *b)
     b->sample_count = 0;
     b->seen = 0;
     io_replay_sink(io, look, b);
-    turn(b, false);
+    worker_work(prepare(b, false));
     io_replay_sink(io, NULL, NULL);
     if (b->sample_count == 0)
         bench_die("nothing was sent");
@@ -272,25 +311,18 @@ static void check_room(struct whole *b)
         must_be_right(b, room, &b->samples[i]);
 }
 
+static void check(void *state)
+{
+    must_have_sent(state);
+    check_room(state);
+}
+
 /* ---- together ---- */
 
-static struct whole *whole_open(const struct whole_options *o)
+static void keys_make(struct whole *b)
 {
-    struct whole *b = bench_pages(sizeof(*b));
-    size_t producers = (size_t)o->rooms * o->publishers;
+    const struct bench_options *o = &b->options;
 
-    if (o->publishers * o->burst > IO_BATCH || o->fanout == 0 ||
-        o->bytes < PACKET_HEADER_BYTES + 16 || o->bytes > PACKET_BYTES_MAX - SRTP_TAIL_BYTES_MAX)
-        bench_die("at most %d packets a turn, 1 consumer, %d to %d bytes", IO_BATCH,
-                  PACKET_HEADER_BYTES + 16, PACKET_BYTES_MAX - SRTP_TAIL_BYTES_MAX);
-    b->options = o;
-    world_open(&b->world, 1);
-    world_fill(&b->world, o->profile, o->audio ? MEDIA_KIND_audio : MEDIA_KIND_video, o->rooms,
-               o->publishers, o->fanout);
-    b->publisher_keys = bench_pages(sizeof(struct srtp_key) * producers);
-    b->next_index = bench_pages(sizeof(uint64_t) * producers);
-    b->keys = bench_pages(sizeof(struct srtp_key) * o->rooms * o->fanout);
-    b->slots = bench_pages(IO_SLOTS_BYTES);
     for (uint32_t room = 0; room < o->rooms; room++) {
         for (uint32_t p = 0; p < o->publishers; p++)
             world_client_key(&b->world, world_publisher(&b->world, room, p), false,
@@ -299,12 +331,49 @@ static struct whole *whole_open(const struct whole_options *o)
             world_client_key(&b->world, world_subscriber(&b->world, room, s), true,
                              &b->keys[(size_t)room * o->fanout + s]);
     }
+}
+
+static void *open_whole(struct bench_options *o, char *what)
+{
+    struct whole *b = bench_pages(sizeof(*b));
+    struct world_shape shape;
+    size_t producers;
+    int used;
+
+    defaults(o);
+    producers = (size_t)o->rooms * o->publishers;
+    if (o->together > o->rooms || o->together * o->publishers * o->burst > IO_BATCH ||
+        o->bytes < PACKET_HEADER_BYTES + 16 || o->bytes > PACKET_BYTES_MAX - SRTP_TAIL_BYTES_MAX)
+        bench_die("at most %d packets and all rooms a turn, of %d to %d bytes", IO_BATCH,
+                  PACKET_HEADER_BYTES + 16, PACKET_BYTES_MAX - SRTP_TAIL_BYTES_MAX);
+    b->options = *o;
+    shape = (struct world_shape){.profile = o->profile,
+                                 .kind = o->audio ? MEDIA_KIND_audio : MEDIA_KIND_video,
+                                 .room_count = o->rooms,
+                                 .publishers = o->publishers,
+                                 .subscribers = o->fanout};
+    world_open(&b->world, 1);
+    world_connect(&b->world, &shape);
+    world_consume(&b->world);
+    b->publisher_keys = bench_pages(sizeof(struct srtp_key) * producers);
+    b->next_index = bench_pages(sizeof(uint64_t) * producers);
+    b->keys = bench_pages(sizeof(struct srtp_key) * o->rooms * o->fanout);
+    b->slots = bench_pages(IO_SLOTS_BYTES);
+    keys_make(b);
+    for (uint32_t room = 0; room < o->rooms; room += o->together)
+        worker_work(prepare(b, true)); /* video begins at a key frame */
+    check(b);
+    used = snprintf(what, 64, "fanout %u %s %u B %s", o->fanout, bench_profile_name(o->profile),
+                    o->bytes, o->rooms > 1 ? "cold" : "warm");
+    if (o->together > 1)
+        snprintf(what + used, 64 - (size_t)used, ", %u rooms a turn", o->together);
     return b;
 }
 
-static void whole_close(struct whole *b)
+static void close_whole(void *state)
 {
-    const struct whole_options *o = b->options;
+    struct whole *b = state;
+    const struct bench_options *o = &b->options;
     size_t producers = (size_t)o->rooms * o->publishers;
 
     world_close(&b->world);
@@ -315,37 +384,13 @@ static void whole_close(struct whole *b)
     bench_pages_free(b, sizeof(*b));
 }
 
-void whole_measure(const struct whole_options *o)
-{
-    struct whole *b = whole_open(o);
-    uint64_t per_turn = (uint64_t)o->publishers * o->burst * o->fanout;
-    uint64_t turns = (o->packets + per_turn - 1) / per_turn;
-    struct bench_series *path = bench_pages(sizeof(*path)), *bound = bench_pages(sizeof(*bound));
-    struct bench_figure figure = {.name = "path", .unit = "packet out"};
-
-    for (uint32_t room = 0; room < o->rooms; room++)
-        turn(b, true); /* video begins at a key frame */
-    must_have_sent(b);
-    check_room(b);
-    for (uint32_t tried = 0; path->count < o->rounds; tried++) {
-        uint64_t path_ticks = 0, bound_ticks = 0, preemptions = bench_preemptions();
-
-        for (uint64_t i = 0; i < turns; i++)
-            path_ticks += turn(b, false);
-        for (uint64_t i = 0; i < turns; i++)
-            bound_ticks += bound_turn(b);
-        if (tried == 0 || !bench_round_counts(preemptions, tried, o->rounds))
-            continue; /* the first one warms up */
-        bench_series_add(path, path_ticks, turns * per_turn);
-        bench_series_add(bound, bound_ticks, turns * per_turn);
-    }
-    must_have_sent(b);
-    check_room(b);
-    snprintf(figure.what, sizeof(figure.what), "fanout %u %s %u B %s", o->fanout,
-             bench_profile_name(o->profile), o->bytes, o->rooms > 1 ? "cold" : "warm");
-    bench_figure_set(&figure, path, bound);
-    bench_tell(&figure);
-    bench_pages_free(path, sizeof(*path));
-    bench_pages_free(bound, sizeof(*bound));
-    whole_close(b);
-}
+const struct bench_case case_path = {
+    .name = "path",
+    .unit = "packet out",
+    .prose = "the whole turn of a worker; bound: the protect calls alone",
+    .open = open_whole,
+    .step = step,
+    .bound = bound,
+    .check = check,
+    .close = close_whole,
+};

@@ -108,6 +108,14 @@ void world_close(struct bench_world *world)
     region_unmap(&world->resume);
 }
 
+void world_drain(struct bench_world *world)
+{
+    for (uint32_t i = 0; i < world->worker_count; i++) {
+        ring_skip_all(&world->workers[i].events);
+        ring_skip_all(&world->workers[i].to_handshaker);
+    }
+}
+
 void world_settle(struct bench_world *world)
 {
     bool busy = true;
@@ -120,9 +128,8 @@ void world_settle(struct bench_world *world)
             if (worker_turn(w->worker) || ring_peek(&w->changes) ||
                 ring_peek(&w->from_handshaker) || w->worker->rescan.active)
                 busy = true;
-            ring_skip_all(&w->events);
-            ring_skip_all(&w->to_handshaker);
         }
+        world_drain(world);
     }
 }
 
@@ -131,7 +138,7 @@ void world_settle(struct bench_world *world)
 /* Whole rooms side by side on the workers, until one room may spread over several. */
 struct bench_worker *world_worker(struct bench_world *world, uint32_t transport)
 {
-    uint32_t room_size = world->publishers + world->subscribers;
+    uint32_t room_size = world->shape.publishers + world->shape.subscribers;
     uint32_t room = room_size ? transport / room_size : transport;
 
     return &world->workers[room % world->worker_count];
@@ -179,8 +186,8 @@ void world_client_key(struct bench_world *world, uint32_t transport, bool ours,
     uint8_t master[32], salt[16];
 
     world_master_key(transport, ours, master, salt);
-    if (!srtp_key_init(world->crypto, key, world->profile, master, salt))
-        bench_die("profile %d is unknown to the engine", world->profile);
+    if (!srtp_key_init(world->crypto, key, world->shape.profile, master, salt))
+        bench_die("profile %d is unknown to the engine", world->shape.profile);
 }
 
 /* ---- rows ---- */
@@ -208,10 +215,10 @@ void world_transport(struct bench_world *world, uint32_t index, uint32_t worker,
 
 void world_producer(struct bench_world *world, uint32_t index, uint32_t transport)
 {
-    bool video = world->kind == MEDIA_KIND_video;
+    bool video = world->shape.kind == MEDIA_KIND_video;
     struct producer_row row = {
         .transport = handle_make(transport, GENERATION),
-        .kind = (uint8_t)world->kind,
+        .kind = (uint8_t)world->shape.kind,
         .type = PRODUCER_TYPE_simple,
         .codec_count = 1,
         .encoding_count = 1,
@@ -240,7 +247,7 @@ void world_consumer(struct bench_world *world, uint32_t index, uint32_t transpor
         .ssrc = world_consumer_ssrc(index),
         .extension_mask = 1 << EXTENSION_mid | 1 << EXTENSION_abs_send_time,
         .payload_type = PACKET_PAYLOAD_TYPE_OUT,
-        .kind = (uint8_t)world->kind,
+        .kind = (uint8_t)world->shape.kind,
         .priority = 1,
         .preferred_spatial_layer = 255,
         .preferred_temporal_layer = 255,
@@ -258,7 +265,7 @@ void world_keys(struct bench_world *world, uint32_t transport)
     struct key_row row = {.header = {.generation = GENERATION, .used = 1},
                           .transport = handle_make(transport, GENERATION),
                           .state = DTLS_STATE_connected,
-                          .profile = (uint8_t)world->profile};
+                          .profile = (uint8_t)world->shape.profile};
     struct ring_datagram *note = ring_reserve(ring);
 
     if (!note)
@@ -295,44 +302,48 @@ static void connect_clients(struct bench_world *world, uint32_t first, uint32_t 
     world_settle(world);
 }
 
-static void people_arrive(struct bench_world *world, uint32_t room)
+static void none_refused(struct bench_world *world)
 {
-    for (uint32_t p = 0; p < world->publishers; p++)
-        world_producer(world, room * world->publishers + p, world_publisher(world, room, p));
-    world_settle(world);
-    for (uint32_t s = 0; s < world->subscribers; s++) {
-        for (uint32_t p = 0; p < world->publishers; p++)
-            world_consumer(world, world_consumer_index(world, room, p, s),
-                           world_subscriber(world, room, s), room * world->publishers + p, true,
-                           GENERATION);
-        world_settle(world);
-    }
+    for (uint32_t i = 0; i < world->worker_count; i++)
+        if (world->workers[i].worker->counters[COUNTER_rows_refused] > 0)
+            bench_die("worker %u refused rows", i);
 }
 
-void world_fill(struct bench_world *world, enum srtp_profile profile, enum media_kind kind,
-                uint32_t room_count, uint32_t publishers, uint32_t subscribers)
+void world_connect(struct bench_world *world, const struct world_shape *shape)
 {
-    uint32_t transports = room_count * (publishers + subscribers);
+    uint32_t transports = shape->room_count * (shape->publishers + shape->subscribers);
+    uint32_t producers = shape->room_count * shape->publishers;
 
-    if (transports > TRANSPORTS_MAX || room_count * publishers > PRODUCERS_MAX ||
-        (uint64_t)room_count * publishers * subscribers > CONSUMERS_MAX)
-        bench_die("%u rooms of %u + %u clients are more than the tables hold", room_count,
-                  publishers, subscribers);
-    world->profile = profile;
-    world->kind = kind;
-    world->room_count = room_count;
-    world->publishers = publishers;
-    world->subscribers = subscribers;
-    for (uint32_t i = 0; i < transports; i += CONNECT_TOGETHER)
+    if (transports > TRANSPORTS_MAX || producers > PRODUCERS_MAX ||
+        (uint64_t)producers * shape->subscribers > CONSUMERS_MAX)
+        bench_die("%u rooms of %u + %u clients are more than the tables hold", shape->room_count,
+                  shape->publishers, shape->subscribers);
+    world->shape = *shape;
+    for (uint32_t i = 0; i < transports; i += CONNECT_TOGETHER) {
         connect_clients(world, i,
                         transports - i < CONNECT_TOGETHER ? transports - i : CONNECT_TOGETHER);
-    for (uint32_t room = 0; room < room_count; room++)
-        people_arrive(world, room);
-    for (uint32_t i = 0; i < world->worker_count; i++) {
-        const struct worker *w = world->workers[i].worker;
-
-        if (w->counters[COUNTER_rows_refused] > 0)
-            bench_die("worker %u refused %llu rows", i,
-                      (unsigned long long)w->counters[COUNTER_rows_refused]);
+        /* Their timers must not all be due together. */
+        world_advance(IDLE_INTERVAL_NS * CONNECT_TOGETHER / (transports + CONNECT_TOGETHER));
     }
+    for (uint32_t i = 0; i < producers; i++) {
+        world_producer(world, i,
+                       world_publisher(world, i / shape->publishers, i % shape->publishers));
+        world_settle(world);
+    }
+    none_refused(world);
+}
+
+void world_consume(struct bench_world *world)
+{
+    const struct world_shape *shape = &world->shape;
+
+    for (uint32_t room = 0; room < shape->room_count; room++)
+        for (uint32_t s = 0; s < shape->subscribers; s++) {
+            for (uint32_t p = 0; p < shape->publishers; p++)
+                world_consumer(world, world_consumer_index(world, room, p, s),
+                               world_subscriber(world, room, s), room * shape->publishers + p, true,
+                               GENERATION);
+            world_settle(world);
+        }
+    none_refused(world);
 }

@@ -1,11 +1,11 @@
-/* Workers on a bench: real regions, the replay backend, a virtual clock, and rooms of clients that are
- * as good as real ones to a worker: rows, authentic ICE checks, keys.
+/* Workers on a bench: real regions, the replay backend, a virtual clock, and rooms of clients that
+ * are as good as real ones to a worker: rows, authentic ICE checks, keys.
  *
- *   room r:  publishers  transport (P+S)r … +P-1       producer  P·r + p, one each
- *            subscribers transport (P+S)r + P … +S-1   consumers of all P producers of the room
+ *   room r:  publishers   transports (P+S)r … +P-1        producer P·r + p, one each
+ *            subscribers  transports (P+S)r + P … +S-1    consumers of all P producers of the room
  *
- * Threads: what changes the world runs on one thread while no worker turns. Several workers may then
- * turn on threads of their own; each has its backend and rings here.
+ * Threads: whoever changes the world does so while no worker turns. Several workers may then turn on
+ * threads of their own; each has its backend and rings here.
  * Errors: bench_die. */
 #ifndef RINGCAST_BENCH_WORLD_H
 #define RINGCAST_BENCH_WORLD_H
@@ -21,27 +21,34 @@ struct bench_worker {
     struct ring changes, events, to_handshaker, from_handshaker;
 };
 
-struct bench_world {
-    uint32_t worker_count;
-    struct bench_worker workers[WORKERS_MAX];
-    struct region desired, actual, keys, resume;
-    struct srtp_engine *crypto; /* the clients' own */
+struct world_shape {
     enum srtp_profile profile;
     enum media_kind kind;
     uint32_t room_count, publishers, subscribers; /* the latter two of each room */
 };
 
+struct bench_world {
+    uint32_t worker_count;
+    struct bench_worker workers[WORKERS_MAX];
+    struct region desired, actual, keys, resume;
+    struct srtp_engine *crypto; /* the clients' own */
+    struct world_shape shape;
+};
+
 /* Regions and workers, nobody in them. */
 void world_open(struct bench_world *world, uint32_t worker_count);
 void world_close(struct bench_world *world);
-/* Fills it: every client connected (ICE, keys), every producer and consumer there. */
-void world_fill(struct bench_world *world, enum srtp_profile profile, enum media_kind kind,
-                uint32_t room_count, uint32_t publishers, uint32_t subscribers);
+/* Every client connected (ICE, keys), every producer there. */
+void world_connect(struct bench_world *world, const struct world_shape *shape);
+/* Every subscriber consumes every producer of its room. */
+void world_consume(struct bench_world *world);
 
 /* The virtual clocks of all workers. */
 uint64_t world_now_ns(void);
 void world_advance(uint64_t ns);
-/* Turns every worker until nothing is left to do, and empties the rings that nobody reads here. */
+/* Empties the rings that nobody reads here. */
+void world_drain(struct bench_world *world);
+/* Turns every worker until nothing is left to do; drains. */
 void world_settle(struct bench_world *world);
 
 /* ---- rows; each also tells the worker concerned ---- */
@@ -67,12 +74,13 @@ void world_client_key(struct bench_world *world, uint32_t transport, bool ours,
 
 static inline uint32_t world_publisher(const struct bench_world *world, uint32_t room, uint32_t p)
 {
-    return room * (world->publishers + world->subscribers) + p;
+    return room * (world->shape.publishers + world->shape.subscribers) + p;
 }
 
 static inline uint32_t world_subscriber(const struct bench_world *world, uint32_t room, uint32_t s)
 {
-    return room * (world->publishers + world->subscribers) + world->publishers + s;
+    return room * (world->shape.publishers + world->shape.subscribers) + world->shape.publishers +
+           s;
 }
 
 static inline uint32_t world_producer_ssrc(uint32_t producer)
@@ -88,7 +96,7 @@ static inline uint32_t world_consumer_ssrc(uint32_t consumer)
 static inline uint32_t world_consumer_index(const struct bench_world *world, uint32_t room,
                                             uint32_t p, uint32_t s)
 {
-    return (room * world->subscribers + s) * world->publishers + p;
+    return (room * world->shape.subscribers + s) * world->shape.publishers + p;
 }
 
 #endif
