@@ -1,4 +1,5 @@
 /* Receiving over io_uring: multishot recvmsg into a ring of buffers, and what completions mean. */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <string.h>
 
@@ -67,17 +68,9 @@ void uring_reap(struct io *io)
         case REQUEST_receive:
             receive_completed(io, cqe, which);
             break;
-        case REQUEST_send: /* only failures complete: the others skip */
-            io->slots.runs[which].error = cqe->res < 0 ? -cqe->res : 0;
-            break;
-        case REQUEST_single:
-            io->single_errors[which] = cqe->res < 0 ? -cqe->res : 0;
-            break;
         case REQUEST_doorbell:
             io->rung = true;
             io->doorbell_armed = (cqe->flags & IORING_CQE_F_MORE) != 0;
-            break;
-        case REQUEST_none:
             break;
         }
     }

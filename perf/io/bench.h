@@ -43,7 +43,7 @@ struct method {
 
 /* `count` destinations: sockets on loopback, or addresses behind the null device. NULL: a sentence
  * went to standard error. */
-struct place *place_open(uint32_t count, bool on_loopback);
+struct place *place_open(uint32_t count, bool on_loopback, bool is_bound);
 void place_close(struct place *place);
 
 static inline const struct sockaddr_in *place_next(struct place *place)
@@ -68,11 +68,14 @@ extern const struct method send_methods[], receive_methods[];
 extern const unsigned send_method_count, receive_method_count;
 #define METHODS_MAX 8
 
-/* Nanoseconds of this thread's CPU time per datagram, medians of alternating rounds. */
+/* Nanoseconds of this thread's CPU time per datagram, medians of alternating rounds. The ratios are
+ * medians of the ratios within a round, which the machine's wandering clock does not touch. */
 struct figures {
-    double ns[METHODS_MAX];     /* by method; < 0: not available here */
-    double spread[METHODS_MAX]; /* (third quartile - first) / median */
+    double ns[METHODS_MAX];
+    double to_plain[METHODS_MAX]; /* times the first method, the plainest call */
+    double to_best[METHODS_MAX];  /* times the best of the bare calls */
 };
+
 /* The only method that is measured; NULL: all. */
 extern const char *rounds_only;
 bool rounds_send(struct place *place, const struct work *work, unsigned rounds,

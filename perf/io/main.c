@@ -15,7 +15,7 @@ static const char *const device_names[] = {"loopback", "null", "null-offload"};
 static struct options {
     uint32_t destinations, bytes, segments, datagrams, rounds;
     enum device device;
-    bool sends, receives, json;
+    bool bound, sends, receives, json;
 } options = {.destinations = 1000, .datagrams = 4000, .rounds = 9, .sends = true, .receives = true};
 
 static const char usage[] =
@@ -23,6 +23,9 @@ static const char usage[] =
     "  --device NAME       loopback (default): sockets that are not read;\n"
     "                      null: a device that drops, in a namespace of its own (needs root);\n"
     "                      null-offload: one that takes segmented sends whole, as good cards do\n"
+    "  --bound             the sender's socket is bound to one address (media_listen_ip names "
+    "it);\n"
+    "                      else to all of them, and each answer says which one it comes from\n"
     "  --destinations N    1..10000 (default 1000)\n"
     "  --bytes N           of one datagram, 1..1500 (default: 160 and 1200)\n"
     "  --segments N        datagrams in a row to one destination, 1..64 (default: several)\n"
@@ -55,17 +58,17 @@ static enum device device_named(const char *name)
 static void options_read(int count, char **words)
 {
     static const struct option names[] = {
-        {"device", 1, NULL, 'd'},    {"destinations", 1, NULL, 'n'},
-        {"bytes", 1, NULL, 'b'},     {"segments", 1, NULL, 's'},
-        {"datagrams", 1, NULL, 'p'}, {"rounds", 1, NULL, 'r'},
-        {"only", 1, NULL, 'o'},      {"method", 1, NULL, 'm'},
-        {"json", 0, NULL, 'j'},      {"help", 0, NULL, 'h'},
-        {NULL, 0, NULL, 0}};
+        {"device", 1, NULL, 'd'}, {"bound", 0, NULL, 'B'},    {"destinations", 1, NULL, 'n'},
+        {"bytes", 1, NULL, 'b'},  {"segments", 1, NULL, 's'}, {"datagrams", 1, NULL, 'p'},
+        {"rounds", 1, NULL, 'r'}, {"only", 1, NULL, 'o'},     {"method", 1, NULL, 'm'},
+        {"json", 0, NULL, 'j'},   {"help", 0, NULL, 'h'},     {NULL, 0, NULL, 0}};
     int option;
 
     while ((option = getopt_long(count, words, "", names, NULL)) != -1) {
         if (option == 'd')
             options.device = device_named(optarg);
+        else if (option == 'B')
+            options.bound = true;
         else if (option == 'n')
             options.destinations = number(optarg, 1, DESTINATIONS_MAX);
         else if (option == 'b')
@@ -95,30 +98,24 @@ static void options_read(int count, char **words)
 
 /* ---- printing ---- */
 
-/* Ratios: to the first method (the plainest call) and to the best of the bare ones. */
 static void print_row(const struct method *methods, unsigned count, const struct figures *figures,
                       const char *kind, const struct work *work)
 {
     static bool after_first;
-    double best = figures->ns[0];
 
-    for (unsigned m = 0; m < count; m++)
-        if (!methods[m].backend && figures->ns[m] < best)
-            best = figures->ns[m];
     if (options.json) {
         printf("%s\n  {\"what\":\"%s\",\"bytes\":%u,\"segments\":%u", after_first ? "," : "", kind,
                work->bytes, work->segments);
         for (unsigned m = 0; m < count; m++)
-            printf(",\"%s\":{\"ns\":%.1f,\"spread\":%.3f,\"to_plain\":%.3f,\"to_best\":%.3f}",
-                   methods[m].name, figures->ns[m], figures->spread[m],
-                   figures->ns[m] / figures->ns[0], figures->ns[m] / best);
+            printf(",\"%s\":{\"ns\":%.1f,\"to_plain\":%.3f,\"to_best\":%.3f}", methods[m].name,
+                   figures->ns[m], figures->to_plain[m], figures->to_best[m]);
         printf("}");
     } else {
         printf("%-9s %5u B × %2u ", kind, work->bytes, work->segments);
         for (unsigned m = 0; m < count; m++)
             if (methods[m].backend)
-                printf("  %8.0f (%4.2f, %4.2f)", figures->ns[m], figures->ns[m] / figures->ns[0],
-                       figures->ns[m] / best);
+                printf("  %6.0f (%5.3f, %5.3f)", figures->ns[m], figures->to_plain[m],
+                       figures->to_best[m]);
             else
                 printf(" %10.0f", figures->ns[m]);
         printf("\n");
@@ -197,14 +194,14 @@ int main(int count, char **words)
         fprintf(stderr, "%s\n", why);
         return 1;
     }
-    place = place_open(options.destinations, options.device == DEVICE_LOOPBACK);
+    place = place_open(options.destinations, options.device == DEVICE_LOOPBACK, options.bound);
     if (!place)
         return 1;
     if (options.json)
         printf("{\"program\":\"ringcast-bench-io\",\"version\":\"%s\",\"device\":\"%s\","
-               "\"destinations\":%u,\"rounds\":%u,\"datagrams\":%u,\"rows\":[",
-               ringcast_version, device_names[options.device], options.destinations, options.rounds,
-               options.datagrams);
+               "\"bound\":%s,\"destinations\":%u,\"rounds\":%u,\"datagrams\":%u,\"rows\":[",
+               ringcast_version, device_names[options.device], options.bound ? "true" : "false",
+               options.destinations, options.rounds, options.datagrams);
     else
         printf("%s, %u destinations; CPU time of the thread, median of %u rounds;\n"
                "in brackets: times the first bare call, times the best bare call\n",

@@ -21,13 +21,13 @@
 #define IDLE_CALLS 2000
 #define TIMED_DATAGRAMS 1000 /* of one method in one round, at least */
 
-static int media_socket(void)
+static int media_socket(uint32_t ip)
 {
-    struct sockaddr_in any = {.sin_family = AF_INET};
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = ip};
     int on = 1, omit = IP_PMTUDISC_OMIT, room = 4 << 20;
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
-    if (fd < 0 || bind(fd, (struct sockaddr *)&any, sizeof(any)) != 0 ||
+    if (fd < 0 || bind(fd, (struct sockaddr *)&at, sizeof(at)) != 0 ||
         setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &on, sizeof(on)) != 0 ||
         setsockopt(fd, IPPROTO_IP, IP_MTU_DISCOVER, &omit, sizeof(omit)) != 0 ||
         setsockopt(fd, SOL_UDP, UDP_GRO, &on, sizeof(on)) != 0)
@@ -60,7 +60,7 @@ static bool destination_open(struct place *place, uint32_t i, bool on_loopback)
            getsockname(fd, (struct sockaddr *)name, &bytes) == 0;
 }
 
-struct place *place_open(uint32_t count, bool on_loopback)
+struct place *place_open(uint32_t count, bool on_loopback, bool is_bound)
 {
     struct place *place = calloc(1, sizeof(*place));
     struct rlimit files = {DESTINATIONS_MAX + 100, DESTINATIONS_MAX + 100};
@@ -73,7 +73,8 @@ struct place *place_open(uint32_t count, bool on_loopback)
     memset(place->sockets, -1, sizeof(place->sockets));
     place->destination_count = count;
     place->local_ip = htonl(on_loopback ? INADDR_LOOPBACK : 0x0a090001u);
-    place->descriptors = (struct io_descriptors){.udp4 = media_socket(), .udp6 = -1};
+    place->descriptors =
+        (struct io_descriptors){.udp4 = media_socket(is_bound ? place->local_ip : 0), .udp6 = -1};
     place->descriptors.doorbell = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     for (uint32_t i = 0; i < count; i++)
         if (place->descriptors.udp4 < 0 || !destination_open(place, i, on_loopback)) {
@@ -116,16 +117,37 @@ static int order(const void *a, const void *b)
     return left < right ? -1 : left > right;
 }
 
-static void figures_make(struct samples *samples, unsigned methods, unsigned rounds,
-                         struct figures *figures)
+static double median(double *of, unsigned count)
 {
-    for (unsigned m = 0; m < methods; m++) {
-        double *of = samples->of[m];
+    qsort(of, count, sizeof(of[0]), order);
+    return of[count / 2];
+}
 
-        qsort(of, rounds, sizeof(of[0]), order);
-        figures->ns[m] = of[rounds / 2];
-        figures->spread[m] =
-            of[rounds / 2] > 0 ? (of[rounds * 3 / 4] - of[rounds / 4]) / of[rounds / 2] : 0;
+/* Median of how method m compared with method `to` in the same round. */
+static double ratio_median(const struct samples *samples, unsigned m, unsigned to, unsigned rounds)
+{
+    double ratios[ROUNDS_MAX];
+
+    for (unsigned r = 0; r < rounds; r++)
+        ratios[r] = samples->of[to][r] > 0 ? samples->of[m][r] / samples->of[to][r] : 0;
+    return median(ratios, rounds);
+}
+
+static void figures_make(const struct samples *samples, const struct method *methods,
+                         unsigned count, unsigned rounds, struct figures *figures)
+{
+    double sorted[ROUNDS_MAX];
+    unsigned best = 0;
+
+    for (unsigned m = 0; m < count; m++) {
+        memcpy(sorted, samples->of[m], sizeof(sorted));
+        figures->ns[m] = median(sorted, rounds);
+        if (!methods[m].backend && figures->ns[m] < figures->ns[best])
+            best = m;
+    }
+    for (unsigned m = 0; m < count; m++) {
+        figures->to_plain[m] = ratio_median(samples, m, 0, rounds);
+        figures->to_best[m] = ratio_median(samples, m, best, rounds);
     }
 }
 
@@ -141,10 +163,20 @@ static bool backend_begin(const struct method *method, struct place *place, stru
     return !method->backend || *io;
 }
 
-static void backend_end(const struct method *method, struct io *io)
+/* A figure is worth something only if everything was sent. */
+static bool backend_end(const struct method *method, struct io *io)
 {
+    const struct io_counters *counters = io ? method->backend->counters(io) : NULL;
+    bool ok = !counters || counters->send_full + counters->send_failed == 0;
+
+    if (!ok)
+        fprintf(stderr, "%s: of %llu datagrams %llu found the queue full, %llu were refused\n",
+                method->name,
+                (unsigned long long)(counters->sent + counters->send_full + counters->send_failed),
+                (unsigned long long)counters->send_full, (unsigned long long)counters->send_failed);
     if (io)
         method->backend->close(io);
+    return ok;
 }
 
 bool rounds_send(struct place *place, const struct work *work, unsigned rounds,
@@ -170,8 +202,8 @@ bool rounds_send(struct place *place, const struct work *work, unsigned rounds,
                     (double)took_ns / (double)work->runs / (double)work->segments;
         }
     for (unsigned m = 0; m < send_method_count; m++)
-        backend_end(&send_methods[m], ios[m]);
-    figures_make(&samples, send_method_count, rounds, figures);
+        ok &= backend_end(&send_methods[m], ios[m]);
+    figures_make(&samples, send_methods, send_method_count, rounds, figures);
     return ok;
 }
 
@@ -232,7 +264,7 @@ bool rounds_receive(struct place *place, const struct flight *flight, unsigned r
             if (r > 0)
                 samples.of[m][r - 1] = ns;
         }
-    figures_make(&samples, receive_method_count, rounds, figures);
+    figures_make(&samples, receive_methods, receive_method_count, rounds, figures);
     return true;
 }
 
@@ -258,6 +290,6 @@ bool rounds_idle(struct place *place, unsigned rounds, struct figures *figures)
                     (double)(clock_read_ns(CLOCK_THREAD_CPUTIME_ID) - start_ns) / IDLE_CALLS;
             backend_end(&receive_methods[m], io);
         }
-    figures_make(&samples, receive_method_count, rounds, figures);
+    figures_make(&samples, receive_methods, receive_method_count, rounds, figures);
     return true;
 }
