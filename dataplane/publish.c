@@ -131,6 +131,7 @@ void publish_worker(struct worker *w)
 
     strncpy(state.backend, w->backend->name, sizeof(state.backend) - 1);
     publish(w, TABLE_worker_state, w->config.index, 1, &state.header);
+    w->counters[COUNTER_receive_overflow] = io->receive_overflow;
     w->counters[COUNTER_sends] = io->sends;
     w->counters[COUNTER_send_failed] = io->send_failed;
     memcpy(counters.verdicts, w->verdicts, sizeof(w->verdicts));

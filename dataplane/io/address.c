@@ -1,5 +1,6 @@
 /* Between the kernel's socket addresses and control messages, and our paths and runs. */
 #define _GNU_SOURCE
+#include <linux/sock_diag.h>
 #include <netinet/udp.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,6 +15,7 @@
 #endif
 
 #define WHY_BYTES 128
+#define MEMINFO_WORDS_MAX 16 /* SO_MEMINFO; nine are known */
 
 static void ip_from_ipv4(uint8_t ip[16], const struct in_addr *address)
 {
@@ -101,6 +103,24 @@ bool endpoints_open(struct endpoints *endpoints, const struct io_descriptors *de
     if (endpoints->count == 0)
         snprintf(why, WHY_BYTES, "no UDP socket was given");
     return endpoints->count > 0;
+}
+
+uint64_t endpoints_dropped(struct endpoints *endpoints)
+{
+    uint64_t dropped = 0;
+
+    for (unsigned i = 0; i < endpoints->count; i++) {
+        struct endpoint *endpoint = &endpoints->list[i];
+        uint32_t words[MEMINFO_WORDS_MAX] = {0};
+        socklen_t bytes = sizeof(words);
+
+        if (getsockopt(endpoint->fd, SOL_SOCKET, SO_MEMINFO, words, &bytes) != 0 ||
+            bytes < (SK_MEMINFO_DROPS + 1) * sizeof(words[0]))
+            continue; /* before Linux 4.12 */
+        dropped += (uint32_t)(words[SK_MEMINFO_DROPS] - endpoint->drops_seen);
+        endpoint->drops_seen = words[SK_MEMINFO_DROPS];
+    }
+    return dropped;
 }
 
 /* ---- sending ---- */

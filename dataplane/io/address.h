@@ -18,6 +18,7 @@ struct endpoint {
     bool is_wildcard; /* bound to no address: answers must say where they come from */
     uint8_t local_ip[16];
     uint16_t local_port;
+    uint32_t drops_seen; /* the kernel's count at the last look; it wraps */
 };
 
 /* The one or two sockets of a worker. */
@@ -36,6 +37,10 @@ static inline int endpoint_of(const struct endpoints *endpoints, const struct pa
 {
     return path_is_ipv4(path) ? endpoints->ipv4 : endpoints->ipv6;
 }
+
+/* How many datagrams the kernel dropped on these sockets since the last call, for want of room or for
+ * a wrong checksum; since they were opened at the first. */
+uint64_t endpoints_dropped(struct endpoints *endpoints);
 
 /* One send: the header and what it points to. Whatever is the same for every send of a socket is
  * written once, by send_prepare.

@@ -32,6 +32,8 @@ struct io_packet {
 
 struct io_counters {
     uint64_t received, received_bytes, truncated;
+    uint64_t
+        receive_overflow; /* dropped by the kernel for want of room, since the socket is open */
     uint64_t sent, sent_bytes, sends; /* packets, bytes, and system-level sends they took */
     uint64_t send_full, send_failed;
 };
@@ -61,7 +63,8 @@ struct io_backend {
     void (*transmit)(struct io *io);
     /* Sleeps until a packet, the doorbell or timeout_ns. True when the doorbell was rung. */
     bool (*wait)(struct io *io, uint64_t timeout_ns);
-    const struct io_counters *(*counters)(const struct io *io);
+    /* Asks the kernel for what only it knows: a system call per socket, not for every packet. */
+    const struct io_counters *(*counters)(struct io *io);
     void (*close)(struct io *io);
 };
 

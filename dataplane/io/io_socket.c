@@ -182,8 +182,9 @@ static bool socket_wait(struct io *io, uint64_t timeout_ns)
     return polls[0].revents & POLLIN && doorbell_reset(io->doorbell);
 }
 
-static const struct io_counters *socket_counters(const struct io *io)
+static const struct io_counters *socket_counters(struct io *io)
 {
+    io->counters.receive_overflow += endpoints_dropped(&io->endpoints);
     return &io->counters;
 }
 

@@ -97,8 +97,9 @@ static bool uring_wait(struct io *io, uint64_t timeout_ns)
     return rung && doorbell_reset(io->doorbell);
 }
 
-static const struct io_counters *uring_counters(const struct io *io)
+static const struct io_counters *uring_counters(struct io *io)
 {
+    io->counters.receive_overflow += endpoints_dropped(&io->endpoints);
     return &io->counters;
 }
 
