@@ -1,7 +1,9 @@
 /* The io_uring backend's parts: the ring and how it is locked down (uring_ring.c), receiving
  * (uring_receive.c), waiting (io_uring.c). It sends by sendmmsg (sends.h).
  *
- *   kernel ─► CQ ─► arrivals (our queue of filled buffers) ─► io_packet ─► io_release ─► kernel
+ *   kernel ─► CQ ─► arrivals (our queue of filled buffers) ─► io_packet ─► io_release ─► spare
+ *      ▲                                                                                   │
+ *      └── buffer ring ◄─────────────── uring_arm, before the kernel is entered ◄──────────┘
  *
  * One ring of one thread. Every request is IORING_OP_RECVMSG (multishot, one per socket) or
  * IORING_OP_POLL_ADD (multishot, the doorbell), on one of the two or three descriptors registered at
@@ -15,9 +17,12 @@
 
 #define URING_WHY_BYTES 128
 #define SUBMISSIONS 16
-/* Received messages that the kernel and we may hold at once. While the caller works on one batch
- * the kernel can fill the next; what is beyond that waits in the socket. A power of two. */
+/* Received messages that we may hold at once; what is beyond that waits in the socket. A power of two. */
 #define BUFFERS 512
+/* Of those that are free so many are with the kernel, the ones used last: it takes them in turn, and
+ * with all of them in turn each message would find memory that no cache holds, or no page yet. One
+ * entry into the kernel fills 32 for each of two sockets. A power of two. */
+#define OFFERED 64
 #define COMPLETIONS 1024 /* > BUFFERS: the completion queue cannot overflow */
 _Static_assert(COMPLETIONS > BUFFERS, "the completion queue could overflow");
 
@@ -53,6 +58,8 @@ struct io {
 
     struct io_uring_buf_ring *buffer_ring;
     uint8_t *buffers;
+    uint32_t offered, spare_count;
+    uint16_t spare[BUFFERS]; /* a stack */
     /* Indexes count up for ever; a position is index % BUFFERS.
      *   [freed, next) handed out, [next, filled) waits. `current` is what is left of next - 1. */
     uint32_t freed, next, filled;
@@ -71,7 +78,7 @@ void uring_ring_close(struct io *io);
 
 /* ---- uring_receive.c ---- */
 
-/* Arms what is not armed; the requests leave with the next submission. */
+/* Offers buffers and arms what is not armed; the requests leave with the next submission. */
 void uring_arm(struct io *io);
 /* Moves all completions to where they belong. Does not enter the kernel. */
 void uring_reap(struct io *io);

@@ -67,11 +67,11 @@ static bool files_register(struct io *io, char *why)
 
 static bool buffers_register(struct io *io, char *why)
 {
-    struct io_uring_buf_reg registration = {.ring_entries = BUFFERS};
+    struct io_uring_buf_reg registration = {.ring_entries = OFFERED};
     int result;
 
     io->buffers = pages_map((size_t)BUFFERS * URING_BUFFER_BYTES);
-    io->buffer_ring = pages_map(BUFFERS * sizeof(struct io_uring_buf));
+    io->buffer_ring = pages_map(OFFERED * sizeof(struct io_uring_buf));
     if (!io->buffers || !io->buffer_ring) {
         snprintf(why, URING_WHY_BYTES, "no memory for receive buffers");
         return false;
@@ -85,10 +85,8 @@ static bool buffers_register(struct io *io, char *why)
     }
     io_uring_buf_ring_init(io->buffer_ring);
     for (unsigned i = 0; i < BUFFERS; i++)
-        io_uring_buf_ring_add(io->buffer_ring, io->buffers + (size_t)i * URING_BUFFER_BYTES,
-                              URING_BUFFER_BYTES, (unsigned short)i,
-                              io_uring_buf_ring_mask(BUFFERS), (int)i);
-    io_uring_buf_ring_advance(io->buffer_ring, BUFFERS);
+        io->spare[i] = (uint16_t)(BUFFERS - 1 - i);
+    io->spare_count = BUFFERS;
     return true;
 }
 
@@ -127,5 +125,5 @@ void uring_ring_close(struct io *io)
         io_uring_queue_exit(&io->ring);
     io->ring_is_open = false;
     pages_unmap(io->buffers, (size_t)BUFFERS * URING_BUFFER_BYTES);
-    pages_unmap(io->buffer_ring, BUFFERS * sizeof(struct io_uring_buf));
+    pages_unmap(io->buffer_ring, OFFERED * sizeof(struct io_uring_buf));
 }
