@@ -151,7 +151,7 @@ static void opens_by_name(void **state)
         const char *name, *backend;
         bool with_sockets;
     } table[] = {
-        {"auto", "io_uring", true},  {"io_uring", "io_uring", true}, {"socket", "socket", true},
+        {"auto", "*", true},         {"io_uring", "io_uring", true}, {"socket", "socket", true},
         {"replay", "replay", false}, {"auto", NULL, false},          {"io_uring", NULL, false},
         {"socket", NULL, false},     {"dpdk", NULL, true},           {"", NULL, true},
     };
@@ -170,7 +170,10 @@ static void opens_by_name(void **state)
         assert_true(strlen(why) > 0);
         assert_int_equal(io != NULL, table[i].backend != NULL);
         if (io) {
-            assert_string_equal(backend->name, table[i].backend);
+            if (strcmp(table[i].backend, "*") == 0) /* the measured one */
+                assert_true(backend == &io_uring_backend || backend == &io_socket_backend);
+            else
+                assert_string_equal(backend->name, table[i].backend);
             backend->close(io);
         }
         server_close(&server);
