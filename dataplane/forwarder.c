@@ -133,6 +133,20 @@ static void clear_stale(struct forwarder *f, enum table_id state, enum table_id 
     }
 }
 
+/* An earlier forwarder measured the backends: measuring again would lengthen the gap that its death
+ * made. */
+static void prefer_measured(const struct forwarder *f)
+{
+    struct worker_state_row state;
+
+    if (row_copy(TABLE_worker_state, &state, region_row(&f->actual, TABLE_worker_state, 0), 0) ==
+            ROW_OK &&
+        state.header.used && state.backend_measured) {
+        state.backend[sizeof(state.backend) - 1] = '\0';
+        io_prefer(state.backend);
+    }
+}
+
 static uint16_t local_port(const struct io_descriptors *descriptors)
 {
     int fd = descriptors->udp4 >= 0 ? descriptors->udp4 : descriptors->udp6;
@@ -318,6 +332,7 @@ int forwarder_main(const struct settings *settings, struct descriptors *descript
     clear_stale(f, TABLE_transport_state, TABLE_transport);
     clear_stale(f, TABLE_producer_state, TABLE_producer);
     clear_stale(f, TABLE_consumer_state, TABLE_consumer);
+    prefer_measured(f);
     f->worker_count = seat_workers(f, settings, descriptors);
     if (f->worker_count == 0) {
         LOG(ERROR, "start", "no media socket was handed over; the forwarder cannot work");

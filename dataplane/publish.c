@@ -126,11 +126,13 @@ void publish_worker(struct worker *w)
         .udp_port = w->config.udp_port,
         .has_ipv4 = w->config.has_ipv4,
         .has_ipv6 = w->config.has_ipv6,
+        .backend_measured = io_was_measured(),
     };
     struct worker_counters_row counters = {0};
 
     strncpy(state.backend, w->backend->name, sizeof(state.backend) - 1);
     publish(w, TABLE_worker_state, w->config.index, 1, &state.header);
+    w->counters[COUNTER_receive_overflow] = io->receive_overflow;
     w->counters[COUNTER_sends] = io->sends;
     w->counters[COUNTER_send_failed] = io->send_failed;
     memcpy(counters.verdicts, w->verdicts, sizeof(w->verdicts));

@@ -23,3 +23,8 @@ regress:
 	@perf/regress
 perf-baseline:
 	@perf/regress --accept
+
+# What a datagram costs through each I/O backend, beside bare system calls.
+PROGRAMS += ringcast-bench-io
+ringcast-bench-io_SOURCES := $(wildcard perf/io/*.c)
+ringcast-bench-io_USES := dataplane src

@@ -32,6 +32,8 @@ struct io_packet {
 
 struct io_counters {
     uint64_t received, received_bytes, truncated;
+    uint64_t
+        receive_overflow; /* dropped by the kernel for want of room, since the socket is open */
     uint64_t sent, sent_bytes, sends; /* packets, bytes, and system-level sends they took */
     uint64_t send_full, send_failed;
 };
@@ -61,16 +63,24 @@ struct io_backend {
     void (*transmit)(struct io *io);
     /* Sleeps until a packet, the doorbell or timeout_ns. True when the doorbell was rung. */
     bool (*wait)(struct io *io, uint64_t timeout_ns);
-    const struct io_counters *(*counters)(const struct io *io);
+    /* Asks the kernel for what only it knows: a system call per socket, not for every packet. */
+    const struct io_counters *(*counters)(struct io *io);
     void (*close)(struct io *io);
 };
 
 extern const struct io_backend io_uring_backend, io_socket_backend, io_replay_backend;
 
-/* Opens the backend called `name` ("auto": io_uring if it can, else socket), says what it picked and
- * why in `why` (192 bytes). NULL when none works. */
+/* Opens the backend called `name`, says what it picked and why in `why` (192 bytes). NULL when none
+ * works. "auto" takes the one that costs least CPU time: it is measured on loopback by the first call
+ * in a process (some 80 ms; others wait for it), so call it before the sandbox is shut. Where measuring
+ * is not possible it takes the first that works, with a warning. */
 struct io *io_open(const char *name, const struct io_descriptors *descriptors,
                    const struct io_backend **backend, char *why);
+/* "auto" takes this one, unmeasured: a process before this one measured, and its successor is in a
+ * hurry. Before the first io_open, on one thread. Unknown names change nothing. */
+void io_prefer(const char *name);
+/* Does the choice of "auto" come from measuring, here or before? */
+bool io_was_measured(void);
 
 /* ---- replay: what a test or benchmark feeds and sees; see io_replay.c ---- */
 

@@ -155,7 +155,7 @@ static bool replay_wait(struct io *io, uint64_t timeout_ns)
     return doorbell_reset(io->doorbell);
 }
 
-static const struct io_counters *replay_counters(const struct io *io)
+static const struct io_counters *replay_counters(struct io *io)
 {
     return &io->counters;
 }

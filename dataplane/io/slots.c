@@ -66,11 +66,16 @@ void slots_refused(struct slots *slots, const struct path *path)
     slots->has_refusals = true;
 }
 
-static bool path_refuses(struct slots *slots, const struct path *path)
+/* Asked once a run, when it would get its second datagram. */
+static bool path_refuses(struct slots *slots, const struct run *run)
 {
-    uint32_t hash = path_hash(path);
-    struct refusal *refusal = &slots->refusals[hash % REFUSALS];
+    struct refusal *refusal;
+    uint32_t hash;
 
+    if (!slots->has_refusals || run->segments != 1)
+        return false;
+    hash = path_hash(&run->path);
+    refusal = &slots->refusals[hash % REFUSALS];
     if (refusal->left == 0 || refusal->tag != (uint16_t)(hash >> 16))
         return false;
     refusal->left--;
@@ -84,8 +89,7 @@ uint8_t *slots_take(struct slots *slots, const struct path *path, uint32_t bytes
 
     if (bytes > PACKET_BYTES_MAX || bytes > IO_SLOTS_BYTES - slots->used)
         return NULL;
-    if (!run || !run_continues(run, path, bytes) ||
-        (slots->has_refusals && path_refuses(slots, path))) {
+    if (!run || !run_continues(run, path, bytes) || path_refuses(slots, run)) {
         if (slots->run_count == RUNS_MAX)
             return NULL;
         run = &slots->runs[slots->run_count++];

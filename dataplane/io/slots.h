@@ -10,7 +10,7 @@
 
 #include "io.h"
 
-#define RUNS_MAX 1024             /* of one turn; = UIO_MAXIOV, what one sendmmsg takes */
+#define RUNS_MAX 1024             /* of one turn */
 #define RUN_BYTES_MAX 65000       /* of one UDP_SEGMENT send; the IP length field ends at 65535 */
 #define SLOTS_BYTES_AROUND 64     /* readable before the first and behind the last slot */
 #define DATAGRAM_BYTES_MAX 65536u /* of one receive: a datagram or what GRO made of several */

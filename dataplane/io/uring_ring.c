@@ -1,4 +1,5 @@
 /* The ring of the io_uring backend: set-up with what this kernel offers, and its restrictions. */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -66,11 +67,11 @@ static bool files_register(struct io *io, char *why)
 
 static bool buffers_register(struct io *io, char *why)
 {
-    struct io_uring_buf_reg registration = {.ring_entries = BUFFERS};
+    struct io_uring_buf_reg registration = {.ring_entries = OFFERED};
     int result;
 
     io->buffers = pages_map((size_t)BUFFERS * URING_BUFFER_BYTES);
-    io->buffer_ring = pages_map(BUFFERS * sizeof(struct io_uring_buf));
+    io->buffer_ring = pages_map(OFFERED * sizeof(struct io_uring_buf));
     if (!io->buffers || !io->buffer_ring) {
         snprintf(why, URING_WHY_BYTES, "no memory for receive buffers");
         return false;
@@ -84,10 +85,8 @@ static bool buffers_register(struct io *io, char *why)
     }
     io_uring_buf_ring_init(io->buffer_ring);
     for (unsigned i = 0; i < BUFFERS; i++)
-        io_uring_buf_ring_add(io->buffer_ring, io->buffers + (size_t)i * URING_BUFFER_BYTES,
-                              URING_BUFFER_BYTES, (unsigned short)i,
-                              io_uring_buf_ring_mask(BUFFERS), (int)i);
-    io_uring_buf_ring_advance(io->buffer_ring, BUFFERS);
+        io->spare[i] = (uint16_t)(BUFFERS - 1 - i);
+    io->spare_count = BUFFERS;
     return true;
 }
 
@@ -98,11 +97,10 @@ static bool ring_restrict(struct io *io, char *why)
 {
     struct io_uring_restriction rules[] = {
         {.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_RECVMSG},
-        {.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_SENDMSG},
         {.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_POLL_ADD},
         {.opcode = IORING_RESTRICTION_SQE_FLAGS_REQUIRED, .sqe_flags = IOSQE_FIXED_FILE},
         {.opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED,
-         .sqe_flags = IOSQE_FIXED_FILE | IOSQE_BUFFER_SELECT | IOSQE_CQE_SKIP_SUCCESS},
+         .sqe_flags = IOSQE_FIXED_FILE | IOSQE_BUFFER_SELECT},
     };
 
     if (syscall(SYS_io_uring_register, io->ring.ring_fd, IORING_REGISTER_RESTRICTIONS, rules,
@@ -127,5 +125,5 @@ void uring_ring_close(struct io *io)
         io_uring_queue_exit(&io->ring);
     io->ring_is_open = false;
     pages_unmap(io->buffers, (size_t)BUFFERS * URING_BUFFER_BYTES);
-    pages_unmap(io->buffer_ring, BUFFERS * sizeof(struct io_uring_buf));
+    pages_unmap(io->buffer_ring, OFFERED * sizeof(struct io_uring_buf));
 }

@@ -149,7 +149,7 @@ static inline void server_open(struct server *server)
     server_open_at(server, "0.0.0.0", "::");
 }
 
-static void server_close(struct server *server)
+static inline void server_close(struct server *server)
 {
     close(server->descriptors.udp4);
     close(server->descriptors.udp6);
