@@ -29,7 +29,7 @@
 #define TARGET_ID_ROOM 96
 #define TARGET_CALL_TIMEOUT_MS 15000
 
-enum media_kind { MEDIA_AUDIO, MEDIA_VIDEO };
+enum stream_kind { STREAM_AUDIO, STREAM_VIDEO };
 
 /* What we send and how, as Chromium 156 numbers it (captures/produce-av-*.json). An SDP adapter offers
  * exactly these; a server that answers with other payload types says so in target_stream. */
@@ -80,7 +80,7 @@ struct target_stream {
     char mid[16];
     uint32_t ssrc, rtx_ssrc;
     uint8_t payload_type, rtx_payload_type;
-    uint8_t kind;            /* enum media_kind */
+    uint8_t kind;            /* enum stream_kind */
     uint8_t transport_cc_id; /* subscribe: header extension to answer with transport-cc; 0: none */
 };
 
