@@ -43,6 +43,8 @@
       "life of an access token")                                                                 \
     X(u32, room_participants_max, MAX_PARTICIPANTS_PER_ROOM, 100, 2, 10000, "", 1, CP,           \
       "hard cap per room")                                                                       \
+    X(u32, transports_per_participant_max, RINGCAST_TRANSPORTS_PER_PARTICIPANT, 8, 2, 1000, "", 1, CP, \
+      "transports that one participant may have open")                                           \
     X(u32, reconnect_grace_s, RECONNECT_GRACE, 10, 0, 300, "s", 1, CP,                           \
       "how long a dropped socket keeps its seat")                                                \
     X(u32, rate_limit_events, RATE_LIMIT_EVENTS, 60, 1, 100000, "", 1, CP,                       \

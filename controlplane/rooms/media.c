@@ -184,6 +184,7 @@ static struct transport *transport_new(struct participant *owner, enum direction
 void handle_media_create_transport(struct call *call)
 {
     const char *text = payload_text(call->payload, "direction");
+    uint32_t most = call->rooms->settings->transports_per_participant_max;
     enum direction direction;
     struct transport *t;
     cJSON *answer;
@@ -195,9 +196,8 @@ void handle_media_create_transport(struct call *call)
         return;
     }
     direction = strcmp(text, "send") == 0 ? DIRECTION_send : DIRECTION_recv;
-    if (call->caller->transport_count >= TRANSPORTS_PER_PARTICIPANT_MAX) {
-        call_fail_because(call, ERROR_limit_reached, "%d transports; close one first",
-                          TRANSPORTS_PER_PARTICIPANT_MAX);
+    if (call->caller->transport_count >= most) {
+        call_fail_because(call, ERROR_limit_reached, "%u transports; close one first", most);
         return;
     }
     if (!room_place(call->room)) {
