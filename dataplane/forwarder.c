@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "processes.h"
@@ -74,6 +75,7 @@ static void *worker_thread(void *argument)
     snprintf(name, sizeof(name), "worker %u", seat->config.index);
     pthread_setname_np(pthread_self(), name);
     pin(seat);
+    prctl(PR_SET_TIMERSLACK, 1000UL); /* ns: a nap while a batch fills shall end when it is due */
     seat->config.io =
         io_open(seat->backend_name, &seat->descriptors, &seat->config.backend, seat->picked);
     if (!seat->config.io)
@@ -183,6 +185,7 @@ static uint32_t seat_workers(struct forwarder *f, const struct settings *setting
             .resume = &f->resume,
             .bell_control = descriptors_get(set, "bell.control"),
             .bell_handshaker = descriptors_get(set, "bell.handshaker"),
+            .fill_ns_max = settings->batch_fill_us * 1000ull,
             .consent_ns = settings->consent_timeout_ms * NS_PER_MS,
             .udp_port = local_port(&seat->descriptors),
             .has_ipv4 = seat->descriptors.udp4 >= 0,

@@ -5,10 +5,12 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "src/clock.h"
 
+#define FILL_NS_MIN (60 * 1000ull)   /* a nap shorter than what it costs to take is none */
 #define WAIT_NS_MAX (10 * NS_PER_MS) /* sleep at most this long: timers have this grain */
 
 /* huge: large pages where the kernel has them, for what is walked from one object to the next. */
@@ -249,18 +251,34 @@ bool worker_turn(struct worker *w)
     return received > 0 || handed || fan_out_has_work(w);
 }
 
+/* Leaves packets to gather until the last turn's beginning is fill_ns ago. */
+static void let_batch_fill(struct worker *w, uint64_t began_ns, uint64_t ended_ns)
+{
+    uint64_t due_ns = began_ns + w->pace.fill_ns;
+    struct timespec nap = {0};
+
+    if (due_ns < ended_ns + FILL_NS_MIN)
+        return;
+    nap.tv_nsec = (long)(due_ns - ended_ns);
+    nanosleep(&nap, NULL);
+    w->counters[COUNTER_batch_fills]++;
+}
+
 void worker_run(struct worker *w)
 {
+    w->pace.bound_ns = w->config.fill_ns_max;
     while (!atomic_load_explicit(&w->stop, memory_order_acquire)) {
-        uint64_t began_ns;
         bool busy = worker_turn(w);
+        uint64_t began_ns = w->now_ns, ended_ns = clock_monotonic_ns();
 
-        began_ns = w->now_ns;
-        w->busy_ns += clock_monotonic_ns() - began_ns;
+        w->busy_ns += ended_ns - began_ns;
+        pace_turn(&w->pace, began_ns, ended_ns, busy);
         if (!busy && !w->rescan.active && !ring_peek(&w->changes) &&
             !ring_peek(&w->from_handshaker) && handoff_may_sleep(w)) {
             w->backend->wait(w->io, WAIT_NS_MAX);
             handoff_awake(w);
+        } else if (busy && w->pace.fill_ns && !fan_out_has_work(w)) {
+            let_batch_fill(w, began_ns, ended_ns);
         }
     }
 }

@@ -17,6 +17,7 @@
 #include "ice.h"
 #include "io/io.h"
 #include "map.h"
+#include "pace.h"
 #include "packet.h"
 #include "rtp.h"
 #include "src/region.h"
@@ -236,6 +237,7 @@ struct worker_config {
     int bell_control, bell_handshaker; /* eventfds, -1: none (tests) */
     struct handoff *handoff;           /* to the other workers; NULL: there are none */
     uint64_t consent_ns;
+    uint64_t fill_ns_max; /* see pace.h */
     uint16_t udp_port;
     bool has_ipv4, has_ipv6;
     uint64_t (*monotonic_ns)(void); /* NULL: the real clocks */
@@ -291,6 +293,7 @@ struct worker {
     uint64_t counters[COUNTER_COUNT];
     uint32_t transport_count, producer_count, consumer_count;
     uint64_t turns, busy_ns, next_publish_ns;
+    struct pace pace;
     _Atomic uint64_t heartbeat_ns; /* read by the housekeeper */
     _Atomic bool stop;
 };

@@ -89,6 +89,9 @@
       "how packets are moved: auto, io_uring or socket")                                         \
     X(u32, socket_buffer_bytes, RINGCAST_SOCKET_BUFFER, 4194304, 65536, 268435456, "bytes", 0, DP, \
       "send and receive buffer asked for each media socket")                                     \
+    X(u32, batch_fill_us, RINGCAST_BATCH_FILL, 1500, 0, 2000, "us", 0, DP,                       \
+      "how long a worker that is busy more than half of the time may leave packets to gather; "  \
+      "0: never")                                                                                \
     X(u32, consent_timeout_ms, RINGCAST_CONSENT_TIMEOUT, 30000, 5000, 120000, "ms", 0, DP,       \
       "silence of ICE checks after which a peer is gone (RFC 7675)")                             \
     X(u32, dtls_timeout_ms, RINGCAST_DTLS_TIMEOUT, 30000, 1000, 120000, "ms", 0, DP,             \
