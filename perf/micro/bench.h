@@ -66,6 +66,7 @@ struct bench_options {
     uint32_t fanout;     /* consumers of each producer */
     uint32_t bytes;      /* of an RTP packet, header and extensions included, without the tag */
     bool audio;          /* single packets of many producers instead of bursts of few */
+    bool uneven;         /* the packets of a burst differ by a byte, as browsers split frames */
     bool cold;           /* so many rooms that every context is cold when it is needed */
     uint32_t rooms;      /* walked in turn */
     uint32_t publishers; /* of a room */

@@ -38,6 +38,7 @@ static const char usage[] =
     "  --warm, --cold    one room, or so many that no context stays in the cache (both)\n"
     "  --video, --audio  bursts of 9 packets of one, or single packets of 20 producers\n"
     "                    (audio below 400 bytes)\n"
+    "  --uneven          packets of a burst differ by a byte, as browsers split frames\n"
     "  --burst N         packets of a producer in one turn\n"
     "  --rooms N         walked in turn\n"
     "  --publishers N    of each room\n"
@@ -143,7 +144,7 @@ static void read_option(struct command_line *c, int option)
 
 static void read_command_line(struct command_line *c, int argc, char **argv)
 {
-    static int warm, cold, video, audio;
+    static int warm, cold, video, audio, uneven;
     static const struct option options[] = {
         {"fanout", required_argument, NULL, 'f'},
         {"profile", required_argument, NULL, 'p'},
@@ -163,6 +164,7 @@ static void read_command_line(struct command_line *c, int argc, char **argv)
         {"cold", no_argument, &cold, 1},
         {"video", no_argument, &video, 1},
         {"audio", no_argument, &audio, 1},
+        {"uneven", no_argument, &uneven, 1},
         {0},
     };
     int option;
@@ -173,6 +175,7 @@ static void read_command_line(struct command_line *c, int argc, char **argv)
     c->cold = cold;
     c->video = video;
     c->audio = audio;
+    c->options.uneven = uneven;
 }
 
 /* ---- what is run ---- */
