@@ -21,7 +21,7 @@
 #include "../path.h"
 
 #define IO_BATCH 256             /* packets that one io_receive returns at most */
-#define IO_SLOTS_BYTES (1 << 20) /* transmit memory of one turn */
+#define IO_SLOTS_BYTES (1 << 18) /* transmit memory of one turn; more would not stay in the cache */
 #define IO_SEGMENTS_MAX 64       /* UDP_SEGMENT: segments of one send */
 
 struct io_packet {

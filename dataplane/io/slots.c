@@ -90,7 +90,7 @@ uint8_t *slots_take(struct slots *slots, const struct path *path, uint32_t bytes
     if (bytes > PACKET_BYTES_MAX || bytes > IO_SLOTS_BYTES - slots->used)
         return NULL;
     if (!run || !run_continues(run, path, bytes) || path_refuses(slots, run)) {
-        if (slots->run_count == RUNS_MAX)
+        if (slots->run_count == RUNS_MAX || IO_SLOTS_BYTES - slots->used < RUN_RESERVE)
             return NULL;
         run = &slots->runs[slots->run_count++];
         run->path = *path;

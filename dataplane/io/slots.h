@@ -12,6 +12,7 @@
 
 #define RUNS_MAX 1024             /* of one turn */
 #define RUN_BYTES_MAX 65000       /* of one UDP_SEGMENT send; the IP length field ends at 65535 */
+#define RUN_RESERVE 16384         /* with less left no run begins: the next turn takes it whole */
 #define SLOTS_BYTES_AROUND 64     /* readable before the first and behind the last slot */
 #define DATAGRAM_BYTES_MAX 65536u /* of one receive: a datagram or what GRO made of several */
 #define RECEIVE_BYTES_BEHIND 32   /* readable behind a received packet */

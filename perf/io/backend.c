@@ -13,19 +13,26 @@ static struct path path_to(const struct place *place, const struct sockaddr_in *
     return path;
 }
 
-/* Slots are not filled: what that costs is the protection's, not the backend's. */
+static void slot_take(const struct io_backend *backend, struct io *io, const struct path *path,
+                      uint32_t bytes)
+{
+    uint8_t *slot = backend->slot(io, path, bytes);
+
+    if (!slot) {
+        backend->transmit(io);
+        slot = backend->slot(io, path, bytes);
+    }
+    payload_write(slot, bytes);
+}
+
 static void backend_send(const struct io_backend *backend, struct place *place, struct io *io,
                          const struct work *work)
 {
     for (uint32_t r = 0; r < work->runs; r++) {
         struct path path = path_to(place, place_next(place));
 
-        for (uint32_t i = 0; i < work->segments; i++) {
-            if (backend->slot(io, &path, work->bytes))
-                continue;
-            backend->transmit(io);
-            backend->slot(io, &path, work->bytes);
-        }
+        for (uint32_t i = 0; i < work->segments; i++)
+            slot_take(backend, io, &path, work->bytes);
     }
     backend->transmit(io);
 }

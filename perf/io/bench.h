@@ -57,6 +57,7 @@ static inline const struct sockaddr_in *place_next(struct place *place)
 
 /* Memory that is sent from, walked as the product does: `bytes` further each time. */
 uint8_t *payload_next(uint32_t bytes);
+void payload_write(uint8_t *data, uint32_t bytes);
 
 void raw_sendto(struct place *place, struct io *io, const struct work *work);
 void raw_sendmmsg(struct place *place, struct io *io, const struct work *work);
