@@ -109,7 +109,7 @@ static void consumer_is_typical(struct worker *w, const struct consumer *c)
 {
     struct producer *p = c->producer;
 
-    if (memcmp(&p->typical, &c->header, sizeof(c->header)) == 0)
+    if (header_kind_equal(&p->typical, &c->header))
         return;
     p->typical = c->header;
     if (p->is_mirror)

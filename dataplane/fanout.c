@@ -98,7 +98,7 @@ const struct rtp_template *packet_header_for(struct packet *packet, const struct
         .has_padding = packet->padding_bytes > 0,
     };
 
-    if (header->template.size && memcmp(&header->kind, kind, sizeof(*kind)) == 0)
+    if (header->template.size && header_kind_equal(&header->kind, kind))
         return &header->template;
     rtp_template_build(&header->template, packet->data, &packet->view, &options);
     header->kind = *kind;

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "rtp.h"
 #include "src/limits.h"
@@ -32,6 +33,17 @@ struct header_kind {
     uint16_t extension_mask;
     uint8_t mid_bytes, payload_type; /* payload_type 0: not known */
 };
+
+static inline bool header_kind_equal(const struct header_kind *a, const struct header_kind *b)
+{
+    uint32_t x, y; /* one comparison, which memcmp of four bytes is not */
+
+    _Static_assert(sizeof(*a) == sizeof(x), "header_kind: not a word");
+    memcpy(&x, a, sizeof(x));
+    memcpy(&y, b, sizeof(y));
+    return x == y;
+}
+
 struct packet_header {
     struct header_kind kind; /* what `template` was built for; template.size 0: nothing yet */
     struct rtp_template template;
