@@ -86,8 +86,8 @@ static void reserve_indexes(struct worker *w, struct consumer *c, uint64_t index
               &row.header);
 }
 
-const struct rtp_template *packet_header_for(struct packet *packet, const struct producer *p,
-                                             const struct header_kind *kind)
+const struct rtp_template *packet_header_build(struct packet *packet, const struct producer *p,
+                                               const struct header_kind *kind)
 {
     struct packet_header *header = &packet->headers[kind->mid_bytes % PACKET_HEADERS];
     struct rtp_template_options options = {
@@ -98,8 +98,6 @@ const struct rtp_template *packet_header_for(struct packet *packet, const struct
         .has_padding = packet->padding_bytes > 0,
     };
 
-    if (header->template.size && header_kind_equal(&header->kind, kind))
-        return &header->template;
     rtp_template_build(&header->template, packet->data, &packet->view, &options);
     header->kind = *kind;
     return &header->template;

@@ -340,9 +340,18 @@ void ingress_run(struct worker *w);
 /* ---- fanout.c: producers → consumers ---- */
 /* Takes an authentic packet, whose hold is counted. False when the producer has too many waiting already. */
 bool fan_out_queue(struct worker *w, struct producer *p, struct packet *packet);
-/* The header of this packet for consumers of a kind. */
-const struct rtp_template *packet_header_for(struct packet *packet, const struct producer *p,
-                                             const struct header_kind *kind);
+/* The header of this packet for consumers of a kind, built for the first of them. */
+const struct rtp_template *packet_header_build(struct packet *packet, const struct producer *p,
+                                               const struct header_kind *kind);
+static inline const struct rtp_template *
+packet_header_for(struct packet *packet, const struct producer *p, const struct header_kind *kind)
+{
+    const struct packet_header *header = &packet->headers[kind->mid_bytes % PACKET_HEADERS];
+
+    return header->template.size && header_kind_equal(&header->kind, kind)
+               ? &header->template
+               : packet_header_build(packet, p, kind);
+}
 /* A turn's share of what is queued. */
 void fan_out(struct worker *w);
 static inline bool fan_out_has_work(const struct worker *w)
