@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "processes.h"
@@ -26,7 +27,8 @@ struct seat {
     const char *backend_name;
     uint32_t worker_count;
     pthread_t thread;
-    pthread_barrier_t *opened, *started; /* twice: everything is open; the sandbox is shut */
+    /* everything is open; the sandbox is shut; nobody reads another's packets any more */
+    pthread_barrier_t *opened, *started, *stopped;
     bool ok;
     char why[192], picked[192];
 };
@@ -35,7 +37,8 @@ struct forwarder {
     struct region desired, actual, keys, resume;
     uint32_t worker_count;
     struct seat seats[WORKERS_MAX];
-    pthread_barrier_t opened, started;
+    pthread_barrier_t opened, started, stopped;
+    struct handoff *handoff;
     bool has_fingerprints;
 };
 
@@ -72,6 +75,7 @@ static void *worker_thread(void *argument)
     snprintf(name, sizeof(name), "worker %u", seat->config.index);
     pthread_setname_np(pthread_self(), name);
     pin(seat);
+    prctl(PR_SET_TIMERSLACK, 1000UL); /* ns: a nap while a batch fills shall end when it is due */
     seat->config.io =
         io_open(seat->backend_name, &seat->descriptors, &seat->config.backend, seat->picked);
     if (!seat->config.io)
@@ -82,6 +86,7 @@ static void *worker_thread(void *argument)
     pthread_barrier_wait(seat->started);
     if (seat->ok)
         worker_run(seat->worker);
+    pthread_barrier_wait(seat->stopped);
     if (seat->ok)
         worker_close(seat->worker);
     if (seat->config.io)
@@ -171,6 +176,7 @@ static uint32_t seat_workers(struct forwarder *f, const struct settings *setting
         seat->backend_name = settings->io_backend;
         seat->opened = &f->opened;
         seat->started = &f->started;
+        seat->stopped = &f->stopped;
         seat->config = (struct worker_config){
             .index = w,
             .desired = &f->desired,
@@ -179,6 +185,7 @@ static uint32_t seat_workers(struct forwarder *f, const struct settings *setting
             .resume = &f->resume,
             .bell_control = descriptors_get(set, "bell.control"),
             .bell_handshaker = descriptors_get(set, "bell.handshaker"),
+            .fill_ns_max = settings->batch_fill_us * 1000ull,
             .consent_ns = settings->consent_timeout_ms * NS_PER_MS,
             .udp_port = local_port(&seat->descriptors),
             .has_ipv4 = seat->descriptors.udp4 >= 0,
@@ -190,8 +197,14 @@ static uint32_t seat_workers(struct forwarder *f, const struct settings *setting
             break;
         count++;
     }
-    for (uint32_t w = 0; w < count; w++)
+    f->handoff = handoff_new(count);
+    if (!f->handoff)
+        return 0;
+    for (uint32_t w = 0; w < count; w++) {
         f->seats[w].worker_count = count;
+        f->seats[w].config.handoff = f->handoff;
+        f->handoff->workers[w].bell = f->seats[w].descriptors.doorbell;
+    }
     return count;
 }
 
@@ -207,6 +220,7 @@ static bool start_workers(struct forwarder *f, const struct settings *settings)
 
     pthread_barrier_init(&f->opened, NULL, f->worker_count + 1);
     pthread_barrier_init(&f->started, NULL, f->worker_count + 1);
+    pthread_barrier_init(&f->stopped, NULL, f->worker_count);
     for (uint32_t w = 0; w < f->worker_count; w++) {
         int error = pthread_create(&f->seats[w].thread, NULL, worker_thread, &f->seats[w]);
 
@@ -301,6 +315,7 @@ static void stop_workers(struct forwarder *f)
         pthread_join(f->seats[w].thread, NULL);
         munmap(f->seats[w].worker, sizeof(struct worker));
     }
+    handoff_delete(f->handoff);
 }
 
 int forwarder_main(const struct settings *settings, struct descriptors *descriptors)

@@ -39,11 +39,11 @@ void publish_transport(struct worker *w, struct transport *t)
     const struct path *path = ice_selected(&t->ice);
     struct transport_state_row row = {
         .bytes_received = t->bytes_received,
-        .bytes_sent = t->bytes_sent,
+        .bytes_sent = t->bytes_sent + t->egress->bytes,
         .rtp_packets_received = t->rtp_packets_received,
         .rtp_bytes_received = t->rtp_bytes_received,
-        .rtp_packets_sent = t->rtp_packets_sent,
-        .rtp_bytes_sent = t->rtp_bytes_sent,
+        .rtp_packets_sent = t->egress->packets,
+        .rtp_bytes_sent = t->egress->bytes,
         .last_check_ns = t->ice.last_check_ns,
         .connected_ns = t->connected_ns,
         .ice_state = t->ice.state,

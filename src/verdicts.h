@@ -35,6 +35,7 @@
     V(drop_rtcp_unauthentic, "SRTCP authentication failed (G5)")                                  \
     V(drop_rtcp_replay, "SRTCP index already seen, or too old")                                   \
     V(drop_rtcp_limit, "RTCP over the rate or block limit")                                       \
+    V(drop_overload, "RTP of a producer whose packets already wait too long for their subscribers") \
     V(drop_no_memory, "no packet buffer free")
 /* clang-format on */
 
@@ -62,6 +63,9 @@ enum verdict {
     C(sends_zero_copy_copied, "of those, copied all the same: the device cannot") \
     C(send_full, "packets dropped because the transmit queue was full")           \
     C(send_failed, "packets that the kernel refused")                             \
+    C(handed, "RTP packets handed to other workers by reference, one a worker")   \
+    C(handoff_full, "packets for another worker's subscribers that it had no room for") \
+    C(batch_fills, "turns put off under load so that a batch could fill")         \
     C(consent_expired, "transports that lost consent (RFC 7675)")                 \
     C(key_frames_asked, "PLI or FIR sent to publishers")                          \
     C(key_frames_held, "key-frame requests held back by the throttle")            \

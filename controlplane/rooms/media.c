@@ -154,7 +154,8 @@ static struct transport *transport_new(struct participant *owner, enum direction
 {
     struct room *room = owner->room;
     struct rooms *rooms = room->rooms;
-    struct transport *t = calloc(1, sizeof(*t));
+    int worker = plane_pick_worker(rooms->plane, room->worker, rooms->settings->room_together);
+    struct transport *t = worker >= 0 ? calloc(1, sizeof(*t)) : NULL;
 
     if (t == NULL)
         return NULL;
@@ -162,7 +163,7 @@ static struct transport *transport_new(struct participant *owner, enum direction
     id_bytes(t->id, t->row.id);
     t->owner = owner;
     t->row.room = room->handle;
-    t->row.worker = (uint32_t)room->worker;
+    t->row.worker = (uint32_t)worker;
     t->row.direction = (uint8_t)direction;
     random_word(t->row.ice_ufrag, 32);
     random_word(t->row.ice_pwd, 32);
@@ -183,6 +184,7 @@ static struct transport *transport_new(struct participant *owner, enum direction
 void handle_media_create_transport(struct call *call)
 {
     const char *text = payload_text(call->payload, "direction");
+    uint32_t most = call->rooms->settings->transports_per_participant_max;
     enum direction direction;
     struct transport *t;
     cJSON *answer;
@@ -194,9 +196,8 @@ void handle_media_create_transport(struct call *call)
         return;
     }
     direction = strcmp(text, "send") == 0 ? DIRECTION_send : DIRECTION_recv;
-    if (call->caller->transport_count >= TRANSPORTS_PER_PARTICIPANT_MAX) {
-        call_fail_because(call, ERROR_limit_reached, "%d transports; close one first",
-                          TRANSPORTS_PER_PARTICIPANT_MAX);
+    if (call->caller->transport_count >= most) {
+        call_fail_because(call, ERROR_limit_reached, "%u transports; close one first", most);
         return;
     }
     if (!room_place(call->room)) {

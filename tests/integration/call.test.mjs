@@ -49,7 +49,8 @@ async function assertEmpty(ringcast) {
 for (const backend of ['io_uring', 'socket'])
   for (const workers of [1, 2])
     test(`a call: ${backend}, ${workers} worker${workers > 1 ? 's' : ''}`, async () => {
-      const ringcast = await start({ RINGCAST_IO_BACKEND: backend, MEDIASOUP_NUM_WORKERS: String(workers) });
+      const ringcast = await start({ RINGCAST_IO_BACKEND: backend, MEDIASOUP_NUM_WORKERS: String(workers),
+        RINGCAST_ROOM_TOGETHER: '0' }); // two workers: the room is spread over both
       const states = await ringcast.rows('worker_state');
       assert.deepEqual(states.map((row) => row.backend), Array(workers).fill(backend));
       const result = await ringcast.probe('--seconds', '4');
@@ -59,6 +60,8 @@ for (const backend of ['io_uring', 'socket'])
       await until(async () => {
         const { verdicts, counters } = await ringcast.counters();
         assert.ok(verdicts.forwarded > 1000);
+        assert.equal(counters.handed > 500, workers > 1, `${counters.handed} handed over`);
+        assert.equal(counters.handoff_full, 0);
         assert.equal(Object.values(verdicts).reduce((a, b) => a + b), counters.received);
         return true;
       }, 1000, 'every datagram has a verdict');

@@ -22,6 +22,7 @@
 
 #include "dataplane/io/io.h"
 #include "src/clock.h"
+#include "src/sanitizer.h"
 
 #ifndef UDP_SEGMENT
 #define UDP_SEGMENT 103
@@ -34,12 +35,7 @@
 
 static _Atomic unsigned long allocations;
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZER_ALLOCATES
-#endif
-#endif
-#if defined(SANITIZER_ALLOCATES) || defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if BUILT_WITH_SANITIZER
 void __sanitizer_malloc_hook(const volatile void *pointer, size_t bytes);
 void __sanitizer_malloc_hook(const volatile void *pointer, size_t bytes)
 {

@@ -1,0 +1,85 @@
+/* ringcast-load: thousands of WebRTC clients in one process. */
+#define _GNU_SOURCE
+#include <openssl/rand.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "scenario.h"
+
+enum { EXIT_MEASURED, EXIT_FAILED, EXIT_USAGE, EXIT_INVALID };
+
+static volatile int interrupted;
+
+static void on_signal(int number)
+{
+    if (interrupted)
+        _Exit(EXIT_FAILED); /* asked twice: at once */
+    interrupted = 1;
+}
+
+/* The whole process, so that it never runs on the server's core. */
+static bool pin(int cpu)
+{
+    cpu_set_t set;
+
+    if (cpu < 0)
+        return true;
+    CPU_ZERO(&set);
+    CPU_SET(cpu, &set);
+    if (sched_setaffinity(0, sizeof(set), &set) == 0)
+        return true;
+    fprintf(stderr, "ringcast-load: --cpu %d: this machine has no such core for us\n", cpu);
+    return false;
+}
+
+static void descriptors_raise(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    static struct media media;
+    static struct result result;
+    struct options options;
+    char why[400], fingerprint[96];
+    unsigned seed;
+    bool help, written = true;
+
+    if (!options_read(&options, argc, argv, &help))
+        return EXIT_USAGE;
+    if (help)
+        return EXIT_MEASURED;
+    signal(SIGINT, on_signal);
+    signal(SIGTERM, on_signal);
+    signal(SIGPIPE, SIG_IGN);
+    RAND_bytes((unsigned char *)&seed, sizeof(seed));
+    srandom(seed);
+    descriptors_raise();
+    if (!pin(options.cpu))
+        return EXIT_USAGE;
+    if (!dtls_client_open(options.profile, fingerprint, why) ||
+        !media_start(&media, &options, why)) {
+        fprintf(stderr, "ringcast-load: %s\n", why);
+        return EXIT_FAILED;
+    }
+    scenario_run(&options, &media, fingerprint, &interrupted, &result);
+    if (!options.json || strcmp(options.json, "-") != 0)
+        result_print(&result, &media);
+    if (options.json)
+        written = result_write(&result, &media, options.json);
+    media_stop(&media);
+    dtls_client_close();
+    if (!result.measured || !written)
+        return EXIT_FAILED;
+    return result.invalid_count ? EXIT_INVALID : EXIT_MEASURED;
+}

@@ -1,0 +1,189 @@
+/* The loop of the media thread.
+ *
+ * A turn comes every TICK_NS, and when a frame is due: read what came, send what is due, serve timers.
+ * Nothing waits on sockets: waking a reader would cost the server's send call more than the packet
+ * does, and arrivals carry the kernel's time stamp, so reading half a millisecond later changes no
+ * figure. Under load turns follow each other without a pause. */
+#define _GNU_SOURCE
+#include "media.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+
+#include "src/clock.h"
+
+#define COMMAND_WAIT_NS 2000000ull
+
+/* ---- commands ---- */
+
+static void command_push(struct media *media, struct media_command *command)
+{
+    pthread_mutex_lock(&media->mutex);
+    command->next = NULL;
+    *media->last = command;
+    media->last = &command->next;
+    atomic_store(&media->has_commands, true);
+    pthread_mutex_unlock(&media->mutex);
+}
+
+static struct media_command *command_new(void (*run)(struct media *media, void *argument),
+                                         void *argument, bool *done)
+{
+    struct media_command *command = malloc(sizeof(*command));
+
+    if (!command)
+        abort(); /* without memory there is no measurement */
+    *command = (struct media_command){.run = run, .argument = argument, .done = done};
+    return command;
+}
+
+void media_post(struct media *media, void (*run)(struct media *media, void *argument),
+                void *argument)
+{
+    command_push(media, command_new(run, argument, NULL));
+}
+
+void media_call(struct media *media, void (*run)(struct media *media, void *argument),
+                void *argument)
+{
+    bool done = false;
+
+    command_push(media, command_new(run, argument, &done));
+    pthread_mutex_lock(&media->mutex);
+    while (!done)
+        pthread_cond_wait(&media->ran, &media->mutex);
+    pthread_mutex_unlock(&media->mutex);
+}
+
+/* At most COMMAND_WAIT_NS of them in one turn: connecting thousands must not starve who sends. */
+static void commands_run(struct media *media)
+{
+    uint64_t until = media->now_ns + COMMAND_WAIT_NS;
+
+    while (atomic_load(&media->has_commands) && clock_monotonic_ns() < until) {
+        struct media_command *command;
+
+        pthread_mutex_lock(&media->mutex);
+        command = media->first;
+        media->first = command->next;
+        if (!media->first) {
+            media->last = &media->first;
+            atomic_store(&media->has_commands, false);
+        }
+        pthread_mutex_unlock(&media->mutex);
+        command->run(media, command->argument);
+        if (command->done) {
+            pthread_mutex_lock(&media->mutex);
+            *command->done = true;
+            pthread_cond_broadcast(&media->ran);
+            pthread_mutex_unlock(&media->mutex);
+        }
+        free(command);
+    }
+}
+
+/* ---- the loop ---- */
+
+static void fire(void *context, struct timer *timer)
+{
+    endpoint_fire(timer->owner);
+}
+
+static void pause_until(uint64_t when_ns)
+{
+    struct timespec t = {.tv_sec = (time_t)(when_ns / NS_PER_S),
+                         .tv_nsec = (long)(when_ns % NS_PER_S)};
+
+    clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL);
+}
+
+static void turn(struct media *media)
+{
+    uint64_t next, due;
+
+    media->now_ns = clock_monotonic_ns();
+    next = media->now_ns + TICK_NS;
+    net_tick(media->net);
+    commands_run(media);
+    arrivals_run(media);
+    media->now_ns = clock_monotonic_ns();
+    senders_run(media);
+    wheel_advance(&media->wheel, media->now_ns, fire, media);
+    net_flush(media->net);
+    due = senders_due_ns(media);
+    if (due < next)
+        next = due;
+    if (next > clock_monotonic_ns())
+        pause_until(next);
+}
+
+static void *media_main(void *argument)
+{
+    struct media *media = argument;
+    struct sched_param priority = {.sched_priority = 1};
+
+    if (media->options->realtime && sched_setscheduler(0, SCHED_FIFO, &priority) != 0)
+        fprintf(stderr, "ringcast-load: --realtime: %s; it goes on without\n", strerror(errno));
+    prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0);
+    prctl(PR_SET_NAME, "media", 0, 0, 0);
+    while (!media->stopping)
+        turn(media);
+    return NULL;
+}
+
+static void stop(struct media *media, void *unused)
+{
+    media->stopping = true;
+}
+
+bool media_start(struct media *media, const struct options *options, char *why)
+{
+    *media = (struct media){.options = options};
+    media->now_ns = clock_monotonic_ns();
+    media->random = media->now_ns * 2654435761u | 1;
+    media->last = &media->first;
+    pthread_mutex_init(&media->mutex, NULL);
+    pthread_cond_init(&media->ran, NULL);
+    wheel_init(&media->wheel, media->now_ns);
+    stamp_open(media->random);
+    media->endpoints = calloc(ENDPOINTS_MAX, sizeof(*media->endpoints));
+    media->senders = calloc(ENDPOINTS_MAX, sizeof(*media->senders));
+    media->heap = calloc(ENDPOINTS_MAX, sizeof(*media->heap));
+    media->payloads = malloc((size_t)FRAME_PACKETS_MAX * RTP_PAYLOAD_BYTES_MAX);
+    media->arrivals = arrivals_new();
+    media->engine = srtp_engine_new();
+    if (!media->endpoints || !media->senders || !media->heap || !media->payloads ||
+        !media->arrivals || !media->engine) {
+        snprintf(why, MEDIA_WHY_BYTES, "no memory, or intel-ipsec-mb does not start on this CPU");
+        return false;
+    }
+    media->net = net_open(options->sockets, why);
+    if (!media->net)
+        return false;
+    if (pthread_create(&media->thread, NULL, media_main, media) == 0)
+        return true;
+    snprintf(why, MEDIA_WHY_BYTES, "no thread for media");
+    return false;
+}
+
+void media_stop(struct media *media)
+{
+    media_post(media, stop, NULL);
+    pthread_join(media->thread, NULL);
+    for (uint32_t i = 0; i < media->endpoint_count; i++)
+        if (media->endpoints[i])
+            endpoint_end(media, media->endpoints[i]);
+    for (uint32_t i = 0; i < media->sender_count; i++)
+        free(media->senders[i]);
+    net_close(media->net);
+    srtp_engine_delete(media->engine);
+    free(media->arrivals);
+    free(media->payloads);
+    free(media->heap);
+    free(media->senders);
+    free(media->endpoints);
+}

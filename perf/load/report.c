@@ -1,0 +1,284 @@
+/* The result of a run. */
+#include "report.h"
+
+#include <cjson/cJSON.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/clock.h"
+
+#define OWN_CPU_MAX 0.90
+#define LATENESS_MAX_NS (2 * NS_PER_MS)
+
+static double window_s(const struct media *m)
+{
+    return (double)(m->window_ended_ns - m->window_began_ns) / 1e9;
+}
+
+static double own_cpu(const struct media *m)
+{
+    return (double)m->own_cpu_ns / (double)(m->window_ended_ns - m->window_began_ns);
+}
+
+static double server_ns(const struct result *r, const struct options *o)
+{
+    uint64_t sum = 0;
+
+    for (unsigned i = 0; i < o->server_pid_count; i++)
+        sum += r->after.used_ns[i] - r->before.used_ns[i];
+    return (double)sum;
+}
+
+/* CPU ns of the server per forwarded packet; 0: not known. The two samples lie a little outside of
+ * the window, so both sides are taken per second. */
+static double forwarded_ns(const struct result *r, const struct media *m)
+{
+    double wall = (double)(r->after.wall_ns - r->before.wall_ns);
+
+    if (!m->counts.rtp_received || wall <= 0)
+        return 0;
+    return server_ns(r, m->options) / wall * window_s(m) * 1e9 / (double)m->counts.rtp_received;
+}
+
+static double sendto_ns(const struct result *r)
+{
+    return (r->sendto_before_ns + r->sendto_after_ns) / 2;
+}
+
+void result_judge(struct result *r, const struct media *m)
+{
+    r->invalid_count = 0;
+    if (own_cpu(m) > OWN_CPU_MAX)
+        r->invalid[r->invalid_count++] = "the generator's thread used more than 90 % of its core";
+    if (hdr_percentile(&m->lateness, 99) > LATENESS_MAX_NS)
+        r->invalid[r->invalid_count++] = "frames were sent more than 2 ms late (p99)";
+    if (r->drops)
+        r->invalid[r->invalid_count++] = "the generator's own sockets overflowed";
+    if (r->send_failed)
+        r->invalid[r->invalid_count++] = "the kernel refused some of the generator's sends";
+    if (net_counters(m->net)->truncated)
+        r->invalid[r->invalid_count++] = "datagrams came that did not fit the generator's buffers";
+}
+
+/* ---- for a human ---- */
+
+static void print_latency(const char *what, const struct hdr *h)
+{
+    if (h->count)
+        printf("%-9s p50 %.3f  p90 %.3f  p99 %.3f  p99.9 %.3f  max %.3f ms\n", what,
+               (double)hdr_percentile(h, 50) / 1e6, (double)hdr_percentile(h, 90) / 1e6,
+               (double)hdr_percentile(h, 99) / 1e6, (double)hdr_percentile(h, 99.9) / 1e6,
+               (double)h->max / 1e6);
+}
+
+static void print_sums(const char *what, const struct media_sums *s)
+{
+    if (s->receivers)
+        printf("%-9s %lu streams: %lu of %lu came, lost %lu (%.4f %%; %lu streams, worst %.3f %%), "
+               "twice %lu, late %lu (by %u at most), too old %lu, silent %lu\n",
+               what, s->receivers, s->received, s->expected, s->lost,
+               s->expected ? 100.0 * (double)s->lost / (double)s->expected : 0, s->with_loss,
+               100 * s->loss_worst, s->duplicates, s->reordered, s->distance_max, s->ancient,
+               s->silent);
+    if (s->not_sent)
+        printf("          of the lost, --loss kept %lu from the server\n", s->not_sent);
+}
+
+static void print_server(const struct result *r, const struct media *m)
+{
+    const struct options *o = m->options;
+    double wall = (double)(r->after.wall_ns - r->before.wall_ns);
+
+    if (r->sendto_before_ns > 0)
+        printf("sendto    %.0f ns before, %.0f ns after (%u bytes)\n", r->sendto_before_ns,
+               r->sendto_after_ns, r->sendto_bytes);
+    if (!o->server_pid_count)
+        return;
+    printf("server    %.0f ns of CPU per forwarded packet", forwarded_ns(r, m));
+    if (sendto_ns(r) > 0)
+        printf(" = %.3f sendto", forwarded_ns(r, m) / sendto_ns(r));
+    printf("; %.1f %% of a core", 100 * server_ns(r, o) / wall);
+    if (o->server_cpu >= 0)
+        printf(", core busy %.1f %%",
+               100 * (double)(r->after.core_busy_ns - r->before.core_busy_ns) / wall);
+    printf("\n");
+    for (unsigned i = 0; i < o->server_pid_count; i++) {
+        char name[64];
+
+        cpu_name(o->server_pids[i], name);
+        printf("            %-40s %.2f %%\n", name,
+               100 * (double)(r->after.used_ns[i] - r->before.used_ns[i]) / wall);
+    }
+}
+
+void result_print(const struct result *r, const struct media *m)
+{
+    const struct media_counts *c = &m->counts;
+
+    if (!r->measured) {
+        printf("FAILED    %s\n", r->failure);
+        return;
+    }
+    printf(
+        "endpoints %u, receiving %u streams; ramp %.1f s, settled after %.1f s, measured %.1f s\n",
+        r->endpoints, r->receivers, r->ramp_s, r->settle_s, window_s(m));
+    printf("packets   %.0f/s in, %.1f Mbit/s; %.0f/s out\n", (double)c->rtp_received / window_s(m),
+           (double)c->rtp_received_bytes * 8 / 1e6 / window_s(m),
+           (double)c->rtp_sent / window_s(m));
+    print_sums("video", &m->sums[STREAM_VIDEO]);
+    print_sums("audio", &m->sums[STREAM_AUDIO]);
+    printf("wrong     unauthentic %lu, replayed %lu, malformed %lu, corrupt %lu, misrouted %lu, "
+           "foreign %lu, before a key frame %lu\n",
+           c->unauthentic, c->replayed, c->malformed, c->corrupt, c->misrouted, c->foreign,
+           c->before_key_frame);
+    print_latency("video", &m->latency[STREAM_VIDEO]);
+    print_latency("audio", &m->latency[STREAM_AUDIO]);
+    print_server(r, m);
+    printf(
+        "generator %.1f %% of its core, sent late p99 %.3f ms, read after p99 %.3f ms, own drops "
+        "%lu, refused sends %lu, %.1f packets a read\n",
+        100 * own_cpu(m), (double)hdr_percentile(&m->lateness, 99) / 1e6,
+        (double)hdr_percentile(&m->read_lag, 99) / 1e6, r->drops, r->send_failed,
+        (double)net_counters(m->net)->received / ((double)net_counters(m->net)->messages + 1e-9));
+    if (r->failure[0])
+        printf("NOTE      %s\n", r->failure);
+    for (unsigned i = 0; i < r->invalid_count; i++)
+        printf("INVALID   %s\n", r->invalid[i]);
+    if (!r->invalid_count)
+        printf("valid     the generator was not the bottleneck\n");
+}
+
+/* ---- JSON ---- */
+
+static cJSON *latency_json(const struct hdr *h)
+{
+    static const struct {
+        const char *name;
+        double percentile;
+    } points[] = {{"p50", 50}, {"p90", 90}, {"p99", 99}, {"p999", 99.9}, {"p9999", 99.99}};
+    cJSON *o = cJSON_CreateObject();
+
+    cJSON_AddNumberToObject(o, "count", (double)h->count);
+    cJSON_AddNumberToObject(o, "min", (double)(h->count ? h->min : 0) / 1e6);
+    cJSON_AddNumberToObject(o, "mean", hdr_mean(h) / 1e6);
+    for (size_t i = 0; i < sizeof(points) / sizeof(points[0]); i++)
+        cJSON_AddNumberToObject(o, points[i].name,
+                                (double)hdr_percentile(h, points[i].percentile) / 1e6);
+    cJSON_AddNumberToObject(o, "max", (double)h->max / 1e6);
+    return o;
+}
+
+static cJSON *sums_json(const struct media_sums *s)
+{
+    cJSON *o = cJSON_CreateObject();
+
+#define N(name) cJSON_AddNumberToObject(o, #name, (double)s->name)
+    N(receivers), N(silent), N(with_loss), N(expected), N(received), N(lost), N(not_sent),
+        N(duplicates);
+    N(reordered), N(ancient), N(distance_max), N(lost_worst), N(loss_worst);
+#undef N
+    return o;
+}
+
+static cJSON *counts_json(const struct media_counts *c)
+{
+    cJSON *o = cJSON_CreateObject();
+
+#define N(name) cJSON_AddNumberToObject(o, #name, (double)c->name)
+    N(rtp_received), N(rtp_received_bytes), N(rtp_sent), N(rtp_sent_bytes);
+    N(unauthentic), N(replayed), N(malformed), N(corrupt), N(foreign), N(misrouted);
+    N(before_key_frame), N(unknown_ssrc), N(unknown_endpoint), N(too_early);
+    N(rtcp_received), N(rtcp_sent), N(rtcp_bad), N(pli_sent), N(pli_received), N(fir_received);
+    N(nack_sent), N(nack_received), N(rtx_sent), N(rtx_received), N(transport_cc_sent);
+    N(checks_sent), N(checks_answered), N(check_errors), N(consent_lost);
+    N(injected_send_loss), N(injected_send_reorder), N(injected_loss), N(injected_duplicate);
+    N(injected_corrupt), N(injected_scramble);
+#undef N
+    return o;
+}
+
+static void server_json(cJSON *root, const struct result *r, const struct media *m)
+{
+    const struct options *o = m->options;
+    cJSON *server = cJSON_AddObjectToObject(root, "server"), *list;
+    double wall = (double)(r->after.wall_ns - r->before.wall_ns);
+
+    cJSON_AddNumberToObject(server, "cpu_ns_per_packet", forwarded_ns(r, m));
+    cJSON_AddNumberToObject(server, "sendto_per_packet",
+                            sendto_ns(r) > 0 ? forwarded_ns(r, m) / sendto_ns(r) : 0);
+    cJSON_AddNumberToObject(server, "cpu_share", server_ns(r, o) / wall);
+    cJSON_AddNumberToObject(server, "core_busy_share",
+                            (double)(r->after.core_busy_ns - r->before.core_busy_ns) / wall);
+    cJSON_AddNumberToObject(server, "sendto_before_ns", r->sendto_before_ns);
+    cJSON_AddNumberToObject(server, "sendto_after_ns", r->sendto_after_ns);
+    cJSON_AddNumberToObject(server, "sendto_bytes", r->sendto_bytes);
+    list = cJSON_AddArrayToObject(server, "processes");
+    for (unsigned i = 0; i < o->server_pid_count; i++) {
+        cJSON *one = cJSON_CreateObject();
+        char name[64];
+
+        cpu_name(o->server_pids[i], name);
+        cJSON_AddStringToObject(one, "name", name);
+        cJSON_AddNumberToObject(one, "pid", o->server_pids[i]);
+        cJSON_AddNumberToObject(one, "cpu_share",
+                                (double)(r->after.used_ns[i] - r->before.used_ns[i]) / wall);
+        cJSON_AddItemToArray(list, one);
+    }
+}
+
+static cJSON *result_json(const struct result *r, const struct media *m)
+{
+    cJSON *root = cJSON_CreateObject(), *one;
+
+    cJSON_AddBoolToObject(root, "measured", r->measured);
+    cJSON_AddBoolToObject(root, "valid", r->measured && r->invalid_count == 0);
+    one = cJSON_AddArrayToObject(root, "invalid_because");
+    for (unsigned i = 0; i < r->invalid_count; i++)
+        cJSON_AddItemToArray(one, cJSON_CreateString(r->invalid[i]));
+    cJSON_AddStringToObject(root, "failure", r->failure);
+    cJSON_AddNumberToObject(root, "endpoints", r->endpoints);
+    cJSON_AddNumberToObject(root, "streams", r->receivers);
+    cJSON_AddNumberToObject(root, "churned", r->churned);
+    cJSON_AddNumberToObject(root, "ramp_s", r->ramp_s);
+    cJSON_AddNumberToObject(root, "settle_s", r->settle_s);
+    if (!r->measured)
+        return root;
+    cJSON_AddNumberToObject(root, "window_s", window_s(m));
+    cJSON_AddNumberToObject(root, "packets_per_second",
+                            (double)m->counts.rtp_received / window_s(m));
+    cJSON_AddNumberToObject(root, "mbit_per_second",
+                            (double)m->counts.rtp_received_bytes * 8 / 1e6 / window_s(m));
+    cJSON_AddItemToObject(root, "video", sums_json(&m->sums[STREAM_VIDEO]));
+    cJSON_AddItemToObject(root, "audio", sums_json(&m->sums[STREAM_AUDIO]));
+    cJSON_AddItemToObject(root, "video_latency_ms", latency_json(&m->latency[STREAM_VIDEO]));
+    cJSON_AddItemToObject(root, "audio_latency_ms", latency_json(&m->latency[STREAM_AUDIO]));
+    cJSON_AddItemToObject(root, "counts", counts_json(&m->counts));
+    server_json(root, r, m);
+    one = cJSON_AddObjectToObject(root, "generator");
+    cJSON_AddNumberToObject(one, "cpu_share", own_cpu(m));
+    cJSON_AddNumberToObject(one, "process_cpu_share",
+                            (double)m->own_process_cpu_ns / 1e9 / window_s(m));
+    cJSON_AddItemToObject(one, "lateness_ms", latency_json(&m->lateness));
+    cJSON_AddItemToObject(one, "read_lag_ms", latency_json(&m->read_lag));
+    cJSON_AddNumberToObject(one, "drops", (double)r->drops);
+    cJSON_AddNumberToObject(one, "send_failed", (double)r->send_failed);
+    return root;
+}
+
+bool result_write(const struct result *r, const struct media *m, const char *path)
+{
+    cJSON *root = result_json(r, m);
+    char *text = cJSON_Print(root);
+    FILE *file = strcmp(path, "-") == 0 ? stdout : fopen(path, "we");
+    bool ok = file && text && fprintf(file, "%s\n", text) > 0;
+
+    if (file && file != stdout)
+        ok = fclose(file) == 0 && ok;
+    if (!ok)
+        fprintf(stderr, "ringcast-load: %s: %s\n", path, strerror(errno));
+    free(text);
+    cJSON_Delete(root);
+    return ok;
+}

@@ -1,0 +1,46 @@
+/* What became of the numbered packets of one stream at one receiver: exact loss, duplication and order,
+ * independent of RTP sequence numbers.
+ *
+ * The sender numbers its packets 0, 1, 2 …; a measurement covers [from, to). The receiver marks each
+ * number in a bitmap of the last TRACKER_WINDOW ones; what is older can no longer be told from a
+ * duplicate and is counted as ancient. Lost is what was sent in [from, to) and never came.
+ *
+ * Threads: one. Memory: the caller's; zeroed = nothing came, no measurement. */
+#ifndef RINGCAST_LOAD_TRACKER_H
+#define RINGCAST_LOAD_TRACKER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define TRACKER_WINDOW 2048u
+
+enum tracked { TRACKED_NEW, TRACKED_LATE, TRACKED_DUPLICATE, TRACKED_ANCIENT };
+
+struct tracker {
+    bool started;     /* something came */
+    bool measuring;   /* [from, to) means something */
+    bool from_first;  /* measuring begins with the first packet that comes */
+    uint32_t highest; /* number */
+    uint32_t from, to;
+    uint32_t received;   /* different ones of [from, to) */
+    uint32_t duplicates; /* … that came again */
+    uint32_t reordered;  /* … that came after a higher one */
+    uint32_t ancient;
+    uint32_t distance_max; /* how far behind the highest the latest came */
+    uint64_t seen[TRACKER_WINDOW / 64];
+};
+
+/* A packet came. *counts: it belongs to the measurement. */
+enum tracked tracker_take(struct tracker *tracker, uint32_t number, bool *counts);
+
+/* The measurement begins with `from`; or, with from_first, with the first number that comes. */
+void tracker_open(struct tracker *tracker, uint32_t from, bool from_first);
+/* … and ends in front of `to`: nothing from there on was sent yet. */
+void tracker_close(struct tracker *tracker, uint32_t to);
+/* … or, for a receiver that leaves before, with the highest number that came. */
+void tracker_leave(struct tracker *tracker);
+
+uint32_t tracker_expected(const struct tracker *tracker);
+uint32_t tracker_lost(const struct tracker *tracker);
+
+#endif
