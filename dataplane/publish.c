@@ -134,6 +134,8 @@ void publish_worker(struct worker *w)
     publish(w, TABLE_worker_state, w->config.index, 1, &state.header);
     w->counters[COUNTER_receive_overflow] = io->receive_overflow;
     w->counters[COUNTER_sends] = io->sends;
+    w->counters[COUNTER_sends_zero_copy] = io->zero_copy;
+    w->counters[COUNTER_sends_zero_copy_copied] = io->zero_copy_copied;
     w->counters[COUNTER_send_failed] = io->send_failed;
     memcpy(counters.verdicts, w->verdicts, sizeof(w->verdicts));
     memcpy(counters.counters, w->counters, sizeof(w->counters));

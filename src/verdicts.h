@@ -59,6 +59,8 @@ enum verdict {
     C(stun_sent, "STUN responses handed to the backend")                          \
     C(dtls_sent, "DTLS datagrams handed to the backend")                          \
     C(sends, "system-level sends those took (a segmented run is one)")            \
+    C(sends_zero_copy, "of those, asked to go without copying (io_uring)")        \
+    C(sends_zero_copy_copied, "of those, copied all the same: the device cannot") \
     C(send_full, "packets dropped because the transmit queue was full")           \
     C(send_failed, "packets that the kernel refused")                             \
     C(handed, "RTP packets handed to other workers by reference, one a worker")   \

@@ -237,8 +237,11 @@ size_t measured_pick(const struct measured *measured, size_t count)
 void measured_explain(const struct measured *measured, size_t count, size_t picked, char *why)
 {
     size_t at = 0;
+    bool tie = false; /* another one was a little cheaper */
 
     why[0] = '\0';
+    for (size_t i = 0; i < count; i++)
+        tie |= measured[i].ns > 0 && measured[i].ns < measured[picked].ns;
     for (size_t n = 0; n < count && at < CHOICE_WHY_BYTES; n++) {
         /* The picked one first, then the others in their order. */
         const struct measured *m = n == 0 ? &measured[picked] : &measured[n <= picked ? n - 1 : n];
@@ -246,7 +249,10 @@ void measured_explain(const struct measured *measured, size_t count, size_t pick
 
         if (m->ns > 0)
             at += (size_t)snprintf(why + at, CHOICE_WHY_BYTES - at, "%s%s: %.0f ns%s", before,
-                                   m->backend->name, m->ns, n == 0 ? " a datagram" : "");
+                                   m->backend->name, m->ns,
+                                   n > 0 ? ""
+                                   : tie ? " a datagram (a tie)"
+                                         : " a datagram");
         else
             at += (size_t)snprintf(why + at, CHOICE_WHY_BYTES - at, "%s%s: %s", before,
                                    m->backend->name, m->refusal);

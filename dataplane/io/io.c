@@ -73,7 +73,8 @@ static struct io *open_auto(const struct io_descriptors *descriptors,
     io = preferred ? preferred->open(descriptors, refusal) : NULL;
     if (io) {
         *backend = preferred;
-        snprintf(why, CHOICE_WHY_BYTES, "%s", choice.why);
+        snprintf(why, CHOICE_WHY_BYTES, "%.95s%s%.90s", choice.why, refusal[0] ? "; " : "",
+                 refusal);
         return io;
     }
     for (size_t i = 0; i < BACKEND_COUNT; i++) {
@@ -116,6 +117,7 @@ struct io *io_open(const char *name, const struct io_descriptors *descriptors,
         return NULL;
     }
     *backend = named;
-    snprintf(why, CHOICE_WHY_BYTES, "%s, as configured", named->name);
+    snprintf(why, CHOICE_WHY_BYTES, "%s, as configured%s%.90s", named->name, refusal[0] ? "; " : "",
+             refusal);
     return io;
 }

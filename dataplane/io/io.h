@@ -36,6 +36,8 @@ struct io_counters {
         receive_overflow; /* dropped by the kernel for want of room, since the socket is open */
     uint64_t sent, sent_bytes, sends; /* packets, bytes, and system-level sends they took */
     uint64_t send_full, send_failed;
+    uint64_t zero_copy,
+        zero_copy_copied; /* sends asked to go without copying; copied all the same */
 };
 
 /* Descriptors that the supervisor opened; -1 for what there is not. Sockets are bound, non-blocking,
@@ -48,7 +50,8 @@ struct io; /* one backend's state */
 
 struct io_backend {
     const char *name;
-    /* NULL with a sentence in `why` (128 bytes) when this machine cannot do it. */
+    /* NULL with a sentence in `why` (128 bytes) when this machine cannot do it. Else `why` may say
+     * what it does without, or stays empty. */
     struct io *(*open)(const struct io_descriptors *descriptors, char *why);
     /* Fills at most `max` (≤ IO_BATCH) packets; never waits. */
     size_t (*receive)(struct io *io, struct io_packet *packets, size_t max);
@@ -59,7 +62,7 @@ struct io_backend {
      * before the slot are not touched by it; nothing may be written past `bytes`. */
     uint8_t *(*slot)(struct io *io, const struct path *path, uint32_t bytes);
     /* Sends all slots asked for since the last call, those of one path in order (but for the one
-     * turn in which a path is found to refuse segments). */
+     * turn in which a path is found to refuse segments, or the kernel to refuse zero-copy). */
     void (*transmit)(struct io *io);
     /* Sleeps until a packet, the doorbell or timeout_ns. True when the doorbell was rung. */
     bool (*wait)(struct io *io, uint64_t timeout_ns);

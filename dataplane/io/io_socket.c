@@ -74,7 +74,7 @@ static struct io *socket_open(const struct io_descriptors *descriptors, char *wh
         return NULL;
     }
     io->buffers = pages_map((size_t)IO_BATCH * BUFFER_BYTES);
-    if (!io->buffers || !slots_open(&io->slots) || !doorbell_prepare(io->doorbell)) {
+    if (!io->buffers || !slots_open(&io->slots, 1) || !doorbell_prepare(io->doorbell)) {
         if (!io->buffers || !io->slots.memory)
             snprintf(why, WHY_BYTES, "no memory for buffers");
         else

@@ -1,4 +1,4 @@
-/* I/O by io_uring: opening, sending, waiting. Parts and their picture: uring.h. */
+/* I/O by io_uring: opening, waiting. Parts and their picture: uring.h. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <stdio.h>
@@ -8,7 +8,7 @@
 #include "src/clock.h"
 #include "uring.h"
 
-#define WAIT_SECONDS_MAX 3600
+#define WAIT_NS_MAX (3600 * NS_PER_S)
 
 static void uring_close(struct io *io)
 {
@@ -52,7 +52,7 @@ static struct io *uring_open(const struct io_descriptors *descriptors, char *why
         return NULL;
     }
     sends_open(io->sends, &io->endpoints);
-    if (!slots_open(&io->slots))
+    if (!slots_open(&io->slots, ARENAS))
         snprintf(why, URING_WHY_BYTES, "no memory for transmit slots");
     else if (!doorbell_prepare(io->doorbell))
         snprintf(why, URING_WHY_BYTES, "doorbell: descriptor %d is no eventfd", io->doorbell);
@@ -69,26 +69,53 @@ static uint8_t *uring_slot(struct io *io, const struct path *path, uint32_t byte
     return slots_take(&io->slots, path, bytes);
 }
 
-static void uring_transmit(struct io *io)
+/* ---- waiting ---- */
+
+static bool expects_notifications(const struct io *io)
 {
-    sends_transmit(io->sends, &io->endpoints, &io->slots, &io->counters);
+    for (unsigned i = 0; i < ARENAS; i++)
+        if (io->in_flight[i] > 0)
+            return true;
+    return false;
 }
 
-/* ---- waiting ---- */
+static bool receives_are_armed(const struct io *io)
+{
+    for (unsigned i = 0; i < io->endpoints.count; i++)
+        if (!io->receive_armed[i])
+            return false;
+    return true;
+}
+
+/* That the kernel is done with a send is no reason to wake the worker. */
+static void sleep_until_event(struct io *io, uint64_t timeout_ns)
+{
+    uint64_t end_ns = expects_notifications(io) ? clock_monotonic_ns() + timeout_ns : 0;
+
+    do {
+        struct __kernel_timespec timeout = {.tv_sec = (int64_t)(timeout_ns / NS_PER_S),
+                                            .tv_nsec = (long long)(timeout_ns % NS_PER_S)};
+        struct io_uring_cqe *cqe;
+        uint64_t now_ns;
+
+        if (io_uring_submit_and_wait_timeout(&io->ring, &cqe, 1, &timeout, NULL) < 0)
+            return; /* the time is over, or a signal came */
+        uring_reap(io);
+        now_ns = end_ns ? clock_monotonic_ns() : 0;
+        timeout_ns = end_ns > now_ns ? end_ns - now_ns : 0;
+    } while (timeout_ns > 0 && !uring_has_arrivals(io) && !io->rung && receives_are_armed(io));
+}
 
 static bool uring_wait(struct io *io, uint64_t timeout_ns)
 {
-    uint64_t seconds = timeout_ns / NS_PER_S;
-    struct __kernel_timespec timeout = {
-        .tv_sec = (int64_t)(seconds > WAIT_SECONDS_MAX ? WAIT_SECONDS_MAX : seconds),
-        .tv_nsec = (long long)(timeout_ns % NS_PER_S)};
-    struct io_uring_cqe *cqe;
     bool rung;
 
+    if (timeout_ns > WAIT_NS_MAX)
+        timeout_ns = WAIT_NS_MAX;
     uring_reap(io);
     uring_arm(io);
     if (!uring_has_arrivals(io) && !io->rung)
-        io_uring_submit_and_wait_timeout(&io->ring, &cqe, 1, &timeout, NULL);
+        sleep_until_event(io, timeout_ns);
     else if (uring_kernel_has_work(io)) /* packets are here, but the doorbell may be among it */
         io_uring_submit_and_get_events(&io->ring);
     uring_reap(io);

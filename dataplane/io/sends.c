@@ -15,6 +15,19 @@ void sends_open(struct sends sends[SOCKETS_MAX], const struct endpoints *endpoin
     }
 }
 
+static void describe(struct sends *sends, const struct slots *slots, const struct run *run)
+{
+    send_describe(&sends->messages[sends->count].msg_hdr, &sends->rooms[sends->count],
+                  sends->endpoint, &run->path, slots->memory + run->at, run->bytes,
+                  run->segments > 1 ? run->segment_bytes : 0);
+}
+
+void sends_again(struct sends *sends, struct slots *slots, struct run *run)
+{
+    describe(sends, slots, run);
+    run->error = sendmsg(sends->endpoint->fd, &sends->messages[0].msg_hdr, FLAGS) < 0 ? errno : 0;
+}
+
 void sends_singly(const struct endpoint *endpoint, struct slots *slots, const struct run *run,
                   struct io_counters *counters)
 {
@@ -77,9 +90,7 @@ void sends_transmit(struct sends sends[SOCKETS_MAX], const struct endpoints *end
             continue;
         }
         to = &sends[e];
-        send_describe(&to->messages[to->count].msg_hdr, &to->rooms[to->count], to->endpoint,
-                      &run->path, slots->memory + run->at, run->bytes,
-                      run->segments > 1 ? run->segment_bytes : 0);
+        describe(to, slots, run);
         to->runs[to->count] = run;
         if (++to->count == SENDS_AT_ONCE)
             sends_flush(to, slots, counters);

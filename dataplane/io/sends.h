@@ -25,6 +25,8 @@ void sends_open(struct sends sends[SOCKETS_MAX], const struct endpoints *endpoin
 /* Sends all runs of `slots`, counts them, and clears it. */
 void sends_transmit(struct sends sends[SOCKETS_MAX], const struct endpoints *endpoints,
                     struct slots *slots, struct io_counters *counters);
+/* One run once more, by itself; run->error says how it went. Nothing may be prepared in `sends`. */
+void sends_again(struct sends *sends, struct slots *slots, struct run *run);
 /* A run that the kernel did not take as one: each datagram by itself. Remembers that path. */
 void sends_singly(const struct endpoint *endpoint, struct slots *slots, const struct run *run,
                   struct io_counters *counters);

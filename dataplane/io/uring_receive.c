@@ -70,6 +70,34 @@ static void receive_completed(struct io *io, const struct io_uring_cqe *cqe, uin
                          .bytes = cqe->res > 0 ? (uint32_t)cqe->res : 0};
 }
 
+/* A send without copying completes twice: when it was carried out, and when its memory is free. One
+ * that failed may do so, too, and says "copied" then, which means nothing. */
+static void zero_copy_completed(struct io *io, const struct io_uring_cqe *cqe, uint32_t which)
+{
+    uint32_t arena = which >> ARENA_SHIFT;
+    bool copied = (uint32_t)cqe->res & IORING_NOTIF_USAGE_ZC_COPIED;
+
+    if (cqe->flags & IORING_CQE_F_NOTIF) {
+        io->in_flight[arena]--;
+        if (copied && io->void_notices[arena] > 0) {
+            io->void_notices[arena]--;
+            return;
+        }
+        io->counters.zero_copy_copied += copied;
+        zero_copy_reported(&io->zero_copy, copied);
+        return;
+    }
+    if (!(cqe->flags & IORING_CQE_F_MORE))
+        io->in_flight[arena]--;
+    if (cqe->res >= 0) {
+        io->counters.zero_copy++;
+        return;
+    }
+    io->slots.runs[which & RUN_MASK].error = -cqe->res;
+    io->void_notices[arena] += (cqe->flags & IORING_CQE_F_MORE) != 0;
+    zero_copy_failed(&io->zero_copy, false);
+}
+
 void uring_reap(struct io *io)
 {
     struct io_uring_cqe *cqe;
@@ -83,6 +111,14 @@ void uring_reap(struct io *io)
         switch ((enum request_kind)(cqe->user_data >> 32)) {
         case REQUEST_receive:
             receive_completed(io, cqe, which);
+            break;
+        case REQUEST_send: /* only failures complete: the others skip */
+            io->slots.runs[which].error = cqe->res < 0 ? -cqe->res : 0;
+            break;
+        case REQUEST_zero_copy:
+            zero_copy_completed(io, cqe, which);
+            break;
+        case REQUEST_none:
             break;
         case REQUEST_doorbell:
             io->rung = true;

@@ -205,7 +205,7 @@ static inline ssize_t client_receive(int client, uint8_t *data, size_t room, uin
     return received;
 }
 
-/* Receives until `count` packets are there or half a second passed. */
+/* Receives until `count` packets are there or none came for half a second. */
 static inline size_t receive_all(const struct io_backend *backend, struct io *io,
                                  void (*each)(void *context, const struct io_packet *packet),
                                  void *context, size_t count, size_t batch)
@@ -222,7 +222,9 @@ static inline size_t receive_all(const struct io_backend *backend, struct io *io
             each(context, &packets[i]);
         backend->release(io);
         got += n;
-        if (n == 0)
+        if (n > 0)
+            end_ns = clock_monotonic_ns() + NS_PER_S / 2;
+        else
             backend->wait(io, 10 * NS_PER_MS);
     }
     return got;

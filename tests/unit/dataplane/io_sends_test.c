@@ -104,7 +104,7 @@ static void refusals_hold_for_a_path(void **state)
     static struct slots slots;
     struct path refusing = {.remote_port = 1}, good = {.remote_port = 2};
 
-    assert_true(slots_open(&slots));
+    assert_true(slots_open(&slots, 1));
     slots_refused(&slots, &refusing);
     for (unsigned i = 0; i < REFUSAL_DATAGRAMS + 5; i++) {
         slots_clear(&slots);
