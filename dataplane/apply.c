@@ -14,12 +14,18 @@ static void refuse(struct worker *w)
     w->counters[COUNTER_rows_refused]++;
 }
 
+/* From a stock, so that a thousand joins are not a thousand system calls. */
 static uint32_t random_u32(struct worker *w)
 {
     uint32_t value;
 
-    if (getrandom(&value, sizeof(value), GRND_NONBLOCK) != sizeof(value))
-        value = (uint32_t)map_hash(w->secret, &w->now_ns, sizeof(w->now_ns));
+    if (w->random_left == 0) {
+        if (getrandom(w->random, sizeof(w->random), GRND_NONBLOCK) != sizeof(w->random))
+            return (uint32_t)map_hash(w->secret ^ w->turns, &w->now_ns, sizeof(w->now_ns));
+        w->random_left = RANDOM_STOCK;
+    }
+    value = w->random[--w->random_left];
+    w->random[w->random_left] = 0;
     return value;
 }
 

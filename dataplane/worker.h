@@ -27,6 +27,7 @@
 #include "wheel.h"
 
 #define STREAMS_MAX 32           /* SSRCs one transport may send (threats.md D15) */
+#define RANDOM_STOCK 64          /* random words asked of the kernel at a time */
 #define CHANGES_PER_TURN 64      /* table rows applied between two bursts of packets */
 #define RESCAN_ROWS_PER_TURN 512 /* rows looked at per turn of a full scan */
 #define INDEX_RESERVE 4096       /* SRTP indexes reserved at a time (threats.md D13) */
@@ -252,6 +253,7 @@ struct worker {
     uint32_t abs_send_time;
     struct objects objects;
     uint64_t secret; /* of map_hash */
+    uint32_t random_left, random[RANDOM_STOCK];
     struct srtp_engine *srtp;
     struct map paths, ufrags, ssrcs; /* → transport, transport, consumer index */
     struct wheel wheel;
