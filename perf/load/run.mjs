@@ -102,15 +102,21 @@ function verdict({ result }, p99) {
   return p99 && late > p99 ? 'no' : 'yes';
 }
 
+// What the server itself complained about.
+const complaints = (log) => log.split('\n').filter((l) => /level=(warn|error)/.test(l))
+  .map((l) => `          server: ${l.replace(/^time=\S+ /, '')}`).slice(0, 6);
+const died = (log) => (log.match(/a process died/g) ?? []).length;
+
 function line(n, r) {
   const { result } = r;
-  if (!result?.measured) return `${n}: ${result?.failure ?? r.text}`;
+  const deaths = died(r.log) ? `; the server lost ${died(r.log)} process(es) in this run` : '';
+  if (!result?.measured) return `${n}: ${result?.failure ?? r.text}${deaths}`;
   const latency = result.video.receivers ? result.video_latency_ms : result.audio_latency_ms;
   return `${n}: loss ${(100 * Math.max(share(result.video), share(result.audio))).toFixed(3)} %, ` +
     `p50 ${latency.p50.toFixed(2)} p99 ${latency.p99.toFixed(2)} ms, ${Math.round(result.packets_per_second)} packets/s, ` +
     `${Math.round(result.server.cpu_ns_per_packet)} ns each (${result.server.sendto_per_packet.toFixed(3)} sendto), ` +
     `server core ${(100 * result.server.core_busy_share).toFixed(0)} %, generator ${(100 * result.generator.cpu_share).toFixed(0)} %` +
-    (result.valid ? '' : ` INVALID: ${result.invalid_because.join('; ')}`);
+    deaths + (result.valid ? '' : ` INVALID: ${result.invalid_because.join('; ')}`);
 }
 
 // Doubles until it fails, then halves the interval down to 3 %. A run that the generator spoiled is
@@ -182,7 +188,7 @@ async function main() {
   } else {
     for (let round = 0; round < options.rounds; round++) {
       const r = await measure([...scenarios[name](n), ...words], options);
-      console.log(options.rounds > 1 ? line(`round ${round + 1}`, r) : r.text);
+      console.log(options.rounds > 1 ? line(`round ${round + 1}`, r) : [r.text, ...complaints(r.log)].join('\n'));
       all.push(r.result);
       status = Math.max(status, r.status ?? 1);
     }
