@@ -13,6 +13,7 @@
 #include "src/version.h"
 
 #define REPORTS_WITHIN_S 4 /* the server reports once a second */
+#define LAST_TURNS_MAX 10000
 
 struct options {
     struct signaling_options signaling;
@@ -93,6 +94,9 @@ static void *loop_thread(void *argument)
 
     while (!probe->loop_ends)
         g_main_context_iteration(probe->loop, TRUE);
+    /* What has come by now is not lost, however late this thread gets to it. */
+    for (unsigned i = 0; i < LAST_TURNS_MAX && g_main_context_iteration(probe->loop, FALSE); i++)
+        continue;
     return NULL;
 }
 
