@@ -1,7 +1,7 @@
 # Ringcast. Two commands do everything on a fresh Debian 12:
 #   make run    install what it needs, build, start on embedded defaults, print the URL
 #   make test   install what the tests need, run all of them; last line: N passed, N failed
-# Others: make | check-format | layers | fuzz | bench | regress | install | clean
+# Others: make | check-format | layers | fuzz | sanitized | bench | regress | install | clean
 #         VARIANT=release (default), asan, tsan; CC=gcc (default) or clang
 
 VARIANT ?= release
