@@ -124,7 +124,10 @@ static void turn(struct media *media)
 static void *media_main(void *argument)
 {
     struct media *media = argument;
+    struct sched_param priority = {.sched_priority = 1};
 
+    if (media->options->realtime && sched_setscheduler(0, SCHED_FIFO, &priority) != 0)
+        fprintf(stderr, "ringcast-load: --realtime: %s; it goes on without\n", strerror(errno));
     prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0);
     prctl(PR_SET_NAME, "media", 0, 0, 0);
     while (!media->stopping)

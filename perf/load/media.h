@@ -67,6 +67,7 @@ struct sender {
     uint32_t packets, bytes; /* for sender reports */
     uint64_t last_frame_ns, last_wall_ns;
     uint32_t window_from, window_to; /* numbers */
+    uint32_t not_sent;               /* of those, on purpose (--loss) */
     uint32_t key_frames, frames;
     uint8_t fir_sequence;
     bool fir_seen;
@@ -153,6 +154,7 @@ struct media_counts {
 struct media_sums {
     uint64_t expected, received, lost, duplicates, reordered, ancient;
     uint64_t receivers, silent, with_loss;
+    uint64_t not_sent; /* of the lost: those that --loss kept from the server */
     uint32_t lost_worst, distance_max;
     double loss_worst; /* share of the worst receiver */
 };

@@ -65,6 +65,7 @@ static void usage(FILE *to)
 #undef X
     fprintf(to, "  measuring\n"
                 "    --cpu N                      runs on this core\n"
+                "    --realtime                   nothing else runs on its core when it wants to\n"
                 "    --server-cpu N               the server's core: sendto is timed there\n"
                 "    --server-pid PID[,PID…]      whose CPU time is told per forwarded packet\n"
                 "    --json FILE                  the result, too; - is standard output\n"
@@ -142,6 +143,7 @@ static bool flag(struct options *o, const char *name)
                : strcmp(name, "audio") == 0        ? &o->audio
                : strcmp(name, "nack") == 0         ? &o->nack
                : strcmp(name, "transport-cc") == 0 ? &o->transport_cc
+               : strcmp(name, "realtime") == 0     ? &o->realtime
                : strcmp(name, "quiet") == 0        ? &o->quiet
                                                    : NULL;
 

@@ -82,6 +82,8 @@ static void print_sums(const char *what, const struct media_sums *s)
                s->expected ? 100.0 * (double)s->lost / (double)s->expected : 0, s->with_loss,
                100 * s->loss_worst, s->duplicates, s->reordered, s->distance_max, s->ancient,
                s->silent);
+    if (s->not_sent)
+        printf("          of the lost, --loss kept %lu from the server\n", s->not_sent);
 }
 
 static void print_server(const struct result *r, const struct media *m)
@@ -173,7 +175,8 @@ static cJSON *sums_json(const struct media_sums *s)
     cJSON *o = cJSON_CreateObject();
 
 #define N(name) cJSON_AddNumberToObject(o, #name, (double)s->name)
-    N(receivers), N(silent), N(with_loss), N(expected), N(received), N(lost), N(duplicates);
+    N(receivers), N(silent), N(with_loss), N(expected), N(received), N(lost), N(not_sent),
+        N(duplicates);
     N(reordered), N(ancient), N(distance_max), N(lost_worst), N(loss_worst);
 #undef N
     return o;

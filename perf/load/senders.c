@@ -229,6 +229,7 @@ static void packet_send(struct media *media, struct sender *s, struct packet *pa
              payload_bytes);
     if (media_chance(media, media->options->send_loss)) {
         media->counts.injected_send_loss += media->measuring;
+        s->not_sent += media->measuring;
         return;
     }
     if (s->held && !s->holding && media_chance(media, media->options->send_reorder)) {

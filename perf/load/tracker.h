@@ -35,7 +35,7 @@ enum tracked tracker_take(struct tracker *tracker, uint32_t number, bool *counts
 
 /* The measurement begins with `from`; or, with from_first, with the first number that comes. */
 void tracker_open(struct tracker *tracker, uint32_t from, bool from_first);
-/* … and ends in front of `to`. */
+/* … and ends in front of `to`: nothing from there on was sent yet. */
 void tracker_close(struct tracker *tracker, uint32_t to);
 /* … or, for a receiver that leaves before, with the highest number that came. */
 void tracker_leave(struct tracker *tracker);

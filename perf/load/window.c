@@ -53,8 +53,10 @@ static void counts_open(struct media_counts *c)
 void window_open(struct media *media, void *unused)
 {
     for (uint32_t i = 0; i < media->sender_count; i++)
-        if (media->senders[i])
+        if (media->senders[i]) {
             media->senders[i]->window_from = media->senders[i]->number;
+            media->senders[i]->not_sent = 0;
+        }
     counts_open(&media->counts);
     memset(media->sums, 0, sizeof(media->sums));
     for (int kind = 0; kind < 2; kind++)
@@ -100,6 +102,10 @@ void receiver_sum(struct media *media, struct receiver *r)
     sums->reordered += r->tracker.reordered;
     sums->ancient += r->tracker.ancient;
     sums->with_loss += lost != 0;
+    /* Of one who was there all the time exact, of others at most what it lost. */
+    if (media->senders[r->stream])
+        sums->not_sent +=
+            media->senders[r->stream]->not_sent < lost ? media->senders[r->stream]->not_sent : lost;
     if (lost > sums->lost_worst)
         sums->lost_worst = lost;
     if (expected && (double)lost / expected > sums->loss_worst)

@@ -43,7 +43,8 @@ function freePort() {
 }
 
 export class Ringcast {
-  static async start(environment = {}) {
+  // prefix: a command that starts it, such as ['taskset', '-c', '0'].
+  static async start(environment = {}, prefix = []) {
     const self = new Ringcast();
     self.port = await freePort();
     self.directory = await mkdtemp(join(tmpdir(), 'ringcast-test-'));
@@ -52,7 +53,8 @@ export class Ringcast {
     self.log = '';
     const page = join(root, 'build/page');
     const mediaPort = 40000 + (process.pid % 900) * 10;
-    self.process = spawn(join(binaries, 'ringcast-run'), [], {
+    const command = [...prefix, join(binaries, 'ringcast-run')];
+    self.process = spawn(command[0], command.slice(1), {
       env: {
         PATH: process.env.PATH,
         PORT: String(self.port),

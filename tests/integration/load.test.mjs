@@ -1,0 +1,86 @@
+// ringcast-load against a whole Ringcast: what it measures when all is well, and that its own checks
+// can fail. (Whether the machine is quiet enough for a valid figure is not asked here.)
+
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { load, serve } from '../../perf/load/run.mjs';
+import { binaries } from '../lib/ringcast.mjs';
+
+const options = { serverCore: 0, loadCore: availableParallelism() > 1 ? 1 : 0 };
+let server;
+
+before(async () => { server = await serve(options); });
+after(() => server?.stop());
+
+async function run(...words) {
+  const r = await load(server, ['--seconds', 2, ...words], options);
+  assert.ok(r.result?.measured, `${r.result?.failure ?? ''} ${r.text}`);
+  assert.doesNotMatch(server.log, /died/, server.log);
+  return r.result;
+}
+
+const nothingWrong = { unauthentic: 0, replayed: 0, malformed: 0, corrupt: 0, foreign: 0, misrouted: 0,
+  before_key_frame: 0, unknown_ssrc: 0, too_early: 0, rtcp_bad: 0, check_errors: 0, consent_lost: 0 };
+
+function assertWhole(sums, receivers, packetsAtLeast) {
+  assert.equal(sums.receivers, receivers);
+  assert.equal(sums.silent, 0);
+  assert.equal(sums.lost, 0, `lost ${sums.lost}`);
+  assert.equal(sums.duplicates + sums.reordered + sums.ancient, 0);
+  assert.ok(sums.received === sums.expected && sums.received >= packetsAtLeast, `received ${sums.received}`);
+}
+
+const near = (found, wanted, what) =>
+  assert.ok(wanted > 5 && Math.abs(found - wanted) <= 3 + wanted * 0.2, `${what}: ${found}, injected ${wanted}`);
+
+test('two rooms of three: everything comes once, in order, unchanged', async () => {
+  const r = await run('--rooms', 2, '--participants', 3, '--transport-cc', '--nack');
+  assertWhole(r.video, 12, 12 * 9 * 50);
+  assertWhole(r.audio, 12, 12 * 90);
+  for (const [name, count] of Object.entries(nothingWrong)) assert.equal(r.counts[name], count, name);
+  assert.ok(r.counts.pli_received >= 6, 'every publisher was asked for a key frame');
+  assert.ok(r.counts.rtcp_received > 0 && r.counts.checks_answered >= 12);
+  assert.ok(r.video_latency_ms.p50 > 0 && r.video_latency_ms.p50 < 50, `latency ${r.video_latency_ms.p50}`);
+  assert.ok(r.server.cpu_ns_per_packet > 100 && r.server.sendto_before_ns > 100);
+});
+
+test('counter mode: comings and goings while measured cost nobody a packet', async () => {
+  const r = await run('--participants', 4, '--churn', 3, '--profile', 'cm');
+  assert.ok(r.churned >= 3, `${r.churned} left`);
+  assert.equal(r.video.lost + r.audio.lost, 0);
+  assert.equal(r.video.duplicates + r.audio.duplicates + r.counts.replayed + r.counts.unauthentic, 0);
+});
+
+test('loss, duplicates and changed packets on the way to us are noticed', async () => {
+  const r = await run('--subscribers', 4, '--profile', 'gcm256', '--receive-loss', 2,
+    '--receive-duplicate', 2, '--receive-corrupt', 2, '--receive-scramble', 2);
+  near(r.counts.unauthentic, r.counts.injected_corrupt, 'unauthentic');
+  near(r.counts.replayed, r.counts.injected_duplicate, 'replayed');
+  near(r.counts.corrupt, r.counts.injected_scramble, 'corrupt');
+  near(r.video.lost, r.counts.injected_loss + r.counts.injected_corrupt + r.counts.injected_scramble
+    - r.counts.injected_duplicate * 0.04, 'lost');
+});
+
+test('loss and wrong order on the way to the server are noticed', async () => {
+  const r = await run('--subscribers', 3, '--loss', 4, '--reorder', 4);
+  assert.ok(r.video.not_sent > 20);
+  assert.equal(r.video.lost, r.video.not_sent, 'what we did not send is lost, and nothing else');
+  near(r.video.reordered, 3 * r.counts.injected_send_reorder, 'reordered');
+});
+
+test('wrong arguments and a server that is not there are said in words', () => {
+  const start = (...words) => spawnSync(join(binaries, 'ringcast-load'), words, { encoding: 'utf8', timeout: 10000 });
+  assert.deepEqual([start().status, start('--help').status], [2, 0]);
+  for (const words of [['http://a:1', '--fps', '0'], ['http://a:1', '--profile', 'des'], ['http://a:1', '--what'],
+    ['http://a:1'], ['http://a:1', '--participants', '1'], ['http://a:1', '--loss', '101', '--subscribers', '1']]) {
+    const r = start(...words);
+    assert.equal(r.status, 2, words.join(' '));
+    assert.match(r.stderr, /^ringcast-load: .+/, words.join(' '));
+  }
+  const away = start('http://127.0.0.1:1', '--subscribers', '1', '--quiet');
+  assert.equal(away.status, 1);
+  assert.match(away.stdout, /FAILED .*http:\/\/127.0.0.1:1.*connect/);
+});
