@@ -31,7 +31,7 @@ export async function until(probe, timeoutMs, what) {
   }
 }
 
-function freePort() {
+export function freePort() {
   return new Promise((resolve, reject) => {
     const server = createServer();
     server.on('error', reject);
