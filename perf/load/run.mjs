@@ -47,7 +47,8 @@ export function serve(options) {
   }, [...prefix(options), 'taskset', '-c', String(options.serverCore)]);
 }
 
-// One run of ringcast-load against it: { status, result, text, counters: the server's, at its end }.
+// One run of ringcast-load against it: { status, result, text, command, counters: the server's, at its
+// end }. Any server will do that has `port` and `pids()`; see perf/peers.
 export async function load(server, words, options) {
   const directory = await mkdtemp(join(tmpdir(), 'ringcast-load-'));
   try {
@@ -60,8 +61,8 @@ export async function load(server, words, options) {
     child.stdout.on('data', (data) => { text += data; });
     child.stderr.on('data', (data) => { text += data; });
     const status = await new Promise((resolve) => child.on('close', resolve));
-    const counters = await server.counters().catch(() => null);
-    return { status, text, counters, result: JSON.parse(await readFile(file, 'utf8').catch(() => 'null')) };
+    const counters = await server.counters?.().catch(() => null);
+    return { status, text, command, counters, result: JSON.parse(await readFile(file, 'utf8').catch(() => 'null')) };
   } finally {
     await rm(directory, { recursive: true, force: true });
   }
@@ -91,11 +92,11 @@ export async function measure(words, options) {
   }
 }
 
-const share = (sums) => (sums?.expected ? sums.lost / sums.expected : 0);
+export const share = (sums) => (sums?.expected ? sums.lost / sums.expected : 0);
 
 // Is N carried? 'yes', 'no', or 'unknown' when the generator spoiled the run.
-function verdict({ result }, p99) {
-  if (!result?.measured || result.server.died) return 'no';
+export function verdict({ result, server }, p99) {
+  if (!result?.measured || server?.died) return 'no';
   if (!result.valid) return 'unknown';
   if (share(result.video) > 0.001 || share(result.audio) > 0.001) return 'no';
   const late = Math.max(result.video_latency_ms.p99, result.audio_latency_ms.p99);

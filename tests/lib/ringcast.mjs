@@ -32,7 +32,7 @@ export async function until(probe, plainMs, what) {
   }
 }
 
-function freePort() {
+export function freePort() {
   return new Promise((resolve, reject) => {
     const server = createServer();
     server.on('error', reject);
