@@ -197,7 +197,8 @@ bool fan_out_queue(struct worker *w, struct producer *p, struct packet *packet)
 {
     const struct packet *oldest = p->job.first ? p->job.first : p->waiting.first;
 
-    if (oldest && w->now_ns - oldest->arrived_ns > BACKLOG_NS_MAX)
+    /* Sums, no difference: a packet of a worker whose turn began later is from our future. */
+    if (oldest && w->now_ns > oldest->arrived_ns + BACKLOG_NS_MAX)
         return false;
     packet_queue_append(&p->waiting, packet);
     if (!p->is_listed)

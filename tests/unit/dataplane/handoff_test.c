@@ -340,6 +340,27 @@ static void a_lane_that_is_full(void **state)
     pair_close(&x);
 }
 
+/* A worker that began its turn before the packets' owner did sees packets from its own future. */
+static void a_turn_that_began_earlier(void **state)
+{
+    struct pair x;
+
+    pair_open(&x, SRTP_PROFILE_aead_aes_128_gcm);
+    consume(&x, AWAY_SUBSCRIBER, false);
+    both_turn(&x);
+    for (uint16_t i = 0; i < 9; i++)
+        publish(&x, i, i == 0);
+    rig_now_ns += 1000;
+    worker_turn(x.home->worker);
+    rig_now_ns -= 1000;
+    x.away->sent_count = 0;
+    worker_turn(x.away->worker);
+    assert_int_equal(got(&x, AWAY_SUBSCRIBER), 9);
+    assert_int_equal(x.away->worker->counters[COUNTER_handoff_full], 0);
+    rig_now_ns += 1000;
+    pair_close(&x);
+}
+
 /* The times of the publisher's reports reach consumers elsewhere. */
 static void sender_reports_cross(void **state)
 {
@@ -461,6 +482,7 @@ int main(void)
         cmocka_unit_test(any_order_of_the_notes),
         cmocka_unit_test(an_index_taken_anew),
         cmocka_unit_test(a_lane_that_is_full),
+        cmocka_unit_test(a_turn_that_began_earlier),
         cmocka_unit_test(sender_reports_cross),
         cmocka_unit_test(two_threads),
     };
