@@ -14,11 +14,16 @@ ringcast-bench_USES := dataplane kmod-free src
 # make bench          figures of this machine: a list of steps, one after the other
 # make regress        instructions counted against perf/baseline.json;  perf-baseline accepts them
 BENCH_STEPS += bench-micro
-.PHONY: bench $(BENCH_STEPS) regress perf-baseline
+.PHONY: bench $(BENCH_STEPS) bench-tsan regress perf-baseline
 bench:
 	@for step in $(BENCH_STEPS); do $(MAKE) --no-print-directory -s $$step || exit 1; done
 bench-micro: $(OUT)/ringcast-bench
 	@$(OUT)/ringcast-bench --json $(OUT)/bench-micro.json short
+# The same room on one worker and on two, watched by ThreadSanitizer (see unit-tsan).
+bench-tsan:
+	@$(MAKE) --no-print-directory VARIANT=tsan build/tsan/ringcast-bench
+	@TSAN_OPTIONS="halt_on_error=1:second_deadlock_stack=1" setarch -R timeout 120 \
+	  build/tsan/ringcast-bench room-over-workers --fanout 20 --publishers 2 --rounds 2 --units 20000
 regress:
 	@perf/regress
 perf-baseline:

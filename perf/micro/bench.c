@@ -112,7 +112,7 @@ static double ns_per_unit(struct bench_tally tally)
     return bench_ns(tally.ticks) / (double)tally.units;
 }
 
-void bench_run(const struct bench_case *what, const struct bench_options *options)
+static void run_rounds(const struct bench_case *what, const struct bench_options *options)
 {
     struct bench_series *work = bench_pages(sizeof(*work)), *bound = bench_pages(sizeof(*bound));
     struct bench_figure figure = {.name = what->name, .unit = what->unit, .options = *options};
@@ -143,6 +143,14 @@ void bench_run(const struct bench_case *what, const struct bench_options *option
     what->close(state);
     bench_pages_free(work, sizeof(*work));
     bench_pages_free(bound, sizeof(*bound));
+}
+
+void bench_run(const struct bench_case *what, const struct bench_options *options)
+{
+    if (what->run)
+        what->run(options);
+    else
+        run_rounds(what, options);
 }
 
 uint64_t bench_count(const struct bench_case *what, const struct bench_options *options,

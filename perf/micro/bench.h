@@ -73,6 +73,7 @@ struct bench_options {
     uint32_t burst;      /* packets of a producer in one turn */
     uint32_t together;   /* rooms that send in one turn */
     uint32_t transports; /* where the number of clients is what counts */
+    uint32_t workers;    /* that one room is spread over */
     uint64_t turn_ns;    /* virtual time that passes with each turn */
     uint32_t rounds;
     uint32_t units; /* of work in one round */
@@ -93,6 +94,8 @@ struct bench_case {
     void (*bound)(void *state, struct bench_tally *tally); /* NULL: none */
     void (*check)(void *state); /* that everything so far was right; NULL: nothing to check */
     void (*close)(void *state);
+    /* Measures and tells its figures by itself; there is nothing else then but names. */
+    void (*run)(const struct bench_options *options);
 };
 
 /* Measures in rounds and tells the figure. */
@@ -116,10 +119,14 @@ struct bench_figure {
     double best_ns, median_ns;
     double bound_best_ns, bound_median_ns; /* 0: no bound */
     double ratio; /* of bound to work: the median of the rounds' own ratios */
+    double scaling,
+        bound_scaling; /* what many carry, times what one does; 0: nothing of the kind */
 };
 
 void bench_figure_set(struct bench_figure *figure, const struct bench_series *work,
                       const struct bench_series *bound /* or NULL */);
+/* The median of the rounds' own ratios, a's to b's. */
+double bench_ratio(const struct bench_series *a, const struct bench_series *b);
 /* One line of the table now, one object of the JSON file at the end. */
 void bench_tell(const struct bench_figure *figure);
 /* JSON of everything told so far. */

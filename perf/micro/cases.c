@@ -7,6 +7,7 @@
 
 const struct case_entry cases[] = {
     {&case_path, AXIS_FANOUT | AXIS_PROFILE | AXIS_BYTES | AXIS_COLD},
+    {&case_room_over_workers, AXIS_ROOM},
     {&case_classify, 0},
     {&case_path_lookup, 0},
     {&case_parse, 0},
@@ -52,6 +53,9 @@ const struct case_run short_set[] = {
     {&case_path, {GCM128, .fanout = 50, .bytes = 160, .audio = true}},
     {&case_path, {GCM128, .fanout = 50, .bytes = 160, .audio = true, .cold = true}},
     {&case_path, {CM, .fanout = 50, .bytes = 160, .audio = true}},
+    {&case_room_over_workers, {GCM128, .fanout = 50, .rounds = 12}},
+    {&case_room_over_workers, {GCM128, .fanout = 500, .rounds = 12}},
+    {&case_room_over_workers, {CM, .fanout = 500, .rounds = 6}},
     {&case_classify, {0}},
     {&case_path_lookup, {0}},
     {&case_parse, {0}},

@@ -4,7 +4,8 @@
 
 #include "bench.h"
 
-extern const struct bench_case case_path; /* whole.c */
+extern const struct bench_case case_path;              /* whole.c */
+extern const struct bench_case case_room_over_workers; /* spread.c */
 /* engines.c */
 extern const struct bench_case case_classify, case_parse, case_template_build, case_template_copy,
     case_unprotect, case_protect;
@@ -18,7 +19,7 @@ extern const struct bench_case case_transport_join, case_transport_leave, case_c
     case_consumer_leave, case_idle;
 
 /* What of its options a case is measured over when the command line does not say. */
-enum case_axis { AXIS_FANOUT = 1, AXIS_PROFILE = 2, AXIS_BYTES = 4, AXIS_COLD = 8 };
+enum case_axis { AXIS_FANOUT = 1, AXIS_PROFILE = 2, AXIS_BYTES = 4, AXIS_COLD = 8, AXIS_ROOM = 16 };
 
 struct case_entry {
     const struct bench_case *what;

@@ -37,12 +37,12 @@ static double median_of(const struct bench_series *series)
 
 /* The middle one of the rounds' own ratios: a clock that changes its pace moves both halves of a
  * round, not their ratio. */
-static double ratio_of(const struct bench_series *work, const struct bench_series *bound)
+double bench_ratio(const struct bench_series *a, const struct bench_series *b)
 {
-    struct bench_series ratios = {.count = work->count};
+    struct bench_series ratios = {.count = a->count};
 
-    for (size_t i = 0; i < work->count; i++)
-        ratios.ns[i] = bound->ns[i] / work->ns[i];
+    for (size_t i = 0; i < a->count; i++)
+        ratios.ns[i] = a->ns[i] / b->ns[i];
     return median_of(&ratios);
 }
 
@@ -55,7 +55,7 @@ void bench_figure_set(struct bench_figure *figure, const struct bench_series *wo
         return;
     figure->bound_best_ns = best_of(bound);
     figure->bound_median_ns = median_of(bound);
-    figure->ratio = ratio_of(work, bound);
+    figure->ratio = bench_ratio(bound, work);
 }
 
 void bench_tell(const struct bench_figure *figure)
@@ -73,6 +73,11 @@ void bench_tell(const struct bench_figure *figure)
                100 * figure->ratio);
     else
         printf("   per %s\n", figure->unit);
+    if (figure->scaling > 0)
+        printf(
+            "%-17s %u workers carry %.2fx of one; the protect calls alone, on as many threads at "
+            "the same time, %.2fx\n",
+            "", figure->options.workers, figure->scaling, figure->bound_scaling);
     fflush(stdout);
 }
 
@@ -86,6 +91,10 @@ static void write_figure(FILE *file, const struct bench_figure *f)
     if (f->ratio > 0)
         fprintf(file, ", \"bound_best_ns\": %.2f, \"bound_median_ns\": %.2f, \"ratio\": %.4f",
                 f->bound_best_ns, f->bound_median_ns, f->ratio);
+    if (o->workers > 0)
+        fprintf(file, ", \"workers\": %u", o->workers);
+    if (f->scaling > 0)
+        fprintf(file, ", \"scaling\": %.4f, \"bound_scaling\": %.4f", f->scaling, f->bound_scaling);
     fprintf(file, ", \"profile\": \"%s\", \"fanout\": %u, \"bytes\": %u, \"rooms\": %u",
             bench_profile_name(o->profile), o->fanout, o->bytes, o->rooms);
     fprintf(file, ", \"publishers\": %u, \"burst\": %u, \"rounds\": %u}", o->publishers, o->burst,

@@ -44,6 +44,8 @@ static const char usage[] =
     "  --publishers N    of each room\n"
     "  --together N      rooms that send in the same turn (1)\n"
     "  --turn-ns N       virtual time that passes with a turn\n"
+    "Of room-over-workers (a large room of --fanout 50,500,1000; gcm128, cm):\n"
+    "  --workers N       beside one (2)\n"
     "Of all:\n"
     "  --transports N    clients, entries, people: where their number is what counts\n"
     "  --rounds N        measured alternately with the bound\n"
@@ -122,6 +124,9 @@ static void read_option(struct command_line *c, int option)
     case 'T':
         c->options.transports = number(optarg);
         break;
+    case 'w':
+        c->options.workers = number(optarg);
+        break;
     case 't':
         c->options.turn_ns = number(optarg);
         break;
@@ -156,6 +161,7 @@ static void read_command_line(struct command_line *c, int argc, char **argv)
         {"burst", required_argument, NULL, 'B'},
         {"together", required_argument, NULL, 'o'},
         {"transports", required_argument, NULL, 'T'},
+        {"workers", required_argument, NULL, 'w'},
         {"turn-ns", required_argument, NULL, 't'},
         {"cpu", required_argument, NULL, 'c'},
         {"json", required_argument, NULL, 'j'},
@@ -203,15 +209,20 @@ static void run_sizes(const struct case_entry *entry, const struct command_line 
 static void run_case(const struct case_entry *entry, const struct command_line *c)
 {
     static const struct values fanouts = {4, {1, 10, 50, 500}}, open = {1, {0}};
+    static const struct values rooms = {3, {50, 500, 1000}};
+    static const struct values room_profiles = {
+        2, {SRTP_PROFILE_aead_aes_128_gcm, SRTP_PROFILE_aes128_cm_sha1_80}};
     static const struct values profiles = {3,
                                            {SRTP_PROFILE_aead_aes_128_gcm,
                                             SRTP_PROFILE_aead_aes_256_gcm,
                                             SRTP_PROFILE_aes128_cm_sha1_80}};
     const struct values *f = c->fanouts.count            ? &c->fanouts
                              : entry->axes & AXIS_FANOUT ? &fanouts
+                             : entry->axes & AXIS_ROOM   ? &rooms
                                                          : &open;
     const struct values *p = c->profiles.count            ? &c->profiles
                              : entry->axes & AXIS_PROFILE ? &profiles
+                             : entry->axes & AXIS_ROOM    ? &room_profiles
                                                           : &open;
 
     for (size_t i = 0; i < p->count; i++)

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "packets.h"
+#include "samples.h"
 #include "world.h"
 
 #include "src/clock.h"
@@ -23,14 +24,6 @@
 #define LOADED_NS 200 /* of a packet out on a worker that does nothing else */
 #define AUDIO_PUBLISHERS 20
 #define COLD_BYTES 2048 /* about what one consumer's packet touches: key, consumer, transport */
-#define DATAGRAM_ROOM 1600
-#define SAMPLES_MAX 256
-
-struct sample {
-    struct path path;
-    uint32_t bytes;
-    uint8_t data[DATAGRAM_ROOM];
-};
 
 struct whole {
     struct bench_options options;
@@ -46,9 +39,7 @@ struct whole {
     struct srtp_protect_job jobs[SRTP_BURST];
     size_t job_count;
     uint64_t bound_index;
-    /* what was seen, while somebody looks */
-    size_t sample_count, seen;
-    struct sample samples[SAMPLES_MAX];
+    struct samples samples; /* what was seen, while somebody looks */
 };
 
 /* What a turn must send. */
@@ -224,22 +215,9 @@ static void bound(void *state, struct bench_tally *tally)
 
 /* ---- is it right? ---- */
 
-static uint64_t sent_rtp(struct whole *b)
-{
-    uint64_t sent = 0;
-
-    for (uint32_t i = 0; i < b->world.worker_count; i++) {
-        const struct bench_worker *w = &b->world.workers[i];
-
-        sent += w->worker->backend->counters(w->io)->sent;
-        sent -= w->worker->counters[COUNTER_rtcp_sent] + w->worker->counters[COUNTER_stun_sent];
-    }
-    return sent;
-}
-
 static void must_have_sent(struct whole *b)
 {
-    uint64_t sent = sent_rtp(b), wanted = b->fed * b->options.fanout;
+    uint64_t sent = world_sent_rtp(&b->world), wanted = b->fed * b->options.fanout;
 
     if (sent != wanted)
         bench_die("%llu packets in and %u consumers make %llu out, but %llu were sent",
@@ -247,63 +225,23 @@ static void must_have_sent(struct whole *b)
                   (unsigned long long)sent);
 }
 
-static void look(void *context, const struct path *path, const uint8_t *data, uint32_t bytes)
-{
-    struct whole *b = context;
-    struct sample *s;
-
-    /* A prime stride: first, last and whoever else, of every producer and position in the burst. */
-    if (b->seen++ % 7 != 0 || b->sample_count == SAMPLES_MAX || bytes > DATAGRAM_ROOM ||
-        packet_classify(data, bytes) != PACKET_rtp)
-        return;
-    s = &b->samples[b->sample_count++];
-    s->path = *path;
-    s->bytes = bytes;
-    memcpy(s->data, data, bytes);
-}
-
-static uint32_t load32(const uint8_t *p)
-{
-    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
-}
-
-/* Decrypts it with its subscriber's key and looks for its plaintext among those of this turn. */
+/* Decrypts it and looks for its plaintext among those of this turn. */
 static void must_be_right(struct whole *b, uint32_t first_room, struct sample *s)
 {
     const struct bench_options *o = &b->options;
-    uint32_t consumer = load32(s->data + 8) - world_consumer_ssrc(0);
-    uint32_t room = consumer / o->publishers / o->fanout, p = consumer % o->publishers;
-    uint32_t transport = world_subscriber(&b->world, room, consumer / o->publishers % o->fanout);
+    uint32_t producer = sample_open(&b->world, s, b->next_index, o->burst);
+    uint32_t room = producer / o->publishers, p = producer % o->publishers;
     uint32_t position = (room + o->rooms - first_room) % o->rooms;
     const uint8_t(*sent)[DATAGRAM_ROOM] =
         &b->clear[((size_t)position * o->publishers + p) * o->burst];
-    struct path path = world_path(transport);
-    /* The worker began at a random index of 14 bits and has counted along with the producer: from
-     * here the engine finds the roll-over counter. */
-    struct srtp_stream stream = {
-        .started = true, .highest_index = b->next_index[room * o->publishers + p] - o->burst - 1};
-    struct srtp_key key;
-    struct srtp_unprotect_job job = {
-        .key = &key,
-        .stream = &stream,
-        .packet = s->data,
-        .ssrc = load32(s->data + 8),
-        .sequence = (uint16_t)(s->data[2] << 8 | s->data[3]),
-        .header_bytes = PACKET_HEADER_BYTES,
-        .bytes = (uint16_t)s->bytes,
-    };
 
-    if (room >= o->rooms || position >= o->together || !path_equal(&path, &s->path))
-        bench_die("a packet of consumer %u went to somebody else", consumer);
-    world_client_key(&b->world, transport, true, &key);
-    srtp_unprotect_burst(b->world.crypto, &job, 1);
-    if (job.verdict != SRTP_OK || job.bytes < o->bytes - 1 || job.bytes > o->bytes)
-        bench_die("a packet of consumer %u is not what its client can decrypt", consumer);
+    if (position >= o->together || s->bytes < o->bytes - 1 || s->bytes > o->bytes)
+        bench_die("a packet of room %u that nobody sent now, or of %u bytes", room, s->bytes);
     for (uint32_t i = 0; i < o->burst; i++)
         if (memcmp(s->data + PACKET_HEADER_BYTES, sent[i] + PACKET_HEADER_BYTES,
                    packet_bytes(o, i) - PACKET_HEADER_BYTES) == 0)
             return;
-    bench_die("a packet of consumer %u has another payload than was sent", consumer);
+    bench_die("a packet of producer %u has another payload than was sent", producer);
 }
 
 /* One turn of the next room with everything it sends looked at. */
@@ -312,15 +250,15 @@ static void check_room(struct whole *b)
     uint32_t room = b->room;
     struct io *io = world_worker(&b->world, world_publisher(&b->world, room, 0))->io;
 
-    b->sample_count = 0;
-    b->seen = 0;
-    io_replay_sink(io, look, b);
+    b->samples.count = 0;
+    b->samples.seen = 0;
+    io_replay_sink(io, samples_look, &b->samples);
     worker_work(prepare(b, false));
     io_replay_sink(io, NULL, NULL);
-    if (b->sample_count == 0)
+    if (b->samples.count == 0)
         bench_die("nothing was sent");
-    for (size_t i = 0; i < b->sample_count; i++)
-        must_be_right(b, room, &b->samples[i]);
+    for (size_t i = 0; i < b->samples.count; i++)
+        must_be_right(b, room, &b->samples.of[i]);
 }
 
 static void check(void *state)

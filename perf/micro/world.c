@@ -57,8 +57,9 @@ static void worker_start(struct bench_world *world, uint32_t index)
         .consent_ns = UINT64_MAX / 2, /* nobody's checks must go on while packets are counted */
         .udp_port = (uint16_t)(40000 + index),
         .has_ipv4 = true,
-        .monotonic_ns = world_now_ns,
-        .wall_ns = wall_ns,
+        .handoff = world->handoff,
+        .monotonic_ns = world->on_threads ? NULL : world_now_ns,
+        .wall_ns = world->on_threads ? NULL : wall_ns,
     };
     char why[192];
 
@@ -76,11 +77,13 @@ static void worker_start(struct bench_world *world, uint32_t index)
     w->from_handshaker = region_ring(&world->keys, &world->resume, index);
 }
 
-void world_open(struct bench_world *world, uint32_t worker_count)
+static void open_all(struct bench_world *world, uint32_t worker_count, bool on_threads)
 {
     if (worker_count == 0 || worker_count > WORKERS_MAX)
         bench_die("1 to %d workers", WORKERS_MAX);
-    *world = (struct bench_world){.worker_count = worker_count};
+    *world = (struct bench_world){.worker_count = worker_count, .on_threads = on_threads};
+    if (on_threads && !(world->handoff = handoff_new(worker_count)))
+        bench_die("no address space for the lanes between %u workers", worker_count);
     region_start(&world->desired, REGION_desired);
     region_start(&world->actual, REGION_actual);
     region_start(&world->keys, REGION_keys);
@@ -92,6 +95,16 @@ void world_open(struct bench_world *world, uint32_t worker_count)
         worker_start(world, i);
 }
 
+void world_open(struct bench_world *world, uint32_t worker_count)
+{
+    open_all(world, worker_count, false);
+}
+
+void world_open_on_threads(struct bench_world *world, uint32_t worker_count)
+{
+    open_all(world, worker_count, true);
+}
+
 void world_close(struct bench_world *world)
 {
     for (uint32_t i = 0; i < world->worker_count; i++) {
@@ -101,6 +114,7 @@ void world_close(struct bench_world *world)
         io_replay_backend.close(w->io);
         bench_pages_free(w->worker, sizeof(struct worker));
     }
+    handoff_delete(world->handoff);
     srtp_engine_delete(world->crypto);
     region_unmap(&world->desired);
     region_unmap(&world->actual);
@@ -118,10 +132,12 @@ void world_drain(struct bench_world *world)
 
 void world_settle(struct bench_world *world)
 {
-    bool busy = true;
+    /* What the last turn of one tells another is seen a turn later. */
+    unsigned idle = 0, wanted = world->handoff ? 3 : 1;
 
-    while (busy) {
-        busy = false;
+    while (idle < wanted) {
+        bool busy = false;
+
         for (uint32_t i = 0; i < world->worker_count; i++) {
             struct bench_worker *w = &world->workers[i];
 
@@ -130,18 +146,36 @@ void world_settle(struct bench_world *world)
                 busy = true;
         }
         world_drain(world);
+        idle = busy ? 0 : idle + 1;
     }
+}
+
+uint64_t world_sent_rtp(struct bench_world *world)
+{
+    uint64_t sent = 0;
+
+    for (uint32_t i = 0; i < world->worker_count; i++) {
+        const struct bench_worker *w = &world->workers[i];
+
+        sent += w->worker->backend->counters(w->io)->sent;
+        sent -= w->worker->counters[COUNTER_rtcp_sent] + w->worker->counters[COUNTER_stun_sent];
+    }
+    return sent;
 }
 
 /* ---- who is where ---- */
 
-/* Whole rooms side by side on the workers, until one room may spread over several. */
 struct bench_worker *world_worker(struct bench_world *world, uint32_t transport)
 {
     uint32_t room_size = world->shape.publishers + world->shape.subscribers;
     uint32_t room = room_size ? transport / room_size : transport;
+    uint32_t person = room_size ? transport % room_size : 0;
 
-    return &world->workers[room % world->worker_count];
+    if (!world->on_threads)
+        return &world->workers[room % world->worker_count];
+    if (person < world->shape.publishers)
+        return &world->workers[0];
+    return &world->workers[(person - world->shape.publishers) % world->worker_count];
 }
 
 struct path world_path(uint32_t transport)

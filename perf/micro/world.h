@@ -5,7 +5,7 @@
  *            subscribers  transports (P+S)r + P … +S-1    consumers of all P producers of the room
  *
  * Threads: whoever changes the world does so while no worker turns. Several workers may then turn on
- * threads of their own; each has its backend and rings here.
+ * threads of their own (world_open_on_threads); each has its backend and rings here.
  * Errors: bench_die. */
 #ifndef RINGCAST_BENCH_WORLD_H
 #define RINGCAST_BENCH_WORLD_H
@@ -29,14 +29,19 @@ struct world_shape {
 
 struct bench_world {
     uint32_t worker_count;
+    bool on_threads;
+    struct handoff *handoff; /* NULL: each for itself */
     struct bench_worker workers[WORKERS_MAX];
     struct region desired, actual, keys, resume;
     struct srtp_engine *crypto; /* the clients' own */
     struct world_shape shape;
 };
 
-/* Regions and workers, nobody in them. */
+/* Regions and workers, nobody in them. Whole rooms side by side on the workers, a virtual clock. */
 void world_open(struct bench_world *world, uint32_t worker_count);
+/* As in a forwarder: the real clock, rooms spread over the workers: publishers on the first,
+ * subscribers evenly. */
+void world_open_on_threads(struct bench_world *world, uint32_t worker_count);
 void world_close(struct bench_world *world);
 /* Every client connected (ICE, keys), every producer there. */
 void world_connect(struct bench_world *world, const struct world_shape *shape);
@@ -50,6 +55,8 @@ void world_advance(uint64_t ns);
 void world_drain(struct bench_world *world);
 /* Turns every worker until nothing is left to do; drains. */
 void world_settle(struct bench_world *world);
+/* RTP that all backends have sent since the world began. */
+uint64_t world_sent_rtp(struct bench_world *world);
 
 /* Packets of so many bytes that a worker protects and sends together at most. */
 static inline uint32_t bench_burst_max(uint32_t bytes)
