@@ -13,6 +13,8 @@ const usage = `perf/load/run SCENARIO [N] [options] [-- options of ringcast-load
   audio-20-to-50     twenty publishers, fifty subscribers that take all of them
   rooms-10x10        ten rooms of ten, everybody publishes audio and video
   idle-30000 [N]     N silent transports, beside them video 1 to 10
+  small-beside-large [N]  ten rooms of 1 to 5 video beside one of 1 to N (default 1000), each room's latency;
+                     compare with N = 5: a large room must not delay its neighbours
   fan-out            the largest N of video-1-to-N with loss <= 0.1 %, found by bisection
   audio-fan-out      the same of audio, twenty publishers
 options
@@ -33,6 +35,7 @@ export const scenarios = {
   'audio-20-to-50': (n = 50) => ['--audio', '--publishers', 20, '--subscribers', n],
   'rooms-10x10': () => ['--rooms', 10, '--participants', 10],
   'idle-30000': (n = 30000) => ['--idle', n, '--publishers', 1, '--subscribers', 10, '--settle-seconds', 60],
+  'small-beside-large': (n = 1000) => ['--rooms', 11, '--publishers', 1, '--subscribers', 5, '--large', n, '--room-latency'],
 };
 
 const prefix = (options) => (options.nice ? ['nice', '-n', String(options.nice)] : []);
@@ -120,6 +123,14 @@ function line(n, r) {
     deaths + (result.valid ? '' : ` INVALID: ${result.invalid_because.join('; ')}`);
 }
 
+// The first room beside the worst and the median of the others.
+function rooms([first, ...others]) {
+  const sorted = (key) => others.map((room) => room[key]).sort((a, b) => a - b);
+  const ms = (value) => value.toFixed(2);
+  return ['p50', 'p99', 'max'].map((key) => `rooms     ${key.padEnd(4)} first ${ms(first[key])} ms, the others ` +
+    `${ms(sorted(key)[others.length >> 1])} (median), ${ms(sorted(key).at(-1))} (worst)`).join('\n');
+}
+
 // Doubles until it fails, then halves the interval down to 3 %. A run that the generator spoiled is
 // tried once more; then the search ends with what is known.
 async function fanOut(scenario, options, words) {
@@ -189,6 +200,7 @@ async function main() {
   } else {
     for (let round = 0; round < options.rounds; round++) {
       const r = await measure([...scenarios[name](n), ...words], options);
+      if (r.result?.room_latency_ms) console.log(rooms(r.result.room_latency_ms));
       console.log(options.rounds > 1 ? line(`round ${round + 1}`, r) : [r.text, ...complaints(r.log)].join('\n'));
       all.push(r.result);
       status = Math.max(status, r.status ?? 1);
