@@ -14,12 +14,18 @@ static void refuse(struct worker *w)
     w->counters[COUNTER_rows_refused]++;
 }
 
+/* From a stock, so that a thousand joins are not a thousand system calls. */
 static uint32_t random_u32(struct worker *w)
 {
     uint32_t value;
 
-    if (getrandom(&value, sizeof(value), GRND_NONBLOCK) != sizeof(value))
-        value = (uint32_t)map_hash(w->secret, &w->now_ns, sizeof(w->now_ns));
+    if (w->random_left == 0) {
+        if (getrandom(w->random, sizeof(w->random), GRND_NONBLOCK) != sizeof(w->random))
+            return (uint32_t)map_hash(w->secret ^ w->turns, &w->now_ns, sizeof(w->now_ns));
+        w->random_left = RANDOM_STOCK;
+    }
+    value = w->random[--w->random_left];
+    w->random[w->random_left] = 0;
     return value;
 }
 
@@ -28,21 +34,25 @@ static uint32_t random_u32(struct worker *w)
 static void consumer_remove(struct worker *w, struct consumer *c, bool say_goodbye)
 {
     uint32_t generation = c->generation, index = c->index;
+    struct producer *p = c->producer;
 
     if (say_goodbye)
         bye_send(w, c);
     map_remove(&w->ssrcs, ((uint64_t)c->transport->index + 1) << 32 | c->ssrc, c->index);
+    if (p->cursor == c)
+        p->cursor = c->next_of_producer;
     *c->previous_of_producer = c->next_of_producer;
     if (c->next_of_producer)
         c->next_of_producer->previous_of_producer = c->previous_of_producer;
     *c->previous_of_transport = c->next_of_transport;
     if (c->next_of_transport)
         c->next_of_transport->previous_of_transport = c->previous_of_transport;
-    c->producer->consumer_count--;
+    p->consumer_count--;
     c->transport->consumer_count--;
     w->consumer_count--;
     memset(c, 0, sizeof(*c));
     publish_gone(w, TABLE_consumer_state, index, generation);
+    mirror_drop_unused(w, p);
 }
 
 static void consumer_link(struct consumer *c)
@@ -93,47 +103,60 @@ static uint64_t first_index(struct worker *w, const struct consumer *c)
     return random_u32(w) & 0x3fff;
 }
 
-static struct producer *producer_by_handle(struct worker *w, handle_word handle)
+static struct header_kind header_kind_of(const struct consumer_row *row)
 {
-    uint32_t index = handle_index(handle);
-    struct producer *p = index < PRODUCERS_MAX ? &w->objects.producers[index] : NULL;
+    return (struct header_kind){.extension_mask = row->extension_mask,
+                                .mid_bytes = row->mid_bytes,
+                                .payload_type = row->payload_type};
+}
 
-    return p && p->generation && p->generation == handle_generation(handle) ? p : NULL;
+/* What the latest consumer gets is what padding reckons with, at the producer's home too. */
+static void consumer_is_typical(struct worker *w, const struct consumer *c)
+{
+    struct producer *p = c->producer;
+
+    if (header_kind_equal(&p->typical, &c->header))
+        return;
+    p->typical = c->header;
+    if (p->is_mirror)
+        mirror_want(w, p);
 }
 
 static void consumer_add(struct worker *w, uint32_t index, const struct consumer_row *row)
 {
     struct consumer *c = &w->objects.consumers[index];
     struct transport *t = worker_transport(w, row->transport);
-    struct producer *p = producer_by_handle(w, row->producer);
+    struct producer *p = t ? producer_or_mirror(w, row->producer) : NULL;
     uint64_t key;
 
-    if (!t || !p || row->kind != p->kind || row->ssrc == 0) {
+    if (!p) {
         refuse(w);
         return;
     }
     key = ((uint64_t)t->index + 1) << 32 | row->ssrc;
-    if (map_find(&w->ssrcs, key) != MAP_NONE || !map_set(&w->ssrcs, key, index)) {
+    if (row->kind != p->kind || row->ssrc == 0 || map_find(&w->ssrcs, key) != MAP_NONE ||
+        !map_set(&w->ssrcs, key, index)) {
         refuse(w);
+        mirror_drop_unused(w, p);
         return;
     }
     *c = (struct consumer){
         .generation = row->header.generation,
         .index = index,
         .transport = t,
+        .egress = t->egress,
         .producer = p,
         .ssrc = row->ssrc,
         .rtx_ssrc = row->rtx_ssrc,
-        .extension_mask = row->extension_mask,
-        .payload_type = row->payload_type,
+        .header = header_kind_of(row),
         .kind = row->kind,
         .paused = row->paused,
-        .mid_bytes = row->mid_bytes,
         .preferred_spatial_layer = row->preferred_spatial_layer,
     };
     memcpy(c->mid, row->mid, sizeof(c->mid));
     c->highest_out = first_index(w, c);
     consumer_link(c);
+    consumer_is_typical(w, c);
     w->consumer_count++;
     t->dirty = true;
     t->next_report_ns = w->now_ns;
@@ -144,7 +167,8 @@ static void consumer_add(struct worker *w, uint32_t index, const struct consumer
 
 static void consumer_change(struct worker *w, struct consumer *c, const struct consumer_row *row)
 {
-    c->extension_mask = row->extension_mask;
+    c->header.extension_mask = row->extension_mask;
+    consumer_is_typical(w, c);
     c->preferred_spatial_layer = row->preferred_spatial_layer;
     if (c->paused == row->paused)
         return;
@@ -170,24 +194,75 @@ static void reconcile_consumer(struct worker *w, uint32_t index, const struct co
 
 /* ---- producers ---- */
 
-static void producer_remove(struct worker *w, struct producer *p)
+/* The last of a producer, when it has no consumers any more. */
+static void producer_forget(struct worker *w, struct producer *p)
+{
+    uint32_t generation = p->generation, index = p->index;
+    bool is_mirror = p->is_mirror;
+
+    memset(p, 0, sizeof(*p));
+    if (!is_mirror)
+        publish_gone(w, TABLE_producer_state, index, generation);
+}
+
+/* Takes consumers off producers that go, so many that no turn is long; `all`: it must be done now,
+ * for its index is taken anew. */
+static void leaving_slice(struct worker *w, unsigned share, const struct producer *all)
+{
+    struct producer **link = &w->leaving;
+
+    while (*link) {
+        struct producer *p = *link;
+
+        while (p->consumers && (share > 0 || p == all)) {
+            consumer_remove(w, p->consumers, true);
+            share -= share > 0;
+        }
+        if (p->consumers) {
+            link = &p->next_leaving;
+            continue;
+        }
+        *link = p->next_leaving;
+        producer_forget(w, p);
+    }
+}
+
+/* At home: off its transport. */
+static void producer_unlink(struct worker *w, struct producer *p)
 {
     struct transport *t = p->transport;
-    uint32_t generation = p->generation, index = p->index;
     struct producer **link = &t->producers;
 
-    while (p->consumers)
-        consumer_remove(w, p->consumers, true);
     while (*link != p)
         link = &(*link)->next;
     *link = p->next;
     for (unsigned i = 0; i < STREAMS_MAX; i++)
-        if (t->streams[i].producer == p)
-            t->streams[i].producer = NULL; /* its SRTP state stays: see struct stream */
-    timer_cancel(&p->timer);
+        if (t->inbound->streams[i].producer == p)
+            t->inbound->streams[i].producer = NULL; /* its SRTP state stays: see struct stream */
+    p->transport = NULL;
     w->producer_count--;
-    memset(p, 0, sizeof(*p));
-    publish_gone(w, TABLE_producer_state, index, generation);
+    audience_tell(w, p);
+}
+
+void producer_remove(struct worker *w, struct producer *p)
+{
+    if (p->is_leaving)
+        return;
+    if (p->is_mirror)
+        mirror_unwant(w, p);
+    else
+        producer_unlink(w, p);
+    fan_out_forget(w, p);
+    timer_cancel(&p->timer);
+    p->is_leaving = true;
+    p->next_leaving = w->leaving;
+    w->leaving = p;
+}
+
+void producer_replace(struct worker *w, struct producer *p)
+{
+    producer_remove(w, p);
+    leaving_slice(w, 0, p);
 }
 
 /* D16: one SSRC may belong to one encoding of a transport only. */
@@ -206,27 +281,17 @@ static bool ssrcs_taken(const struct transport *t, const struct producer_row *ro
     return false;
 }
 
-static void producer_add(struct worker *w, uint32_t index, const struct producer_row *row)
+void producer_fill(struct producer *p, uint32_t index, const struct producer_row *row)
 {
-    struct producer *p = &w->objects.producers[index];
-    struct transport *t = worker_transport(w, row->transport);
-
-    if (!t || ssrcs_taken(t, row)) {
-        refuse(w);
-        return;
-    }
     memset(p, 0, sizeof(*p));
     p->generation = row->header.generation;
     p->index = index;
-    p->transport = t;
     p->kind = row->kind;
     p->type = row->type;
     p->paused = row->paused;
     p->codec_count = row->codec_count;
     p->encoding_count = row->encoding_count;
     p->mid_bytes = row->mid_bytes;
-    p->batch_first = -1;
-    p->batch_last = -1;
     p->timer.owner = p;
     p->timer.kind = TIMER_PRODUCER;
     for (int e = 0; e < p->encoding_count; e++) {
@@ -244,8 +309,12 @@ static void producer_add(struct worker *w, uint32_t index, const struct producer
     memcpy(p->mid, row->mid, sizeof(p->mid));
     memcpy(p->cname, row->cname, sizeof(p->cname));
     p->cname[CNAME_ROOM - 1] = '\0';
+}
+
+/* One numbering per transport: BUNDLE makes the ids of all its m-sections agree. */
+static void producer_extensions(struct transport *t, const struct producer *p)
+{
     for (uint8_t id = 1; id < 15; id++) {
-        /* One numbering per transport: BUNDLE makes the ids of all its m-sections agree. */
         if (p->router_id[id] == EXTENSION_mid)
             t->mid_id = id;
         else if (p->router_id[id] == EXTENSION_rid)
@@ -255,18 +324,38 @@ static void producer_add(struct worker *w, uint32_t index, const struct producer
         else if (p->router_id[id] == EXTENSION_transport_cc)
             t->transport_cc_id = id;
     }
+}
+
+static void producer_add(struct worker *w, uint32_t index, const struct producer_row *row)
+{
+    struct producer *p = &w->objects.producers[index];
+    struct transport *t = worker_transport(w, row->transport);
+
+    if (!t || ssrcs_taken(t, row)) {
+        refuse(w);
+        return;
+    }
+    producer_fill(p, index, row);
+    p->transport = t;
+    p->home = (uint8_t)w->config.index;
+    p->ntp_offset = t->ntp_offset;
+    producer_extensions(t, p);
     p->next = t->producers;
     t->producers = p;
+    t->has_published = true;
     w->producer_count++;
     t->next_report_ns = w->now_ns;
     timer_set(&w->wheel, &t->timer, w->now_ns + PUBLISH_INTERVAL_NS);
+    audience_update(w, p);
 }
-
-static void producer_change(struct worker *w, struct producer *p, const struct producer_row *row)
+void producer_change(struct worker *w, struct producer *p, const struct producer_row *row)
 {
     if (p->paused == row->paused)
         return;
     p->paused = row->paused;
+    audience_tell(w, p);
+    if (p->paused)
+        fan_out_forget(w, p);
     for (struct consumer *c = p->consumers; c; c = c->next_of_producer) {
         c->synchronised = false; /* what was not forwarded must leave no gap in their numbering */
         if (!p->paused && !c->paused)
@@ -277,15 +366,19 @@ static void producer_change(struct worker *w, struct producer *p, const struct p
 static void reconcile_producer(struct worker *w, uint32_t index, const struct producer_row *row)
 {
     struct producer *p = &w->objects.producers[index];
+    bool is_home = row && worker_transport(w, row->transport);
 
     if (p->generation && (!row || row->header.generation != p->generation))
         producer_remove(w, p);
-    if (!row)
-        return;
-    if (p->generation)
-        producer_change(w, p, row);
-    else if (worker_transport(w, row->transport))
+    if (is_home && p->generation != row->header.generation) {
+        if (p->generation)
+            producer_replace(w, p);
         producer_add(w, index, row);
+    } else if (row && p->generation == row->header.generation && !p->is_leaving) {
+        producer_change(w, p, row);
+        if (is_home)
+            audience_update(w, p);
+    }
 }
 
 /* ---- transports ---- */
@@ -304,8 +397,10 @@ static void transport_remove(struct worker *w, struct transport *t)
     map_remove(&w->ufrags, map_hash(w->secret, t->ufrag, t->ufrag_bytes), index);
     timer_cancel(&t->timer);
     timer_cancel(&t->feedback_timer);
-    srtp_key_wipe(&t->send_key);
     srtp_key_wipe(&t->receive_key);
+    explicit_bzero(t->egress, sizeof(*t->egress));
+    if (t->has_published)
+        memset(t->inbound, 0, sizeof(*t->inbound));
     memset(t, 0, sizeof(*t));
     w->transport_count--;
     publish_gone(w, TABLE_transport_state, index, generation);
@@ -328,6 +423,8 @@ static void transport_add(struct worker *w, uint32_t index, const struct transpo
     memset(t, 0, sizeof(*t));
     t->generation = row->header.generation;
     t->index = index;
+    t->egress = &w->objects.egresses[index];
+    t->inbound = &w->objects.inbounds[index];
     memcpy(t->id, row->id, sizeof(t->id));
     t->direction = row->direction;
     t->dtls_role = row->dtls_role;
@@ -377,7 +474,7 @@ void transport_keys(struct worker *w, struct transport *t)
         ROW_OK)
         return;
     if (row.state == DTLS_STATE_connected && !was_keyed &&
-        srtp_key_init(w->srtp, &t->send_key, row.profile, row.ours_key, row.ours_salt) &&
+        srtp_key_init(w->srtp, &t->egress->key, row.profile, row.ours_key, row.ours_salt) &&
         srtp_key_init(w->srtp, &t->receive_key, row.profile, row.theirs_key, row.theirs_salt)) {
         t->profile = row.profile;
         t->connected_ns = w->now_ns;
@@ -387,11 +484,12 @@ void transport_keys(struct worker *w, struct transport *t)
         t->dtls_failure = row.failure;
         if (was_keyed && (row.state == DTLS_STATE_closed || row.state == DTLS_STATE_failed)) {
             t->profile = 0;
-            srtp_key_wipe(&t->send_key);
+            srtp_key_wipe(&t->egress->key);
             srtp_key_wipe(&t->receive_key);
         }
     }
     explicit_bzero(&row, sizeof(row));
+    egress_update(t);
     if (t->profile && !was_keyed) {
         for (struct consumer *c = t->consumers; c; c = c->next_of_transport)
             if (!c->paused)
@@ -432,12 +530,18 @@ static void reconcile(struct worker *w, enum table_id table, uint32_t index)
     explicit_bzero(&row, sizeof(row)); /* it held an ICE password */
 }
 
-static void rescan_start(struct worker *w)
+void rescan_start(struct worker *w)
 {
     w->rescan.active = true;
     w->rescan.table = TABLE_transport;
     w->rescan.row = 0;
     w->counters[COUNTER_rescans]++;
+}
+
+void producer_look(struct worker *w, uint32_t index)
+{
+    if (index < PRODUCERS_MAX)
+        reconcile(w, TABLE_producer, index);
 }
 
 /* A slice of a full scan, transports before producers before consumers. Rows that were never used
@@ -488,4 +592,5 @@ void apply_changes(struct worker *w)
     }
     if (w->rescan.active)
         rescan_slice(w);
+    leaving_slice(w, CHANGES_PER_TURN, NULL);
 }

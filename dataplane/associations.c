@@ -141,6 +141,7 @@ static void association_free(struct handshaker *h, struct seat *seat)
     dtls_free(a->dtls);
     free(a);
     seat->association = NULL;
+    h->kept--;
 }
 
 /* The transport is gone: nothing of it stays, keys least of all. */
@@ -283,6 +284,7 @@ static void association_begin(struct handshaker *h, uint32_t index, bool has_dat
         return;
     }
     seat->association = a;
+    h->kept++;
     seat->state = DTLS_STATE_connecting;
     unfinished_add(h, a);
     row_publish(h, index, DTLS_FAILURE_none, NULL);
@@ -365,6 +367,15 @@ void associations_tick(struct handshaker *h)
             tell(h, i, h->seats[i].untold);
 }
 
+static bool is_settled(const struct handshaker *h, const struct seat *seat)
+{
+    uint32_t kept_max =
+        h->config.associations_kept ? h->config.associations_kept : ASSOCIATIONS_KEPT;
+
+    return h->kept > kept_max && seat->association && seat->state == DTLS_STATE_connected &&
+           h->now_ns - seat->association->started_ns > ASSOCIATION_SETTLED_NS;
+}
+
 /* Finds transports whose `closed` was lost, and client-role ones whose role came after `validated`.
  * A row whose writer is inside just now is looked at again next time. */
 void associations_sweep(struct handshaker *h)
@@ -385,6 +396,8 @@ void associations_sweep(struct handshaker *h)
             seat_clear(h, index);
         else if (row.worker < h->config.worker_count)
             seat->worker = (uint8_t)row.worker;
+        if (is_settled(h, seat))
+            association_free(h, seat);
         if (seat->validated && seat->state == DTLS_STATE_new)
             association_begin(h, index, false);
     }

@@ -45,6 +45,18 @@ void paths_update(struct worker *w, struct transport *t)
             map_set(&w->paths, map_hash(w->secret, wanted, sizeof(none)), t->index);
         t->mapped[i] = *wanted;
     }
+    egress_update(t);
+}
+
+void egress_update(struct transport *t)
+{
+    const struct path *path = ice_selected(&t->ice);
+
+    t->egress->open = path && t->profile;
+    if (path)
+        t->egress->path = *path;
+    if (t->profile)
+        t->egress->tag_bytes = (uint8_t)srtp_tag_bytes(t->profile);
 }
 
 static struct transport *transport_of_ufrag(struct worker *w, const struct stun_request *request)
@@ -149,8 +161,6 @@ void classify(struct worker *w)
 {
     w->unprotect_count = 0;
     w->newcomer_count = 0;
-    w->media_count = 0;
-    w->batch = NULL;
     for (uint32_t i = 0; i < w->packet_count; i++) {
         const struct io_packet *packet = &w->packets[i];
         enum packet_kind kind;

@@ -150,6 +150,7 @@ static bool context_configure(SSL_CTX *ssl, const struct identity *identity)
                                  SSL_OP_SINGLE_ECDH_USE);
     SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_max_cert_list(ssl, DTLS_MESSAGE_BYTES_MAX);
+    SSL_CTX_set_max_send_fragment(ssl, 1200);
     SSL_CTX_set_read_ahead(ssl, 1);
     SSL_CTX_set_verify(ssl, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
     SSL_CTX_set_cert_verify_callback(ssl, verify_leaf, NULL);

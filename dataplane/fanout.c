@@ -1,5 +1,13 @@
-/* Fan-out: every packet of this turn to every consumer of its producer, consumer by consumer, so
- * that the packets to one subscriber lie side by side for segmentation and the cipher. */
+/* Fan-out: every packet to every consumer of its producer, subscriber by subscriber, so that what
+ * goes to one of them lies side by side for segmentation and the cipher.
+ *
+ *   queue of a producer ─► job: its packets × its consumers, served from `cursor` on
+ *     fan_out, each turn:  gather   which consumers of which jobs are due, within the turn's share
+ *                          emit     subscriber by subscriber: select, rewrite, protect, send
+ *                          retire   the packets of jobs that are done
+ *
+ * A room larger than a turn's share goes on in the next turn, behind all producers that have received
+ * something meanwhile: its size costs itself, not its neighbours on this worker. */
 #include <string.h>
 
 #include "worker.h"
@@ -10,7 +18,7 @@
 #define ENCODING_ALIVE_NS (1500 * NS_PER_MS) /* silence after which an encoding is not forwarded */
 
 /* Sequence numbers, indexes and time stamps that this consumer gets next follow what it had. */
-static void synchronise(struct consumer *c, const struct media_packet *packet, uint64_t now_ns,
+static void synchronise(struct consumer *c, const struct packet *packet, uint64_t now_ns,
                         uint32_t clock_rate)
 {
     if (!c->has_sent) {
@@ -33,9 +41,9 @@ static void synchronise(struct consumer *c, const struct media_packet *packet, u
 /* May this packet go to this consumer now? Video starts, resumes and changes its encoding only at a
  * key frame of the encoding aimed at. */
 static bool selects(struct worker *w, struct consumer *c, const struct producer *p,
-                    const struct media_packet *packet)
+                    const struct packet *packet)
 {
-    if (p->mapped_payload_type[packet->codec] != c->payload_type)
+    if (p->mapped_payload_type[packet->codec] != c->header.payload_type)
         return false;
     if (packet->encoding == c->target && (!c->synchronised || c->encoding != c->target)) {
         if (p->kind == MEDIA_KIND_video && !packet->is_key_frame)
@@ -78,55 +86,56 @@ static void reserve_indexes(struct worker *w, struct consumer *c, uint64_t index
               &row.header);
 }
 
-static const struct rtp_template *template_for(struct media_packet *packet,
-                                               const struct producer *p, const struct consumer *c)
+const struct rtp_template *packet_header_build(struct packet *packet, const struct producer *p,
+                                               const struct header_kind *kind)
 {
+    struct packet_header *header = &packet->headers[kind->mid_bytes % PACKET_HEADERS];
     struct rtp_template_options options = {
         .router_id = p->router_id,
-        .mask = c->extension_mask,
-        .mid_bytes = c->mid_bytes,
-        .payload_type = c->payload_type,
+        .mask = kind->extension_mask,
+        .mid_bytes = kind->mid_bytes,
+        .payload_type = kind->payload_type,
+        .has_padding = packet->padding_bytes > 0,
     };
 
-    if (packet->template.size && packet->template_mask == c->extension_mask &&
-        packet->template_mid_bytes == c->mid_bytes &&
-        packet->template_payload_type == c->payload_type)
-        return &packet->template;
-    rtp_template_build(&packet->template, packet->data, &packet->view, &options);
-    packet->template_mask = c->extension_mask;
-    packet->template_mid_bytes = c->mid_bytes;
-    packet->template_payload_type = c->payload_type;
-    return &packet->template;
+    rtp_template_build(&header->template, packet->data, &packet->view, &options);
+    header->kind = *kind;
+    return &header->template;
 }
 
-/* Queues one packet for one consumer; false when the backend has no room. */
+/* What one consumer got of one job. */
+struct emitted {
+    uint32_t packets, bytes, payload_bytes;
+};
+
+/* Protects and queues one packet for one consumer; false when the backend has no room. */
 static bool forward(struct worker *w, struct consumer *c, const struct producer *p,
-                    struct media_packet *packet, const struct path *path, size_t tag_bytes)
+                    struct packet *packet, struct emitted *emitted)
 {
-    const struct rtp_template *template = template_for(packet, p, c);
-    uint32_t bytes = template->size + packet->payload_bytes + (uint32_t)tag_bytes;
+    struct egress *to = c->egress;
+    const struct rtp_template *template = packet_header_for(packet, p, &c->header);
+    uint32_t bytes = template->size + packet->payload_bytes + (uint32_t)to->tag_bytes;
     uint64_t index = packet->index + c->index_offset;
-    struct rtp_patch patch = {
-        .ssrc = c->ssrc,
-        .timestamp = packet->view.timestamp + c->timestamp_offset,
-        .sequence = (uint16_t)index,
-        .mid = c->mid,
-        .abs_send_time = w->abs_send_time,
-    };
+    uint32_t timestamp = packet->view.timestamp + c->timestamp_offset;
     uint8_t *slot;
 
     if (w->protect_count == SRTP_BURST)
         worker_flush(w);
     if (index >= SRTP_INDEX_END) /* used up, after 2^48 packets: this key sends no more */
         return false;
-    slot = bytes <= PACKET_BYTES_MAX ? worker_slot(w, path, bytes) : NULL;
+    slot = bytes <= PACKET_BYTES_MAX ? worker_slot(w, &to->path, bytes) : NULL;
     if (!slot)
         return false;
     if (index >= c->index_reserved)
         reserve_indexes(w, c, index);
-    rtp_template_copy(slot, template, &patch);
+    rtp_template_copy(slot, bytes, template,
+                      &(struct rtp_patch){.ssrc = c->ssrc,
+                                          .timestamp = timestamp,
+                                          .sequence = (uint16_t)index,
+                                          .mid = c->mid,
+                                          .abs_send_time = w->abs_send_time});
     w->protect[w->protect_count++] = (struct srtp_protect_job){
-        .key = &c->transport->send_key,
+        .key = &to->key,
         .out = slot,
         .payload = packet->data + packet->payload_at,
         .index = index,
@@ -136,50 +145,215 @@ static bool forward(struct worker *w, struct consumer *c, const struct producer 
     };
     if (!c->has_sent || index > c->highest_out) {
         c->highest_out = index;
-        c->last_timestamp = patch.timestamp;
-        c->last_sent_ns = w->now_ns;
+        c->last_timestamp = timestamp;
     }
     c->has_sent = true;
-    c->packets++;
-    c->bytes += bytes;
-    c->payload_bytes += packet->payload_bytes;
-    c->transport->bytes_sent += bytes;
-    c->transport->rtp_packets_sent++;
-    c->transport->rtp_bytes_sent += bytes;
-    w->counters[COUNTER_rtp_sent]++;
-    w->counters[COUNTER_rtp_sent_bytes] += bytes;
+    emitted->packets++;
+    emitted->bytes += bytes;
+    emitted->payload_bytes += packet->payload_bytes - packet->padding_bytes;
     return true;
 }
 
-static void fan_out_consumer(struct worker *w, struct producer *p, struct consumer *c)
+/* ---- queues ---- */
+
+static void list_append(struct producer_list *list, struct producer *p)
 {
-    struct transport *t = c->transport;
-    const struct path *path = ice_selected(&t->ice);
-    size_t tag_bytes;
+    p->next_listed = NULL;
+    if (list->last)
+        list->last->next_listed = p;
+    else
+        list->first = p;
+    list->last = p;
+}
 
-    if (c->paused || !t->profile || !path)
+static struct producer *list_take(struct producer_list *list)
+{
+    struct producer *p = list->first;
+
+    list->first = p->next_listed;
+    if (!list->first)
+        list->last = NULL;
+    return p;
+}
+
+static void list_remove(struct producer_list *list, const struct producer *p)
+{
+    struct producer *before = NULL;
+
+    for (struct producer *i = list->first; i; before = i, i = i->next_listed) {
+        if (i != p)
+            continue;
+        if (before)
+            before->next_listed = p->next_listed;
+        else
+            list->first = p->next_listed;
+        if (list->last == p)
+            list->last = before;
         return;
-    tag_bytes = srtp_tag_bytes(t->profile);
-    t->dirty = true;
-    for (int16_t i = p->batch_first; i >= 0; i = w->media[i].next) {
-        struct media_packet *packet = &w->media[i];
+    }
+}
 
-        if (selects(w, c, p, packet) && forward(w, c, p, packet, path, tag_bytes))
-            settle(w, packet->batch_position, VERDICT_forwarded);
+bool fan_out_queue(struct worker *w, struct producer *p, struct packet *packet)
+{
+    const struct packet *oldest = p->job.first ? p->job.first : p->waiting.first;
+
+    /* Sums, no difference: a packet of a worker whose turn began later is from our future. */
+    if (oldest && w->now_ns > oldest->arrived_ns + BACKLOG_NS_MAX)
+        return false;
+    packet_queue_append(&p->waiting, packet);
+    if (!p->is_listed)
+        list_append(&w->fresh, p);
+    p->is_listed = true;
+    return true;
+}
+
+void packet_release(struct worker *w, struct packet *packet)
+{
+    if (--packet->holds > 0)
+        return;
+    if (packet->lane != PACKET_OWN)
+        handoff_finish(w, packet->lane, packet->position);
+    else if (packet->verdict != VERDICT_PENDING)
+        w->verdicts[packet->verdict]++;
+    pool_give(&w->pool, packet);
+}
+
+static void retire(struct worker *w, struct packet_queue *queue)
+{
+    struct packet *packet = queue->first, *next;
+
+    for (; packet; packet = next) {
+        next = packet->next;
+        packet_release(w, packet);
+    }
+    *queue = (struct packet_queue){0};
+}
+
+void fan_out_forget(struct worker *w, struct producer *p)
+{
+    retire(w, &p->job);
+    retire(w, &p->waiting);
+    if (p->is_listed) {
+        list_remove(&w->fresh, p);
+        list_remove(&w->late, p);
+    }
+    p->is_listed = false;
+}
+
+/* ---- a turn's share ---- */
+
+static void due_add(struct worker *w, struct consumer *c)
+{
+    struct egress *to = c->egress;
+
+    c->next_due = NULL;
+    if (to->due_last) {
+        to->due_last->next_due = c;
+    } else {
+        to->due_first = c;
+        to->next_touched = NULL;
+        if (w->touched_last)
+            w->touched_last->next_touched = to;
+        else
+            w->touched_first = to;
+        w->touched_last = to;
+    }
+    to->due_last = c;
+}
+
+/* Marks consumers of p's job from its cursor on; about `share` packets, returns how many. */
+static uint32_t gather_job(struct worker *w, struct producer *p, uint32_t share)
+{
+    uint32_t packets = 0;
+
+    if (!p->job.first) {
+        p->job = p->waiting;
+        p->waiting = (struct packet_queue){0};
+        p->cursor = p->consumers;
+    }
+    while (p->cursor && packets < share) {
+        struct consumer *c = p->cursor;
+
+        p->cursor = c->next_of_producer;
+        __builtin_prefetch(p->cursor);
+        if (c->paused || !c->egress->open)
+            continue;
+        due_add(w, c);
+        packets += p->job.count;
+    }
+    return packets;
+}
+
+/* Takes jobs off `from` within `share` packets; appends their producers to `gathered`. */
+static void gather(struct worker *w, struct producer_list *from, uint32_t share,
+                   struct producer_list *gathered)
+{
+    while (from->first && share > 0) {
+        struct producer *p = list_take(from);
+        uint32_t packets = gather_job(w, p, share);
+
+        share -= packets < share ? packets : share;
+        list_append(gathered, p);
+    }
+}
+
+static void emit_consumer(struct worker *w, struct producer *p, struct consumer *c)
+{
+    struct emitted emitted = {0};
+
+    if (w->protect_count + p->job.count > SRTP_BURST)
+        worker_flush(w); /* rather here than in the middle of what leaves as one */
+    for (struct packet *packet = p->job.first; packet; packet = packet->next)
+        if (selects(w, c, p, packet) && forward(w, c, p, packet, &emitted))
+            packet->verdict = VERDICT_forwarded;
+    if (emitted.packets) {
+        c->last_sent_ns = w->now_ns;
+        c->packets += emitted.packets;
+        c->bytes += emitted.bytes;
+        c->payload_bytes += emitted.payload_bytes;
+        c->egress->packets += emitted.packets;
+        c->egress->bytes += emitted.bytes;
+        w->counters[COUNTER_rtp_sent] += emitted.packets;
+        w->counters[COUNTER_rtp_sent_bytes] += emitted.bytes;
     }
     if (p->kind == MEDIA_KIND_video && (!c->synchronised || c->encoding != c->target))
         key_frame_request(w, p, c->target);
 }
 
+static void emit(struct worker *w)
+{
+    struct egress *to = w->touched_first;
+
+    w->touched_first = NULL;
+    w->touched_last = NULL;
+    for (; to; to = to->next_touched) {
+        struct consumer *c = to->due_first;
+
+        to->due_first = NULL;
+        to->due_last = NULL;
+        to->dirty = true;
+        for (; c; c = c->next_due)
+            emit_consumer(w, c->producer, c);
+    }
+    worker_flush(w);
+}
+
 void fan_out(struct worker *w)
 {
-    while (w->batch) {
-        struct producer *p = w->batch;
+    struct producer_list gathered = {0};
 
-        for (struct consumer *c = p->consumers; c; c = c->next_of_producer)
-            fan_out_consumer(w, p, c);
-        w->batch = p->batch_next;
-        p->batch_first = -1;
-        p->batch_last = -1;
+    gather(w, &w->fresh, FAN_OUT_FRESH, &gathered);
+    gather(w, &w->late, FAN_OUT_LATE, &gathered);
+    if (!gathered.first)
+        return;
+    emit(w);
+    while (gathered.first) {
+        struct producer *p = list_take(&gathered);
+
+        if (!p->cursor)
+            retire(w, &p->job);
+        p->is_listed = p->job.first || p->waiting.first;
+        if (p->is_listed)
+            list_append(&w->late, p);
     }
 }

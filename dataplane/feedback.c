@@ -17,7 +17,7 @@ static struct consumer *consumer_of(struct worker *w, const struct transport *t,
 static struct encoding *encoding_of_ssrc(struct transport *t, uint32_t ssrc)
 {
     for (unsigned i = 0; i < STREAMS_MAX; i++) {
-        struct stream *s = &t->streams[i];
+        struct stream *s = &t->inbound->streams[i];
 
         if (s->producer && s->ssrc == ssrc && !s->is_rtx)
             return &s->producer->encodings[s->encoding];
@@ -43,6 +43,18 @@ static bool key_frame_ask(struct worker *w, struct producer *p, struct encoding 
     return true;
 }
 
+/* At a mirror: its home is told, once until a key frame came or a second has passed. */
+static void key_frame_pass_on(struct worker *w, struct producer *p, uint8_t encoding)
+{
+    struct encoding *e = &p->encodings[encoding];
+
+    if (e->key_frame_wanted && w->now_ns - e->key_frame_asked_ns < KEY_FRAME_INTERVAL_NS)
+        return;
+    e->key_frame_wanted = true;
+    e->key_frame_asked_ns = w->now_ns;
+    handoff_tell(w, p->home, HANDOFF_key_frame, p->index, p->generation, encoding);
+}
+
 /* At most one a second and encoding leaves for the publisher (threats.md D19); asked again every
  * second until one came. */
 void key_frame_request(struct worker *w, struct producer *p, uint8_t encoding)
@@ -50,8 +62,12 @@ void key_frame_request(struct worker *w, struct producer *p, uint8_t encoding)
     struct encoding *e = &p->encodings[encoding];
     uint64_t again_ns = w->now_ns + KEY_FRAME_INTERVAL_NS;
 
-    if (p->kind != MEDIA_KIND_video || p->paused || encoding >= p->encoding_count)
+    if (p->kind != MEDIA_KIND_video || p->paused || p->is_leaving || encoding >= p->encoding_count)
         return;
+    if (p->is_mirror) {
+        key_frame_pass_on(w, p, encoding);
+        return;
+    }
     if (e->key_frame_asked_ns && w->now_ns - e->key_frame_asked_ns < KEY_FRAME_INTERVAL_NS) {
         if (!e->key_frame_wanted)
             w->counters[COUNTER_key_frames_held]++;
@@ -70,7 +86,7 @@ void key_frame_timer(struct worker *w, struct producer *p)
 {
     for (uint8_t i = 0; i < p->encoding_count; i++)
         if (p->encodings[i].key_frame_wanted) {
-            if (p->consumer_count == 0)
+            if (p->consumer_count == 0 && !p->audience)
                 p->encodings[i].key_frame_wanted = false;
             else
                 key_frame_request(w, p, i);
@@ -103,6 +119,10 @@ static void sender_report(struct worker *w, struct transport *t, const struct rt
     else
         t->ntp_offset += (offset - t->ntp_offset) / 64;
     t->has_ntp_offset = true;
+    for (struct producer *p = t->producers; p; p = p->next) {
+        p->ntp_offset = t->ntp_offset;
+        handoff_report(w, p, p->audience);
+    }
 }
 
 static void report_blocks(struct worker *w, struct transport *t, const struct rtcp_packet *packet)

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "processes.h"
@@ -17,6 +19,7 @@
 #include "worker.h"
 
 #define BEAT_NS (20 * NS_PER_MS)          /* the process's heartbeat, for the supervisor */
+#define SLICE_NS (100 * 1000ull)          /* the shortest that the kernel grants */
 #define WORKER_STUCK_NS (100 * NS_PER_MS) /* a worker without a turn for this long is not well */
 
 struct seat {
@@ -26,7 +29,8 @@ struct seat {
     const char *backend_name;
     uint32_t worker_count;
     pthread_t thread;
-    pthread_barrier_t *opened, *started; /* twice: everything is open; the sandbox is shut */
+    /* everything is open; the sandbox is shut; nobody reads another's packets any more */
+    pthread_barrier_t *opened, *started, *stopped;
     bool ok;
     char why[192], picked[192];
 };
@@ -35,7 +39,8 @@ struct forwarder {
     struct region desired, actual, keys, resume;
     uint32_t worker_count;
     struct seat seats[WORKERS_MAX];
-    pthread_barrier_t opened, started;
+    pthread_barrier_t opened, started, stopped;
+    struct handoff *handoff;
     bool has_fingerprints;
 };
 
@@ -64,6 +69,28 @@ static void pin(const struct seat *seat)
         }
 }
 
+/* What Linux 6.12 and newer know as a custom slice: a thread that runs briefly when it wakes is let in
+ * at once, where another on its core would otherwise first use up its own slice (up to 3 ms; measured
+ * with the control plane on the same core: p99 of a small call 2.2 ms before, 0.4 ms with it). It gets
+ * no larger share of the core. Older kernels ignore it. */
+static void ask_for_short_slices(void)
+{
+    struct {
+        uint32_t size, policy;
+        uint64_t flags;
+        int32_t nice;
+        uint32_t priority;
+        uint64_t runtime, deadline, period;
+        uint32_t util_min, util_max;
+    } attributes = {.size = sizeof(attributes)};
+
+    if (syscall(SYS_sched_getattr, 0, &attributes, sizeof(attributes), 0) != 0)
+        return;
+    attributes.flags = 0;
+    attributes.runtime = SLICE_NS;
+    syscall(SYS_sched_setattr, 0, &attributes, 0);
+}
+
 static void *worker_thread(void *argument)
 {
     struct seat *seat = argument;
@@ -72,6 +99,8 @@ static void *worker_thread(void *argument)
     snprintf(name, sizeof(name), "worker %u", seat->config.index);
     pthread_setname_np(pthread_self(), name);
     pin(seat);
+    ask_for_short_slices();
+    prctl(PR_SET_TIMERSLACK, 1000UL); /* ns: a nap while a batch fills shall end when it is due */
     seat->config.io =
         io_open(seat->backend_name, &seat->descriptors, &seat->config.backend, seat->picked);
     if (!seat->config.io)
@@ -82,6 +111,7 @@ static void *worker_thread(void *argument)
     pthread_barrier_wait(seat->started);
     if (seat->ok)
         worker_run(seat->worker);
+    pthread_barrier_wait(seat->stopped);
     if (seat->ok)
         worker_close(seat->worker);
     if (seat->config.io)
@@ -130,6 +160,20 @@ static void clear_stale(struct forwarder *f, enum table_id state, enum table_id 
     }
 }
 
+/* An earlier forwarder measured the backends: measuring again would lengthen the gap that its death
+ * made. */
+static void prefer_measured(const struct forwarder *f)
+{
+    struct worker_state_row state;
+
+    if (row_copy(TABLE_worker_state, &state, region_row(&f->actual, TABLE_worker_state, 0), 0) ==
+            ROW_OK &&
+        state.header.used && state.backend_measured) {
+        state.backend[sizeof(state.backend) - 1] = '\0';
+        io_prefer(state.backend);
+    }
+}
+
 static uint16_t local_port(const struct io_descriptors *descriptors)
 {
     int fd = descriptors->udp4 >= 0 ? descriptors->udp4 : descriptors->udp6;
@@ -157,6 +201,7 @@ static uint32_t seat_workers(struct forwarder *f, const struct settings *setting
         seat->backend_name = settings->io_backend;
         seat->opened = &f->opened;
         seat->started = &f->started;
+        seat->stopped = &f->stopped;
         seat->config = (struct worker_config){
             .index = w,
             .desired = &f->desired,
@@ -165,6 +210,7 @@ static uint32_t seat_workers(struct forwarder *f, const struct settings *setting
             .resume = &f->resume,
             .bell_control = descriptors_get(set, "bell.control"),
             .bell_handshaker = descriptors_get(set, "bell.handshaker"),
+            .fill_ns_max = settings->batch_fill_us * 1000ull,
             .consent_ns = settings->consent_timeout_ms * NS_PER_MS,
             .udp_port = local_port(&seat->descriptors),
             .has_ipv4 = seat->descriptors.udp4 >= 0,
@@ -176,8 +222,14 @@ static uint32_t seat_workers(struct forwarder *f, const struct settings *setting
             break;
         count++;
     }
-    for (uint32_t w = 0; w < count; w++)
+    f->handoff = handoff_new(count);
+    if (!f->handoff)
+        return 0;
+    for (uint32_t w = 0; w < count; w++) {
         f->seats[w].worker_count = count;
+        f->seats[w].config.handoff = f->handoff;
+        f->handoff->workers[w].bell = f->seats[w].descriptors.doorbell;
+    }
     return count;
 }
 
@@ -193,6 +245,7 @@ static bool start_workers(struct forwarder *f, const struct settings *settings)
 
     pthread_barrier_init(&f->opened, NULL, f->worker_count + 1);
     pthread_barrier_init(&f->started, NULL, f->worker_count + 1);
+    pthread_barrier_init(&f->stopped, NULL, f->worker_count);
     for (uint32_t w = 0; w < f->worker_count; w++) {
         int error = pthread_create(&f->seats[w].thread, NULL, worker_thread, &f->seats[w]);
 
@@ -287,6 +340,7 @@ static void stop_workers(struct forwarder *f)
         pthread_join(f->seats[w].thread, NULL);
         munmap(f->seats[w].worker, sizeof(struct worker));
     }
+    handoff_delete(f->handoff);
 }
 
 int forwarder_main(const struct settings *settings, struct descriptors *descriptors)
@@ -306,6 +360,7 @@ int forwarder_main(const struct settings *settings, struct descriptors *descript
     clear_stale(f, TABLE_transport_state, TABLE_transport);
     clear_stale(f, TABLE_producer_state, TABLE_producer);
     clear_stale(f, TABLE_consumer_state, TABLE_consumer);
+    prefer_measured(f);
     f->worker_count = seat_workers(f, settings, descriptors);
     if (f->worker_count == 0) {
         LOG(ERROR, "start", "no media socket was handed over; the forwarder cannot work");

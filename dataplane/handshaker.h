@@ -21,7 +21,12 @@
 #include "src/limits.h"
 #include "src/region.h"
 
-#define HANDSHAKES_MAX 1024     /* under way at once, some 40 KB each (threats.md D6) */
+#define HANDSHAKES_MAX 1024 /* under way at once, some 40 KB each (threats.md D6) */
+/* OpenSSL keeps some 39 KB of a finished handshake, which then only serves to repeat the last flight
+ * and to hear close_notify. Of so many it is kept; beyond, those that finished long ago give it back:
+ * their keys stay, as after a restart of this process, and their end is told by signaling or ICE. */
+#define ASSOCIATIONS_KEPT 2048
+#define ASSOCIATION_SETTLED_NS (60 * 1000000000ull)
 #define HANDSHAKE_YIELD_MS 3000 /* when all are taken, one older than this makes room */
 #define NOTES_PER_TURN 8        /* of each worker; a datagram may cost 1 ms */
 #define TICK_NS 10000000ull     /* grain of retransmission timers and deadlines */
@@ -41,9 +46,10 @@ struct association {
 
 /* What we know of the transport with this index. */
 struct seat {
-    struct association *association; /* NULL: none, or it ended, or an earlier process had it */
-    uint32_t generation;             /* 0: nothing known */
-    uint8_t state;                   /* enum dtls_state, as the key row says; new: no key row */
+    struct association
+        *association;    /* NULL: none, ended, given back, or an earlier process had it */
+    uint32_t generation; /* 0: nothing known */
+    uint8_t state;       /* enum dtls_state, as the key row says; new: no key row */
     uint8_t worker;
     uint8_t untold; /* enum dtls_note that did not fit the ring yet, 0: none */
     bool validated; /* ICE has a path: as DTLS client we may start */
@@ -53,7 +59,8 @@ struct handshaker_config {
     const struct region *desired, *resume;
     struct region *keys;
     uint32_t worker_count;
-    int bells[WORKERS_MAX]; /* the workers' eventfds, -1: none (tests) */
+    int bells[WORKERS_MAX];     /* the workers' eventfds, -1: none (tests) */
+    uint32_t associations_kept; /* 0: ASSOCIATIONS_KEPT */
     uint64_t timeout_ns;
     uint64_t (*monotonic_ns)(void); /* NULL: the real clock */
 };
@@ -64,6 +71,7 @@ struct handshaker {
     struct ring from_worker[WORKERS_MAX], to_worker[WORKERS_MAX];
     struct association *oldest, *newest;
     uint32_t unfinished, untold;
+    uint32_t kept;      /* associations, finished ones included */
     uint32_t bells_due; /* bit w: ring worker w's */
     uint32_t sweep_at;
     uint64_t now_ns, next_tick_ns, next_beat_ns;

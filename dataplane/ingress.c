@@ -79,8 +79,8 @@ static struct producer *producer_of(const struct transport *t, const uint8_t *da
 static struct stream *known_stream(struct transport *t, uint32_t ssrc)
 {
     for (unsigned i = 0; i < STREAMS_MAX; i++)
-        if (t->streams[i].producer && t->streams[i].ssrc == ssrc)
-            return &t->streams[i];
+        if (t->inbound->streams[i].producer && t->inbound->streams[i].ssrc == ssrc)
+            return &t->inbound->streams[i];
     return NULL;
 }
 
@@ -91,7 +91,7 @@ static struct stream *slot_for(struct transport *t, uint32_t ssrc)
     struct stream *fresh = NULL, *left = NULL;
 
     for (unsigned i = 0; i < STREAMS_MAX; i++) {
-        struct stream *s = &t->streams[i];
+        struct stream *s = &t->inbound->streams[i];
 
         if (s->producer)
             continue;
@@ -109,8 +109,9 @@ static struct stream *slot_for(struct transport *t, uint32_t ssrc)
 static const struct srtp_stream *past_of(const struct transport *t, uint32_t ssrc)
 {
     for (unsigned i = 0; i < STREAMS_MAX; i++)
-        if (!t->streams[i].producer && t->streams[i].srtp.started && t->streams[i].ssrc == ssrc)
-            return &t->streams[i].srtp;
+        if (!t->inbound->streams[i].producer && t->inbound->streams[i].srtp.started &&
+            t->inbound->streams[i].ssrc == ssrc)
+            return &t->inbound->streams[i].srtp;
     return NULL;
 }
 
@@ -143,12 +144,30 @@ static struct newcomer *newcomer_of(struct worker *w, struct transport *t, const
     return n;
 }
 
+static bool is_consumed(const struct producer *p)
+{
+    return (p->consumers || p->audience) && !p->paused;
+}
+
+/* A place in the pool for a packet that somebody consumes; NULL: nobody does, or there is none. */
+static struct packet *packet_for(struct worker *w, const struct stream *stream)
+{
+    const struct producer *p = stream->producer;
+
+    if (!is_consumed(p) || stream->is_rtx)
+        return NULL;
+    if (p->kind == MEDIA_KIND_video && w->pool.taken >= POOL_PACKETS - POOL_AUDIO_PACKETS)
+        return NULL;
+    return pool_take(&w->pool);
+}
+
 void ingress_add(struct worker *w, uint32_t position, struct transport *t)
 {
     struct io_packet *packet = &w->packets[position];
     size_t n = w->unprotect_count;
     struct rtp_view *view = &w->unprotect_view[n];
     struct newcomer *newcomer = NULL;
+    struct packet *wanted;
     struct stream *stream;
 
     if (!rtp_parse(packet->data, packet->bytes, view)) {
@@ -168,10 +187,13 @@ void ingress_add(struct worker *w, uint32_t position, struct transport *t)
     w->unprotect_transport[n] = t;
     w->unprotect_stream[n] = stream;
     w->unprotect_newcomer[n] = newcomer;
+    wanted = packet_for(w, stream);
+    w->unprotect_packet[n] = wanted;
     w->unprotect[n] = (struct srtp_unprotect_job){
         .key = &t->receive_key,
         .stream = &stream->srtp,
         .packet = packet->data,
+        .out = wanted ? wanted->room : NULL,
         .ssrc = view->ssrc,
         .sequence = view->sequence,
         .header_bytes = view->header_bytes,
@@ -223,8 +245,8 @@ static void congestion_note(struct worker *w, struct transport *t, const uint8_t
     struct rtp_element e = element_of(view, t->transport_cc_id);
 
     if (e.bytes == 2 &&
-        transport_cc_arrived(&t->congestion, (uint16_t)(data[e.offset] << 8 | data[e.offset + 1]),
-                             w->now_ns))
+        transport_cc_arrived(&t->inbound->congestion,
+                             (uint16_t)(data[e.offset] << 8 | data[e.offset + 1]), w->now_ns))
         timer_set(&w->wheel, &t->feedback_timer, w->now_ns + TRANSPORT_CC_INTERVAL_NS);
 }
 
@@ -236,18 +258,7 @@ static int codec_of(const struct producer *p, uint8_t payload_type)
     return -1;
 }
 
-static void batch_append(struct worker *w, struct producer *p, int16_t position)
-{
-    if (p->batch_first < 0) {
-        p->batch_first = position;
-        p->batch_next = w->batch;
-        w->batch = p;
-    } else {
-        w->media[p->batch_last].next = position;
-    }
-    p->batch_last = position;
-}
-
+/* VERDICT_PENDING: it is queued; w->unprotect_packet[i] is the producer's then. */
 static enum verdict accept(struct worker *w, size_t i)
 {
     const struct srtp_unprotect_job *job = &w->unprotect[i];
@@ -256,14 +267,15 @@ static enum verdict accept(struct worker *w, size_t i)
     const struct stream *stream = w->unprotect_stream[i];
     struct producer *p = stream->producer;
     struct encoding *e = &p->encodings[stream->encoding];
-    struct media_packet *packet;
+    struct packet *packet = w->unprotect_packet[i];
+    const uint8_t *clear = packet ? packet->room : job->packet;
     size_t payload_bytes;
     int codec;
 
     t->rtp_packets_received++;
     t->rtp_bytes_received += job->bytes;
     congestion_note(w, t, job->packet, view);
-    if (!rtp_padding_strip(job->packet, view, job->bytes, &payload_bytes))
+    if (!rtp_padding_strip(clear, view, job->bytes, &payload_bytes))
         return VERDICT_drop_rtp_malformed;
     if (stream->is_rtx) {
         e->rtx_packets++;
@@ -275,24 +287,31 @@ static enum verdict accept(struct worker *w, size_t i)
     encoding_count(w, p, e, view, job->index, payload_bytes, p->clock_rate[codec]);
     if (p->paused)
         return VERDICT_drop_rtp_paused;
-    packet = &w->media[w->media_count];
+    if (!packet)
+        return is_consumed(p) ? VERDICT_drop_no_memory : VERDICT_unwanted;
     packet->view = *view;
-    packet->data = job->packet;
     packet->index = job->index;
-    packet->batch_position = w->unprotect_position[i];
+    packet->arrived_ns = w->now_ns;
     packet->payload_at = view->header_bytes;
     packet->payload_bytes = (uint16_t)payload_bytes;
+    packet->bytes = (uint16_t)(view->header_bytes + payload_bytes);
+    packet->padding_bytes = 0;
+    packet->holds = 0;
+    packet->lane = PACKET_OWN;
     packet->encoding = stream->encoding;
     packet->codec = (uint8_t)codec;
-    packet->next = -1;
-    packet->template.size = 0;
+    packet->verdict = VERDICT_unwanted; /* until a consumer takes it */
+    packet_headers_clear(packet);
     packet->is_key_frame =
         p->kind == MEDIA_KIND_video &&
-        rtp_payload_is_key_frame(p->codec[codec], job->packet + view->header_bytes, payload_bytes);
+        rtp_payload_is_key_frame(p->codec[codec], clear + view->header_bytes, payload_bytes);
     if (packet->is_key_frame)
         e->key_frame_wanted = false;
-    batch_append(w, p, (int16_t)w->media_count++);
-    return VERDICT_unwanted; /* until a consumer takes it */
+    if (handoff_packet(w, p, packet))
+        packet->verdict = VERDICT_forwarded;
+    if (p->consumers && fan_out_queue(w, p, packet))
+        packet->holds++;
+    return packet->holds ? VERDICT_PENDING : VERDICT_drop_overload;
 }
 
 /* Gives the newcomer of an authentic packet its slot; false when the transport has none left. */
@@ -304,6 +323,21 @@ static bool adopt(struct newcomer *n)
             *n->adopted = n->stream;
     }
     return n->adopted;
+}
+
+/* Makes what came of one stream in this turn, a video frame mostly, equal in size. */
+static void pad_runs(struct worker *w)
+{
+    for (size_t i = 0, first; i < w->unprotect_count; i += i == first) {
+        const struct stream *stream = w->unprotect_stream[i];
+
+        for (first = i;
+             i < w->unprotect_count && w->unprotect_stream[i] == stream && w->unprotect_packet[i];
+             i++)
+            ;
+        if (i - first > 1)
+            padding_merge(stream->producer, &w->unprotect_packet[first], (unsigned)(i - first));
+    }
 }
 
 void ingress_run(struct worker *w)
@@ -319,14 +353,21 @@ void ingress_run(struct worker *w)
         return;
     srtp_unprotect_burst(w->srtp, w->unprotect, w->unprotect_count);
     for (size_t i = 0; i < w->unprotect_count; i++) {
-        uint8_t verdict = w->unprotect[i].verdict;
+        uint8_t srtp = w->unprotect[i].verdict;
         struct newcomer *newcomer = w->unprotect_newcomer[i];
+        enum verdict verdict;
 
-        if (verdict != SRTP_OK)
-            settle(w, w->unprotect_position[i], refused[verdict]);
+        if (srtp != SRTP_OK)
+            verdict = refused[srtp];
         else if (newcomer && !adopt(newcomer))
-            settle(w, w->unprotect_position[i], VERDICT_drop_rtp_ssrc_limit);
+            verdict = VERDICT_drop_rtp_ssrc_limit;
         else
-            settle(w, w->unprotect_position[i], accept(w, i));
+            verdict = accept(w, i);
+        settle(w, w->unprotect_position[i], verdict);
+        if (w->unprotect_packet[i] && verdict != VERDICT_PENDING) {
+            pool_give(&w->pool, w->unprotect_packet[i]);
+            w->unprotect_packet[i] = NULL;
+        }
     }
+    pad_runs(w);
 }

@@ -39,11 +39,11 @@ void publish_transport(struct worker *w, struct transport *t)
     const struct path *path = ice_selected(&t->ice);
     struct transport_state_row row = {
         .bytes_received = t->bytes_received,
-        .bytes_sent = t->bytes_sent,
+        .bytes_sent = t->bytes_sent + t->egress->bytes,
         .rtp_packets_received = t->rtp_packets_received,
         .rtp_bytes_received = t->rtp_bytes_received,
-        .rtp_packets_sent = t->rtp_packets_sent,
-        .rtp_bytes_sent = t->rtp_bytes_sent,
+        .rtp_packets_sent = t->egress->packets,
+        .rtp_bytes_sent = t->egress->bytes,
         .last_check_ns = t->ice.last_check_ns,
         .connected_ns = t->connected_ns,
         .ice_state = t->ice.state,
@@ -126,12 +126,16 @@ void publish_worker(struct worker *w)
         .udp_port = w->config.udp_port,
         .has_ipv4 = w->config.has_ipv4,
         .has_ipv6 = w->config.has_ipv6,
+        .backend_measured = io_was_measured(),
     };
     struct worker_counters_row counters = {0};
 
     strncpy(state.backend, w->backend->name, sizeof(state.backend) - 1);
     publish(w, TABLE_worker_state, w->config.index, 1, &state.header);
+    w->counters[COUNTER_receive_overflow] = io->receive_overflow;
     w->counters[COUNTER_sends] = io->sends;
+    w->counters[COUNTER_sends_zero_copy] = io->zero_copy;
+    w->counters[COUNTER_sends_zero_copy_copied] = io->zero_copy_copied;
     w->counters[COUNTER_send_failed] = io->send_failed;
     memcpy(counters.verdicts, w->verdicts, sizeof(w->verdicts));
     memcpy(counters.counters, w->counters, sizeof(w->counters));

@@ -37,7 +37,7 @@ void rtcp_send(struct worker *w, struct transport *t, uint8_t *compound, size_t 
 
     if (!path || !t->profile || bytes == 0)
         return;
-    if (srtcp_protect(w->srtp, &t->send_key, rtcp_next_index(w, t), compound, &bytes) != SRTP_OK)
+    if (srtcp_protect(w->srtp, &t->egress->key, rtcp_next_index(w, t), compound, &bytes) != SRTP_OK)
         return;
     slot = worker_slot(w, path, (uint32_t)bytes);
     if (!slot)
@@ -103,7 +103,7 @@ static bool sender_info(const struct worker *w, const struct consumer *c,
 
     if (!c->has_sent || !c->synchronised || !e->has_sr)
         return false;
-    since_sr = (int64_t)(now - p->transport->ntp_offset - e->sr_ntp);
+    since_sr = (int64_t)(now - p->ntp_offset - e->sr_ntp);
     *info = (struct rtcp_sender_info){
         .ssrc = c->ssrc,
         .ntp = now,
@@ -151,7 +151,7 @@ void congestion_send(struct worker *w, struct transport *t)
         if (p->encodings[0].started)
             media_ssrc =
                 p->encodings[0].seen_ssrc; /* any will do: the numbers are transport-wide */
-    while ((bytes = transport_cc_report(&t->congestion, t->report_ssrc, media_ssrc, packet,
+    while ((bytes = transport_cc_report(&t->inbound->congestion, t->report_ssrc, media_ssrc, packet,
                                         COMPOUND_BYTES)) > 0)
         rtcp_send(w, t, packet, bytes);
 }

@@ -29,13 +29,6 @@ static void store16(uint8_t *p, uint16_t v)
     p[1] = (uint8_t)v;
 }
 
-static void store24(uint8_t *p, uint32_t v)
-{
-    p[0] = (uint8_t)(v >> 16);
-    p[1] = (uint8_t)(v >> 8);
-    p[2] = (uint8_t)v;
-}
-
 static void store32(uint8_t *p, uint32_t v)
 {
     store16(p, (uint16_t)(v >> 16));
@@ -207,7 +200,7 @@ void rtp_template_build(struct rtp_template *t, const uint8_t *data, const struc
     _Static_assert(RTP_HEADER_BYTES_MAX % 4 == 0, "the block is padded to words");
 
     memset(t, 0, sizeof(*t));
-    t->bytes[0] = RTP_VERSION << 6;
+    t->bytes[0] = (uint8_t)(RTP_VERSION << 6 | (options->has_padding ? 0x20 : 0));
     t->bytes[1] = (uint8_t)((view->marker ? 0x80 : 0) | (options->payload_type & 0x7f));
     store16(t->bytes + 2, view->sequence);
     store32(t->bytes + 4, view->timestamp);
@@ -222,18 +215,6 @@ void rtp_template_build(struct rtp_template *t, const uint8_t *data, const struc
     store16(t->bytes + RTP_FIXED_BYTES, PROFILE_ONE_BYTE);
     store16(t->bytes + RTP_FIXED_BYTES + 2,
             (uint16_t)((t->size - RTP_FIXED_BYTES - EXTENSION_HEAD_BYTES) / 4));
-}
-
-void rtp_template_copy(uint8_t *out, const struct rtp_template *t, const struct rtp_patch *patch)
-{
-    memcpy(out, t->bytes, t->size);
-    store16(out + 2, patch->sequence);
-    store32(out + 4, patch->timestamp);
-    store32(out + 8, patch->ssrc);
-    if (t->mid_at != 0)
-        memcpy(out + t->mid_at, patch->mid, (out[t->mid_at - 1] & 15u) + 1);
-    if (t->abs_send_time_at != 0)
-        store24(out + t->abs_send_time_at, patch->abs_send_time);
 }
 
 uint32_t rtp_abs_send_time(uint64_t wall_ns)

@@ -5,14 +5,17 @@
 #ifndef RINGCAST_RTP_H
 #define RINGCAST_RTP_H
 
+#include <endian.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "src/rows.h"
 
 #define RTP_FIXED_BYTES 12
 #define RTP_HEADER_BYTES_MAX 128 /* of what we build */
+#define RTP_COPY_BYTES 64        /* nearly every header: copied in a few moves instead of a call */
 
 /* Extension ids towards consumers: the router's (ortc.md §3). */
 enum extension_id {
@@ -79,6 +82,7 @@ struct rtp_template_options {
     uint16_t mask;            /* bit i: router id i may be sent */
     uint8_t mid_bytes;        /* room for the consumer's MID, 0: no MID */
     uint8_t payload_type;     /* the consumer's */
+    bool has_padding;         /* of ours, at the end of the payload */
 };
 
 /* Builds version, marker, payload type, sequence, timestamp as in the packet, SSRC 0, and the
@@ -89,15 +93,38 @@ struct rtp_template_options {
 void rtp_template_build(struct rtp_template *t, const uint8_t *data, const struct rtp_view *view,
                         const struct rtp_template_options *options);
 
-/* Per consumer, into `out` (t->size bytes). mid has the options' mid_bytes. abs_send_time is the
- * 24-bit 6.18 fixed-point value. */
+/* Per consumer, into the first t->size bytes of `out`; what of its `room` (≥ t->size) lies behind them
+ * may be overwritten, too. mid has the options' mid_bytes. abs_send_time is the 24-bit 6.18 fixed-point
+ * value. */
 struct rtp_patch {
     uint32_t ssrc, timestamp;
     uint16_t sequence;
     const char *mid;
     uint32_t abs_send_time;
 };
-void rtp_template_copy(uint8_t *out, const struct rtp_template *t, const struct rtp_patch *patch);
+static inline void rtp_template_copy(uint8_t *out, size_t room, const struct rtp_template *t,
+                                     const struct rtp_patch *patch)
+{
+    uint16_t sequence = htobe16(patch->sequence);
+    uint32_t timestamp = htobe32(patch->timestamp), ssrc = htobe32(patch->ssrc);
+    uint8_t *mid = out + t->mid_at, *time = out + t->abs_send_time_at;
+
+    if (t->size <= RTP_COPY_BYTES && room >= RTP_COPY_BYTES)
+        memcpy(out, t->bytes, RTP_COPY_BYTES);
+    else
+        memcpy(out, t->bytes, t->size);
+    memcpy(out + 2, &sequence, sizeof(sequence));
+    memcpy(out + 4, &timestamp, sizeof(timestamp));
+    memcpy(out + 8, &ssrc, sizeof(ssrc));
+    if (t->mid_at != 0) /* the element's head says how long */
+        for (unsigned i = 0; i <= (mid[-1] & 15u); i++)
+            mid[i] = (uint8_t)patch->mid[i];
+    if (t->abs_send_time_at != 0) {
+        time[0] = (uint8_t)(patch->abs_send_time >> 16);
+        time[1] = (uint8_t)(patch->abs_send_time >> 8);
+        time[2] = (uint8_t)patch->abs_send_time;
+    }
+}
 
 /* 24-bit abs-send-time of a moment (wall clock, ns). */
 uint32_t rtp_abs_send_time(uint64_t wall_ns);

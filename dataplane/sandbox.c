@@ -17,19 +17,7 @@
 
 #include "sandbox_filter.h"
 #include "src/log.h"
-
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define BUILT_WITH_SANITIZER true
-#endif
-#endif
-#if !defined(BUILT_WITH_SANITIZER) && \
-    (defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__))
-#define BUILT_WITH_SANITIZER true
-#endif
-#ifndef BUILT_WITH_SANITIZER
-#define BUILT_WITH_SANITIZER false
-#endif
+#include "src/sanitizer.h"
 
 static const char *const role_names[] = {"forwarder", "handshaker"};
 

@@ -151,22 +151,29 @@ static bool authentic_cm(struct srtp_engine *engine, const struct srtp_unprotect
     return srtp_tag_equal(engine->computed[i], engine->received[i], CM_TAG_BYTES);
 }
 
+/* Where the clear packet goes. */
+static uint8_t *clear_of(const struct srtp_unprotect_job *job)
+{
+    return job->out ? job->out : job->packet;
+}
+
 static bool decrypt_aead(struct srtp_engine *engine, const struct srtp_unprotect_job *job,
                          uint64_t index)
 {
     const struct srtp_key_inside *key = srtp_inside(job->key);
-    uint8_t *cipher = job->packet + job->header_bytes;
+    const uint8_t *cipher = job->packet + job->header_bytes;
+    uint8_t *clear = clear_of(job) + job->header_bytes;
     size_t bytes = (size_t)job->bytes - job->header_bytes - AEAD_TAG_BYTES;
     uint8_t iv[16], computed[AEAD_TAG_BYTES];
     struct gcm_context_data context;
 
     srtp_aead_iv(iv, key->rtp_salt, job->ssrc, index);
     if (key->profile == SRTP_PROFILE_aead_aes_256_gcm)
-        IMB_AES256_GCM_DEC(engine->wide, &key->gcm, &context, cipher, cipher, bytes, iv,
-                           job->packet, job->header_bytes, computed, AEAD_TAG_BYTES);
+        IMB_AES256_GCM_DEC(engine->wide, &key->gcm, &context, clear, cipher, bytes, iv, job->packet,
+                           job->header_bytes, computed, AEAD_TAG_BYTES);
     else
-        IMB_AES128_GCM_DEC(engine->wide, &key->gcm, &context, cipher, cipher, bytes, iv,
-                           job->packet, job->header_bytes, computed, AEAD_TAG_BYTES);
+        IMB_AES128_GCM_DEC(engine->wide, &key->gcm, &context, clear, cipher, bytes, iv, job->packet,
+                           job->header_bytes, computed, AEAD_TAG_BYTES);
     return srtp_tag_equal(computed, cipher + bytes, AEAD_TAG_BYTES);
 }
 
@@ -200,10 +207,12 @@ static void unprotect_chunk(struct srtp_engine *engine, struct srtp_unprotect_jo
         srtp_window_move(job->stream, index);
         job->index = index;
         job->bytes -= (uint16_t)srtp_tag_bytes(key->profile);
+        if (job->out)
+            memcpy(job->out, job->packet, job->header_bytes);
         if (!cm || job->bytes == job->header_bytes)
             continue;
         srtp_cm_iv(engine->iv[i], key->rtp_salt, job->ssrc, index);
-        srtp_job_cipher(&engine->jobs[ciphers++], &key->cm.rtp, job->packet + job->header_bytes,
+        srtp_job_cipher(&engine->jobs[ciphers++], &key->cm.rtp, clear_of(job) + job->header_bytes,
                         job->packet + job->header_bytes, (size_t)job->bytes - job->header_bytes,
                         engine->iv[i]);
     }

@@ -88,14 +88,16 @@ struct srtp_protect_job {
 void srtp_protect_burst(struct srtp_engine *engine, const struct srtp_protect_job *jobs,
                         size_t count);
 
-/* One received SRTP packet, decrypted in place. header_bytes: fixed header, CSRCs and extension, as
- * rtp_header_bytes() found them. On SRTP_OK, `bytes` has lost the tag, `index` is the packet's index
- * and the stream has moved; on any other verdict nothing but `verdict` has changed and the packet's
- * content is undefined. Jobs of one stream in one burst are checked against each other too. */
+/* One received SRTP packet. header_bytes: fixed header, CSRCs and extension, as rtp_parse() found
+ * them. Header and clear payload go to `out` (room for `bytes`, not overlapping packet), NULL: in
+ * place. On SRTP_OK, `bytes` has lost the tag, `index` is the packet's index and the stream has moved;
+ * on any other verdict nothing but `verdict` has changed and the content of packet and out is
+ * undefined. Jobs of one stream in one burst are checked against each other too. */
 struct srtp_unprotect_job {
     const struct srtp_key *key;
     struct srtp_stream *stream;
     uint8_t *packet;
+    uint8_t *out;
     uint64_t index;
     uint32_t ssrc;
     uint16_t sequence;

@@ -191,7 +191,9 @@ void children_open(struct supervisor *s, const int pidfds[CHILD_COUNT])
             continue;
         child->adopted = true;
         child->start_ns = child->judge_ns = now_ns;
-        child->pid = pidfd_pid(child->pidfd); /* -1 when it is dead: poll will say so */
+        child->pid = pidfd_pid(child->pidfd);
+        if (child->pid < 0) /* dead, poll will say so; its name for the log: it wrote that region */
+            child->pid = (pid_t)atomic_load(&child->header->writer_pid);
         LOG(INFO, "child", "adopted", F("role", "%s", child_names[c]), F("pid", "%d", child->pid));
     }
 }

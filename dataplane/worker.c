@@ -5,13 +5,16 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "src/clock.h"
 
+#define FILL_NS_MIN (60 * 1000ull)   /* a nap shorter than what it costs to take is none */
 #define WAIT_NS_MAX (10 * NS_PER_MS) /* sleep at most this long: timers have this grain */
 
-static void *map_array(size_t bytes)
+/* huge: large pages where the kernel has them, for what is walked from one object to the next. */
+static void *map_array(size_t bytes, bool huge)
 {
     void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -19,6 +22,8 @@ static void *map_array(size_t bytes)
     if (memory == MAP_FAILED)
         return NULL;
     madvise(memory, bytes, MADV_DONTDUMP); /* session keys live here */
+    if (huge)
+        madvise(memory, bytes, MADV_HUGEPAGE);
     return memory;
 }
 
@@ -26,6 +31,10 @@ static void objects_close(struct objects *objects)
 {
     if (objects->transports)
         munmap(objects->transports, sizeof(struct transport) * TRANSPORTS_MAX);
+    if (objects->egresses)
+        munmap(objects->egresses, sizeof(struct egress) * TRANSPORTS_MAX);
+    if (objects->inbounds)
+        munmap(objects->inbounds, sizeof(struct inbound) * TRANSPORTS_MAX);
     if (objects->producers)
         munmap(objects->producers, sizeof(struct producer) * PRODUCERS_MAX);
     if (objects->consumers)
@@ -36,11 +45,14 @@ static void objects_close(struct objects *objects)
 static bool objects_open(struct objects *objects)
 {
     *objects = (struct objects){
-        .transports = map_array(sizeof(struct transport) * TRANSPORTS_MAX),
-        .producers = map_array(sizeof(struct producer) * PRODUCERS_MAX),
-        .consumers = map_array(sizeof(struct consumer) * CONSUMERS_MAX),
+        .transports = map_array(sizeof(struct transport) * TRANSPORTS_MAX, false),
+        .egresses = map_array(sizeof(struct egress) * TRANSPORTS_MAX, true),
+        .inbounds = map_array(sizeof(struct inbound) * TRANSPORTS_MAX, false),
+        .producers = map_array(sizeof(struct producer) * PRODUCERS_MAX, false),
+        .consumers = map_array(sizeof(struct consumer) * CONSUMERS_MAX, true),
     };
-    if (objects->transports && objects->producers && objects->consumers)
+    if (objects->transports && objects->egresses && objects->inbounds && objects->producers &&
+        objects->consumers)
         return true;
     objects_close(objects);
     return false;
@@ -68,7 +80,8 @@ bool worker_open(struct worker *w, const struct worker_config *config, char *why
         snprintf(why, 192, "intel-ipsec-mb does not start on this processor");
         return false;
     }
-    if (!objects_open(&w->objects) || !map_open(&w->paths, TRANSPORTS_MAX * ICE_PATHS_MAX) ||
+    if (!objects_open(&w->objects) || !pool_open(&w->pool) || !handoff_open(w) ||
+        !map_open(&w->paths, TRANSPORTS_MAX * ICE_PATHS_MAX) ||
         !map_open(&w->ufrags, TRANSPORTS_MAX) || !map_open(&w->ssrcs, CONSUMERS_MAX)) {
         snprintf(why, 192, "no address space for the objects of worker %u", config->index);
         worker_close(w);
@@ -90,6 +103,10 @@ bool worker_open(struct worker *w, const struct worker_config *config, char *why
 void worker_close(struct worker *w)
 {
     objects_close(&w->objects);
+    pool_close(&w->pool);
+    if (w->ends)
+        munmap(w->ends, sizeof(*w->ends) * w->peer_count);
+    w->ends = NULL;
     map_close(&w->paths);
     map_close(&w->ufrags);
     map_close(&w->ssrcs);
@@ -158,11 +175,12 @@ static void fire(void *context, struct timer *timer)
         }
         next = PUBLISH_INTERVAL_NS;
     }
-    if (t->dirty && w->now_ns >= t->next_publish_ns) {
+    if ((t->dirty || t->egress->dirty) && w->now_ns >= t->next_publish_ns) {
         publish_transport(w, t);
         publish_streams(w, t);
         t->next_publish_ns = w->now_ns + PUBLISH_INTERVAL_NS;
         t->dirty = false;
+        t->egress->dirty = false;
     }
     timer_set(&w->wheel, &t->timer, w->now_ns + next);
 }
@@ -197,47 +215,70 @@ static void housekeeping(struct worker *w)
     atomic_store_explicit(&w->heartbeat_ns, w->now_ns, memory_order_relaxed);
 }
 
-/* Every packet has a verdict. */
+/* Every packet has a verdict, now or when it leaves the pool. */
 static void count_verdicts(struct worker *w)
 {
     for (size_t i = 0; i < w->packet_count; i++) {
         w->counters[COUNTER_received_bytes] += w->packets[i].bytes;
-        w->verdicts[w->packet_verdict[i]]++;
+        if (w->packet_verdict[i] != VERDICT_PENDING)
+            w->verdicts[w->packet_verdict[i]]++;
     }
     w->counters[COUNTER_received] += w->packet_count;
 }
 
-size_t worker_turn(struct worker *w)
+bool worker_turn(struct worker *w)
 {
     size_t received;
+    bool handed;
 
     read_clocks(w);
     w->packet_count = w->backend->receive(w->io, w->packets, IO_BATCH);
     if (w->packet_count > 0) {
         classify(w);    /* kind, transport, gates; answers STUN, passes DTLS, acts on RTCP */
-        ingress_run(w); /* unprotects RTP, finds producers, counts */
-        fan_out(w);     /* consumer-major: select, rewrite, protect jobs */
-        worker_flush(w);
+        ingress_run(w); /* unprotects RTP into the pool, finds producers, counts */
         count_verdicts(w);
         w->backend->release(w->io);
     }
     received = w->packet_count;
     w->packet_count = 0;
+    handed = handoff_receive(w); /* from other workers, to mirrors of their producers */
+    handoff_publish(w);          /* so that they begin while we fan out */
+    fan_out(w);                  /* subscriber by subscriber: select, rewrite, protect, send */
     housekeeping(w);
+    handoff_settle(w);
+    handoff_publish(w);
     w->turns++;
-    return received;
+    return received > 0 || handed || fan_out_has_work(w);
+}
+
+/* Leaves packets to gather until the last turn's beginning is fill_ns ago. */
+static void let_batch_fill(struct worker *w, uint64_t began_ns, uint64_t ended_ns)
+{
+    uint64_t due_ns = began_ns + w->pace.fill_ns;
+    struct timespec nap = {0};
+
+    if (due_ns < ended_ns + FILL_NS_MIN)
+        return;
+    nap.tv_nsec = (long)(due_ns - ended_ns);
+    nanosleep(&nap, NULL);
+    w->counters[COUNTER_batch_fills]++;
 }
 
 void worker_run(struct worker *w)
 {
+    w->pace.bound_ns = w->config.fill_ns_max;
     while (!atomic_load_explicit(&w->stop, memory_order_acquire)) {
-        uint64_t began_ns;
-        size_t received = worker_turn(w);
+        bool busy = worker_turn(w);
+        uint64_t began_ns = w->now_ns, ended_ns = clock_monotonic_ns();
 
-        began_ns = w->now_ns;
-        w->busy_ns += clock_monotonic_ns() - began_ns;
-        if (received == 0 && !w->rescan.active && !ring_peek(&w->changes) &&
-            !ring_peek(&w->from_handshaker))
+        w->busy_ns += ended_ns - began_ns;
+        pace_turn(&w->pace, began_ns, ended_ns, busy);
+        if (!busy && !w->rescan.active && !ring_peek(&w->changes) &&
+            !ring_peek(&w->from_handshaker) && handoff_may_sleep(w)) {
             w->backend->wait(w->io, WAIT_NS_MAX);
+            handoff_awake(w);
+        } else if (busy && w->pace.fill_ns && !fan_out_has_work(w)) {
+            let_batch_fill(w, began_ns, ended_ns);
+        }
     }
 }

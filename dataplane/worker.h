@@ -1,19 +1,24 @@
 /* A worker: one thread that moves the packets of its transports, and what it knows about them.
  * Internal to the forwarder; forwarder.h is its outside.
  *
- *   io_receive ─► classify.c ─► ingress.c ─► fanout.c ─► io_transmit
- *                    │  STUN, DTLS    RTCP ─► feedback.c
- *                    ▼                                      reports.c (timers), apply.c (tables),
- *                 links.c (handshaker)                      publish.c (statistics, events)
+ *   io_receive ─► classify.c ─► ingress.c ─► queue of its producer ─► fanout.c ─► io_transmit
+ *                    │  STUN, DTLS    RTCP │ ─► feedback.c     ▲
+ *                    ▼                     ▼                   │
+ *                 links.c (handshaker)   handoff.c ═► other workers' mirrors (mirror.c)
+ *
+ *   reports.c (timers), apply.c (tables), publish.c (statistics, events)
  *
  * Threads: everything here belongs to one worker thread.
  * Memory: all mapped at start, paid when touched; nothing is allocated afterwards. */
 #ifndef RINGCAST_WORKER_H
 #define RINGCAST_WORKER_H
 
+#include "handoff.h"
 #include "ice.h"
 #include "io/io.h"
 #include "map.h"
+#include "pace.h"
+#include "packet.h"
 #include "rtp.h"
 #include "src/region.h"
 #include "src/verdicts.h"
@@ -22,6 +27,7 @@
 #include "wheel.h"
 
 #define STREAMS_MAX 32           /* SSRCs one transport may send (threats.md D15) */
+#define RANDOM_STOCK 64          /* random words asked of the kernel at a time */
 #define CHANGES_PER_TURN 64      /* table rows applied between two bursts of packets */
 #define RESCAN_ROWS_PER_TURN 512 /* rows looked at per turn of a full scan */
 #define INDEX_RESERVE 4096       /* SRTP indexes reserved at a time (threats.md D13) */
@@ -30,8 +36,14 @@
 #define REPORT_INTERVAL_NS (1 * 1000000000ull)    /* RTCP reports of an active transport */
 #define PUBLISH_INTERVAL_NS (500 * 1000000ull)    /* statistics rows of an active transport */
 #define IDLE_INTERVAL_NS (2500 * 1000000ull)      /* look at a silent transport */
-#define RTCP_PER_SECOND_MAX 100                   /* per transport (threats.md D18) */
-#define STUN_PER_SECOND_MAX 50                    /* answered, per transport */
+/* Packets to subscribers in one turn: of producers that have just received something, and of those
+ * that were not finished before. Together about a millisecond of sending: what a large room costs a
+ * small one on the same worker at most. */
+#define FAN_OUT_FRESH 768
+#define FAN_OUT_LATE 384
+#define BACKLOG_NS_MAX (100 * 1000000ull) /* a producer's packets that wait longer are too many */
+#define RTCP_PER_SECOND_MAX 100           /* per transport (threats.md D18) */
+#define STUN_PER_SECOND_MAX 50            /* answered, per transport */
 
 struct worker;
 struct producer;
@@ -54,6 +66,25 @@ struct newcomer {
     struct transport *transport;
     struct stream *adopted; /* the slot it got */
     struct stream stream;
+};
+
+/* What sending media to a transport touches, and nothing else: the fan-out walks thousands of these.
+ * It follows the transport's ICE agent and keys (egress_update). */
+struct egress {
+    struct path path;
+    bool open;  /* there are keys and a selected path */
+    bool dirty; /* sent something since statistics were published */
+    uint8_t tag_bytes;
+    struct consumer *due_first, *due_last; /* this turn: who gets packets here */
+    struct egress *next_touched;
+    uint64_t packets, bytes; /* RTP */
+    struct srtp_key key;
+};
+
+/* What only a transport that sends to us needs. */
+struct inbound {
+    struct transport_cc congestion;
+    struct stream streams[STREAMS_MAX];
 };
 
 struct transport {
@@ -81,18 +112,19 @@ struct transport {
     bool dirty; /* statistics changed since published */
     uint32_t rate_window_s, rtcp_in_window, stun_in_window;
 
-    uint64_t bytes_received, bytes_sent;
-    uint64_t rtp_packets_received, rtp_bytes_received, rtp_packets_sent, rtp_bytes_sent;
+    uint64_t bytes_received, bytes_sent; /* bytes_sent: but for RTP, which egress counts */
+    uint64_t rtp_packets_received, rtp_bytes_received;
 
+    struct egress *egress; /* at the same index */
+    struct inbound *inbound;
+    bool has_published; /* inbound was written to */
     struct producer *producers;
     struct consumer *consumers;
     uint32_t consumer_count;
     uint32_t rtcp_index, rtcp_index_reserved;
     uint32_t report_ssrc; /* we send receiver reports as */
-    struct transport_cc congestion;
     struct srtcp_window rtcp_window;
-    struct stream streams[STREAMS_MAX];
-    struct srtp_key send_key, receive_key;
+    struct srtp_key receive_key;
 };
 
 /* Reception statistics of one encoding (RFC 3550 A.1, A.3, A.8). */
@@ -114,10 +146,17 @@ struct encoding {
     bool key_frame_wanted;
 };
 
+/* One stream of a publisher. It lives on the worker of its transport, its home; a worker that has
+ * consumers of it but not its transport has a mirror: the same struct, fed by handoff.c. */
 struct producer {
     uint32_t generation;
     uint32_t index;
-    struct transport *transport;
+    struct transport *transport; /* NULL: a mirror, or about to go */
+    bool is_mirror;
+    bool is_leaving;       /* its consumers are taken off it, some each turn */
+    uint8_t home;          /* worker */
+    uint16_t audience;     /* at home: bit per worker that has a mirror */
+    uint64_t ntp_offset;   /* our NTP minus the client's, 32.32 */
     struct producer *next; /* of the transport */
     struct consumer *consumers;
     uint32_t consumer_count;
@@ -134,8 +173,18 @@ struct producer {
     char cname[CNAME_ROOM];
     uint32_t pli_sent, fir_sent;
     uint32_t round_trip_us;
-    int16_t batch_first, batch_last; /* packets of this turn; -1: none */
-    struct producer *batch_next;
+    struct header_kind typical;  /* what its latest consumer gets */
+    struct packet_queue job;     /* packets that the fan-out is at, */
+    struct consumer *cursor;     /* and who gets them next; NULL: all were served */
+    struct packet_queue waiting; /* what came since */
+    bool is_listed;
+    struct producer *next_listed; /* of worker.fresh or worker.late */
+    struct producer *next_leaving;
+};
+
+/* Producers with packets to fan out, first come first served. */
+struct producer_list {
+    struct producer *first, *last;
 };
 
 struct consumer {
@@ -145,9 +194,11 @@ struct consumer {
     struct producer *producer;
     struct consumer *next_of_producer, **previous_of_producer;
     struct consumer *next_of_transport, **previous_of_transport;
+    struct egress *egress; /* of its transport */
+    struct consumer *next_due;
     uint32_t ssrc, rtx_ssrc;
-    uint16_t extension_mask;
-    uint8_t payload_type, kind, paused, mid_bytes;
+    struct header_kind header;
+    uint8_t kind, paused;
     uint8_t preferred_spatial_layer;
     uint8_t encoding;  /* which one is being forwarded */
     uint8_t target;    /* which one it should be; taken at that one's next key frame */
@@ -169,25 +220,12 @@ struct consumer {
     bool fir_seen;
 };
 
-/* One authentic RTP packet of this turn. */
-struct media_packet {
-    struct rtp_view view;
-    const uint8_t *data;
-    uint64_t index;          /* SRTP index */
-    uint32_t batch_position; /* in worker.packets, for its verdict */
-    uint16_t payload_at, payload_bytes;
-    uint8_t encoding, codec; /* indexes into the producer's arrays */
-    bool is_key_frame;
-    int16_t next; /* packet of the same producer in this turn */
-    uint8_t template_mid_bytes, template_payload_type;
-    uint16_t template_mask; /* what `template` was built for; template.size 0: nothing yet */
-    struct rtp_template template;
-};
-
 /* A worker's objects, indexed like the tables. Every worker maps its own whole set: an index that
  * moves from one worker to another is then never touched by two threads. */
 struct objects {
     struct transport *transports;
+    struct egress *egresses;  /* each transport's */
+    struct inbound *inbounds; /* each transport's */
     struct producer *producers;
     struct consumer *consumers;
 };
@@ -198,7 +236,9 @@ struct worker_config {
     const struct io_backend *backend;
     struct io *io;
     int bell_control, bell_handshaker; /* eventfds, -1: none (tests) */
+    struct handoff *handoff;           /* to the other workers; NULL: there are none */
     uint64_t consent_ns;
+    uint64_t fill_ns_max; /* see pace.h */
     uint16_t udp_port;
     bool has_ipv4, has_ipv6;
     uint64_t (*monotonic_ns)(void); /* NULL: the real clocks */
@@ -213,6 +253,7 @@ struct worker {
     uint32_t abs_send_time;
     struct objects objects;
     uint64_t secret; /* of map_hash */
+    uint32_t random_left, random[RANDOM_STOCK];
     struct srtp_engine *srtp;
     struct map paths, ufrags, ssrcs; /* → transport, transport, consumer index */
     struct wheel wheel;
@@ -235,11 +276,18 @@ struct worker {
     struct transport *unprotect_transport[IO_BATCH];
     struct stream *unprotect_stream[IO_BATCH];
     struct newcomer *unprotect_newcomer[IO_BATCH]; /* NULL: the stream is known */
+    struct packet *unprotect_packet[IO_BATCH];     /* NULL: nobody wants it, in place */
     size_t newcomer_count;
     struct newcomer newcomers[IO_BATCH];
-    size_t media_count;
-    struct media_packet media[IO_BATCH];
-    struct producer *batch; /* producers with packets in this turn */
+
+    struct handoff_ends *ends;      /* [peer_count] */
+    uint32_t peer_count;            /* workers of this process, this one included; 0: no handoff */
+    uint16_t to_publish, to_settle; /* bit per worker */
+    struct producer *leaving;
+
+    struct pool pool;
+    struct producer_list fresh, late; /* not begun; begun and not finished */
+    struct egress *touched_first, *touched_last;
     size_t protect_count;
     struct srtp_protect_job protect[SRTP_BURST];
 
@@ -247,6 +295,7 @@ struct worker {
     uint64_t counters[COUNTER_COUNT];
     uint32_t transport_count, producer_count, consumer_count;
     uint64_t turns, busy_ns, next_publish_ns;
+    struct pace pace;
     _Atomic uint64_t heartbeat_ns; /* read by the housekeeper */
     _Atomic bool stop;
 };
@@ -256,8 +305,9 @@ struct worker {
 /* Maps what it needs and attaches to rings; false with a sentence. Call on the worker's thread. */
 bool worker_open(struct worker *worker, const struct worker_config *config, char *why /* 192 */);
 void worker_close(struct worker *worker);
-/* One turn: receive → classify → … → transmit → housekeeping. Returns packets received. */
-size_t worker_turn(struct worker *worker);
+/* One turn: receive → classify → … → transmit → housekeeping. False when there was nothing to do and
+ * nothing is left to do. */
+bool worker_turn(struct worker *worker);
 /* Turns and sleeps until worker->stop. */
 void worker_run(struct worker *worker);
 /* Protects what is queued and hands everything to the backend. */
@@ -267,6 +317,8 @@ void worker_flush(struct worker *worker);
 uint8_t *worker_slot(struct worker *worker, const struct path *path, uint32_t bytes);
 /* The transport of a handle, NULL when this worker has it not (any more). */
 struct transport *worker_transport(struct worker *worker, handle_word handle);
+
+#define VERDICT_PENDING VERDICT_COUNT /* it has its verdict when it leaves the pool */
 
 static inline void settle(struct worker *w, uint32_t position, enum verdict verdict)
 {
@@ -278,18 +330,64 @@ void classify(struct worker *w);
 /* Counts within a second of this transport; false over the limit. Of authentic packets only: who
  * forges a client's address must not use up what is the client's. */
 bool within_rate(struct worker *w, struct transport *t, uint32_t *count, uint32_t limit);
-/* Makes the path map say what the transport's ICE agent says. */
+/* Makes the path map and the transport's egress say what its ICE agent says. */
 void paths_update(struct worker *w, struct transport *t);
+/* Makes the transport's egress say what its ICE agent and keys say. */
+void egress_update(struct transport *t);
 
 /* ---- ingress.c: SRTP → producers ---- */
 void ingress_add(struct worker *w, uint32_t position, struct transport *t);
 void ingress_run(struct worker *w);
 
 /* ---- fanout.c: producers → consumers ---- */
+/* Takes an authentic packet, whose hold is counted. False when the producer has too many waiting already. */
+bool fan_out_queue(struct worker *w, struct producer *p, struct packet *packet);
+/* The header of this packet for consumers of a kind, built for the first of them. */
+const struct rtp_template *packet_header_build(struct packet *packet, const struct producer *p,
+                                               const struct header_kind *kind);
+static inline const struct rtp_template *
+packet_header_for(struct packet *packet, const struct producer *p, const struct header_kind *kind)
+{
+    const struct packet_header *header = &packet->headers[kind->mid_bytes % PACKET_HEADERS];
+
+    return header->template.size && header_kind_equal(&header->kind, kind)
+               ? &header->template
+               : packet_header_build(packet, p, kind);
+}
+/* A turn's share of what is queued. */
 void fan_out(struct worker *w);
+static inline bool fan_out_has_work(const struct worker *w)
+{
+    return w->fresh.first || w->late.first;
+}
+/* Gives back what is queued of a producer that goes. */
+void fan_out_forget(struct worker *w, struct producer *p);
 /* Simulcast: aims every consumer of this transport at the highest encoding that is alive and
  * preferred. */
 void targets_choose(struct worker *w, struct transport *t);
+
+/* ---- padding.c ---- */
+/* Pads packets of one stream that came together, so that they leave together. Before others see them. */
+void padding_merge(const struct producer *p, struct packet *const *packets, unsigned count);
+
+/* One hold less; with the last one it gets its verdict and goes back. */
+void packet_release(struct worker *w, struct packet *packet);
+
+/* ---- mirror.c: producers of other workers that consumers here take from ---- */
+/* The producer of a handle, a mirror made on demand; NULL when its row does not stand (now). */
+struct producer *producer_or_mirror(struct worker *w, handle_word handle);
+/* Tells its home what of it is wanted here; that nothing is any more. */
+void mirror_want(struct worker *w, const struct producer *p);
+void mirror_unwant(struct worker *w, const struct producer *p);
+/* A mirror without consumers goes. */
+void mirror_drop_unused(struct worker *w, struct producer *p);
+/* Statistics of a packet that its home has handed over. */
+void mirror_count(struct worker *w, struct producer *p, const struct packet *packet);
+/* At home: which workers want p; newcomers get told what is. */
+void audience_update(struct worker *w, struct producer *p);
+void audience_wants(struct worker *w, struct producer *p, const struct header_kind *typical);
+/* At home: its row changed. */
+void audience_tell(struct worker *w, const struct producer *p);
 
 /* ---- feedback.c: RTCP from clients ---- */
 void feedback_receive(struct worker *w, uint32_t position, struct transport *t);
@@ -313,6 +411,16 @@ void handshaker_receive(struct worker *w);
 
 /* ---- apply.c: table changes ---- */
 void apply_changes(struct worker *w);
+void rescan_start(struct worker *w);
+/* What a producer's row says, into an empty object. */
+void producer_fill(struct producer *p, uint32_t index, const struct producer_row *row);
+void producer_change(struct worker *w, struct producer *p, const struct producer_row *row);
+/* Takes it out of the way of packets at once, its consumers off it in slices. */
+void producer_remove(struct worker *w, struct producer *p);
+/* All of it now: its index is taken anew. */
+void producer_replace(struct worker *w, struct producer *p);
+/* Makes the object at this index say what its row says. */
+void producer_look(struct worker *w, uint32_t index);
 void transport_keys(struct worker *w, struct transport *t);
 
 /* ---- publish.c: statistics and events ---- */

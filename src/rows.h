@@ -168,7 +168,8 @@ ROW_ENUMS(ROW_ENUM_DECLARE)
     S(u8, has_ipv4, dec, 0, 1)                                                           \
     S(u8, has_ipv6, dec, 0, 1)                                                           \
     A(chr, backend, 12, text, 0, 0)                                                      \
-    A(u8, reserved, 56, hex, 0, 0)
+    S(u8, backend_measured, dec, 0, 1)                                                   \
+    A(u8, reserved, 55, hex, 0, 0)
 
 /* Per worker: verdicts and counters, index = enum verdict / enum worker_counter. */
 #define WORKER_COUNTERS_ROW(S, A)                                                        \

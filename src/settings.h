@@ -82,10 +82,16 @@
     X(u32, media_port_max, MEDIASOUP_MAX_PORT, 49999, 1024, 65535, "", 0, DP, "last media port") \
     X(u32, workers, MEDIASOUP_NUM_WORKERS, 0, 0, 16, "", 0, DP,                                  \
       "worker threads of the data plane; 0: one per core")                                       \
+    X(u32, room_together, RINGCAST_ROOM_TOGETHER, 16, 0, 1000000, "", 1, CP,                     \
+      "how much more load (transports and consumers) than the least loaded worker the one where " \
+      "a room began may carry before the room spreads; 0: new transports go to the least loaded") \
     X(text, io_backend, RINGCAST_IO_BACKEND, "auto", 4, 8, "", 0, DP,                            \
       "how packets are moved: auto, io_uring or socket")                                         \
     X(u32, socket_buffer_bytes, RINGCAST_SOCKET_BUFFER, 4194304, 65536, 268435456, "bytes", 0, DP, \
       "send and receive buffer asked for each media socket")                                     \
+    X(u32, batch_fill_us, RINGCAST_BATCH_FILL, 1500, 0, 2000, "us", 0, DP,                       \
+      "how long a worker that is busy more than half of the time may leave packets to gather; "  \
+      "0: never")                                                                                \
     X(u32, consent_timeout_ms, RINGCAST_CONSENT_TIMEOUT, 30000, 5000, 120000, "ms", 0, DP,       \
       "silence of ICE checks after which a peer is gone (RFC 7675)")                             \
     X(u32, dtls_timeout_ms, RINGCAST_DTLS_TIMEOUT, 30000, 1000, 120000, "ms", 0, DP,             \

@@ -35,6 +35,7 @@
     V(drop_rtcp_unauthentic, "SRTCP authentication failed (G5)")                                  \
     V(drop_rtcp_replay, "SRTCP index already seen, or too old")                                   \
     V(drop_rtcp_limit, "RTCP over the rate or block limit")                                       \
+    V(drop_overload, "RTP of a producer whose packets already wait too long for their subscribers") \
     V(drop_no_memory, "no packet buffer free")
 /* clang-format on */
 
@@ -48,23 +49,29 @@ enum verdict {
 /* What became of what we send: one of these per packet towards a consumer or peer.
  * C(name, text). */
 /* clang-format off */
-#define WORKER_COUNTERS(C)                                                      \
-    C(received, "datagrams received")                                           \
-    C(received_bytes, "bytes of those")                                         \
-    C(rtp_sent, "RTP packets handed to the backend")                            \
-    C(rtp_sent_bytes, "bytes of those, SRTP included")                          \
-    C(rtcp_sent, "RTCP datagrams handed to the backend")                        \
-    C(stun_sent, "STUN responses handed to the backend")                        \
-    C(dtls_sent, "DTLS datagrams handed to the backend")                        \
-    C(sends, "system-level sends those took (a segmented run is one)")          \
-    C(send_full, "packets dropped because the transmit queue was full")         \
-    C(send_failed, "packets that the kernel refused")                           \
-    C(consent_expired, "transports that lost consent (RFC 7675)")               \
-    C(key_frames_asked, "PLI or FIR sent to publishers")                        \
-    C(key_frames_held, "key-frame requests held back by the throttle")          \
-    C(changes_applied, "table rows applied")                                    \
-    C(rescans, "full table scans")                                              \
-    C(rows_refused, "table rows refused (out of range or inconsistent)")        \
+#define WORKER_COUNTERS(C)                                                        \
+    C(received, "datagrams received")                                             \
+    C(received_bytes, "bytes of those")                                           \
+    C(receive_overflow, "dropped by the kernel: receive buffer of a socket full") \
+    C(rtp_sent, "RTP packets handed to the backend")                              \
+    C(rtp_sent_bytes, "bytes of those, SRTP included")                            \
+    C(rtcp_sent, "RTCP datagrams handed to the backend")                          \
+    C(stun_sent, "STUN responses handed to the backend")                          \
+    C(dtls_sent, "DTLS datagrams handed to the backend")                          \
+    C(sends, "system-level sends those took (a segmented run is one)")            \
+    C(sends_zero_copy, "of those, asked to go without copying (io_uring)")        \
+    C(sends_zero_copy_copied, "of those, copied all the same: the device cannot") \
+    C(send_full, "packets dropped because the transmit queue was full")           \
+    C(send_failed, "packets that the kernel refused")                             \
+    C(handed, "RTP packets handed to other workers by reference, one a worker")   \
+    C(handoff_full, "packets for another worker's subscribers that it had no room for") \
+    C(batch_fills, "turns put off under load so that a batch could fill")         \
+    C(consent_expired, "transports that lost consent (RFC 7675)")                 \
+    C(key_frames_asked, "PLI or FIR sent to publishers")                          \
+    C(key_frames_held, "key-frame requests held back by the throttle")            \
+    C(changes_applied, "table rows applied")                                      \
+    C(rescans, "full table scans")                                                \
+    C(rows_refused, "table rows refused (out of range or inconsistent)")          \
     C(events_lost, "events not told because the ring was full (rescan follows)")
 /* clang-format on */
 

@@ -3,13 +3,14 @@
 #   make check-format    clang-format has nothing to say
 #   make check-clang     everything, unit tests included, with clang
 #   make unit-asan       unit tests with AddressSanitizer and UBSan;  unit-tsan: ThreadSanitizer
+#   make sanitized       these and every other suite, with both (tests/run-sanitized)
 #   make fuzz-build      every tests/fuzz/X_fuzz.c;  fuzz-brief: each 10 s;  fuzz: FUZZ_SECONDS each
 
 comma := ,
 empty :=
 space := $(empty) $(empty)
 
-.PHONY: layers check-format check-clang unit-asan unit-tsan
+.PHONY: layers check-format check-clang unit-asan unit-tsan sanitized
 layers: libraries
 	@tests/layers-check --link $(OUT) "$(CC) $(LDFLAGS)" \
 	  $(foreach l,$(LIBRARIES),$(l)=$(subst $(space),$(comma),$(strip $($(l)_LINK))))
@@ -29,6 +30,8 @@ unit-asan:
 unit-tsan:
 	@TEST_TIMEOUT=300 TSAN_OPTIONS="halt_on_error=1:second_deadlock_stack=1" \
 	  setarch -R $(MAKE) --no-print-directory VARIANT=tsan unit
+sanitized: test-packages
+	@tests/run-sanitized
 
 # ---- fuzzing: clang's libFuzzer; "uses:" in the first line of a target names its archive ----
 

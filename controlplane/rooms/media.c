@@ -154,7 +154,8 @@ static struct transport *transport_new(struct participant *owner, enum direction
 {
     struct room *room = owner->room;
     struct rooms *rooms = room->rooms;
-    struct transport *t = calloc(1, sizeof(*t));
+    int worker = plane_pick_worker(rooms->plane, room->worker, rooms->settings->room_together);
+    struct transport *t = worker >= 0 ? calloc(1, sizeof(*t)) : NULL;
 
     if (t == NULL)
         return NULL;
@@ -162,7 +163,7 @@ static struct transport *transport_new(struct participant *owner, enum direction
     id_bytes(t->id, t->row.id);
     t->owner = owner;
     t->row.room = room->handle;
-    t->row.worker = (uint32_t)room->worker;
+    t->row.worker = (uint32_t)worker;
     t->row.direction = (uint8_t)direction;
     random_word(t->row.ice_ufrag, 32);
     random_word(t->row.ice_pwd, 32);

@@ -367,7 +367,7 @@ uint16_t plane_worker_port(struct plane *plane, uint32_t worker)
     return row.udp_port;
 }
 
-int plane_pick_worker(struct plane *plane)
+int plane_pick_worker(struct plane *plane, int preferred, uint32_t slack)
 {
     struct node_row node;
     int best = -1;
@@ -378,10 +378,12 @@ int plane_pick_worker(struct plane *plane)
     for (w = 0; w < node.worker_count; w++) {
         if (plane_worker_port(plane, w) == 0)
             continue;
-        if (best < 0 || plane->transport_count[w] < plane->transport_count[best] ||
-            (plane->transport_count[w] == plane->transport_count[best] &&
-             plane->room_count[w] < plane->room_count[best]))
+        if (best < 0 || plane->load[w] < plane->load[best] ||
+            (plane->load[w] == plane->load[best] && plane->room_count[w] < plane->room_count[best]))
             best = (int)w;
     }
-    return best;
+    if (best < 0 || preferred < 0 || (uint32_t)preferred >= node.worker_count ||
+        plane_worker_port(plane, (uint32_t)preferred) == 0)
+        return best;
+    return plane->load[preferred] <= plane->load[best] + slack ? preferred : best;
 }

@@ -38,8 +38,11 @@ void plane_remove(struct plane *plane, enum table_id table, handle_word handle, 
 /* Copies the desired or actual row of a handle; false when it is not there (any more). */
 bool plane_read(struct plane *plane, enum table_id table, handle_word handle, void *row);
 
-/* The worker with the fewest transports, for a new room; -1 when there is none. */
-int plane_pick_worker(struct plane *plane);
+/* The least loaded worker (transports + consumers), for a new room; -1 when there is none. For a new
+ * transport of a room that began on `preferred`: that one while it carries at most `slack` more, so
+ * that a small room stays together (handing packets to another worker is cheap, not handing them is
+ * cheaper) and a large one spreads over all. */
+int plane_pick_worker(struct plane *plane, int preferred, uint32_t slack);
 /* media port of a worker, 0 when it has none yet. */
 uint16_t plane_worker_port(struct plane *plane, uint32_t worker);
 

@@ -40,7 +40,8 @@ struct plane {
     bool complained;    /* told the log why the data plane is not there */
 
     struct slots rooms, transports, producers, consumers;
-    uint32_t transport_count[WORKERS_MAX], room_count[WORKERS_MAX];
+    uint32_t load[WORKERS_MAX]; /* transports and consumers */
+    uint32_t room_count[WORKERS_MAX];
 
     uv_timer_t timer;
     uv_prepare_t before_wait;

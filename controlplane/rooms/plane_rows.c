@@ -161,8 +161,8 @@ handle_word plane_add(struct plane *plane, enum table_id table, const void *row,
     row_write(table, to, &copy.header);
     handle = handle_make(index, copy.header.generation);
     note_change(plane, table, handle, worker);
-    if (table == TABLE_transport)
-        plane->transport_count[worker]++;
+    if (table == TABLE_transport || table == TABLE_consumer)
+        plane->load[worker]++;
     else if (table == TABLE_room)
         plane->room_count[worker]++;
     return handle;
@@ -204,8 +204,8 @@ void plane_remove(struct plane *plane, enum table_id table, handle_word handle, 
     slot_give(plane, slots, handle_index(handle));
     if (worker >= WORKERS_MAX)
         return;
-    if (table == TABLE_transport && plane->transport_count[worker] > 0)
-        plane->transport_count[worker]--;
+    if ((table == TABLE_transport || table == TABLE_consumer) && plane->load[worker] > 0)
+        plane->load[worker]--;
     else if (table == TABLE_room && plane->room_count[worker] > 0)
         plane->room_count[worker]--;
 }
@@ -268,7 +268,7 @@ void plane_take_over(struct plane *plane)
     uint32_t freed[4];
     size_t i;
 
-    memset(plane->transport_count, 0, sizeof(plane->transport_count));
+    memset(plane->load, 0, sizeof(plane->load));
     memset(plane->room_count, 0, sizeof(plane->room_count));
     for (i = 0; i < 4; i++)
         freed[i] = take_over_table(plane, removal_order[i]);

@@ -54,7 +54,7 @@ bool room_place(struct room *room)
 
     if (room->handle != 0)
         return plane_is_up(plane);
-    room->worker = plane_pick_worker(plane);
+    room->worker = plane_pick_worker(plane, -1, 0);
     if (room->worker < 0)
         return false;
     id_bytes(room->id, row.id);

@@ -1,5 +1,6 @@
 /* Between the kernel's socket addresses and control messages, and our paths and runs. */
 #define _GNU_SOURCE
+#include <linux/sock_diag.h>
 #include <netinet/udp.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,6 +15,7 @@
 #endif
 
 #define WHY_BYTES 128
+#define MEMINFO_WORDS_MAX 16 /* SO_MEMINFO; nine are known */
 
 static void ip_from_ipv4(uint8_t ip[16], const struct in_addr *address)
 {
@@ -103,79 +105,83 @@ bool endpoints_open(struct endpoints *endpoints, const struct io_descriptors *de
     return endpoints->count > 0;
 }
 
+uint64_t endpoints_dropped(struct endpoints *endpoints)
+{
+    uint64_t dropped = 0;
+
+    for (unsigned i = 0; i < endpoints->count; i++) {
+        struct endpoint *endpoint = &endpoints->list[i];
+        uint32_t words[MEMINFO_WORDS_MAX] = {0};
+        socklen_t bytes = sizeof(words);
+
+        if (getsockopt(endpoint->fd, SOL_SOCKET, SO_MEMINFO, words, &bytes) != 0 ||
+            bytes < (SK_MEMINFO_DROPS + 1) * sizeof(words[0]))
+            continue; /* before Linux 4.12 */
+        dropped += (uint32_t)(words[SK_MEMINFO_DROPS] - endpoint->drops_seen);
+        endpoint->drops_seen = words[SK_MEMINFO_DROPS];
+    }
+    return dropped;
+}
+
 /* ---- sending ---- */
 
-static size_t control_add(uint8_t *control, size_t at, int level, int type, const void *value,
-                          size_t bytes)
+#define FROM4_SPACE CMSG_SPACE(sizeof(struct in_pktinfo))
+#define FROM6_SPACE CMSG_SPACE(sizeof(struct in6_pktinfo))
+#define SEGMENT_SPACE CMSG_SPACE(sizeof(uint16_t))
+_Static_assert(FROM6_SPACE + SEGMENT_SPACE <= sizeof(((struct send_room *)0)->control),
+               "control messages of a send grew past their room");
+
+static void control_prepare(uint8_t *control, int level, int type, size_t bytes)
 {
-    struct cmsghdr *c = (struct cmsghdr *)(control + at);
+    struct cmsghdr *c = (struct cmsghdr *)control;
 
     c->cmsg_level = level;
     c->cmsg_type = type;
     c->cmsg_len = CMSG_LEN(bytes);
-    memcpy(CMSG_DATA(c), value, bytes);
-    return at + CMSG_SPACE(bytes);
 }
 
-static size_t name_write(struct send_room *room, const struct endpoint *endpoint,
-                         const struct path *path)
+static size_t from_space(const struct endpoint *endpoint)
 {
-    struct sockaddr_in ipv4 = {.sin_family = AF_INET};
+    return endpoint->family == AF_INET ? FROM4_SPACE : FROM6_SPACE;
+}
 
+void send_prepare(struct msghdr *header, struct send_room *room, const struct endpoint *endpoint)
+{
+    *room = (struct send_room){0};
+    *header = (struct msghdr){.msg_name = &room->name, .msg_iov = &room->iovec, .msg_iovlen = 1};
+    room->name.sin6_family = (sa_family_t)endpoint->family; /* sin_family lies there, too */
     if (endpoint->family == AF_INET) {
-        ipv4.sin_port = htons(path->remote_port);
-        memcpy(&ipv4.sin_addr, path->remote_ip + 12, 4);
-        memcpy(&room->name, &ipv4, sizeof(ipv4));
-        return sizeof(ipv4);
+        header->msg_namelen = sizeof(struct sockaddr_in);
+        control_prepare(room->control, IPPROTO_IP, IP_PKTINFO, sizeof(struct in_pktinfo));
+    } else {
+        header->msg_namelen = sizeof(struct sockaddr_in6);
+        control_prepare(room->control, IPPROTO_IPV6, IPV6_PKTINFO, sizeof(struct in6_pktinfo));
     }
-    room->name = (struct sockaddr_in6){.sin6_family = AF_INET6};
-    room->name.sin6_port = htons(path->remote_port);
-    memcpy(&room->name.sin6_addr, path->remote_ip, 16);
-    return sizeof(room->name);
+    control_prepare(room->control + from_space(endpoint), SOL_UDP, UDP_SEGMENT, sizeof(uint16_t));
 }
 
 void send_describe(struct msghdr *header, struct send_room *room, const struct endpoint *endpoint,
-                   const struct path *path, uint8_t *data, uint32_t bytes, uint16_t segment_bytes)
+                   const struct path *path, const uint8_t *data, uint32_t bytes,
+                   uint16_t segment_bytes)
 {
-    size_t control = 0;
+    bool says_from = endpoint->is_wildcard && ip_is_specific(path->local_ip);
+    uint8_t *from = CMSG_DATA((struct cmsghdr *)room->control);
+    uint8_t *segment = room->control + from_space(endpoint);
 
-    _Static_assert(CMSG_SPACE(sizeof(struct in6_pktinfo)) + CMSG_SPACE(sizeof(uint16_t)) <=
-                       sizeof(room->control),
-                   "control messages of a send grew past their room");
-    room->iovec.iov_base = data;
+    room->iovec.iov_base = (void *)(uintptr_t)data;
     room->iovec.iov_len = bytes;
-    *header = (struct msghdr){.msg_name = &room->name, .msg_iov = &room->iovec, .msg_iovlen = 1};
-    header->msg_namelen = (socklen_t)name_write(room, endpoint, path);
-    if (endpoint->is_wildcard && ip_is_specific(path->local_ip)) {
-        if (endpoint->family == AF_INET) {
-            struct in_pktinfo from = {0};
-
-            memcpy(&from.ipi_spec_dst, path->local_ip + 12, 4);
-            control =
-                control_add(room->control, control, IPPROTO_IP, IP_PKTINFO, &from, sizeof(from));
-        } else {
-            struct in6_pktinfo from = {0};
-
-            memcpy(&from.ipi6_addr, path->local_ip, 16);
-            control = control_add(room->control, control, IPPROTO_IPV6, IPV6_PKTINFO, &from,
-                                  sizeof(from));
-        }
+    room->name.sin6_port = htons(path->remote_port); /* sin_port lies there, too */
+    if (endpoint->family == AF_INET) {
+        memcpy(&((struct sockaddr_in *)&room->name)->sin_addr, path->remote_ip + 12, 4);
+        memcpy(from + offsetof(struct in_pktinfo, ipi_spec_dst), path->local_ip + 12, 4);
+    } else {
+        memcpy(&room->name.sin6_addr, path->remote_ip, 16);
+        memcpy(from + offsetof(struct in6_pktinfo, ipi6_addr), path->local_ip, 16);
     }
-    if (segment_bytes)
-        control = control_add(room->control, control, SOL_UDP, UDP_SEGMENT, &segment_bytes,
-                              sizeof(segment_bytes));
-    if (control) {
-        header->msg_control = room->control;
-        header->msg_controllen = control;
-    }
-}
-
-void send_describe_run(struct msghdr *header, struct send_room *room,
-                       const struct endpoint *endpoint, const struct slots *slots,
-                       const struct run *run)
-{
-    send_describe(header, room, endpoint, &run->path, slots->memory + run->at, run->bytes,
-                  run->segments > 1 ? run->segment_bytes : 0);
+    memcpy(CMSG_DATA((struct cmsghdr *)segment), &segment_bytes, sizeof(segment_bytes));
+    header->msg_control = says_from ? room->control : segment;
+    header->msg_controllen =
+        (says_from ? from_space(endpoint) : 0) + (segment_bytes ? SEGMENT_SPACE : 0);
 }
 
 /* ---- receiving ---- */

@@ -21,7 +21,7 @@
 #include "../path.h"
 
 #define IO_BATCH 256             /* packets that one io_receive returns at most */
-#define IO_SLOTS_BYTES (1 << 20) /* transmit memory of one turn */
+#define IO_SLOTS_BYTES (1 << 18) /* transmit memory of one turn; more would not stay in the cache */
 #define IO_SEGMENTS_MAX 64       /* UDP_SEGMENT: segments of one send */
 
 struct io_packet {
@@ -32,8 +32,12 @@ struct io_packet {
 
 struct io_counters {
     uint64_t received, received_bytes, truncated;
+    uint64_t
+        receive_overflow; /* dropped by the kernel for want of room, since the socket is open */
     uint64_t sent, sent_bytes, sends; /* packets, bytes, and system-level sends they took */
     uint64_t send_full, send_failed;
+    uint64_t zero_copy,
+        zero_copy_copied; /* sends asked to go without copying; copied all the same */
 };
 
 /* Descriptors that the supervisor opened; -1 for what there is not. Sockets are bound, non-blocking,
@@ -46,7 +50,8 @@ struct io; /* one backend's state */
 
 struct io_backend {
     const char *name;
-    /* NULL with a sentence in `why` (128 bytes) when this machine cannot do it. */
+    /* NULL with a sentence in `why` (128 bytes) when this machine cannot do it. Else `why` may say
+     * what it does without, or stays empty. */
     struct io *(*open)(const struct io_descriptors *descriptors, char *why);
     /* Fills at most `max` (≤ IO_BATCH) packets; never waits. */
     size_t (*receive)(struct io *io, struct io_packet *packets, size_t max);
@@ -57,20 +62,28 @@ struct io_backend {
      * before the slot are not touched by it; nothing may be written past `bytes`. */
     uint8_t *(*slot)(struct io *io, const struct path *path, uint32_t bytes);
     /* Sends all slots asked for since the last call, those of one path in order (but for the one
-     * turn in which a path is found to refuse segments). */
+     * turn in which a path is found to refuse segments, or the kernel to refuse zero-copy). */
     void (*transmit)(struct io *io);
     /* Sleeps until a packet, the doorbell or timeout_ns. True when the doorbell was rung. */
     bool (*wait)(struct io *io, uint64_t timeout_ns);
-    const struct io_counters *(*counters)(const struct io *io);
+    /* Asks the kernel for what only it knows: a system call per socket, not for every packet. */
+    const struct io_counters *(*counters)(struct io *io);
     void (*close)(struct io *io);
 };
 
 extern const struct io_backend io_uring_backend, io_socket_backend, io_replay_backend;
 
-/* Opens the backend called `name` ("auto": io_uring if it can, else socket), says what it picked and
- * why in `why` (192 bytes). NULL when none works. */
+/* Opens the backend called `name`, says what it picked and why in `why` (192 bytes). NULL when none
+ * works. "auto" takes the one that costs least CPU time: it is measured on loopback by the first call
+ * in a process (some 80 ms; others wait for it), so call it before the sandbox is shut. Where measuring
+ * is not possible it takes the first that works, with a warning. */
 struct io *io_open(const char *name, const struct io_descriptors *descriptors,
                    const struct io_backend **backend, char *why);
+/* "auto" takes this one, unmeasured: a process before this one measured, and its successor is in a
+ * hurry. Before the first io_open, on one thread. Unknown names change nothing. */
+void io_prefer(const char *name);
+/* Does the choice of "auto" come from measuring, here or before? */
+bool io_was_measured(void);
 
 /* ---- replay: what a test or benchmark feeds and sees; see io_replay.c ---- */
 

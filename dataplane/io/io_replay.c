@@ -47,7 +47,7 @@ static struct io *replay_open(const struct io_descriptors *descriptors, char *wh
         return NULL;
     io->doorbell = descriptors ? descriptors->doorbell : -1;
     io->arena = pages_map(ARENA_BYTES);
-    if (!io->arena || !slots_open(&io->slots) || !doorbell_prepare(io->doorbell)) {
+    if (!io->arena || !slots_open(&io->slots, 1) || !doorbell_prepare(io->doorbell)) {
         snprintf(why, 128, "no memory for the replay backend");
         replay_close(io);
         return NULL;
@@ -155,7 +155,7 @@ static bool replay_wait(struct io *io, uint64_t timeout_ns)
     return doorbell_reset(io->doorbell);
 }
 
-static const struct io_counters *replay_counters(const struct io *io)
+static const struct io_counters *replay_counters(struct io *io)
 {
     return &io->counters;
 }

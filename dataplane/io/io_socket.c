@@ -6,8 +6,8 @@
 #include <string.h>
 #include <sys/uio.h>
 
-#include "address.h"
 #include "doorbell.h"
+#include "sends.h"
 #include "src/clock.h"
 
 #define WHY_BYTES 128
@@ -37,9 +37,7 @@ struct io {
     uint8_t *buffers; /* IO_BATCH × BUFFER_BYTES, paid when touched */
 
     struct slots slots;
-    struct mmsghdr sends[RUNS_MAX];
-    struct send_room send_rooms[RUNS_MAX];
-    struct run *send_runs[RUNS_MAX];
+    struct sends sends[SOCKETS_MAX];
 };
 
 static void received_reset(struct io *io, unsigned i)
@@ -76,7 +74,7 @@ static struct io *socket_open(const struct io_descriptors *descriptors, char *wh
         return NULL;
     }
     io->buffers = pages_map((size_t)IO_BATCH * BUFFER_BYTES);
-    if (!io->buffers || !slots_open(&io->slots) || !doorbell_prepare(io->doorbell)) {
+    if (!io->buffers || !slots_open(&io->slots, 1) || !doorbell_prepare(io->doorbell)) {
         if (!io->buffers || !io->slots.memory)
             snprintf(why, WHY_BYTES, "no memory for buffers");
         else
@@ -84,6 +82,7 @@ static struct io *socket_open(const struct io_descriptors *descriptors, char *wh
         socket_close(io);
         return NULL;
     }
+    sends_open(io->sends, &io->endpoints);
     for (unsigned i = 0; i < IO_BATCH; i++) {
         io->receive_rooms[i].iovec.iov_base = io->buffers + (size_t)i * BUFFER_BYTES;
         io->receive_rooms[i].iovec.iov_len = DATAGRAM_BYTES_MAX;
@@ -158,71 +157,9 @@ static uint8_t *socket_slot(struct io *io, const struct path *path, uint32_t byt
     return slots_take(&io->slots, path, bytes);
 }
 
-/* A run that the kernel did not take as one: each datagram by itself. */
-static void send_singly(struct io *io, const struct endpoint *endpoint, const struct run *run)
-{
-    slots_refused(&io->slots, &run->path);
-    for (uint32_t i = 0; i < run->segments; i++) {
-        struct run single = {.bytes = run_segment_bytes(run, i), .segments = 1};
-        struct send_room room;
-        struct msghdr header;
-
-        send_describe(&header, &room, endpoint, &run->path,
-                      io->slots.memory + run->at + (size_t)i * run->segment_bytes, single.bytes, 0);
-        if (sendmsg(endpoint->fd, &header, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
-            single.error = errno;
-        run_count(&io->counters, &single);
-    }
-}
-
-/* Sends `count` prepared runs of one socket. sendmmsg stops at the first that fails; its error comes
- * with the next call. A full socket buffer takes none of the rest: they are counted, not tried. */
-static void send_prepared(struct io *io, const struct endpoint *endpoint, unsigned count)
-{
-    unsigned at = 0;
-
-    while (at < count) {
-        int sent = sendmmsg(endpoint->fd, io->sends + at, count - at, MSG_DONTWAIT | MSG_NOSIGNAL);
-        struct run *run;
-
-        for (int i = 0; i < sent; i++)
-            run_count(&io->counters, io->send_runs[at++]);
-        if (sent > 0 || at == count)
-            continue;
-        run = io->send_runs[at++];
-        run->error = sent < 0 ? errno : EIO;
-        if (run->segments > 1 && error_refuses_segments(run->error))
-            send_singly(io, endpoint, run);
-        else
-            run_count(&io->counters, run);
-        for (int error = run->error; error == EAGAIN && at < count; at++) {
-            io->send_runs[at]->error = error;
-            run_count(&io->counters, io->send_runs[at]);
-        }
-    }
-}
-
 static void socket_transmit(struct io *io)
 {
-    for (unsigned e = 0; e < io->endpoints.count; e++) {
-        const struct endpoint *endpoint = &io->endpoints.list[e];
-        unsigned count = 0;
-
-        for (uint32_t r = 0; r < io->slots.run_count; r++) {
-            struct run *run = &io->slots.runs[r];
-
-            if (endpoint_of(&io->endpoints, &run->path) != (int)e)
-                continue;
-            send_describe_run(&io->sends[count].msg_hdr, &io->send_rooms[count], endpoint,
-                              &io->slots, run);
-            io->send_runs[count++] = run;
-        }
-        send_prepared(io, endpoint, count);
-    }
-    for (uint32_t r = 0; r < io->slots.run_count && io->endpoints.count < SOCKETS_MAX; r++)
-        if (endpoint_of(&io->endpoints, &io->slots.runs[r].path) < 0)
-            io->counters.send_failed += io->slots.runs[r].segments;
-    slots_clear(&io->slots);
+    sends_transmit(io->sends, &io->endpoints, &io->slots, &io->counters);
 }
 
 /* ---- waiting ---- */
@@ -245,8 +182,9 @@ static bool socket_wait(struct io *io, uint64_t timeout_ns)
     return polls[0].revents & POLLIN && doorbell_reset(io->doorbell);
 }
 
-static const struct io_counters *socket_counters(const struct io *io)
+static const struct io_counters *socket_counters(struct io *io)
 {
+    io->counters.receive_overflow += endpoints_dropped(&io->endpoints);
     return &io->counters;
 }
 

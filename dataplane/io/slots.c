@@ -19,22 +19,31 @@ void pages_unmap(void *pages, size_t bytes)
         munmap(pages, bytes);
 }
 
-bool slots_open(struct slots *slots)
+static size_t pages_bytes(unsigned arena_count)
 {
-    uint8_t *pages = pages_map(IO_SLOTS_BYTES + 2 * SLOTS_BYTES_AROUND);
+    return (size_t)arena_count * IO_SLOTS_BYTES + 2 * SLOTS_BYTES_AROUND;
+}
 
-    if (!pages)
+bool slots_open(struct slots *slots, unsigned arena_count)
+{
+    slots->pages = pages_map(pages_bytes(arena_count));
+    if (!slots->pages)
         return false;
-    slots->memory = pages + SLOTS_BYTES_AROUND;
+    slots->arena_count = arena_count;
+    slots_arena(slots, 0);
     slots_clear(slots);
     return true;
 }
 
+void slots_arena(struct slots *slots, unsigned arena)
+{
+    slots->memory = slots->pages + SLOTS_BYTES_AROUND + (size_t)arena * IO_SLOTS_BYTES;
+}
+
 void slots_close(struct slots *slots)
 {
-    if (slots->memory)
-        pages_unmap(slots->memory - SLOTS_BYTES_AROUND, IO_SLOTS_BYTES + 2 * SLOTS_BYTES_AROUND);
-    slots->memory = NULL;
+    pages_unmap(slots->pages, pages_bytes(slots->arena_count));
+    slots->pages = slots->memory = NULL;
 }
 
 /* May a datagram of `bytes` on `path` leave in the same segmented send? */
@@ -66,11 +75,16 @@ void slots_refused(struct slots *slots, const struct path *path)
     slots->has_refusals = true;
 }
 
-static bool path_refuses(struct slots *slots, const struct path *path)
+/* Asked once a run, when it would get its second datagram. */
+static bool path_refuses(struct slots *slots, const struct run *run)
 {
-    uint32_t hash = path_hash(path);
-    struct refusal *refusal = &slots->refusals[hash % REFUSALS];
+    struct refusal *refusal;
+    uint32_t hash;
 
+    if (!slots->has_refusals || run->segments != 1)
+        return false;
+    hash = path_hash(&run->path);
+    refusal = &slots->refusals[hash % REFUSALS];
     if (refusal->left == 0 || refusal->tag != (uint16_t)(hash >> 16))
         return false;
     refusal->left--;
@@ -84,9 +98,8 @@ uint8_t *slots_take(struct slots *slots, const struct path *path, uint32_t bytes
 
     if (bytes > PACKET_BYTES_MAX || bytes > IO_SLOTS_BYTES - slots->used)
         return NULL;
-    if (!run || !run_continues(run, path, bytes) ||
-        (slots->has_refusals && path_refuses(slots, path))) {
-        if (slots->run_count == RUNS_MAX)
+    if (!run || !run_continues(run, path, bytes) || path_refuses(slots, run)) {
+        if (slots->run_count == RUNS_MAX || IO_SLOTS_BYTES - slots->used < RUN_RESERVE)
             return NULL;
         run = &slots->runs[slots->run_count++];
         run->path = *path;
@@ -95,6 +108,7 @@ uint8_t *slots_take(struct slots *slots, const struct path *path, uint32_t bytes
         run->segment_bytes = (uint16_t)bytes;
         run->segments = 0;
         run->error = 0;
+        run->without_copying = false;
     }
     run->bytes += bytes;
     run->segments++;
@@ -102,21 +116,21 @@ uint8_t *slots_take(struct slots *slots, const struct path *path, uint32_t bytes
     return slot;
 }
 
+/* EBUSY: io_uring says it for EAGAIN. */
+bool error_means_full(int error)
+{
+    return error == EAGAIN || error == ENOBUFS || error == ENOMEM || error == EBUSY;
+}
+
 void run_count(struct io_counters *counters, const struct run *run)
 {
-    switch (run->error) {
-    case 0:
+    if (run->error == 0) {
         counters->sent += run->segments;
         counters->sent_bytes += run->bytes;
         counters->sends++;
-        break;
-    case EAGAIN:
-    case ENOBUFS:
-    case ENOMEM:
-    case EBUSY: /* io_uring, as EAGAIN */
+    } else if (error_means_full(run->error)) {
         counters->send_full += run->segments;
-        break;
-    default:
+    } else {
         counters->send_failed += run->segments;
     }
 }

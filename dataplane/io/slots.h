@@ -10,8 +10,9 @@
 
 #include "io.h"
 
-#define RUNS_MAX 1024             /* of one turn; = UIO_MAXIOV, what one sendmmsg takes */
+#define RUNS_MAX 1024             /* of one turn */
 #define RUN_BYTES_MAX 65000       /* of one UDP_SEGMENT send; the IP length field ends at 65535 */
+#define RUN_RESERVE 16384         /* with less left no run begins: the next arena takes it whole */
 #define SLOTS_BYTES_AROUND 64     /* readable before the first and behind the last slot */
 #define DATAGRAM_BYTES_MAX 65536u /* of one receive: a datagram or what GRO made of several */
 #define RECEIVE_BYTES_BEHIND 32   /* readable behind a received packet */
@@ -21,7 +22,8 @@ struct run {
     uint32_t at, bytes; /* in slots.memory */
     uint16_t segment_bytes;
     uint16_t segments;
-    int error; /* errno of its send, 0: sent */
+    int error;            /* errno of its send, 0: sent */
+    bool without_copying; /* the kernel may still read it after transmit */
 };
 
 /* Paths that refused a segmented send lately, by hash; they get runs of one for a while, so that not
@@ -35,7 +37,9 @@ struct refusal {
 };
 
 struct slots {
-    uint8_t *memory; /* IO_SLOTS_BYTES */
+    uint8_t *memory; /* IO_SLOTS_BYTES: one of the arenas */
+    uint8_t *pages;  /* arenas one behind the other */
+    unsigned arena_count;
     uint32_t used;
     uint32_t run_count;
     bool has_refusals;
@@ -47,7 +51,9 @@ struct slots {
 void *pages_map(size_t bytes);
 void pages_unmap(void *pages, size_t bytes);
 
-bool slots_open(struct slots *slots);
+bool slots_open(struct slots *slots, unsigned arena_count);
+/* Writes the next turn into this arena. */
+void slots_arena(struct slots *slots, unsigned arena);
 void slots_close(struct slots *slots);
 
 /* See io_backend.slot. */
@@ -72,6 +78,8 @@ static inline uint32_t run_segment_bytes(const struct run *run, uint32_t i)
 
 /* Counts a run as sent, or under what its error says. */
 void run_count(struct io_counters *counters, const struct run *run);
+/* Does this error mean that a queue is full, or memory short: that trying again at once is no use? */
+bool error_means_full(int error);
 /* Does this error mean "not as one segmented send", so that single ones may work? */
 bool error_refuses_segments(int error);
 

@@ -1,4 +1,5 @@
 /* Receiving over io_uring: multishot recvmsg into a ring of buffers, and what completions mean. */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <string.h>
 
@@ -10,13 +11,28 @@
  * and an empty datagram ends it, so a full batch needs several. */
 #define ROUNDS_MAX 16
 
+static void buffers_offer(struct io *io)
+{
+    int count = 0;
+
+    for (; io->offered < OFFERED && io->spare_count > 0; io->offered++) {
+        uint16_t buffer = io->spare[--io->spare_count];
+
+        io_uring_buf_ring_add(io->buffer_ring, io->buffers + (size_t)buffer * URING_BUFFER_BYTES,
+                              URING_BUFFER_BYTES, buffer, io_uring_buf_ring_mask(OFFERED), count++);
+    }
+    if (count)
+        io_uring_buf_ring_advance(io->buffer_ring, count);
+}
+
 void uring_arm(struct io *io)
 {
     struct io_uring_sqe *sqe;
 
+    buffers_offer(io);
     for (unsigned i = 0; i < io->endpoints.count; i++) {
-        /* Without a free buffer it would end at once again. */
-        if (io->receive_armed[i] || io->filled - io->freed == BUFFERS)
+        /* Without a buffer it would end at once again. */
+        if (io->receive_armed[i] || io->offered == 0)
             continue;
         sqe = io_uring_get_sqe(&io->ring);
         if (!sqe)
@@ -47,10 +63,39 @@ static void receive_completed(struct io *io, const struct io_uring_cqe *cqe, uin
     io->receive_error[which] = cqe->res < 0 ? -cqe->res : 0;
     if (!(cqe->flags & IORING_CQE_F_BUFFER))
         return;
+    io->offered--;
     io->arrivals[io->filled++ % BUFFERS] =
         (struct arrival){.buffer = (uint16_t)(cqe->flags >> IORING_CQE_BUFFER_SHIFT),
                          .endpoint = (uint8_t)which,
                          .bytes = cqe->res > 0 ? (uint32_t)cqe->res : 0};
+}
+
+/* A send without copying completes twice: when it was carried out, and when its memory is free. One
+ * that failed may do so, too, and says "copied" then, which means nothing. */
+static void zero_copy_completed(struct io *io, const struct io_uring_cqe *cqe, uint32_t which)
+{
+    uint32_t arena = which >> ARENA_SHIFT;
+    bool copied = (uint32_t)cqe->res & IORING_NOTIF_USAGE_ZC_COPIED;
+
+    if (cqe->flags & IORING_CQE_F_NOTIF) {
+        io->in_flight[arena]--;
+        if (copied && io->void_notices[arena] > 0) {
+            io->void_notices[arena]--;
+            return;
+        }
+        io->counters.zero_copy_copied += copied;
+        zero_copy_reported(&io->zero_copy, copied);
+        return;
+    }
+    if (!(cqe->flags & IORING_CQE_F_MORE))
+        io->in_flight[arena]--;
+    if (cqe->res >= 0) {
+        io->counters.zero_copy++;
+        return;
+    }
+    io->slots.runs[which & RUN_MASK].error = -cqe->res;
+    io->void_notices[arena] += (cqe->flags & IORING_CQE_F_MORE) != 0;
+    zero_copy_failed(&io->zero_copy, false);
 }
 
 void uring_reap(struct io *io)
@@ -70,14 +115,14 @@ void uring_reap(struct io *io)
         case REQUEST_send: /* only failures complete: the others skip */
             io->slots.runs[which].error = cqe->res < 0 ? -cqe->res : 0;
             break;
-        case REQUEST_single:
-            io->single_errors[which] = cqe->res < 0 ? -cqe->res : 0;
+        case REQUEST_zero_copy:
+            zero_copy_completed(io, cqe, which);
+            break;
+        case REQUEST_none:
             break;
         case REQUEST_doorbell:
             io->rung = true;
             io->doorbell_armed = (cqe->flags & IORING_CQE_F_MORE) != 0;
-            break;
-        case REQUEST_none:
             break;
         }
     }
@@ -129,19 +174,11 @@ size_t uring_receive(struct io *io, struct io_packet *packets, size_t max)
     return count;
 }
 
-/* Buffers go back in the order in which they came; the one that is not handed out completely, and
- * with it all later ones, stay. */
+/* The buffer that is not handed out completely, and with it all later ones, stay. */
 void uring_release(struct io *io)
 {
     uint32_t end = io->current.pending ? io->next - 1 : io->next;
-    int count = 0;
 
-    for (; io->freed != end; io->freed++) {
-        uint16_t buffer = io->arrivals[io->freed % BUFFERS].buffer;
-
-        io_uring_buf_ring_add(io->buffer_ring, io->buffers + (size_t)buffer * URING_BUFFER_BYTES,
-                              URING_BUFFER_BYTES, buffer, io_uring_buf_ring_mask(BUFFERS), count++);
-    }
-    if (count)
-        io_uring_buf_ring_advance(io->buffer_ring, count);
+    for (; io->freed != end; io->freed++)
+        io->spare[io->spare_count++] = io->arrivals[io->freed % BUFFERS].buffer;
 }

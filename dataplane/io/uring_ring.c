@@ -1,10 +1,12 @@
 /* The ring of the io_uring backend: set-up with what this kernel offers, and its restrictions. */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "src/log.h"
 #include "uring.h"
 
 #ifndef IORING_SETUP_SINGLE_ISSUER
@@ -66,11 +68,11 @@ static bool files_register(struct io *io, char *why)
 
 static bool buffers_register(struct io *io, char *why)
 {
-    struct io_uring_buf_reg registration = {.ring_entries = BUFFERS};
+    struct io_uring_buf_reg registration = {.ring_entries = OFFERED};
     int result;
 
     io->buffers = pages_map((size_t)BUFFERS * URING_BUFFER_BYTES);
-    io->buffer_ring = pages_map(BUFFERS * sizeof(struct io_uring_buf));
+    io->buffer_ring = pages_map(OFFERED * sizeof(struct io_uring_buf));
     if (!io->buffers || !io->buffer_ring) {
         snprintf(why, URING_WHY_BYTES, "no memory for receive buffers");
         return false;
@@ -84,12 +86,49 @@ static bool buffers_register(struct io *io, char *why)
     }
     io_uring_buf_ring_init(io->buffer_ring);
     for (unsigned i = 0; i < BUFFERS; i++)
-        io_uring_buf_ring_add(io->buffer_ring, io->buffers + (size_t)i * URING_BUFFER_BYTES,
-                              URING_BUFFER_BYTES, (unsigned short)i,
-                              io_uring_buf_ring_mask(BUFFERS), (int)i);
-    io_uring_buf_ring_advance(io->buffer_ring, BUFFERS);
+        io->spare[i] = (uint16_t)(BUFFERS - 1 - i);
+    io->spare_count = BUFFERS;
     return true;
 }
+
+static bool operation_is_known(struct io *io, int operation)
+{
+    struct io_uring_probe *probe = io_uring_get_probe_ring(&io->ring);
+    bool known = probe && io_uring_opcode_supported(probe, operation);
+
+    io_uring_free_probe(probe);
+    return known;
+}
+
+/* Transmit memory of which the kernel sends without copying must be registered: it stays where it is,
+ * and counts as locked. Without it everything works, by copying; `why` says so then. */
+static bool arenas_register(struct io *io, char *why)
+{
+    struct iovec arenas = {.iov_base = io->slots.pages,
+                           .iov_len = (size_t)ARENAS * IO_SLOTS_BYTES + 2 * SLOTS_BYTES_AROUND};
+    int result;
+
+    if (!operation_is_known(io, IORING_OP_SENDMSG_ZC)) {
+        snprintf(why, URING_WHY_BYTES, "no zero-copy sending before Linux 6.1");
+        return false;
+    }
+    result = io_uring_register_buffers(&io->ring, &arenas, 1);
+    if (result == 0)
+        return true;
+    snprintf(why, URING_WHY_BYTES, "no zero-copy sending: %zu KiB cannot be registered (%s)",
+             arenas.iov_len / 1024,
+             result == -ENOMEM ? "memlock limit too low" : strerror(-result));
+    if (result == -ENOMEM)
+        LOG(WARN, "start", "io_uring sends by copying: the memlock limit is too low",
+            F("wanted_kib", "%zu", arenas.iov_len / 1024),
+            F("help", "LimitMEMLOCK=infinity, or ulimit -l"));
+    return false;
+}
+
+#define RULE_OPERATION(code)                                  \
+    {                                                         \
+        .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = (code) \
+    }
 
 /* Exactly the operations used, only on registered descriptors, no registrations any more. Debian's
  * liburing 2.3 declares io_uring_register_restrictions and io_uring_enable_rings but does not
@@ -97,16 +136,18 @@ static bool buffers_register(struct io *io, char *why)
 static bool ring_restrict(struct io *io, char *why)
 {
     struct io_uring_restriction rules[] = {
-        {.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_RECVMSG},
-        {.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_SENDMSG},
-        {.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_POLL_ADD},
+        RULE_OPERATION(IORING_OP_RECVMSG),
+        RULE_OPERATION(IORING_OP_POLL_ADD),
         {.opcode = IORING_RESTRICTION_SQE_FLAGS_REQUIRED, .sqe_flags = IOSQE_FIXED_FILE},
         {.opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED,
          .sqe_flags = IOSQE_FIXED_FILE | IOSQE_BUFFER_SELECT | IOSQE_CQE_SKIP_SUCCESS},
+        RULE_OPERATION(IORING_OP_SENDMSG), /* this and what follows: only with zero-copy */
+        RULE_OPERATION(IORING_OP_SENDMSG_ZC),
     };
+    unsigned count = sizeof(rules) / sizeof(rules[0]) - (io->zero_copy.possible ? 0 : 2);
 
     if (syscall(SYS_io_uring_register, io->ring.ring_fd, IORING_REGISTER_RESTRICTIONS, rules,
-                sizeof(rules) / sizeof(rules[0])) != 0 ||
+                count) != 0 ||
         syscall(SYS_io_uring_register, io->ring.ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0) !=
             0) {
         snprintf(why, URING_WHY_BYTES, "io_uring refuses restrictions: %s", strerror(errno));
@@ -117,8 +158,10 @@ static bool ring_restrict(struct io *io, char *why)
 
 bool uring_ring_open(struct io *io, char *why)
 {
-    return ring_setup(io, why) && files_register(io, why) && buffers_register(io, why) &&
-           ring_restrict(io, why);
+    if (!ring_setup(io, why) || !files_register(io, why) || !buffers_register(io, why))
+        return false;
+    zero_copy_open(&io->zero_copy, arenas_register(io, why));
+    return ring_restrict(io, why);
 }
 
 void uring_ring_close(struct io *io)
@@ -127,5 +170,5 @@ void uring_ring_close(struct io *io)
         io_uring_queue_exit(&io->ring);
     io->ring_is_open = false;
     pages_unmap(io->buffers, (size_t)BUFFERS * URING_BUFFER_BYTES);
-    pages_unmap(io->buffer_ring, BUFFERS * sizeof(struct io_uring_buf));
+    pages_unmap(io->buffer_ring, OFFERED * sizeof(struct io_uring_buf));
 }

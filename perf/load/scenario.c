@@ -308,6 +308,7 @@ static bool ramp_one_way(struct run *run, struct hall *hall, unsigned streams)
 {
     const struct options *o = run->options;
     unsigned per_member = o->endpoints_per_member;
+    unsigned subscribers = o->large && hall == run->halls ? o->large : o->subscribers;
     unsigned publishing = per_member < PUBLISHERS_PER_MEMBER ? per_member : PUBLISHERS_PER_MEMBER;
     struct target_member *member = NULL;
 
@@ -323,7 +324,7 @@ static bool ramp_one_way(struct run *run, struct hall *hall, unsigned streams)
             return false;
         run->publisher_count++;
     }
-    for (unsigned i = 0; i < o->subscribers; i++) {
+    for (unsigned i = 0; i < subscribers; i++) {
         struct place *place = &run->subscribers[run->subscriber_count];
 
         if (i % per_member == 0 && !(member = run->type->join(hall->room, run->why)))
@@ -378,7 +379,7 @@ static bool ramp(struct run *run)
     run->publishers = memory((size_t)o->rooms * (o->participants ? o->participants : o->publishers),
                              sizeof(*run->publishers));
     run->subscribers =
-        memory((size_t)o->rooms * (o->participants ? o->participants : o->subscribers),
+        memory((size_t)o->rooms * (o->participants ? o->participants : o->subscribers) + o->large,
                sizeof(*run->subscribers));
     for (unsigned i = 0; media && i < o->rooms; i++) {
         struct hall *hall = &run->halls[run->hall_count];

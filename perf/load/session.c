@@ -74,7 +74,7 @@ static size_t collect(char *data, size_t size, size_t n, void *context)
     return size * n;
 }
 
-cJSON *hub_post(struct hub *hub, const char *path, const char *body, long *status, char *why)
+cJSON *hub_call(struct hub *hub, const char *path, const char *body, long *status, char *why)
 {
     struct curl_slist *headers = curl_slist_append(NULL, "Content-Type: application/json");
     struct reply reply = {0};
@@ -90,7 +90,8 @@ cJSON *hub_post(struct hub *hub, const char *path, const char *body, long *statu
     curl_easy_setopt(hub->curl, CURLOPT_TIMEOUT, HTTP_TIMEOUT_S);
     curl_easy_setopt(hub->curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(hub->curl, CURLOPT_HTTPHEADER, headers);
-    curl_easy_setopt(hub->curl, CURLOPT_POSTFIELDS, body);
+    if (body)
+        curl_easy_setopt(hub->curl, CURLOPT_POSTFIELDS, body);
     result = curl_easy_perform(hub->curl);
     curl_easy_getinfo(hub->curl, CURLINFO_RESPONSE_CODE, status);
     if (result != CURLE_OK)

@@ -16,8 +16,8 @@ struct session;
 /* url: http://host:port */
 struct hub *hub_open(const char *url, char *why);
 void hub_close(struct hub *hub); /* its sessions too */
-/* POST of a JSON text; the parsed answer and its status, whatever that is. */
-cJSON *hub_post(struct hub *hub, const char *path, const char *body, long *status, char *why);
+/* POST of a JSON text, or GET when body is NULL; the parsed answer and its status, whatever that is. */
+cJSON *hub_call(struct hub *hub, const char *path, const char *body, long *status, char *why);
 /* Reads what came on all sessions and answers pings, for timeout_ms at most or until something came.
  * False: a session was lost that nobody closed. */
 bool hub_service(struct hub *hub, int timeout_ms, char *why);

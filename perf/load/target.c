@@ -4,9 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
-extern const struct target_type target_ringcast;
+extern const struct target_type target_ringcast, target_janus;
 
-static const struct target_type *const types[] = {&target_ringcast};
+static const struct target_type *const types[] = {&target_ringcast, &target_janus};
 
 #define TYPE_COUNT (sizeof(types) / sizeof(types[0]))
 

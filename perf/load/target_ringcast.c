@@ -104,7 +104,7 @@ static struct session *account_open(struct target *t, char *why)
              "\"displayName\":\"load %u\"}",
              (int)getpid(), random(), t->accounts, t->accounts);
     t->accounts++;
-    answer = hub_post(t->hub, "/auth/register", body, &status, why);
+    answer = hub_call(t->hub, "/auth/register", body, &status, why);
     if (!answer)
         return NULL;
     if (text_of(answer, "accessToken")[0])

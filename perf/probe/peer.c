@@ -67,7 +67,7 @@ bool peer_join(struct peer *peer, const struct signaling_options *options, const
     peer->account_ms = since_ms(began);
     began = probe_now_ns();
     peer->news = g_async_queue_new_full(g_free);
-    g_mutex_init(&peer->mutex);
+    pthread_mutex_init(&peer->mutex, NULL);
     peer->signaling = signaling_open(options, token, on_event, peer, why);
     free(token);
     if (!peer->signaling)
@@ -122,14 +122,14 @@ static void on_media(void *context, const uint8_t *data, size_t bytes, bool is_r
     if (bytes < 12)
         return;
     ssrc = (uint32_t)data[8] << 24 | (uint32_t)data[9] << 16 | (uint32_t)data[10] << 8 | data[11];
-    g_mutex_lock(&peer->mutex);
+    pthread_mutex_lock(&peer->mutex);
     for (unsigned i = 0; i < peer->consumer_count; i++) {
         if (is_rtcp)
             reports_about_receiver(&peer->consumers[i], data, bytes, now_ns);
         else if (peer->consumers[i].ssrc == ssrc)
             receiver_packet(&peer->consumers[i], data, bytes, now_ns, peer->mark);
     }
-    g_mutex_unlock(&peer->mutex);
+    pthread_mutex_unlock(&peer->mutex);
 }
 
 void peer_reports(struct peer *peer)
@@ -144,9 +144,9 @@ void peer_reports(struct peer *peer)
         if (bytes)
             transport_send_rtcp(peer->send, report, bytes, sizeof(report));
     }
-    g_mutex_lock(&peer->mutex);
+    pthread_mutex_lock(&peer->mutex);
     bytes = report_receivers(report, peer->consumers, peer->consumer_count, peer->video.ssrc, now);
-    g_mutex_unlock(&peer->mutex);
+    pthread_mutex_unlock(&peer->mutex);
     if (bytes)
         transport_send_rtcp(peer->recv, report, bytes, sizeof(report));
 }
@@ -241,7 +241,7 @@ static bool consume(struct peer *peer, const char *transport_id, const char *pro
     ssrc = cJSON_GetObjectItemCaseSensitive(encoding, "ssrc");
     ok = cJSON_IsNumber(ssrc);
     if (ok) {
-        g_mutex_lock(&peer->mutex);
+        pthread_mutex_lock(&peer->mutex);
         r = &peer->consumers[peer->consumer_count];
         r->ssrc = (uint32_t)ssrc->valuedouble;
         r->is_video = strcmp(text_of(answer, "kind"), "video") == 0;
@@ -250,7 +250,7 @@ static bool consume(struct peer *peer, const char *transport_id, const char *pro
         r->latencies_us = malloc(LATENCIES_MAX * sizeof(uint32_t));
         ok = r->latencies_us != NULL;
         peer->consumer_count += ok;
-        g_mutex_unlock(&peer->mutex);
+        pthread_mutex_unlock(&peer->mutex);
     } else {
         snprintf(why, PROBE_WHY_BYTES, "media:consume answered without an SSRC");
     }
@@ -320,7 +320,7 @@ void peer_leave(struct peer *peer)
         transport_close(peer->recv);
     if (peer->news) {
         g_async_queue_unref(peer->news);
-        g_mutex_clear(&peer->mutex);
+        pthread_mutex_destroy(&peer->mutex);
     }
     for (unsigned i = 0; i < peer->consumer_count; i++)
         free(peer->consumers[i].latencies_us);

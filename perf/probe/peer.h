@@ -3,6 +3,8 @@
 #ifndef RINGCAST_PROBE_PEER_H
 #define RINGCAST_PROBE_PEER_H
 
+#include <pthread.h>
+
 #include "reports.h"
 #include "signaling.h"
 #include "transport.h"
@@ -18,7 +20,7 @@ struct peer {
     char room_id[64], room_code[32], recv_id[64];
     cJSON *capabilities;
     struct sender video, audio;
-    GMutex mutex;                      /* consumers */
+    pthread_mutex_t mutex;             /* consumers */
     unsigned consumer_count, left_out; /* left_out: streams that were one too many */
     struct receiver consumers[CONSUMERS_MAX_PROBE];
     uint64_t mark; /* of this process, in every packet */

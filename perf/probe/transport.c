@@ -1,4 +1,5 @@
 /* One WebRTC transport of the probe: ICE by libnice, DTLS by OpenSSL, SRTP by libsrtp2. */
+#define _GNU_SOURCE /* pthread_cond_clockwait */
 #include "transport.h"
 
 #include <arpa/inet.h>
@@ -6,6 +7,7 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
+#include <pthread.h>
 #include <srtp2/srtp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,8 +28,8 @@ struct transport {
     char ufrag[64], password[64], fingerprint[200], algorithm[16];
     NiceCandidate *remote[8];
     unsigned remote_count;
-    GMutex mutex; /* ssl, srtp, state below */
-    GCond changed;
+    pthread_mutex_t mutex; /* ssl, srtp, state below; ThreadSanitizer does not know GLib's */
+    pthread_cond_t changed;
     SSL *ssl;
     BIO *incoming;
     srtp_t send, receive;
@@ -91,7 +93,7 @@ static void fail(struct transport *t, const char *why)
     if (!t->failed)
         snprintf(t->failure, sizeof(t->failure), "%s", why);
     t->failed = true;
-    g_cond_broadcast(&t->changed);
+    pthread_cond_broadcast(&t->changed);
 }
 
 /* ---- DTLS: a BIO that keeps datagrams apart on the way out ---- */
@@ -234,7 +236,7 @@ static void keys(struct transport *t)
     t->times.dtls_ns = probe_now_ns();
     snprintf(t->times.profile, sizeof(t->times.profile), "%s", profile->name);
     t->keyed = true;
-    g_cond_broadcast(&t->changed);
+    pthread_cond_broadcast(&t->changed);
 }
 
 /* With the mutex held. */
@@ -260,12 +262,12 @@ static gboolean dtls_tick(gpointer argument)
 {
     struct transport *t = argument;
 
-    g_mutex_lock(&t->mutex);
+    pthread_mutex_lock(&t->mutex);
     if (t->started && !t->keyed && !t->failed && t->times.ice_ns) {
         DTLSv1_handle_timeout(t->ssl);
         dtls_step(t);
     }
-    g_mutex_unlock(&t->mutex);
+    pthread_mutex_unlock(&t->mutex);
     return G_SOURCE_CONTINUE;
 }
 
@@ -277,11 +279,11 @@ static void media(struct transport *t, uint8_t *data, int bytes)
     uint64_t now = probe_now_ns();
     srtp_err_status_t status = srtp_err_status_fail;
 
-    g_mutex_lock(&t->mutex);
+    pthread_mutex_lock(&t->mutex);
     if (t->keyed)
         status = is_rtcp ? srtp_unprotect_rtcp(t->receive, data, &bytes)
                          : srtp_unprotect(t->receive, data, &bytes);
-    g_mutex_unlock(&t->mutex);
+    pthread_mutex_unlock(&t->mutex);
     if (status == srtp_err_status_ok)
         t->received(t->context, data, (size_t)bytes, is_rtcp, now);
 }
@@ -297,10 +299,10 @@ static void on_receive(NiceAgent *agent, guint stream, guint component, guint le
     if (length == 0 || length > sizeof(copy))
         return;
     if (first >= 20 && first <= 63) {
-        g_mutex_lock(&t->mutex);
+        pthread_mutex_lock(&t->mutex);
         BIO_write(t->incoming, buffer, (int)length);
         dtls_step(t);
-        g_mutex_unlock(&t->mutex);
+        pthread_mutex_unlock(&t->mutex);
     } else if (first >= 128 && first <= 191) {
         memcpy(copy, buffer, length);
         media(t, copy, (int)length);
@@ -313,7 +315,7 @@ static void on_state(NiceAgent *agent, guint stream, guint component, guint stat
     struct transport *t = argument;
 
     (void)agent, (void)stream, (void)component;
-    g_mutex_lock(&t->mutex);
+    pthread_mutex_lock(&t->mutex);
     if ((state == NICE_COMPONENT_STATE_CONNECTED || state == NICE_COMPONENT_STATE_READY) &&
         !t->times.ice_ns) {
         t->times.ice_ns = probe_now_ns();
@@ -323,7 +325,7 @@ static void on_state(NiceAgent *agent, guint stream, guint component, guint stat
                     ? "the media port answers no more"
                     : "ICE failed: no answer from the media port; is UDP open on the way to it?");
     }
-    g_mutex_unlock(&t->mutex);
+    pthread_mutex_unlock(&t->mutex);
 }
 
 /* ---- set-up ---- */
@@ -404,8 +406,8 @@ struct transport *transport_open(GMainContext *loop, const cJSON *options,
 
     if (!t)
         return NULL;
-    g_mutex_init(&t->mutex);
-    g_cond_init(&t->changed);
+    pthread_mutex_init(&t->mutex, NULL);
+    pthread_cond_init(&t->changed, NULL);
     t->loop = loop;
     t->received = received;
     t->context = context;
@@ -436,10 +438,10 @@ void transport_start(struct transport *t)
 {
     GSList *list = NULL;
 
-    g_mutex_lock(&t->mutex);
+    pthread_mutex_lock(&t->mutex);
     t->started = true;
     t->times.started_ns = probe_now_ns();
-    g_mutex_unlock(&t->mutex);
+    pthread_mutex_unlock(&t->mutex);
     nice_agent_gather_candidates(t->agent, t->stream);
     nice_agent_set_remote_credentials(t->agent, t->stream, t->ufrag, t->password);
     for (unsigned i = 0; i < t->remote_count; i++)
@@ -450,11 +452,13 @@ void transport_start(struct transport *t)
 
 bool transport_wait(struct transport *t, int timeout_ms, char *why)
 {
-    gint64 deadline = g_get_monotonic_time() + timeout_ms * 1000ll;
+    uint64_t end_ns = probe_now_ns() + (uint64_t)timeout_ms * 1000000;
+    struct timespec end = {(time_t)(end_ns / 1000000000), (long)(end_ns % 1000000000)};
     bool ok;
 
-    g_mutex_lock(&t->mutex);
-    while (!t->keyed && !t->failed && g_cond_wait_until(&t->changed, &t->mutex, deadline))
+    pthread_mutex_lock(&t->mutex);
+    while (!t->keyed && !t->failed &&
+           pthread_cond_clockwait(&t->changed, &t->mutex, CLOCK_MONOTONIC, &end) == 0)
         continue;
     ok = t->keyed;
     if (!ok)
@@ -462,7 +466,7 @@ bool transport_wait(struct transport *t, int timeout_ms, char *why)
                  t->failed          ? t->failure
                  : !t->times.ice_ns ? "no answer to ICE checks; is UDP open to the media ports?"
                                     : "ICE works, but the DTLS handshake does not finish");
-    g_mutex_unlock(&t->mutex);
+    pthread_mutex_unlock(&t->mutex);
     return ok;
 }
 
@@ -470,11 +474,11 @@ bool transport_is_well(struct transport *t, char *why)
 {
     bool ok;
 
-    g_mutex_lock(&t->mutex);
+    pthread_mutex_lock(&t->mutex);
     ok = !t->failed;
     if (!ok)
         snprintf(why, 400, "%s", t->failure);
-    g_mutex_unlock(&t->mutex);
+    pthread_mutex_unlock(&t->mutex);
     return ok;
 }
 
@@ -496,8 +500,8 @@ void transport_close(struct transport *t)
     if (t->receive)
         srtp_dealloc(t->receive);
     SSL_free(t->ssl);
-    g_mutex_clear(&t->mutex);
-    g_cond_clear(&t->changed);
+    pthread_mutex_destroy(&t->mutex);
+    pthread_cond_destroy(&t->changed);
     free(t);
 }
 
@@ -509,10 +513,10 @@ static bool send_protected(struct transport *t, uint8_t *packet, size_t bytes, s
 
     if (bytes + SRTP_MAX_TRAILER_LEN > room)
         return false;
-    g_mutex_lock(&t->mutex);
+    pthread_mutex_lock(&t->mutex);
     ok = t->keyed && (is_rtcp ? srtp_protect_rtcp(t->send, packet, &n)
                               : srtp_protect(t->send, packet, &n)) == srtp_err_status_ok;
-    g_mutex_unlock(&t->mutex);
+    pthread_mutex_unlock(&t->mutex);
     return ok && nice_agent_send(t->agent, t->stream, 1, (guint)n, (gchar *)packet) == n;
 }
 
@@ -526,7 +530,12 @@ bool transport_send_rtcp(struct transport *t, uint8_t *packet, size_t bytes, siz
     return send_protected(t, packet, bytes, room, true);
 }
 
-struct transport_times transport_times(const struct transport *t)
+struct transport_times transport_times(struct transport *t)
 {
-    return t->times;
+    struct transport_times times;
+
+    pthread_mutex_lock(&t->mutex);
+    times = t->times;
+    pthread_mutex_unlock(&t->mutex);
+    return times;
 }

@@ -38,7 +38,7 @@ struct transport_times {
     uint64_t started_ns, ice_ns, dtls_ns; /* 0: not reached */
     char profile[32];
 };
-struct transport_times transport_times(const struct transport *transport);
+struct transport_times transport_times(struct transport *transport);
 
 uint64_t probe_now_ns(void);
 

@@ -25,7 +25,7 @@ static void build(const uint8_t *data, const struct rtp_view *view, uint16_t mas
     rtp_template_build(&t, data, view, &options);
     require(t.size >= RTP_FIXED_BYTES && t.size <= RTP_HEADER_BYTES_MAX && t.size % 4 == 0);
     out = malloc(t.size);
-    rtp_template_copy(out, &t, &patch);
+    rtp_template_copy(out, t.size, &t, &patch);
     require(rtp_parse(out, t.size, &built) && built.header_bytes == t.size);
     require(built.sequence == 0 && built.ssrc == 1 && built.payload_type == 101);
     for (unsigned i = 0; i < 16; i++)

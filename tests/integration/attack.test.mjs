@@ -7,13 +7,13 @@ import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { promisify } from 'node:util';
-import { Ringcast, root, sleep, until } from '../lib/ringcast.mjs';
+import { measuresMemory, Ringcast, root, sanitizer, sleep, slower, until } from '../lib/ringcast.mjs';
 import { attack, Session } from './malformed.mjs';
 
 const run = promisify(execFile);
-const COUNT = Number(process.env.RINGCAST_FLOOD_COUNT ?? 10_000_000);
-const RATE = Number(process.env.RINGCAST_FLOOD_RATE ?? 150_000);
-const MESSAGES = Number(process.env.RINGCAST_MALFORMED_COUNT ?? 10_000);
+const COUNT = Number(process.env.RINGCAST_FLOOD_COUNT ?? (sanitizer ? 300_000 : 10_000_000));
+const RATE = Number(process.env.RINGCAST_FLOOD_RATE ?? (sanitizer ? 15_000 : 150_000));
+const MESSAGES = Number(process.env.RINGCAST_MALFORMED_COUNT ?? (sanitizer ? 2_000 : 10_000));
 // Growth that is none: a page of a table here and there. The socket backend's 2 × 256 receive buffers
 // of 66 kB are paid for when a burst first reaches them, which none can be made to do for certain.
 const FORWARDER_GROWTH_KB = { io_uring: 512, socket: 2 * 256 * 66 };
@@ -166,14 +166,18 @@ async function flooded(backend, count) {
     assert.equal(counters.rows_refused + counters.events_lost + counters.send_failed + counters.send_full, 0);
     assertCall(callResult, explained);
     assertCall(newcomerResult, explained);
-    assert.deepEqual(health.bad, []);
-    for (const role of Object.keys(pids))
+    if (!sanitizer) assert.deepEqual(health.bad, []); // else heartbeats may well be late
+    assert.equal((await ringcast.health()).status, 'ok');
+    for (const role of measuresMemory ? Object.keys(pids) : [])
       assert.ok(rssLate[role] - rssEarly[role] <= (role === 'forwarder' ? FORWARDER_GROWTH_KB[backend] : OTHERS_GROWTH_KB),
         `${role} grew from ${rssEarly[role]} to ${rssLate[role]} kB`);
     assert.equal((await ringcast.probe('--seconds', '2')).status, 0, 'a call afterwards');
     assert.doesNotMatch(ringcast.log, /level=error/);
     assert.deepEqual(await ringcast.stop(), { code: 0, signal: null });
     running = null;
+  } catch (error) {
+    console.log(ringcast.log);
+    throw error;
   } finally {
     await witness.close();
   }
@@ -225,9 +229,10 @@ test(`${MESSAGES} malformed HTTP and Socket.IO messages`, async () => {
   console.log('resident kB early and late:', JSON.stringify(rssEarly), JSON.stringify(rssLate));
   assert.equal(sum.sent, MESSAGES);
   assert.equal(sum.statuses[500] ?? 0, 0);
-  assert.ok(percentile(times, 99) < 100, `p99 ${percentile(times, 99)} ms`);
+  assert.ok(percentile(times, 99) < 100 * slower, `p99 ${percentile(times, 99)} ms`);
   assert.deepEqual(await ringcast.pids(), pids, 'a process is not the same any more');
-  assert.ok(rssLate.controlplane - rssEarly.controlplane <= OTHERS_GROWTH_KB, 'the control plane grew');
+  if (measuresMemory)
+    assert.ok(rssLate.controlplane - rssEarly.controlplane <= OTHERS_GROWTH_KB, 'the control plane grew');
   assert.equal((await ringcast.health()).status, 'ok');
   await until(() => descriptors() <= descriptorsBefore + 2, 10000, 'connections of the attack are gone');
   healthy.end();

@@ -5,18 +5,19 @@ import { existsSync } from 'node:fs';
 import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { dirname, join, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { binaries, root, sanitizerOptions, slower } from './build.mjs';
 
+export * from './build.mjs';
 const run = promisify(execFile);
-export const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
-export const binaries = resolve(root, process.env.RINGCAST_BUILD ?? 'build/release');
 
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-// Calls `probe` until it returns something true or the time is up; throws what it said last.
-export async function until(probe, timeoutMs, what) {
+// Calls `probe` until it returns something true or the time of a plain build is up; throws what it said
+// last.
+export async function until(probe, plainMs, what) {
+  const timeoutMs = plainMs * slower;
   const deadline = Date.now() + timeoutMs;
   let last;
   for (;;) {
@@ -31,7 +32,7 @@ export async function until(probe, timeoutMs, what) {
   }
 }
 
-function freePort() {
+export function freePort() {
   return new Promise((resolve, reject) => {
     const server = createServer();
     server.on('error', reject);
@@ -66,6 +67,7 @@ export class Ringcast {
         MEDIASOUP_ANNOUNCED_IP: '127.0.0.1',
         RECONNECT_GRACE: '2',
         RINGCAST_LOGIN_ATTEMPTS: '1000',
+        ...sanitizerOptions,
         ...environment,
       },
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -168,7 +170,10 @@ export class Ringcast {
 
   async stop() {
     this.process.kill('SIGTERM');
-    const result = await Promise.race([this.exited, sleep(10000).then(() => null)]);
+    let timer;
+    const late = new Promise((resolve) => { timer = setTimeout(resolve, 10000 * slower, null); });
+    const result = await Promise.race([this.exited, late]);
+    clearTimeout(timer); // else node would wait for it
     if (!result) this.process.kill('SIGKILL');
     await rm(this.directory, { recursive: true, force: true });
     return result;

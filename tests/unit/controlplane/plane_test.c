@@ -297,13 +297,40 @@ static void test_pick_worker(void **state)
     struct room_row room = {.worker = 0};
     struct transport_row row = transport_row(0);
 
-    assert_int_equal(plane_pick_worker(plane), 0);
+    assert_int_equal(plane_pick_worker(plane, -1, 0), 0);
     assert_true(plane_add(plane, TABLE_room, &room, 0) != 0);
-    assert_int_equal(plane_pick_worker(plane), 1); /* equal transports: fewer rooms */
+    assert_int_equal(plane_pick_worker(plane, -1, 0), 1); /* equal transports: fewer rooms */
     room.worker = 1;
     assert_true(plane_add(plane, TABLE_room, &room, 1) != 0);
     assert_true(plane_add(plane, TABLE_transport, &row, 0) != 0);
-    assert_int_equal(plane_pick_worker(plane), 1);
+    assert_int_equal(plane_pick_worker(plane, -1, 0), 1);
+    shut(plane);
+}
+
+/* A small room stays where it began, a large one spreads evenly; consumers count as well. */
+static void test_rooms_spread(void **state)
+{
+    struct plane *plane = open_up();
+    struct transport_row row = transport_row(0);
+    struct consumer_row consumer = {.ssrc = 5, .kind = MEDIA_KIND_video, .priority = 1};
+    uint32_t on[2] = {0};
+    handle_word first;
+
+    first = plane_add(plane, TABLE_consumer, &consumer, 0);
+    assert_true(first != 0);
+    assert_int_equal(plane_pick_worker(plane, -1, 0), 1);
+    plane_remove(plane, TABLE_consumer, first, 0);
+    assert_int_equal(plane_pick_worker(plane, -1, 0), 0);
+    for (int i = 0; i < 1000; i++) {
+        int worker = plane_pick_worker(plane, 0, 16);
+
+        assert_in_range(worker, 0, 1);
+        assert_true(i > 16 || worker == 0);
+        assert_true(plane_add(plane, TABLE_transport, &row, (uint32_t)worker) != 0);
+        on[worker]++;
+    }
+    assert_in_range(on[0], on[1], on[1] + 17);
+    assert_int_equal(plane_pick_worker(plane, 7, 16), 1); /* no such worker: the least loaded */
     shut(plane);
 }
 
@@ -409,7 +436,7 @@ static void test_silence_and_new_regions(void **state)
     assert_true(clock_monotonic_ns() - began_ns < 900 * NS_PER_MS);
     assert_false(plane_is_up(plane));
     assert_int_equal(plane_add(plane, TABLE_transport, &row, 0), 0);
-    assert_int_equal(plane_pick_worker(plane), -1);
+    assert_int_equal(plane_pick_worker(plane, -1, 0), -1);
     row.dtls_role = DTLS_ROLE_server; /* what should be can still be said */
     assert_true(plane_update(plane, TABLE_transport, handle, &row, 0));
     clients = __atomic_load_n(&far.clients, __ATOMIC_SEQ_CST);
@@ -494,7 +521,7 @@ static void test_no_data_plane(void **state)
     run_ms(700);
     assert_false(plane_is_up(plane));
     assert_int_equal(plane_add(plane, TABLE_room, &room, 0), 0);
-    assert_int_equal(plane_pick_worker(plane), -1);
+    assert_int_equal(plane_pick_worker(plane, -1, 0), -1);
     assert_int_equal(plane_worker_port(plane, 0), 0);
     far_listen(); /* it comes later */
     run_until(&ups, 1);
@@ -512,8 +539,13 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(test_rows_notes_bells), T(test_pick_worker), T(test_table_full),
-        T(test_events),           T(test_take_over),   T(test_silence_and_new_regions),
+        T(test_rows_notes_bells),
+        T(test_pick_worker),
+        T(test_rooms_spread),
+        T(test_table_full),
+        T(test_events),
+        T(test_take_over),
+        T(test_silence_and_new_regions),
         T(test_no_data_plane),
     };
 

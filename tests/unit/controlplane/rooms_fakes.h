@@ -433,9 +433,11 @@ bool plane_read(struct plane *plane, enum table_id table, handle_word handle, vo
         return false;
     }
 }
-int plane_pick_worker(struct plane *plane)
+int plane_pick_worker(struct plane *plane, int preferred, uint32_t slack)
 {
-    return fake_plane.up ? fake_used(TABLE_room) % 2 : -1;
+    if (!fake_plane.up)
+        return -1;
+    return preferred >= 0 ? preferred : (int)fake_used(TABLE_room) % 2;
 }
 uint16_t plane_worker_port(struct plane *plane, uint32_t worker)
 {

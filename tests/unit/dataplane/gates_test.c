@@ -295,7 +295,7 @@ static void random_ssrcs_leave_no_state(void **state)
     rig_turn(rig);
     assert_int_equal(verdict_of(rig, VERDICT_drop_rtp_unrouted), 1000);
     for (int i = 0; i < STREAMS_MAX; i++)
-        assert_null(rig->worker->objects.transports[0].streams[i].producer);
+        assert_null(rig->worker->objects.inbounds[0].streams[i].producer);
     client_close(&c);
     rig_close(rig);
 }
@@ -337,8 +337,8 @@ static void forged_ssrcs_starve_nobody(void **state)
     rig_turn(rig);
     assert_int_equal(verdict_of(rig, VERDICT_drop_rtp_unauthentic), 200);
     assert_int_equal(rig->worker->objects.producers[0].encodings[0].packets, 1);
-    assert_int_equal(rig->worker->objects.transports[0].streams[0].ssrc, 0x5000 + 200);
-    assert_null(rig->worker->objects.transports[0].streams[1].producer);
+    assert_int_equal(rig->worker->objects.inbounds[0].streams[0].ssrc, 0x5000 + 200);
+    assert_null(rig->worker->objects.inbounds[0].streams[1].producer);
     client_close(&c);
     rig_close(rig);
 }

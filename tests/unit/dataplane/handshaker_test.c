@@ -255,6 +255,41 @@ static void vanished_transport_is_wiped(void **state)
     peer_close(&next.peer);
 }
 
+/* Many that finished long ago give OpenSSL's memory back, beyond the bound and no sooner; keys stay, and
+ * what such a peer still says changes nothing. */
+static void settled_associations_give_back(void **state)
+{
+    struct client clients[4];
+    struct handshaker *h;
+
+    handshaker_start();
+    h = world.handshaker;
+    h->config.associations_kept = 2;
+    for (uint32_t i = 0; i < 4; i++)
+        client_connect(&clients[i], 40 + i, 1, 0);
+    assert_int_equal(h->kept, 4);
+    turns(2700);
+    assert_int_equal(h->kept, 4); /* too young */
+    world.now_ns += ASSOCIATION_SETTLED_NS;
+    turns(2700);
+    assert_int_equal(h->kept, 2);
+    for (uint32_t i = 0; i < 4; i++) {
+        expect_row(&clients[i], DTLS_STATE_connected, DTLS_FAILURE_none);
+        SSL_shutdown(clients[i].peer.ssl);
+        client_run(&clients[i]);
+    }
+    for (uint32_t i = 0, connected = 0; i < 4; i++) {
+        connected += h->seats[40 + i].state == DTLS_STATE_connected;
+        assert_true(i < 3 || connected == 2); /* those that still hear were closed */
+        transport_remove(&clients[i]);
+        peer_close(&clients[i].peer);
+    }
+    turns(2700);
+    for (uint32_t i = 0; i < 4; i++)
+        expect_wiped(&clients[i]);
+    assert_int_equal(h->kept, 0);
+}
+
 static void close_notify_closes(void **state)
 {
     struct client client;
@@ -523,6 +558,7 @@ int main(void)
         IN_WORLD(hostile_rows),
         IN_WORLD(client_role_starts_late),
         IN_WORLD(closed_note_wipes),
+        IN_WORLD(settled_associations_give_back),
         IN_WORLD(vanished_transport_is_wiped),
         IN_WORLD(close_notify_closes),
         IN_WORLD(deadline_fails),

@@ -151,7 +151,7 @@ static void opens_by_name(void **state)
         const char *name, *backend;
         bool with_sockets;
     } table[] = {
-        {"auto", "io_uring", true},  {"io_uring", "io_uring", true}, {"socket", "socket", true},
+        {"auto", "*", true},         {"io_uring", "io_uring", true}, {"socket", "socket", true},
         {"replay", "replay", false}, {"auto", NULL, false},          {"io_uring", NULL, false},
         {"socket", NULL, false},     {"dpdk", NULL, true},           {"", NULL, true},
     };
@@ -170,7 +170,10 @@ static void opens_by_name(void **state)
         assert_true(strlen(why) > 0);
         assert_int_equal(io != NULL, table[i].backend != NULL);
         if (io) {
-            assert_string_equal(backend->name, table[i].backend);
+            if (strcmp(table[i].backend, "*") == 0) /* the measured one */
+                assert_true(backend == &io_uring_backend || backend == &io_socket_backend);
+            else
+                assert_string_equal(backend->name, table[i].backend);
             backend->close(io);
         }
         server_close(&server);
@@ -208,6 +211,46 @@ static void refuses_wrong_descriptors(void **state)
     }
 }
 
+/* What the socket had no room for is counted, on both sockets, and by whoever opens them next. */
+#define FLOOD 1500
+static void counts_what_the_kernel_dropped(void **state)
+{
+    static const char *const to[] = {"127.0.0.1", "::1"};
+    static uint8_t data[1000];
+
+    EACH_BACKEND(backend)
+    {
+        struct server server;
+        int clients[2] = {socket_bound(to[0]), socket_bound(to[1])};
+        const struct io_counters *counters;
+        uint64_t bytes = 0, dropped;
+        struct io *io;
+
+        server_open(&server);
+        io = backend_open(backend, &server);
+        assert_int_equal(backend->counters(io)->receive_overflow, 0);
+        for (unsigned c = 0; c < 2; c++) {
+            struct path path = path_between(&server, clients[c], to[c], to[c]);
+
+            for (unsigned i = 0; i < FLOOD; i++)
+                client_send(clients[c], &path, data, sizeof(data), 0);
+        }
+        while (receive_all(backend, io, count_packet, &bytes, 256, 256) == 256)
+            ;
+        counters = backend->counters(io);
+        dropped = counters->receive_overflow;
+        assert_true(dropped > 100);
+        assert_int_equal(counters->received + dropped, 2 * FLOOD);
+        assert_int_equal(backend->counters(io)->receive_overflow, dropped);
+        backend->close(io);
+        io = backend_open(backend, &server);
+        assert_int_equal(backend->counters(io)->receive_overflow, dropped);
+        backend->close(io);
+        server_close(&server);
+        close(clients[0]), close(clients[1]);
+    }
+}
+
 static int order_ns(const void *a, const void *b)
 {
     uint64_t left = *(const uint64_t *)a, right = *(const uint64_t *)b;
@@ -236,10 +279,10 @@ static void prints_what_runs_save(void **state)
         for (unsigned round = 0; round < 2 * BENCH_ROUNDS; round++) {
             uint64_t start_ns = clock_read_ns(CLOCK_PROCESS_CPUTIME_ID);
 
-            for (unsigned i = 0; i < 500; i++)
+            for (unsigned i = 0; i < 200; i++)
                 memset(backend->slot(io, &paths[round % 2 ? i / 10 % 10 : i % 10], 1200), 0, 16);
             backend->transmit(io);
-            ns[round % 2][round / 2] = (clock_read_ns(CLOCK_PROCESS_CPUTIME_ID) - start_ns) / 500;
+            ns[round % 2][round / 2] = (clock_read_ns(CLOCK_PROCESS_CPUTIME_ID) - start_ns) / 200;
         }
         for (unsigned i = 0; i < 2; i++)
             qsort(ns[i], BENCH_ROUNDS, sizeof(ns[i][0]), order_ns);
@@ -247,7 +290,7 @@ static void prints_what_runs_save(void **state)
                       (unsigned long)ns[0][BENCH_ROUNDS / 2],
                       (unsigned long)ns[1][BENCH_ROUNDS / 2],
                       (double)ns[0][BENCH_ROUNDS / 2] / (double)(ns[1][BENCH_ROUNDS / 2] + 1));
-        assert_int_equal(backend->counters(io)->sends, BENCH_ROUNDS * (500 + 50));
+        assert_int_equal(backend->counters(io)->sends, BENCH_ROUNDS * (200 + 20));
         for (unsigned i = 0; i < 10; i++)
             close(clients[i]);
         backend->close(io);
@@ -261,6 +304,7 @@ int main(void)
         cmocka_unit_test(waits_for_packet_doorbell_and_time),
         cmocka_unit_test(allocates_nothing_after_open),
         cmocka_unit_test(empty_datagrams_are_packets),
+        cmocka_unit_test(counts_what_the_kernel_dropped),
         cmocka_unit_test(opens_by_name),
         cmocka_unit_test(refuses_wrong_descriptors),
         cmocka_unit_test(prints_what_runs_save),

@@ -22,6 +22,7 @@
 
 #include "dataplane/io/io.h"
 #include "src/clock.h"
+#include "src/sanitizer.h"
 
 #ifndef UDP_SEGMENT
 #define UDP_SEGMENT 103
@@ -34,12 +35,7 @@
 
 static _Atomic unsigned long allocations;
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZER_ALLOCATES
-#endif
-#endif
-#if defined(SANITIZER_ALLOCATES) || defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if BUILT_WITH_SANITIZER
 void __sanitizer_malloc_hook(const volatile void *pointer, size_t bytes);
 void __sanitizer_malloc_hook(const volatile void *pointer, size_t bytes)
 {
@@ -149,7 +145,7 @@ static inline void server_open(struct server *server)
     server_open_at(server, "0.0.0.0", "::");
 }
 
-static void server_close(struct server *server)
+static inline void server_close(struct server *server)
 {
     close(server->descriptors.udp4);
     close(server->descriptors.udp6);
@@ -209,7 +205,7 @@ static inline ssize_t client_receive(int client, uint8_t *data, size_t room, uin
     return received;
 }
 
-/* Receives until `count` packets are there or half a second passed. */
+/* Receives until `count` packets are there or none came for half a second. */
 static inline size_t receive_all(const struct io_backend *backend, struct io *io,
                                  void (*each)(void *context, const struct io_packet *packet),
                                  void *context, size_t count, size_t batch)
@@ -226,7 +222,9 @@ static inline size_t receive_all(const struct io_backend *backend, struct io *io
             each(context, &packets[i]);
         backend->release(io);
         got += n;
-        if (n == 0)
+        if (n > 0)
+            end_ns = clock_monotonic_ns() + NS_PER_S / 2;
+        else
             backend->wait(io, 10 * NS_PER_MS);
     }
     return got;

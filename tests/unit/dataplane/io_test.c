@@ -541,7 +541,7 @@ static void slots_end(void **state)
         end = slot + 1500;
         memset(slot, 1, 1500);
     }
-    assert_int_equal(slots, IO_SLOTS_BYTES / 1500);
+    assert_true(slots <= IO_SLOTS_BYTES / 1500 && slots > (IO_SLOTS_BYTES - 32768) / 1500);
     io_replay_backend.transmit(io);
     assert_int_equal(counters->sent, slots);
     for (; (slot = io_replay_backend.slot(io, &path, 10)); runs++)

@@ -7,6 +7,7 @@
 #include "rig.h"
 
 #include "dataplane/rtcp.h"
+#include "src/sanitizer.h"
 
 static __thread bool armed;
 static unsigned calls;
@@ -20,15 +21,7 @@ static inline void noticed(const char *what)
     }
 }
 
-#if defined(__has_feature)
-#define SANITIZED (__has_feature(address_sanitizer) || __has_feature(thread_sanitizer))
-#elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#else
-#define SANITIZED 0
-#endif
-
-#if !SANITIZED /* sanitizers bring their own allocator; the plain builds are what counts here */
+#if !BUILT_WITH_SANITIZER /* they bring their own allocator; the plain builds are what counts */
 #define INTERPOSE_ALLOCATOR 1
 extern void *__libc_malloc(size_t);
 extern void *__libc_calloc(size_t, size_t);

@@ -47,6 +47,9 @@ struct rig {
     struct ring changes, to_handshaker, from_handshaker, events;
     struct rig_sent *sent;
     size_t sent_count, sent_max;
+    uint32_t index;          /* of the worker */
+    struct handoff *handoff; /* NULL: it is alone */
+    bool shares_regions;     /* with the first worker's rig */
 };
 
 static inline void rig_sink(void *context, const struct path *path, const uint8_t *data,
@@ -77,6 +80,8 @@ static inline void rig_region(struct region *region, enum region_id id)
 static inline void rig_start_worker(struct rig *rig)
 {
     struct worker_config config = {
+        .index = rig->index,
+        .handoff = rig->handoff,
         .desired = &rig->desired,
         .actual = &rig->actual,
         .keys = &rig->keys,
@@ -108,31 +113,60 @@ static inline void rig_stop_worker(struct rig *rig)
     io_replay_backend.close(rig->io);
 }
 
-static inline struct rig *rig_open(void)
+static inline void rig_begin(struct rig *rig)
+{
+    rig->sent_max = 65536;
+    rig->sent = malloc(rig->sent_max * sizeof(*rig->sent));
+    rig->changes = region_ring(&rig->desired, &rig->actual, rig->index);
+    rig->events = region_ring(&rig->actual, &rig->desired, rig->index);
+    rig->to_handshaker = region_ring(&rig->resume, &rig->keys, rig->index);
+    rig->from_handshaker = region_ring(&rig->keys, &rig->resume, rig->index);
+    rig_start_worker(rig);
+}
+
+static inline struct rig *rig_open_first(struct handoff *handoff)
 {
     struct rig *rig = calloc(1, sizeof(*rig));
 
-    rig->sent_max = 65536;
-    rig->sent = malloc(rig->sent_max * sizeof(*rig->sent));
+    rig->handoff = handoff;
     rig_region(&rig->desired, REGION_desired);
     rig_region(&rig->actual, REGION_actual);
     rig_region(&rig->keys, REGION_keys);
     rig_region(&rig->resume, REGION_resume);
-    rig->changes = region_ring(&rig->desired, &rig->actual, 0);
-    rig->events = region_ring(&rig->actual, &rig->desired, 0);
-    rig->to_handshaker = region_ring(&rig->resume, &rig->keys, 0);
-    rig->from_handshaker = region_ring(&rig->keys, &rig->resume, 0);
-    rig_start_worker(rig);
+    rig_begin(rig);
+    return rig;
+}
+
+static inline struct rig *rig_open(void)
+{
+    return rig_open_first(NULL);
+}
+
+/* One more worker on the regions of the first; close it before that one. */
+static inline struct rig *rig_open_next(const struct rig *first, uint32_t index)
+{
+    struct rig *rig = calloc(1, sizeof(*rig));
+
+    *rig = (struct rig){.desired = first->desired,
+                        .actual = first->actual,
+                        .keys = first->keys,
+                        .resume = first->resume,
+                        .handoff = first->handoff,
+                        .index = index,
+                        .shares_regions = true};
+    rig_begin(rig);
     return rig;
 }
 
 static inline void rig_close(struct rig *rig)
 {
     rig_stop_worker(rig);
-    region_unmap(&rig->desired);
-    region_unmap(&rig->actual);
-    region_unmap(&rig->keys);
-    region_unmap(&rig->resume);
+    if (!rig->shares_regions) {
+        region_unmap(&rig->desired);
+        region_unmap(&rig->actual);
+        region_unmap(&rig->keys);
+        region_unmap(&rig->resume);
+    }
     free(rig->sent);
     free(rig);
 }
@@ -202,7 +236,8 @@ static inline struct path rig_path(uint8_t host, uint16_t port)
 static inline void rig_transport(struct rig *rig, struct client *c, uint32_t index,
                                  uint32_t generation)
 {
-    struct transport_row row = {.direction = DIRECTION_send, .dtls_role = DTLS_ROLE_server};
+    struct transport_row row = {
+        .worker = rig->index, .direction = DIRECTION_send, .dtls_role = DTLS_ROLE_server};
 
     snprintf(c->ufrag, sizeof(c->ufrag), "ufrag%027u", index);
     snprintf(c->password, sizeof(c->password), "password%024u", index);

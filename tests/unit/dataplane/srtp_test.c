@@ -311,7 +311,7 @@ static void one_stream_in_one_burst(void **state)
     for (size_t round = 0; round < 2 * PROFILES; round++) {
         uint64_t base = round < PROFILES ? 65536 - 101 : 65536 - 5; /* wraps later, or at once */
         size_t p = round % PROFILES;
-        static uint8_t wire[SRTP_BURST][128];
+        static uint8_t wire[SRTP_BURST][128], apart[SRTP_BURST][128];
         struct srtp_unprotect_job jobs[SRTP_BURST];
         struct srtp_stream stream = {0};
         struct test_key k;
@@ -325,6 +325,9 @@ static void one_stream_in_one_burst(void **state)
             if (i % 16 == 4)
                 wire[i][bytes - 1] ^= 1;
             jobs[i] = unprotect_job(&k.key, &stream, wire[i], 12, bytes);
+            memset(apart[i], 0xee, sizeof(apart[i]));
+            if (i % 4 >= 2) /* in place and out of place */
+                jobs[i].out = apart[i];
         }
         srtp_unprotect_burst(engine, jobs, SRTP_BURST);
         for (size_t i = 0; i < SRTP_BURST; i++) {
@@ -337,8 +340,14 @@ static void one_stream_in_one_burst(void **state)
             if (want == SRTP_OK) {
                 assert_int_equal(jobs[i].index, base + i / 2);
                 assert_int_equal(jobs[i].bytes, 20 + i % 40);
+                const uint8_t *clear = jobs[i].out ? jobs[i].out : wire[i];
+
+                assert_int_equal(clear[1], 96);
+                assert_int_equal(clear[3], (uint8_t)(base + i / 2));
                 for (size_t at = 12; at < jobs[i].bytes; at++)
-                    assert_int_equal(wire[i][at], 0);
+                    assert_int_equal(clear[at], 0);
+                if (jobs[i].out) /* nothing behind the clear packet: the tag is not a part of it */
+                    assert_int_equal(apart[i][jobs[i].bytes], 0xee);
             }
         }
         assert_int_equal(stream.highest_index, base + SRTP_BURST / 2 - 1);

@@ -17,9 +17,10 @@
 #include <unistd.h>
 
 #include "src/clock.h"
+#include "src/sanitizer.h"
 
 /* threats.md H4: no reader spins longer than 1 ms (instrumented builds are slower) */
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+#if BUILT_WITH_SANITIZER
 #define COPY_NS_MAX 10000000
 #else
 #define COPY_NS_MAX 1000000

@@ -1,0 +1,215 @@
+/* ringcast-bench-io: what a datagram costs through each backend beside bare system calls. */
+#define _GNU_SOURCE
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench.h"
+#include "device.h"
+#include "src/version.h"
+
+enum device { DEVICE_LOOPBACK, DEVICE_NULL, DEVICE_OFFLOAD };
+static const char *const device_names[] = {"loopback", "null", "null-offload"};
+
+static struct options {
+    uint32_t destinations, bytes, segments, datagrams, rounds;
+    enum device device;
+    bool bound, sends, receives, json;
+} options = {.destinations = 1000, .datagrams = 4000, .rounds = 9, .sends = true, .receives = true};
+
+static const char usage[] =
+    "ringcast-bench-io [options]: CPU time per datagram of each I/O backend, and of bare calls\n"
+    "  --device NAME       loopback (default): sockets that are not read;\n"
+    "                      null: a device that drops, in a namespace of its own (needs root);\n"
+    "                      null-offload: one that takes segmented sends whole, as good cards do\n"
+    "  --bound             the sender's socket is bound to one address (media_listen_ip names "
+    "it);\n"
+    "                      else to all of them, and each answer says which one it comes from\n"
+    "  --destinations N    1..10000 (default 1000)\n"
+    "  --bytes N           of one datagram, 1..1500 (default: 160 and 1200)\n"
+    "  --segments N        datagrams in a row to one destination, 1..64 (default: several)\n"
+    "  --datagrams N       of one round (default 4000)\n"
+    "  --rounds N          1..99, one more is thrown away; methods alternate (default 9)\n"
+    "  --only send|receive\n"
+    "  --method NAME       only this one, for a profiler; its ratios mean nothing then\n"
+    "  --json              one JSON object instead of text\n";
+
+static uint32_t number(const char *text, uint32_t min, uint32_t max)
+{
+    char *end;
+    unsigned long value = strtoul(text, &end, 10);
+
+    if (*text && !*end && value >= min && value <= max)
+        return (uint32_t)value;
+    fprintf(stderr, "\"%s\" is no number from %u to %u\n%s", text, min, max, usage);
+    exit(2);
+}
+
+static enum device device_named(const char *name)
+{
+    for (unsigned i = 0; i < sizeof(device_names) / sizeof(device_names[0]); i++)
+        if (strcmp(name, device_names[i]) == 0)
+            return (enum device)i;
+    fprintf(stderr, "no device is called \"%s\"\n%s", name, usage);
+    exit(2);
+}
+
+static void options_read(int count, char **words)
+{
+    static const struct option names[] = {
+        {"device", 1, NULL, 'd'}, {"bound", 0, NULL, 'B'},    {"destinations", 1, NULL, 'n'},
+        {"bytes", 1, NULL, 'b'},  {"segments", 1, NULL, 's'}, {"datagrams", 1, NULL, 'p'},
+        {"rounds", 1, NULL, 'r'}, {"only", 1, NULL, 'o'},     {"method", 1, NULL, 'm'},
+        {"json", 0, NULL, 'j'},   {"help", 0, NULL, 'h'},     {NULL, 0, NULL, 0}};
+    int option;
+
+    while ((option = getopt_long(count, words, "", names, NULL)) != -1) {
+        if (option == 'd')
+            options.device = device_named(optarg);
+        else if (option == 'B')
+            options.bound = true;
+        else if (option == 'n')
+            options.destinations = number(optarg, 1, DESTINATIONS_MAX);
+        else if (option == 'b')
+            options.bytes = number(optarg, 1, 1500);
+        else if (option == 's')
+            options.segments = number(optarg, 1, IO_SEGMENTS_MAX);
+        else if (option == 'p')
+            options.datagrams = number(optarg, 1, 1000000);
+        else if (option == 'r')
+            options.rounds = number(optarg, 1, ROUNDS_MAX);
+        else if (option == 'j')
+            options.json = true;
+        else if (option == 'm')
+            rounds_only = optarg;
+        else if (option == 'o' && strcmp(optarg, "send") == 0)
+            options.receives = false;
+        else if (option == 'o' && strcmp(optarg, "receive") == 0)
+            options.sends = false;
+        else {
+            fputs(usage, option == 'h' ? stdout : stderr);
+            exit(option == 'h' ? 0 : 2);
+        }
+    }
+    if (options.device != DEVICE_LOOPBACK)
+        options.receives = false;
+}
+
+/* ---- printing ---- */
+
+static void print_row(const struct method *methods, unsigned count, const struct figures *figures,
+                      const char *kind, const struct work *work)
+{
+    static bool after_first;
+
+    if (options.json) {
+        printf("%s\n  {\"what\":\"%s\",\"bytes\":%u,\"segments\":%u", after_first ? "," : "", kind,
+               work->bytes, work->segments);
+        for (unsigned m = 0; m < count; m++)
+            printf(",\"%s\":{\"ns\":%.1f,\"to_plain\":%.3f,\"to_best\":%.3f}", methods[m].name,
+                   figures->ns[m], figures->to_plain[m], figures->to_best[m]);
+        printf("}");
+    } else {
+        printf("%-9s %5u B × %2u ", kind, work->bytes, work->segments);
+        for (unsigned m = 0; m < count; m++)
+            if (methods[m].backend)
+                printf("  %6.0f (%5.3f, %5.3f)", figures->ns[m], figures->to_plain[m],
+                       figures->to_best[m]);
+            else
+                printf(" %10.0f", figures->ns[m]);
+        printf("\n");
+    }
+    after_first = true;
+    fflush(stdout);
+}
+
+static void print_head(const struct method *methods, unsigned count)
+{
+    if (options.json)
+        return;
+    printf("%-23s", "ns a datagram");
+    for (unsigned m = 0; m < count; m++)
+        printf(methods[m].backend ? "  %22s" : " %10.10s", methods[m].name);
+    printf("\n");
+}
+
+/* ---- what is measured ---- */
+
+static bool measure_sends(struct place *place)
+{
+    static const uint32_t sizes[] = {160, 1200}, runs[] = {1, 2, 4, 9, 16, 32};
+    struct figures figures;
+
+    print_head(send_methods, send_method_count);
+    for (unsigned b = 0; b < 2; b++)
+        for (unsigned s = 0; s < sizeof(runs) / sizeof(runs[0]); s++) {
+            struct work work = {.segments = options.segments ? options.segments : runs[s],
+                                .bytes = options.bytes ? options.bytes : sizes[b]};
+
+            if ((options.segments && s > 0) || (options.bytes && b > 0))
+                continue;
+            work.runs = options.datagrams / work.segments ? options.datagrams / work.segments : 1;
+            if (!rounds_send(place, &work, options.rounds, &figures))
+                return false;
+            print_row(send_methods, send_method_count, &figures, "send", &work);
+        }
+    return true;
+}
+
+static bool measure_receives(struct place *place)
+{
+    static const struct flight cases[] = {{1000, 1, 160}, {1, 1, 160},    {10, 1, 160},
+                                          {100, 1, 160},  {100, 10, 160}, {1000, 1, 1200}};
+    struct figures figures;
+
+    print_head(receive_methods, receive_method_count);
+    for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct work work = {
+            .runs = cases[i].senders, .segments = cases[i].each, .bytes = cases[i].bytes};
+        char kind[16];
+
+        snprintf(kind, sizeof(kind), "from %u", cases[i].senders);
+        if (cases[i].senders > place->destination_count)
+            continue;
+        if (!rounds_receive(place, &cases[i], options.rounds, &figures))
+            return false;
+        print_row(receive_methods, receive_method_count, &figures, kind, &work);
+    }
+    if (!rounds_idle(place, options.rounds, &figures))
+        return false;
+    print_row(receive_methods, receive_method_count, &figures, "nothing", &(struct work){0});
+    return true;
+}
+
+int main(int count, char **words)
+{
+    struct place *place;
+    char why[128];
+    bool ok = true;
+
+    options_read(count, words);
+    if (options.device != DEVICE_LOOPBACK &&
+        device_null_open(options.device == DEVICE_OFFLOAD, why) < 0) {
+        fprintf(stderr, "%s\n", why);
+        return 1;
+    }
+    place = place_open(options.destinations, options.device == DEVICE_LOOPBACK, options.bound);
+    if (!place)
+        return 1;
+    if (options.json)
+        printf("{\"program\":\"ringcast-bench-io\",\"version\":\"%s\",\"device\":\"%s\","
+               "\"bound\":%s,\"destinations\":%u,\"rounds\":%u,\"datagrams\":%u,\"rows\":[",
+               ringcast_version, device_names[options.device], options.bound ? "true" : "false",
+               options.destinations, options.rounds, options.datagrams);
+    else
+        printf("%s, %u destinations; CPU time of the thread, median of %u rounds;\n"
+               "in brackets: times the first bare call, times the best bare call\n",
+               device_names[options.device], options.destinations, options.rounds);
+    ok &= !options.sends || measure_sends(place);
+    ok &= ok && (!options.receives || measure_receives(place));
+    if (options.json)
+        printf("\n]}\n");
+    place_close(place);
+    return ok ? 0 : 1;
+}

@@ -1,0 +1,290 @@
+// Ringcast beside other servers: one generator, one scenario, each server in turn on one pinned core,
+// a new one for each run. Prints a table, writes JSON. Started by perf/compare.
+
+import { execFile, spawn } from 'node:child_process';
+import { readFile, writeFile } from 'node:fs/promises';
+import { cpus, release } from 'node:os';
+import { pathToFileURL } from 'node:url';
+import { promisify } from 'node:util';
+import { root } from '../../tests/lib/ringcast.mjs';
+import { load, scenarios, serve, share, verdict } from '../load/run.mjs';
+import * as janus from './janus/janus.mjs';
+import * as mediasoup from './mediasoup/mediasoup.mjs';
+
+const usage = `perf/compare --targets ringcast,janus --scenario NAME [options] [-- options of ringcast-load]
+  scenarios: video-1-to-N (--n N, default 100), audio-20-to-50, rooms-10x10
+  targets: ringcast, janus, mediasoup (those that are not on this machine are named and left out)
+  --rounds N             of each target, in turn; the first is thrown away (default 5)
+  --fan-out              instead: the largest number of subscribers with loss <= 0.1 %
+  --seconds N            measured in each run (default 10; --fan-out: 5)
+  --profile P            gcm128 (default), gcm256, cm
+  --server-core N        default 0        --load-core N   default 1
+  --janus-event-loops N  threads for all of Janus's handles; 0 (default): one for each, as Janus does
+  --lock FILE            taken (flock) while a run lasts, so that others wait
+  --json FILE            everything, for a report
+Exit status: 0 measured, 1 something was not, 2 usage, 3 the generator was the bottleneck somewhere.`;
+
+const REPEATS = 2; // of a run that the generator spoiled
+const LOSS_MAX = 0.001;
+
+const targets = {
+  ringcast: {
+    missing: async () => null,
+    start: (o) => serve({ serverCore: o.serverCore, environment: {} }),
+    words: [],
+    from: 400,
+  },
+  janus: {
+    missing: janus.missing,
+    start: (o) => janus.Janus.start({ serverCore: o.serverCore, eventLoops: o.janusEventLoops }),
+    words: janus.Janus.loadWords,
+    from: 50,
+  },
+  mediasoup: {
+    missing: mediasoup.missing,
+    start: (o) => mediasoup.Mediasoup.start({ serverCore: o.serverCore }),
+    words: [],
+    from: 200,
+  },
+};
+
+const fanOuts = { 'video-1-to-N': 1, 'audio-20-to-50': 1 };
+
+// ---- one run ----
+
+// Holds the lock until the returned function is called.
+async function lock(file) {
+  if (!file) return () => {};
+  const holder = spawn('flock', [file, 'sh', '-c', 'echo held; exec cat'], { stdio: ['pipe', 'pipe', 'inherit'] });
+  await new Promise((resolve, reject) => {
+    holder.stdout.once('data', resolve);
+    holder.once('exit', () => reject(new Error(`--lock ${file}: flock does not get it`)));
+  });
+  return () => holder.stdin.end();
+}
+
+async function once(name, words, options) {
+  const target = targets[name];
+  const unlock = await lock(options.lock);
+  let server;
+  try {
+    server = await target.start(options);
+    const r = await load(server, [...target.words, '--profile', options.profile, ...words, ...options.words],
+      { serverCore: options.serverCore, loadCore: options.loadCore });
+    return { ...figures(r), target: name, version: server.version ?? await ringcastVersion() };
+  } finally {
+    await server?.stop();
+    unlock();
+  }
+}
+
+let described;
+async function ringcastVersion() {
+  described ??= promisify(execFile)('git', ['-c', 'safe.directory=*', '-C', root, 'describe', '--always', '--dirty'])
+    .then(({ stdout }) => `Ringcast ${stdout.trim()}`, () => 'Ringcast');
+  return described;
+}
+
+// What a table needs of a run, beside all that the generator says.
+function figures(r) {
+  const { result, command, status, text } = r;
+  const base = { command: command.join(' '), status, result };
+  if (!result?.measured) return { ...base, valid: false, answer: 'no', why: result?.failure || text.trim() };
+  const latency = result.video.receivers ? result.video_latency_ms : result.audio_latency_ms;
+  return {
+    ...base, valid: result.valid, answer: verdict(r, 0), why: result.invalid_because.join('; '),
+    cpu_ns: result.server.cpu_ns_per_packet, sendto: result.server.sendto_per_packet,
+    loss: Math.max(share(result.video), share(result.audio)),
+    p50_ms: latency.p50, p99_ms: latency.p99, core_busy: result.server.core_busy_share,
+    packets_per_second: result.packets_per_second, generator_share: result.generator.cpu_share,
+  };
+}
+
+// Again, at most twice, when the generator was the bottleneck or nothing was measured.
+async function patiently(name, words, options) {
+  for (let again = 0; ; again++) {
+    const run = await once(name, words, options);
+    const spoiled = run.status === 3;
+    if (!spoiled || again === REPEATS) return run;
+    console.log(`${name.padEnd(10)}not valid: ${run.why}; ${again + 1 === REPEATS ? 'once more, the last time' : 'once more'}`);
+  }
+}
+
+// ---- equal load, in turn ----
+
+const median = (values) => {
+  const sorted = values.filter(Number.isFinite).sort((a, b) => a - b), middle = sorted.length >> 1;
+  if (!sorted.length) return NaN;
+  return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+};
+
+const percent = (x, digits = 3) => `${(100 * x).toFixed(digits)} %`;
+
+function told(run) {
+  if (run.cpu_ns === undefined) return `FAILED: ${run.why}`;
+  return `${Math.round(run.cpu_ns)} ns/packet = ${run.sendto.toFixed(3)} sendto, loss ${percent(run.loss)}, ` +
+    `p50 ${run.p50_ms.toFixed(2)} p99 ${run.p99_ms.toFixed(2)} ms, ${Math.round(run.packets_per_second)} packets/s, ` +
+    `core busy ${percent(run.core_busy, 0)}, generator ${percent(run.generator_share, 0)}${run.valid ? '' : ` NOT VALID: ${run.why}`}`;
+}
+
+// Medians of the rounds that count: valid, and not the first.
+function summary(rounds) {
+  const counted = rounds.filter((r) => r.round > 1 && r.valid);
+  const of = (field) => median(counted.map((r) => r[field]));
+  return {
+    rounds: counted.length, cpu_ns: of('cpu_ns'), cpu_ns_min: Math.min(...counted.map((r) => r.cpu_ns)),
+    sendto: of('sendto'), loss_worst: Math.max(...counted.map((r) => r.loss)), p50_ms: of('p50_ms'),
+    p99_ms: of('p99_ms'), core_busy: of('core_busy'), packets_per_second: of('packets_per_second'),
+  };
+}
+
+// The first target's cost as a share of this one's: of each round, then the median.
+function ratio(first, other) {
+  const pairs = first.filter((r) => r.round > 1 && r.valid).map((r) => [r, other.find((o) => o.round === r.round && o.valid)]);
+  const of = (field) => median(pairs.filter(([, o]) => o).map(([r, o]) => r[field] / o[field]));
+  return { cpu: of('cpu_ns'), sendto: of('sendto') };
+}
+
+async function equalLoad(names, options) {
+  const words = [...scenarios[options.scenario](options.n), '--seconds', options.seconds ?? 10];
+  const rounds = Object.fromEntries(names.map((name) => [name, []]));
+  for (let round = 1; round <= options.rounds; round++)
+    for (const name of names) {
+      const run = { round, ...await patiently(name, words, options) };
+      rounds[name].push(run);
+      console.log(`${name.padEnd(10)}round ${round}${round === 1 ? ' (thrown away)' : ''}: ${told(run)}`);
+      if (round === 1) console.log(`          ${run.command}`);
+    }
+  const medians = Object.fromEntries(names.map((name) => [name, summary(rounds[name])]));
+  const ratios = Object.fromEntries(names.slice(1).map((name) => [name, ratio(rounds[names[0]], rounds[name])]));
+  printEqualLoad(names, medians, ratios, rounds);
+  return { kind: 'equal-load', load_words: words.map(String), rounds, medians, ratios };
+}
+
+function printEqualLoad(names, medians, ratios, rounds) {
+  const row = (cells) => console.log(cells.map((cell, i) => (i ? String(cell).padStart(13) : String(cell).padEnd(10))).join(''));
+  console.log('');
+  row(['', 'rounds', 'min ns/pkt', 'median', 'sendto', 'worst loss', 'p50 ms', 'p99 ms', 'core busy', `${names[0]}/it`]);
+  for (const name of names) {
+    const m = medians[name];
+    if (!m.rounds) row([name, 0, 'no valid round']);
+    else row([name, m.rounds, Math.round(m.cpu_ns_min), Math.round(m.cpu_ns), m.sendto.toFixed(3), percent(m.loss_worst),
+      m.p50_ms.toFixed(2), m.p99_ms.toFixed(2), percent(m.core_busy, 0), ratios[name] ? `${ratios[name].cpu.toFixed(3)}x` : '']);
+  }
+  for (const name of names) console.log(`${name}: ${rounds[name].at(-1).version}`);
+}
+
+// ---- largest fan-out, by bisection ----
+
+// Doubles until it fails, then halves the interval down to 3 %; targets take turns.
+class Search {
+  constructor(name) {
+    Object.assign(this, { name, low: 0, high: Infinity, n: targets[name].from, steps: [] });
+  }
+
+  get done() {
+    return this.high - this.low <= Math.max(1, this.low * 0.03) || this.n <= this.low;
+  }
+
+  async step(options) {
+    const words = [...scenarios[options.scenario](this.n), '--seconds', options.seconds ?? 5];
+    const run = { n: this.n, ...await patiently(this.name, words, options) };
+    this.steps.push(run);
+    console.log(`${this.name.padEnd(10)}${String(this.n).padStart(5)} ${run.answer.padEnd(8)}${told(run)}`);
+    if (this.steps.length === 1) console.log(`          ${run.command}`);
+    if (run.answer === 'yes') this.low = this.n;
+    else this.high = this.n;
+    this.n = this.high === Infinity ? this.n * 2 : (this.low + this.high) >> 1;
+  }
+
+  // The lowest number that failed was the generator's failure: the server may carry more.
+  get spoiled() {
+    return this.steps.find((s) => s.n === this.high)?.answer === 'unknown';
+  }
+}
+
+async function fanOut(names, options) {
+  const searches = names.map((name) => new Search(name));
+  while (searches.some((s) => !s.done))
+    for (const search of searches) if (!search.done) await search.step(options);
+  console.log(`\nlargest fan-out of ${options.scenario} with loss <= ${percent(LOSS_MAX, 1)}`);
+  const largest = {};
+  for (const s of searches) {
+    const best = s.steps.find((step) => step.n === s.low);
+    largest[s.name] = { n: s.low, or_more: s.spoiled, loss: best?.loss, p99_ms: best?.p99_ms, packets_per_second: best?.packets_per_second };
+    console.log(`${s.name.padEnd(10)}${s.low}${s.spoiled ? ' or more: above, the generator was the bottleneck' : ''}` +
+      (best ? `: loss ${percent(best.loss)}, p99 ${best.p99_ms.toFixed(1)} ms, ${Math.round(best.packets_per_second)} packets/s; ${best.version}` : ''));
+  }
+  return { kind: 'fan-out', steps: Object.fromEntries(searches.map((s) => [s.name, s.steps])), largest };
+}
+
+// ---- command line ----
+
+function readWords(argv) {
+  const options = { targets: 'ringcast,janus', scenario: null, n: undefined, rounds: 5, seconds: undefined, profile: 'gcm128',
+    serverCore: 0, loadCore: 1, janusEventLoops: 0, lock: null, json: null, fanOut: false };
+  const texts = ['targets', 'scenario', 'profile', 'lock', 'json'];
+  const cut = argv.indexOf('--'), own = cut < 0 ? argv : argv.slice(0, cut);
+  options.words = cut < 0 ? [] : argv.slice(cut + 1);
+  for (let i = 0; i < own.length; i++) {
+    const name = own[i].replace(/^--/, '').replace(/-([a-z])/g, (_, letter) => letter.toUpperCase());
+    if (!own[i].startsWith('--') || !(name in options) || name === 'words') throw new Error(`${own[i]}: no such option`);
+    if (name === 'fanOut') {
+      options.fanOut = true;
+      continue;
+    }
+    const value = own[++i];
+    if (value === undefined) throw new Error(`${own[i - 1]}: its value is missing`);
+    if (!texts.includes(name) && !/^\d+$/.test(value)) throw new Error(`${own[i - 1]} ${value}: a whole number is wanted`);
+    options[name] = texts.includes(name) ? value : Number(value);
+  }
+  options.targets = options.targets.split(',');
+  for (const name of options.targets) if (!targets[name]) throw new Error(`${name}: no such target; there are ${Object.keys(targets).join(', ')}`);
+  if (!['video-1-to-N', 'audio-20-to-50', 'rooms-10x10'].includes(options.scenario)) throw new Error(`--scenario ${options.scenario ?? ''}: no such scenario`);
+  if (options.fanOut && !fanOuts[options.scenario]) throw new Error('--fan-out wants video-1-to-N or audio-20-to-50');
+  if (!options.fanOut && options.rounds < 2) throw new Error('--rounds 1: the first round is thrown away, so two at least');
+  return options;
+}
+
+// Those that are on this machine; what is not is said.
+async function present(names) {
+  const there = [];
+  for (const name of names) {
+    const why = await targets[name].missing();
+    if (why) console.log(why);
+    else there.push(name);
+  }
+  return there;
+}
+
+async function main() {
+  let options;
+  if (process.argv.includes('--help')) {
+    console.log(usage);
+    return 0;
+  }
+  try {
+    options = readWords(process.argv.slice(2));
+  } catch (error) {
+    console.error(`compare: ${error.message}\n${usage}`);
+    return 2;
+  }
+  const names = await present(options.targets);
+  if (!names.length) {
+    console.error('compare: none of the targets is on this machine');
+    return 1;
+  }
+  const began = new Date().toISOString();
+  const measured = options.fanOut ? await fanOut(names, options) : await equalLoad(names, options);
+  const runs = Object.values(measured.rounds ?? measured.steps).flat();
+  if (options.json)
+    await writeFile(options.json, JSON.stringify({ began, command: ['perf/compare', ...process.argv.slice(2)].join(' '),
+      machine: { cpu: cpus()[0].model, cores: cpus().length, kernel: release(), load: (await readFile('/proc/loadavg', 'utf8')).trim() },
+      scenario: options.scenario, profile: options.profile, targets: names, ...measured }, null, 1));
+  if (!options.fanOut && runs.some((r) => r.round > 1 && r.cpu_ns === undefined)) return 1;
+  return runs.some((r) => r.status === 3) ? 3 : 0;
+}
+
+// We are the first process of our space: the kernel ends all others with us.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => process.exit(1));
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) process.exit(await main());

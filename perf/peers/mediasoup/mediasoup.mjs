@@ -1,0 +1,58 @@
+// Starts and stops server.mjs, when mediasoup's worker is on this machine: npm's package brings its
+// sources and downloads the program from elsewhere, which does not work everywhere.
+
+import { spawn } from 'node:child_process';
+import { access, constants } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { sleep, until } from '../../../tests/lib/ringcast.mjs';
+
+const here = dirname(fileURLToPath(import.meta.url));
+
+// Why there is no mediasoup here, or null.
+export async function missing() {
+  let mediasoup;
+  try {
+    mediasoup = await import('mediasoup');
+    await import('socket.io');
+  } catch {
+    return `mediasoup is not on this machine (npm ci in ${here}): its side is left out`;
+  }
+  try {
+    await access(mediasoup.workerBin, constants.X_OK);
+    return null;
+  } catch {
+    return `mediasoup's worker is not on this machine (${mediasoup.workerBin}): its side is left out`;
+  }
+}
+
+export class Mediasoup {
+  static async start({ serverCore }) {
+    const self = new Mediasoup();
+    self.log = '';
+    self.process = spawn('taskset', ['-c', String(serverCore), process.execPath, join(here, 'server.mjs')],
+      { stdio: ['ignore', 'pipe', 'pipe'] });
+    let output = '';
+    self.process.stdout.on('data', (data) => { output += data; });
+    self.process.stderr.on('data', (data) => { self.log = (self.log + data).slice(-20000); });
+    self.exited = new Promise((resolve) => { self.process.on('exit', (code, signal) => resolve({ code, signal })); });
+    try {
+      await until(() => output.includes('\n'), 15000, 'mediasoup answers after its start');
+    } catch (error) {
+      await self.stop();
+      throw new Error(`${error.message}\n${self.log}`);
+    }
+    const { port, worker, version } = JSON.parse(output);
+    return Object.assign(self, { port, worker, version: `mediasoup ${version}` });
+  }
+
+  async pids() {
+    return { node: this.process.pid, worker: this.worker };
+  }
+
+  async stop() {
+    this.process.kill('SIGTERM');
+    if (!await Promise.race([this.exited, sleep(10000).then(() => null)])) this.process.kill('SIGKILL');
+    await this.exited;
+  }
+}

@@ -1,0 +1,194 @@
+/* Fan-out: large rooms in shares of a turn, their neighbours, order, overload, the packet pool. */
+#include "rig.h"
+
+enum { CROWD = 300, SMALL_PUBLISHER = CROWD + 1, SMALL_SUBSCRIBER = CROWD + 2, PEOPLE = CROWD + 3 };
+
+static struct client people[PEOPLE];
+
+/* Transport 0 publishes to CROWD subscribers as producer 0; one more publishes to one as producer 1. */
+static struct rig *rooms_open(void)
+{
+    struct rig *rig = rig_open();
+
+    memset(people, 0, sizeof(people));
+    for (uint32_t i = 0; i < PEOPLE; i++)
+        rig_connect(rig, &people[i], i, SRTP_PROFILE_aead_aes_128_gcm);
+    rig_video_producer(rig, 0, 0, false);
+    rig_video_producer(rig, 1, SMALL_PUBLISHER, false);
+    for (uint32_t i = 1; i <= CROWD; i++)
+        rig_consumer(rig, i, i, 0, 1000 + i, false, 1);
+    rig_consumer(rig, SMALL_SUBSCRIBER, SMALL_SUBSCRIBER, 1, 999, false, 1);
+    rig_turn(rig);
+    for (int i = 0; i < 10; i++)
+        rig_turn(rig); /* rows are applied in slices */
+    assert_int_equal(rig->worker->consumer_count, CROWD + 1);
+    return rig;
+}
+
+static void rooms_close(struct rig *rig)
+{
+    for (uint32_t i = 0; i < PEOPLE; i++)
+        client_close(&people[i]);
+    rig_close(rig);
+}
+
+static void publish(struct rig *rig, uint32_t who, uint16_t sequence, bool key_frame)
+{
+    uint8_t packet[1600];
+
+    client_send_rtp(rig, &people[who], packet,
+                    client_rtp(packet, 96, sequence, sequence * 3000u, VIDEO_SSRC, key_frame, 600));
+}
+
+/* A burst of the large room takes several turns; the small room's packet, though it came later, leaves
+ * in the turn after. */
+static void a_large_room_does_not_delay_a_small_one(void **state)
+{
+    struct rig *rig = rooms_open();
+    size_t turns = 0, small = 0, small_came_in_turn = 0;
+
+    publish(rig, SMALL_PUBLISHER, 1, true);
+    rig_turn(rig);
+    for (uint16_t i = 0; i < 10; i++)
+        publish(rig, 0, (uint16_t)(10 + i), i == 0);
+    rig->sent_count = 0;
+    assert_true(worker_turn(rig->worker)); /* the share of the first turn */
+    assert_true(rig->sent_count >= FAN_OUT_FRESH && rig->sent_count < FAN_OUT_FRESH + 20);
+    publish(rig, SMALL_PUBLISHER, 2, false);
+    while (worker_turn(rig->worker)) {
+        turns++;
+        if (!small_came_in_turn && client_received_rtp(rig, &people[SMALL_SUBSCRIBER], NULL, 0))
+            small_came_in_turn = turns;
+    }
+    assert_true(turns >= 4); /* 3000 packets in shares */
+    assert_int_equal(small_came_in_turn, 1);
+    small = client_received_rtp(rig, &people[SMALL_SUBSCRIBER], NULL, 0);
+    assert_int_equal(small, 1);
+    for (uint32_t i = 1; i <= CROWD; i++)
+        assert_int_equal(client_received_rtp(rig, &people[i], NULL, 0), 10);
+    assert_int_equal(rig->worker->pool.taken, 0);
+    assert_int_equal(rig->worker->verdicts[VERDICT_forwarded], 12);
+    rooms_close(rig);
+}
+
+/* Packets that come while a job is under way follow it, in order, to everybody. */
+static void order_holds_across_jobs(void **state)
+{
+    struct rig *rig = rooms_open();
+    struct rig_sent *got = calloc(64, sizeof(*got));
+
+    for (uint16_t i = 0; i < 40; i++) {
+        publish(rig, 0, (uint16_t)(100 + i), i == 0);
+        if (i == 0)
+            rig->sent_count = 0;
+        worker_turn(rig->worker);
+    }
+    while (worker_turn(rig->worker))
+        ;
+    for (uint32_t i = 1; i <= CROWD; i += 37) {
+        assert_int_equal(client_received_rtp(rig, &people[i], got, 64), 40);
+        for (uint32_t n = 0; n < 40; n++)
+            assert_int_equal((uint16_t)(get32(got[n].data) - get32(got[0].data)), n);
+    }
+    assert_int_equal(rig->worker->pool.taken, 0);
+    free(got);
+    rooms_close(rig);
+}
+
+/* Consumers and producers that go in the middle of a job leave nothing behind and harm nobody. */
+static void removal_in_the_middle_of_a_job(void **state)
+{
+    for (int what = 0; what < 4; what++) {
+        struct rig *rig = rooms_open();
+        struct worker *w = rig->worker;
+        uint32_t next, gone = 60;
+
+        for (uint16_t i = 0; i < 10; i++)
+            publish(rig, 0, (uint16_t)(10 + i), i == 0);
+        worker_turn(w);
+        assert_non_null(w->objects.producers[0].cursor);
+        next = w->objects.producers[0].cursor->index;
+        for (uint32_t i = 0; what == 0 && i < gone; i++) /* with them who is next a turn later */
+            rig_free_row(rig, TABLE_consumer, next - i, 1);
+        if (what == 1)
+            rig_free_row(rig, TABLE_producer, 0, 1);
+        else if (what == 2)
+            rig_free_row(rig, TABLE_transport, 0, 1); /* the publisher's */
+        else if (what == 3)
+            rig_video_producer(rig, 0, 0, true); /* paused */
+        for (int i = 0; i < 20; i++)
+            rig_turn(rig);
+        assert_int_equal(w->consumer_count, what == 0   ? CROWD + 1 - gone
+                                            : what == 3 ? CROWD + 1
+                                                        : 1);
+        assert_int_equal(w->pool.taken, 0);
+        assert_false(fan_out_has_work(w));
+        publish(rig, SMALL_PUBLISHER, 1, true);
+        rig_turn(rig);
+        assert_int_equal(client_received_rtp(rig, &people[SMALL_SUBSCRIBER], NULL, 0), 1);
+        rooms_close(rig);
+    }
+}
+
+/* A producer whose packets wait longer than the bound loses what comes, counted; then it goes on. */
+static void overload_is_bounded_in_time(void **state)
+{
+    struct rig *rig = rooms_open();
+    struct worker *w = rig->worker;
+
+    for (uint16_t i = 0; i < 10; i++)
+        publish(rig, 0, (uint16_t)(10 + i), i == 0);
+    worker_turn(w);
+    rig_now_ns += BACKLOG_NS_MAX + 1;
+    publish(rig, 0, 20, false);
+    worker_turn(w);
+    assert_int_equal(w->verdicts[VERDICT_drop_overload], 1);
+    while (worker_turn(w))
+        ;
+    publish(rig, 0, 21, false);
+    rig_turn(rig);
+    assert_int_equal(client_received_rtp(rig, &people[1], NULL, 0), 1);
+    assert_int_equal(w->verdicts[VERDICT_drop_overload], 1);
+    assert_int_equal(w->pool.taken, 0);
+    rooms_close(rig);
+}
+
+/* No packet free: counted, and audio has a reserve that video cannot take. */
+static void an_exhausted_pool_is_counted(void **state)
+{
+    struct rig *rig = rooms_open();
+    struct worker *w = rig->worker;
+    struct packet **taken = calloc(POOL_PACKETS + 1, sizeof(*taken));
+    uint32_t count = 0;
+
+    while (w->pool.taken < POOL_PACKETS - POOL_AUDIO_PACKETS)
+        taken[count++] = pool_take(&w->pool);
+    publish(rig, SMALL_PUBLISHER, 1, true);
+    rig_turn(rig);
+    assert_int_equal(w->verdicts[VERDICT_drop_no_memory], 1);
+    assert_int_equal(client_received_rtp(rig, &people[SMALL_SUBSCRIBER], NULL, 0), 0);
+    while ((taken[count] = pool_take(&w->pool)) != NULL)
+        count++;
+    assert_int_equal(count, POOL_PACKETS);
+    while (count > 0)
+        pool_give(&w->pool, taken[--count]);
+    publish(rig, SMALL_PUBLISHER, 2, true);
+    rig_turn(rig);
+    assert_int_equal(client_received_rtp(rig, &people[SMALL_SUBSCRIBER], NULL, 0), 1);
+    free(taken);
+    rooms_close(rig);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_large_room_does_not_delay_a_small_one),
+        cmocka_unit_test(order_holds_across_jobs),
+        cmocka_unit_test(removal_in_the_middle_of_a_job),
+        cmocka_unit_test(overload_is_bounded_in_time),
+        cmocka_unit_test(an_exhausted_pool_is_counted),
+    };
+
+    srtp_init();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
