@@ -91,8 +91,11 @@ static void content(struct media *media, struct endpoint *e, struct receiver *r,
     if (!r->decodable)
         decodable(media, r, payload, bytes);
     if (tracker_take(&r->tracker, stamp.number, &counts) < TRACKED_DUPLICATE && counts) {
-        hdr_record(&media->latency[r->kind],
-                   arrived_ns > stamp.sent_ns ? arrived_ns - stamp.sent_ns : 0);
+        uint64_t latency = arrived_ns > stamp.sent_ns ? arrived_ns - stamp.sent_ns : 0;
+
+        hdr_record(&media->latency[r->kind], latency);
+        if (media->room_latency)
+            hdr_record(&media->room_latency[r->room], latency);
         media->last_counted_ns = arrived_ns;
     }
 }

@@ -15,8 +15,10 @@
 
 #include "src/clock.h"
 
-#define SENDTO_RUNS 200
+#define SENDTO_RUNS_MAX 200
 #define SENDTO_EACH 50
+#define SENDTO_PAUSE_NS (2 * NS_PER_MS) /* the server wants its core, too */
+#define SENDTO_TIME_NS (600 * NS_PER_MS)
 
 /* First number of schedstat: ns on a CPU. */
 static uint64_t process_ns(int pid)
@@ -66,15 +68,23 @@ static uint64_t core_ns(int cpu)
     return ticks * (NS_PER_S / (uint64_t)sysconf(_SC_CLK_TCK));
 }
 
-void cpu_sample_take(struct cpu_sample *sample, const struct options *options)
+static uint64_t memory_kib(int pid)
 {
-    sample->wall_ns = clock_monotonic_ns();
-    for (unsigned i = 0; i < options->server_pid_count; i++)
-        sample->used_ns[i] = process_ns(options->server_pids[i]);
-    sample->core_busy_ns = options->server_cpu < 0 ? 0 : core_ns(options->server_cpu);
+    unsigned long long kib = 0;
+    char path[64], line[200];
+    FILE *file;
+
+    snprintf(path, sizeof(path), "/proc/%d/smaps_rollup", pid);
+    file = fopen(path, "re");
+    while (file && fgets(line, sizeof(line), file) && sscanf(line, "Pss: %llu kB", &kib) != 1)
+        continue;
+    if (file)
+        fclose(file);
+    return kib;
 }
 
-void cpu_name(int pid, char name[64])
+/* "rc-forwarder --role=forwarder": what a process is called. */
+static void name_read(int pid, char name[64])
 {
     char path[64], line[400] = "";
     FILE *file;
@@ -99,6 +109,96 @@ void cpu_name(int pid, char name[64])
             snprintf(name + strlen(name), 64 - strlen(name), " %.30s", word);
 }
 
+/* ---- who descends from whom ---- */
+
+static int parent_of(int pid)
+{
+    char path[64], line[600], *end;
+    FILE *file;
+    int parent = 0;
+
+    snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+    file = fopen(path, "re");
+    if (!file)
+        return 0;
+    /* pid (name, which may hold anything) state ppid */
+    if (fgets(line, sizeof(line), file) && (end = strrchr(line, ')')))
+        sscanf(end + 1, " %*c %d", &parent);
+    fclose(file);
+    return parent;
+}
+
+static bool is_in(const struct cpu_sample *sample, int pid)
+{
+    for (unsigned i = 0; i < sample->count; i++)
+        if (sample->processes[i].pid == pid)
+            return true;
+    return false;
+}
+
+/* True when somebody new was found. */
+static bool children_add(struct cpu_sample *sample)
+{
+    unsigned before = sample->count;
+    DIR *all = opendir("/proc");
+    struct dirent *entry;
+
+    while (all && (entry = readdir(all)) && sample->count < SERVER_PROCESSES_MAX) {
+        int pid = atoi(entry->d_name);
+
+        if (pid > 0 && !is_in(sample, pid) && is_in(sample, parent_of(pid)))
+            sample->processes[sample->count++].pid = pid;
+    }
+    if (all)
+        closedir(all);
+    return sample->count > before;
+}
+
+void cpu_sample_take(struct cpu_sample *sample, const struct options *options)
+{
+    memset(sample, 0, sizeof(*sample));
+    for (unsigned i = 0; i < options->server_pid_count; i++)
+        sample->processes[sample->count++].pid = options->server_pids[i];
+    while (sample->count && children_add(sample))
+        continue;
+    for (unsigned i = 0; i < sample->count; i++) {
+        name_read(sample->processes[i].pid, sample->processes[i].name);
+        sample->processes[i].memory_kib = memory_kib(sample->processes[i].pid);
+    }
+    sample->wall_ns = clock_monotonic_ns();
+    for (unsigned i = 0; i < sample->count; i++)
+        sample->processes[i].used_ns = process_ns(sample->processes[i].pid);
+    sample->core_busy_ns = options->server_cpu < 0 ? 0 : core_ns(options->server_cpu);
+}
+
+uint64_t cpu_used_ns(const struct cpu_sample *before, const struct cpu_sample *after, unsigned i)
+{
+    uint64_t used = after->processes[i].used_ns;
+
+    for (unsigned k = 0; k < before->count; k++)
+        if (before->processes[k].pid == after->processes[i].pid)
+            return used > before->processes[k].used_ns ? used - before->processes[k].used_ns : 0;
+    return used;
+}
+
+unsigned cpu_gone(const struct cpu_sample *before, const struct cpu_sample *after)
+{
+    unsigned gone = 0;
+
+    for (unsigned i = 0; i < before->count; i++)
+        gone += !is_in(after, before->processes[i].pid);
+    return gone;
+}
+
+uint64_t cpu_memory_kib(const struct cpu_sample *sample)
+{
+    uint64_t sum = 0;
+
+    for (unsigned i = 0; i < sample->count; i++)
+        sum += sample->processes[i].memory_kib;
+    return sum;
+}
+
 /* ---- sendto ---- */
 
 struct timing {
@@ -117,17 +217,21 @@ static int ascending(const void *a, const void *b)
 static void time_sends(struct timing *t, int from, const struct sockaddr_in *to)
 {
     static const uint8_t data[1500];
-    double runs[SENDTO_RUNS];
+    const struct timespec pause = {.tv_nsec = SENDTO_PAUSE_NS};
+    uint64_t until = clock_monotonic_ns() + SENDTO_TIME_NS;
+    double runs[SENDTO_RUNS_MAX];
+    size_t count = 0;
 
-    for (int r = 0; r < SENDTO_RUNS; r++) {
+    while (count < SENDTO_RUNS_MAX && clock_monotonic_ns() < until) {
         uint64_t began = clock_read_ns(CLOCK_THREAD_CPUTIME_ID);
 
         for (int i = 0; i < SENDTO_EACH; i++)
             sendto(from, data, t->bytes, 0, (const struct sockaddr *)to, sizeof(*to));
-        runs[r] = (double)(clock_read_ns(CLOCK_THREAD_CPUTIME_ID) - began) / SENDTO_EACH;
+        runs[count++] = (double)(clock_read_ns(CLOCK_THREAD_CPUTIME_ID) - began) / SENDTO_EACH;
+        clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, NULL);
     }
-    qsort(runs, SENDTO_RUNS, sizeof(runs[0]), ascending);
-    t->ns = runs[SENDTO_RUNS / 2];
+    qsort(runs, count, sizeof(runs[0]), ascending);
+    t->ns = runs[count / 2];
 }
 
 static void *timing_main(void *argument)

@@ -199,6 +199,8 @@ static void fire_connecting(struct endpoint *e)
     if (e->dtls) {
         shake(e, NULL, 0);
         pause = HANDSHAKE_TICK_NS;
+        if (now - e->check_sent_ns > CHECK_INTERVAL_MAX_NS) /* browsers go on checking */
+            check_send(e);
     } else {
         check_send(e);
     }

@@ -156,6 +156,8 @@ bool media_start(struct media *media, const struct options *options, char *why)
     media->payloads = malloc((size_t)FRAME_PACKETS_MAX * RTP_PAYLOAD_BYTES_MAX);
     media->arrivals = arrivals_new();
     media->engine = srtp_engine_new();
+    if (options->room_latency)
+        media->room_latency = calloc(options->rooms, sizeof(*media->room_latency));
     if (!media->endpoints || !media->senders || !media->heap || !media->payloads ||
         !media->arrivals || !media->engine) {
         snprintf(why, MEDIA_WHY_BYTES, "no memory, or intel-ipsec-mb does not start on this CPU");
@@ -181,6 +183,7 @@ void media_stop(struct media *media)
         free(media->senders[i]);
     net_close(media->net);
     srtp_engine_delete(media->engine);
+    free(media->room_latency);
     free(media->arrivals);
     free(media->payloads);
     free(media->heap);

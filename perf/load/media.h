@@ -79,6 +79,7 @@ struct sender {
 
 struct receiver {
     uint32_t stream; /* the sender's id */
+    uint32_t room;
     uint8_t kind, payload_type, rtx_payload_type;
     uint32_t ssrc, rtx_ssrc;
     struct srtp_stream srtp, *srtp_rtx;
@@ -189,6 +190,7 @@ struct media {
     struct media_counts counts;
     struct media_sums sums[2]; /* by kind */
     struct hdr latency[2], lateness, read_lag;
+    struct hdr *room_latency;                /* --room-latency: by room */
     uint64_t own_cpu_ns, own_process_cpu_ns; /* used in the window */
     uint64_t drops_before, send_failed_before;
     _Atomic uint32_t connected, failed;

@@ -63,15 +63,17 @@ static void usage(FILE *to)
 #define X(name, field, prose) fprintf(to, "    --%-26s %s\n", #name " P", prose);
     PERCENTS(X)
 #undef X
-    fprintf(to, "  measuring\n"
-                "    --cpu N                      runs on this core\n"
-                "    --realtime                   nothing else runs on its core when it wants to\n"
-                "    --server-cpu N               the server's core: sendto is timed there\n"
-                "    --server-pid PID[,PID…]      whose CPU time is told per forwarded packet\n"
-                "    --json FILE                  the result, too; - is standard output\n"
-                "    --quiet                      no progress on standard error\n"
-                "Exit status: 0 measured, 1 could not be measured, 2 usage,\n"
-                "3 measured, but not valid: the generator itself was the bottleneck.\n");
+    fprintf(to,
+            "  measuring\n"
+            "    --cpu N                      runs on this core\n"
+            "    --realtime                   nothing else runs on its core when it wants to\n"
+            "    --server-cpu N               the server's core: sendto is timed there\n"
+            "    --server-pid PID[,PID…]      the server: these and all that descend from them\n"
+            "    --room-latency               of each room, too (in the JSON)\n"
+            "    --json FILE                  the result, too; - is standard output\n"
+            "    --quiet                      no progress on standard error\n"
+            "Exit status: 0 measured, 1 could not be measured, 2 usage,\n"
+            "3 measured, but not valid: the generator itself was the bottleneck.\n");
 }
 
 static bool complain(const char *option, const char *value, const char *what)
@@ -144,6 +146,7 @@ static bool flag(struct options *o, const char *name)
                : strcmp(name, "nack") == 0         ? &o->nack
                : strcmp(name, "transport-cc") == 0 ? &o->transport_cc
                : strcmp(name, "realtime") == 0     ? &o->realtime
+               : strcmp(name, "room-latency") == 0 ? &o->room_latency
                : strcmp(name, "quiet") == 0        ? &o->quiet
                                                    : NULL;
 

@@ -36,7 +36,7 @@ struct options {
     int cpu, server_cpu; /* -1: not pinned */
     int server_pids[SERVER_PIDS_MAX];
     unsigned server_pid_count;
-    bool realtime, quiet;
+    bool realtime, room_latency, quiet;
 };
 
 /* False: a sentence and the usage went to stderr (help: to stdout, *help). */

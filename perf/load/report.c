@@ -22,12 +22,12 @@ static double own_cpu(const struct media *m)
     return (double)m->own_cpu_ns / (double)(m->window_ended_ns - m->window_began_ns);
 }
 
-static double server_ns(const struct result *r, const struct options *o)
+static double server_ns(const struct result *r)
 {
     uint64_t sum = 0;
 
-    for (unsigned i = 0; i < o->server_pid_count; i++)
-        sum += r->after.used_ns[i] - r->before.used_ns[i];
+    for (unsigned i = 0; i < r->after.count; i++)
+        sum += cpu_used_ns(&r->before, &r->after, i);
     return (double)sum;
 }
 
@@ -37,9 +37,17 @@ static double forwarded_ns(const struct result *r, const struct media *m)
 {
     double wall = (double)(r->after.wall_ns - r->before.wall_ns);
 
-    if (!m->counts.rtp_received || wall <= 0)
+    if (!m->counts.rtp_received || wall <= 0 || r->server_died)
         return 0;
-    return server_ns(r, m->options) / wall * window_s(m) * 1e9 / (double)m->counts.rtp_received;
+    return server_ns(r) / wall * window_s(m) * 1e9 / (double)m->counts.rtp_received;
+}
+
+/* What an endpoint added to the server. */
+static double memory_mib(const struct result *r)
+{
+    double more = (double)cpu_memory_kib(&r->before) - (double)cpu_memory_kib(&r->empty);
+
+    return r->endpoints ? more / 1024 / r->endpoints : 0;
 }
 
 static double sendto_ns(const struct result *r)
@@ -99,18 +107,18 @@ static void print_server(const struct result *r, const struct media *m)
     printf("server    %.0f ns of CPU per forwarded packet", forwarded_ns(r, m));
     if (sendto_ns(r) > 0)
         printf(" = %.3f sendto", forwarded_ns(r, m) / sendto_ns(r));
-    printf("; %.1f %% of a core", 100 * server_ns(r, o) / wall);
+    printf("; %.1f %% of a core", 100 * server_ns(r) / wall);
     if (o->server_cpu >= 0)
         printf(", core busy %.1f %%",
                100 * (double)(r->after.core_busy_ns - r->before.core_busy_ns) / wall);
     printf("\n");
-    for (unsigned i = 0; i < o->server_pid_count; i++) {
-        char name[64];
-
-        cpu_name(o->server_pids[i], name);
-        printf("            %-40s %.2f %%\n", name,
-               100 * (double)(r->after.used_ns[i] - r->before.used_ns[i]) / wall);
-    }
+    printf("            memory %.1f MiB, %.4f MiB per endpoint\n",
+           (double)cpu_memory_kib(&r->before) / 1024, memory_mib(r));
+    for (unsigned i = 0; i < r->after.count; i++)
+        printf("            %-40s %.2f %%\n", r->after.processes[i].name,
+               100 * (double)cpu_used_ns(&r->before, &r->after, i) / wall);
+    if (r->server_died)
+        printf("            %u of its processes died while it was measured\n", r->server_died);
 }
 
 void result_print(const struct result *r, const struct media *m)
@@ -201,35 +209,36 @@ static cJSON *counts_json(const struct media_counts *c)
 
 static void server_json(cJSON *root, const struct result *r, const struct media *m)
 {
-    const struct options *o = m->options;
     cJSON *server = cJSON_AddObjectToObject(root, "server"), *list;
     double wall = (double)(r->after.wall_ns - r->before.wall_ns);
 
     cJSON_AddNumberToObject(server, "cpu_ns_per_packet", forwarded_ns(r, m));
     cJSON_AddNumberToObject(server, "sendto_per_packet",
                             sendto_ns(r) > 0 ? forwarded_ns(r, m) / sendto_ns(r) : 0);
-    cJSON_AddNumberToObject(server, "cpu_share", server_ns(r, o) / wall);
+    cJSON_AddNumberToObject(server, "cpu_share", server_ns(r) / wall);
     cJSON_AddNumberToObject(server, "core_busy_share",
                             (double)(r->after.core_busy_ns - r->before.core_busy_ns) / wall);
     cJSON_AddNumberToObject(server, "sendto_before_ns", r->sendto_before_ns);
     cJSON_AddNumberToObject(server, "sendto_after_ns", r->sendto_after_ns);
     cJSON_AddNumberToObject(server, "sendto_bytes", r->sendto_bytes);
+    cJSON_AddNumberToObject(server, "memory_mib", (double)cpu_memory_kib(&r->before) / 1024);
+    cJSON_AddNumberToObject(server, "memory_mib_per_endpoint", memory_mib(r));
     list = cJSON_AddArrayToObject(server, "processes");
-    for (unsigned i = 0; i < o->server_pid_count; i++) {
+    for (unsigned i = 0; i < r->after.count; i++) {
         cJSON *one = cJSON_CreateObject();
-        char name[64];
 
-        cpu_name(o->server_pids[i], name);
-        cJSON_AddStringToObject(one, "name", name);
-        cJSON_AddNumberToObject(one, "pid", o->server_pids[i]);
+        cJSON_AddStringToObject(one, "name", r->after.processes[i].name);
+        cJSON_AddNumberToObject(one, "pid", r->after.processes[i].pid);
         cJSON_AddNumberToObject(one, "cpu_share",
-                                (double)(r->after.used_ns[i] - r->before.used_ns[i]) / wall);
+                                (double)cpu_used_ns(&r->before, &r->after, i) / wall);
         cJSON_AddItemToArray(list, one);
     }
+    cJSON_AddNumberToObject(server, "died", r->server_died);
 }
 
 static cJSON *result_json(const struct result *r, const struct media *m)
 {
+    static struct hdr all;
     cJSON *root = cJSON_CreateObject(), *one;
 
     cJSON_AddBoolToObject(root, "measured", r->measured);
@@ -252,10 +261,19 @@ static cJSON *result_json(const struct result *r, const struct media *m)
                             (double)m->counts.rtp_received_bytes * 8 / 1e6 / window_s(m));
     cJSON_AddItemToObject(root, "video", sums_json(&m->sums[STREAM_VIDEO]));
     cJSON_AddItemToObject(root, "audio", sums_json(&m->sums[STREAM_AUDIO]));
+    hdr_reset(&all);
+    hdr_add(&all, &m->latency[STREAM_VIDEO]);
+    hdr_add(&all, &m->latency[STREAM_AUDIO]);
+    cJSON_AddItemToObject(root, "latency_ms", latency_json(&all));
     cJSON_AddItemToObject(root, "video_latency_ms", latency_json(&m->latency[STREAM_VIDEO]));
     cJSON_AddItemToObject(root, "audio_latency_ms", latency_json(&m->latency[STREAM_AUDIO]));
     cJSON_AddItemToObject(root, "counts", counts_json(&m->counts));
     server_json(root, r, m);
+    if (m->room_latency) {
+        one = cJSON_AddArrayToObject(root, "room_latency_ms");
+        for (unsigned i = 0; i < m->options->rooms; i++)
+            cJSON_AddItemToArray(one, latency_json(&m->room_latency[i]));
+    }
     one = cJSON_AddObjectToObject(root, "generator");
     cJSON_AddNumberToObject(one, "cpu_share", own_cpu(m));
     cJSON_AddNumberToObject(one, "process_cpu_share",

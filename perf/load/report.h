@@ -12,7 +12,8 @@ struct result {
     char failure[TARGET_WHY_BYTES];
     double ramp_s, settle_s;
     uint32_t endpoints, receivers, churned;
-    struct cpu_sample before, after;
+    struct cpu_sample empty, before, after; /* of the server: without us, around the window */
+    unsigned server_died;                   /* processes that were there before and not after */
     double sendto_before_ns, sendto_after_ns;
     unsigned sendto_bytes;
     uint64_t drops; /* of our own sockets, window and drain */

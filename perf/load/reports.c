@@ -155,19 +155,19 @@ void report_recovered(struct receiver *r, uint16_t sequence)
         r->missing_mask &= ~(1ull << (behind - 1));
 }
 
-/* RFC 4585 6.2.1: packet id and the sixteen behind it, until the mask is told. */
-void report_missing(struct endpoint *e, struct receiver *r)
+/* RFC 4585 6.2.1: packet ids, each with the sixteen behind it, until the whole mask is told. Returns
+ * the bytes; `out` has room for 12 + 4 * 64. */
+static size_t nack_write(uint8_t *out, uint32_t sender, const struct receiver *r)
 {
-    uint8_t data[COMPOUND_BYTES + SRTP_TAIL_BYTES_MAX] = {0x81, RTCP_RTPFB};
-    struct rtcp_buffer b = {.data = data, .bytes = 12, .capacity = COMPOUND_BYTES};
     uint64_t left = r->missing_mask;
+    size_t bytes = 12;
 
-    if (!left || e->media->now_ns - r->nacked_ns < NACK_INTERVAL_NS)
-        return;
-    r->nacked_ns = e->media->now_ns;
+    out[0] = 0x80 | RTPFB_NACK;
+    out[1] = RTCP_RTPFB;
+    out[2] = 0;
     for (int i = 0; i < 4; i++) {
-        data[4 + i] = (uint8_t)(e->report_ssrc >> (24 - 8 * i));
-        data[8 + i] = (uint8_t)(r->ssrc >> (24 - 8 * i));
+        out[4 + i] = (uint8_t)(sender >> (24 - 8 * i));
+        out[8 + i] = (uint8_t)(r->ssrc >> (24 - 8 * i));
     }
     while (left) {
         int oldest = 63 - __builtin_clzll(left); /* bit i stands for highest - 1 - i */
@@ -179,12 +179,24 @@ void report_missing(struct endpoint *e, struct receiver *r)
                 mask |= (uint16_t)(1u << (k - 1));
                 left &= ~(1ull << (oldest - k));
             }
-        data[b.bytes++] = (uint8_t)(id >> 8);
-        data[b.bytes++] = (uint8_t)id;
-        data[b.bytes++] = (uint8_t)(mask >> 8);
-        data[b.bytes++] = (uint8_t)mask;
+        out[bytes++] = (uint8_t)(id >> 8);
+        out[bytes++] = (uint8_t)id;
+        out[bytes++] = (uint8_t)(mask >> 8);
+        out[bytes++] = (uint8_t)mask;
     }
-    data[3] = (uint8_t)(b.bytes / 4 - 1);
+    out[3] = (uint8_t)(bytes / 4 - 1);
+    return bytes;
+}
+
+void report_missing(struct endpoint *e, struct receiver *r)
+{
+    uint8_t data[COMPOUND_BYTES + SRTP_TAIL_BYTES_MAX];
+    struct rtcp_buffer b = {.data = data, .capacity = COMPOUND_BYTES};
+
+    if (!r->missing_mask || e->media->now_ns - r->nacked_ns < NACK_INTERVAL_NS)
+        return;
+    r->nacked_ns = e->media->now_ns;
+    b.bytes = nack_write(data, e->report_ssrc, r);
     compound_send(e, &b);
     e->media->counts.nack_sent++;
 }

@@ -22,6 +22,7 @@ options
   --json FILE        all results, an array
   --server-core N    default 0     --load-core N   default 1
   --nice N           of both, such as -15 on a machine that others use (default 0)
+  --lock FILE        each measurement holds this lock (flock)
   --env NAME=VALUE   a setting of the server, such as RINGCAST_IO_BACKEND=socket
 Exit status: that of ringcast-load (0 measured, 1 not, 3 not valid).`;
 
@@ -52,9 +53,8 @@ export async function load(server, words, options) {
   const directory = await mkdtemp(join(tmpdir(), 'ringcast-load-'));
   try {
     const file = join(directory, 'result.json');
-    const { run, ...pids } = await server.pids();
     const command = [...prefix(options), join(binaries, 'ringcast-load'), `http://127.0.0.1:${server.port}`,
-      '--cpu', options.loadCore, '--server-cpu', options.serverCore, '--server-pid', Object.values(pids).join(','),
+      '--cpu', options.loadCore, '--server-cpu', options.serverCore, '--server-pid', server.process.pid,
       '--endpoints-per-member', ENDPOINTS_PER_MEMBER, '--json', file, '--realtime', '--quiet', ...words].map(String);
     const child = spawn(command[0], command.slice(1), { stdio: ['ignore', 'pipe', 'pipe'] });
     let text = '';
@@ -68,13 +68,27 @@ export async function load(server, words, options) {
   }
 }
 
+// Waits until nobody else measures on this machine; returns who ends it.
+export async function lock(file) {
+  if (!file) return () => {};
+  const holder = spawn('flock', [file, 'sh', '-c', 'echo; exec cat'], { stdio: ['pipe', 'pipe', 'inherit'] });
+  await new Promise((resolve, reject) => {
+    holder.stdout.once('data', resolve);
+    holder.once('exit', () => reject(new Error(`${file} cannot be locked`)));
+  });
+  return () => holder.stdin.end();
+}
+
 // The same with a server of its own.
 export async function measure(words, options) {
-  const server = await serve(options);
+  const unlock = await lock(options.lock);
+  let server;
   try {
+    server = await serve(options);
     return { ...await load(server, words, options), log: server.log };
   } finally {
-    await server.stop();
+    await server?.stop();
+    unlock();
   }
 }
 
@@ -82,22 +96,28 @@ export const share = (sums) => (sums?.expected ? sums.lost / sums.expected : 0);
 
 // Is N carried? 'yes', 'no', or 'unknown' when the generator spoiled the run.
 export function verdict({ result }, p99) {
-  if (!result?.measured) return 'no';
+  if (!result?.measured || result.server.died) return 'no';
   if (!result.valid) return 'unknown';
   if (share(result.video) > 0.001 || share(result.audio) > 0.001) return 'no';
   const late = Math.max(result.video_latency_ms.p99, result.audio_latency_ms.p99);
   return p99 && late > p99 ? 'no' : 'yes';
 }
 
+// What the server itself complained about.
+const complaints = (log) => log.split('\n').filter((l) => /level=(warn|error)/.test(l))
+  .map((l) => `          server: ${l.replace(/^time=\S+ /, '')}`).slice(0, 6);
+const died = (log) => (log.match(/a process died/g) ?? []).length;
+
 function line(n, r) {
   const { result } = r;
-  if (!result?.measured) return `${n}: ${result?.failure ?? r.text}`;
+  const deaths = died(r.log) ? `; the server lost ${died(r.log)} process(es) in this run` : '';
+  if (!result?.measured) return `${n}: ${result?.failure ?? r.text}${deaths}`;
   const latency = result.video.receivers ? result.video_latency_ms : result.audio_latency_ms;
   return `${n}: loss ${(100 * Math.max(share(result.video), share(result.audio))).toFixed(3)} %, ` +
     `p50 ${latency.p50.toFixed(2)} p99 ${latency.p99.toFixed(2)} ms, ${Math.round(result.packets_per_second)} packets/s, ` +
     `${Math.round(result.server.cpu_ns_per_packet)} ns each (${result.server.sendto_per_packet.toFixed(3)} sendto), ` +
     `server core ${(100 * result.server.core_busy_share).toFixed(0)} %, generator ${(100 * result.generator.cpu_share).toFixed(0)} %` +
-    (result.valid ? '' : ` INVALID: ${result.invalid_because.join('; ')}`);
+    deaths + (result.valid ? '' : ` INVALID: ${result.invalid_because.join('; ')}`);
 }
 
 // Doubles until it fails, then halves the interval down to 3 %. A run that the generator spoiled is
@@ -127,9 +147,10 @@ async function fanOut(scenario, options, words) {
 }
 
 function readWords(argv) {
-  const options = { p99: 0, from: 400, rounds: 1, serverCore: 0, loadCore: 1, nice: 0, json: null, environment: {} };
+  const options = { p99: 0, from: 400, rounds: 1, serverCore: 0, loadCore: 1, nice: 0, json: null, lock: null, environment: {} };
   const names = { '--p99': 'p99', '--from': 'from', '--rounds': 'rounds', '--server-core': 'serverCore',
-    '--load-core': 'loadCore', '--nice': 'nice', '--json': 'json' };
+    '--load-core': 'loadCore', '--nice': 'nice', '--json': 'json',
+    '--lock': 'lock' };
   const cut = argv.indexOf('--');
   const words = cut < 0 ? [] : argv.slice(cut + 1), free = [];
   const rest = cut < 0 ? argv : argv.slice(0, cut);
@@ -140,7 +161,7 @@ function readWords(argv) {
       options.environment[name] = value;
     } else if (names[rest[i]]) {
       const name = names[rest[i]], value = rest[++i];
-      options[name] = name === 'json' ? value : Number(value);
+      options[name] = name === 'json' || name === 'lock' ? value : Number(value);
       if (value === undefined || Number.isNaN(options[name])) throw new Error(`${rest[i - 1]}: its value is missing or no number`);
     } else if (rest[i].startsWith('-')) {
       throw new Error(`${rest[i]}: no such option`);
@@ -168,7 +189,7 @@ async function main() {
   } else {
     for (let round = 0; round < options.rounds; round++) {
       const r = await measure([...scenarios[name](n), ...words], options);
-      console.log(options.rounds > 1 ? line(`round ${round + 1}`, r) : r.text);
+      console.log(options.rounds > 1 ? line(`round ${round + 1}`, r) : [r.text, ...complaints(r.log)].join('\n'));
       all.push(r.result);
       status = Math.max(status, r.status ?? 1);
     }

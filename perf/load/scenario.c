@@ -214,6 +214,7 @@ static struct receivers_added *receivers_make(const struct run *run, struct plac
         struct receiver *r = memory(1, sizeof(*r));
 
         r->stream = senders[i];
+        r->room = (uint32_t)(place->hall - run->halls);
         r->kind = streams[i].kind;
         r->ssrc = streams[i].ssrc;
         r->rtx_ssrc = streams[i].rtx_ssrc;
@@ -508,6 +509,7 @@ static bool measure(struct run *run, struct result *result)
     uint64_t drops;
     bool ok;
 
+    result->sendto_before_ns = cpu_sendto_ns(run->options->server_cpu, result->sendto_bytes);
     say(run, "measuring");
     cpu_sample_take(&result->before, run->options);
     media_call(media, window_open, NULL);
@@ -515,6 +517,8 @@ static bool measure(struct run *run, struct result *result)
     media_call(media, window_close, NULL);
     cpu_sample_take(&result->after, run->options);
     result->measured = ok;
+    result->server_died = cpu_gone(&result->before, &result->after);
+    result->sendto_after_ns = cpu_sendto_ns(run->options->server_cpu, result->sendto_bytes);
     ok = drain(run) && ok;
     drops = net_drops(media->net);
     result->drops = drops - media->drops_before;
@@ -543,7 +547,7 @@ void scenario_run(const struct options *options, struct media *media, const char
     uint64_t began = clock_monotonic_ns();
 
     result->sendto_bytes = options->video ? options->video_bytes + 16 : options->audio_bytes + 36;
-    result->sendto_before_ns = cpu_sendto_ns(options->server_cpu, result->sendto_bytes);
+    cpu_sample_take(&result->empty, options);
     run.target = run.type->open(&wishes, run.why);
     if (!run.target)
         return;
@@ -555,7 +559,6 @@ void scenario_run(const struct options *options, struct media *media, const char
         if (settle(&run, result)) {
             result->settle_s = (double)(clock_monotonic_ns() - began) / 1e9;
             measure(&run, result);
-            result->sendto_after_ns = cpu_sendto_ns(options->server_cpu, result->sendto_bytes);
             result_judge(result, media);
         }
     }

@@ -61,6 +61,8 @@ void window_open(struct media *media, void *unused)
     memset(media->sums, 0, sizeof(media->sums));
     for (int kind = 0; kind < 2; kind++)
         hdr_reset(&media->latency[kind]);
+    for (unsigned i = 0; media->room_latency && i < media->options->rooms; i++)
+        hdr_reset(&media->room_latency[i]);
     hdr_reset(&media->lateness);
     hdr_reset(&media->read_lag);
     for_receivers(media, receiver_open);
