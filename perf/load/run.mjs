@@ -48,7 +48,7 @@ export function serve(options) {
 }
 
 // One run of ringcast-load against it: { status, result, text, command, counters: the server's, at its
-// end }. Any server will do that has `port` and `pids()`; see perf/peers.
+// end }. Any server will do that has `port` and `process`; see perf/peers.
 export async function load(server, words, options) {
   const directory = await mkdtemp(join(tmpdir(), 'ringcast-load-'));
   try {

@@ -1,13 +1,13 @@
 // Ringcast beside other servers: one generator, one scenario, each server in turn on one pinned core,
 // a new one for each run. Prints a table, writes JSON. Started by perf/compare.
 
-import { execFile, spawn } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';
 import { cpus, release } from 'node:os';
 import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import { root } from '../../tests/lib/ringcast.mjs';
-import { load, scenarios, serve, share, verdict } from '../load/run.mjs';
+import { load, lock, scenarios, serve, share, verdict } from '../load/run.mjs';
 import * as janus from './janus/janus.mjs';
 import * as mediasoup from './mediasoup/mediasoup.mjs';
 
@@ -19,7 +19,8 @@ const usage = `perf/compare --targets ringcast,janus --scenario NAME [options] [
   --seconds N            measured in each run (default 10; --fan-out: 5)
   --profile P            gcm128 (default), gcm256, cm
   --server-core N        default 0        --load-core N   default 1
-  --janus-event-loops N  threads for all of Janus's handles; 0 (default): one for each, as Janus does
+  --janus-event-loops N  threads for all of Janus's handles (default 1: the cheapest on one core by far);
+                         0: one for each handle, which is how Janus comes
   --lock FILE            taken (flock) while a run lasts, so that others wait
   --json FILE            everything, for a report
 Exit status: 0 measured, 1 something was not, 2 usage, 3 the generator was the bottleneck somewhere.`;
@@ -51,17 +52,6 @@ const targets = {
 const fanOuts = { 'video-1-to-N': 1, 'audio-20-to-50': 1 };
 
 // ---- one run ----
-
-// Holds the lock until the returned function is called.
-async function lock(file) {
-  if (!file) return () => {};
-  const holder = spawn('flock', [file, 'sh', '-c', 'echo held; exec cat'], { stdio: ['pipe', 'pipe', 'inherit'] });
-  await new Promise((resolve, reject) => {
-    holder.stdout.once('data', resolve);
-    holder.once('exit', () => reject(new Error(`--lock ${file}: flock does not get it`)));
-  });
-  return () => holder.stdin.end();
-}
 
 async function once(name, words, options) {
   const target = targets[name];
@@ -95,7 +85,9 @@ function figures(r) {
     ...base, valid: result.valid, answer: verdict(r, 0), why: result.invalid_because.join('; '),
     cpu_ns: result.server.cpu_ns_per_packet, sendto: result.server.sendto_per_packet,
     loss: Math.max(share(result.video), share(result.audio)),
-    p50_ms: latency.p50, p99_ms: latency.p99, core_busy: result.server.core_busy_share,
+    p50_ms: latency.p50, p99_ms: latency.p99, server_share: result.server.cpu_share,
+    // What else ran on the server's core: a busy machine shows here.
+    others_share: Math.max(0, result.server.core_busy_share - result.server.cpu_share),
     packets_per_second: result.packets_per_second, generator_share: result.generator.cpu_share,
   };
 }
@@ -124,7 +116,7 @@ function told(run) {
   if (run.cpu_ns === undefined) return `FAILED: ${run.why}`;
   return `${Math.round(run.cpu_ns)} ns/packet = ${run.sendto.toFixed(3)} sendto, loss ${percent(run.loss)}, ` +
     `p50 ${run.p50_ms.toFixed(2)} p99 ${run.p99_ms.toFixed(2)} ms, ${Math.round(run.packets_per_second)} packets/s, ` +
-    `core busy ${percent(run.core_busy, 0)}, generator ${percent(run.generator_share, 0)}${run.valid ? '' : ` NOT VALID: ${run.why}`}`;
+    `its core: server ${percent(run.server_share, 0)}, others ${percent(run.others_share, 0)}; generator ${percent(run.generator_share, 0)}${run.valid ? '' : ` NOT VALID: ${run.why}`}`;
 }
 
 // Medians of the rounds that count: valid, and not the first.
@@ -134,7 +126,7 @@ function summary(rounds) {
   return {
     rounds: counted.length, cpu_ns: of('cpu_ns'), cpu_ns_min: Math.min(...counted.map((r) => r.cpu_ns)),
     sendto: of('sendto'), loss_worst: Math.max(...counted.map((r) => r.loss)), p50_ms: of('p50_ms'),
-    p99_ms: of('p99_ms'), core_busy: of('core_busy'), packets_per_second: of('packets_per_second'),
+    p99_ms: of('p99_ms'), server_share: of('server_share'), others_share: of('others_share'), packets_per_second: of('packets_per_second'),
   };
 }
 
@@ -164,12 +156,12 @@ async function equalLoad(names, options) {
 function printEqualLoad(names, medians, ratios, rounds) {
   const row = (cells) => console.log(cells.map((cell, i) => (i ? String(cell).padStart(13) : String(cell).padEnd(10))).join(''));
   console.log('');
-  row(['', 'rounds', 'min ns/pkt', 'median', 'sendto', 'worst loss', 'p50 ms', 'p99 ms', 'core busy', `${names[0]}/it`]);
+  row(['', 'rounds', 'min ns/pkt', 'median', 'sendto', 'worst loss', 'p50 ms', 'p99 ms', 'core', 'others', `${names[0]}/it`]);
   for (const name of names) {
     const m = medians[name];
-    if (!m.rounds) row([name, 0, 'no valid round']);
+    if (!m.rounds) row([name, 0, '-', '(no round that counts)']);
     else row([name, m.rounds, Math.round(m.cpu_ns_min), Math.round(m.cpu_ns), m.sendto.toFixed(3), percent(m.loss_worst),
-      m.p50_ms.toFixed(2), m.p99_ms.toFixed(2), percent(m.core_busy, 0), ratios[name] ? `${ratios[name].cpu.toFixed(3)}x` : '']);
+      m.p50_ms.toFixed(2), m.p99_ms.toFixed(2), percent(m.server_share, 0), percent(m.others_share, 0), ratios[name] ? `${ratios[name].cpu.toFixed(3)}x` : '']);
   }
   for (const name of names) console.log(`${name}: ${rounds[name].at(-1).version}`);
 }
@@ -222,7 +214,7 @@ async function fanOut(names, options) {
 
 function readWords(argv) {
   const options = { targets: 'ringcast,janus', scenario: null, n: undefined, rounds: 5, seconds: undefined, profile: 'gcm128',
-    serverCore: 0, loadCore: 1, janusEventLoops: 0, lock: null, json: null, fanOut: false };
+    serverCore: 0, loadCore: 1, janusEventLoops: 1, lock: null, json: null, fanOut: false };
   const texts = ['targets', 'scenario', 'profile', 'lock', 'json'];
   const cut = argv.indexOf('--'), own = cut < 0 ? argv : argv.slice(0, cut);
   options.words = cut < 0 ? [] : argv.slice(cut + 1);

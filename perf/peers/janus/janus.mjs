@@ -78,11 +78,6 @@ export class Janus {
     return janus === 'server_info';
   }
 
-  // taskset becomes janus.
-  async pids() {
-    return { janus: this.process.pid };
-  }
-
   async stop() {
     this.process.kill('SIGTERM');
     if (!await Promise.race([this.exited, sleep(10000).then(() => null)])) this.process.kill('SIGKILL');

@@ -42,12 +42,8 @@ export class Mediasoup {
       await self.stop();
       throw new Error(`${error.message}\n${self.log}`);
     }
-    const { port, worker, version } = JSON.parse(output);
-    return Object.assign(self, { port, worker, version: `mediasoup ${version}` });
-  }
-
-  async pids() {
-    return { node: this.process.pid, worker: this.worker };
+    const { port, version } = JSON.parse(output);
+    return Object.assign(self, { port, version: `mediasoup ${version}` });
   }
 
   async stop() {
