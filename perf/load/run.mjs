@@ -35,7 +35,7 @@ export const scenarios = {
   'idle-30000': (n = 30000) => ['--idle', n, '--publishers', 1, '--subscribers', 10, '--settle-seconds', 60],
 };
 
-const prefix = (options) => (options.nice ? ['nice', '-n', String(options.nice)] : []);
+export const prefix = (options) => (options.nice ? ['nice', '-n', String(options.nice)] : []);
 
 // A Ringcast on its core, with the limits that thousands of clients from one address need.
 export function serve(options) {

@@ -85,7 +85,8 @@ const events = {
   },
 
   async 'media:createTransport'(socket, { roomId }) {
-    const transport = await known(rooms, roomId, 'room').router.createWebRtcTransport({ listenInfos, enableUdp: true, enableTcp: false });
+    const { router } = known(rooms, roomId, 'room');
+    const transport = await router.createWebRtcTransport({ listenInfos, enableUdp: true, enableTcp: false });
     socket.data.transports.set(transport.id, transport);
     const { id, iceParameters, iceCandidates, dtlsParameters } = transport;
     return { id, iceParameters, iceCandidates, dtlsParameters, iceServers: [] };
