@@ -38,7 +38,7 @@ export const scenarios = {
   'small-beside-large': (n = 1000) => ['--rooms', 11, '--publishers', 1, '--subscribers', 5, '--large', n, '--room-latency'],
 };
 
-const prefix = (options) => (options.nice ? ['nice', '-n', String(options.nice)] : []);
+export const prefix = (options) => (options.nice ? ['nice', '-n', String(options.nice)] : []);
 
 // A Ringcast on its core, with the limits that thousands of clients from one address need.
 export function serve(options) {
@@ -51,7 +51,7 @@ export function serve(options) {
 }
 
 // One run of ringcast-load against it: { status, result, text, command, counters: the server's, at its
-// end }. Any server will do that has `port` and `pids()`; see perf/peers.
+// end }. Any server will do that has `port` and `process`; see perf/peers.
 export async function load(server, words, options) {
   const directory = await mkdtemp(join(tmpdir(), 'ringcast-load-'));
   try {
@@ -72,7 +72,7 @@ export async function load(server, words, options) {
 }
 
 // Waits until nobody else measures on this machine; returns who ends it.
-async function lock(file) {
+export async function lock(file) {
   if (!file) return () => {};
   const holder = spawn('flock', [file, 'sh', '-c', 'echo; exec cat'], { stdio: ['pipe', 'pipe', 'inherit'] });
   await new Promise((resolve, reject) => {
@@ -98,8 +98,8 @@ export async function measure(words, options) {
 export const share = (sums) => (sums?.expected ? sums.lost / sums.expected : 0);
 
 // Is N carried? 'yes', 'no', or 'unknown' when the generator spoiled the run.
-export function verdict({ result, server }, p99) {
-  if (!result?.measured || server?.died) return 'no';
+export function verdict({ result }, p99) {
+  if (!result?.measured || result.server.died) return 'no';
   if (!result.valid) return 'unknown';
   if (share(result.video) > 0.001 || share(result.audio) > 0.001) return 'no';
   const late = Math.max(result.video_latency_ms.p99, result.audio_latency_ms.p99);
