@@ -509,7 +509,8 @@ static bool measure(struct run *run, struct result *result)
     struct media *media = run->media;
     bool ok;
 
-    result->sendto_before_ns = cpu_sendto_ns(run->options->server_cpu, result->sendto_bytes);
+    if (run->options->server_pid_count)
+        result->sendto_before_ns = cpu_sendto_ns(run->options->server_cpu, result->sendto_bytes);
     say(run, "measuring");
     cpu_sample_take(&result->before, run->options);
     media_call(media, window_open, NULL);
@@ -518,7 +519,8 @@ static bool measure(struct run *run, struct result *result)
     cpu_sample_take(&result->after, run->options);
     result->measured = ok;
     result->server_died = cpu_gone(&result->before, &result->after);
-    result->sendto_after_ns = cpu_sendto_ns(run->options->server_cpu, result->sendto_bytes);
+    if (run->options->server_pid_count)
+        result->sendto_after_ns = cpu_sendto_ns(run->options->server_cpu, result->sendto_bytes);
     ok = drain(run) && ok;
     media_call(media, senders_end, NULL);
     media_call(media, window_sum, NULL);
