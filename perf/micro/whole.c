@@ -102,6 +102,12 @@ static void defaults(struct bench_options *o)
         o->turn_ns = packets_out(o) * LOADED_NS;
 }
 
+/* Of a datagram. */
+static uint32_t bytes_max(const struct bench_options *o)
+{
+    return o->bytes + (uint32_t)srtp_tag_bytes(o->profile);
+}
+
 /* ---- the path ---- */
 
 /* libwebrtc splits a frame about equally, the larger packets last. */
@@ -183,7 +189,7 @@ static void bound_job(struct whole *b, size_t i, struct srtp_protect_job *job, s
 
     *job = (struct srtp_protect_job){
         .key = &b->keys[consumer],
-        .out = b->slots + slot * (o->bytes + srtp_tag_bytes(o->profile)),
+        .out = b->slots + slot * bytes_max(o),
         .payload = b->clear[packet] + PACKET_HEADER_BYTES,
         .index = b->bound_index + packet,
         .ssrc = world_consumer_ssrc((uint32_t)consumer),
@@ -203,10 +209,10 @@ static void bound(void *state, struct bench_tally *tally)
 {
     struct whole *b = state;
     const struct bench_options *o = &b->options;
-    size_t total = packets_out(o);
+    size_t total = packets_out(o), together = bench_burst_max(bytes_max(o));
 
     for (size_t done = 0; done < total; done += b->job_count) {
-        b->job_count = total - done < SRTP_BURST ? total - done : SRTP_BURST;
+        b->job_count = total - done < together ? total - done : together;
         for (size_t i = 0; i < b->job_count; i++)
             bound_job(b, done + i, &b->jobs[i], i);
         tally->ticks += bench_measure(protect_work, b);

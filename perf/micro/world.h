@@ -51,6 +51,12 @@ void world_drain(struct bench_world *world);
 /* Turns every worker until nothing is left to do; drains. */
 void world_settle(struct bench_world *world);
 
+/* Packets of so many bytes that a worker protects and sends together at most. */
+static inline uint32_t bench_burst_max(uint32_t bytes)
+{
+    return IO_SLOTS_BYTES / bytes < SRTP_BURST ? IO_SLOTS_BYTES / bytes : SRTP_BURST;
+}
+
 /* ---- rows; each also tells the worker concerned ---- */
 
 void world_transport(struct bench_world *world, uint32_t index, uint32_t worker, bool used,
