@@ -73,11 +73,14 @@ int main(int argc, char **argv)
         return EXIT_FAILED;
     }
     scenario_run(&options, &media, fingerprint, &interrupted, &result);
+    media_stop(&media);
+    if (result.measured)
+        result_judge(&result, &media);
     if (!options.json || strcmp(options.json, "-") != 0)
         result_print(&result, &media);
     if (options.json)
         written = result_write(&result, &media, options.json);
-    media_stop(&media);
+    media_free(&media);
     dtls_client_close();
     if (!result.measured || !written)
         return EXIT_FAILED;

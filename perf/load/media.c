@@ -176,6 +176,10 @@ void media_stop(struct media *media)
 {
     media_post(media, stop, NULL);
     pthread_join(media->thread, NULL);
+}
+
+void media_free(struct media *media)
+{
     for (uint32_t i = 0; i < media->endpoint_count; i++)
         if (media->endpoints[i])
             endpoint_end(media, media->endpoints[i]);

@@ -192,7 +192,7 @@ struct media {
     struct hdr latency[2], lateness, read_lag;
     struct hdr *room_latency;                /* --room-latency: by room */
     uint64_t own_cpu_ns, own_process_cpu_ns; /* used in the window */
-    uint64_t drops_before, send_failed_before;
+    uint64_t drops, send_failed;             /* of our own sockets, in window and drain */
     _Atomic uint32_t connected, failed;
     char failure[MEDIA_WHY_BYTES]; /* of the first that failed */
 
@@ -206,7 +206,8 @@ struct media {
 /* ---- media.c ---- */
 
 bool media_start(struct media *media, const struct options *options, char *why);
-void media_stop(struct media *media);
+void media_stop(struct media *media); /* the thread ends; what it counted stays */
+void media_free(struct media *media);
 /* Runs on the media thread, soon; posts of one thread run in their order. */
 void media_post(struct media *media, void (*run)(struct media *media, void *argument),
                 void *argument);

@@ -17,6 +17,7 @@
     X(rooms, rooms, 1, 1, 10000, "rooms, all alike")                                              \
     X(publishers, publishers, 1, 0, 10000, "publishers of each room")                             \
     X(subscribers, subscribers, 0, 0, 100000, "endpoints of each room that take all its streams") \
+    X(large, large, 0, 0, 100000, "endpoints of the first room instead; 0: as the others")        \
     X(participants, participants, 0, 0, 1000, "instead of both: everybody publishes and takes all others") \
     X(idle, idle, 0, 0, 100000, "endpoints beside them that are connected and silent")            \
     X(endpoints-per-member, endpoints_per_member, 8, 1, 1000, "receiving endpoints of one account (the server's transports_per_participant_max)") \

@@ -17,6 +17,7 @@ struct options {
     /* who */
     unsigned rooms;
     unsigned publishers, subscribers; /* one way; or */
+    unsigned large;                   /* subscribers of the first room instead, 0: as the others */
     unsigned participants;            /* everybody publishes and consumes all others */
     unsigned idle;                    /* endpoints that are connected and silent */
     unsigned endpoints_per_member;

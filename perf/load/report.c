@@ -62,9 +62,9 @@ void result_judge(struct result *r, const struct media *m)
         r->invalid[r->invalid_count++] = "the generator's thread used more than 90 % of its core";
     if (hdr_percentile(&m->lateness, 99) > LATENESS_MAX_NS)
         r->invalid[r->invalid_count++] = "frames were sent more than 2 ms late (p99)";
-    if (r->drops)
+    if (m->drops)
         r->invalid[r->invalid_count++] = "the generator's own sockets overflowed";
-    if (r->send_failed)
+    if (m->send_failed)
         r->invalid[r->invalid_count++] = "the kernel refused some of the generator's sends";
     if (net_counters(m->net)->truncated)
         r->invalid[r->invalid_count++] = "datagrams came that did not fit the generator's buffers";
@@ -148,7 +148,7 @@ void result_print(const struct result *r, const struct media *m)
         "generator %.1f %% of its core, sent late p99 %.3f ms, read after p99 %.3f ms, own drops "
         "%lu, refused sends %lu, %.1f packets a read\n",
         100 * own_cpu(m), (double)hdr_percentile(&m->lateness, 99) / 1e6,
-        (double)hdr_percentile(&m->read_lag, 99) / 1e6, r->drops, r->send_failed,
+        (double)hdr_percentile(&m->read_lag, 99) / 1e6, m->drops, m->send_failed,
         (double)net_counters(m->net)->received / ((double)net_counters(m->net)->messages + 1e-9));
     if (r->failure[0])
         printf("NOTE      %s\n", r->failure);
@@ -280,8 +280,8 @@ static cJSON *result_json(const struct result *r, const struct media *m)
                             (double)m->own_process_cpu_ns / 1e9 / window_s(m));
     cJSON_AddItemToObject(one, "lateness_ms", latency_json(&m->lateness));
     cJSON_AddItemToObject(one, "read_lag_ms", latency_json(&m->read_lag));
-    cJSON_AddNumberToObject(one, "drops", (double)r->drops);
-    cJSON_AddNumberToObject(one, "send_failed", (double)r->send_failed);
+    cJSON_AddNumberToObject(one, "drops", (double)m->drops);
+    cJSON_AddNumberToObject(one, "send_failed", (double)m->send_failed);
     return root;
 }
 

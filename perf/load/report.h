@@ -16,8 +16,6 @@ struct result {
     unsigned server_died;                   /* processes that were there before and not after */
     double sendto_before_ns, sendto_after_ns;
     unsigned sendto_bytes;
-    uint64_t drops; /* of our own sockets, window and drain */
-    uint64_t send_failed;
     const char *invalid[INVALID_REASONS_MAX]; /* why the generator spoiled it; none: valid */
     unsigned invalid_count;
 };

@@ -13,6 +13,8 @@ const usage = `perf/load/run SCENARIO [N] [options] [-- options of ringcast-load
   audio-20-to-50     twenty publishers, fifty subscribers that take all of them
   rooms-10x10        ten rooms of ten, everybody publishes audio and video
   idle-30000 [N]     N silent transports, beside them video 1 to 10
+  small-beside-large [N]  ten rooms of 1 to 5 video beside one of 1 to N (default 1000), each room's latency;
+                     compare with N = 5: a large room must not delay its neighbours
   fan-out            the largest N of video-1-to-N with loss <= 0.1 %, found by bisection
   audio-fan-out      the same of audio, twenty publishers
 options
@@ -33,9 +35,10 @@ export const scenarios = {
   'audio-20-to-50': (n = 50) => ['--audio', '--publishers', 20, '--subscribers', n],
   'rooms-10x10': () => ['--rooms', 10, '--participants', 10],
   'idle-30000': (n = 30000) => ['--idle', n, '--publishers', 1, '--subscribers', 10, '--settle-seconds', 60],
+  'small-beside-large': (n = 1000) => ['--rooms', 11, '--publishers', 1, '--subscribers', 5, '--large', n, '--room-latency'],
 };
 
-const prefix = (options) => (options.nice ? ['nice', '-n', String(options.nice)] : []);
+export const prefix = (options) => (options.nice ? ['nice', '-n', String(options.nice)] : []);
 
 // A Ringcast on its core, with the limits that thousands of clients from one address need.
 export function serve(options) {
@@ -48,13 +51,14 @@ export function serve(options) {
 }
 
 // One run of ringcast-load against it: { status, result, text, command, counters: the server's, at its
-// end }. Any server will do that has `port` and `pids()`; see perf/peers.
+// end }. Any server will do that has `port` and `process`; see perf/peers.
 export async function load(server, words, options) {
   const directory = await mkdtemp(join(tmpdir(), 'ringcast-load-'));
   try {
     const file = join(directory, 'result.json');
     const command = [...prefix(options), join(binaries, 'ringcast-load'), `http://127.0.0.1:${server.port}`,
-      '--cpu', options.loadCore, '--server-cpu', options.serverCore, '--server-pid', server.process.pid,
+      '--cpu', options.loadCore, ...(options.accounting === false ? [] : ['--server-cpu', options.serverCore,
+        '--server-pid', server.process.pid]),
       '--endpoints-per-member', ENDPOINTS_PER_MEMBER, '--json', file, '--realtime', '--quiet', ...words].map(String);
     const child = spawn(command[0], command.slice(1), { stdio: ['ignore', 'pipe', 'pipe'] });
     let text = '';
@@ -69,7 +73,7 @@ export async function load(server, words, options) {
 }
 
 // Waits until nobody else measures on this machine; returns who ends it.
-async function lock(file) {
+export async function lock(file) {
   if (!file) return () => {};
   const holder = spawn('flock', [file, 'sh', '-c', 'echo; exec cat'], { stdio: ['pipe', 'pipe', 'inherit'] });
   await new Promise((resolve, reject) => {
@@ -95,8 +99,8 @@ export async function measure(words, options) {
 export const share = (sums) => (sums?.expected ? sums.lost / sums.expected : 0);
 
 // Is N carried? 'yes', 'no', or 'unknown' when the generator spoiled the run.
-export function verdict({ result, server }, p99) {
-  if (!result?.measured || server?.died) return 'no';
+export function verdict({ result }, p99) {
+  if (!result?.measured || result.server.died) return 'no';
   if (!result.valid) return 'unknown';
   if (share(result.video) > 0.001 || share(result.audio) > 0.001) return 'no';
   const late = Math.max(result.video_latency_ms.p99, result.audio_latency_ms.p99);
@@ -118,6 +122,14 @@ function line(n, r) {
     `${Math.round(result.server.cpu_ns_per_packet)} ns each (${result.server.sendto_per_packet.toFixed(3)} sendto), ` +
     `server core ${(100 * result.server.core_busy_share).toFixed(0)} %, generator ${(100 * result.generator.cpu_share).toFixed(0)} %` +
     deaths + (result.valid ? '' : ` INVALID: ${result.invalid_because.join('; ')}`);
+}
+
+// The first room beside the worst and the median of the others.
+function rooms([first, ...others]) {
+  const sorted = (key) => others.map((room) => room[key]).sort((a, b) => a - b);
+  const ms = (value) => value.toFixed(2);
+  return ['p50', 'p99', 'max'].map((key) => `rooms     ${key.padEnd(4)} first ${ms(first[key])} ms, the others ` +
+    `${ms(sorted(key)[others.length >> 1])} (median), ${ms(sorted(key).at(-1))} (worst)`).join('\n');
 }
 
 // Doubles until it fails, then halves the interval down to 3 %. A run that the generator spoiled is
@@ -189,6 +201,7 @@ async function main() {
   } else {
     for (let round = 0; round < options.rounds; round++) {
       const r = await measure([...scenarios[name](n), ...words], options);
+      if (r.result?.room_latency_ms) console.log(rooms(r.result.room_latency_ms));
       console.log(options.rounds > 1 ? line(`round ${round + 1}`, r) : [r.text, ...complaints(r.log)].join('\n'));
       all.push(r.result);
       status = Math.max(status, r.status ?? 1);

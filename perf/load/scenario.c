@@ -308,6 +308,7 @@ static bool ramp_one_way(struct run *run, struct hall *hall, unsigned streams)
 {
     const struct options *o = run->options;
     unsigned per_member = o->endpoints_per_member;
+    unsigned subscribers = o->large && hall == run->halls ? o->large : o->subscribers;
     unsigned publishing = per_member < PUBLISHERS_PER_MEMBER ? per_member : PUBLISHERS_PER_MEMBER;
     struct target_member *member = NULL;
 
@@ -323,7 +324,7 @@ static bool ramp_one_way(struct run *run, struct hall *hall, unsigned streams)
             return false;
         run->publisher_count++;
     }
-    for (unsigned i = 0; i < o->subscribers; i++) {
+    for (unsigned i = 0; i < subscribers; i++) {
         struct place *place = &run->subscribers[run->subscriber_count];
 
         if (i % per_member == 0 && !(member = run->type->join(hall->room, run->why)))
@@ -378,7 +379,7 @@ static bool ramp(struct run *run)
     run->publishers = memory((size_t)o->rooms * (o->participants ? o->participants : o->publishers),
                              sizeof(*run->publishers));
     run->subscribers =
-        memory((size_t)o->rooms * (o->participants ? o->participants : o->subscribers),
+        memory((size_t)o->rooms * (o->participants ? o->participants : o->subscribers) + o->large,
                sizeof(*run->subscribers));
     for (unsigned i = 0; media && i < o->rooms; i++) {
         struct hall *hall = &run->halls[run->hall_count];
@@ -506,10 +507,10 @@ static void senders_end(struct media *media, void *unused)
 static bool measure(struct run *run, struct result *result)
 {
     struct media *media = run->media;
-    uint64_t drops;
     bool ok;
 
-    result->sendto_before_ns = cpu_sendto_ns(run->options->server_cpu, result->sendto_bytes);
+    if (run->options->server_pid_count)
+        result->sendto_before_ns = cpu_sendto_ns(run->options->server_cpu, result->sendto_bytes);
     say(run, "measuring");
     cpu_sample_take(&result->before, run->options);
     media_call(media, window_open, NULL);
@@ -518,11 +519,9 @@ static bool measure(struct run *run, struct result *result)
     cpu_sample_take(&result->after, run->options);
     result->measured = ok;
     result->server_died = cpu_gone(&result->before, &result->after);
-    result->sendto_after_ns = cpu_sendto_ns(run->options->server_cpu, result->sendto_bytes);
+    if (run->options->server_pid_count)
+        result->sendto_after_ns = cpu_sendto_ns(run->options->server_cpu, result->sendto_bytes);
     ok = drain(run) && ok;
-    drops = net_drops(media->net);
-    result->drops = drops - media->drops_before;
-    result->send_failed = net_counters(media->net)->send_failed - media->send_failed_before;
     media_call(media, senders_end, NULL);
     media_call(media, window_sum, NULL);
     if (atomic_load(&media->failed) && ok)
@@ -559,7 +558,6 @@ void scenario_run(const struct options *options, struct media *media, const char
         if (settle(&run, result)) {
             result->settle_s = (double)(clock_monotonic_ns() - began) / 1e9;
             measure(&run, result);
-            result_judge(result, media);
         }
     }
     say(&run, "leaving");

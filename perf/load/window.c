@@ -66,8 +66,8 @@ void window_open(struct media *media, void *unused)
     hdr_reset(&media->lateness);
     hdr_reset(&media->read_lag);
     for_receivers(media, receiver_open);
-    media->drops_before = net_drops(media->net);
-    media->send_failed_before = net_counters(media->net)->send_failed;
+    media->drops = net_drops(media->net);
+    media->send_failed = net_counters(media->net)->send_failed;
     media->measuring = true;
     media->own_cpu_ns = thread_cpu_ns();
     media->own_process_cpu_ns = process_cpu_ns();
@@ -119,6 +119,8 @@ void receiver_sum(struct media *media, struct receiver *r)
 
 void window_sum(struct media *media, void *unused)
 {
+    media->drops = net_drops(media->net) - media->drops;
+    media->send_failed = net_counters(media->net)->send_failed - media->send_failed;
     for_receivers(media, receiver_sum);
 }
 

@@ -1,13 +1,13 @@
 // Ringcast beside other servers: one generator, one scenario, each server in turn on one pinned core,
 // a new one for each run. Prints a table, writes JSON. Started by perf/compare.
 
-import { execFile, spawn } from 'node:child_process';
-import { readFile, writeFile } from 'node:fs/promises';
-import { cpus, release } from 'node:os';
+import { execFile } from 'node:child_process';
+import { writeFile } from 'node:fs/promises';
+import { cpus, loadavg, release } from 'node:os';
 import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import { root } from '../../tests/lib/ringcast.mjs';
-import { load, scenarios, serve, share, verdict } from '../load/run.mjs';
+import { load, lock, scenarios, serve, share, verdict } from '../load/run.mjs';
 import * as janus from './janus/janus.mjs';
 import * as mediasoup from './mediasoup/mediasoup.mjs';
 
@@ -19,8 +19,10 @@ const usage = `perf/compare --targets ringcast,janus --scenario NAME [options] [
   --seconds N            measured in each run (default 10; --fan-out: 5)
   --profile P            gcm128 (default), gcm256, cm
   --server-core N        default 0        --load-core N   default 1
-  --janus-event-loops N  threads for all of Janus's handles; 0 (default): one for each, as Janus does
-  --lock FILE            taken (flock) while a run lasts, so that others wait
+  --janus-event-loops N  threads for all of Janus's handles (default 1: the cheapest on one core by far);
+                         0: one for each handle, which is how Janus comes
+  --nice N               of servers and generator, such as -15 on a machine that others use (default 0)
+  --lock FILE            held (flock) for a turn of all targets, so that others wait
   --json FILE            everything, for a report
 Exit status: 0 measured, 1 something was not, 2 usage, 3 the generator was the bottleneck somewhere.`;
 
@@ -30,50 +32,45 @@ const LOSS_MAX = 0.001;
 const targets = {
   ringcast: {
     missing: async () => null,
-    start: (o) => serve({ serverCore: o.serverCore, environment: {} }),
+    start: (o) => serve({ ...o, environment: {} }),
     words: [],
     from: 400,
   },
   janus: {
     missing: janus.missing,
-    start: (o) => janus.Janus.start({ serverCore: o.serverCore, eventLoops: o.janusEventLoops }),
+    start: (o) => janus.Janus.start({ ...o, eventLoops: o.janusEventLoops }),
     words: janus.Janus.loadWords,
     from: 50,
   },
   mediasoup: {
     missing: mediasoup.missing,
-    start: (o) => mediasoup.Mediasoup.start({ serverCore: o.serverCore }),
+    start: (o) => mediasoup.Mediasoup.start(o),
     words: [],
     from: 200,
   },
 };
 
-const fanOuts = { 'video-1-to-N': 1, 'audio-20-to-50': 1 };
+const compared = ['video-1-to-N', 'audio-20-to-50', 'rooms-10x10'];
 
 // ---- one run ----
 
-// Holds the lock until the returned function is called.
-async function lock(file) {
-  if (!file) return () => {};
-  const holder = spawn('flock', [file, 'sh', '-c', 'echo held; exec cat'], { stdio: ['pipe', 'pipe', 'inherit'] });
-  await new Promise((resolve, reject) => {
-    holder.stdout.once('data', resolve);
-    holder.once('exit', () => reject(new Error(`--lock ${file}: flock does not get it`)));
-  });
-  return () => holder.stdin.end();
-}
-
 async function once(name, words, options) {
   const target = targets[name];
-  const unlock = await lock(options.lock);
-  let server;
+  const server = await target.start(options);
   try {
-    server = await target.start(options);
-    const r = await load(server, [...target.words, '--profile', options.profile, ...words, ...options.words],
-      { serverCore: options.serverCore, loadCore: options.loadCore });
+    const r = await load(server, [...target.words, '--profile', options.profile, ...words, ...options.words], options);
     return { ...figures(r), target: name, version: server.version ?? await ringcastVersion() };
   } finally {
-    await server?.stop();
+    await server.stop();
+  }
+}
+
+// One turn of everybody, while nobody else measures on this machine: what is compared lies together.
+async function turn(options, run) {
+  const unlock = await lock(options.lock);
+  try {
+    await run();
+  } finally {
     unlock();
   }
 }
@@ -95,7 +92,9 @@ function figures(r) {
     ...base, valid: result.valid, answer: verdict(r, 0), why: result.invalid_because.join('; '),
     cpu_ns: result.server.cpu_ns_per_packet, sendto: result.server.sendto_per_packet,
     loss: Math.max(share(result.video), share(result.audio)),
-    p50_ms: latency.p50, p99_ms: latency.p99, core_busy: result.server.core_busy_share,
+    p50_ms: latency.p50, p99_ms: latency.p99, server_share: result.server.cpu_share,
+    // What else ran on the server's core: a busy machine shows here.
+    others_share: Math.max(0, result.server.core_busy_share - result.server.cpu_share),
     packets_per_second: result.packets_per_second, generator_share: result.generator.cpu_share,
   };
 }
@@ -124,7 +123,8 @@ function told(run) {
   if (run.cpu_ns === undefined) return `FAILED: ${run.why}`;
   return `${Math.round(run.cpu_ns)} ns/packet = ${run.sendto.toFixed(3)} sendto, loss ${percent(run.loss)}, ` +
     `p50 ${run.p50_ms.toFixed(2)} p99 ${run.p99_ms.toFixed(2)} ms, ${Math.round(run.packets_per_second)} packets/s, ` +
-    `core busy ${percent(run.core_busy, 0)}, generator ${percent(run.generator_share, 0)}${run.valid ? '' : ` NOT VALID: ${run.why}`}`;
+    `its core: server ${percent(run.server_share, 0)}, others ${percent(run.others_share, 0)}; ` +
+    `generator ${percent(run.generator_share, 0)}${run.valid ? '' : ` NOT VALID: ${run.why}`}`;
 }
 
 // Medians of the rounds that count: valid, and not the first.
@@ -134,7 +134,8 @@ function summary(rounds) {
   return {
     rounds: counted.length, cpu_ns: of('cpu_ns'), cpu_ns_min: Math.min(...counted.map((r) => r.cpu_ns)),
     sendto: of('sendto'), loss_worst: Math.max(...counted.map((r) => r.loss)), p50_ms: of('p50_ms'),
-    p99_ms: of('p99_ms'), core_busy: of('core_busy'), packets_per_second: of('packets_per_second'),
+    p99_ms: of('p99_ms'), server_share: of('server_share'), others_share: of('others_share'),
+    packets_per_second: of('packets_per_second'),
   };
 }
 
@@ -149,12 +150,14 @@ async function equalLoad(names, options) {
   const words = [...scenarios[options.scenario](options.n), '--seconds', options.seconds ?? 10];
   const rounds = Object.fromEntries(names.map((name) => [name, []]));
   for (let round = 1; round <= options.rounds; round++)
-    for (const name of names) {
-      const run = { round, ...await patiently(name, words, options) };
-      rounds[name].push(run);
-      console.log(`${name.padEnd(10)}round ${round}${round === 1 ? ' (thrown away)' : ''}: ${told(run)}`);
-      if (round === 1) console.log(`          ${run.command}`);
-    }
+    await turn(options, async () => {
+      for (const name of names) {
+        const run = { round, ...await patiently(name, words, options) };
+        rounds[name].push(run);
+        console.log(`${name.padEnd(10)}round ${round}${round === 1 ? ' (thrown away)' : ''}: ${told(run)}`);
+        if (round === 1) console.log(`          ${run.command}`);
+      }
+    });
   const medians = Object.fromEntries(names.map((name) => [name, summary(rounds[name])]));
   const ratios = Object.fromEntries(names.slice(1).map((name) => [name, ratio(rounds[names[0]], rounds[name])]));
   printEqualLoad(names, medians, ratios, rounds);
@@ -164,12 +167,14 @@ async function equalLoad(names, options) {
 function printEqualLoad(names, medians, ratios, rounds) {
   const row = (cells) => console.log(cells.map((cell, i) => (i ? String(cell).padStart(13) : String(cell).padEnd(10))).join(''));
   console.log('');
-  row(['', 'rounds', 'min ns/pkt', 'median', 'sendto', 'worst loss', 'p50 ms', 'p99 ms', 'core busy', `${names[0]}/it`]);
+  row(['', 'rounds', 'min ns/pkt', 'median', 'sendto', 'worst loss', 'p50 ms', 'p99 ms', 'packets/s', 'core', 'others',
+    `${names[0]}/it`]);
   for (const name of names) {
     const m = medians[name];
-    if (!m.rounds) row([name, 0, 'no valid round']);
+    if (!m.rounds) row([name, 0, '-', '(no round that counts)']);
     else row([name, m.rounds, Math.round(m.cpu_ns_min), Math.round(m.cpu_ns), m.sendto.toFixed(3), percent(m.loss_worst),
-      m.p50_ms.toFixed(2), m.p99_ms.toFixed(2), percent(m.core_busy, 0), ratios[name] ? `${ratios[name].cpu.toFixed(3)}x` : '']);
+      m.p50_ms.toFixed(2), m.p99_ms.toFixed(2), Math.round(m.packets_per_second), percent(m.server_share, 0),
+      percent(m.others_share, 0), ratios[name] ? `${ratios[name].cpu.toFixed(3)}x` : '']);
   }
   for (const name of names) console.log(`${name}: ${rounds[name].at(-1).version}`);
 }
@@ -206,14 +211,18 @@ class Search {
 async function fanOut(names, options) {
   const searches = names.map((name) => new Search(name));
   while (searches.some((s) => !s.done))
-    for (const search of searches) if (!search.done) await search.step(options);
+    await turn(options, async () => {
+      for (const search of searches) if (!search.done) await search.step(options);
+    });
   console.log(`\nlargest fan-out of ${options.scenario} with loss <= ${percent(LOSS_MAX, 1)}`);
   const largest = {};
   for (const s of searches) {
     const best = s.steps.find((step) => step.n === s.low);
-    largest[s.name] = { n: s.low, or_more: s.spoiled, loss: best?.loss, p99_ms: best?.p99_ms, packets_per_second: best?.packets_per_second };
+    largest[s.name] = { n: s.low, or_more: s.spoiled, loss: best?.loss, p99_ms: best?.p99_ms,
+      packets_per_second: best?.packets_per_second };
     console.log(`${s.name.padEnd(10)}${s.low}${s.spoiled ? ' or more: above, the generator was the bottleneck' : ''}` +
-      (best ? `: loss ${percent(best.loss)}, p99 ${best.p99_ms.toFixed(1)} ms, ${Math.round(best.packets_per_second)} packets/s; ${best.version}` : ''));
+      (best ? `: loss ${percent(best.loss)}, p99 ${best.p99_ms.toFixed(1)} ms, ` +
+        `${Math.round(best.packets_per_second)} packets/s; ${best.version}` : ''));
   }
   return { kind: 'fan-out', steps: Object.fromEntries(searches.map((s) => [s.name, s.steps])), largest };
 }
@@ -222,7 +231,7 @@ async function fanOut(names, options) {
 
 function readWords(argv) {
   const options = { targets: 'ringcast,janus', scenario: null, n: undefined, rounds: 5, seconds: undefined, profile: 'gcm128',
-    serverCore: 0, loadCore: 1, janusEventLoops: 0, lock: null, json: null, fanOut: false };
+    serverCore: 0, loadCore: 1, janusEventLoops: 1, nice: 0, lock: null, json: null, fanOut: false };
   const texts = ['targets', 'scenario', 'profile', 'lock', 'json'];
   const cut = argv.indexOf('--'), own = cut < 0 ? argv : argv.slice(0, cut);
   options.words = cut < 0 ? [] : argv.slice(cut + 1);
@@ -235,13 +244,14 @@ function readWords(argv) {
     }
     const value = own[++i];
     if (value === undefined) throw new Error(`${own[i - 1]}: its value is missing`);
-    if (!texts.includes(name) && !/^\d+$/.test(value)) throw new Error(`${own[i - 1]} ${value}: a whole number is wanted`);
+    if (!texts.includes(name) && !/^-?\d+$/.test(value)) throw new Error(`${own[i - 1]} ${value}: a whole number is wanted`);
     options[name] = texts.includes(name) ? value : Number(value);
   }
   options.targets = options.targets.split(',');
-  for (const name of options.targets) if (!targets[name]) throw new Error(`${name}: no such target; there are ${Object.keys(targets).join(', ')}`);
-  if (!['video-1-to-N', 'audio-20-to-50', 'rooms-10x10'].includes(options.scenario)) throw new Error(`--scenario ${options.scenario ?? ''}: no such scenario`);
-  if (options.fanOut && !fanOuts[options.scenario]) throw new Error('--fan-out wants video-1-to-N or audio-20-to-50');
+  const stranger = options.targets.find((name) => !targets[name]);
+  if (stranger !== undefined) throw new Error(`${stranger}: no such target; there are ${Object.keys(targets).join(', ')}`);
+  if (!compared.includes(options.scenario)) throw new Error(`--scenario ${options.scenario ?? ''}: no such scenario`);
+  if (options.fanOut && options.scenario === 'rooms-10x10') throw new Error('--fan-out wants one of the other scenarios');
   if (!options.fanOut && options.rounds < 2) throw new Error('--rounds 1: the first round is thrown away, so two at least');
   return options;
 }
@@ -279,7 +289,7 @@ async function main() {
   const runs = Object.values(measured.rounds ?? measured.steps).flat();
   if (options.json)
     await writeFile(options.json, JSON.stringify({ began, command: ['perf/compare', ...process.argv.slice(2)].join(' '),
-      machine: { cpu: cpus()[0].model, cores: cpus().length, kernel: release(), load: (await readFile('/proc/loadavg', 'utf8')).trim() },
+      machine: { cpu: cpus()[0].model, cores: cpus().length, kernel: release(), load: loadavg() },
       scenario: options.scenario, profile: options.profile, targets: names, ...measured }, null, 1));
   if (!options.fanOut && runs.some((r) => r.round > 1 && r.cpu_ns === undefined)) return 1;
   return runs.some((r) => r.status === 3) ? 3 : 0;

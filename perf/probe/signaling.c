@@ -279,6 +279,7 @@ struct signaling *signaling_open(const struct signaling_options *options, const 
     struct signaling *s = calloc(1, sizeof(*s));
     struct timespec deadline;
     char connect[2048];
+    bool connected;
 
     if (!s)
         return NULL;
@@ -300,11 +301,12 @@ struct signaling *signaling_open(const struct signaling_options *options, const 
     while (!s->connected && !s->failure[0] &&
            pthread_cond_timedwait(&s->changed, &s->mutex, &deadline) == 0)
         continue;
-    if (!s->connected)
+    connected = s->connected;
+    if (!connected)
         snprintf(why, PROBE_WHY_BYTES, "Socket.IO did not connect: %.300s",
                  s->failure[0] ? s->failure : "no answer within 10 s");
     pthread_mutex_unlock(&s->mutex);
-    if (s->connected)
+    if (connected)
         return s;
     signaling_close(s);
     return NULL;
@@ -325,8 +327,12 @@ bool signaling_is_well(struct signaling *s, char *why)
 void signaling_close(struct signaling *s)
 {
     char why[PROBE_WHY_BYTES];
+    bool open;
 
-    if (s->connected && !s->failure[0])
+    pthread_mutex_lock(&s->mutex);
+    open = s->connected && !s->failure[0];
+    pthread_mutex_unlock(&s->mutex);
+    if (open)
         post(s,
              "41\x1e"
              "1",

@@ -7,7 +7,8 @@ import { access, constants, mkdir, mkdtemp, readdir, readFile, rm, symlink, writ
 import { networkInterfaces, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { freePort, sleep, until } from '../../../tests/lib/ringcast.mjs';
+import { prefix } from '../../load/run.mjs';
+import { freePort, until } from '../../../tests/lib/ringcast.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const modules = '/usr/lib/x86_64-linux-gnu/janus';
@@ -27,7 +28,7 @@ export async function missing() {
 export class Janus {
   static loadWords = ['--target', 'janus'];
 
-  // options: serverCore, eventLoops (0: a thread for each handle)
+  // options: serverCore, nice, eventLoops (0: a thread for each handle)
   static async start(options) {
     const self = new Janus();
     const address = networkInterfaces()[interfaceName]?.[0]?.address;
@@ -43,8 +44,8 @@ export class Janus {
       PORT: String(self.port),
       EVENT_LOOPS: options.eventLoops ? `event_loops = ${options.eventLoops}` : '',
     });
-    self.process = spawn('taskset', ['-c', String(options.serverCore), 'janus', '-F', self.directory],
-      { stdio: ['ignore', 'pipe', 'pipe'] });
+    const command = [...prefix(options), 'taskset', '-c', String(options.serverCore), 'janus', '-F', self.directory];
+    self.process = spawn(command[0], command.slice(1), { stdio: ['ignore', 'pipe', 'pipe'] });
     for (const stream of [self.process.stdout, self.process.stderr])
       stream.on('data', (data) => { self.log = (self.log + data).slice(-20000); });
     self.exited = new Promise((resolve) => { self.process.on('exit', (code, signal) => resolve({ code, signal })); });
@@ -78,15 +79,11 @@ export class Janus {
     return janus === 'server_info';
   }
 
-  // taskset becomes janus.
-  async pids() {
-    return { janus: this.process.pid };
-  }
-
   async stop() {
     this.process.kill('SIGTERM');
-    if (!await Promise.race([this.exited, sleep(10000).then(() => null)])) this.process.kill('SIGKILL');
+    const impatience = setTimeout(() => this.process.kill('SIGKILL'), 10000);
     await this.exited;
+    clearTimeout(impatience);
     await rm(this.directory, { recursive: true, force: true });
   }
 }

@@ -5,7 +5,8 @@ import { spawn } from 'node:child_process';
 import { access, constants } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { sleep, until } from '../../../tests/lib/ringcast.mjs';
+import { prefix } from '../../load/run.mjs';
+import { until } from '../../../tests/lib/ringcast.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
 
@@ -27,11 +28,12 @@ export async function missing() {
 }
 
 export class Mediasoup {
-  static async start({ serverCore }) {
+  // options: serverCore, nice
+  static async start(options) {
     const self = new Mediasoup();
     self.log = '';
-    self.process = spawn('taskset', ['-c', String(serverCore), process.execPath, join(here, 'server.mjs')],
-      { stdio: ['ignore', 'pipe', 'pipe'] });
+    const command = [...prefix(options), 'taskset', '-c', String(options.serverCore), process.execPath, join(here, 'server.mjs')];
+    self.process = spawn(command[0], command.slice(1), { stdio: ['ignore', 'pipe', 'pipe'] });
     let output = '';
     self.process.stdout.on('data', (data) => { output += data; });
     self.process.stderr.on('data', (data) => { self.log = (self.log + data).slice(-20000); });
@@ -42,17 +44,14 @@ export class Mediasoup {
       await self.stop();
       throw new Error(`${error.message}\n${self.log}`);
     }
-    const { port, worker, version } = JSON.parse(output);
-    return Object.assign(self, { port, worker, version: `mediasoup ${version}` });
-  }
-
-  async pids() {
-    return { node: this.process.pid, worker: this.worker };
+    const { port, version } = JSON.parse(output);
+    return Object.assign(self, { port, version: `mediasoup ${version}` });
   }
 
   async stop() {
     this.process.kill('SIGTERM');
-    if (!await Promise.race([this.exited, sleep(10000).then(() => null)])) this.process.kill('SIGKILL');
+    const impatience = setTimeout(() => this.process.kill('SIGKILL'), 10000);
     await this.exited;
+    clearTimeout(impatience);
   }
 }

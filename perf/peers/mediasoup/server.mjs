@@ -1,6 +1,6 @@
 // mediasoup behind as much of Ringcast's signaling as ringcast-load uses: accounts in memory, rooms as
 // routers of one worker. For measuring beside each other, for nothing else: nobody is checked.
-// Prints one line: {"port":…,"worker":pid,"version":…}.
+// Prints one line: {"port":…,"version":…}.
 
 import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
@@ -85,7 +85,8 @@ const events = {
   },
 
   async 'media:createTransport'(socket, { roomId }) {
-    const transport = await known(rooms, roomId, 'room').router.createWebRtcTransport({ listenInfos, enableUdp: true, enableTcp: false });
+    const { router } = known(rooms, roomId, 'room');
+    const transport = await router.createWebRtcTransport({ listenInfos, enableUdp: true, enableTcp: false });
     socket.data.transports.set(transport.id, transport);
     const { id, iceParameters, iceCandidates, dtlsParameters } = transport;
     return { id, iceParameters, iceCandidates, dtlsParameters, iceServers: [] };
@@ -141,7 +142,7 @@ io.on('connection', (socket) => {
 });
 
 http.listen(0, '127.0.0.1', () =>
-  console.log(JSON.stringify({ port: http.address().port, worker: worker.pid, version: mediasoup.version })));
+  console.log(JSON.stringify({ port: http.address().port, version: mediasoup.version })));
 process.on('SIGTERM', () => {
   worker.close();
   process.exit(0);
