@@ -403,6 +403,92 @@ static void sender_reports_cross(void **state)
     pair_close(&x);
 }
 
+/* The home keeps a packet until the last subscriber elsewhere has it, over several turns. */
+static void packets_are_held_while_a_job_lasts(void **state)
+{
+    enum { CONSUMERS = 200, BURST = 10 }; /* more than a turn's share */
+    struct pair x;
+    size_t total = 0;
+
+    pair_open(&x, SRTP_PROFILE_aead_aes_128_gcm);
+    for (uint32_t i = 0; i < CONSUMERS; i++)
+        rig_consumer(x.away, 10 + i, AWAY_SUBSCRIBER, 0, 5000 + i, false, 1);
+    for (int i = 0; i < 5; i++)
+        both_turn(&x);
+    for (uint16_t i = 0; i < BURST; i++)
+        publish(&x, i, i == 0);
+    worker_turn(x.home->worker);
+    x.away->sent_count = 0;
+    worker_turn(x.away->worker);
+    assert_true(fan_out_has_work(x.away->worker));
+    for (int i = 0; i < 3; i++)
+        worker_turn(x.home->worker);
+    assert_int_equal(x.home->worker->pool.taken, BURST);
+    for (uint16_t i = 0; i < BURST; i++) /* would take the same places */
+        publish(&x, (uint16_t)(BURST + i), false);
+    worker_turn(x.home->worker);
+    assert_int_equal(x.home->worker->pool.taken, 2 * BURST);
+    while (worker_turn(x.away->worker))
+        ;
+    /* Every one authenticates and is what was sent: the payload begins with its own number. */
+    for (size_t i = 0; i < x.away->sent_count; i++) {
+        struct rig_sent s = x.away->sent[i];
+        int n = (int)s.bytes;
+
+        if (packet_classify(s.data, s.bytes) != PACKET_rtp)
+            continue;
+        assert_int_equal(srtp_unprotect(x.people[AWAY_SUBSCRIBER].receive, s.data, &n), 0);
+        assert_int_equal(s.data[n - 1], (uint8_t)(get32(s.data + 4) / 3000 + 699));
+        total++;
+    }
+    assert_int_equal(total, CONSUMERS * 2 * BURST);
+    both_turn(&x);
+    assert_int_equal(x.home->worker->pool.taken, 0);
+    pair_close(&x);
+}
+
+/* A mirror made later knows what reports said before it was there. */
+static void a_new_mirror_knows_the_clock(void **state)
+{
+    struct pair x;
+    uint8_t rtcp[64];
+    struct rtcp_buffer b = {.data = rtcp, .capacity = sizeof(rtcp)};
+    struct rtcp_sender_info sent = {.ssrc = VIDEO_SSRC, .timestamp = 500000};
+
+    pair_open(&x, SRTP_PROFILE_aead_aes_128_gcm);
+    publish(&x, 1, true);
+    both_turn(&x);
+    sent.ntp = rtcp_ntp(rig_wall_ns - 3 * NS_PER_S);
+    rtcp_add_sr(&b, &sent);
+    client_send_rtcp(x.home, &x.people[0], rtcp, b.bytes);
+    both_turn(&x);
+    consume(&x, AWAY_SUBSCRIBER, false);
+    both_turn(&x);
+    assert_true(x.away->worker->objects.producers[0].encodings[0].has_sr);
+    assert_int_equal(x.away->worker->objects.producers[0].encodings[0].sr_timestamp, 500000);
+    assert_int_equal(x.away->worker->objects.producers[0].ntp_offset,
+                     x.home->worker->objects.producers[0].ntp_offset);
+    pair_close(&x);
+}
+
+/* The row changes, and its home acts on that, after the mirror has read it and before the home hears of
+ * the mirror: it is told to look again. */
+static void a_row_that_changes_meanwhile(void **state)
+{
+    struct pair x;
+
+    pair_open(&x, SRTP_PROFILE_aead_aes_128_gcm);
+    assert_non_null(producer_or_mirror(x.away->worker, handle_make(0, 1)));
+    rig_video_producer(x.home, 0, 0, true);
+    worker_turn(x.home->worker);
+    assert_true(x.home->worker->objects.producers[0].paused);
+    assert_false(x.away->worker->objects.producers[0].paused);
+    handoff_publish(x.away->worker);
+    both_turn(&x);
+    assert_true(x.away->worker->objects.producers[0].paused);
+    pair_close(&x);
+}
+
 /* ---- two threads ---- */
 
 enum { THREAD_PACKETS = 20000, IN_FLIGHT_MAX = 400 };
@@ -484,6 +570,9 @@ int main(void)
         cmocka_unit_test(a_lane_that_is_full),
         cmocka_unit_test(a_turn_that_began_earlier),
         cmocka_unit_test(sender_reports_cross),
+        cmocka_unit_test(packets_are_held_while_a_job_lasts),
+        cmocka_unit_test(a_new_mirror_knows_the_clock),
+        cmocka_unit_test(a_row_that_changes_meanwhile),
         cmocka_unit_test(two_threads),
     };
 
