@@ -16,6 +16,7 @@ const usage = `perf/compare --targets ringcast,janus --scenario NAME [options] [
   targets: ringcast, janus, mediasoup (those that are not on this machine are named and left out)
   --rounds N             of each target, in turn; the first is thrown away (default 5)
   --fan-out              instead: the largest number of subscribers with loss <= 0.1 %
+  --p99 MS               … and with a p99 of latency within MS
   --seconds N            measured in each run (default 10; --fan-out: 5)
   --profile P            gcm128 (default), gcm256, cm
   --server-core N        default 0        --load-core N   default 1
@@ -28,6 +29,7 @@ Exit status: 0 measured, 1 something was not, 2 usage, 3 the generator was the b
 
 const REPEATS = 2; // of a run that the generator spoiled
 const LOSS_MAX = 0.001;
+const OTHERS_MAX = 0.1; // of the server's core
 
 const targets = {
   ringcast: {
@@ -59,7 +61,7 @@ async function once(name, words, options) {
   const server = await target.start(options);
   try {
     const r = await load(server, [...target.words, '--profile', options.profile, ...words, ...options.words], options);
-    return { ...figures(r), target: name, version: server.version ?? await ringcastVersion() };
+    return { ...figures(r, options.p99), target: name, version: server.version ?? await ringcastVersion() };
   } finally {
     await server.stop();
   }
@@ -83,13 +85,13 @@ async function ringcastVersion() {
 }
 
 // What a table needs of a run, beside all that the generator says.
-function figures(r) {
+function figures(r, p99) {
   const { result, command, status, text } = r;
   const base = { command: command.join(' '), status, result };
   if (!result?.measured) return { ...base, valid: false, answer: 'no', why: result?.failure || text.trim() };
   const latency = result.video.receivers ? result.video_latency_ms : result.audio_latency_ms;
   return {
-    ...base, valid: result.valid, answer: verdict(r, 0), why: result.invalid_because.join('; '),
+    ...base, valid: result.valid, answer: verdict(r, p99), why: result.invalid_because.join('; '),
     cpu_ns: result.server.cpu_ns_per_packet, sendto: result.server.sendto_per_packet,
     loss: Math.max(share(result.video), share(result.audio)),
     p50_ms: latency.p50, p99_ms: latency.p99, server_share: result.server.cpu_share,
@@ -99,13 +101,24 @@ function figures(r) {
   };
 }
 
-// Again, at most twice, when the generator was the bottleneck or nothing was measured.
+// Why a run says nothing about the server, or null: the generator was the bottleneck, or packets were
+// lost while others had a good part of the server's core.
+function spoiled(run) {
+  if (run.status === 3) return `not valid: ${run.why}`;
+  if (run.loss > LOSS_MAX && run.others_share > OTHERS_MAX)
+    return `lost ${percent(run.loss)} while others had ${percent(run.others_share, 0)} of the server's core`;
+  return null;
+}
+
+// Again, at most twice, when it was spoiled; then it is taken as it is.
 async function patiently(name, words, options) {
   for (let again = 0; ; again++) {
     const run = await once(name, words, options);
-    const spoiled = run.status === 3;
-    if (!spoiled || again === REPEATS) return run;
-    console.log(`${name.padEnd(10)}not valid: ${run.why}; ${again + 1 === REPEATS ? 'once more, the last time' : 'once more'}`);
+    const why = spoiled(run);
+    if (!why) return run;
+    run.spoiled = why;
+    if (again === REPEATS) return run;
+    console.log(`${name.padEnd(10)}${why}; ${again + 1 === REPEATS ? 'once more, the last time' : 'once more'}`);
   }
 }
 
@@ -127,9 +140,12 @@ function told(run) {
     `generator ${percent(run.generator_share, 0)}${run.valid ? '' : ` NOT VALID: ${run.why}`}`;
 }
 
-// Medians of the rounds that count: valid, and not the first.
+// Valid, and not the first.
+const counts = (run) => run.round > 1 && run.valid;
+
+// Medians of the rounds that count.
 function summary(rounds) {
-  const counted = rounds.filter((r) => r.round > 1 && r.valid);
+  const counted = rounds.filter(counts);
   const of = (field) => median(counted.map((r) => r[field]));
   return {
     rounds: counted.length, cpu_ns: of('cpu_ns'), cpu_ns_min: Math.min(...counted.map((r) => r.cpu_ns)),
@@ -141,7 +157,7 @@ function summary(rounds) {
 
 // The first target's cost as a share of this one's: of each round, then the median.
 function ratio(first, other) {
-  const pairs = first.filter((r) => r.round > 1 && r.valid).map((r) => [r, other.find((o) => o.round === r.round && o.valid)]);
+  const pairs = first.filter(counts).map((r) => [r, other.find((o) => o.round === r.round && o.valid)]);
   const of = (field) => median(pairs.filter(([, o]) => o).map(([r, o]) => r[field] / o[field]));
   return { cpu: of('cpu_ns'), sendto: of('sendto') };
 }
@@ -202,9 +218,9 @@ class Search {
     this.n = this.high === Infinity ? this.n * 2 : (this.low + this.high) >> 1;
   }
 
-  // The lowest number that failed was the generator's failure: the server may carry more.
+  // Why the lowest number that failed proves nothing, if so: the server may carry more.
   get spoiled() {
-    return this.steps.find((s) => s.n === this.high)?.answer === 'unknown';
+    return this.steps.find((s) => s.n === this.high)?.spoiled ?? null;
   }
 }
 
@@ -214,13 +230,13 @@ async function fanOut(names, options) {
     await turn(options, async () => {
       for (const search of searches) if (!search.done) await search.step(options);
     });
-  console.log(`\nlargest fan-out of ${options.scenario} with loss <= ${percent(LOSS_MAX, 1)}`);
+  console.log(`\nlargest fan-out of ${options.scenario} with loss <= ${percent(LOSS_MAX, 1)}${options.p99 ? `, p99 <= ${options.p99} ms` : ''}`);
   const largest = {};
   for (const s of searches) {
     const best = s.steps.find((step) => step.n === s.low);
-    largest[s.name] = { n: s.low, or_more: s.spoiled, loss: best?.loss, p99_ms: best?.p99_ms,
+    largest[s.name] = { n: s.low, or_more: s.spoiled !== null, loss: best?.loss, p99_ms: best?.p99_ms,
       packets_per_second: best?.packets_per_second };
-    console.log(`${s.name.padEnd(10)}${s.low}${s.spoiled ? ' or more: above, the generator was the bottleneck' : ''}` +
+    console.log(`${s.name.padEnd(10)}${s.low}${s.spoiled ? ` or more (${s.high} ${s.spoiled})` : ''}` +
       (best ? `: loss ${percent(best.loss)}, p99 ${best.p99_ms.toFixed(1)} ms, ` +
         `${Math.round(best.packets_per_second)} packets/s; ${best.version}` : ''));
   }
@@ -231,7 +247,7 @@ async function fanOut(names, options) {
 
 function readWords(argv) {
   const options = { targets: 'ringcast,janus', scenario: null, n: undefined, rounds: 5, seconds: undefined, profile: 'gcm128',
-    serverCore: 0, loadCore: 1, janusEventLoops: 1, nice: 0, lock: null, json: null, fanOut: false };
+    serverCore: 0, loadCore: 1, janusEventLoops: 1, nice: 0, p99: 0, lock: null, json: null, fanOut: false };
   const texts = ['targets', 'scenario', 'profile', 'lock', 'json'];
   const cut = argv.indexOf('--'), own = cut < 0 ? argv : argv.slice(0, cut);
   options.words = cut < 0 ? [] : argv.slice(cut + 1);
