@@ -97,8 +97,10 @@ static void write_figure(FILE *file, const struct bench_figure *f)
         fprintf(file, ", \"scaling\": %.4f, \"bound_scaling\": %.4f", f->scaling, f->bound_scaling);
     fprintf(file, ", \"profile\": \"%s\", \"fanout\": %u, \"bytes\": %u, \"rooms\": %u",
             bench_profile_name(o->profile), o->fanout, o->bytes, o->rooms);
-    fprintf(file, ", \"publishers\": %u, \"burst\": %u, \"rounds\": %u}", o->publishers, o->burst,
-            o->rounds);
+    fprintf(file, ", \"publishers\": %u, \"burst\": %u, \"together\": %u, \"rounds\": %u",
+            o->publishers, o->burst, o->together, o->rounds);
+    fprintf(file, ", \"cold\": %s, \"uneven\": %s, \"audio\": %s}", o->cold ? "true" : "false",
+            o->uneven ? "true" : "false", o->audio ? "true" : "false");
 }
 
 void bench_write_json(const char *path)
