@@ -16,11 +16,13 @@
 #include "sandbox.h"
 #include "src/clock.h"
 #include "src/log.h"
+#include "src/sanitizer.h"
 #include "worker.h"
 
-#define BEAT_NS (20 * NS_PER_MS)          /* the process's heartbeat, for the supervisor */
-#define SLICE_NS (100 * 1000ull)          /* the shortest that the kernel grants */
-#define WORKER_STUCK_NS (100 * NS_PER_MS) /* a worker without a turn for this long is not well */
+#define BEAT_NS (20 * NS_PER_MS) /* the process's heartbeat, for the supervisor */
+#define SLICE_NS (100 * 1000ull) /* the shortest that the kernel grants */
+/* a worker without a turn for this long is not well */
+#define WORKER_STUCK_NS (100 * NS_PER_MS * SANITIZER_PATIENCE)
 
 struct seat {
     struct worker *worker;

@@ -21,10 +21,11 @@
 #include <sys/types.h>
 
 #include "src/clock.h"
+#include "src/sanitizer.h"
 
-#define HEALTH_LATE_NS (100 * NS_PER_MS)
-#define HEALTH_WINDOW_NS (60 * NS_PER_MS)
-#define HEALTH_LIMIT_NS (2 * NS_PER_S)
+#define HEALTH_LATE_NS (100 * NS_PER_MS * SANITIZER_PATIENCE)
+#define HEALTH_WINDOW_NS (60 * NS_PER_MS * SANITIZER_PATIENCE)
+#define HEALTH_LIMIT_NS (2 * NS_PER_S * SANITIZER_PATIENCE)
 #define HEALTH_LOOKS_MIN 20 /* before the limit counts: we must not have slept ourselves */
 #define HEALTH_THREADS_MAX 24
 

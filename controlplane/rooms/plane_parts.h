@@ -8,10 +8,12 @@
 
 #include "plane.h"
 #include "src/region.h"
+#include "src/sanitizer.h"
 
-#define HEARTBEAT_MS 20          /* region.h: the writer stores it every 20 ms */
-#define HEARTBEAT_SILENCE_MS 500 /* of the forwarder, then the data plane counts as stopped */
-#define RECONNECT_MS 500         /* between two attempts to reach the supervisor */
+#define HEARTBEAT_MS 20 /* region.h: the writer stores it every 20 ms */
+/* of the forwarder, then the data plane counts as stopped */
+#define HEARTBEAT_SILENCE_MS (500u * SANITIZER_PATIENCE)
+#define RECONNECT_MS 500 /* between two attempts to reach the supervisor */
 /* A freed row is not taken again for so long: whoever still has a note of it in a ring meets a free
  * row, not a stranger. Generations make a mix-up harmless, this makes it rare. */
 #define QUARANTINE_MS 200

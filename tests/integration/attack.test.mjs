@@ -73,6 +73,7 @@ function startFlood(ports, count, rate, ...more) {
   const flood = { output: '', errors: '' };
   child.stdout.on('data', (data) => { flood.output += data; });
   child.stderr.on('data', (data) => { flood.errors += data; });
+  flood.end = () => child.kill();
   flood.ended = new Promise((resolve) => child.on('close', (status) => { flood.status = status; resolve(status); }));
   return flood;
 }
@@ -118,15 +119,19 @@ async function flooded(backend, count) {
   const ports = (await ringcast.rows('worker_state')).map((row) => row.udp_port);
   const pids = await ringcast.pids();
   const witness = await Witness.open(ports);
+  const begun = []; // what must not outlive a test that fails: node would wait for it
   try {
     // The longest datagrams, so that every receive buffer has been paid for.
     assert.equal(await startFlood(ports, 6000, 4000, '--only', 'jumbo', '--capture-seconds', '0').ended, 0);
     const errorsBefore = udpErrors();
     const flood = startFlood(ports, count, RATE);
+    begun.push(flood);
     await until(() => flood.errors.includes('listening'), 3000, 'the flood listens');
     const call = ringcast.probe('--seconds', '600'); // its handshakes are heard
+    begun.push(call);
     await until(() => flood.errors.includes('sending'), 10000, 'the flood begins');
     const health = watchHealth(ringcast);
+    begun.push(health);
     const newcomer = ringcast.probe('--seconds', '3');
     await Promise.race([newcomer, flood.ended]);
     const rssEarly = allRss(pids);
@@ -177,6 +182,7 @@ async function flooded(backend, count) {
     running = null;
   } catch (error) {
     console.log(ringcast.log);
+    for (const each of begun) each.end();
     throw error;
   } finally {
     await witness.close();
@@ -186,7 +192,7 @@ async function flooded(backend, count) {
 test(`${COUNT} bad datagrams: io_uring`, () => flooded('io_uring', COUNT));
 test(`${COUNT / 10} bad datagrams: socket`, () => flooded('socket', COUNT / 10));
 
-test(`${MESSAGES} malformed HTTP and Socket.IO messages`, async () => {
+test(`${MESSAGES} malformed HTTP and Socket.IO messages`, async (t) => {
   await running?.stop();
   const ringcast = running = await Ringcast.start({
     MEDIASOUP_LOG_LEVEL: 'warn', RINGCAST_CONNECT_TIMEOUT: '2000', RINGCAST_PING_INTERVAL: '1000', RINGCAST_PING_TIMEOUT: '2000',
@@ -197,6 +203,8 @@ test(`${MESSAGES} malformed HTTP and Socket.IO messages`, async () => {
   const [mallory, alice] = [await ringcast.person('mallory'), await ringcast.person('alice')];
   await Promise.all(Array.from({ length: 8 }, (_, i) => ringcast.person(`warm${i}`))); // memory of password hashes
   const call = ringcast.probe('--seconds', '600');
+  let stop = false;
+  t.after(() => { stop = true; call.end(); });
   await until(async () => (await ringcast.rows('consumer')).length === 4, 5000, 'the call goes on');
 
   // Somebody else works on, one question every 50 ms.
@@ -205,7 +213,6 @@ test(`${MESSAGES} malformed HTTP and Socket.IO messages`, async () => {
   assert.equal((await healthy.call('room:join', { roomId }, 2)).role, 'host');
   const descriptorsBefore = descriptors();
   const times = [];
-  let stop = false;
   const asking = (async () => {
     for (let id = 10; !stop; id++) {
       const began = performance.now();

@@ -10,7 +10,7 @@
 
 #include "dataplane/supervisor_health.h"
 
-#define MS(count) ((uint64_t)(count)*NS_PER_MS)
+#define MS(count) ((uint64_t)(count)*NS_PER_MS * SANITIZER_PATIENCE)
 
 static struct process_sample sample_of(uint64_t taken_ns, char state, uint64_t ran_ms,
                                        uint64_t waited_ms)
