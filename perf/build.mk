@@ -11,14 +11,33 @@ PROGRAMS += ringcast-bench
 ringcast-bench_SOURCES := $(wildcard perf/micro/*.c)
 ringcast-bench_USES := dataplane kmod-free src
 
-# make bench          figures of this machine: a list of steps, one after the other
+# make bench          figures of this machine in less than three minutes: a list of steps, one after the
+#                     other, each leaves JSON in build/<variant>/bench; the last makes report.html of it
 # make regress        instructions counted against perf/baseline.json;  perf-baseline accepts them
-BENCH_STEPS += bench-micro
+BENCH_OUT := $(OUT)/bench
+BENCH_LOAD := --nice -10 -- --seconds 5
+BENCH_STEPS += bench-micro bench-io bench-load bench-report
 .PHONY: bench $(BENCH_STEPS) bench-tsan regress perf-baseline
-bench:
-	@for step in $(BENCH_STEPS); do $(MAKE) --no-print-directory -s $$step || exit 1; done
+# A step that fails spoils none of the others, but the end. BENCH_LOCK=FILE: each step holds this lock, on a
+# machine where others measure, too.
+bench: programs
+	@status=0; for step in $(BENCH_STEPS); do $(if $(BENCH_LOCK),flock $(BENCH_LOCK)) \
+	  $(MAKE) --no-print-directory -s $$step || { echo "bench: $$step failed"; status=1; }; done; exit $$status
 bench-micro: $(OUT)/ringcast-bench
-	@$(OUT)/ringcast-bench --json $(OUT)/bench-micro.json short
+	@mkdir -p $(BENCH_OUT)
+	@perf/record $(BENCH_OUT)/micro.json $(OUT)/ringcast-bench --json {} short
+bench-io: $(OUT)/ringcast-bench-io
+	@mkdir -p $(BENCH_OUT)
+	@echo "I/O backends beside bare calls"
+	@perf/record $(BENCH_OUT)/io.json $(OUT)/ringcast-bench-io --rounds 5 --datagrams 2000 --json
+# Status 3: the generator was the bottleneck; the report says so.
+bench-load: programs
+	@mkdir -p $(BENCH_OUT)
+	@for what in "video-1-to-N 100 --rounds 2" rooms-10x10 "audio-20-to-50 --rounds 2"; do echo "$$what"; \
+	  RINGCAST_BUILD=$(OUT) perf/load/run $$what --json $(BENCH_OUT)/load-$${what%% *}.json $(BENCH_LOAD); \
+	  case $$? in 0|3) ;; *) failed=1;; esac; done; exit $${failed:-0}
+bench-report:
+	@perf/report --out $(BENCH_OUT)/report.html $(BENCH_OUT)
 # The same room on one worker and on two, watched by ThreadSanitizer (see unit-tsan).
 bench-tsan:
 	@$(MAKE) --no-print-directory VARIANT=tsan build/tsan/ringcast-bench

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { binaries, Ringcast } from '../../tests/lib/ringcast.mjs';
+import { machine } from '../machine.mjs';
 
 const usage = `perf/load/run SCENARIO [N] [options] [-- options of ringcast-load]
   video-1-to-N N     one publisher, N subscribers (default 100)
@@ -21,7 +22,7 @@ options
   --p99 MS           fan-out: and with a p99 of latency within MS
   --from N           fan-out: where to begin (default 400)
   --rounds N         the same again, each with a new server (default 1); prints min and median
-  --json FILE        all results, an array
+  --json FILE        all results, with command line, date and machine; perf/report reads it
   --server-core N    default 0     --load-core N   default 1
   --nice N           of both, such as -15 on a machine that others use (default 0)
   --lock FILE        each measurement holds this lock (flock)
@@ -50,8 +51,8 @@ export function serve(options) {
   }, [...prefix(options), 'taskset', '-c', String(options.serverCore)]);
 }
 
-// One run of ringcast-load against it: { status, result, text, command, counters: the server's, at its
-// end }. Any server will do that has `port` and `process`; see perf/peers.
+// One run of ringcast-load against it: { status, result, text, command, counters, backend: the server's, at
+// its end }. Any server will do that has `port` and `process`; see perf/peers.
 export async function load(server, words, options) {
   const directory = await mkdtemp(join(tmpdir(), 'ringcast-load-'));
   try {
@@ -66,7 +67,8 @@ export async function load(server, words, options) {
     child.stderr.on('data', (data) => { text += data; });
     const status = await new Promise((resolve) => child.on('close', resolve));
     const counters = await server.counters?.().catch(() => null);
-    return { status, text, command, counters, result: JSON.parse(await readFile(file, 'utf8').catch(() => 'null')) };
+    const backend = await server.backend?.().catch(() => null);
+    return { status, text, command, counters, backend, result: JSON.parse(await readFile(file, 'utf8').catch(() => 'null')) };
   } finally {
     await rm(directory, { recursive: true, force: true });
   }
@@ -132,6 +134,10 @@ function rooms([first, ...others]) {
     `${ms(sorted(key)[others.length >> 1])} (median), ${ms(sorted(key).at(-1))} (worst)`).join('\n');
 }
 
+// Of a run, for --json.
+const kept = ({ result, command, backend, text }) => ({ measured: false, failure: text.trim(), ...result,
+  backend, command: command.join(' ') });
+
 // Doubles until it fails, then halves the interval down to 3 %. A run that the generator spoiled is
 // tried once more; then the search ends with what is known.
 async function fanOut(scenario, options, words) {
@@ -140,7 +146,7 @@ async function fanOut(scenario, options, words) {
     for (let again = 0; ; again++) {
       const r = await measure([...scenario(n), '--seconds', 5, ...words], options);
       const answer = verdict(r, options.p99);
-      all.push({ n, answer, ...r.result });
+      all.push({ n, answer, ...kept(r) });
       console.log(`${answer.padEnd(8)}${line(n, r)}`);
       if (answer !== 'unknown' || again) return answer;
     }
@@ -194,6 +200,8 @@ async function main() {
     return 2;
   }
   const { name, n, options, words } = given;
+  const about = { program: 'perf/load/run', command: ['perf/load/run', ...process.argv.slice(2)].join(' '),
+    began: new Date().toISOString(), machine: options.json ? await machine() : null };
   let status = 0, all = [];
   if (name.endsWith('fan-out')) {
     const scenario = scenarios[name === 'fan-out' ? 'video-1-to-N' : 'audio-20-to-50'];
@@ -203,7 +211,7 @@ async function main() {
       const r = await measure([...scenarios[name](n), ...words], options);
       if (r.result?.room_latency_ms) console.log(rooms(r.result.room_latency_ms));
       console.log(options.rounds > 1 ? line(`round ${round + 1}`, r) : [r.text, ...complaints(r.log)].join('\n'));
-      all.push(r.result);
+      all.push(kept(r));
       status = Math.max(status, r.status ?? 1);
     }
     const costs = all.filter((r) => r?.valid).map((r) => r.server).sort((a, b) => a.cpu_ns_per_packet - b.cpu_ns_per_packet);
@@ -213,7 +221,9 @@ async function main() {
         `median ${Math.round(median.cpu_ns_per_packet)} ns = ${median.sendto_per_packet.toFixed(3)} sendto per forwarded packet`);
     }
   }
-  if (options.json) await writeFile(options.json, JSON.stringify(all, null, 1));
+  if (options.json)
+    await writeFile(options.json, JSON.stringify({ ...about, scenario: name, n, p99: options.p99, environment: options.environment,
+      profile: words.includes('--profile') ? words[words.indexOf('--profile') + 1] : 'gcm128', runs: all }, null, 1));
   return status;
 }
 

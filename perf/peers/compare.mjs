@@ -3,11 +3,11 @@
 
 import { execFile } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
-import { cpus, loadavg, release } from 'node:os';
 import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import { root } from '../../tests/lib/ringcast.mjs';
 import { load, lock, scenarios, serve, share, verdict } from '../load/run.mjs';
+import { machine } from '../machine.mjs';
 import * as janus from './janus/janus.mjs';
 import * as mediasoup from './mediasoup/mediasoup.mjs';
 
@@ -86,8 +86,8 @@ async function ringcastVersion() {
 
 // What a table needs of a run, beside all that the generator says.
 function figures(r, p99) {
-  const { result, command, status, text } = r;
-  const base = { command: command.join(' '), status, result };
+  const { result, command, status, text, backend } = r;
+  const base = { command: command.join(' '), status, backend, result };
   if (!result?.measured) return { ...base, valid: false, answer: 'no', why: result?.failure || text.trim() };
   const latency = result.video.receivers ? result.video_latency_ms : result.audio_latency_ms;
   return {
@@ -300,12 +300,12 @@ async function main() {
     console.error('compare: none of the targets is on this machine');
     return 1;
   }
-  const began = new Date().toISOString();
+  const began = new Date().toISOString(), of = await machine();
   const measured = options.fanOut ? await fanOut(names, options) : await equalLoad(names, options);
   const runs = Object.values(measured.rounds ?? measured.steps).flat();
   if (options.json)
     await writeFile(options.json, JSON.stringify({ began, command: ['perf/compare', ...process.argv.slice(2)].join(' '),
-      machine: { cpu: cpus()[0].model, cores: cpus().length, kernel: release(), load: loadavg() },
+      machine: of, n: options.n,
       scenario: options.scenario, profile: options.profile, targets: names, ...measured }, null, 1));
   if (!options.fanOut && runs.some((r) => r.round > 1 && r.cpu_ns === undefined)) return 1;
   return runs.some((r) => r.status === 3) ? 3 : 0;

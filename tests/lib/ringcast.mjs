@@ -152,6 +152,11 @@ export class Ringcast {
     return true;
   }
 
+  // What the workers move packets with.
+  async backend() {
+    return [...new Set((await this.rows('worker_state')).map((row) => row.backend))].join(', ');
+  }
+
   // Process ids of everything this start brought up, by role.
   async pids() {
     const all = {};
