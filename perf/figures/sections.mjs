@@ -35,7 +35,7 @@ export function targetsSection(judged) {
     const measured = t.figure ? `${number(t.figure.value)} ${t.unit}${t.figure.or_more ? ' or more' : ''}` : '–';
     const why = { invalid: `: ${escapeWhy(t.figure?.why)}`, open: ': above, the generator was the bottleneck',
       disturbed: `: meanwhile others used ${percent(t.figure?.others, 2)} of the server’s core` }[t.word] ?? '';
-    const bound = t.bound ? `; this machine allows ${number(t.bound)} ${t.unit}` : '';
+    const bound = t.bound ? `; its bound in the same run: ${number(t.bound)} ${t.unit}` : '';
     return [t.name, limit + aim, measured, raw(`${word(t.word)}${why}${bound}`),
       raw(code(t.figure ? t.figure.command : t.command))];
   });
@@ -205,7 +205,7 @@ export function scalingSection({ micro }, judged) {
   return plots([
     bars({ id: 'scaling', title: 'One room on several workers, times one worker', unit: '×',
       rows: many.map((f) => ({ label: `${room(f)}, ${f.workers} workers`, value: f.scaling, invalid: !f.valid,
-        bound: { value: f.bound_scaling, label: 'the protect calls alone on as many processors: what this machine allows' },
+        bound: { value: f.bound_scaling, label: 'its bound in the same run: the protect calls alone on as many processors' },
         limit: f.workers === 2 && target ? { value: target.at_least, label: 'to reach on two cores, or more' }
           : undefined })) }),
     bars({ id: 'scaling-rate', title: 'The same room in million packets out a second', unit: '',
