@@ -309,8 +309,12 @@ static enum verdict accept(struct worker *w, size_t i)
         e->key_frame_wanted = false;
     if (handoff_packet(w, p, packet))
         packet->verdict = VERDICT_forwarded;
-    if (p->consumers && fan_out_queue(w, p, packet))
-        packet->holds++;
+    if (p->consumers) {
+        if (fan_out_queue(w, p, packet))
+            packet->holds++;
+        else
+            w->counters[COUNTER_backlog_full]++; /* also where another worker took it */
+    }
     return packet->holds ? VERDICT_PENDING : VERDICT_drop_overload;
 }
 

@@ -66,6 +66,7 @@ enum verdict {
     C(handed, "RTP packets handed to other workers by reference, one a worker")   \
     C(handoff_full, "packets for another worker's subscribers that it had no room for") \
     C(batch_fills, "turns put off under load so that a batch could fill")         \
+    C(backlog_full, "packets that subscribers here did not get: too many wait already") \
     C(consent_expired, "transports that lost consent (RFC 7675)")                 \
     C(key_frames_asked, "PLI or FIR sent to publishers")                          \
     C(key_frames_held, "key-frame requests held back by the throttle")            \

@@ -143,6 +143,7 @@ static void overload_is_bounded_in_time(void **state)
     publish(rig, 0, 20, false);
     worker_turn(w);
     assert_int_equal(w->verdicts[VERDICT_drop_overload], 1);
+    assert_int_equal(w->counters[COUNTER_backlog_full], 1);
     while (worker_turn(w))
         ;
     publish(rig, 0, 21, false);
