@@ -18,8 +18,9 @@ static void maybe_hanging_do(struct sqlite_store *store, struct request *request
     sqlite_store_do(store, request);
 }
 #define sqlite_store_do maybe_hanging_do
-#include "controlplane/people/persistence.c"
+#include "controlplane/people/sqlite_thread.c"
 #undef sqlite_store_do
+#include "controlplane/people/persistence.c"
 
 static uv_loop_t loop;
 static unsigned answers;

@@ -265,7 +265,7 @@ static void refusals(void **state)
         {"--log-level|warn info", "", NULL, "log_level must be 4 to 5 bytes"},
         {"--media-log-level|info", "", NULL, "one of: debug warn error none; it is \"info\""},
         {"--log-format|xml!", "", NULL, "one of: logfmt json"},
-        {"--persistence|postgres", "", NULL, "persistence must be one of: sqlite; it is"},
+        {"--persistence|oracle", "", NULL, "persistence must be one of: sqlite postgres; it is"},
         {"--state|redis", "", NULL, "state must be one of: memory; it is \"redis\""},
         {"--io-backend|dpdk", "", NULL, "one of: auto io_uring socket; it is \"dpdk\""},
         {"--media-listen-ip|localhost", "", NULL, "must be IPv4 or IPv6 addresses"},
