@@ -84,6 +84,9 @@
       400, "", 0, CP, "certificates of the authorities that verify-ca and verify-full believe")  \
     X(u32, postgres_connections, POSTGRES_CONNECTIONS, 4, 1, 64, "", 0, CP,                      \
       "connections kept open to the server")                                                     \
+    X(u32, audit_spool_mib_max, RINGCAST_AUDIT_SPOOL, 256, 1, 1048576, "MiB", 0, CP,             \
+      "audit rows that wait in the data directory while the database is away; alarms from a "    \
+      "quarter of it on")                                                                        \
     X(text, state, RINGCAST_STATE, "memory", 5, 6, "", 0, CP, "where live room state is kept: memory") \
     X(text, page_directory, RINGCAST_PAGE, "", 0, 400, "", 0, CP,                                \
       "the built demo page that is served at /; empty: none")                                    \
@@ -146,8 +149,7 @@ bool settings_load(struct settings *settings, int argc, char **argv, char **envi
                    enum settings_request *request, char error[SETTING_ERROR_BYTES]);
 
 /* The seed's variables for PostgreSQL and Redis that are set: their names, comma separated. True when
- * there are any: this build keeps its data in SQLite and in memory, and whoever set them should be
- * told so. */
+ * there are any: whoever set them should be told when persistence and state do not use them. */
 bool settings_other_stores(char **environment, char *names, size_t room);
 
 /* Prints the current values as a configuration file (secrets as "(set)"), the help text, a sample

@@ -8,8 +8,10 @@
 #include "src/log.h"
 #include "uuid.h"
 
-/* Milliseconds since 1970 there and back, exact in both directions. */
+/* Milliseconds since 1970 there and back, exact in both directions; microseconds there. */
 #define TIME(parameter) "(timestamptz 'epoch' + " parameter "::bigint * interval '1 millisecond')"
+#define MICROSECONDS(parameter) \
+    "(timestamptz 'epoch' + " parameter "::bigint * interval '1 microsecond')"
 #define MS(column) "(extract(epoch FROM date_trunc('milliseconds', " column ")) * 1000)::bigint"
 
 #define USER_COLUMNS                                                       \
@@ -65,7 +67,7 @@
       " (SELECT \"id\" FROM \"users\" WHERE \"id\" = $3::uuid FOR KEY SHARE), $4,"                 \
       " CASE WHEN $3::uuid IS NULL OR EXISTS (SELECT 1 FROM \"users\" WHERE \"id\" = $3::uuid)"    \
       " THEN $5::jsonb ELSE coalesce($5::jsonb, '{}') ||"                                          \
-      " jsonb_build_object('userId', $3::uuid) END, $6, " TIME("$7") ")"                           \
+      " jsonb_build_object('userId', $3::uuid) END, $6, " MICROSECONDS("$7") ")"                           \
       " ON CONFLICT (\"id\") DO NOTHING")                                                          \
     S(probe, "UPDATE \"ringcast_schema\" SET \"version\" = \"version\"")
 /* clang-format on */
@@ -185,7 +187,7 @@ static bool send_audit_row(PGconn *libpq, const struct audit_row *row)
     value_text(&values, uuid_is_valid(row->room_id) ? row->room_id : NULL);
     value_text_or_null(&values, row->metadata);
     value_text_or_null(&values, address_clean(row->ip_address, address));
-    value_number(&values, row->created_ms);
+    value_number(&values, row->created_us);
     return run(libpq, STATEMENT_audit_insert, &values);
 }
 
