@@ -14,7 +14,7 @@ BUILD_PACKAGES := gcc make pkg-config libc6-dev linux-libc-dev liburing-dev libi
   libargon2-dev libsqlite3-dev libpq-dev libnice-dev libsrtp2-dev libglib2.0-dev \
   libcurl4-openssl-dev nodejs
 TEST_PACKAGES := clang libclang-rt-14-dev clang-format libcmocka-dev chromium nftables \
-  iproute2 valgrind python3 procps curl sqlite3 postgresql-15 \
+  iproute2 valgrind python3 procps curl openssl sqlite3 postgresql-15 \
   zlib1g-dev util-linux
 
 WARNINGS := -Wall -Wextra -Werror -Wshadow -Wpointer-arith -Wstrict-prototypes -Wvla \

@@ -53,12 +53,6 @@ static void wait_longer(struct pg_pool *pool)
         pool->backoff_ms = PG_BACKOFF_MS_MAX;
 }
 
-static void closed_when_idle(struct pg_pool *pool)
-{
-    if (pool->closing && pool->timer_closed && !pool->resolving)
-        backend_closed(pool->front);
-}
-
 /* Gives waiting steps to idle connections. */
 static void dispatch(struct pg_pool *pool)
 {
@@ -82,7 +76,7 @@ static void fill(struct pg_pool *pool)
 {
     unsigned open = 0;
 
-    if (pool->closing || pool->resolving || clock_monotonic_ns() < pool->retry_ns)
+    if (pool->closing || pool->lookup || clock_monotonic_ns() < pool->retry_ns)
         return;
     for (unsigned i = 0; i < pool->count; i++)
         open += pool->connections[i].phase != PG_CLOSED;
@@ -104,14 +98,12 @@ static void fill(struct pg_pool *pool)
 
 void pg_pool_resolved(struct pg_pool *pool, const char *problem)
 {
-    if (pool->closing) {
-        closed_when_idle(pool);
-    } else if (problem) {
+    if (problem) {
         wait_longer(pool);
         problem_set(pool, problem);
         LOG(WARN, "postgres", problem, F("host", "%s", pool->settings->postgres_host));
     } else {
-        pool->stale = false; /* also with the old addresses: better than none */
+        pool->stale = false;
         fill(pool);
     }
 }
@@ -272,12 +264,12 @@ static void tick(uv_timer_t *timer)
     dispatch(pool);
 }
 
-static void timer_closed(uv_handle_t *handle)
+static void handle_closed(uv_handle_t *handle)
 {
     struct pg_pool *pool = handle->data;
 
-    pool->timer_closed = true;
-    closed_when_idle(pool);
+    if (--pool->handles == 0)
+        backend_closed(pool->front);
 }
 
 static void postgres_close(struct backend *base)
@@ -287,9 +279,9 @@ static void postgres_close(struct backend *base)
     pool->closing = true;
     for (unsigned i = 0; i < pool->count; i++)
         pg_connection_close(&pool->connections[i]);
-    if (pool->resolving)
-        uv_cancel((uv_req_t *)&pool->resolver);
-    uv_close((uv_handle_t *)&pool->timer, timer_closed);
+    pg_resolve_abandon(pool);
+    uv_close((uv_handle_t *)&pool->timer, handle_closed);
+    uv_close((uv_handle_t *)&pool->wake, handle_closed);
 }
 
 static void postgres_free(struct backend *base)
@@ -354,6 +346,11 @@ struct backend *postgres_backend_open(struct persistence *store, uv_loop_t *loop
         postgres_free(&pool->backend);
         return NULL;
     }
+    if (uv_async_init(loop, &pool->wake, pg_resolve_woken) != 0) {
+        snprintf(why, WHY_BYTES, "cannot start the database: out of descriptors");
+        postgres_free(&pool->backend);
+        return NULL;
+    }
     snprintf(pool->certificate, sizeof(pool->certificate), "%s/postgresql.crt",
              settings->data_directory);
     snprintf(pool->key, sizeof(pool->key), "%s/postgresql.key", settings->data_directory);
@@ -363,7 +360,8 @@ struct backend *postgres_backend_open(struct persistence *store, uv_loop_t *loop
     pool->backoff_ms = PG_BACKOFF_MS_MIN;
     pool->down_ns = clock_monotonic_ns();
     pool->stale = true;
-    pool->timer.data = pool;
+    pool->handles = 2;
+    pool->timer.data = pool->wake.data = pool;
     uv_timer_init(loop, &pool->timer);
     uv_timer_start(&pool->timer, tick, 0, TICK_MS);
     return &pool->backend;

@@ -79,18 +79,21 @@ struct pg_pool {
     uv_timer_t timer;
     uint64_t retry_ns; /* connect not before */
     uint32_t backoff_ms;
-    struct pg_addresses addresses, fresh;
-    unsigned first; /* address to begin with: turns with each failure */
-    uv_getaddrinfo_t resolver;
-    char resolving_name[PG_HOST_BYTES];
-    unsigned resolving_at; /* byte of the setting behind it */
-    bool resolving, stale; /* stale: look names up before the next attempt */
-    bool closing, timer_closed;
+    struct pg_addresses addresses;
+    unsigned first;           /* address to begin with: turns with each failure */
+    struct pg_lookup *lookup; /* under way */
+    uv_async_t wake;          /* it has ended */
+    bool stale;               /* look names up before the next attempt */
+    bool closing;
+    unsigned handles;
 };
 
 /* ---- postgres_address.c ---- */
 /* Looks the names of POSTGRES_HOST up; then pg_pool_resolved (the old addresses stay if none is found). */
 void pg_resolve(struct pg_pool *pool);
+void pg_resolve_woken(uv_async_t *wake);
+/* Nobody waits for it any more, however long it takes. */
+void pg_resolve_abandon(struct pg_pool *pool);
 
 /* ---- postgres.c: what the others tell the pool ---- */
 void pg_pool_resolved(struct pg_pool *pool, const char *problem /* NULL: fine */);
