@@ -87,9 +87,11 @@ static void answer(enum request_kind kind, union request_callback callback, void
 
 void backend_problem(struct persistence *store, const char *problem)
 {
-    if (store->healthy)
+    if (store->healthy) {
         LOG(ERROR, "persistence", "the database does not take writes; trying on",
             F("reason", "%s", problem));
+        store->probed_ns = clock_monotonic_ns(); /* a moment later, lest it flutters */
+    }
     store->healthy = false;
     snprintf(store->status, sizeof(store->status), "%s", problem);
 }
@@ -292,10 +294,11 @@ static void request_send(struct persistence *store, struct request *request)
 static void watch(uv_timer_t *timer)
 {
     struct persistence *store = timer->data;
-    uint64_t now_ns = clock_monotonic_ns();
+    uint64_t now_ns;
 
     if (store->asked_count)
         answer_overdue(store);
+    now_ns = clock_monotonic_ns(); /* not before what was noted just now */
     if (!store->healthy && !store->probing && !store->closing &&
         now_ns - store->probed_ns >= PROBE_MS * NS_PER_MS) {
         struct request *probe =
