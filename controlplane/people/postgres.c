@@ -346,6 +346,7 @@ struct backend *postgres_backend_open(struct persistence *store, uv_loop_t *loop
         postgres_free(&pool->backend);
         return NULL;
     }
+    uuid_make(pool->run);
     if (uv_async_init(loop, &pool->wake, pg_resolve_woken) != 0) {
         snprintf(why, WHY_BYTES, "cannot start the database: out of descriptors");
         postgres_free(&pool->backend);

@@ -63,7 +63,8 @@ struct pg_pool {
     struct persistence *front;
     uv_loop_t *loop;
     const struct settings *settings;
-    char node[UUID_TEXT_BYTES]; /* which meetings we left active is known by it */
+    /* Which meetings an earlier run of ours left active is known by these. */
+    char node[UUID_TEXT_BYTES], run[UUID_TEXT_BYTES];
     /* ours, if the data directory has them */
     char certificate[SETTING_TEXT_ROOM + 32], key[SETTING_TEXT_ROOM + 32];
     char passwords[SETTING_TEXT_ROOM + 32];

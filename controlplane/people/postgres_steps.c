@@ -48,9 +48,9 @@
     S(meeting_set_active, "WITH done AS (UPDATE \"meetings\" SET \"status\" = 'active',"           \
       " \"startedAt\" = coalesce(\"startedAt\", " TIME("$2") "), \"updatedAt\" = now()"            \
       " WHERE \"id\" = $1 AND \"status\" <> 'closed' RETURNING \"id\")"                            \
-      " INSERT INTO \"ringcast_active_meetings\" (\"meetingId\", \"node\")"                        \
-      " SELECT \"id\", $3::uuid FROM done"                                                         \
-      " ON CONFLICT (\"meetingId\") DO UPDATE SET \"node\" = excluded.\"node\"")                   \
+      " INSERT INTO \"ringcast_active_meetings\" (\"meetingId\", \"node\", \"run\")"              \
+      " SELECT \"id\", $3::uuid, $4::uuid FROM done ON CONFLICT (\"meetingId\")"                   \
+      " DO UPDATE SET \"node\" = excluded.\"node\", \"run\" = excluded.\"run\"")                   \
     S(meeting_set_closed, "WITH gone AS (DELETE FROM \"ringcast_active_meetings\""                 \
       " WHERE \"meetingId\" = $1::uuid)"                                                           \
       " UPDATE \"meetings\" SET \"status\" = 'closed', \"endedAt\" = coalesce(\"endedAt\", "       \
@@ -58,7 +58,7 @@
     S(meeting_raise_peak, "UPDATE \"meetings\" SET \"peakParticipants\" ="                         \
       " greatest(\"peakParticipants\", $2), \"updatedAt\" = now() WHERE \"id\" = $1")              \
     S(meetings_close_stale, "WITH gone AS (DELETE FROM \"ringcast_active_meetings\""               \
-      " WHERE \"node\" = $1 RETURNING \"meetingId\")"                                              \
+      " WHERE \"node\" = $1 AND \"run\" <> $3 RETURNING \"meetingId\")"                                              \
       " UPDATE \"meetings\" SET \"status\" = 'closed', \"endedAt\" = " TIME("$2")                  \
       ", \"updatedAt\" = now() FROM gone WHERE \"id\" = gone.\"meetingId\""                        \
       " AND \"status\" = 'active'")                                                                \
@@ -226,12 +226,14 @@ static bool send_update(struct pg_connection *connection, const struct request *
         return run(libpq, STATEMENT_user_set_hash, &values);
     case REQUEST_MEETING_SET_ACTIVE:
         value_text(&values, connection->pool->node);
+        value_text(&values, connection->pool->run);
         return run(libpq, STATEMENT_meeting_set_active, &values);
     case REQUEST_MEETING_SET_CLOSED:
         return run(libpq, STATEMENT_meeting_set_closed, &values);
     case REQUEST_MEETING_RAISE_PEAK:
         return run(libpq, STATEMENT_meeting_raise_peak, &values);
     default:
+        value_text(&values, connection->pool->run);
         return run(libpq, STATEMENT_meetings_close_stale, &values);
     }
 }

@@ -129,6 +129,8 @@ static void stale_meetings_are_closed(void **state)
             assert_int_equal(answer_of_last(), PERSISTED);
         }
     }
+    store_close(&test_loop, store);
+    store = store_open(&test_loop); /* the next start */
     meetings_close_stale(store, 777, on_done, NULL);
     assert_int_equal(answer_of_last(), PERSISTED);
     assert_int_equal(outside_number("SELECT count(*) FROM meetings WHERE status='closed'"), 3);
