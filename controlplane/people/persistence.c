@@ -123,6 +123,8 @@ static void asked_remove(struct persistence *store, struct request *request)
     TAILQ_REMOVE(&store->asked, request, asked);
     store->asked_count--;
     request->answered = true;
+    if (store->closing && !store->asked_count)
+        uv_async_send(&store->wake);
     request = TAILQ_FIRST(&store->asked);
     if (request && is_fence(request) && !request->repeated) {
         request->repeated = true; /* passes once */
