@@ -246,6 +246,35 @@ static void a_locked_store_only_delays(void **state)
     stop(audit, store);
 }
 
+/* What an older version left behind: milliseconds. And: no row is older than the one before. */
+static void times_say_the_order(void **state)
+{
+    struct persistence *store = store_open(&test_loop);
+    struct audit *audit = audit_start(store);
+    struct audit_row old = {.id = "f47ac10b-58cc-4372-a567-0e02b2c3d479",
+                            .action = "user_left",
+                            .created_us = 1700000000123};
+    char line[SPOOL_LINE_BYTES + 1];
+    struct audit_row back;
+
+    assert_true(spool_line_parse(line, spool_line_format(&old, line) - 1, &back));
+    assert_int_equal(back.created_us, 1700000000123000);
+    for (unsigned i = 0; i < 1000; i++) {
+        int64_t before = audit->written_us;
+
+        row_write(audit, i);
+        assert_true(audit->written_us > before);
+    }
+    audit->written_us += 500000; /* the clock is set back by half a second */
+    row_write(audit, 1000);
+    rows_wait(1001, 5);
+    rows_are_in_order(1001);
+    audit->written_us += 3600 * 1000000ll; /* and by an hour: believed */
+    row_write(audit, 1001);
+    assert_true(audit->written_us < (int64_t)(clock_wall_ns() / 1000) + 1000000);
+    stop(audit, store);
+}
+
 static void segments_turn_over_and_are_removed(void **state)
 {
     struct persistence *store = store_open(&test_loop);
@@ -293,6 +322,43 @@ static void a_full_spool_keeps_in_memory_and_alarms(void **state)
     row_write(audit, 1000000); /* and all is well again */
     rows_wait(in_spool + KEPT_ROWS_MAX, 5);
     assert_int_equal(audit->kept_count, 0);
+    stop(audit, store);
+}
+
+static void a_filling_spool_calls_for_help_in_time(void **state)
+{
+    static const struct {
+        unsigned percent, alarms;
+        const char *status;
+    } rows[] = {{20, 0, "ok"},
+                {30, 1, "the audit spool is a quarter full"},
+                {60, 2, "the audit spool is half full"},
+                {80, 3, "the audit spool is three quarters full"},
+                {95, 4, "the audit spool is nearly full: audit rows will be lost"}};
+    struct persistence *store = store_open(&test_loop);
+    struct audit *audit = audit_start(store);
+    struct audit_health health;
+    unsigned n = 0;
+
+    spool_bytes_max = 100000;
+    store_break(true, "1");
+    for (unsigned i = 0; i < 5; i++) {
+        while (spool_bytes(audit->spool) < rows[i].percent * 1000)
+            row_write(audit, n++);
+        audit_health(audit, &health);
+        assert_string_equal(health.status, rows[i].status);
+        assert_int_equal(health.alarms, rows[i].alarms);
+        assert_int_equal(health.spool_bytes_max, 100000);
+        assert_true(health.spool_bytes >= rows[i].percent * 1000);
+    }
+    assert_int_equal(health.rows_lost, 0);
+    store_break(false, "");
+    rows_wait(n, 10);
+    loop_for(&test_loop, 50);
+    audit_health(audit, &health);
+    assert_string_equal(health.status, "ok");
+    assert_int_equal(health.spool_bytes, 0);
+    assert_int_equal(health.alarms, 4); /* counted since the start */
     stop(audit, store);
 }
 
@@ -492,8 +558,10 @@ int main(void)
         T(metadata_is_json_or_nothing),
         T(the_spool_is_replayed_once_and_in_order),
         T(a_locked_store_only_delays),
+        T(times_say_the_order),
         T(segments_turn_over_and_are_removed),
         T(a_full_spool_keeps_in_memory_and_alarms),
+        T(a_filling_spool_calls_for_help_in_time),
         T(a_full_disk_takes_no_half_rows),
         T(a_close_stores_what_is_left),
         T(a_close_while_the_store_is_away_keeps_the_spool),
