@@ -82,7 +82,7 @@ bool worker_open(struct worker *w, const struct worker_config *config, char *why
     }
     if (!objects_open(&w->objects) || !pool_open(&w->pool) || !handoff_open(w) ||
         !map_open(&w->paths, TRANSPORTS_MAX * ICE_PATHS_MAX) ||
-        !map_open(&w->ufrags, TRANSPORTS_MAX) || !map_open(&w->ssrcs, CONSUMERS_MAX)) {
+        !map_open(&w->ufrags, 2 * TRANSPORTS_MAX) || !map_open(&w->ssrcs, CONSUMERS_MAX)) {
         snprintf(why, 192, "no address space for the objects of worker %u", config->index);
         worker_close(w);
         return false;

@@ -87,6 +87,13 @@ struct inbound {
     struct stream streams[STREAMS_MAX];
 };
 
+/* What a client's checks must name and be signed with. */
+struct ice_credentials {
+    uint8_t ufrag_bytes; /* 0: none */
+    char ufrag[ICE_CREDENTIAL_ROOM];
+    char password[ICE_CREDENTIAL_ROOM];
+};
+
 struct transport {
     uint32_t generation; /* 0: free */
     uint32_t index;
@@ -97,11 +104,10 @@ struct transport {
     uint8_t dtls_failure;
     uint8_t profile;     /* enum srtp_profile; 0: no keys */
     bool validated_told; /* the handshaker knows that ICE validated it */
-    uint8_t ufrag_bytes;
     /* extension ids of what this client sends, 0: none */
     uint8_t mid_id, rid_id, repaired_rid_id, transport_cc_id;
-    char ufrag[ICE_CREDENTIAL_ROOM];
-    char password[ICE_CREDENTIAL_ROOM];
+    struct ice_credentials credentials; /* as the row says */
+    struct ice_credentials outgoing;    /* before an ICE restart, until a check with the new ones */
     struct ice ice;
     struct path mapped[ICE_PATHS_MAX]; /* what the worker's path map holds for this transport */
     struct timer timer, feedback_timer;
@@ -334,6 +340,17 @@ bool within_rate(struct worker *w, struct transport *t, uint32_t *count, uint32_
 void paths_update(struct worker *w, struct transport *t);
 /* Makes the transport's egress say what its ICE agent and keys say. */
 void egress_update(struct transport *t);
+
+/* ---- credentials.c: ICE user fragments and passwords, restarts ---- */
+/* Takes those of the row: a new transport's first ones, or an ICE restart. False when they are not
+ * usable; then nothing changed. */
+bool credentials_take(struct worker *w, struct transport *t, const struct transport_row *row);
+void credentials_forget(struct worker *w, struct transport *t);
+/* The transport of a check, and which of its credentials the check names; NULL for strangers. */
+struct transport *credentials_find(struct worker *w, const struct stun_request *request,
+                                   const struct ice_credentials **named);
+/* An authentic check named these: the first with new ones completes an ICE restart. */
+void credentials_proven(struct worker *w, struct transport *t, const struct ice_credentials *named);
 
 /* ---- ingress.c: SRTP → producers ---- */
 void ingress_add(struct worker *w, uint32_t position, struct transport *t);

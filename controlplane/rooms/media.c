@@ -121,14 +121,19 @@ static cJSON *dtls_parameters(struct rooms *rooms)
     return parameters;
 }
 
+static cJSON *ice_parameters(const struct transport_row *row)
+{
+    cJSON *ice = json_texts("usernameFragment", row->ice_ufrag, "password", row->ice_pwd, NULL);
+
+    cJSON_AddTrueToObject(ice, "iceLite");
+    return ice;
+}
+
 static cJSON *transport_answer(struct rooms *rooms, const struct transport *transport)
 {
-    cJSON *answer = json_texts("id", transport->id, NULL), *ice, *list;
+    cJSON *answer = json_texts("id", transport->id, NULL), *list;
 
-    ice = json_texts("usernameFragment", transport->row.ice_ufrag, "password",
-                     transport->row.ice_pwd, NULL);
-    cJSON_AddTrueToObject(ice, "iceLite");
-    cJSON_AddItemToObject(answer, "iceParameters", ice);
+    cJSON_AddItemToObject(answer, "iceParameters", ice_parameters(&transport->row));
     list = candidates(rooms, transport->row.worker);
     cJSON_AddItemToObject(answer, "iceCandidates", list);
     cJSON_AddItemToObject(answer, "dtlsParameters", dtls_parameters(rooms));
@@ -246,6 +251,26 @@ void handle_media_connect_transport(struct call *call)
     value = cJSON_CreateObject();
     cJSON_AddTrueToObject(value, "connected");
     call_succeed(call, value);
+}
+
+/* The data plane takes checks with the old credentials, too, until one with these has come. */
+void handle_media_restart_ice(struct call *call)
+{
+    struct transport *t = call->transport;
+    struct transport_row row = t->row;
+    cJSON *value;
+
+    random_word(row.ice_ufrag, 32);
+    random_word(row.ice_pwd, 32);
+    if (!plane_update(call->rooms->plane, TABLE_transport, t->handle, &row, row.worker)) {
+        call_fail(call, ERROR_unavailable);
+        return;
+    }
+    t->row = row;
+    value = cJSON_CreateObject();
+    cJSON_AddItemToObject(value, "iceParameters", ice_parameters(&t->row));
+    call_succeed(call, value);
+    explicit_bzero(&row, sizeof(row));
 }
 
 void handle_media_close_transport(struct call *call)

@@ -198,6 +198,7 @@ struct event {
 };
 
 const struct event *event_find(const char *name);
+const struct event *event_at(size_t i); /* NULL behind the last one */
 bool shape_fits(const char *shape, const cJSON *payload, char *why);
 #define SHAPE_WHY_BYTES 160
 
@@ -208,7 +209,7 @@ bool shape_fits(const char *shape, const cJSON *payload, char *why);
     H(media_connect_transport) H(media_close_transport) H(media_produce)                   \
     H(media_close_producer) H(media_pause_producer) H(media_resume_producer)               \
     H(media_consume) H(media_resume_consumer) H(media_pause_consumer) H(media_get_stats)   \
-    H(media_later)
+    H(media_restart_ice) H(media_later)
 /* clang-format on */
 #define HANDLER(name) void handle_##name(struct call *call);
 HANDLERS(HANDLER)

@@ -339,7 +339,7 @@ static struct {
     uint32_t next[4];
     char removed[256]; /* c, p, t, r in the order they went */
     int removed_count;
-    bool up, full;
+    bool up, full, broken; /* broken: updates fail */
 } fake_plane;
 
 static union fake_row *fake_row(enum table_id table, handle_word handle)
@@ -383,7 +383,7 @@ bool plane_update(struct plane *plane, enum table_id table, handle_word handle, 
     union fake_row *to = fake_row(table, handle);
     struct row_header header;
 
-    if (!to)
+    if (!to || fake_plane.broken)
         return false;
     header = to->header;
     memcpy(to, row, tables[table].row_bytes);
