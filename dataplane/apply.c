@@ -198,11 +198,14 @@ static void reconcile_consumer(struct worker *w, uint32_t index, const struct co
 static void producer_forget(struct worker *w, struct producer *p)
 {
     uint32_t generation = p->generation, index = p->index;
-    bool is_mirror = p->is_mirror;
+    bool is_mirror = p->is_mirror, has_levels = p->level_id;
 
     memset(p, 0, sizeof(*p));
-    if (!is_mirror)
-        publish_gone(w, TABLE_producer_state, index, generation);
+    if (is_mirror)
+        return;
+    publish_gone(w, TABLE_producer_state, index, generation);
+    if (has_levels)
+        publish_gone(w, TABLE_audio_level, index, generation);
 }
 
 /* Takes consumers off producers that go, so many that no turn is long; `all`: it must be done now,
@@ -340,6 +343,7 @@ static void producer_add(struct worker *w, uint32_t index, const struct producer
     p->home = (uint8_t)w->config.index;
     p->ntp_offset = t->ntp_offset;
     producer_extensions(t, p);
+    levels_begin(w, p);
     p->next = t->producers;
     t->producers = p;
     t->has_published = true;

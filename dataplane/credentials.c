@@ -78,8 +78,7 @@ static bool is_named(const struct ice_credentials *c, const struct stun_request 
 struct transport *credentials_find(struct worker *w, const struct stun_request *request,
                                    const struct ice_credentials **named)
 {
-    uint32_t i =
-        map_find(&w->ufrags, key_of(w, request->local_ufrag, request->local_ufrag_bytes));
+    uint32_t i = map_find(&w->ufrags, key_of(w, request->local_ufrag, request->local_ufrag_bytes));
     struct transport *t;
 
     if (i == MAP_NONE || request->local_ufrag_bytes == 0)

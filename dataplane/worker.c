@@ -63,6 +63,7 @@ static void read_clocks(struct worker *w)
     w->now_ns = w->config.monotonic_ns ? w->config.monotonic_ns() : clock_monotonic_ns();
     w->wall_ns = w->config.wall_ns ? w->config.wall_ns() : clock_wall_ns();
     w->abs_send_time = rtp_abs_send_time(w->wall_ns);
+    w->audio_slot = (uint32_t)(w->now_ns / AUDIO_SLOT_NS);
 }
 
 bool worker_open(struct worker *w, const struct worker_config *config, char *why)

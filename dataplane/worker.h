@@ -144,6 +144,7 @@ struct encoding {
     uint32_t jitter; /* scaled by 16, time-stamp units */
     uint32_t transit;
     uint32_t fraction_lost;
+    uint32_t pli_sent;
     uint64_t last_packet_ns;
     bool has_sr;
     uint64_t sr_ntp, sr_arrival_ns; /* the client's clock; our monotonic one */
@@ -177,8 +178,9 @@ struct producer {
     char mid[MID_BYTES_MAX];
     char rid[ENCODINGS_MAX][RID_BYTES_MAX];
     char cname[CNAME_ROOM];
-    uint32_t pli_sent, fir_sent;
-    uint32_t round_trip_us;
+    uint8_t level_id; /* of what this client says about loudness (RFC 6464), 0: nothing */
+    uint32_t level_slot, level_published; /* the newest one, here and in its row */
+    uint8_t levels[AUDIO_LEVEL_SLOTS];
     struct header_kind typical;  /* what its latest consumer gets */
     struct packet_queue job;     /* packets that the fan-out is at, */
     struct consumer *cursor;     /* and who gets them next; NULL: all were served */
@@ -257,6 +259,7 @@ struct worker {
     const struct io_backend *backend;
     uint64_t now_ns, wall_ns; /* of this turn */
     uint32_t abs_send_time;
+    uint32_t audio_slot; /* AUDIO_SLOT_NS of the monotonic clock */
     struct objects objects;
     uint64_t secret; /* of map_hash */
     uint32_t random_left, random[RANDOM_STOCK];
@@ -356,6 +359,12 @@ void credentials_proven(struct worker *w, struct transport *t, const struct ice_
 void ingress_add(struct worker *w, uint32_t position, struct transport *t);
 void ingress_run(struct worker *w);
 
+/* ---- levels.c: how loud audio producers are ---- */
+/* A new producer: whether it tells its level, and that nothing was heard of it yet. */
+void levels_begin(struct worker *w, struct producer *p);
+/* An authentic packet said so. */
+void level_note(struct worker *w, struct producer *p, uint8_t level);
+
 /* ---- fanout.c: producers → consumers ---- */
 /* Takes an authentic packet, whose hold is counted. False when the producer has too many waiting already. */
 bool fan_out_queue(struct worker *w, struct producer *p, struct packet *packet);
@@ -442,6 +451,7 @@ void transport_keys(struct worker *w, struct transport *t);
 
 /* ---- publish.c: statistics and events ---- */
 void publish_transport(struct worker *w, struct transport *t);
+void publish_levels(struct worker *w, struct producer *p);
 void publish_streams(struct worker *w, struct transport *t);
 void publish_gone(struct worker *w, enum table_id table, uint32_t index, uint32_t generation);
 void publish_worker(struct worker *w);
