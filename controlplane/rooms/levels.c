@@ -11,9 +11,9 @@
 #include "src/clock.h"
 #include "state.h"
 
-#define DELAY_SLOTS 9       /* publication every 5 slots, a packet's length, what jitter puts off */
-#define CATCH_UP_SLOTS 64   /* behind by more (a loop that hung): older ones are not of interest */
-#define VOLUMES_SLOTS 25    /* 500 ms */
+#define DELAY_SLOTS 9     /* publication every 5 slots, a packet's length, what jitter puts off */
+#define CATCH_UP_SLOTS 64 /* behind by more (a loop that hung): older ones are not of interest */
+#define VOLUMES_MS 500
 #define VOLUMES_MAX 32      /* the loudest: what a page can show */
 #define VOLUME_SILENCE -127 /* dBov */
 
@@ -206,14 +206,15 @@ void levels_forget_room(struct room *room)
 
 static void room_tick(struct room *room, uint32_t now)
 {
+    uint64_t now_ms = uv_now(room->rooms->loop);
     struct producer *p;
 
     TAILQ_FOREACH(p, &room->heard, heard_link)
     listen_to(room->rooms->plane, p, now - DELAY_SLOTS);
     find_speaker(room);
-    if (now - room->levels_slot < VOLUMES_SLOTS)
+    if (now_ms - room->levels_ms < VOLUMES_MS)
         return;
-    room->levels_slot = now;
+    room->levels_ms = now_ms;
     tell_volumes(room);
     if (TAILQ_EMPTY(&room->heard)) /* and that it is quiet has been told */
         levels_forget_room(room);

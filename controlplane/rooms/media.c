@@ -351,20 +351,33 @@ static void tell_state(struct transport *t, uint8_t ice, uint8_t dtls)
                     NULL));
 }
 
-static void audit_state(struct transport *t, enum audit_action action, uint8_t failure)
+/* failure: NULL when it is none. */
+static void audit_state(struct transport *t, enum audit_action action, const char *failure)
 {
     const struct participant *owner = t->owner;
-    const char *text = field_enum_text(SHOW_dtls_failure, failure);
 
     audit_write(owner->room->rooms->audit, action, owner->user_id, owner->room->id, owner->ip,
                 "{\"transportId\":\"%s\",\"direction\":\"%s\",\"failure\":\"%s\"}", t->id,
-                t->row.direction == DIRECTION_send ? "send" : "recv", text != NULL ? text : "none");
+                t->row.direction == DIRECTION_send ? "send" : "recv",
+                failure != NULL ? failure : "none");
+}
+
+/* Nothing can ever flow through it: what hangs on it goes as if its owner had closed it. */
+static void dtls_failed(struct transport *t, uint8_t why)
+{
+    const char *failure = field_enum_text(SHOW_dtls_failure, why);
+
+    LOG(INFO, "media", "transport failed", F("transport", "%s", t->id),
+        F("user", "%s", t->owner->user_id), F("failure", "%s", failure));
+    audit_state(t, AUDIT_transport_failed, failure);
+    transport_close(t, true);
 }
 
 void transport_changed(struct rooms *rooms, handle_word handle)
 {
     struct transport_state_row state;
     struct transport *t;
+    uint8_t ice_told, dtls_told;
 
     if (handle_index(handle) >= TRANSPORTS_MAX)
         return;
@@ -374,19 +387,18 @@ void transport_changed(struct rooms *rooms, handle_word handle)
         (state.ice_state == t->ice_told && state.dtls_state == t->dtls_told))
         return;
     tell_state(t, state.ice_state, state.dtls_state);
-    if (state.dtls_state == DTLS_STATE_connected && t->dtls_told != DTLS_STATE_connected)
-        audit_state(t, AUDIT_transport_connected, 0);
+    ice_told = t->ice_told;
+    dtls_told = t->dtls_told;
     t->ice_told = state.ice_state;
-    if (state.dtls_state == DTLS_STATE_failed && t->dtls_told != DTLS_STATE_failed) {
-        /* Nothing can ever flow through it: what hangs on it goes as if its owner had closed it. */
-        LOG(INFO, "media", "transport failed", F("transport", "%s", t->id),
-            F("user", "%s", t->owner->user_id),
-            F("failure", "%s", field_enum_text(SHOW_dtls_failure, state.dtls_failure)));
-        audit_state(t, AUDIT_transport_failed, state.dtls_failure);
-        transport_close(t, true);
-        return;
-    }
     t->dtls_told = state.dtls_state;
+    if (state.dtls_state == DTLS_STATE_connected && dtls_told != DTLS_STATE_connected)
+        audit_state(t, AUDIT_transport_connected, NULL);
+    /* Checks stopped for consent_timeout: it may come back, but whoever asks why a call broke off wants
+     * to find it. */
+    if (state.ice_state == ICE_STATE_disconnected && ice_told != ICE_STATE_disconnected)
+        audit_state(t, AUDIT_transport_failed, "consent_expired");
+    if (state.dtls_state == DTLS_STATE_failed && dtls_told != DTLS_STATE_failed)
+        dtls_failed(t, state.dtls_failure);
 }
 
 /* A transport whose row is gone belonged to regions that are no more (a new supervisor). */
@@ -403,7 +415,7 @@ static void check_participant(struct rooms *rooms, struct participant *p)
             continue;
         }
         tell_state(t, ICE_STATE_disconnected, DTLS_STATE_failed);
-        audit_state(t, AUDIT_transport_failed, DTLS_FAILURE_restarted);
+        audit_state(t, AUDIT_transport_failed, "restarted");
         transport_close(t, true);
     }
 }

@@ -88,7 +88,7 @@ struct room {
 
     TAILQ_HEAD(, producer) heard; /* sound that is not paused and tells its level */
     struct producer *dominant;    /* whose owner speaks; NULL: nobody */
-    uint32_t levels_slot;         /* when volumes were told */
+    uint64_t levels_ms;           /* loop time, when volumes were told */
     bool levels_told;             /* and whether anything was loud */
     bool is_heard;                /* in the list of such rooms */
     TAILQ_ENTRY(room) heard_link;

@@ -546,6 +546,17 @@ static void test_data_plane(void **state)
     heard_nothing(a.s);
     assert_int_equal(audits[AUDIT_transport_connected], 1);
 
+    /* consent runs out and comes back: told, and the loss is on record */
+    fake_plane.states[handle_index(t->handle)].state.ice_state = ICE_STATE_disconnected;
+    rooms_plane_handlers.changed(&rooms, TABLE_transport_state, t->handle);
+    assert_string_equal(text_of(heard(a.s, "media:transportState"), "iceState"), "disconnected");
+    assert_int_equal(audits[AUDIT_transport_failed], 1);
+    fake_plane.states[handle_index(t->handle)].state.ice_state = ICE_STATE_completed;
+    rooms_plane_handlers.changed(&rooms, TABLE_transport_state, t->handle);
+    assert_string_equal(text_of(heard(a.s, "media:transportState"), "iceState"), "completed");
+    assert_non_null(transport_find(rooms, a.send));
+    assert_int_equal(audits[AUDIT_transport_connected], 1);
+
     extra = make_transport(b.s, room, "send"); /* wrong certificate: closed by us */
     t = transport_find(rooms, extra);
     fake_plane.states[handle_index(t->handle)].state.dtls_state = DTLS_STATE_failed;
@@ -554,7 +565,7 @@ static void test_data_plane(void **state)
     rooms_plane_handlers.changed(&rooms, TABLE_transport_state, t->handle);
     assert_string_equal(text_of(heard(b.s, "media:transportState"), "dtlsState"), "failed");
     assert_null(transport_find(rooms, extra));
-    assert_int_equal(audits[AUDIT_transport_failed], 1);
+    assert_int_equal(audits[AUDIT_transport_failed], 2);
 
     /* new regions: every row is gone */
     rooms_plane_handlers.up(&rooms, false);
