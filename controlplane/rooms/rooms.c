@@ -55,11 +55,6 @@ static void tick(uv_timer_t *timer)
     sessions_tick(rooms);
 }
 
-static void levels_ticked(uv_timer_t *timer)
-{
-    levels_tick(timer->data);
-}
-
 static void stale_closed(void *context, enum persistence_result result)
 {
     if (result != PERSISTED)
@@ -107,7 +102,6 @@ struct rooms *rooms_open(uv_loop_t *loop, const struct settings *settings, struc
     uv_timer_start(&rooms->tick, tick, TICK_MS, TICK_MS);
     rooms->levels_tick.data = rooms;
     uv_timer_init(loop, &rooms->levels_tick);
-    uv_timer_start(&rooms->levels_tick, levels_ticked, LEVELS_TICK_MS, LEVELS_TICK_MS);
     rooms_ref(rooms);
     rooms_ref(rooms);
     meetings_close_stale(store, wall_ms(), stale_closed, rooms);

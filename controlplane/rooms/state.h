@@ -310,9 +310,7 @@ void id_bytes(const char *text, uint8_t out[16]);
 void levels_follow(struct producer *producer);
 void levels_forget(struct producer *producer);
 void levels_forget_room(struct room *room);
-void levels_tick(struct rooms *rooms);
 cJSON *active_speaker_json(const struct room *room);
-#define LEVELS_TICK_MS 100
 
 /* ---- sessions (session.c) ---- */
 

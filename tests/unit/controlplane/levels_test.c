@@ -129,6 +129,7 @@ static void everybody_hears_who_speaks(void **state)
     assert_null(room_find(rooms, room)->dominant);
     pass_ms(1200); /* nothing is left in the list of those that are listened to */
     assert_true(TAILQ_EMPTY(&rooms->heard));
+    assert_false(uv_is_active((uv_handle_t *)&rooms->levels_tick));
     leave_test(a.s);
     leave_test(b.s);
     leave_test(late);
