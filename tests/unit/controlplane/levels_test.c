@@ -231,7 +231,7 @@ static void who_is_not_listened_to(void **state)
     struct socket *host = connect_user(user(1));
     const char *room = make_room(host);
     struct person a = enter(1, room);
-    cJSON *extensions = cJSON_GetObjectItem(audio_parameters, "headerExtensions");
+    cJSON *extensions = cJSON_GetObjectItem(audio_parameters, "headerExtensions"), *json;
     struct producer *p;
 
     assert_ok(produce(a.s, room, a.send, "video"));
@@ -243,7 +243,9 @@ static void who_is_not_listened_to(void **state)
     leave_test(a.s);
 
     cJSON_Delete(audio_parameters);
-    audio_parameters = cJSON_DetachItemFromObject(load("produce-av-audio"), "produceRtpParameters");
+    json = load("produce-av-audio");
+    audio_parameters = cJSON_DetachItemFromObject(json, "produceRtpParameters");
+    cJSON_Delete(json);
     a = speaker_enter(2, room, false);
     p = producer_find(rooms, a.audio);
     assert_false(TAILQ_EMPTY(&rooms->heard));
