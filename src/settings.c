@@ -10,6 +10,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "endpoints.h"
+
 #define LINE_ROOM 1200
 #define NAME_ROOM 64
 
@@ -44,7 +46,7 @@ static const struct {
     {"media_log_level", "debug warn error none"},
     {"log_format", "logfmt json"},
     {"persistence", "sqlite"},
-    {"state", "memory"},
+    {"state", "memory redis"},
     {"io_backend", "auto io_uring socket"},
 };
 static const char *const addresses[] = {"http_listen_ip", "media_listen_ip", "media_announced_ip"};
@@ -511,6 +513,27 @@ static bool walk_arguments(struct settings *settings, int argc, char **argv, con
     return true;
 }
 
+static bool check_redis(const struct settings *settings, char *error)
+{
+    const char *list = settings->redis_sentinels;
+    char host[ENDPOINT_HOST_ROOM];
+    uint16_t port;
+
+    while (endpoint_next(&list, host, &port))
+        ;
+    if (*list != '\0')
+        return refuse(error,
+                      "redis_sentinels must be host:port, comma separated; \"%.60s\" cannot be "
+                      "understood",
+                      list);
+    if (settings->redis_username[0] != '\0' && settings->redis_password[0] == '\0')
+        return refuse(error, "redis_username is %.60s, but there is no redis_password for it",
+                      settings->redis_username);
+    if ((settings->redis_tls_cert[0] == '\0') != (settings->redis_tls_key[0] == '\0'))
+        return refuse(error, "redis_tls_cert and redis_tls_key go together; only one is set");
+    return true;
+}
+
 static bool check_together(const struct settings *settings, char *error)
 {
     uint32_t ports = settings->media_port_max - settings->media_port_min + 1;
@@ -525,7 +548,7 @@ static bool check_together(const struct settings *settings, char *error)
                       "workers is %u, but media_port_min %u to media_port_max %u are only "
                       "%u ports: each worker needs one",
                       settings->workers, settings->media_port_min, settings->media_port_max, ports);
-    return true;
+    return check_redis(settings, error);
 }
 
 bool settings_load(struct settings *settings, int argc, char **argv, char **environment,
@@ -554,9 +577,8 @@ bool settings_load(struct settings *settings, int argc, char **argv, char **envi
 
 bool settings_other_stores(char **environment, char *names, size_t room)
 {
-    static const char *const others[] = {"POSTGRES_HOST",     "POSTGRES_PORT", "POSTGRES_USER",
-                                         "POSTGRES_PASSWORD", "POSTGRES_DB",   "REDIS_HOST",
-                                         "REDIS_PORT",        "REDIS_PASSWORD"};
+    static const char *const others[] = {"POSTGRES_HOST", "POSTGRES_PORT", "POSTGRES_USER",
+                                         "POSTGRES_PASSWORD", "POSTGRES_DB"};
     size_t bytes = 0;
 
     names[0] = '\0';

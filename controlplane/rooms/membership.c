@@ -63,6 +63,7 @@ void participant_remove(struct participant *p, enum departure how)
     cJSON *value;
 
     media_close_all(p, !room->closed);
+    participant_unmirror(p);
     if (p->session != NULL)
         participant_detach(p);
     else if (p->grace_until_ms != 0)
@@ -251,6 +252,7 @@ static void take_over(struct call *call, struct participant *p)
         p->grace_until_ms = 0;
     }
     attach(p, call->session);
+    participant_mirror(p);
     audit_write(call->rooms->audit, AUDIT_user_joined, p->user_id, p->room->id, p->ip,
                 "{\"role\":\"%s\",\"resumed\":true}", role_text(p->role));
     answer = join_answer(p);
@@ -311,6 +313,8 @@ static void join(struct call *call, struct room *room, bool resume)
     }
     if (room->participant_count > room->peak)
         room->peak = room->participant_count;
+    room_mirror(room);
+    participant_mirror(p);
     room_save(room);
     room_place(room); /* when the data plane is down, createTransport tries again */
     audit_write(call->rooms->audit, AUDIT_user_joined, p->user_id, room->id, p->ip,
@@ -443,6 +447,7 @@ static void mute(struct participant *p)
         }
     }
     p->is_muted = true;
+    participant_mirror(p);
 }
 
 void handle_room_mute_all(struct call *call)
@@ -489,6 +494,7 @@ void handle_room_change_role(struct call *call)
         return;
     }
     target->role = role;
+    participant_mirror(target);
     audit_write(call->rooms->audit, AUDIT_role_changed, target->user_id, call->room->id,
                 socket_client_ip(call->socket), "{\"by\":\"%s\",\"newRole\":\"%s\"}",
                 call->session->user_id, role_text(role));
