@@ -40,7 +40,7 @@ export class RedisServer {
 
   #configuration() {
     const { password, tls, config = [], sentinel } = this.options;
-    const lines = ['bind 127.0.0.1', `dir ${this.directory}`, 'daemonize no', 'loglevel notice'];
+    const lines = ['bind 127.0.0.1 127.0.0.2', `dir ${this.directory}`, 'daemonize no', 'loglevel notice'];
     if (tls)
       lines.push('port 0', `tls-port ${this.port}`, 'tls-auth-clients yes', `tls-ca-cert-file ${this.directory}/ca.pem`,
         `tls-cert-file ${this.directory}/server.pem`, `tls-key-file ${this.directory}/server.key`);
