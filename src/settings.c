@@ -526,9 +526,6 @@ static bool check_redis(const struct settings *settings, char *error)
                       "redis_sentinels must be host:port, comma separated; \"%.60s\" cannot be "
                       "understood",
                       list);
-    if (settings->redis_username[0] != '\0' && settings->redis_password[0] == '\0')
-        return refuse(error, "redis_username is %.60s, but there is no redis_password for it",
-                      settings->redis_username);
     if ((settings->redis_tls_cert[0] == '\0') != (settings->redis_tls_key[0] == '\0'))
         return refuse(error, "redis_tls_cert and redis_tls_key go together; only one is set");
     return true;

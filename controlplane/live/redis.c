@@ -142,7 +142,7 @@ static void greet(void *context)
     redis->phase = GREETING;
     redis->greeting_count = redis->greeting_next = redis->kill_count = 0;
     redis->fence_forbidden = false;
-    if (settings->redis_password[0] != '\0') {
+    if (settings->redis_password[0] != '\0' || settings->redis_username[0] != '\0') {
         add_auth(redis, settings->redis_username, settings->redis_password);
         redis->greetings[redis->greeting_count++] = GREET_AUTH;
     }

@@ -337,14 +337,17 @@ static void connect_next(struct wire *wire, const char *why)
 static void resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *addresses)
 {
     struct wire *wire = request->data;
+    char why[TLS_WHY_BYTES];
 
     wire->is_resolving = false;
     wire->addresses = wire->next_address = addresses;
     if (!wire->is_closing) {
-        if (status == 0)
+        if (status == 0) {
             connect_next(wire, "");
-        else
-            fail(wire, uv_strerror(status));
+        } else {
+            snprintf(why, sizeof(why), "its name cannot be resolved: %s", uv_strerror(status));
+            fail(wire, why);
+        }
     }
     release(wire);
 }

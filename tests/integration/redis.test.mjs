@@ -361,7 +361,7 @@ describe('who Redis lets in', () => {
     ['no TLS where TLS is wanted', {}, { REDIS_TLS: 'on' }, /TLS|closed the connection|no connection/],
     ['a database that there is none of', {}, { REDIS_DB: '999' }, /SELECT is answered with: ERR/],
     ['a port where nobody is', {}, { REDIS_PORT: '1' }, /connection refused/],
-    ['a name that there is none of', {}, { REDIS_HOST: 'no.such.host.invalid' }, /name/],
+    ['a name that there is none of', {}, { REDIS_HOST: 'no.such.host.invalid' }, /its name cannot be resolved: /],
     ['a replica', { config: ['replicaof 127.0.0.1 1'] }, {}, /it is a replica, not a master/],
     ['Sentinels that do not know the master', {}, { REDIS_SENTINELS: '127.0.0.1:1' }, /connection refused/],
   ])

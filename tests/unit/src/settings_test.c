@@ -273,7 +273,6 @@ static void refusals(void **state)
         {"--persistence|postgres", "", NULL, "persistence must be one of: sqlite; it is"},
         {"--state|valkey", "", NULL, "state must be one of: memory redis; it is \"valkey\""},
         {"--redis-sentinels|a:1,b:70000", "", NULL, "\"b:70000\" cannot be understood"},
-        {"", "REDIS_USERNAME=app", NULL, "redis_username is app, but there is no redis_password"},
         {"", "REDIS_TLS_CERT=/c.pem", NULL, "redis_tls_cert and redis_tls_key go together"},
         {"", "REDIS_PORT=0", NULL,
          "environment variable REDIS_PORT: redis_port must be a whole number from 1 to 65535"},
