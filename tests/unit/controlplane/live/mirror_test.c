@@ -500,7 +500,7 @@ static void test_converges(void **state)
         assert_truth();
         if (round % 2 == 0) { /* ends in peace, or is killed */
             for (int i = 0; i < ROOMS + SOCKETS; i++) {
-                char name[16];
+                char name[40];
 
                 snprintf(name, sizeof(name), i < ROOMS ? "room-%d" : "socket-%d",
                          i < ROOMS ? i : i - ROOMS);
