@@ -10,8 +10,6 @@
 #include <string.h>
 #include <strings.h>
 
-#include "endpoints.h"
-
 #define LINE_ROOM 1200
 #define NAME_ROOM 64
 
@@ -513,24 +511,6 @@ static bool walk_arguments(struct settings *settings, int argc, char **argv, con
     return true;
 }
 
-static bool check_redis(const struct settings *settings, char *error)
-{
-    const char *list = settings->redis_sentinels;
-    char host[ENDPOINT_HOST_ROOM];
-    uint16_t port;
-
-    while (endpoint_next(&list, host, &port))
-        ;
-    if (*list != '\0')
-        return refuse(error,
-                      "redis_sentinels must be host:port, comma separated; \"%.60s\" cannot be "
-                      "understood",
-                      list);
-    if ((settings->redis_tls_cert[0] == '\0') != (settings->redis_tls_key[0] == '\0'))
-        return refuse(error, "redis_tls_cert and redis_tls_key go together; only one is set");
-    return true;
-}
-
 static bool check_together(const struct settings *settings, char *error)
 {
     uint32_t ports = settings->media_port_max - settings->media_port_min + 1;
@@ -545,7 +525,7 @@ static bool check_together(const struct settings *settings, char *error)
                       "workers is %u, but media_port_min %u to media_port_max %u are only "
                       "%u ports: each worker needs one",
                       settings->workers, settings->media_port_min, settings->media_port_max, ports);
-    return check_redis(settings, error);
+    return settings_check_servers(settings, error);
 }
 
 bool settings_load(struct settings *settings, int argc, char **argv, char **environment,

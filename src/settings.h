@@ -95,6 +95,13 @@
       "how long a connection to Redis or an answer of it may take before it is looked for anew") \
     X(u32, redis_refresh_s, REDIS_REFRESH, 60, 1, 3600, "s", 0, CP,                              \
       "how often lives of keys in Redis are prolonged, and keys that are missing written again") \
+    X(text, turn_urls, TURN_URLS, "", 0, 500, "", 1, CP,                                         \
+      "STUN and TURN servers that clients are told of, comma separated: "                        \
+      "turn:turn.example.org:3478?transport=udp")                                                \
+    X(secret, turn_secret, TURN_SECRET, "", 0, 255, "", 1, CP,                                   \
+      "secret shared with the TURN servers (coturn: static-auth-secret), 16 bytes or more")      \
+    X(u32, turn_ttl_s, TURN_TTL, 86400, 60, 604800, "s", 1, CP,                                  \
+      "how long a client may use the TURN credentials it is given")                              \
     X(text, page_directory, RINGCAST_PAGE, "", 0, 400, "", 0, CP,                                \
       "the built demo page that is served at /; empty: none")                                    \
     X(text, media_codecs, RINGCAST_MEDIA_CODECS, "opus,VP8,VP9,VP9:2,H264:4d0032,H264:42e01f,AV1", \

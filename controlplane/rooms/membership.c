@@ -194,7 +194,7 @@ static cJSON *join_answer(const struct participant *p)
     cJSON_AddItemToObject(answer, "rtpCapabilities",
                           cJSON_Duplicate(room->rooms->capabilities, true));
     cJSON_AddItemToObject(answer, "existingProducers", existing_producers(room, p));
-    cJSON_AddArrayToObject(answer, "iceServers");
+    cJSON_AddItemToObject(answer, "iceServers", ice_servers(room->rooms, p->user_id));
     return answer;
 }
 

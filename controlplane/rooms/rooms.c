@@ -66,8 +66,11 @@ struct rooms *rooms_open(uv_loop_t *loop, const struct settings *settings, struc
                          struct persistence *store, struct auth *auth, struct audit *audit,
                          char *why)
 {
-    struct rooms *rooms = calloc(1, sizeof(*rooms));
+    struct rooms *rooms;
 
+    if (!ice_servers_check(settings, why))
+        return NULL;
+    rooms = calloc(1, sizeof(*rooms));
     if (rooms == NULL) {
         snprintf(why, 192, "no memory for rooms");
         return NULL;

@@ -298,6 +298,12 @@ uint32_t worker_of(const struct transport *transport);
 /* The row's 16 bytes of an id's text. */
 void id_bytes(const char *text, uint8_t out[16]);
 
+/* ---- what a client is told about STUN and TURN (ice_servers.c) ---- */
+
+cJSON *ice_servers(const struct rooms *rooms, const char *user_id);
+/* False with a sentence when the settings do not go together. */
+bool ice_servers_check(const struct settings *settings, char *why /* 192 */);
+
 /* ---- sessions (session.c) ---- */
 
 void session_cut(struct session *session);

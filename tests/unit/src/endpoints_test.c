@@ -66,11 +66,63 @@ static void test_long_host(void **state)
     assert_false(endpoint_next(&list, host, &port));
 }
 
+static void test_ice_urls(void **state)
+{
+    static const char *const good[] = {
+        "stun:a",
+        "stuns:a.b-c:5349",
+        "turn:turn.example.org:3478?transport=udp",
+        "turns:10.0.0.1?transport=tcp",
+        "turn:[2001:db8::1]:3478",
+    };
+    static const char *const bad[] = {
+        "http://a",
+        "turn",
+        "turn:",
+        "TURN:a",
+        "turn://a",
+        "turn:a:0",
+        "turn:a:b",
+        "turn:a?transport=sctp",
+        "turn:a?",
+        "stun:a?transport=udp",
+        "turn:a?transport=udp&x",
+        "turn:a@b",
+        "turn:u:p@b",
+        "turn:a/b",
+        "turn:[a]x",
+        "turn:[g::]",
+        "xturn:a",
+        "turn:?transport=udp",
+        "turn:a\"b",
+    };
+    char url[ICE_URL_ROOM], list_text[400];
+    const char *list;
+
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+        snprintf(list_text, sizeof(list_text), " %s, stun:z", good[i]);
+        list = list_text;
+        assert_true(ice_url_next(&list, url));
+        assert_string_equal(url, good[i]);
+        assert_true(ice_url_next(&list, url));
+        assert_string_equal(url, "stun:z");
+        assert_false(ice_url_next(&list, url));
+        assert_int_equal(*list, 0);
+    }
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        list = bad[i];
+        if (ice_url_next(&list, url))
+            fail_msg("%s was taken", bad[i]);
+        assert_string_equal(list, bad[i]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lists),
         cmocka_unit_test(test_long_host),
+        cmocka_unit_test(test_ice_urls),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

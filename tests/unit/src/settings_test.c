@@ -274,6 +274,7 @@ static void refusals(void **state)
         {"--state|valkey", "", NULL, "state must be one of: memory redis; it is \"valkey\""},
         {"--redis-sentinels|a:1,b:70000", "", NULL, "\"b:70000\" cannot be understood"},
         {"", "REDIS_TLS_CERT=/c.pem", NULL, "redis_tls_cert and redis_tls_key go together"},
+        {"", "TURN_URLS=turn:a,http://b", NULL, "\"http://b\" is none"},
         {"", "REDIS_PORT=0", NULL,
          "environment variable REDIS_PORT: redis_port must be a whole number from 1 to 65535"},
         {"--io-backend|dpdk", "", NULL, "one of: auto io_uring socket; it is \"dpdk\""},

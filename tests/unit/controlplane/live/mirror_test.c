@@ -251,7 +251,7 @@ static void test_refresh(void **state)
 {
     come_up();
     for (int i = 0; i < 3; i++) {
-        char id[16];
+        char id[40];
 
         snprintf(id, sizeof(id), "room-%d", i);
         put_room(id, "active");
@@ -357,7 +357,7 @@ static struct {
 
 static void change(void)
 {
-    char room[16], user[16], socket[16], json[32];
+    char room[40], user[40], socket[40], json[40];
     int r = (int)chance(ROOMS), u = (int)chance(USERS), s = (int)chance(SOCKETS);
 
     snprintf(room, sizeof(room), "room-%d", r);
@@ -396,7 +396,7 @@ static void change(void)
 
 static void assert_truth(void)
 {
-    char name[64], user[16], json[32];
+    char name[80], user[40], json[40];
     int rooms = 0, sockets = 0;
 
     for (int r = 0; r < ROOMS; r++) {
