@@ -119,7 +119,7 @@ export class Person {
   async sees(others, timeoutMs = 10000) {
     await until(async () => {
       const media = await this.media();
-      return media.filter((m) => m.kind === 'video' && m.framesDecoded > 0).length === others
+      return media.filter((m) => m.kind === 'video' && m.framesDecoded > 0 && m.firstFrameMs !== null).length === others
         && media.filter((m) => m.kind === 'audio' && m.packetsReceived > 0).length === others;
     }, timeoutMs, `${this.name} sees and hears ${others}`).catch(async (error) => {
       throw new Error(`${error.message}\n${JSON.stringify(await this.media(), null, 1)}\n${this.problems.join('\n')}`);
