@@ -48,7 +48,7 @@ function prepare() {
 }
 
 export class Person {
-  static async open(browser, ringcast, name, { viewport = { width: 1280, height: 800 } } = {}) {
+  static async open(browser, ringcast, name, { viewport = { width: 1280, height: 800 }, prepare: more } = {}) {
     const self = new Person();
     self.name = name;
     self.ringcast = ringcast;
@@ -60,6 +60,7 @@ export class Person {
       if (line.type() === 'error') self.problems.push(line.text());
     });
     await self.page.addInitScript(prepare);
+    if (more) await self.page.addInitScript(more);
     await self.page.goto(`${ringcast.url}/`);
     return self;
   }
