@@ -81,8 +81,11 @@ struct rooms *rooms_open(uv_loop_t *loop, const struct settings *settings, struc
                          struct persistence *store, struct auth *auth, struct audit *audit,
                          char *why)
 {
-    struct rooms *rooms = calloc(1, sizeof(*rooms));
+    struct rooms *rooms;
 
+    if (!ice_servers_check(settings, why))
+        return NULL;
+    rooms = calloc(1, sizeof(*rooms));
     if (rooms == NULL) {
         snprintf(why, 192, "no memory for rooms");
         return NULL;
@@ -98,6 +101,8 @@ struct rooms *rooms_open(uv_loop_t *loop, const struct settings *settings, struc
     TAILQ_INIT(&rooms->all);
     TAILQ_INIT(&rooms->sessions);
     TAILQ_INIT(&rooms->ghosts);
+    TAILQ_INIT(&rooms->heard);
+    TAILQ_INIT(&rooms->touched);
     rooms->transport_of_row = calloc(TRANSPORTS_MAX, sizeof(struct transport *));
     if (rooms->transport_of_row == NULL || !index_open(&rooms->rooms_by_id) ||
         !index_open(&rooms->rooms_by_code) || !index_open(&rooms->transports) ||
@@ -114,6 +119,9 @@ struct rooms *rooms_open(uv_loop_t *loop, const struct settings *settings, struc
     rooms->tick.data = rooms;
     uv_timer_init(loop, &rooms->tick);
     uv_timer_start(&rooms->tick, tick, TICK_MS, TICK_MS);
+    rooms->levels_tick.data = rooms;
+    uv_timer_init(loop, &rooms->levels_tick);
+    rooms_ref(rooms);
     rooms->stale = true;
     stale_close(rooms);
     return rooms;
@@ -141,6 +149,7 @@ void rooms_close(struct rooms *rooms)
     }
     while ((session = TAILQ_FIRST(&rooms->sessions)) != NULL) {
         TAILQ_REMOVE(&rooms->sessions, session, link);
+        live_socket_remove(rooms->live, socket_id(session->socket));
         socket_set_data(session->socket, NULL);
         socket_disconnect(session->socket);
         rate_limit_free(&session->rate);
@@ -148,6 +157,7 @@ void rooms_close(struct rooms *rooms)
         free(session);
     }
     uv_close((uv_handle_t *)&rooms->tick, tick_closed);
+    uv_close((uv_handle_t *)&rooms->levels_tick, tick_closed);
 }
 
 uint32_t rooms_participant_count(void *context, const char *room_id)
