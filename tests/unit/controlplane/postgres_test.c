@@ -6,6 +6,7 @@
 #include <arpa/inet.h>
 
 #include "controlplane/people/audit.h"
+#include "src/sanitizer.h"
 
 static struct persistence *store_open_unready(void)
 {
@@ -261,8 +262,9 @@ static void ask_in_vain(struct persistence *store, unsigned count)
     loop_until(&test_loop, &answers, count, 3);
     answers = 0;
     assert_int_equal(last, PERSISTENCE_UNAVAILABLE);
-    assert_in_range(clock_monotonic_ns() - start_ns, 0, 1000 * NS_PER_MS);
-    assert_true(tick_gap_ns < 300 * NS_PER_MS); /* nothing waited (the machine is shared) */
+    assert_in_range(clock_monotonic_ns() - start_ns, 0, SANITIZER_PATIENCE * 1000 * NS_PER_MS);
+    assert_true(tick_gap_ns <
+                SANITIZER_PATIENCE * 300 * NS_PER_MS); /* nothing waited (the machine is shared) */
     ticker.data = &closed;
     uv_close((uv_handle_t *)&ticker, ticker_closed);
     loop_until(&test_loop, &closed, 1, 1);
@@ -271,9 +273,15 @@ static void ask_in_vain(struct persistence *store, unsigned count)
 
 static void comes_back(struct persistence *store)
 {
+    enum persistence_result result = PERSISTENCE_UNAVAILABLE;
+
     status_wait(store, "ok", 6);
-    user_by_email(store, "ada@example.org", on_user, NULL);
-    assert_int_equal(answer_of_last(), PERSISTED);
+    /* Under a sanitizer the handshakes of the other connections may take an answer's time. */
+    for (unsigned i = 0; result != PERSISTED && i < 1 + 9 * BUILT_WITH_SANITIZER; i++) {
+        user_by_email(store, "ada@example.org", on_user, NULL);
+        result = answer_of_last();
+    }
+    assert_int_equal(result, PERSISTED);
 }
 
 static void an_outage_of(const char *end, const char *again)
