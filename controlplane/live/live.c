@@ -238,8 +238,13 @@ struct live *live_open(uv_loop_t *loop, const struct settings *settings, char *w
     }
     live->loop = loop;
     live->settings = settings;
-    if (strcmp(settings->state, "redis") != 0)
+    if (strcmp(settings->state, "redis") != 0) {
+        if (getenv("REDIS_HOST") != NULL) /* of the NestJS backend, whose place we take */
+            LOG(WARN, "live",
+                "REDIS_HOST is set, but live state stays in memory; set RINGCAST_STATE=redis to "
+                "have it in Redis");
         return live;
+    }
     live->redis = redis_open(loop, settings, &handlers, live, why);
     if (live->redis != NULL)
         return live;
