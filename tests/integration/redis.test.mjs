@@ -352,12 +352,16 @@ test('the control plane killed: nothing of its earlier life stays, nothing of ot
   await redis.cli('HSET', `room:${other}`, 'hostUserId', 'x', 'instance', 'another');
   await redis.cli('SADD', 'active_rooms', other);
   await redis.cli('SET', 'user:socket:someone', 'elsewhere');
+  // One of ours that another node has taken over, and somebody of ours who is there now.
+  const taken = all.rooms[0], person = all.clients[1].userId;
+  await redis.cli('HSET', `room:${taken}`, 'instance', 'another');
+  await redis.cli('SET', `user:socket:${person}`, 'elsewhere');
   process.kill((await ringcast.pids()).controlplane, 'SIGKILL');
   await until(async () => (await ringcast.health().catch(() => ({}))).status === 'ok', 10000, 'back');
   await until(async () => {
-    assert.deepEqual((await redis.ask('KEYS', '*')).sort(),
-      ['active_rooms', `room:${other}`, 'user:socket:someone']);
-    assert.deepEqual(await redis.ask('SMEMBERS', 'active_rooms'), [other]);
+    assert.deepEqual((await redis.ask('KEYS', '*')).sort(), ['active_rooms', `room:${other}`, `room:${taken}`,
+      `room:${taken}:participants`, `user:socket:${person}`, 'user:socket:someone'].sort());
+    assert.deepEqual((await redis.ask('SMEMBERS', 'active_rooms')).sort(), [other, taken].sort());
     return true;
   }, 5000, 'no ghosts');
   all.close();
