@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "controlplane/live/live.h"
 #include "controlplane/people/auth.h"
 #include "controlplane/people/directory.h"
 #include "controlplane/rooms/rooms.h"
@@ -36,6 +37,7 @@ struct control {
     struct auth *auth;
     struct plane *plane;
     struct rooms *rooms;
+    struct live *live;
     struct socketio *io;
     uv_signal_t terminate, interrupt;
     uv_timer_t watchdog, stop_deadline;
@@ -60,16 +62,20 @@ static void tell_health(struct http_call *call)
     const struct control *control = http_context(call);
     const char *persistence = persistence_status(control->store);
     bool plane_up = plane_is_up(control->plane);
-    bool ok = plane_up && strcmp(persistence, "ok") == 0;
+    char state_why[SETTING_ERROR_BYTES];
+    const char *state_status = live_status(control->live, state_why);
+    bool ok = plane_up && strcmp(persistence, "ok") == 0 && strcmp(state_status, "ok") == 0;
     uint64_t uptime_s = (clock_monotonic_ns() - control->started_ns) / NS_PER_S;
-    cJSON *body = cJSON_CreateObject();
+    cJSON *body = cJSON_CreateObject(), *state = part(control->settings.state, state_status);
 
+    if (state_why[0] != '\0')
+        cJSON_AddStringToObject(state, "problem", state_why);
     cJSON_AddStringToObject(body, "status", ok ? "ok" : "degraded");
     cJSON_AddStringToObject(body, "version", ringcast_version);
     cJSON_AddNumberToObject(body, "uptimeSeconds", (double)uptime_s);
     cJSON_AddItemToObject(body, "dataplane", part(NULL, plane_up ? "ok" : "down"));
     cJSON_AddItemToObject(body, "persistence", part(control->settings.persistence, persistence));
-    cJSON_AddItemToObject(body, "state", part(control->settings.state, "ok"));
+    cJSON_AddItemToObject(body, "state", state);
     http_reply_json(call, ok ? 200 : 503, body);
 }
 
@@ -209,6 +215,7 @@ static void stop(uv_signal_t *signal, int number)
     socketio_close(control->io);
     http_close(control->http);
     control->rooms = NULL;
+    live_close(control->live);
     plane_close(control->plane);
     audit_close(control->audit);
     persistence_close(control->store, store_closed, control);
@@ -236,14 +243,19 @@ static void start_timers(struct control *control)
     uv_signal_start(&control->interrupt, stop, SIGINT);
 }
 
-/* The port is taken while we may still be root, files are made when we no longer are. */
+/* The port is taken and certificates are read while we may still be root, files are made when we no
+ * longer are. */
 static bool open_all(struct control *control, char *why)
 {
     const struct settings *settings = &control->settings;
     uv_loop_t *loop = &control->loop;
+    char instance[UUID_TEXT_BYTES];
 
     control->http = http_open(loop, settings, why);
-    if (control->http == NULL || !drop_privileges(settings, why))
+    if (control->http == NULL)
+        return false;
+    control->live = live_open(loop, settings, why);
+    if (control->live == NULL || !drop_privileges(settings, why))
         return false;
     stay_with_launcher();
     control->store = persistence_open(loop, settings, why);
@@ -263,6 +275,10 @@ static bool open_all(struct control *control, char *why)
                                 control->audit, why);
     if (control->rooms == NULL)
         return false;
+    if (strcmp(settings->state, "redis") == 0 &&
+        (!live_instance(settings, instance, why) || !live_start(control->live, instance, why)))
+        return false;
+    rooms_mirror(control->rooms, control->live);
     api_open(control->http, control->auth, control->store, control->audit, settings,
              rooms_participant_count, control->rooms);
     http_route(control->http, "GET", "/health", tell_health, control);

@@ -137,7 +137,7 @@ static cJSON *transport_answer(struct rooms *rooms, const struct transport *tran
     list = candidates(rooms, transport->row.worker);
     cJSON_AddItemToObject(answer, "iceCandidates", list);
     cJSON_AddItemToObject(answer, "dtlsParameters", dtls_parameters(rooms));
-    cJSON_AddArrayToObject(answer, "iceServers");
+    cJSON_AddItemToObject(answer, "iceServers", ice_servers(rooms, transport->owner->user_id));
     if (cJSON_GetArraySize(list) > 0)
         return answer;
     cJSON_Delete(answer);

@@ -63,6 +63,7 @@ void participant_remove(struct participant *p, enum departure how)
     cJSON *value;
 
     media_close_all(p, !room->closed);
+    participant_unmirror(p);
     if (p->session != NULL)
         participant_detach(p);
     else if (p->grace_until_ms != 0)
@@ -193,7 +194,7 @@ static cJSON *join_answer(const struct participant *p)
     cJSON_AddItemToObject(answer, "rtpCapabilities",
                           cJSON_Duplicate(room->rooms->capabilities, true));
     cJSON_AddItemToObject(answer, "existingProducers", existing_producers(room, p));
-    cJSON_AddArrayToObject(answer, "iceServers");
+    cJSON_AddItemToObject(answer, "iceServers", ice_servers(room->rooms, p->user_id));
     return answer;
 }
 
@@ -251,6 +252,7 @@ static void take_over(struct call *call, struct participant *p)
         p->grace_until_ms = 0;
     }
     attach(p, call->session);
+    participant_mirror(p);
     audit_write(call->rooms->audit, AUDIT_user_joined, p->user_id, p->room->id, p->ip,
                 "{\"role\":\"%s\",\"resumed\":true}", role_text(p->role));
     answer = join_answer(p);
@@ -319,6 +321,8 @@ static void join(struct call *call, struct room *room, struct wishes wishes)
     }
     if (room->participant_count > room->peak)
         room->peak = room->participant_count;
+    room_mirror(room);
+    participant_mirror(p);
     room_save(room);
     room_place(room); /* when the data plane is down, createTransport tries again */
     audit_write(call->rooms->audit, AUDIT_user_joined, p->user_id, room->id, p->ip,
@@ -455,6 +459,7 @@ static void mute(struct participant *p)
         }
     }
     p->is_muted = true;
+    participant_mirror(p);
 }
 
 void handle_room_mute_all(struct call *call)
@@ -501,6 +506,7 @@ void handle_room_change_role(struct call *call)
         return;
     }
     target->role = role;
+    participant_mirror(target);
     audit_write(call->rooms->audit, AUDIT_role_changed, target->user_id, call->room->id,
                 socket_client_ip(call->socket), "{\"by\":\"%s\",\"newRole\":\"%s\"}",
                 call->session->user_id, role_text(role));

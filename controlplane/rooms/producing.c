@@ -28,6 +28,7 @@ static void update_flags(struct participant *p, uint8_t kind)
         p->is_muted = off;
     else
         p->is_video_off = off;
+    participant_mirror(p);
 }
 
 /* ---- what is already there on this transport ---- */

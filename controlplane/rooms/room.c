@@ -35,6 +35,7 @@ struct room *room_open(struct rooms *rooms, const struct meeting_row *meeting)
     memcpy(room->id, meeting->id, sizeof(room->id));
     memcpy(room->code, meeting->room_code, sizeof(room->code));
     memcpy(room->host_id, meeting->host_id, sizeof(room->host_id));
+    room->title = strdup(meeting->title);
     room->participants_max = meeting->participants_max;
     room->peak = room->peak_saved = meeting->participants_peak;
     room->active = room->active_saved = strcmp(meeting->status, "active") == 0;
@@ -73,6 +74,7 @@ static void room_free(struct room *room)
     index_remove(&rooms->rooms_by_id, &room->by_id);
     index_remove(&rooms->rooms_by_code, &room->by_code);
     TAILQ_REMOVE(&rooms->all, room, link);
+    free(room->title);
     free(room);
 }
 
@@ -95,6 +97,7 @@ void room_shut(struct room *room, bool tell_them, const char *closed_by)
         tell_room(room, NULL, NOTICE_room_closed, json_texts("roomId", room->id, NULL));
     while ((p = TAILQ_FIRST(&room->participants)) != NULL)
         participant_remove(p, GONE);
+    live_room_remove(rooms->live, room->id);
     if (room->handle != 0)
         plane_remove(rooms->plane, TABLE_room, room->handle, (uint32_t)room->worker);
     room->handle = 0;

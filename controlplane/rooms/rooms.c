@@ -66,8 +66,11 @@ struct rooms *rooms_open(uv_loop_t *loop, const struct settings *settings, struc
                          struct persistence *store, struct auth *auth, struct audit *audit,
                          char *why)
 {
-    struct rooms *rooms = calloc(1, sizeof(*rooms));
+    struct rooms *rooms;
 
+    if (!ice_servers_check(settings, why))
+        return NULL;
+    rooms = calloc(1, sizeof(*rooms));
     if (rooms == NULL) {
         snprintf(why, 192, "no memory for rooms");
         return NULL;
@@ -84,6 +87,7 @@ struct rooms *rooms_open(uv_loop_t *loop, const struct settings *settings, struc
     TAILQ_INIT(&rooms->sessions);
     TAILQ_INIT(&rooms->ghosts);
     TAILQ_INIT(&rooms->heard);
+    TAILQ_INIT(&rooms->touched);
     rooms->transport_of_row = calloc(TRANSPORTS_MAX, sizeof(struct transport *));
     if (rooms->transport_of_row == NULL || !index_open(&rooms->rooms_by_id) ||
         !index_open(&rooms->rooms_by_code) || !index_open(&rooms->transports) ||
@@ -130,6 +134,7 @@ void rooms_close(struct rooms *rooms)
     }
     while ((session = TAILQ_FIRST(&rooms->sessions)) != NULL) {
         TAILQ_REMOVE(&rooms->sessions, session, link);
+        live_socket_remove(rooms->live, socket_id(session->socket));
         socket_set_data(session->socket, NULL);
         socket_disconnect(session->socket);
         rate_limit_free(&session->rate);

@@ -7,18 +7,20 @@
  * Each line is a list owned by its upper end; what is freed takes down what hangs below it.
  * Files: session.c (sockets, dispatch), events.c (the table), call.c (acks, errors), tell.c (events
  * to clients), membership.c (join … changeRole), room.c (life of a room), media.c (transports),
- * producing.c, consuming.c, stats.c, levels.c (who speaks); rooms.c opens, closes and ticks. */
+ * producing.c, consuming.c, stats.c, levels.c (who speaks), mirroring.c (live state); rooms.c opens,
+ * closes and ticks. */
 #ifndef RINGCAST_ROOMS_STATE_H
 #define RINGCAST_ROOMS_STATE_H
 
 #include <sys/queue.h>
 
+#include "controlplane/live/live.h"
 #include "errors.h"
-#include "index.h"
 #include "ortc.h"
 #include "rate_limit.h"
 #include "rooms.h"
 #include "speaker.h"
+#include "src/index.h"
 
 #define ROOMS_PER_SOCKET_MAX 8
 #define PRODUCERS_PER_PARTICIPANT_MAX 32
@@ -39,6 +41,7 @@ struct rooms {
     struct persistence *store;
     struct auth *auth;
     struct audit *audit;
+    struct live *live;   /* NULL: nobody else gets to know */
     cJSON *capabilities; /* the router's, the same for all rooms */
 
     struct index rooms_by_id, rooms_by_code, transports, producers, consumers;
@@ -46,6 +49,7 @@ struct rooms {
     TAILQ_HEAD(, session) sessions; /* the one verified longest ago first */
     TAILQ_HEAD(, participant) ghosts;
     TAILQ_HEAD(, room) heard;            /* with sound that tells its level */
+    TAILQ_HEAD(, participant) touched;   /* what the live state says of them is old */
     struct transport **transport_of_row; /* by index of the desired row */
 
     uv_timer_t tick, levels_tick;
@@ -74,6 +78,7 @@ struct room {
     struct rooms *rooms;
     char id[UUID_TEXT_BYTES], code[ROOM_CODE_BYTES], host_id[UUID_TEXT_BYTES];
     struct index_node by_id, by_code;
+    char *title;
     uint32_t participants_max;
     TAILQ_HEAD(, participant) participants; /* in the order they joined */
     uint32_t participant_count;
@@ -102,12 +107,12 @@ struct participant {
     char display_name[401];
     enum role role;
     int64_t joined_ms;
-    bool is_muted, is_video_off;
+    bool is_muted, is_video_off, is_touched;
     bool wants_levels;       /* room:join {audioLevels:true} */
     uint64_t grace_until_ms; /* loop time */
     TAILQ_HEAD(, transport) transports;
     uint32_t transport_count, producer_count;
-    TAILQ_ENTRY(participant) link, ghost_link;
+    TAILQ_ENTRY(participant) link, ghost_link, touched_link;
     LIST_ENTRY(participant) session_link;
 };
 
@@ -266,6 +271,8 @@ void tell_listeners(struct room *room, enum notice notice, cJSON *value);
 /* An object of texts: key, value, key, value, …, NULL. */
 cJSON *json_texts(const char *key, ...) __attribute__((sentinel));
 cJSON *participants_json(const struct room *room);
+/* joinedAt, producerIds, isMuted, isVideoOff. */
+void add_presence(cJSON *object, const struct participant *p);
 const char *role_text(enum role role);
 
 /* ---- rooms and who is in them (room.c, membership.c) ---- */
@@ -286,6 +293,12 @@ enum departure { LEFT, KICKED, REPLACED, GONE, CUT };
 /* Frees the participant and its media, tells the others, shuts the room after its last one. */
 void participant_remove(struct participant *participant, enum departure how);
 void participant_detach(struct participant *participant); /* from its socket; no grace by itself */
+
+/* ---- what others see in the live state (mirroring.c) ---- */
+
+void room_mirror(const struct room *room);
+void participant_mirror(struct participant *participant);
+void participant_unmirror(struct participant *participant);
 
 /* ---- media (media.c, producing.c, consuming.c) ---- */
 
@@ -311,6 +324,12 @@ void levels_follow(struct producer *producer);
 void levels_forget(struct producer *producer);
 void levels_forget_room(struct room *room);
 cJSON *active_speaker_json(const struct room *room);
+
+/* ---- what a client is told about STUN and TURN (ice_servers.c) ---- */
+
+cJSON *ice_servers(const struct rooms *rooms, const char *user_id);
+/* False with a sentence when the settings do not go together. */
+bool ice_servers_check(const struct settings *settings, char *why /* 192 */);
 
 /* ---- sessions (session.c) ---- */
 

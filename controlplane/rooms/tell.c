@@ -86,10 +86,8 @@ const char *role_text(enum role role)
     return texts[role];
 }
 
-static cJSON *participant_json(const struct participant *p)
+void add_presence(cJSON *object, const struct participant *p)
 {
-    cJSON *object = json_texts("userId", p->user_id, "displayName", p->display_name, "socketId",
-                               p->socket_id, "role", role_text(p->role), NULL);
     const struct transport *transport;
     const struct producer *producer;
     cJSON *ids;
@@ -103,6 +101,14 @@ static cJSON *participant_json(const struct participant *p)
     }
     cJSON_AddBoolToObject(object, "isMuted", p->is_muted);
     cJSON_AddBoolToObject(object, "isVideoOff", p->is_video_off);
+}
+
+static cJSON *participant_json(const struct participant *p)
+{
+    cJSON *object = json_texts("userId", p->user_id, "displayName", p->display_name, "socketId",
+                               p->socket_id, "role", role_text(p->role), NULL);
+
+    add_presence(object, p);
     return object;
 }
 
