@@ -262,7 +262,12 @@ static void take_over(struct call *call, struct participant *p)
         socket_disconnect(old->socket);
 }
 
-static void join(struct call *call, struct room *room, bool resume)
+/* What room:join may ask for. */
+struct wishes {
+    bool resume, levels;
+};
+
+static void join(struct call *call, struct room *room, struct wishes wishes)
 {
     uint32_t cap = call->rooms->settings->room_participants_max;
     struct participant *p = participant_find(room, call->session->user_id);
@@ -274,7 +279,8 @@ static void join(struct call *call, struct room *room, bool resume)
         call_fail(call, ERROR_room_closed);
         return;
     }
-    if (p != NULL && p->session == call->session) { /* asked twice: told twice, nothing changes */
+    if (p != NULL && p->session == call->session) { /* asked twice: told twice */
+        p->wants_levels = wishes.levels;
         call_succeed(call, join_answer(p));
         return;
     }
@@ -283,7 +289,8 @@ static void join(struct call *call, struct room *room, bool resume)
                           ROOMS_PER_SOCKET_MAX);
         return;
     }
-    if (p != NULL && resume) {
+    if (p != NULL && wishes.resume) {
+        p->wants_levels = wishes.levels;
         take_over(call, p);
         return;
     }
@@ -307,6 +314,7 @@ static void join(struct call *call, struct room *room, bool resume)
             room_shut(room, false, NULL);
         return;
     }
+    p->wants_levels = wishes.levels;
     if (role == ROLE_HOST && !room->active) {
         room->active = true;
         room->active_ms = p->joined_ms;
@@ -324,9 +332,11 @@ static void join(struct call *call, struct room *room, bool resume)
     cJSON_AddItemToObject(value, "participants", participants_json(room));
     tell_room(room, p, NOTICE_user_joined, value);
     value = join_answer(p);
-    if (resume)
+    if (wishes.resume)
         cJSON_AddFalseToObject(value, "resumed");
     call_succeed(call, value);
+    if (room->dominant != NULL)
+        tell(p, NOTICE_active_speaker, active_speaker_json(room));
 }
 
 static void meeting_found(void *context, enum persistence_result result,
@@ -351,7 +361,7 @@ static void meeting_found(void *context, enum persistence_result result,
         else if (room == NULL && (room = room_open(call->rooms, meeting)) == NULL)
             call_fail(call, ERROR_unavailable);
         else
-            join(call, room, *(bool *)call->data);
+            join(call, room, *(struct wishes *)call->data);
         if (room != NULL && room->participant_count == 0 && !room->closed)
             room_forget(room);
     }
@@ -360,7 +370,9 @@ static void meeting_found(void *context, enum persistence_result result,
 
 void handle_room_join(struct call *call)
 {
-    bool resume = payload_flag(call->payload, "resume"), *kept;
+    struct wishes wishes = {.resume = payload_flag(call->payload, "resume"),
+                            .levels = payload_flag(call->payload, "audioLevels")};
+    struct wishes *kept;
     const char *id = payload_text(call->payload, "roomId");
     struct room *room = room_find(call->rooms, id);
     char code[ROOM_CODE_BYTES] = "";
@@ -368,7 +380,7 @@ void handle_room_join(struct call *call)
     size_t i;
 
     if (room != NULL) {
-        join(call, room, resume);
+        join(call, room, wishes);
         return;
     }
     later = call_defer(call);
@@ -380,7 +392,7 @@ void handle_room_join(struct call *call)
             call_drop(later);
         return;
     }
-    *kept = resume;
+    *kept = wishes;
     later->data = kept;
     if (strlen(id) == ROOM_CODE_BYTES - 1) {
         for (i = 0; i < ROOM_CODE_BYTES; i++)

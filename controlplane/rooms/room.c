@@ -42,6 +42,7 @@ struct room *room_open(struct rooms *rooms, const struct meeting_row *meeting)
     room->worker = -1;
     room->created_ms = wall_ms();
     TAILQ_INIT(&room->participants);
+    TAILQ_INIT(&room->heard);
     index_put(&rooms->rooms_by_id, &room->by_id, room->id);
     index_put(&rooms->rooms_by_code, &room->by_code, room->code);
     TAILQ_INSERT_TAIL(&rooms->all, room, link);
@@ -69,6 +70,7 @@ static void room_free(struct room *room)
 {
     struct rooms *rooms = room->rooms;
 
+    levels_forget_room(room);
     index_remove(&rooms->rooms_by_id, &room->by_id);
     index_remove(&rooms->rooms_by_code, &room->by_code);
     TAILQ_REMOVE(&rooms->all, room, link);

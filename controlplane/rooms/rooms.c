@@ -86,6 +86,7 @@ struct rooms *rooms_open(uv_loop_t *loop, const struct settings *settings, struc
     TAILQ_INIT(&rooms->all);
     TAILQ_INIT(&rooms->sessions);
     TAILQ_INIT(&rooms->ghosts);
+    TAILQ_INIT(&rooms->heard);
     TAILQ_INIT(&rooms->touched);
     rooms->transport_of_row = calloc(TRANSPORTS_MAX, sizeof(struct transport *));
     if (rooms->transport_of_row == NULL || !index_open(&rooms->rooms_by_id) ||
@@ -103,6 +104,9 @@ struct rooms *rooms_open(uv_loop_t *loop, const struct settings *settings, struc
     rooms->tick.data = rooms;
     uv_timer_init(loop, &rooms->tick);
     uv_timer_start(&rooms->tick, tick, TICK_MS, TICK_MS);
+    rooms->levels_tick.data = rooms;
+    uv_timer_init(loop, &rooms->levels_tick);
+    rooms_ref(rooms);
     rooms_ref(rooms);
     meetings_close_stale(store, wall_ms(), stale_closed, rooms);
     return rooms;
@@ -138,6 +142,7 @@ void rooms_close(struct rooms *rooms)
         free(session);
     }
     uv_close((uv_handle_t *)&rooms->tick, tick_closed);
+    uv_close((uv_handle_t *)&rooms->levels_tick, tick_closed);
 }
 
 uint32_t rooms_participant_count(void *context, const char *room_id)

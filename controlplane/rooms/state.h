@@ -7,7 +7,8 @@
  * Each line is a list owned by its upper end; what is freed takes down what hangs below it.
  * Files: session.c (sockets, dispatch), events.c (the table), call.c (acks, errors), tell.c (events
  * to clients), membership.c (join … changeRole), room.c (life of a room), media.c (transports),
- * producing.c, consuming.c, stats.c, mirroring.c (live state); rooms.c opens, closes and ticks. */
+ * producing.c, consuming.c, stats.c, levels.c (who speaks), mirroring.c (live state); rooms.c opens,
+ * closes and ticks. */
 #ifndef RINGCAST_ROOMS_STATE_H
 #define RINGCAST_ROOMS_STATE_H
 
@@ -18,6 +19,7 @@
 #include "ortc.h"
 #include "rate_limit.h"
 #include "rooms.h"
+#include "speaker.h"
 #include "src/index.h"
 
 #define ROOMS_PER_SOCKET_MAX 8
@@ -46,11 +48,12 @@ struct rooms {
     TAILQ_HEAD(, room) all;
     TAILQ_HEAD(, session) sessions; /* the one verified longest ago first */
     TAILQ_HEAD(, participant) ghosts;
+    TAILQ_HEAD(, room) heard;            /* with sound that tells its level */
     TAILQ_HEAD(, participant) touched;   /* what the live state says of them is old */
     struct transport **transport_of_row; /* by index of the desired row */
 
-    uv_timer_t tick;
-    uint32_t references; /* the timer, and asynchronous steps under way: freed at 0 */
+    uv_timer_t tick, levels_tick;
+    uint32_t references; /* the timers, and asynchronous steps under way: freed at 0 */
     bool closing;
     uint64_t refused_by_rate;
 };
@@ -87,6 +90,13 @@ struct room {
     bool closed, active, closed_saved, active_saved, saving;
     uint32_t peak, peak_saved, peak_saving;
     int64_t active_ms, closed_ms;
+
+    TAILQ_HEAD(, producer) heard; /* sound that is not paused and tells its level */
+    struct producer *dominant;    /* whose owner speaks; NULL: nobody */
+    uint64_t levels_ms;           /* loop time, when volumes were told */
+    bool levels_told;             /* and whether anything was loud */
+    bool is_heard;                /* in the list of such rooms */
+    TAILQ_ENTRY(room) heard_link;
     TAILQ_ENTRY(room) link;
 };
 
@@ -98,6 +108,7 @@ struct participant {
     enum role role;
     int64_t joined_ms;
     bool is_muted, is_video_off, is_touched;
+    bool wants_levels;       /* room:join {audioLevels:true} */
     uint64_t grace_until_ms; /* loop time */
     TAILQ_HEAD(, transport) transports;
     uint32_t transport_count, producer_count;
@@ -114,7 +125,6 @@ struct transport {
     char cname[CNAME_ROOM];
     uint32_t next_mid, consumer_count;
     uint8_t ice_told, dtls_told;
-    uint64_t stats_ms, stats_received, stats_sent;
     TAILQ_HEAD(, producer) producers;
     TAILQ_HEAD(, consumer) consumers;
     TAILQ_ENTRY(transport) link;
@@ -127,7 +137,12 @@ struct producer {
     struct ortc_producer ortc; /* ortc.row is what stands in the table */
     handle_word handle;
     cJSON *app_data;
-    uint64_t stats_ms, stats_bytes;
+    bool is_heard; /* the next four hold: it is in its room's list */
+    struct speaker speaker;
+    uint32_t next_slot; /* that the speaker is to hear */
+    double power;       /* sum over frames since volumes were told */
+    uint32_t frames;
+    TAILQ_ENTRY(producer) heard_link;
     TAILQ_HEAD(, consumer) consumers;
     TAILQ_ENTRY(producer) link;
 };
@@ -139,7 +154,6 @@ struct consumer {
     struct producer *producer;
     struct consumer_row row;
     handle_word handle;
-    uint64_t stats_ms, stats_bytes;
     TAILQ_ENTRY(consumer) of_transport, of_producer;
 };
 
@@ -202,6 +216,7 @@ struct event {
 };
 
 const struct event *event_find(const char *name);
+const struct event *event_at(size_t i); /* NULL behind the last one */
 bool shape_fits(const char *shape, const cJSON *payload, char *why);
 #define SHAPE_WHY_BYTES 160
 
@@ -212,7 +227,7 @@ bool shape_fits(const char *shape, const cJSON *payload, char *why);
     H(media_connect_transport) H(media_close_transport) H(media_produce)                   \
     H(media_close_producer) H(media_pause_producer) H(media_resume_producer)               \
     H(media_consume) H(media_resume_consumer) H(media_pause_consumer) H(media_get_stats)   \
-    H(media_later)
+    H(media_restart_ice) H(media_later)
 /* clang-format on */
 #define HANDLER(name) void handle_##name(struct call *call);
 HANDLERS(HANDLER)
@@ -236,7 +251,9 @@ HANDLERS(HANDLER)
     N(consumer_closed, "media:consumerClosed", NULL)                          \
     N(consumer_paused, "media:consumerPaused", NULL)                          \
     N(consumer_resumed, "media:consumerResumed", NULL)                        \
-    N(transport_state, "media:transportState", NULL)
+    N(transport_state, "media:transportState", NULL)                          \
+    N(active_speaker, "media:activeSpeaker", NULL)                            \
+    N(audio_levels, "media:audioLevels", NULL)
 /* clang-format on */
 enum notice {
 #define N(name, canonical, short_name) NOTICE_##name,
@@ -249,6 +266,8 @@ enum notice {
 void tell(struct participant *to, enum notice notice, cJSON *value);
 void tell_room(struct room *room, const struct participant *except, enum notice notice,
                cJSON *value);
+/* Those who asked for volumes only. */
+void tell_listeners(struct room *room, enum notice notice, cJSON *value);
 /* An object of texts: key, value, key, value, …, NULL. */
 cJSON *json_texts(const char *key, ...) __attribute__((sentinel));
 cJSON *participants_json(const struct room *room);
@@ -297,6 +316,14 @@ void consumer_close(struct consumer *consumer, bool tell_owner);
 uint32_t worker_of(const struct transport *transport);
 /* The row's 16 bytes of an id's text. */
 void id_bytes(const char *text, uint8_t out[16]);
+
+/* ---- who speaks, and how loud (levels.c) ---- */
+
+/* A producer came, was paused or goes on: listens to it, or no longer. */
+void levels_follow(struct producer *producer);
+void levels_forget(struct producer *producer);
+void levels_forget_room(struct room *room);
+cJSON *active_speaker_json(const struct room *room);
 
 /* ---- what a client is told about STUN and TURN (ice_servers.c) ---- */
 

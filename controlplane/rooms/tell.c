@@ -32,8 +32,8 @@ void tell(struct participant *to, enum notice notice, cJSON *value)
     socket_emit(to->session->socket, other != NULL ? other : names[notice].canonical, value);
 }
 
-void tell_room(struct room *room, const struct participant *except, enum notice notice,
-               cJSON *value)
+static void tell_many(struct room *room, const struct participant *except, bool listeners_only,
+                      enum notice notice, cJSON *value)
 {
     const char *other = short_name(room->rooms, notice);
     struct socket **sockets = malloc((room->participant_count + 1) * sizeof(*sockets));
@@ -43,7 +43,7 @@ void tell_room(struct room *room, const struct participant *except, enum notice 
     if (sockets != NULL && value != NULL) {
         TAILQ_FOREACH(p, &room->participants, link)
         {
-            if (p != except && p->session != NULL)
+            if (p != except && p->session != NULL && (p->wants_levels || !listeners_only))
                 sockets[count++] = p->session->socket;
         }
     }
@@ -54,6 +54,17 @@ void tell_room(struct room *room, const struct participant *except, enum notice 
     }
     free(sockets);
     cJSON_Delete(value);
+}
+
+void tell_room(struct room *room, const struct participant *except, enum notice notice,
+               cJSON *value)
+{
+    tell_many(room, except, false, notice, value);
+}
+
+void tell_listeners(struct room *room, enum notice notice, cJSON *value)
+{
+    tell_many(room, NULL, true, notice, value);
 }
 
 cJSON *json_texts(const char *key, ...)
