@@ -17,8 +17,9 @@
 #define RETRY_MS_MIN 500 /* after a refusal, or something that was missing; doubles */
 #define RETRY_MS_MAX 30000
 #define CLOSE_MS 1000
-/* Where earlier connections cannot be ended: by then what they held has come, and all is written again. */
-#define LATE_COMMANDS_MS 30000
+/* Where earlier connections cannot be ended: after so many time limits what they held has come, most
+ * likely, and all is written again. */
+#define LATE_TIMEOUTS 5
 
 struct live {
     uv_loop_t *loop;
@@ -201,7 +202,8 @@ static void went_up(void *context)
     mirror_start(live->mirror, &live->commands);
     send_commands(live);
     if (!redis_is_fenced(live->redis))
-        uv_timer_start(&live->retry, start_again, LATE_COMMANDS_MS, 0);
+        uv_timer_start(&live->retry, start_again,
+                       (uint64_t)LATE_TIMEOUTS * live->settings->redis_timeout_ms, 0);
 }
 
 static void went_down(void *context)
@@ -238,8 +240,13 @@ struct live *live_open(uv_loop_t *loop, const struct settings *settings, char *w
     }
     live->loop = loop;
     live->settings = settings;
-    if (strcmp(settings->state, "redis") != 0)
+    if (strcmp(settings->state, "redis") != 0) {
+        if (getenv("REDIS_HOST") != NULL) /* of the NestJS backend, whose place we take */
+            LOG(WARN, "live",
+                "REDIS_HOST is set, but live state stays in memory; set RINGCAST_STATE=redis to "
+                "have it in Redis");
         return live;
+    }
     live->redis = redis_open(loop, settings, &handlers, live, why);
     if (live->redis != NULL)
         return live;

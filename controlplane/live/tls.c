@@ -10,7 +10,9 @@
 
 static void say_why(char *why, const char *what)
 {
-    const char *reason = ERR_reason_error_string(ERR_peek_last_error());
+    unsigned long first = ERR_peek_error(); /* the later ones only say who was told of it */
+    const char *reason =
+        ERR_SYSTEM_ERROR(first) ? strerror(ERR_GET_REASON(first)) : ERR_reason_error_string(first);
 
     snprintf(why, TLS_WHY_BYTES, "%.120s: %.60s", what, reason != NULL ? reason : "unknown error");
     ERR_clear_error();

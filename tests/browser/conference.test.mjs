@@ -88,6 +88,16 @@ test('mute marks, muting everybody, keyboard', async () => {
   await host.screenshot('people-desktop');
 });
 
+test('the tile of who speaks is marked, the same one everywhere', async () => {
+  const speakers = () => Promise.all(people.map((p) => p.page.evaluate(() => [...document.querySelectorAll('.tile.speaking')]
+    .map((tile) => `${tile.dataset.key}${tile.classList.contains('muted') ? ' muted' : ''}`).join())));
+  await people[1].page.keyboard.press('m'); // two false microphones beep now, the host's and this one
+  await until(async () => {
+    const [first, ...others] = await speakers();
+    return first && !first.includes(',') && !first.includes('muted') && others.every((other) => other === first);
+  }, 15000 * slower, 'one speaker').catch(async (error) => { throw new Error(`${error.message}: ${await speakers()}`); });
+});
+
 test('a call survives the loss of the signaling connection within the grace time', async () => {
   const [, guest] = people;
   const before = (await ringcast.rows('transport')).length;

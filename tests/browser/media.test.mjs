@@ -79,6 +79,12 @@ test('ICE restarts with stock mediasoup-client: media goes on, nothing is lost',
 
 test('statistics agree with what the browser counts', async () => {
   const [ada] = people;
+  // Chromium reports on audio every 5 s; from then on the round trip is known.
+  await until(() => ada.page.evaluate(async () => {
+    for (const id of window.ringcast.consumers.keys())
+      if (!(await window.ringcast.request('media:getStats', { consumerId: id }))[0].roundTripTime) return false;
+    return true;
+  }), 15000, 'round trips of all consumers');
   const both = await ada.page.evaluate(async () => {
     const call = window.ringcast;
     const ask = (payload) => call.request('media:getStats', payload);
@@ -149,7 +155,8 @@ test('who speaks: media:activeSpeaker and media:audioLevels', async () => {
   const [ada, grace] = people;
   for (const person of people) await takeMicrophone(person);
   await request(ada, 'room:join', { roomId: await ada.page.evaluate(() => window.ringcast.roomId), audioLevels: true });
-  await sleep(1500);
+  await speak(ada, LOUD); // the beeps of Chromium's fake device may have given her the word already
+  await sleep(2500);
   for (const person of people) await told(person, 'media:activeSpeaker');
 
   const takesWord = async (speaker, others) => {
@@ -164,11 +171,10 @@ test('who speaks: media:activeSpeaker and media:audioLevels', async () => {
     assert.equal(notices[0].value.userId, speaker.id);
     assert.equal(notices[0].value.producerId, await speaker.page.evaluate(() => window.ringcast.producers.get('microphone').id));
   };
-  await takesWord(ada, [grace]);
-  await sleep(1500);
   await takesWord(grace, [ada]);
   await sleep(1500);
   await takesWord(ada, [grace]);
+  await sleep(1500);
 
   // A bang of 100 ms takes the word from nobody, though there is silence now.
   await speak(ada, QUIET);

@@ -4,19 +4,21 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { after, before, test } from 'node:test';
+import tls from 'node:tls';
 import { freePort, Ringcast, sleep, until } from '../lib/ringcast.mjs';
 import { Coturn, credentials, TurnClient } from '../lib/turn.mjs';
 import { openBrowser, Person } from './person.mjs';
 
 const TURN = '10.99.0.1', SFU = '10.99.0.2', SECRET = 'planted-turn-secret-4711';
 const nowS = () => Math.floor(Date.now() / 1000);
-let coturn, ringcast;
+let coturn, ringcast, tlsPort;
 const browsers = [];
 
 before(async () => {
   for (const ip of [TURN, SFU]) execFileSync('ip', ['address', 'replace', `${ip}/32`, 'dev', 'lo']); // of our namespace
   const port = await freePort();
-  coturn = await Coturn.start({ ip: TURN, port, secret: SECRET, peer: SFU });
+  tlsPort = await freePort();
+  coturn = await Coturn.start({ ip: TURN, port, tlsPort, secret: SECRET, peer: SFU });
   ringcast = await Ringcast.start({
     MEDIASOUP_ANNOUNCED_IP: SFU, TURN_SECRET: SECRET, TURN_TTL: '600', RINGCAST_LOG_LEVEL: 'debug',
     TURN_URLS: `turn:${TURN}:${port}?transport=udp,turn:${TURN}:${port}?transport=tcp`,
@@ -60,6 +62,19 @@ test('the relay leads to Ringcast and nowhere else', async () => {
       '0.0.0.0', '198.51.100.1', '8.8.8.8', '224.0.0.1', '255.255.255.255'])
       assert.equal((await client.permit(ip)).error, 403, ip);
   });
+});
+
+test('turns: speaks TLS 1.2, which is coturn 4.6\'s best, and nothing older', async () => {
+  const handshake = (version) => new Promise((resolve) => {
+    const socket = tls.connect({ host: TURN, port: tlsPort, rejectUnauthorized: false, minVersion: version,
+      maxVersion: version, ...(version < 'TLSv1.2' ? { ciphers: 'DEFAULT@SECLEVEL=0' } : {}) });
+    socket.on('secureConnect', () => { resolve(socket.getProtocol()); socket.destroy(); });
+    socket.on('error', () => resolve(null));
+    socket.setTimeout(1000, () => { resolve(null); socket.destroy(); }); // some it does not even answer
+  });
+  assert.equal(await handshake('TLSv1.2'), 'TLSv1.2');
+  assert.equal(await handshake('TLSv1.1'), null);
+  assert.equal(await handshake('TLSv1'), null);
 });
 
 // Nothing but relayed candidates, in what the browser offers and in what it takes.

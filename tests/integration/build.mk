@@ -9,3 +9,9 @@ outage: test-packages programs
 	@OUTAGE_SECONDS=60 OUTAGE_RATE=200 tests/integration/outage
 .PHONY: flood
 flood: $(OUT)/$(FLOOD)
+
+# Redis killed, stopped and full for a minute each, while 200 people a second come and go.
+.PHONY: redis-drill
+redis-drill: programs
+	@RINGCAST_DRILL_SECONDS=60 RINGCAST_DRILL_RATE=200 TEST_TIMEOUT=600 tests/integration/redis \
+	  --test-name-pattern='killed, stopped' redis.test.mjs

@@ -2,13 +2,16 @@
 // (RFC 8656: Allocate, CreatePermission; long-term credentials of RFC 8489 with MD5 and SHA-1).
 
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { createHash, createHmac, randomBytes } from 'node:crypto';
 import { createSocket } from 'node:dgram';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { root, until } from './ringcast.mjs';
+
+const run = promisify(execFile);
 
 export const credentials = (secret, expiryS, who) => {
   const username = `${expiryS}:${who}`;
@@ -16,26 +19,30 @@ export const credentials = (secret, expiryS, who) => {
 };
 
 export class Coturn {
-  // Only addresses, the secret and where it logs differ from configs/coturn.conf. peer: who may be reached.
-  static async start({ ip, port, secret, peer }) {
+  // Only addresses, ports, the secret, the certificate and where it logs differ from configs/coturn.conf.
+  // peer: who may be reached.
+  static async start({ ip, port, tlsPort, secret, peer }) {
     const self = new Coturn();
     Object.assign(self, { ip, port, secret });
     self.directory = await mkdtemp(join(tmpdir(), 'ringcast-coturn-'));
-    const changed = { 'static-auth-secret': secret, 'allowed-peer-ip': peer, 'listening-port': port };
-    const lines = (await readFile(join(root, 'configs/coturn.conf'), 'utf8')).split('\n').flatMap((line) => {
+    const file = (name) => join(self.directory, name);
+    await run('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2',
+      '-subj', '/CN=turn', '-keyout', file('key.pem'), '-out', file('cert.pem')]);
+    const changed = { 'static-auth-secret': secret, 'allowed-peer-ip': peer, 'listening-port': port,
+      'tls-listening-port': tlsPort, cert: file('cert.pem'), pkey: file('key.pem') };
+    const lines = (await readFile(join(root, 'configs/coturn.conf'), 'utf8')).split('\n').map((line) => {
       const key = line.match(/^([a-z-]+)/)?.[1];
-      if (['cert', 'pkey', 'tls-listening-port', 'syslog'].includes(key)) return [];
-      if (!(key in changed)) return [line.replace(/\s+#.*/, '')];
+      if (key === 'syslog') return 'log-file=stdout';
+      if (!(key in changed)) return line;
       const value = changed[key];
       delete changed[key];
-      return [`${key}=${value}`];
+      return `${key}=${value}`;
     });
-    if (Object.keys(changed).length) throw new Error(`configs/coturn.conf lacks ${Object.keys(changed)}`);
-    const file = join(self.directory, 'turnserver.conf');
-    await writeFile(file, `${lines.join('\n')}\nlistening-ip=${ip}\nrelay-ip=${ip}\nno-tls\nverbose\n`
-      + `pidfile=${self.directory}/pid\nuserdb=${self.directory}/turndb\nlog-file=stdout\n`);
+    assert.deepEqual(Object.keys(changed), [], 'configs/coturn.conf names them all');
+    await writeFile(file('turnserver.conf'), `${lines.join('\n')}\nlistening-ip=${ip}\nrelay-ip=${ip}\nverbose\n`
+      + `pidfile=${file('pid')}\nuserdb=${file('turndb')}\n`);
     self.log = '';
-    self.process = spawn('turnserver', ['-c', file], { stdio: ['ignore', 'pipe', 'pipe'] });
+    self.process = spawn('turnserver', ['-c', file('turnserver.conf')], { stdio: ['ignore', 'pipe', 'pipe'] });
     for (const stream of [self.process.stdout, self.process.stderr])
       stream.on('data', (data) => { self.log += data; });
     self.exited = new Promise((resolve) => { self.process.on('exit', resolve); });
