@@ -367,6 +367,21 @@ test('the control plane killed: nothing of its earlier life stays, nothing of ot
   all.close();
 });
 
+test('a master that becomes a replica is left, whether a write or the heartbeat finds it', async () => {
+  const redis = await open(startRedis()), ringcast = await startRingcast(redis);
+  const all = await people(ringcast, 2, 2);
+  for (const found of [/READONLY/, /it has become a replica/]) {
+    await redis.cli('REPLICAOF', '127.0.0.1', '1');
+    if (found.source === 'READONLY') await all.clients[0].produce(all.rooms[0], 'audio');
+    await untilState(ringcast, 'down');
+    await redis.cli('REPLICAOF', 'NO', 'ONE');
+    await untilState(ringcast, 'ok');
+    assert.match(ringcast.log, found);
+    await assertEqualSoon(redis, all.clients);
+  }
+  all.close();
+});
+
 test('stopped in peace, it takes everything along', async () => {
   const redis = await open(startRedis()), ringcast = await startRingcast(redis);
   const all = await people(ringcast);
