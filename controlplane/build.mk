@@ -2,7 +2,7 @@
 LIBRARIES += controlplane
 controlplane_SOURCES := $(filter-out controlplane/main.c,$(wildcard controlplane/*.c \
   controlplane/web/*.c controlplane/people/*.c controlplane/live/*.c controlplane/rooms/*.c))
-controlplane_LINK := -lhiredis -lwslay -luv -lcjson -ljwt -largon2 -lsqlite3 -lssl -lcrypto -lcrypt -lm
+controlplane_LINK := -lhiredis -lwslay -luv -lcjson -ljwt -largon2 -lsqlite3 -lpq -lssl -lcrypto -lcrypt -lm
 
 PROGRAMS += ringcast-controlplane
 ringcast-controlplane_SOURCES := controlplane/main.c

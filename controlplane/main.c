@@ -57,24 +57,41 @@ static cJSON *part(const char *backend, const char *status)
     return object;
 }
 
+static cJSON *audit_part(const struct audit_health *audit)
+{
+    cJSON *object = part(NULL, audit->status);
+
+    cJSON_AddNumberToObject(object, "waitingBytes", (double)audit->spool_bytes);
+    cJSON_AddNumberToObject(object, "waitingBytesMax", (double)audit->spool_bytes_max);
+    cJSON_AddNumberToObject(object, "alarms", (double)audit->alarms);
+    cJSON_AddNumberToObject(object, "rowsLost", (double)audit->rows_lost);
+    return object;
+}
+
 static void tell_health(struct http_call *call)
 {
     const struct control *control = http_context(call);
     const char *persistence = persistence_status(control->store);
     bool plane_up = plane_is_up(control->plane);
+    struct audit_health audit;
     char state_why[SETTING_ERROR_BYTES];
     const char *state_status = live_status(control->live, state_why);
-    bool ok = plane_up && strcmp(persistence, "ok") == 0 && strcmp(state_status, "ok") == 0;
+    bool ok;
     uint64_t uptime_s = (clock_monotonic_ns() - control->started_ns) / NS_PER_S;
     cJSON *body = cJSON_CreateObject(), *state = part(control->settings.state, state_status);
+    cJSON *store = part(control->settings.persistence, persistence);
 
+    audit_health(control->audit, &audit);
+    ok = plane_up && strcmp(persistence, "ok") == 0 && strcmp(audit.status, "ok") == 0 &&
+         strcmp(state_status, "ok") == 0;
+    cJSON_AddItemToObject(store, "audit", audit_part(&audit));
     if (state_why[0] != '\0')
         cJSON_AddStringToObject(state, "problem", state_why);
     cJSON_AddStringToObject(body, "status", ok ? "ok" : "degraded");
     cJSON_AddStringToObject(body, "version", ringcast_version);
     cJSON_AddNumberToObject(body, "uptimeSeconds", (double)uptime_s);
     cJSON_AddItemToObject(body, "dataplane", part(NULL, plane_up ? "ok" : "down"));
-    cJSON_AddItemToObject(body, "persistence", part(control->settings.persistence, persistence));
+    cJSON_AddItemToObject(body, "persistence", store);
     cJSON_AddItemToObject(body, "state", state);
     http_reply_json(call, ok ? 200 : 503, body);
 }
@@ -305,6 +322,17 @@ static int answer_request(const struct settings *settings, enum settings_request
     return 0;
 }
 
+/* Somebody who points us at the environment of a NestJS backend should not wonder where the data is. */
+static void tell_other_stores(const struct settings *settings)
+{
+    char names[200];
+
+    if (strcmp(settings->persistence, "sqlite") == 0 &&
+        settings_other_stores(environ, names, sizeof(names)))
+        LOG(WARN, "main", "these are not used: set RINGCAST_PERSISTENCE=postgres to use them",
+            F("variables", "%s", names), F("persistence", "%s", settings->persistence));
+}
+
 static enum log_level level_named(const char *name)
 {
     return strcmp(name, "error") == 0   ? LOG_ERROR
@@ -331,6 +359,7 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN); /* a closed connection is an error of its write */
     umask(077);
     raise_descriptor_limit();
+    tell_other_stores(&control.settings);
     uv_loop_init(&control.loop);
     if (!open_all(&control, why)) {
         LOG(ERROR, "main", why);

@@ -17,8 +17,9 @@ static uint64_t key_of(const struct worker *w, const char *ufrag, size_t bytes)
 
 static void unmap(struct worker *w, struct transport *t, struct ice_credentials *c)
 {
-    if (c->ufrag_bytes)
-        map_remove(&w->ufrags, key_of(w, c->ufrag, c->ufrag_bytes), t->index);
+    if (!c->ufrag_bytes)
+        return;
+    map_remove(&w->ufrags, key_of(w, c->ufrag, c->ufrag_bytes), t->index);
     explicit_bzero(c, sizeof(*c));
 }
 

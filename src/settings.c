@@ -43,7 +43,8 @@ static const struct {
     {"log_level", "error warn info debug"},
     {"media_log_level", "debug warn error none"},
     {"log_format", "logfmt json"},
-    {"persistence", "sqlite"},
+    {"persistence", "sqlite postgres"},
+    {"postgres_sslmode", "disable allow prefer require verify-ca verify-full"},
     {"state", "memory redis"},
     {"io_backend", "auto io_uring socket"},
 };

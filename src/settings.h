@@ -68,7 +68,25 @@
     X(u32, sockets_per_address_max, RINGCAST_SOCKETS_PER_ADDRESS, 1000, 1, 1000000, "", 1, CP,   \
       "TCP connections from one address")                                                        \
     X(text, persistence, RINGCAST_PERSISTENCE, "sqlite", 6, 8, "", 0, CP,                        \
-      "where people, meetings and audit rows are kept: sqlite")                                  \
+      "where people, meetings and audit rows are kept: sqlite (in the data directory) or postgres") \
+    X(text, postgres_host, POSTGRES_HOST, "localhost", 1, 400, "", 0, CP,                        \
+      "PostgreSQL server, several comma separated (the one that takes writes is used), or a "    \
+      "directory of Unix sockets")                                                               \
+    X(u32, postgres_port, POSTGRES_PORT, 5432, 1, 65535, "", 0, CP, "its port")                  \
+    X(text, postgres_user, POSTGRES_USER, "videoconf", 1, 63, "", 0, CP, "user to log in as")    \
+    X(secret, postgres_password, POSTGRES_PASSWORD, "", 0, 500, "", 0, CP, "that user's password") \
+    X(text, postgres_db, POSTGRES_DB, "videoconf", 1, 63, "", 0, CP,                             \
+      "database: an empty one, or one that the NestJS backend uses")                             \
+    X(text, postgres_sslmode, POSTGRES_SSLMODE, "prefer", 5, 11, "", 0, CP,                      \
+      "TLS to the server as libpq names it: disable, allow, prefer, require, verify-ca or "      \
+      "verify-full")                                                                             \
+    X(text, postgres_sslrootcert, POSTGRES_SSLROOTCERT, "/etc/ssl/certs/ca-certificates.crt", 0, \
+      400, "", 0, CP, "certificates of the authorities that verify-ca and verify-full believe")  \
+    X(u32, postgres_connections, POSTGRES_CONNECTIONS, 4, 1, 64, "", 0, CP,                      \
+      "connections kept open to the server")                                                     \
+    X(u32, audit_spool_mib_max, RINGCAST_AUDIT_SPOOL, 256, 1, 1048576, "MiB", 0, CP,             \
+      "audit rows that wait in the data directory while the database is away; alarms from a "    \
+      "quarter of it on")                                                                        \
     X(text, state, RINGCAST_STATE, "memory", 5, 6, "", 0, CP,                                    \
       "who gets to know live room state: memory (nobody else) or redis (the NestJS backend's keys)") \
     X(text, redis_host, REDIS_HOST, "localhost", 1, 255, "", 0, CP, "Redis server")              \
@@ -163,7 +181,7 @@ bool settings_load(struct settings *settings, int argc, char **argv, char **envi
                    enum settings_request *request, char error[SETTING_ERROR_BYTES]);
 
 /* The seed's variables for PostgreSQL that are set: their names, comma separated. True when there are
- * any: this build keeps its data in SQLite, and whoever set them should be told so. */
+ * any: whoever set them should be told when persistence does not use them. */
 bool settings_other_stores(char **environment, char *names, size_t room);
 
 /* Prints the current values as a configuration file (secrets as "(set)"), the help text, a sample

@@ -33,6 +33,27 @@ void rooms_unref(struct rooms *rooms)
     free(rooms);
 }
 
+static void stale_closed(void *context, enum persistence_result result)
+{
+    struct rooms *rooms = context;
+
+    rooms->stale_asked = false;
+    rooms->stale = result != PERSISTED;
+    if (rooms->stale)
+        LOG(WARN, "rooms", "meetings of an earlier run are not marked closed yet; trying on");
+    rooms_unref(rooms);
+}
+
+/* Also a start while the database is away; but not among meetings of this run. */
+static void stale_close(struct rooms *rooms)
+{
+    if (!rooms->stale || rooms->stale_asked || rooms->closing || !TAILQ_EMPTY(&rooms->all))
+        return;
+    rooms->stale_asked = true;
+    rooms_ref(rooms);
+    meetings_close_stale(rooms->store, wall_ms(), stale_closed, rooms);
+}
+
 static void tick(uv_timer_t *timer)
 {
     struct rooms *rooms = timer->data;
@@ -52,14 +73,8 @@ static void tick(uv_timer_t *timer)
         after = TAILQ_NEXT(room, link);
         room_save(room);
     }
+    stale_close(rooms);
     sessions_tick(rooms);
-}
-
-static void stale_closed(void *context, enum persistence_result result)
-{
-    if (result != PERSISTED)
-        LOG(WARN, "rooms", "meetings of an earlier run could not be marked closed");
-    rooms_unref(context);
 }
 
 struct rooms *rooms_open(uv_loop_t *loop, const struct settings *settings, struct plane *plane,
@@ -107,8 +122,8 @@ struct rooms *rooms_open(uv_loop_t *loop, const struct settings *settings, struc
     rooms->levels_tick.data = rooms;
     uv_timer_init(loop, &rooms->levels_tick);
     rooms_ref(rooms);
-    rooms_ref(rooms);
-    meetings_close_stale(store, wall_ms(), stale_closed, rooms);
+    rooms->stale = true;
+    stale_close(rooms);
     return rooms;
 }
 

@@ -55,6 +55,7 @@ struct rooms {
     uv_timer_t tick, levels_tick;
     uint32_t references; /* the timers, and asynchronous steps under way: freed at 0 */
     bool closing;
+    bool stale, stale_asked; /* meetings of an earlier run are still to be closed */
     uint64_t refused_by_rate;
 };
 

@@ -270,7 +270,7 @@ static void refusals(void **state)
         {"--log-level|warn info", "", NULL, "log_level must be 4 to 5 bytes"},
         {"--media-log-level|info", "", NULL, "one of: debug warn error none; it is \"info\""},
         {"--log-format|xml!", "", NULL, "one of: logfmt json"},
-        {"--persistence|postgres", "", NULL, "persistence must be one of: sqlite; it is"},
+        {"--persistence|oracle", "", NULL, "persistence must be one of: sqlite postgres; it is"},
         {"--state|valkey", "", NULL, "state must be one of: memory redis; it is \"valkey\""},
         {"--redis-sentinels|a:1,b:70000", "", NULL, "\"b:70000\" cannot be understood"},
         {"", "REDIS_TLS_CERT=/c.pem", NULL, "redis_tls_cert and redis_tls_key go together"},
