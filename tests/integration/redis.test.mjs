@@ -418,6 +418,19 @@ describe('who Redis lets in', () => {
     await until(async () => (await redis.ask('DBSIZE')) === 0, 3000, 'and may take it away');
   });
 
+  test('a server, or a proxy before it, that knows neither ROLE nor CLIENT', async () => {
+    const redis = await open(startRedis({ config: ['rename-command ROLE ""', 'rename-command CLIENT ""'] }));
+    const ringcast = await startRingcast(redis);
+    const all = await people(ringcast, 1, 2);
+    await assertEqualSoon(redis, all.clients);
+    await redis.halt();
+    await untilState(ringcast, 'down');
+    await redis.launch();
+    await untilState(ringcast, 'ok');
+    await assertEqualSoon(redis, all.clients);
+    all.close();
+  });
+
   for (const [what, options, environment, problem] of [
     ['a wrong password', { password: 'right' }, { REDIS_PASSWORD: 'wrong' }, /AUTH is answered with: (WRONGPASS|ERR)/],
     ['no password', { password: 'right' }, { REDIS_PASSWORD: '' }, /is answered with: NOAUTH/],
