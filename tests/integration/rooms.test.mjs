@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { promisify } from 'node:util';
 import { Ringcast, sleep, slower, until } from '../lib/ringcast.mjs';
+import { onServers, sharedPostgres, storesOf } from '../lib/servers.mjs';
 
 const { io } = createRequire(new URL('./socketio/package.json', import.meta.url))('socket.io-client');
 const run = promisify(execFile);
@@ -55,10 +56,13 @@ async function inParallel(count, width, work) {
   return results;
 }
 
+// How many audit rows of each action there are.
 async function actions(ringcast) {
-  const { stdout } = await run('sqlite3', ['-json', join(ringcast.directory, 'data', 'ringcast.sqlite3'),
-    'SELECT action, count(*) AS count FROM audit_logs GROUP BY action']);
-  return Object.fromEntries(JSON.parse(stdout || '[]').map((row) => [row.action, row.count]));
+  const query = "SELECT action || ' ' || count(*) FROM audit_logs GROUP BY action";
+  const text = onServers
+    ? await (await sharedPostgres()).sql(query, (await storesOf(ringcast.directory)).POSTGRES_DB)
+    : (await run('sqlite3', [join(ringcast.directory, 'data', 'ringcast.sqlite3'), query])).stdout;
+  return Object.fromEntries(text.split('\n').filter(Boolean).map((line) => line.split(' ')).map(([k, v]) => [k, Number(v)]));
 }
 
 test('200 join at once where 100 may: exactly 100 are in (C18)', async () => {
