@@ -124,7 +124,7 @@ void handle_room_create(struct call *call)
     cJSON *errors = cJSON_CreateArray();
     struct call *later = NULL;
 
-    if (creation == NULL || errors == NULL) {
+    if (creation == NULL || errors == NULL || call->rooms->draining) {
         call_fail(call, ERROR_unavailable);
     } else if (!validate_line(call->payload, "title", 255, creation->meeting.title,
                               sizeof(creation->meeting.title), errors) ||
@@ -365,6 +365,10 @@ void handle_room_join(struct call *call)
 
     if (room != NULL) {
         join(call, room, resume);
+        return;
+    }
+    if (call->rooms->draining) {
+        call_fail(call, ERROR_unavailable);
         return;
     }
     later = call_defer(call);

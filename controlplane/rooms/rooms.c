@@ -104,6 +104,11 @@ struct rooms *rooms_open(uv_loop_t *loop, const struct settings *settings, struc
     return rooms;
 }
 
+void rooms_drain(struct rooms *rooms)
+{
+    rooms->draining = true;
+}
+
 static void tick_closed(uv_handle_t *handle)
 {
     rooms_unref(handle->data);

@@ -48,8 +48,8 @@ struct rooms {
 
     uv_timer_t tick;
     uint32_t references; /* the timer, and asynchronous steps under way: freed at 0 */
-    bool closing;
-    uint64_t refused_by_rate;
+    bool closing, draining;
+    uint64_t calls, refused_tokens, errors[ROOM_ERROR_COUNT]; /* for /metrics */
 };
 
 struct session {

@@ -10,6 +10,9 @@
 
 #define CLIENT_BUCKETS 4096
 #define NAMESPACES_MAX 4
+/* Until a handler has accepted a socket its client is a stranger, who only says CONNECT (with a token
+ * of a few KB): it must not make us keep maxPayload bytes on every connection it can open. */
+#define FIRST_MESSAGE_BYTES_MAX 65536
 
 struct socketio {
     struct http_server *http;
@@ -21,7 +24,7 @@ struct socketio {
     struct socketio_counters counters;
     struct tally tally; /* sessions per address: a polling one holds no connection */
     unsigned namespace_count, handles;
-    bool is_closing;
+    bool is_draining;
     char namespaces[NAMESPACES_MAX][SOCKETIO_NAMESPACE_ROOM];
     struct client *clients[CLIENT_BUCKETS];
 };
@@ -71,5 +74,7 @@ void client_forget_pending(struct client *client);
 void client_send(struct client *client, struct packet *packet); /* takes the reference */
 void client_close(struct client *client, const char *reason);
 void client_rearm(struct client *client);
+/* Messages may be as long as maxPayload from now on, when the client has a socket. */
+void client_allow_messages(struct client *client);
 
 #endif
