@@ -191,7 +191,7 @@ static cJSON *join_answer(const struct participant *p)
 
     cJSON_AddItemToObject(answer, "participants", participants_json(room));
     cJSON_AddItemToObject(answer, "rtpCapabilities",
-                          cJSON_Duplicate(room->rooms->capabilities, true));
+                          cJSON_CreateRaw(room->rooms->capabilities_text));
     cJSON_AddItemToObject(answer, "existingProducers", existing_producers(room, p));
     cJSON_AddArrayToObject(answer, "iceServers");
     return answer;

@@ -38,7 +38,8 @@ struct rooms {
     struct persistence *store;
     struct auth *auth;
     struct audit *audit;
-    cJSON *capabilities; /* the router's, the same for all rooms */
+    cJSON *capabilities;     /* the router's, the same for all rooms */
+    char *capabilities_text; /* as every join sends them */
 
     struct index rooms_by_id, rooms_by_code, transports, producers, consumers;
     TAILQ_HEAD(, room) all;

@@ -40,12 +40,12 @@ void connection_accept(struct listener *listener)
     if (connection == NULL)
         return;
     connection->kind = listener->kind;
+    counters->connections++;
     if (uv_accept((uv_stream_t *)&listener->tcp, (uv_stream_t *)&connection->tcp) != 0 ||
         !take_address(connection)) {
         connection_close(connection);
         return;
     }
-    counters->connections++;
     uv_tcp_nodelay(&connection->tcp, 1);
     if (!policy_is_proxy(server->policy, &connection->address))
         verdict = tally_take(

@@ -72,6 +72,7 @@ void connection_finish(struct connection *connection)
     }
     /* Closing with unread bytes would reset the connection and take the last reply with it. */
     connection->state = CONNECTION_LINGER;
+    connection->is_paused = false;
     connection->websocket = NULL;
     set_deadline(connection, HTTP_LINGER_MS);
     free(connection->in);
@@ -81,6 +82,15 @@ void connection_finish(struct connection *connection)
 }
 
 /* ---- deadlines ---- */
+
+static void read_on(struct connection *connection)
+{
+    bool is_receiving = websocket_is_receiving(connection->websocket);
+
+    connection->is_paused = false;
+    connection_set_deadline(connection, is_receiving ? HTTP_BODY_TIMEOUT_MS : 0);
+    start_reading(connection);
+}
 
 static void deadline_passed(uv_timer_t *timer)
 {
@@ -113,6 +123,10 @@ static void deadline_passed(uv_timer_t *timer)
         counters->replies_slow++;
         break;
     case CONNECTION_WEBSOCKET:
+        if (connection->is_paused && !connection->is_doomed) {
+            read_on(connection);
+            return;
+        }
         counters->bodies_slow++;
         break;
     default:
@@ -372,7 +386,9 @@ static void give_buffer(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
     struct connection *connection = handle->data;
 
     /* One for all: it is used up before the callback returns. */
-    *buffer = uv_buf_init(connection->server->read_buffer, HTTP_READ_BYTES);
+    *buffer = uv_buf_init(connection->server->read_buffer, connection->state == CONNECTION_WEBSOCKET
+                                                               ? WEBSOCKET_READ_BYTES
+                                                               : HTTP_READ_BYTES);
 }
 
 /* The peer will send no more. */
@@ -456,6 +472,25 @@ static void unseal(struct connection *connection, const char *bytes, size_t coun
         connection_close(connection);
 }
 
+/* After what was just read. */
+static void pause_when_flooded(struct connection *connection)
+{
+    uint64_t now_ms = uv_now(connection->server->loop);
+
+    if (now_ms - connection->slice_since_ms >= WEBSOCKET_SLICE_MS) {
+        connection->slice_since_ms = now_ms;
+        connection->slice_frames = 0;
+        return;
+    }
+    if (connection->slice_frames <= WEBSOCKET_SLICE_FRAMES || connection->is_doomed)
+        return;
+    connection->server->counters.websocket_pauses++;
+    connection->is_paused = true;
+    connection->reading = false;
+    uv_read_stop((uv_stream_t *)&connection->tcp);
+    set_deadline(connection, WEBSOCKET_SLICE_MS - (now_ms - connection->slice_since_ms));
+}
+
 static void bytes_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer)
 {
     struct connection *connection = stream->data;
@@ -470,6 +505,8 @@ static void bytes_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffe
         stream_ended(connection);
     else if (count < 0)
         connection_close(connection);
+    if (connection->state == CONNECTION_WEBSOCKET)
+        pause_when_flooded(connection);
 }
 
 static void start_reading(struct connection *connection)

@@ -25,6 +25,7 @@
     X(replies_slow, "connections closed because a reply was not taken in time")                 \
     X(origins_refused, "requests refused: foreign Origin")                                      \
     X(requests, "requests that became a call")                                                  \
+    X(websocket_pauses, "times that a WebSocket was not read for a while: it said too much")     \
     X(websockets, "WebSocket connections opened")                                               \
     X(websocket_grammar, "WebSocket connections closed with 1002: frames against RFC 6455")     \
     X(websocket_text, "WebSocket connections closed with 1007: text that is not UTF-8")         \

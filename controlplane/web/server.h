@@ -31,6 +31,12 @@
 /* A TLS peer that makes us answer records (key updates) and reads none of the answers. */
 #define HTTP_UNREAD_BYTES_MAX (4u * 1024 * 1024)
 #define HTTP_STATUS_MAX 600
+/* One WebSocket's share of the loop: a client that says more in a slice is read on in the next one, so
+ * that TCP slows it down and not us everybody else (threats.md C19). Reads are small for the same
+ * reason: what one read brought is handled at once. */
+#define WEBSOCKET_SLICE_MS 50
+#define WEBSOCKET_SLICE_FRAMES 32
+#define WEBSOCKET_READ_BYTES 4096
 
 struct page;
 struct policy;
@@ -110,6 +116,9 @@ struct connection {
     enum listener_kind kind;
     uint8_t handles;
     bool reading, keep_alive, half_closed, had_request, is_doomed;
+    bool is_paused; /* said too much in this slice */
+    uint16_t slice_frames;
+    uint64_t slice_since_ms;
     uint32_t lingered_bytes;
     char *in; /* part of a head, or pipelined bytes while a call is pending */
     size_t in_bytes, in_room;
@@ -216,6 +225,8 @@ bool page_reply(const struct page *page, struct http_call *call);
 /* ---- websocket.c ---- */
 /* Bytes from the peer; the connection may be closing afterwards. */
 void websocket_feed(struct websocket *websocket, const char *bytes, size_t count);
+/* A message has begun and is not whole yet. */
+bool websocket_is_receiving(const struct websocket *websocket);
 /* The connection is gone; tells the owner and frees. */
 void websocket_lost(struct websocket *websocket);
 

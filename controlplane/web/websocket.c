@@ -58,6 +58,9 @@ static void frame_starts(wslay_event_context_ptr frames,
 
     if (frame->opcode == WSLAY_CONNECTION_CLOSE && frame->payload_length == 1)
         refuse_message(websocket, WSLAY_CODE_PROTOCOL_ERROR); /* RFC 6455 5.5.1 */
+    /* Of a message only the end costs more than its bytes. NULL: closed by what an earlier one said. */
+    if (websocket->connection != NULL && (frame->fin || wslay_is_ctrl_frame(frame->opcode)))
+        websocket->connection->slice_frames++;
     websocket->in_control_frame = wslay_is_ctrl_frame(frame->opcode);
     if (websocket->in_control_frame)
         return;
@@ -244,6 +247,11 @@ void websocket_feed(struct websocket *websocket, const char *bytes, size_t count
         wslay_event_shutdown_write(websocket->frames);
     }
     flush_control(websocket);
+}
+
+bool websocket_is_receiving(const struct websocket *websocket)
+{
+    return websocket->message_begun;
 }
 
 void websocket_lost(struct websocket *websocket)
