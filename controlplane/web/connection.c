@@ -472,23 +472,28 @@ static void unseal(struct connection *connection, const char *bytes, size_t coun
         connection_close(connection);
 }
 
-/* After what was just read. */
+/* After what one read of a WebSocket brought: lets the others have the loop, and waits until the
+ * client is entitled to what it said. */
 static void pause_when_flooded(struct connection *connection)
 {
-    uint64_t now_ms = uv_now(connection->server->loop);
+    uint64_t now_us = uv_now(connection->server->loop) * 1000;
+    uint64_t spent_us = connection->frames_spent_until_us;
+    unsigned frames = connection->frames_read;
 
-    if (now_ms - connection->slice_since_ms >= WEBSOCKET_SLICE_MS) {
-        connection->slice_since_ms = now_ms;
-        connection->slice_frames = 0;
+    connection->frames_read = 0;
+    spent_us = (spent_us > now_us ? spent_us : now_us) + (uint64_t)frames * WEBSOCKET_FRAME_US;
+    connection->frames_spent_until_us = spent_us;
+    if (frames <= WEBSOCKET_TURN_FRAMES || connection->is_doomed)
         return;
-    }
-    if (connection->slice_frames <= WEBSOCKET_SLICE_FRAMES || connection->is_doomed)
-        return;
-    connection->server->counters.websocket_pauses++;
     connection->is_paused = true;
     connection->reading = false;
     uv_read_stop((uv_stream_t *)&connection->tcp);
-    set_deadline(connection, WEBSOCKET_SLICE_MS - (now_ms - connection->slice_since_ms));
+    if (spent_us <= now_us + WEBSOCKET_BURST_US) {
+        set_deadline(connection, 1);
+        return;
+    }
+    connection->server->counters.websocket_pauses++;
+    set_deadline(connection, (spent_us - now_us - WEBSOCKET_BURST_US) / 1000 + 1);
 }
 
 static void bytes_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer)

@@ -31,11 +31,12 @@
 /* A TLS peer that makes us answer records (key updates) and reads none of the answers. */
 #define HTTP_UNREAD_BYTES_MAX (4u * 1024 * 1024)
 #define HTTP_STATUS_MAX 600
-/* One WebSocket's share of the loop: a client that says more in a slice is read on in the next one, so
- * that TCP slows it down and not us everybody else (threats.md C19). Reads are small for the same
- * reason: what one read brought is handled at once. */
-#define WEBSOCKET_SLICE_MS 50
-#define WEBSOCKET_SLICE_FRAMES 32
+/* One WebSocket's share: 640 frames a second, 1000 at once. Who says more is read on later, so that TCP
+ * slows it down instead of us everybody else (threats.md C19). Of what it may say no more than this is
+ * handled before the others have their turn; what one read brought is always handled. */
+#define WEBSOCKET_FRAME_US 1562
+#define WEBSOCKET_BURST_US (1000 * WEBSOCKET_FRAME_US)
+#define WEBSOCKET_TURN_FRAMES 16
 #define WEBSOCKET_READ_BYTES 4096
 
 struct page;
@@ -116,9 +117,9 @@ struct connection {
     enum listener_kind kind;
     uint8_t handles;
     bool reading, keep_alive, half_closed, had_request, is_doomed;
-    bool is_paused; /* said too much in this slice */
-    uint16_t slice_frames;
-    uint64_t slice_since_ms;
+    bool is_paused; /* said much: is read on when the timer says so */
+    uint16_t frames_read;
+    uint64_t frames_spent_until_us;
     uint32_t lingered_bytes;
     char *in; /* part of a head, or pipelined bytes while a call is pending */
     size_t in_bytes, in_room;

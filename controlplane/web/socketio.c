@@ -174,7 +174,7 @@ static void out_message(void *owner, const char *bytes, size_t count, bool is_bi
 {
     struct client *client = owner;
 
-    if (!client_message(client, bytes, count, is_binary))
+    if (!client->io->message(client, bytes, count, is_binary))
         engine_abort(&client->engine, "parse error");
 }
 
@@ -478,6 +478,7 @@ struct socketio *socketio_open(struct http_server *http, const struct settings *
     io->handlers = handlers;
     io->context = context;
     io->handles = 1;
+    io->message = client_message;
     io->engine = (struct engine_settings){
         .ping_interval_ms = settings->ping_interval_ms,
         .ping_timeout_ms = settings->ping_timeout_ms,

@@ -14,6 +14,8 @@
  * of a few KB): it must not make us keep maxPayload bytes on every connection it can open. */
 #define FIRST_MESSAGE_BYTES_MAX 65536
 
+struct client;
+
 struct socketio {
     struct http_server *http;
     uv_loop_t *loop;
@@ -21,6 +23,8 @@ struct socketio {
     struct engine_settings engine;
     const struct socket_handlers *handlers;
     void *context;
+    /* client_message; a test of Engine.IO alone puts an echo here. false: it breaks the protocol. */
+    bool (*message)(struct client *client, const char *bytes, size_t count, bool is_binary);
     struct socketio_counters counters;
     struct tally tally; /* sessions per address: a polling one holds no connection */
     unsigned namespace_count, handles;

@@ -60,7 +60,7 @@ static void frame_starts(wslay_event_context_ptr frames,
         refuse_message(websocket, WSLAY_CODE_PROTOCOL_ERROR); /* RFC 6455 5.5.1 */
     /* Of a message only the end costs more than its bytes. NULL: closed by what an earlier one said. */
     if (websocket->connection != NULL && (frame->fin || wslay_is_ctrl_frame(frame->opcode)))
-        websocket->connection->slice_frames++;
+        websocket->connection->frames_read++;
     websocket->in_control_frame = wslay_is_ctrl_frame(frame->opcode);
     if (websocket->in_control_frame)
         return;
