@@ -81,7 +81,7 @@
       "failed logins per minute and account")                                                    \
     X(u32, sockets_per_address_max, RINGCAST_SOCKETS_PER_ADDRESS, 1000, 1, 1000000, "", 1, CP,   \
       "TCP connections from one address, and Engine.IO sessions")                                \
-    X(u32, connections_per_minute, RINGCAST_CONNECTIONS_PER_MINUTE, 6000, 1, 10000000, "", 1, CP, \
+    X(u32, connections_per_minute, RINGCAST_CONNECTIONS_PER_MINUTE, 60000, 1, 10000000, "", 1, CP, \
       "new TCP connections per minute and address")                                              \
     X(u32, connections_max, RINGCAST_CONNECTIONS, 0, 0, 1000000, "", 0, CP,                      \
       "TCP connections in all; 0: as many as the limit of open files allows")                    \
