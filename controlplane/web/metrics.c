@@ -71,7 +71,7 @@ void metrics_labelled(struct metrics *metrics, const char *name, const char *lab
 static void tell_server(struct metrics *metrics, const struct http_server *server)
 {
     const struct http_counters *counters = &server->counters;
-    char status[4];
+    char status[12];
 
 #define X(name, prose) \
     metrics_value(metrics, "http_" #name "_total", "counter", prose, (double)counters->name);
