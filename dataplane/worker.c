@@ -10,8 +10,10 @@
 
 #include "src/clock.h"
 
-#define FILL_NS_MIN (60 * 1000ull)   /* a nap shorter than what it costs to take is none */
-#define WAIT_NS_MAX (10 * NS_PER_MS) /* sleep at most this long: timers have this grain */
+#define FILL_NS_MIN (60 * 1000ull) /* a nap shorter than what it costs to take is none */
+/* Sleep at most this long. Timers of an idle worker may be late by so much; where packets come, they
+ * wake it more often. With the housekeeper's beat a worker's sign of life is 70 ms old at most. */
+#define WAIT_NS_MAX (30 * NS_PER_MS)
 
 /* huge: large pages where the kernel has them, for what is walked from one object to the next. */
 static void *map_array(size_t bytes, bool huge)
@@ -63,6 +65,7 @@ static void read_clocks(struct worker *w)
     w->now_ns = w->config.monotonic_ns ? w->config.monotonic_ns() : clock_monotonic_ns();
     w->wall_ns = w->config.wall_ns ? w->config.wall_ns() : clock_wall_ns();
     w->abs_send_time = rtp_abs_send_time(w->wall_ns);
+    w->audio_slot = (uint32_t)(w->now_ns / AUDIO_SLOT_NS);
 }
 
 bool worker_open(struct worker *w, const struct worker_config *config, char *why)
@@ -82,7 +85,7 @@ bool worker_open(struct worker *w, const struct worker_config *config, char *why
     }
     if (!objects_open(&w->objects) || !pool_open(&w->pool) || !handoff_open(w) ||
         !map_open(&w->paths, TRANSPORTS_MAX * ICE_PATHS_MAX) ||
-        !map_open(&w->ufrags, TRANSPORTS_MAX) || !map_open(&w->ssrcs, CONSUMERS_MAX)) {
+        !map_open(&w->ufrags, 2 * TRANSPORTS_MAX) || !map_open(&w->ssrcs, CONSUMERS_MAX)) {
         snprintf(why, 192, "no address space for the objects of worker %u", config->index);
         worker_close(w);
         return false;

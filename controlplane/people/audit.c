@@ -23,6 +23,7 @@
 #define RETRY_MS_MIN 100
 #define RETRY_MS_MAX 1000
 #define KEPT_ROWS_MAX 1024
+#define CLOCK_BACK_US_MAX 1000000
 #define CLOSE_BATCHES_MAX 32 /* 4096 rows; what is beyond is replayed at the next start */
 
 struct kept_row {
@@ -38,9 +39,11 @@ struct audit {
     struct spool_batch *batch;
     struct kept_row *kept; /* rows that the disk had no room for; allocated with the first */
     size_t kept_count, kept_sent;
-    uint64_t lost;
+    int64_t written_us; /* time of the last row */
+    uint64_t lost, alarms;
+    unsigned alarm; /* level: 0 none; alarm_levels[alarm - 1] */
     uint32_t retry_ms;
-    bool sending, syncing, away, closing, timer_closed, alarmed;
+    bool sending, syncing, away, closing, timer_closed, disk_full;
     unsigned owed;         /* callbacks of the store and the pool, holders */
     unsigned sent_closing; /* batches under way since audit_close */
     int lock;              /* directory descriptor that holds the lock of the data directory */
@@ -58,6 +61,55 @@ static const char *const action_names[] = {
     AUDIT_ACTIONS(A)
 #undef A
 };
+
+/* How full the spool may be before somebody is called, and how loudly. */
+static const struct {
+    unsigned percent;
+    const char *text;
+} alarm_levels[] = {
+    {25, "the audit spool is a quarter full"},
+    {50, "the audit spool is half full"},
+    {75, "the audit spool is three quarters full"},
+    {90, "the audit spool is nearly full: audit rows will be lost"},
+};
+#define ALARM_LEVELS (sizeof(alarm_levels) / sizeof(alarm_levels[0]))
+
+/* Goes up at once; down only a good bit below, so that it does not flutter. */
+static void alarm_look(struct audit *audit)
+{
+    uint64_t percent = spool_bytes(audit->spool) * 100 / spool_bytes_max;
+    unsigned before = audit->alarm;
+
+    while (audit->alarm < ALARM_LEVELS && percent >= alarm_levels[audit->alarm].percent) {
+        const char *text = alarm_levels[audit->alarm++].text;
+        unsigned long long bytes = spool_bytes(audit->spool), max = spool_bytes_max;
+
+        audit->alarms++;
+        if (audit->alarm == 1)
+            LOG(WARN, "audit", text, F("bytes", "%llu", bytes), F("max", "%llu", max),
+                F("do", "%s", "bring the database back"));
+        else
+            LOG(ERROR, "audit", text, F("bytes", "%llu", bytes), F("max", "%llu", max),
+                F("do", "%s", "bring the database back"));
+    }
+    while (audit->alarm && percent + 10 < alarm_levels[audit->alarm - 1].percent)
+        audit->alarm--;
+    if (before && !audit->alarm)
+        LOG(INFO, "audit", "the audit spool has room again");
+}
+
+void audit_health(const struct audit *audit, struct audit_health *health)
+{
+    health->spool_bytes = spool_bytes(audit->spool);
+    health->spool_bytes_max = spool_bytes_max;
+    health->rows_lost = audit->lost;
+    health->alarms = audit->alarms;
+    health->status = audit->lost ? "audit rows were lost: see the log"
+                     : audit->kept_count
+                         ? "the spool cannot be written: free space in the data directory"
+                     : audit->alarm ? alarm_levels[audit->alarm - 1].text
+                                    : "ok";
+}
 
 static void drain(struct audit *audit);
 
@@ -164,7 +216,7 @@ static void sent(void *context, enum persistence_result result)
     }
     if (audit->away)
         LOG(INFO, "audit", "the store takes audit rows again");
-    audit->away = audit->alarmed = false;
+    audit->away = audit->disk_full = false;
     audit->retry_ms = RETRY_MS_MIN;
     if (audit->kept_sent) {
         audit->kept_count -= audit->kept_sent;
@@ -174,6 +226,7 @@ static void sent(void *context, enum persistence_result result)
     } else {
         spool_stored(audit->spool);
     }
+    alarm_look(audit);
     if (!spool_is_empty(audit->spool) || audit->kept_count)
         drain_in(audit, full ? 0 : BATCH_WAIT_MS);
 }
@@ -237,6 +290,8 @@ struct audit *audit_open(uv_loop_t *loop, struct persistence *store,
     audit->loop = loop;
     audit->store = store;
     audit->retry_ms = RETRY_MS_MIN;
+    if (settings->audit_spool_mib_max)
+        spool_bytes_max = (uint64_t)settings->audit_spool_mib_max << 20;
     audit->timer.data = audit;
     uv_timer_init(loop, &audit->timer);
     if (!spool_is_empty(audit->spool)) {
@@ -301,11 +356,11 @@ static void row_keep(struct audit *audit, const struct audit_row *row, int reaso
 
     if (!audit->kept)
         audit->kept = calloc(KEPT_ROWS_MAX, sizeof(*audit->kept));
-    if (!audit->alarmed)
+    if (!audit->disk_full)
         LOG(ERROR, "audit", "the spool cannot be written; free space in the data directory",
             F("reason", "%s", strerror(reason)),
             F("bytes", "%llu", (unsigned long long)spool_bytes(audit->spool)));
-    audit->alarmed = true;
+    audit->disk_full = true;
     if (!audit->kept || audit->kept_count == KEPT_ROWS_MAX) {
         audit->lost++;
         LOG(ERROR, "audit", "audit row lost: neither store, disk nor memory takes it",
@@ -329,10 +384,24 @@ static bool metadata_is_sound(const char *text, int length)
     for (const char *at = text; *at; at++)
         if ((unsigned char)*at < 0x20)
             return false;
+    if (strstr(text, "\\u0000")) /* no text in a database has it */
+        return false;
     parsed = cJSON_Parse(text);
     sound = cJSON_IsObject(parsed);
     cJSON_Delete(parsed);
     return sound;
+}
+
+/* Later than that of the row before, so that the time alone says the order; but a clock that was set
+ * back by more than a moment is followed. */
+static int64_t time_next(struct audit *audit)
+{
+    int64_t now_us = (int64_t)(clock_wall_ns() / 1000);
+
+    if (now_us <= audit->written_us && audit->written_us - now_us < CLOCK_BACK_US_MAX)
+        now_us = audit->written_us + 1;
+    audit->written_us = now_us;
+    return now_us;
 }
 
 void audit_write(struct audit *audit, enum audit_action action, const char *user_id,
@@ -340,14 +409,13 @@ void audit_write(struct audit *audit, enum audit_action action, const char *user
 {
     struct audit_row row = {0};
     char metadata[SPOOL_METADATA_BYTES];
-    uint64_t bytes_before = spool_bytes(audit->spool);
 
     uuid_make(row.id);
     snprintf(row.action, sizeof(row.action), "%s", action_names[action]);
     snprintf(row.user_id, sizeof(row.user_id), "%s", user_id ? user_id : "");
     snprintf(row.room_id, sizeof(row.room_id), "%s", room_id ? room_id : "");
     snprintf(row.ip_address, sizeof(row.ip_address), "%s", ip ? ip : "");
-    row.created_ms = (int64_t)(clock_wall_ns() / NS_PER_MS);
+    row.created_us = time_next(audit);
     if (metadata_format) {
         va_list values;
         int length;
@@ -364,10 +432,7 @@ void audit_write(struct audit *audit, enum audit_action action, const char *user
     }
     if (audit->kept_count || !spool_append(audit->spool, &row))
         row_keep(audit, &row, audit->kept_count ? ENOSPC : errno);
-    if (bytes_before < spool_bytes_max / 2 && spool_bytes(audit->spool) >= spool_bytes_max / 2)
-        LOG(ERROR, "audit", "the spool is half full: bring the database back",
-            F("bytes", "%llu", (unsigned long long)spool_bytes(audit->spool)),
-            F("max", "%llu", (unsigned long long)spool_bytes_max));
+    alarm_look(audit);
     if (audit->closing)
         return;
     if (audit->away)

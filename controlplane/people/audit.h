@@ -34,6 +34,14 @@ void audit_close(struct audit *audit);
 void audit_hold(struct audit *audit);
 void audit_release(struct audit *audit);
 
+/* For /health. status: "ok" or what somebody should do something about. */
+struct audit_health {
+    const char *status;
+    uint64_t spool_bytes, spool_bytes_max; /* rows that wait for the database */
+    uint64_t rows_lost, alarms;            /* since the start */
+};
+void audit_health(const struct audit *audit, struct audit_health *health);
+
 /* user_id, room_id, ip: NULL or "" for null. metadata_format: printf of a JSON object, NULL for
  * none; texts in it must come from json-safe sources (ids, words of ours). */
 void audit_write(struct audit *audit, enum audit_action action, const char *user_id,

@@ -5,6 +5,7 @@
 #ifndef RINGCAST_ROOMS_H
 #define RINGCAST_ROOMS_H
 
+#include "controlplane/live/live.h"
 #include "controlplane/people/auth.h"
 #include "controlplane/web/socketio.h"
 #include "plane.h"
@@ -18,6 +19,8 @@ void rooms_close(struct rooms *rooms);
 void rooms_drain(struct rooms *rooms);
 /* For http_metrics_add, with `rooms` as its context. */
 void rooms_tell_metrics(struct metrics *metrics, void *rooms);
+/* From now on live state is told to `live`, which stays until after rooms_close. */
+void rooms_mirror(struct rooms *rooms, struct live *live);
 
 /* What socketio_open wants, with `rooms` as its context. */
 extern const struct socket_handlers rooms_socket_handlers;

@@ -24,7 +24,7 @@ static void handle_closed(uv_handle_t *handle)
         connection->next->link = connection->link;
     server->connection_count--;
     tally_drop(&server->peers, connection->peer, uv_now(server->loop));
-    tls_free(connection->tls);
+    tls_server_free(connection->tls);
     free(connection->in);
     free(connection);
     server_unref(server);
@@ -61,7 +61,7 @@ void connection_finish(struct connection *connection)
     uv_shutdown_t *request = malloc(sizeof(*request));
 
     if (connection->tls != NULL && connection->state != CONNECTION_CLOSING) {
-        tls_say_goodbye(connection->tls);
+        tls_server_say_goodbye(connection->tls);
         connection_flush_tls(connection);
     }
     if (connection->state == CONNECTION_CLOSING || request == NULL ||
@@ -412,26 +412,26 @@ static void stream_ended(struct connection *connection)
 static bool shake_hands(struct connection *connection, const char *bytes, size_t count)
 {
     struct http_server *server = connection->server;
-    enum tls_verdict verdict;
+    enum tls_server_verdict verdict;
 
-    if (connection->tls == NULL && !tls_begins(bytes)) {
+    if (connection->tls == NULL && !tls_server_begins(bytes)) {
         server->counters.tls_plain++;
         connection->state = CONNECTION_HEAD;
         connection_refuse(connection, 400, "This port speaks HTTPS only: ask with https://");
         return false;
     }
     if (connection->tls == NULL)
-        connection->tls = tls_new(certificate_current(server->certificate));
+        connection->tls = tls_server_new(certificate_current(server->certificate));
     if (connection->tls == NULL) {
         connection_close(connection);
         return false;
     }
-    tls_feed(connection->tls, bytes, count);
-    verdict = tls_handshake(connection->tls);
+    tls_server_feed(connection->tls, bytes, count);
+    verdict = tls_server_handshake(connection->tls);
     connection_flush_tls(connection);
     if (verdict == TLS_DONE) {
         server->counters.tls_handshakes++;
-        server->counters.tls_resumed += tls_is_resumed(connection->tls);
+        server->counters.tls_resumed += tls_server_is_resumed(connection->tls);
         connection->state = CONNECTION_HEAD;
         set_deadline(connection, HTTP_HEAD_TIMEOUT_MS);
         return true;
@@ -447,17 +447,17 @@ static bool shake_hands(struct connection *connection, const char *bytes, size_t
 static void unseal(struct connection *connection, const char *bytes, size_t count)
 {
     struct http_server *server = connection->server;
-    enum tls_verdict verdict = TLS_DONE;
+    enum tls_server_verdict verdict = TLS_DONE;
     size_t plain;
 
     if (connection->state == CONNECTION_HANDSHAKE) {
         if (!shake_hands(connection, bytes, count))
             return;
     } else {
-        tls_feed(connection->tls, bytes, count);
+        tls_server_feed(connection->tls, bytes, count);
     }
     while (verdict == TLS_DONE && connection->state != CONNECTION_CLOSING) {
-        verdict = tls_read(connection->tls, server->plain_buffer, HTTP_READ_BYTES, &plain);
+        verdict = tls_server_read(connection->tls, server->plain_buffer, HTTP_READ_BYTES, &plain);
         if (verdict == TLS_DONE)
             feed(connection, server->plain_buffer, plain);
     }

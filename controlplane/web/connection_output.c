@@ -32,18 +32,18 @@ static void write_done(uv_write_t *request, int status)
 }
 
 /* Everything of `write` as TLS records. */
-static bool seal(struct tls *tls, struct write *write, uv_buf_t *buffers, unsigned count)
+static bool seal(struct tls_server *tls, struct write *write, uv_buf_t *buffers, unsigned count)
 {
     size_t sealed_bytes;
     bool ok = true;
 
     for (unsigned i = 0; i < count; i++)
-        ok = ok && tls_write(tls, buffers[i].base, buffers[i].len);
+        ok = ok && tls_server_write(tls, buffers[i].base, buffers[i].len);
     free(write->owned);
     if (write->packet != NULL)
         packet_unref(write->packet);
     write->packet = NULL;
-    write->owned = tls_take_output(tls, &sealed_bytes);
+    write->owned = tls_server_take_output(tls, &sealed_bytes);
     buffers[0] = uv_buf_init(write->owned, (unsigned)sealed_bytes);
     return ok;
 }
@@ -72,7 +72,7 @@ static void write_buffers(struct connection *connection, struct write *write, uv
 void connection_flush_tls(struct connection *connection)
 {
     size_t count;
-    char *owned = tls_take_output(connection->tls, &count);
+    char *owned = tls_server_take_output(connection->tls, &count);
     struct write *write = owned == NULL ? NULL : calloc(1, sizeof(*write));
     uv_buf_t buffer = uv_buf_init(owned, (unsigned)count);
 

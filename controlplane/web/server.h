@@ -13,7 +13,7 @@
 #include "http_parse.h"
 #include "packet.h"
 #include "tally.h"
-#include "tls.h"
+#include "tls_server.h"
 
 #define HTTP_HANDSHAKE_TIMEOUT_MS 10000 /* TLS: three round trips over a bad mobile link */
 #define HTTP_HEAD_TIMEOUT_MS 5000       /* threats.md C9 */
@@ -111,7 +111,7 @@ struct connection {
     struct http_server *server;
     struct connection *next, **link;
     struct tally_entry *peer; /* NULL for trusted proxies: not counted */
-    struct tls *tls;          /* NULL: plain, or no byte has come yet */
+    struct tls_server *tls;   /* NULL: plain, or no byte has come yet */
     struct address address;
     enum connection_state state;
     enum listener_kind kind;

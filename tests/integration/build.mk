@@ -17,3 +17,9 @@ test-sockets: programs crowd
 	@RINGCAST_SOCKETS=5000 RINGCAST_JOINS=500 RINGCAST_JOIN_SECONDS=60 tests/integration/sockets
 test-hostile: programs
 	@RINGCAST_HALF_OPEN=100000 RINGCAST_HOSTILE_ROUNDS=20 tests/integration/hostile
+
+# Redis killed, stopped and full for a minute each, while 200 people a second come and go.
+.PHONY: redis-drill
+redis-drill: programs
+	@RINGCAST_DRILL_SECONDS=60 RINGCAST_DRILL_RATE=200 TEST_TIMEOUT=600 tests/integration/redis \
+	  --test-name-pattern='killed, stopped' redis.test.mjs

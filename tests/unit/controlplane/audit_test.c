@@ -64,12 +64,12 @@ static void rows_wait(int64_t count, unsigned seconds)
 static void rows_are_in_order(int64_t count)
 {
     assert_int_equal(outside_number("SELECT count(*) FROM audit_logs"), count);
-    assert_int_equal(outside_number("SELECT count(DISTINCT json_extract(metadata,'$.n')) "
+    assert_int_equal(outside_number("SELECT count(DISTINCT " SQL_N ") "
                                     "FROM audit_logs"),
                      count);
-    assert_int_equal(outside_number("SELECT count(*) FROM (SELECT json_extract(metadata,'$.n') n, "
-                                    "lag(json_extract(metadata,'$.n')) OVER (ORDER BY rowid) l "
-                                    "FROM audit_logs) WHERE n <= l"),
+    assert_int_equal(outside_number("SELECT count(*) FROM (SELECT " SQL_N " n, "
+                                    "lag(" SQL_N ") OVER (ORDER BY " SQL_WRITTEN ") l "
+                                    "FROM audit_logs) AS pairs WHERE n <= l"),
                      0);
 }
 
@@ -96,15 +96,12 @@ static uint64_t spool_files_bytes(unsigned *files)
 
 static void store_break(bool broken, const char *when)
 {
-    sqlite3 *outside = outside_open();
-    char text[300];
+    outside_t *outside = outside_open();
+    char text[400];
 
-    snprintf(text, sizeof(text),
-             "CREATE TRIGGER broken BEFORE INSERT ON audit_logs WHEN %s BEGIN "
-             "SELECT RAISE(ABORT, 'injected'); END",
-             when);
-    outside_run(outside, broken ? text : "DROP TRIGGER broken");
-    sqlite3_close(outside);
+    snprintf(text, sizeof(text), SQL_BREAK, when);
+    outside_run(outside, broken ? text : SQL_REPAIR);
+    outside_close(outside);
 }
 
 static void lines_go_there_and_back(void **state)
@@ -116,8 +113,10 @@ static void lines_go_there_and_back(void **state)
          .room_id = "00000000-0000-4000-8000-000000000002",
          .metadata = "{\"a\":\"- \\t\"}",
          .ip_address = "2001:db8::1",
-         .created_ms = 1700000000123},
-        {.id = "f47ac10b-58cc-4372-a567-0e02b2c3d479", .action = "user_left", .created_ms = 1},
+         .created_us = 1700000000123456},
+        {.id = "f47ac10b-58cc-4372-a567-0e02b2c3d479",
+         .action = "user_left",
+         .created_us = 1700000000123457},
     };
     char line[SPOOL_LINE_BYTES + 1], copy[SPOOL_LINE_BYTES + 1];
     struct audit_row back;
@@ -133,7 +132,7 @@ static void lines_go_there_and_back(void **state)
         assert_string_equal(back.user_id, rows[i].user_id);
         assert_string_equal(back.room_id, rows[i].room_id);
         assert_string_equal(back.ip_address, rows[i].ip_address);
-        assert_int_equal(back.created_ms, rows[i].created_ms);
+        assert_int_equal(back.created_us, rows[i].created_us);
         if (rows[i].metadata)
             assert_string_equal(back.metadata, rows[i].metadata);
         else
@@ -172,7 +171,7 @@ static void rows_arrive_whole_and_in_order(void **state)
     assert_int_equal(outside_number("SELECT count(*) FROM audit_logs WHERE \"userId\" IS NULL AND "
                                     "\"roomId\"='f47ac10b-58cc-4372-a567-0e02b2c3d479' AND "
                                     "\"ipAddress\"='192.0.2.1' AND action='user_joined' AND "
-                                    "\"createdAt\" > 1700000000000"),
+                                    "" SQL_MS("\"createdAt\"") " > 1700000000000"),
                      2000);
     loop_for(&test_loop, 50);
     assert_int_equal(spool_files_bytes(&files), 0); /* stored is forgotten */
@@ -233,17 +232,46 @@ static void a_locked_store_only_delays(void **state)
 {
     struct persistence *store = store_open(&test_loop);
     struct audit *audit = audit_start(store);
-    sqlite3 *outside = outside_open();
+    outside_t *outside = outside_open();
 
-    outside_run(outside, "BEGIN IMMEDIATE");
+    outside_run(outside, SQL_LOCK_AUDIT);
     for (unsigned i = 0; i < 100; i++)
         row_write(audit, i);
     loop_for(&test_loop, 1200);
     assert_true(audit->away);
     outside_run(outside, "ROLLBACK");
-    sqlite3_close(outside);
+    outside_close(outside);
     rows_wait(100, 5);
     rows_are_in_order(100);
+    stop(audit, store);
+}
+
+/* What an older version left behind: milliseconds. And: no row is older than the one before. */
+static void times_say_the_order(void **state)
+{
+    struct persistence *store = store_open(&test_loop);
+    struct audit *audit = audit_start(store);
+    struct audit_row old = {.id = "f47ac10b-58cc-4372-a567-0e02b2c3d479",
+                            .action = "user_left",
+                            .created_us = 1700000000123};
+    char line[SPOOL_LINE_BYTES + 1];
+    struct audit_row back;
+
+    assert_true(spool_line_parse(line, spool_line_format(&old, line) - 1, &back));
+    assert_int_equal(back.created_us, 1700000000123000);
+    for (unsigned i = 0; i < 1000; i++) {
+        int64_t before = audit->written_us;
+
+        row_write(audit, i);
+        assert_true(audit->written_us > before);
+    }
+    audit->written_us += 500000; /* the clock is set back by half a second */
+    row_write(audit, 1000);
+    rows_wait(1001, 5);
+    rows_are_in_order(1001);
+    audit->written_us += 3600 * 1000000ll; /* and by an hour: believed */
+    row_write(audit, 1001);
+    assert_true(audit->written_us < (int64_t)(clock_wall_ns() / 1000) + 1000000);
     stop(audit, store);
 }
 
@@ -285,7 +313,7 @@ static void a_full_spool_keeps_in_memory_and_alarms(void **state)
         row_write(audit, in_spool);
     for (unsigned i = in_spool; i < in_spool + KEPT_ROWS_MAX + 99; i++)
         row_write(audit, i);
-    assert_true(audit->alarmed);
+    assert_true(audit->disk_full);
     assert_int_equal(audit->lost, 100);
     loop_for(&test_loop, 300);
     store_break(false, "");
@@ -294,6 +322,43 @@ static void a_full_spool_keeps_in_memory_and_alarms(void **state)
     row_write(audit, 1000000); /* and all is well again */
     rows_wait(in_spool + KEPT_ROWS_MAX, 5);
     assert_int_equal(audit->kept_count, 0);
+    stop(audit, store);
+}
+
+static void a_filling_spool_calls_for_help_in_time(void **state)
+{
+    static const struct {
+        unsigned percent, alarms;
+        const char *status;
+    } rows[] = {{20, 0, "ok"},
+                {30, 1, "the audit spool is a quarter full"},
+                {60, 2, "the audit spool is half full"},
+                {80, 3, "the audit spool is three quarters full"},
+                {95, 4, "the audit spool is nearly full: audit rows will be lost"}};
+    struct persistence *store = store_open(&test_loop);
+    struct audit *audit = audit_start(store);
+    struct audit_health health;
+    unsigned n = 0;
+
+    spool_bytes_max = 100000;
+    store_break(true, "1");
+    for (unsigned i = 0; i < 5; i++) {
+        while (spool_bytes(audit->spool) < rows[i].percent * 1000)
+            row_write(audit, n++);
+        audit_health(audit, &health);
+        assert_string_equal(health.status, rows[i].status);
+        assert_int_equal(health.alarms, rows[i].alarms);
+        assert_int_equal(health.spool_bytes_max, 100000);
+        assert_true(health.spool_bytes >= rows[i].percent * 1000);
+    }
+    assert_int_equal(health.rows_lost, 0);
+    store_break(false, "");
+    rows_wait(n, 10);
+    loop_for(&test_loop, 50);
+    audit_health(audit, &health);
+    assert_string_equal(health.status, "ok");
+    assert_int_equal(health.spool_bytes, 0);
+    assert_int_equal(health.alarms, 4); /* counted since the start */
     stop(audit, store);
 }
 
@@ -418,8 +483,7 @@ static void child_writes(int pipe_fd, unsigned first)
     struct audit *audit;
     char why[192];
 
-    if (uv_loop_init(&test_loop) != 0 ||
-        !(store = persistence_open(&test_loop, &setup_settings, why)) ||
+    if (uv_loop_init(&test_loop) != 0 || !(store = store_open(&test_loop)) ||
         !(audit = audit_open(&test_loop, store, &setup_settings, why)))
         _exit(1);
     for (unsigned i = 0; i < 1000; i++) {
@@ -471,17 +535,17 @@ static void killed_in_the_middle_loses_nothing_acknowledged(void **state)
     stop(audit, store);
     for (unsigned round = 0; round < 12; round++) {
         snprintf(text, sizeof(text),
-                 "SELECT count(*) FROM audit_logs WHERE json_extract(metadata,'$.n') >= %u AND "
-                 "json_extract(metadata,'$.n') < %u",
+                 "SELECT count(*) FROM audit_logs WHERE " SQL_N " >= %u AND "
+                 "" SQL_N " < %u",
                  round * 1000, round * 1000 + acknowledged[round]);
         assert_int_equal(outside_number(text), acknowledged[round]);
     }
-    assert_int_equal(outside_number("SELECT count(*) - count(DISTINCT json_extract(metadata,'$.n'))"
+    assert_int_equal(outside_number("SELECT count(*) - count(DISTINCT " SQL_N ")"
                                     " FROM audit_logs"),
                      0);
-    assert_int_equal(outside_number("SELECT count(*) FROM (SELECT json_extract(metadata,'$.n') n, "
-                                    "lag(json_extract(metadata,'$.n')) OVER (ORDER BY rowid) l "
-                                    "FROM audit_logs) WHERE n <= l"),
+    assert_int_equal(outside_number("SELECT count(*) FROM (SELECT " SQL_N " n, "
+                                    "lag(" SQL_N ") OVER (ORDER BY " SQL_WRITTEN ") l "
+                                    "FROM audit_logs) AS pairs WHERE n <= l"),
                      0);
 }
 
@@ -494,8 +558,10 @@ int main(void)
         T(metadata_is_json_or_nothing),
         T(the_spool_is_replayed_once_and_in_order),
         T(a_locked_store_only_delays),
+        T(times_say_the_order),
         T(segments_turn_over_and_are_removed),
         T(a_full_spool_keeps_in_memory_and_alarms),
+        T(a_filling_spool_calls_for_help_in_time),
         T(a_full_disk_takes_no_half_rows),
         T(a_close_stores_what_is_left),
         T(a_close_while_the_store_is_away_keeps_the_spool),

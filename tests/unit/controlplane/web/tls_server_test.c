@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "controlplane/web/certificate.h"
-#include "controlplane/web/tls.h"
+#include "controlplane/web/tls_server.h"
 #include "src/log.h"
 
 static char directory[] = "/tmp/ringcast-tls-XXXXXX";
@@ -68,10 +68,10 @@ static EVP_PKEY *write_pair(const char *name, long days)
 struct client {
     SSL_CTX *context;
     SSL *ssl;
-    struct tls *server;
+    struct tls_server *server;
 };
 
-static void client_open(struct client *client, SSL_CTX *context, struct tls *server)
+static void client_open(struct client *client, SSL_CTX *context, struct tls_server *server)
 {
     client->context = context;
     client->ssl = SSL_new(context);
@@ -81,9 +81,9 @@ static void client_open(struct client *client, SSL_CTX *context, struct tls *ser
 }
 
 /* Moves what both have to say, `step` bytes at a time; the server's last verdict. */
-static enum tls_verdict carry(struct client *client, size_t step)
+static enum tls_server_verdict carry(struct client *client, size_t step)
 {
-    enum tls_verdict verdict = TLS_MORE;
+    enum tls_server_verdict verdict = TLS_MORE;
     char bytes[20000], plain[4096];
     size_t count;
 
@@ -94,14 +94,15 @@ static enum tls_verdict carry(struct client *client, size_t step)
         if (!SSL_is_init_finished(client->ssl))
             SSL_do_handshake(client->ssl);
         while ((read = BIO_read(SSL_get_wbio(client->ssl), bytes, (int)step)) > 0) {
-            tls_feed(client->server, bytes, (size_t)read);
-            if (!tls_is_open(client->server))
-                verdict = tls_handshake(client->server);
-            while (tls_is_open(client->server) &&
-                   (verdict = tls_read(client->server, plain, sizeof(plain), &count)) == TLS_DONE)
-                assert_true(tls_write(client->server, plain, count)); /* an echo */
+            tls_server_feed(client->server, bytes, (size_t)read);
+            if (!tls_server_is_open(client->server))
+                verdict = tls_server_handshake(client->server);
+            while (tls_server_is_open(client->server) &&
+                   (verdict = tls_server_read(client->server, plain, sizeof(plain), &count)) ==
+                       TLS_DONE)
+                assert_true(tls_server_write(client->server, plain, count)); /* an echo */
         }
-        out = tls_take_output(client->server, &count);
+        out = tls_server_take_output(client->server, &count);
         if (out != NULL)
             BIO_write(SSL_get_rbio(client->ssl), out, (int)count);
         free(out);
@@ -128,11 +129,11 @@ static bool can_talk(SSL_CTX *server, SSL_CTX *context, size_t step, const unsig
     char text[6000], back[6000];
     bool ok;
 
-    client_open(&client, context, tls_new(server));
+    client_open(&client, context, tls_server_new(server));
     if (alpn != NULL)
         SSL_set_alpn_protos(client.ssl, alpn, alpn_bytes);
     carry(&client, step);
-    ok = SSL_is_init_finished(client.ssl) && tls_is_open(client.server);
+    ok = SSL_is_init_finished(client.ssl) && tls_server_is_open(client.server);
     if (ok) {
         memset(text, 'x', sizeof(text));
         assert_int_equal(SSL_write(client.ssl, text, sizeof(text)), sizeof(text));
@@ -146,9 +147,9 @@ static bool can_talk(SSL_CTX *server, SSL_CTX *context, size_t step, const unsig
         assert_memory_equal(text, back, sizeof(text));
         SSL_shutdown(client.ssl);
         assert_int_equal(carry(&client, step), TLS_CLOSED);
-        tls_say_goodbye(client.server);
+        tls_server_say_goodbye(client.server);
     }
-    tls_free(client.server);
+    tls_server_free(client.server);
     SSL_free(client.ssl);
     return ok;
 }
@@ -218,17 +219,17 @@ static void noise_is_no_handshake(void **state)
 
     srand(1);
     for (int i = 0; i < 2000; i++) {
-        struct tls *tls = tls_new(certificate_current(certificate));
+        struct tls_server *tls = tls_server_new(certificate_current(certificate));
 
         for (size_t n = 0; n < sizeof(noise); n++)
             noise[n] = (char)rand();
         noise[0] = 22, noise[1] = 3, noise[2] = 1, noise[3] = 0; /* a record at least */
         if (i % 2)
             noise[4] = 60, noise[5] = 1, noise[6] = 0, noise[7] = 0; /* and a ClientHello */
-        tls_feed(tls, noise, sizeof(noise));
-        assert_int_not_equal(tls_handshake(tls), TLS_DONE);
-        assert_int_not_equal(tls_read(tls, noise, sizeof(noise), &count), TLS_DONE);
-        tls_free(tls);
+        tls_server_feed(tls, noise, sizeof(noise));
+        assert_int_not_equal(tls_server_handshake(tls), TLS_DONE);
+        assert_int_not_equal(tls_server_read(tls, noise, sizeof(noise), &count), TLS_DONE);
+        tls_server_free(tls);
     }
     EVP_PKEY_free(key);
     close_pair(certificate);
@@ -248,17 +249,17 @@ static bool is_resumed(SSL_CTX *server, SSL_CTX *context)
     struct client client;
     bool resumed;
 
-    client_open(&client, context, tls_new(server));
+    client_open(&client, context, tls_server_new(server));
     if (kept != NULL)
         SSL_set_session(client.ssl, kept);
     carry(&client, 20000);
     SSL_write(client.ssl, "x", 1);
     carry(&client, 20000);
     SSL_read(client.ssl, (char[4]){0}, 4);
-    resumed = tls_is_resumed(client.server);
+    resumed = tls_server_is_resumed(client.server);
     assert_int_equal(resumed, SSL_session_reused(client.ssl));
     SSL_shutdown(client.ssl);
-    tls_free(client.server);
+    tls_server_free(client.server);
     SSL_free(client.ssl);
     return resumed;
 }

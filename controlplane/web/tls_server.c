@@ -1,11 +1,11 @@
 /* TLS without I/O: OpenSSL reads what was fed and writes into a buffer that is taken. */
-#include "tls.h"
+#include "tls_server.h"
 
 #include <openssl/err.h>
 #include <stdlib.h>
 #include <string.h>
 
-struct tls {
+struct tls_server {
     SSL *ssl;
     const char *in;
     size_t in_bytes;
@@ -18,7 +18,7 @@ struct tls {
 
 static int give(BIO *bio, char *to, int room)
 {
-    struct tls *tls = BIO_get_data(bio);
+    struct tls_server *tls = BIO_get_data(bio);
     size_t count = tls->in_bytes < (size_t)room ? tls->in_bytes : (size_t)room;
 
     BIO_clear_retry_flags(bio);
@@ -34,7 +34,7 @@ static int give(BIO *bio, char *to, int room)
 
 static int take(BIO *bio, const char *bytes, int count)
 {
-    struct tls *tls = BIO_get_data(bio);
+    struct tls_server *tls = BIO_get_data(bio);
     size_t wanted = tls->out_bytes + (size_t)count;
 
     if (wanted > tls->out_room) {
@@ -74,9 +74,9 @@ static BIO_METHOD *bio_method(void)
 
 /* ---- a connection ---- */
 
-struct tls *tls_new(SSL_CTX *context)
+struct tls_server *tls_server_new(SSL_CTX *context)
 {
-    struct tls *tls = calloc(1, sizeof(*tls));
+    struct tls_server *tls = calloc(1, sizeof(*tls));
     BIO_METHOD *method = bio_method();
     BIO *bio = tls == NULL || method == NULL ? NULL : BIO_new(method);
 
@@ -94,7 +94,7 @@ struct tls *tls_new(SSL_CTX *context)
     return tls;
 }
 
-void tls_free(struct tls *tls)
+void tls_server_free(struct tls_server *tls)
 {
     if (tls == NULL)
         return;
@@ -103,13 +103,13 @@ void tls_free(struct tls *tls)
     free(tls);
 }
 
-void tls_feed(struct tls *tls, const char *bytes, size_t count)
+void tls_server_feed(struct tls_server *tls, const char *bytes, size_t count)
 {
     tls->in = bytes;
     tls->in_bytes = count;
 }
 
-static enum tls_verdict verdict(struct tls *tls, int result)
+static enum tls_server_verdict verdict(struct tls_server *tls, int result)
 {
     switch (SSL_get_error(tls->ssl, result)) {
     case SSL_ERROR_WANT_READ:
@@ -122,7 +122,7 @@ static enum tls_verdict verdict(struct tls *tls, int result)
     }
 }
 
-enum tls_verdict tls_handshake(struct tls *tls)
+enum tls_server_verdict tls_server_handshake(struct tls_server *tls)
 {
     int result;
 
@@ -131,7 +131,8 @@ enum tls_verdict tls_handshake(struct tls *tls)
     return result == 1 ? TLS_DONE : verdict(tls, result);
 }
 
-enum tls_verdict tls_read(struct tls *tls, char *to, size_t room, size_t *count)
+enum tls_server_verdict tls_server_read(struct tls_server *tls, char *to, size_t room,
+                                        size_t *count)
 {
     int result;
 
@@ -143,7 +144,7 @@ enum tls_verdict tls_read(struct tls *tls, char *to, size_t room, size_t *count)
     return result == 1 ? TLS_DONE : verdict(tls, result);
 }
 
-bool tls_write(struct tls *tls, const char *bytes, size_t count)
+bool tls_server_write(struct tls_server *tls, const char *bytes, size_t count)
 {
     while (count > 0) {
         size_t written;
@@ -161,14 +162,14 @@ bool tls_write(struct tls *tls, const char *bytes, size_t count)
     return true;
 }
 
-void tls_say_goodbye(struct tls *tls)
+void tls_server_say_goodbye(struct tls_server *tls)
 {
     ERR_clear_error();
-    if (!tls->failed && tls_is_open(tls))
+    if (!tls->failed && tls_server_is_open(tls))
         SSL_shutdown(tls->ssl);
 }
 
-char *tls_take_output(struct tls *tls, size_t *count)
+char *tls_server_take_output(struct tls_server *tls, size_t *count)
 {
     char *out = tls->out_bytes > 0 ? tls->out : NULL;
 
@@ -180,12 +181,12 @@ char *tls_take_output(struct tls *tls, size_t *count)
     return out;
 }
 
-bool tls_is_open(const struct tls *tls)
+bool tls_server_is_open(const struct tls_server *tls)
 {
     return SSL_is_init_finished(tls->ssl) == 1;
 }
 
-bool tls_is_resumed(const struct tls *tls)
+bool tls_server_is_resumed(const struct tls_server *tls)
 {
     return SSL_session_reused(tls->ssl) == 1;
 }
