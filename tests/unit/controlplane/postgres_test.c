@@ -321,6 +321,45 @@ static void a_hung_server_is_unavailable_and_comes_back(void **state)
     an_outage_of("hang", "go on");
 }
 
+static void a_hang_is_noticed_though_nobody_asks(void **state)
+{
+    struct persistence *store = store_open(&test_loop);
+
+    server_tell("hang");
+    status_wait(store, "PostgreSQL does not answer", 5);
+    server_tell("go on");
+    status_wait(store, "ok", 6);
+    store_close(&test_loop, store);
+}
+
+/* A role that owns nothing, on a database that its owner has started Ringcast on once. */
+static void a_role_with_no_more_than_it_needs(void **state)
+{
+    struct user_row user = user_sample("ada@example.org");
+    struct audit_row row = {.action = "config_changed", .created_us = 1700000000123456};
+    struct persistence *store;
+
+    store_close(&test_loop, store_open(&test_loop));
+    run_outside("DROP ROLE IF EXISTS modest; CREATE ROLE modest LOGIN PASSWORD 'modest';"
+                "GRANT SELECT, INSERT, UPDATE ON users, meetings TO modest;"
+                "GRANT SELECT, INSERT ON audit_logs TO modest;"
+                "GRANT SELECT, UPDATE ON ringcast_schema TO modest;"
+                "GRANT SELECT, INSERT, UPDATE, DELETE ON ringcast_active_meetings TO modest");
+    strcpy(setup_settings.postgres_user, "modest");
+    strcpy(setup_settings.postgres_password, "modest");
+    store = store_open(&test_loop);
+    user_insert(store, &user, on_done, NULL);
+    assert_int_equal(answer_of_last(), PERSISTED);
+    uuid_make(row.id);
+    strcpy(row.user_id, user.id);
+    audit_insert_batch(store, &row, 1, on_done, NULL);
+    assert_int_equal(answer_of_last(), PERSISTED);
+    assert_int_equal(outside_number("SELECT count(*) FROM audit_logs WHERE \"userId\" IS NOT NULL"),
+                     1);
+    store_close(&test_loop, store);
+    run_outside("DROP OWNED BY modest; DROP ROLE modest");
+}
+
 static void a_start_without_a_server_waits_for_it(void **state)
 {
     struct persistence *store;
@@ -516,6 +555,8 @@ int main(void)
         T(only_its_own_meetings_are_stale),
         T(a_stopped_server_is_unavailable_and_comes_back),
         T(a_hung_server_is_unavailable_and_comes_back),
+        T(a_hang_is_noticed_though_nobody_asks),
+        T(a_role_with_no_more_than_it_needs),
         T(a_start_without_a_server_waits_for_it),
         T(several_hosts_and_tls_that_is_verified),
         T(cut_after_commit_nothing_is_doubled),
