@@ -89,7 +89,7 @@ static void tell_health(struct http_call *call)
 
     audit_health(control->audit, &audit);
     ok = plane_up && strcmp(persistence, "ok") == 0 && strcmp(audit.status, "ok") == 0 &&
-         strcmp(state_status, "ok") == 0;
+         strcmp(state_status, "ok") == 0 && !draining;
     cJSON_AddItemToObject(store, "audit", audit_part(&audit));
     if (state_why[0] != '\0')
         cJSON_AddStringToObject(state, "problem", state_why);

@@ -19,7 +19,7 @@ struct echo {
     struct settings settings;
     struct http_server *http;
     struct socketio *io;
-    uv_signal_t terminate;
+    uv_signal_t terminate, reload;
     uint64_t closed, held_calls;
     struct http_call *held;
     char last_reason[64];
@@ -216,10 +216,24 @@ static void terminated(uv_signal_t *signal, int number)
     struct echo *echo = signal->data;
 
     uv_close((uv_handle_t *)signal, NULL);
+    uv_close((uv_handle_t *)&echo->reload, NULL);
     socketio_close(echo->io);
     http_close(echo->http);
     if (echo->held != NULL)
         http_reply_json(echo->held, 200, cJSON_CreateObject());
+}
+
+/* As if the settings' file had another list of origins: ECHO_RELOAD_ORIGINS. */
+static void reload_asked(uv_signal_t *signal, int number)
+{
+    struct echo *echo = signal->data;
+    const char *origins = getenv("ECHO_RELOAD_ORIGINS");
+    char why[192];
+
+    if (origins != NULL)
+        snprintf(echo->settings.cors_origins, sizeof(echo->settings.cors_origins), "%s", origins);
+    if (!http_reload(echo->http, &echo->settings, why))
+        fprintf(stderr, "refused: %s\n", why);
 }
 
 int main(int argc, char **argv)
@@ -255,6 +269,9 @@ int main(int argc, char **argv)
     uv_signal_init(&echo.loop, &echo.terminate);
     echo.terminate.data = &echo;
     uv_signal_start(&echo.terminate, terminated, SIGTERM);
+    uv_signal_init(&echo.loop, &echo.reload);
+    echo.reload.data = &echo;
+    uv_signal_start(&echo.reload, reload_asked, SIGHUP);
     printf("listening %u\n", echo.settings.http_port);
     fflush(stdout);
     uv_run(&echo.loop, UV_RUN_DEFAULT);

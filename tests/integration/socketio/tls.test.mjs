@@ -12,7 +12,7 @@ import { after, before, describe, it } from 'node:test';
 import tls from 'node:tls';
 import { io } from 'socket.io-client';
 import WebSocket from 'ws';
-import { Echo, Link, slower, sleep, within } from './server.mjs';
+import { Echo, Link, measuresMemory, slower, sleep, within } from './server.mjs';
 
 const directory = mkdtempSync(join(tmpdir(), 'ringcast-tls-'));
 const file = (name) => join(directory, name);
@@ -136,6 +136,23 @@ describe('HTTPS and WSS', () => {
       again.destroy();
     }
     assert.ok(await metric('http_tls_resumed_total') >= 2);
+  });
+  it('an idle socket costs at most 40 KiB', async () => {
+    const heap = async () => JSON.parse((await get('/counters')).text).heap_bytes;
+    const before = await heap();
+    const links = [];
+    for (let i = 0; i < 200; i++) {
+      const link = new Link(new WebSocket(`wss://127.0.0.1:${echo.port}/socket.io/?EIO=4&transport=websocket`, { ca }));
+      await link.next();
+      link.send('40');
+      await link.next();
+      links.push(link);
+    }
+    const each = (await heap() - before) / links.length;
+    console.log(`# per idle socket over TLS: ${each.toFixed(0)} bytes of heap`);
+    if (measuresMemory) assert.ok(each < 40 * 1024, `${each} bytes`);
+    links.forEach((link) => link.socket.terminate());
+    await Promise.all(links.map((link) => within(link.closed, 3000, 'close')));
   });
   it('who stops reading is closed at 1 MiB', async () => {
     const before = await metric('socketio_slow_readers_total');
