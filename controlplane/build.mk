@@ -1,11 +1,10 @@
 # The control plane: HTTP, Socket.IO, accounts, rooms, negotiation.
 LIBRARIES += controlplane
-controlplane_SOURCES := $(filter-out controlplane/main.c,$(wildcard controlplane/*.c \
-  controlplane/web/*.c controlplane/people/*.c controlplane/rooms/*.c))
+controlplane_SOURCES := $(wildcard controlplane/web/*.c controlplane/people/*.c controlplane/rooms/*.c)
 controlplane_LINK := -lwslay -luv -lcjson -ljwt -largon2 -lsqlite3 -lssl -lcrypto -lcrypt -lm
 
 PROGRAMS += ringcast-controlplane
-ringcast-controlplane_SOURCES := controlplane/main.c
+ringcast-controlplane_SOURCES := $(wildcard controlplane/*.c)
 ringcast-controlplane_USES := controlplane src
 
 # The demo page. Its packages are fetched once; afterwards building needs no network.

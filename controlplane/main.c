@@ -16,6 +16,7 @@
 
 #include "controlplane/people/auth.h"
 #include "controlplane/people/directory.h"
+#include "controlplane/reload.h"
 #include "controlplane/rooms/rooms.h"
 #include "controlplane/web/socketio.h"
 #include "src/clock.h"
@@ -37,6 +38,7 @@ struct control {
     struct plane *plane;
     struct rooms *rooms;
     struct socketio *io;
+    struct reload reload;
     uv_signal_t terminate, interrupt;
     uv_timer_t watchdog, stop_deadline;
     uint64_t started_ns;
@@ -204,6 +206,7 @@ static void stop(uv_signal_t *signal, int number)
     uv_unref((uv_handle_t *)&control->terminate);
     uv_unref((uv_handle_t *)&control->interrupt);
     uv_close((uv_handle_t *)&control->watchdog, handle_closed);
+    reload_close(&control->reload);
     auth_close(control->auth);
     rooms_close(control->rooms);
     socketio_close(control->io);
@@ -234,6 +237,10 @@ static void start_timers(struct control *control)
     control->terminate.data = control->interrupt.data = control;
     uv_signal_start(&control->terminate, stop, SIGTERM);
     uv_signal_start(&control->interrupt, stop, SIGINT);
+    control->reload.http = control->http;
+    control->reload.auth = control->auth;
+    control->reload.audit = control->audit;
+    reload_open(&control->reload, &control->loop);
 }
 
 /* The port is taken while we may still be root, files are made when we no longer are. */
@@ -289,14 +296,6 @@ static int answer_request(const struct settings *settings, enum settings_request
     return 0;
 }
 
-static enum log_level level_named(const char *name)
-{
-    return strcmp(name, "error") == 0   ? LOG_ERROR
-           : strcmp(name, "warn") == 0  ? LOG_WARN
-           : strcmp(name, "debug") == 0 ? LOG_DEBUG
-                                        : LOG_INFO;
-}
-
 int main(int argc, char **argv)
 {
     static struct control control;
@@ -309,9 +308,10 @@ int main(int argc, char **argv)
     }
     if (request != SETTINGS_RUN)
         return answer_request(&control.settings, request);
-    log_open("controlplane", level_named(control.settings.log_level),
-             strcmp(control.settings.log_format, "json") == 0);
+    control.reload = (struct reload){.settings = &control.settings, .argc = argc, .argv = argv};
+    reload_log(&control.settings);
     control.started_ns = clock_monotonic_ns();
+    signal(SIGHUP, SIG_IGN);  /* until we can reload: the settings were read just now */
     signal(SIGPIPE, SIG_IGN); /* a closed connection is an error of its write */
     umask(077);
     raise_descriptor_limit();

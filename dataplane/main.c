@@ -89,6 +89,7 @@ static int child_run(const struct role *role, const struct settings *settings)
 
     prctl(PR_SET_NAME, role->process);
     process_log(role->name, settings);
+    process_obey_log_level();
     if (descriptors_receive(CHILD_DESCRIPTOR_SOCKET, &set, DESCRIPTORS_TIMEOUT_MS) != 0) {
         LOG(ERROR, "start",
             "nobody hands me descriptors: this role is started by the supervisor, run "
@@ -96,6 +97,7 @@ static int child_run(const struct role *role, const struct settings *settings)
         return USAGE_STATUS;
     }
     close(CHILD_DESCRIPTOR_SOCKET);
+    close(CHILD_SETTINGS);
     if (!sandbox_prepare(role->sandbox, settings, why)) {
         LOG(ERROR, "start", "cannot prepare the sandbox", F("why", "%s", why));
         return EXIT_FAILURE;

@@ -38,6 +38,11 @@ void auth_login(struct auth *auth, const char *email, const char *password, cons
 void auth_verify(struct auth *auth, const char *token, auth_callback done, void *context);
 int64_t auth_token_expiry(struct auth *auth, const char *token); /* unix seconds; 0: not valid */
 
+/* From now on these keys sign and verify; sockets whose token was signed with one that is gone are cut
+ * like those of a deactivated user. */
+struct secrets;
+void auth_take_secrets(struct auth *auth, const struct secrets *secrets);
+
 /* Registers /auth/register, /auth/login, /auth/me, and POST/GET /rooms (persistence only;
  * participant_count tells the live number). */
 struct http_server;

@@ -125,6 +125,12 @@ void http_close(struct http_server *server)
         free(server);
 }
 
+void http_take_policy(struct http_server *server, struct policy *policy)
+{
+    policy_free(server->policy);
+    server->policy = policy;
+}
+
 static struct route *add_route(struct http_server *server, const char *method, const char *path,
                                void (*handler)(struct http_call *call), void *context)
 {

@@ -32,6 +32,13 @@ struct http_server *http_open(uv_loop_t *loop, const struct settings *settings, 
 /* Stops listening, closes every connection; the loop must run on until it is done. */
 void http_close(struct http_server *server);
 
+/* Who may ask (CORS_ORIGINS, TRUSTED_PROXIES), made from settings: for a reload, which either has the
+ * server take it (from then on it is the server's) or frees it. */
+struct policy;
+struct policy *policy_open(const struct settings *settings, char *why /*192*/);
+void policy_free(struct policy *policy);
+void http_take_policy(struct http_server *server, struct policy *policy);
+
 /* method "GET" or "POST"; path exact, or with one last segment ":x" (http_parameter gives it).
  * context is handed back by http_context. */
 void http_route(struct http_server *server, const char *method, const char *path,

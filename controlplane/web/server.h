@@ -138,8 +138,6 @@ void http_reply_page(struct http_call *call, int status, const char *type, const
                      size_t count);
 
 /* ---- policy.c: who may ask, and who asks ---- */
-struct policy *policy_open(const struct settings *settings, char *why /* 192 */);
-void policy_free(struct policy *policy);
 /* Value for Access-Control-Allow-Origin: "" when the request has no Origin or it is the page's own;
  * NULL: refused. *copy is used when the origin itself is the answer. */
 const char *policy_origin(const struct policy *policy, const struct http_head *head,

@@ -1,6 +1,7 @@
 /* ringcast-run: starts a whole Ringcast and keeps it running; what `make run` calls. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -27,7 +28,7 @@ struct run {
     struct service services[SERVICES];
     int signals, notifications;
     char notify_name[64];
-    bool announced;
+    bool announced, has_terminal;
 };
 
 static bool handle_request(struct run *run, int argc, char **argv, int *status)
@@ -219,6 +220,30 @@ static void stop_orphans(void)
     }
 }
 
+/* SIGHUP is a reload, unless it says that the terminal is gone from which we were started: the kernel
+ * says that, and so does a shell that ends with it. */
+static bool is_reload(const struct run *run, const struct signalfd_siginfo *got)
+{
+    int terminal;
+
+    if (got->ssi_signo != SIGHUP || got->ssi_code == SI_KERNEL)
+        return false;
+    if (!run->has_terminal)
+        return true;
+    terminal = open("/dev/tty", O_RDONLY | O_NOCTTY | O_CLOEXEC);
+    if (terminal >= 0)
+        close(terminal);
+    return terminal >= 0;
+}
+
+static void reload(const struct run *run)
+{
+    LOG(INFO, "run", "asked to reload; passing it on");
+    for (int i = 0; i < SERVICES; i++)
+        if (run->services[i].pid)
+            kill(run->services[i].pid, SIGHUP);
+}
+
 /* Until a signal asks us to stop. Returns the exit status. */
 static int keep_running(struct run *run, char **argv)
 {
@@ -236,9 +261,12 @@ static int keep_running(struct run *run, char **argv)
         poll(wait, 2, 50);
         listen_to(run);
         announce(run);
-        while (read(run->signals, &got, sizeof(got)) == sizeof(got))
-            if (got.ssi_signo != SIGCHLD)
+        while (read(run->signals, &got, sizeof(got)) == sizeof(got)) {
+            if (is_reload(run, &got))
+                reload(run);
+            else if (got.ssi_signo != SIGCHLD)
                 return 0;
+        }
         if (!reap(run, false))
             return 1;
         watch(run, clock_monotonic_ns());
@@ -249,7 +277,7 @@ int main(int argc, char **argv)
 {
     static struct run run;
     sigset_t caught;
-    int status;
+    int status, terminal;
 
     if (handle_request(&run, argc, argv, &status))
         return status;
@@ -262,6 +290,10 @@ int main(int argc, char **argv)
     sigaddset(&caught, SIGINT);
     sigaddset(&caught, SIGHUP);
     sigprocmask(SIG_BLOCK, &caught, NULL);
+    terminal = open("/dev/tty", O_RDONLY | O_NOCTTY | O_CLOEXEC);
+    run.has_terminal = terminal >= 0;
+    if (terminal >= 0)
+        close(terminal);
     run.signals = signalfd(-1, &caught, SFD_CLOEXEC | SFD_NONBLOCK);
     run.notifications = notify_open(run.notify_name);
     prctl(PR_SET_CHILD_SUBREAPER, 1);

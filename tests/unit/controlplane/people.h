@@ -56,6 +56,9 @@ static int folder_make(void **state)
     setup_settings.transports_per_participant_max = 8;
     setup_settings.login_attempts_per_minute = 1000;
     setup_settings.account_attempts_per_minute = 5;
+    setup_settings.argon2_memory_kib = 19456;
+    setup_settings.argon2_passes = 2;
+    setup_settings.argon2_lanes = 1;
     setup_settings.rate_limit_events = 60;
     setup_settings.rate_limit_window_s = 60;
     log_open("test", getenv("TEST_LOG") ? LOG_DEBUG : LOG_ERROR, false);
@@ -65,7 +68,7 @@ static int folder_make(void **state)
 }
 
 /* Runs the loop until *count is `wanted`; fails after seconds. */
-static void loop_until(uv_loop_t *loop, const unsigned *count, unsigned wanted, unsigned seconds)
+static inline void loop_until(uv_loop_t *loop, const unsigned *count, unsigned wanted, unsigned seconds)
 {
     uint64_t end_ns = clock_monotonic_ns() + seconds * NS_PER_S;
 
@@ -77,7 +80,7 @@ static void loop_until(uv_loop_t *loop, const unsigned *count, unsigned wanted, 
     }
 }
 
-static void loop_for(uv_loop_t *loop, unsigned ms)
+static inline void loop_for(uv_loop_t *loop, unsigned ms)
 {
     uint64_t end_ns = clock_monotonic_ns() + ms * NS_PER_MS;
 
@@ -87,12 +90,12 @@ static void loop_for(uv_loop_t *loop, unsigned ms)
     }
 }
 
-static void count_closed(void *context)
+static inline void count_closed(void *context)
 {
     ++*(unsigned *)context;
 }
 
-static struct persistence *store_open(uv_loop_t *loop)
+static inline struct persistence *store_open(uv_loop_t *loop)
 {
     char why[192] = "";
     struct persistence *store = persistence_open(loop, &setup_settings, why);
@@ -102,7 +105,7 @@ static struct persistence *store_open(uv_loop_t *loop)
     return store;
 }
 
-static void store_close(uv_loop_t *loop, struct persistence *store)
+static inline void store_close(uv_loop_t *loop, struct persistence *store)
 {
     unsigned closed = 0;
 
