@@ -57,12 +57,29 @@ static cJSON *part(const char *backend, const char *status)
     return object;
 }
 
+static cJSON *audit_part(const struct audit *audit, const char *status)
+{
+    cJSON *object = part(NULL, status);
+    struct audit_counts counts;
+
+    audit_count(audit, &counts);
+    cJSON_AddNumberToObject(object, "spoolBytes", (double)counts.spool_bytes);
+    cJSON_AddNumberToObject(object, "spoolBytesMax", (double)counts.spool_bytes_max);
+    cJSON_AddNumberToObject(object, "waiting", (double)counts.waiting);
+    cJSON_AddNumberToObject(object, "lost", (double)counts.lost);
+    cJSON_AddNumberToObject(object, "damaged", (double)counts.damaged);
+    cJSON_AddNumberToObject(object, "refused", (double)counts.refused);
+    cJSON_AddNumberToObject(object, "alarms", (double)counts.alarms);
+    return object;
+}
+
 static void tell_health(struct http_call *call)
 {
     const struct control *control = http_context(call);
     const char *persistence = persistence_status(control->store);
+    const char *audit = audit_status(control->audit);
     bool plane_up = plane_is_up(control->plane);
-    bool ok = plane_up && strcmp(persistence, "ok") == 0;
+    bool ok = plane_up && strcmp(persistence, "ok") == 0 && strcmp(audit, "ok") == 0;
     uint64_t uptime_s = (clock_monotonic_ns() - control->started_ns) / NS_PER_S;
     cJSON *body = cJSON_CreateObject();
 
@@ -72,6 +89,7 @@ static void tell_health(struct http_call *call)
     cJSON_AddItemToObject(body, "dataplane", part(NULL, plane_up ? "ok" : "down"));
     cJSON_AddItemToObject(body, "persistence", part(control->settings.persistence, persistence));
     cJSON_AddItemToObject(body, "state", part(control->settings.state, "ok"));
+    cJSON_AddItemToObject(body, "audit", audit_part(control->audit, audit));
     http_reply_json(call, ok ? 200 : 503, body);
 }
 

@@ -2,7 +2,9 @@
  *
  * Rows are batched to the store; while it does not answer they go to an append-only, fsynced spool
  * file in the data directory, which is replayed in order, exactly once (row ids make a repeat
- * harmless). Threads: the loop's. Memory: everything given is copied. */
+ * harmless). A call that changes something asks first whether its rows can be logged, and does not
+ * happen when they cannot: nothing is acknowledged that was not logged (threats.md C22, F19–F21).
+ * Threads: the loop's. Memory: everything given is copied. */
 #ifndef RINGCAST_AUDIT_H
 #define RINGCAST_AUDIT_H
 
@@ -34,9 +36,25 @@ void audit_close(struct audit *audit);
 void audit_hold(struct audit *audit);
 void audit_release(struct audit *audit);
 
-/* user_id, room_id, ip: NULL or "" for null. metadata_format: printf of a JSON object, NULL for
+/* May a call go on that writes at most `rows`? False: the disk is full or broken, or the spool is
+ * full because the store was away for too long; answer `unavailable`. */
+bool audit_ready(struct audit *audit, uint64_t rows);
+/* "ok", or what is wrong; for /health. */
+const char *audit_status(struct audit *audit);
+
+struct audit_counts {
+    uint64_t spool_bytes, spool_bytes_max;
+    uint64_t waiting;                /* rows that only memory has: the disk took them not */
+    uint64_t lost, damaged, refused; /* rows; lines of the spool; calls that audit_ready refused */
+    uint64_t alarms;                 /* levels of the spool that were reached: 50, 80, 95, 100 % */
+};
+void audit_count(const struct audit *audit, struct audit_counts *counts);
+
+/* True: the row is in the spool. False: memory keeps it as long as it can; what it stands for must
+ * not be acknowledged.
+ * user_id, room_id, ip: NULL or "" for null. metadata_format: printf of a JSON object, NULL for
  * none; texts in it must come from json-safe sources (ids, words of ours). */
-void audit_write(struct audit *audit, enum audit_action action, const char *user_id,
+bool audit_write(struct audit *audit, enum audit_action action, const char *user_id,
                  const char *room_id, const char *ip, const char *metadata_format, ...)
     __attribute__((format(printf, 6, 7)));
 

@@ -20,6 +20,7 @@
 
 #define HASHES_AT_WORK_MAX 2
 #define JOBS_WAITING_MAX 64
+#define ROWS_PER_JOB 1 /* audit rows */
 #define BUSY_RETRY_S 2 /* 64 jobs of 25 ms on two threads are through in one */
 #define NAME_BYTES (256 + ADDRESS_NAME_BYTES)
 
@@ -175,7 +176,7 @@ static bool job_admit(struct job *job)
     job->taken_ns = clock_monotonic_ns();
     job->cost = (struct password_cost){settings->argon2_memory_kib, settings->argon2_passes,
                                        settings->argon2_lanes};
-    if (auth->closing) {
+    if (auth->closing || !audit_ready(auth->audit, ROWS_PER_JOB)) {
         job_finish(job, AUTH_UNAVAILABLE);
         return false;
     }
@@ -239,10 +240,11 @@ static void register_stored(void *context, enum persistence_result result)
 
     if (result == PERSISTENCE_DUPLICATE) {
         job_finish(job, AUTH_DUPLICATE);
-    } else if (result != PERSISTED) {
+    } else if (result != PERSISTED ||
+               !audit_write(job->auth->audit, AUDIT_user_registered, job->user.id, NULL, job->ip,
+                            "{\"expiresIn\":%u}", job->auth->settings->jwt_expiration_s)) {
         job_fail(job);
     } else {
-        audit_write(job->auth->audit, AUDIT_user_registered, job->user.id, NULL, job->ip, NULL);
         token_give(job);
     }
 }
@@ -274,8 +276,11 @@ static void login_hashed(struct job *job)
     throttle_give_back(auth->accounts, job->account, job->taken_ns);
     snprintf(name, sizeof(name), "%s %s", job->user.email, job->address);
     familiar_add(auth->familiar, name, job->taken_ns);
-    audit_write(auth->audit, AUDIT_user_login, job->user.id, NULL, job->ip, NULL);
-    if (job->rehash)
+    if (!audit_write(auth->audit, AUDIT_user_login, job->user.id, NULL, job->ip,
+                     "{\"expiresIn\":%u,\"rehashed\":%s}", auth->settings->jwt_expiration_s,
+                     job->rehash ? "true" : "false"))
+        job_finish(job, AUTH_UNAVAILABLE); /* was given back already */
+    else if (job->rehash)
         user_set_password_hash(auth->store, job->user.id, job->new_hash, login_rehashed, job);
     else
         token_give(job);

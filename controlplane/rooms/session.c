@@ -282,6 +282,14 @@ static bool resolve(struct call *call)
     return false;
 }
 
+/* What cannot be logged does not happen. */
+static bool can_be_logged(const struct call *call)
+{
+    uint64_t rows = call_rows(call);
+
+    return rows == 0 || audit_ready(call->rooms->audit, rows);
+}
+
 static void event(struct socket *socket, const char *name, const cJSON *args, int64_t ack)
 {
     char why[SHAPE_WHY_BYTES];
@@ -303,7 +311,11 @@ static void event(struct socket *socket, const char *name, const cJSON *args, in
         call_fail_because(&call, ERROR_invalid_payload, "%s wants one object", name);
     else if (!shape_fits(call.event->shape, call.payload, why))
         call_fail_because(&call, ERROR_invalid_payload, "%s", why);
-    else if (resolve(&call))
+    else if (!resolve(&call))
+        return; /* answered */
+    else if (!can_be_logged(&call))
+        call_fail(&call, ERROR_unavailable);
+    else
         call.event->handle(&call);
 }
 

@@ -5,7 +5,8 @@
  *     └─────► session ──────┘ (a connected socket; a participant without one is in its grace time)
  *
  * Each line is a list owned by its upper end; what is freed takes down what hangs below it.
- * Files: session.c (sockets, dispatch), events.c (the table), call.c (acks, errors), tell.c (events
+ * Files: session.c (sockets, dispatch), events.c (the table), logged.c (who is audited), call.c (acks,
+ * errors), tell.c (events
  * to clients), membership.c (join … changeRole), room.c (life of a room), media.c (transports),
  * producing.c, consuming.c, stats.c; rooms.c opens, closes and ticks. */
 #ifndef RINGCAST_ROOMS_STATE_H
@@ -175,6 +176,9 @@ bool payload_flag(const cJSON *payload, const char *key);
 
 extern const char *const room_error_codes[ROOM_ERROR_COUNT];
 
+/* Audit rows that the call writes at most, once its row of the table of events is resolved (logged.c). */
+uint64_t call_rows(const struct call *call);
+
 /* ---- the events that clients may send (events.c) ---- */
 
 enum rate_class { RATE_FREE, RATE_COUNTED };
@@ -255,7 +259,7 @@ const char *role_text(enum role role);
 struct room *room_find(struct rooms *rooms, const char *id_or_code);
 struct room *room_open(struct rooms *rooms, const struct meeting_row *meeting);
 /* Takes everybody out and ends the meeting. tell_them: `room:closed` to all. */
-void room_shut(struct room *room, bool tell_them, const char *closed_by);
+void room_shut(struct room *room, bool tell_them, const struct session *closed_by);
 /* Of a room that nobody got into: the meeting stays as it is. */
 void room_forget(struct room *room);
 /* Gives the room a worker and a row when it has none; false while the data plane is down. */

@@ -28,7 +28,7 @@ static void five_failures_per_account_and_the_owner_gets_in(void **state)
     for (unsigned i = 0; i < 5; i++)
         assert_int_equal(logging_in("eve@example.org", "guess", "192.0.2.9"), AUTH_REFUSED);
     assert_int_equal(logging_in("eve@example.org", "guess", "192.0.2.9"), AUTH_THROTTLED);
-    assert_int_equal(audit_count("rate_limited"), 3); /* once a window for each */
+    assert_int_equal(audit_rows_of("rate_limited"), 3); /* once a window for each */
 }
 
 static void twenty_attempts_per_address(void **state)

@@ -49,9 +49,9 @@ static void a_life_of_an_account(void **state)
     }
     assert_int_equal(auth_token_expiry(auth, token), now_s + 60);
     assert_int_equal(verifying(token), AUTH_REFUSED);
-    assert_int_equal(audit_count("user_registered"), 1);
-    assert_int_equal(audit_count("user_login"), 1);
-    assert_int_equal(audit_count("user_login_failed"), 3);
+    assert_int_equal(audit_rows_of("user_registered"), 1);
+    assert_int_equal(audit_rows_of("user_login"), 1);
+    assert_int_equal(audit_rows_of("user_login_failed"), 3);
     assert_int_equal(outside_number("SELECT count(*) FROM audit_logs WHERE action="
                                     "'user_login_failed' AND \"ipAddress\"='192.0.2.1' AND "
                                     "metadata IN ('{\"reason\":\"wrong_password\"}',"

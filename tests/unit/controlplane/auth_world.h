@@ -107,7 +107,7 @@ static inline void deactivate(const char *email, bool active)
     sqlite3_close(outside);
 }
 
-static inline int64_t audit_count(const char *action)
+static inline int64_t audit_rows_of(const char *action)
 {
     char text[200];
 

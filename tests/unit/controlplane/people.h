@@ -68,7 +68,8 @@ static int folder_make(void **state)
 }
 
 /* Runs the loop until *count is `wanted`; fails after seconds. */
-static inline void loop_until(uv_loop_t *loop, const unsigned *count, unsigned wanted, unsigned seconds)
+static inline void loop_until(uv_loop_t *loop, const unsigned *count, unsigned wanted,
+                              unsigned seconds)
 {
     uint64_t end_ns = clock_monotonic_ns() + seconds * NS_PER_S;
 
