@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "controlplane/check.h"
 #include "controlplane/people/auth.h"
 #include "controlplane/people/directory.h"
 #include "controlplane/reload.h"
@@ -308,7 +309,9 @@ static int answer_request(const struct settings *settings, enum settings_request
     case SETTINGS_VERSION:
         printf("ringcast-controlplane %s\n", ringcast_version);
         break;
-    default: /* SETTINGS_CHECK: they were loaded, so they are right */
+    case SETTINGS_CHECK:
+        return check_settings(settings);
+    default:
         break;
     }
     return 0;

@@ -153,6 +153,14 @@ void settings_compare(const struct settings *now, const struct settings *fresh, 
                       struct settings_changes *changes);
 void settings_take_live(struct settings *now, const struct settings *fresh);
 
+/* ---- --check (settings_check.c) ---- */
+
+/* Looks at what settings that are right by themselves meet on this machine: directories, users,
+ * addresses, ports. Starts nothing, leaves nothing. `tell` hears one sentence for each finding; returns
+ * how many of them are problems with which `who` ("CP", "DP") would not start. */
+typedef void (*settings_tell)(bool is_problem, const char *sentence);
+unsigned settings_check(const struct settings *settings, const char *who, settings_tell tell);
+
 /* The seed's variables for PostgreSQL and Redis that are set: their names, comma separated. True when
  * there are any: this build keeps its data in SQLite and in memory, and whoever set them should be
  * told so. */

@@ -56,6 +56,7 @@ struct auth {
     struct audit *audit;
     const struct settings *settings;
     struct secrets secrets;
+    uint32_t keys; /* counts their changes */
     struct throttle *addresses, *accounts;
     struct familiar *familiar;
     struct job_list waiting; /* for a hash thread */
@@ -435,9 +436,23 @@ int64_t auth_token_expiry(struct auth *auth, const char *token)
     return token_is_ours(auth, token, &claims) ? claims.expires_s : 0;
 }
 
+void auth_look_up(struct auth *auth, const char *user_id, auth_callback done, void *context)
+{
+    struct job *job = job_make(auth, JOB_VERIFY, done, context);
+
+    if (job)
+        user_by_id(auth->store, user_id, verify_found, job);
+}
+
+uint32_t auth_keys(const struct auth *auth)
+{
+    return auth->keys;
+}
+
 void auth_take_secrets(struct auth *auth, const struct secrets *secrets)
 {
     auth->secrets = *secrets;
+    auth->keys++;
 }
 
 struct auth *auth_open(uv_loop_t *loop, struct persistence *store, struct audit *audit,

@@ -234,10 +234,13 @@ static bool secrets_given(const struct settings *settings, struct secrets *secre
         const char *weakness = secret_weakness(secrets->keys[i]);
 
         if (weakness && strict) {
+            char which[32] = "";
+
+            if (secrets->count > 1)
+                snprintf(which, sizeof(which), " (key %u of %u)", i + 1, secrets->count);
             snprintf(why, WHY_BYTES,
-                     "%s %s (key %u of %u); production needs 32 bytes or more, e.g. from: openssl "
-                     "rand -hex 32",
-                     name, weakness, i + 1, secrets->count);
+                     "%s %s%s; production needs 32 bytes or more, e.g. from: openssl rand -hex 32",
+                     name, weakness, which);
             return false;
         }
         if (weakness)

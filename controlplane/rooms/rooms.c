@@ -126,6 +126,7 @@ void rooms_close(struct rooms *rooms)
     }
     while ((session = TAILQ_FIRST(&rooms->sessions)) != NULL) {
         TAILQ_REMOVE(&rooms->sessions, session, link);
+        rooms->session_count--;
         socket_set_data(session->socket, NULL);
         socket_disconnect(session->socket);
         rate_limit_free(&session->rate);

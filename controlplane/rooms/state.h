@@ -25,10 +25,11 @@
 #define CONSUMERS_PER_TRANSPORT_MAX 2048
 #define APP_DATA_BYTES_MAX 4096
 #define TICK_MS 250
-/* Accounts are looked at again so often (C7: cut within 5 s of deactivation), as far as
- * REVERIFY_PER_TICK allows: 1000 sockets in 4 s, 15 000 in a minute. */
-#define REVERIFY_MS 4000
-#define REVERIFY_PER_TICK 64
+/* Accounts are looked at again so often (C7: cut within 5 s of deactivation), up to 6000 sockets; with
+ * more of them it takes longer, so that the store has time for calls. Those that came in one moment are
+ * spread over half of that time more. */
+#define REVERIFY_MS 3000
+#define REVERIFY_PER_TICK_MAX 512
 
 enum role { ROLE_PARTICIPANT, ROLE_CO_HOST, ROLE_HOST };
 
@@ -44,6 +45,7 @@ struct rooms {
     struct index rooms_by_id, rooms_by_code, transports, producers, consumers;
     TAILQ_HEAD(, room) all;
     TAILQ_HEAD(, session) sessions; /* the one verified longest ago first */
+    uint32_t session_count;
     TAILQ_HEAD(, participant) ghosts;
     struct transport **transport_of_row; /* by index of the desired row */
 
@@ -60,6 +62,7 @@ struct session {
     char display_name[401];
     char *token;
     int64_t expires_s; /* of the token, unix time */
+    uint32_t keys;     /* with which it was verified */
     uint64_t verified_ms;
     bool verifying;
     struct rate_limit rate;

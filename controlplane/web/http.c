@@ -125,6 +125,20 @@ void http_close(struct http_server *server)
         free(server);
 }
 
+bool http_check(const struct settings *settings, char *why)
+{
+    struct policy *policy = policy_open(settings, why);
+    struct page *page = NULL;
+    bool ok = policy != NULL;
+
+    if (ok && settings->page_directory[0] != '\0')
+        ok = (page = page_load(settings->page_directory, why)) != NULL;
+    policy_free(policy);
+    if (page != NULL)
+        page_free(page);
+    return ok;
+}
+
 void http_take_policy(struct http_server *server, struct policy *policy)
 {
     policy_free(server->policy);

@@ -32,6 +32,9 @@ struct http_server *http_open(uv_loop_t *loop, const struct settings *settings, 
 /* Stops listening, closes every connection; the loop must run on until it is done. */
 void http_close(struct http_server *server);
 
+/* What http_open would meet, but for the port: true, or why not. */
+bool http_check(const struct settings *settings, char *why /*192*/);
+
 /* Who may ask (CORS_ORIGINS, TRUSTED_PROXIES), made from settings: for a reload, which either has the
  * server take it (from then on it is the server's) or frees it. */
 struct policy;

@@ -31,6 +31,50 @@ struct run {
     bool announced, has_terminal;
 };
 
+static bool find_services(struct run *run)
+{
+    static const char *const names[SERVICES] = {"ringcast-dataplane", "ringcast-controlplane"};
+    char own[400];
+    ssize_t n = readlink("/proc/self/exe", own, sizeof(own) - 1);
+    char *slash;
+
+    if (n < 0)
+        return false;
+    own[n] = '\0';
+    slash = strrchr(own, '/');
+    *slash = '\0';
+    for (int i = 0; i < SERVICES; i++) {
+        run->services[i].name = names[i];
+        snprintf(run->services[i].path, sizeof(run->services[i].path), "%s/%s", own, names[i]);
+    }
+    return true;
+}
+
+/* Each program checks what it would meet. */
+static int check_services(struct run *run, char **argv)
+{
+    int worst = 0;
+
+    if (!find_services(run))
+        return 1;
+    for (int i = 0; i < SERVICES; i++) {
+        int status = 1;
+        pid_t pid;
+
+        printf("%s\n", run->services[i].name);
+        fflush(stdout);
+        pid = fork();
+        if (pid == 0) {
+            argv[0] = run->services[i].path;
+            execv(run->services[i].path, argv);
+            _exit(127);
+        }
+        if (pid < 0 || waitpid(pid, &status, 0) != pid || status != 0)
+            worst = 1;
+    }
+    return worst;
+}
+
 static bool handle_request(struct run *run, int argc, char **argv, int *status)
 {
     extern char **environ;
@@ -59,7 +103,7 @@ static bool handle_request(struct run *run, int argc, char **argv, int *status)
         printf("ringcast-run %s\n", ringcast_version);
         break;
     case SETTINGS_CHECK:
-        printf("The settings are in order.\n");
+        *status = check_services(run, argv);
         break;
     }
     return true;
@@ -76,25 +120,6 @@ static bool lock_directory(const struct settings *settings)
         return true;
     fprintf(stderr, "ringcast-run: %s\n", why);
     return false;
-}
-
-static bool find_services(struct run *run)
-{
-    static const char *const names[SERVICES] = {"ringcast-dataplane", "ringcast-controlplane"};
-    char own[400];
-    ssize_t n = readlink("/proc/self/exe", own, sizeof(own) - 1);
-    char *slash;
-
-    if (n < 0)
-        return false;
-    own[n] = '\0';
-    slash = strrchr(own, '/');
-    *slash = '\0';
-    for (int i = 0; i < SERVICES; i++) {
-        run->services[i].name = names[i];
-        snprintf(run->services[i].path, sizeof(run->services[i].path), "%s/%s", own, names[i]);
-    }
-    return true;
 }
 
 static struct service *service_of(struct run *run, pid_t pid)

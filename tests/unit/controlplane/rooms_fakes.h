@@ -272,6 +272,8 @@ void meetings_close_stale(struct persistence *store, int64_t ended_ms, done_call
 
 static char deactivated[UUID_TEXT_BYTES];
 static int auth_answer = -1; /* instead of the real one */
+static int64_t token_life_s;
+static uint32_t fake_keys, looked_up;
 
 void auth_verify(struct auth *auth, const char *token, auth_callback done, void *context)
 {
@@ -286,9 +288,18 @@ void auth_verify(struct auth *auth, const char *token, auth_callback done, void 
         snprintf(w->user.display_name, sizeof(w->user.display_name), "name of %.8s", token);
     }
 }
+void auth_look_up(struct auth *auth, const char *user_id, auth_callback done, void *context)
+{
+    looked_up++;
+    auth_verify(auth, user_id, done, context);
+}
+uint32_t auth_keys(const struct auth *auth)
+{
+    return fake_keys;
+}
 int64_t auth_token_expiry(struct auth *auth, const char *token)
 {
-    return (int64_t)(clock_wall_ns() / NS_PER_S) + 3600;
+    return (int64_t)(clock_wall_ns() / NS_PER_S) + token_life_s;
 }
 
 /* ---- audit ---- */
@@ -469,6 +480,8 @@ static void fakes_reset(void)
     work_count = meeting_count = meetings_made = 0;
     store_down = audit_down = false;
     auth_answer = -1;
+    token_life_s = 3600;
+    looked_up = 0;
 }
 
 #endif
