@@ -5,3 +5,8 @@ $(FLOOD)_SOURCES := $(wildcard tests/integration/flood/*.c)
 $(FLOOD)_LINK := -lz
 .PHONY: flood
 flood: $(OUT)/$(FLOOD)
+
+# The long form of what tests/integration/operating does ten times.
+.PHONY: audit-kills
+audit-kills: programs
+	@RINGCAST_KILLS=100 tests/integration/operating audit.test.mjs
