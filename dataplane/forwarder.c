@@ -19,10 +19,7 @@
 #include "src/sanitizer.h"
 #include "worker.h"
 
-#define BEAT_NS (20 * NS_PER_MS) /* the process's heartbeat, for the supervisor */
 #define SLICE_NS (100 * 1000ull) /* the shortest that the kernel grants */
-/* a worker without a turn for this long is not well */
-#define WORKER_STUCK_NS (100 * NS_PER_MS * SANITIZER_PATIENCE)
 
 struct seat {
     struct worker *worker;
@@ -299,29 +296,31 @@ static void publish_node(struct forwarder *f)
     row_write(TABLE_node, region_row(&f->actual, TABLE_node, 0), &node.header);
 }
 
-static bool workers_are_well(const struct forwarder *f, uint64_t now_ns)
+/* The process is as well as its worst worker: its heartbeat is that of the one whose last turn is
+ * longest ago. */
+static uint64_t oldest_beat(const struct forwarder *f, uint64_t now_ns)
 {
+    uint64_t oldest_ns = now_ns;
+
     for (uint32_t w = 0; w < f->worker_count; w++) {
-        uint64_t beat =
+        uint64_t beat_ns =
             atomic_load_explicit(&f->seats[w].worker->heartbeat_ns, memory_order_relaxed);
 
-        if (beat && now_ns > beat && now_ns - beat > WORKER_STUCK_NS)
-            return false;
+        if (beat_ns && beat_ns < oldest_ns)
+            oldest_ns = beat_ns;
     }
-    return true;
+    return oldest_ns;
 }
 
 static void keep_house(struct forwarder *f)
 {
-    const struct timespec nap = {.tv_nsec = BEAT_NS};
+    const struct timespec nap = {.tv_nsec = REGION_HEARTBEAT_NS};
 
     while (!stop_wanted) {
-        uint64_t now_ns = clock_monotonic_ns();
+        uint64_t beat_ns = oldest_beat(f, clock_monotonic_ns());
 
-        if (workers_are_well(f, now_ns)) {
-            atomic_store_explicit(&f->actual.header->heartbeat_ns, now_ns, memory_order_relaxed);
-            atomic_store_explicit(&f->resume.header->heartbeat_ns, now_ns, memory_order_relaxed);
-        }
+        atomic_store_explicit(&f->actual.header->heartbeat_ns, beat_ns, memory_order_relaxed);
+        atomic_store_explicit(&f->resume.header->heartbeat_ns, beat_ns, memory_order_relaxed);
         publish_node(f);
         nanosleep(&nap, NULL);
     }

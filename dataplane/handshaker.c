@@ -78,7 +78,7 @@ static void beat(struct handshaker *h)
     if (h->now_ns < h->next_beat_ns)
         return;
     atomic_store_explicit(&h->config.keys->header->heartbeat_ns, h->now_ns, memory_order_relaxed);
-    h->next_beat_ns = h->now_ns + BEAT_NS;
+    h->next_beat_ns = h->now_ns + REGION_HEARTBEAT_NS;
     associations_sweep(h);
 }
 

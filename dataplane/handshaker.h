@@ -30,8 +30,7 @@
 #define HANDSHAKE_YIELD_MS 3000 /* when all are taken, one older than this makes room */
 #define NOTES_PER_TURN 8        /* of each worker; a datagram may cost 1 ms */
 #define TICK_NS 10000000ull     /* grain of retransmission timers and deadlines */
-#define BEAT_NS 20000000ull     /* region.h: heartbeat_ns */
-#define SWEEP_SEATS 256         /* looked at per beat: all 32 768 in 2.6 s */
+#define SWEEP_SEATS 512         /* looked at per beat: all 32 768 in 2.6 s */
 
 struct handshaker;
 

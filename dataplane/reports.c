@@ -8,6 +8,10 @@
 
 #define COMPOUND_BYTES 1100 /* a clear compound; the rest of the datagram is tag, index, headers */
 #define REPORT_BLOCKS_MAX 31
+/* Sender reports with one SDES behind them: 28 bytes each, and a chunk of at most 8 + CNAME_ROOM. */
+#define SENDERS_PER_COMPOUND 10
+_Static_assert(SENDERS_PER_COMPOUND *(28 + 8 + CNAME_ROOM) + 4 <= COMPOUND_BYTES, "they fit");
+_Static_assert(SENDERS_PER_COMPOUND + 1 <= RTCP_PACKETS_MAX, "what we take, others may, too");
 
 /* Reserves SRTCP indexes in shared memory like fanout.c does for SRTP. */
 static uint32_t rtcp_next_index(struct worker *w, struct transport *t)
@@ -78,6 +82,7 @@ static void receiver_reports(struct worker *w, struct transport *t)
     uint8_t compound[COMPOUND_BYTES + SRTP_TAIL_BYTES_MAX];
     struct rtcp_buffer buffer = {.data = compound, .capacity = COMPOUND_BYTES};
     struct rtcp_report_block blocks[REPORT_BLOCKS_MAX];
+    const struct rtcp_cname ours = {t->report_ssrc, "ringcast"};
     size_t count = 0;
 
     for (struct producer *p = t->producers; p; p = p->next)
@@ -87,7 +92,7 @@ static void receiver_reports(struct worker *w, struct transport *t)
     if (count == 0)
         return;
     rtcp_add_rr(&buffer, t->report_ssrc, blocks, count);
-    rtcp_add_sdes_cname(&buffer, t->report_ssrc, "ringcast");
+    rtcp_add_sdes(&buffer, &ours, 1);
     rtcp_send(w, t, compound, buffer.bytes);
 }
 
@@ -115,24 +120,34 @@ static bool sender_info(const struct worker *w, const struct consumer *c,
     return true;
 }
 
+static void sender_reports_end(struct worker *w, struct transport *t, struct rtcp_buffer *buffer,
+                               const struct rtcp_cname *sources, size_t count)
+{
+    rtcp_add_sdes(buffer, sources, count);
+    rtcp_send(w, t, buffer->data, buffer->bytes);
+    buffer->bytes = 0;
+}
+
 static void sender_reports(struct worker *w, struct transport *t)
 {
     uint8_t compound[COMPOUND_BYTES + SRTP_TAIL_BYTES_MAX];
     struct rtcp_buffer buffer = {.data = compound, .capacity = COMPOUND_BYTES};
+    struct rtcp_cname sources[SENDERS_PER_COMPOUND];
     struct rtcp_sender_info info;
+    size_t count = 0;
 
     for (struct consumer *c = t->consumers; c; c = c->next_of_transport) {
         if (!sender_info(w, c, &info))
             continue;
-        /* 28 bytes of SR and at most 12 + CNAME_ROOM of SDES. */
-        if (buffer.capacity - buffer.bytes < 40 + CNAME_ROOM) {
-            rtcp_send(w, t, compound, buffer.bytes);
-            buffer.bytes = 0;
-        }
         rtcp_add_sr(&buffer, &info);
-        rtcp_add_sdes_cname(&buffer, c->ssrc, c->producer->cname);
+        sources[count++] = (struct rtcp_cname){c->ssrc, c->producer->cname};
+        if (count == SENDERS_PER_COMPOUND) {
+            sender_reports_end(w, t, &buffer, sources, count);
+            count = 0;
+        }
     }
-    rtcp_send(w, t, compound, buffer.bytes);
+    if (count)
+        sender_reports_end(w, t, &buffer, sources, count);
 }
 
 void reports_send(struct worker *w, struct transport *t)

@@ -7,6 +7,7 @@
 #define HEADER_BYTES 4
 #define REPORT_BLOCK_BYTES 24
 #define REPORT_BLOCKS_MAX 31
+#define CHUNKS_MAX 31
 #define SENDER_INFO_BYTES 24 /* SSRC, NTP, RTP timestamp, packets, bytes */
 #define FEEDBACK_BYTES 8     /* SSRC of sender and media, RFC 4585 6.1 */
 #define FIR_ENTRY_BYTES 8
@@ -216,21 +217,36 @@ bool rtcp_add_rr(struct rtcp_buffer *b, uint32_t sender_ssrc,
     return true;
 }
 
-bool rtcp_add_sdes_cname(struct rtcp_buffer *b, uint32_t ssrc, const char *cname)
+/* A chunk: SSRC, item head, text, at least one zero byte, up to the word (RFC 3550 6.5). */
+static size_t chunk_bytes(const struct rtcp_cname *source)
 {
-    size_t length = strnlen(cname, CNAME_BYTES_MAX + 1);
+    return (4 + 2 + strnlen(source->cname, CNAME_BYTES_MAX + 1) + 1 + 3) & ~(size_t)3;
+}
+
+bool rtcp_add_sdes(struct rtcp_buffer *b, const struct rtcp_cname *sources, size_t count)
+{
+    size_t bytes = HEADER_BYTES;
     uint8_t *p;
 
-    if (length > CNAME_BYTES_MAX)
+    if (count > CHUNKS_MAX)
         return false;
-    /* SSRC, item head, text, at least one zero byte, up to the word (RFC 3550 6.5) */
-    p = packet_add(b, RTCP_SDES, 1, HEADER_BYTES + ((4 + 2 + length + 1 + 3) & ~(size_t)3));
+    for (size_t i = 0; i < count; i++) {
+        if (strnlen(sources[i].cname, CNAME_BYTES_MAX + 1) > CNAME_BYTES_MAX)
+            return false;
+        bytes += chunk_bytes(&sources[i]);
+    }
+    p = packet_add(b, RTCP_SDES, (uint8_t)count, bytes);
     if (!p)
         return false;
-    store32(p, ssrc);
-    p[4] = SDES_CNAME;
-    p[5] = (uint8_t)length;
-    memcpy(p + 6, cname, length);
+    for (size_t i = 0; i < count; i++) {
+        size_t length = strlen(sources[i].cname);
+
+        store32(p, sources[i].ssrc);
+        p[4] = SDES_CNAME;
+        p[5] = (uint8_t)length;
+        memcpy(p + 6, sources[i].cname, length);
+        p += chunk_bytes(&sources[i]);
+    }
     return true;
 }
 

@@ -72,8 +72,12 @@ struct rtcp_buffer {
 bool rtcp_add_sr(struct rtcp_buffer *b, const struct rtcp_sender_info *sender);
 bool rtcp_add_rr(struct rtcp_buffer *b, uint32_t sender_ssrc,
                  const struct rtcp_report_block *blocks, size_t count);
-/* One chunk with a CNAME (NUL-terminated, ≤ 255). */
-bool rtcp_add_sdes_cname(struct rtcp_buffer *b, uint32_t ssrc, const char *cname);
+struct rtcp_cname {
+    uint32_t ssrc;
+    const char *cname; /* NUL-terminated, ≤ 255 bytes */
+};
+/* One SDES with a chunk for each of up to 31 sources. */
+bool rtcp_add_sdes(struct rtcp_buffer *b, const struct rtcp_cname *sources, size_t count);
 bool rtcp_add_bye(struct rtcp_buffer *b, uint32_t ssrc);
 bool rtcp_add_pli(struct rtcp_buffer *b, uint32_t sender_ssrc, uint32_t media_ssrc);
 bool rtcp_add_fir(struct rtcp_buffer *b, uint32_t sender_ssrc, uint32_t media_ssrc,

@@ -20,7 +20,8 @@
 #include "src/notify.h"
 #include "supervisor.h"
 
-#define TICK_MS 25      /* heartbeats come every 20 ms and are late after 100 */
+#define TICK_MS 100     /* at most; sooner when a heartbeat would be late */
+#define TICK_NEW_MS 25  /* until a child has beaten once */
 #define TICK_BUSY_MS 10 /* while one is suspect or waits to be started */
 #define START_LIMIT_NS (30 * NS_PER_S)
 #define ADOPTED_LIMIT_NS (1 * NS_PER_S) /* an adopted child may just be starting */
@@ -350,10 +351,22 @@ bool children_beat(const struct supervisor *s)
 
 int children_timeout_ms(const struct supervisor *s, uint64_t now_ns)
 {
-    for (unsigned c = 0; c < CHILD_COUNT; c++)
-        if (s->children[c].pidfd < 0 || s->children[c].health.suspect_ns != 0)
+    uint64_t left_ns = TICK_MS * NS_PER_MS;
+
+    for (unsigned c = 0; c < CHILD_COUNT; c++) {
+        const struct child *child = &s->children[c];
+        uint64_t late_ns =
+            atomic_load_explicit(&child->header->heartbeat_ns, memory_order_relaxed) +
+            HEALTH_LATE_NS;
+
+        if (child->pidfd < 0 || child->health.suspect_ns != 0)
             return TICK_BUSY_MS;
-    return TICK_MS;
+        if (!child->beating && left_ns > TICK_NEW_MS * NS_PER_MS)
+            left_ns = TICK_NEW_MS * NS_PER_MS;
+        else if (child->beating && late_ns < now_ns + left_ns)
+            left_ns = late_ns > now_ns ? late_ns - now_ns : 0;
+    }
+    return (int)(left_ns / NS_PER_MS) + 1;
 }
 
 /* ---- the end ---- */
@@ -377,7 +390,7 @@ void children_stop(struct supervisor *s)
         }
         if (running == 0)
             return;
-        poll(wanted, CHILD_COUNT, TICK_MS);
+        poll(wanted, CHILD_COUNT, TICK_NEW_MS);
         now_ns = clock_monotonic_ns();
         for (unsigned c = 0; c < CHILD_COUNT; c++) {
             if (wanted[c].revents)

@@ -10,8 +10,10 @@
 
 #include "src/clock.h"
 
-#define FILL_NS_MIN (60 * 1000ull)   /* a nap shorter than what it costs to take is none */
-#define WAIT_NS_MAX (10 * NS_PER_MS) /* sleep at most this long: timers have this grain */
+#define FILL_NS_MIN (60 * 1000ull) /* a nap shorter than what it costs to take is none */
+/* Sleep at most this long. Timers of an idle worker may be late by so much; where packets come, they
+ * wake it more often. With the housekeeper's beat a worker's sign of life is 70 ms old at most. */
+#define WAIT_NS_MAX (30 * NS_PER_MS)
 
 /* huge: large pages where the kernel has them, for what is walked from one object to the next. */
 static void *map_array(size_t bytes, bool huge)

@@ -24,6 +24,10 @@
 enum region_id { REGION_desired, REGION_actual, REGION_keys, REGION_resume, REGION_COUNT };
 extern const char *const region_names[REGION_COUNT]; /* "desired" … also the descriptors' names */
 
+/* How often a working writer says so. Each beat of an idle process wakes a core (20 µs in a virtual
+ * machine), so no more often than it takes to find a hung one within 100 ms. */
+#define REGION_HEARTBEAT_NS (40 * 1000000ull)
+
 #define REGION_MAGIC 0x31305443474e4952ull /* "RINGCT01" */
 
 /* First 4096 bytes of a region; written by the region's writer only. */
@@ -32,8 +36,9 @@ struct region_header {
     uint64_t
         layout_hash; /* region_layout_hash(): both sides must have been built from one rows.h */
     uint64_t bytes;  /* of the whole region */
-    uint64_t instance_id;          /* random; the supervisor's that created it */
-    _Atomic uint64_t heartbeat_ns; /* monotonic; the writer stores it every 20 ms */
+    uint64_t instance_id; /* random; the supervisor's that created it */
+    _Atomic uint64_t
+        heartbeat_ns; /* monotonic; the data plane stores it every REGION_HEARTBEAT_NS */
     _Atomic uint32_t writer_pid;
     _Atomic uint32_t writer_starts; /* rises with every process that takes this region as writer */
     _Atomic uint32_t rescan_wanted; /* the writer of a reader-side region asks its peer: rescan */

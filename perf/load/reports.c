@@ -40,7 +40,7 @@ static void sender_report(struct endpoint *e, struct sender *s)
     info.timestamp = s->timestamp - (uint32_t)ticks +
                      (uint32_t)((wall - s->last_wall_ns) * clock_rate / NS_PER_S);
     rtcp_add_sr(&b, &info);
-    rtcp_add_sdes_cname(&b, s->ssrc, e->local.cname);
+    rtcp_add_sdes(&b, &(struct rtcp_cname){s->ssrc, e->local.cname}, 1);
     compound_send(e, &b);
 }
 

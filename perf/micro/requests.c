@@ -186,7 +186,7 @@ static void report_step(void *state, struct bench_tally *tally)
         struct rtcp_report_block block = {.ssrc = world_consumer_ssrc(i), .jitter = 20};
 
         rtcp_add_rr(&buffer, 1, &block, 1);
-        rtcp_add_sdes_cname(&buffer, 1, "subscriber");
+        rtcp_add_sdes(&buffer, &(struct rtcp_cname){1, "subscriber"}, 1);
         feed_compound(s, i, compound, buffer.bytes);
     }
     turn(s, FEEDBACK_INTERVAL_NS, tally);

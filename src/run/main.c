@@ -20,6 +20,9 @@
 #include "src/version.h"
 
 #define STOP_PATIENCE_NS (8 * NS_PER_S)
+/* Between two looks at who should be started or hangs; deaths and notifications are seen at once. */
+#define LOOK_MS_MIN 50
+#define LOOK_MS_MAX 500
 
 enum { DATAPLANE, CONTROLPLANE, SERVICES };
 
@@ -269,6 +272,14 @@ static void reload(const struct run *run)
             kill(run->services[i].pid, SIGHUP);
 }
 
+static bool all_run(const struct run *run)
+{
+    for (int i = 0; i < SERVICES; i++)
+        if (!run->services[i].pid)
+            return false;
+    return true;
+}
+
 /* Until a signal asks us to stop. Returns the exit status. */
 static int keep_running(struct run *run, char **argv)
 {
@@ -283,7 +294,7 @@ static int keep_running(struct run *run, char **argv)
             if (!run->services[i].pid && now_ns >= run->services[i].start_again_ns &&
                 !service_start(&run->services[i], argv, run->notify_name))
                 run->services[i].start_again_ns = now_ns + NS_PER_S;
-        poll(wait, 2, 50);
+        poll(wait, 2, all_run(run) ? LOOK_MS_MAX : LOOK_MS_MIN);
         listen_to(run);
         announce(run);
         while (read(run->signals, &got, sizeof(got)) == sizeof(got)) {

@@ -419,10 +419,10 @@ static void heartbeat_moves(void **state)
     assert_int_equal(header->writer_pid, getpid());
     assert_int_equal(header->writer_starts, 1);
     before = header->heartbeat_ns;
-    turns(19);
+    turns(REGION_HEARTBEAT_NS / NS_PER_MS - 1);
     assert_true(header->heartbeat_ns == before);
     turns(2);
-    assert_true(header->heartbeat_ns >= before + BEAT_NS);
+    assert_true(header->heartbeat_ns >= before + REGION_HEARTBEAT_NS);
     handshaker_start();
     assert_int_equal(header->writer_starts, 2);
 }

@@ -18,6 +18,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "dataplane/rtcp.h"
 #include "dataplane/worker.h"
 #include "src/clock.h"
 
@@ -507,25 +508,41 @@ static inline size_t client_received_rtp(struct rig *rig, struct client *c, stru
     return count;
 }
 
+/* The next compound among what `c` was sent, from place *at on, opened into `copy` and split. 0: there
+ * is none any more. */
+static inline size_t client_next_rtcp(struct rig *rig, struct client *c, size_t *at,
+                                      struct rig_sent *copy,
+                                      struct rtcp_packet packets[RTCP_PACKETS_MAX])
+{
+    while (*at < rig->sent_count) {
+        size_t count;
+        int n;
+
+        *copy = rig->sent[(*at)++];
+        n = (int)copy->bytes;
+        if (!path_equal(&copy->path, &c->path) ||
+            packet_classify(copy->data, copy->bytes) != PACKET_rtcp)
+            continue;
+        assert_int_equal(srtp_unprotect_rtcp(c->receive, copy->data, &n), srtp_err_status_ok);
+        count = rtcp_split(copy->data, (size_t)n, packets);
+        assert_true(count > 0); /* what we send we would take */
+        return count;
+    }
+    return 0;
+}
+
 /* Likewise for RTCP; counts feedback of one packet type (and format, -1: any). */
 static inline size_t client_received_rtcp(struct rig *rig, struct client *c, uint8_t type,
                                           int format)
 {
-    size_t count = 0;
+    struct rtcp_packet packets[RTCP_PACKETS_MAX];
+    size_t at = 0, found = 0, count;
+    struct rig_sent copy;
 
-    for (size_t i = 0; i < rig->sent_count; i++) {
-        struct rig_sent copy = rig->sent[i];
-        int n = (int)copy.bytes;
-
-        if (!path_equal(&copy.path, &c->path) ||
-            packet_classify(copy.data, copy.bytes) != PACKET_rtcp)
-            continue;
-        assert_int_equal(srtp_unprotect_rtcp(c->receive, copy.data, &n), srtp_err_status_ok);
-        for (int at = 0; at + 4 <= n; at += 4 + 4 * (copy.data[at + 2] << 8 | copy.data[at + 3]))
-            if (copy.data[at + 1] == type && (format < 0 || (copy.data[at] & 31) == format))
-                count++;
-    }
-    return count;
+    while ((count = client_next_rtcp(rig, c, &at, &copy, packets)) > 0)
+        for (size_t i = 0; i < count; i++)
+            found += packets[i].type == type && (format < 0 || packets[i].count == format);
+    return found;
 }
 
 static inline uint32_t get32(const uint8_t *p)

@@ -245,6 +245,7 @@ static const struct rtcp_report_block a_block = {7, 64, -2, 0x10203, 17, 0xb2c38
 
 static bool add(struct rtcp_buffer *b, int what)
 {
+    static const struct rtcp_cname three[3] = {{1, "ab"}, {2, ""}, {3, "cdefgh"}};
     static const struct rtcp_report_block two[2] = {
         {7, 64, 0x1000000, 0x10203, 17, 0xb2c38000, 34},
         {7, 64, -0x1000000, 0x10203, 17, 0xb2c38000, 34},
@@ -260,19 +261,21 @@ static bool add(struct rtcp_buffer *b, int what)
     case 3:
         return rtcp_add_rr(b, 1, two, 2);
     case 4:
-        return rtcp_add_sdes_cname(b, 1, "");
+        return rtcp_add_sdes(b, &(struct rtcp_cname){1, ""}, 1);
     case 5:
-        return rtcp_add_sdes_cname(b, 1, "a");
+        return rtcp_add_sdes(b, &(struct rtcp_cname){1, "a"}, 1);
     case 6:
-        return rtcp_add_sdes_cname(b, 1, "abcde");
+        return rtcp_add_sdes(b, &(struct rtcp_cname){1, "abcde"}, 1);
     case 7:
-        return rtcp_add_sdes_cname(b, 1, "abcdef");
+        return rtcp_add_sdes(b, &(struct rtcp_cname){1, "abcdef"}, 1);
     case 8:
         return rtcp_add_bye(b, 9);
     case 9:
         return rtcp_add_pli(b, 1, 2);
-    default:
+    case 10:
         return rtcp_add_fir(b, 1, 5, 42);
+    default:
+        return rtcp_add_sdes(b, three, 3);
     }
 }
 
@@ -292,6 +295,7 @@ static void builders(void **state)
         "81cb0001 00000009",
         "81ce0002 00000001 00000002",
         "84ce0004 00000001 00000000 00000005 2a000000",
+        "83ca0009 00000001 01026162 00000000 00000002 01000000 00000003 01066364 65666768 00000000",
     };
 
     for (size_t i = 0; i < COUNT(rows); i++) {
@@ -317,15 +321,19 @@ static void builder_limits(void **state)
 {
     static struct rtcp_report_block blocks[32];
     struct rtcp_packet packets[RTCP_PACKETS_MAX];
+    struct rtcp_cname sources[32];
     uint8_t out[2048];
     struct rtcp_buffer b = {.data = out, .capacity = sizeof(out)};
     char cname[300];
 
     memset(cname, 'c', sizeof(cname));
     cname[256] = 0;
-    assert_false(rtcp_add_sdes_cname(&b, 1, cname));
+    for (size_t i = 0; i < 32; i++)
+        sources[i] = (struct rtcp_cname){1, cname};
+    assert_false(rtcp_add_sdes(&b, sources, 1));
     cname[255] = 0;
-    assert_true(rtcp_add_sdes_cname(&b, 1, cname));
+    assert_false(rtcp_add_sdes(&b, sources, 32));
+    assert_true(rtcp_add_sdes(&b, sources, 1));
     assert_int_equal(b.bytes, 4 + 4 + 2 + 255 + 3);
     assert_false(rtcp_add_rr(&b, 1, blocks, 32));
     assert_true(rtcp_add_rr(&b, 1, blocks, 31));
