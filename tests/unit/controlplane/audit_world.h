@@ -8,6 +8,7 @@
 #include <dirent.h>
 
 #include "controlplane/people/audit.c"
+#include "src/sanitizer.h"
 
 static uv_loop_t test_loop;
 
@@ -53,7 +54,7 @@ static inline bool row_write(struct audit *audit, unsigned n)
 /* Waits until `count` rows are in the table. */
 static inline void rows_wait(int64_t count, unsigned seconds)
 {
-    uint64_t end_ns = clock_monotonic_ns() + seconds * NS_PER_S;
+    uint64_t end_ns = clock_monotonic_ns() + seconds * NS_PER_S * SANITIZER_PATIENCE;
     int64_t now;
 
     while ((now = outside_number("SELECT count(*) FROM audit_logs")) != count) {
