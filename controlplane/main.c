@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <dirent.h>
 #include <grp.h>
+#include <malloc.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
@@ -180,6 +181,13 @@ static void stay_with_launcher(void)
         prctl(PR_SET_PDEATHSIG, SIGTERM);
 }
 
+/* Large blocks (19 MiB a password hash) go back to the kernel when they are freed. By itself malloc
+ * learns from the first one to keep such blocks, one for each thread that ever hashed. */
+static void return_large_blocks(void)
+{
+    mallopt(M_MMAP_THRESHOLD, 1 << 20);
+}
+
 /* One descriptor per connection: as many as we are allowed. */
 static void raise_descriptor_limit(void)
 {
@@ -336,6 +344,7 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN); /* a closed connection is an error of its write */
     umask(077);
     raise_descriptor_limit();
+    return_large_blocks();
     uv_loop_init(&control.loop);
     if (!open_all(&control, why)) {
         LOG(ERROR, "main", why);

@@ -17,7 +17,7 @@ const SECRET = `planted-${randomBytes(20).toString('hex')}`;
 const FLOOD = 600;       // logins at once: 66 are hashed or wait, the others are told to come again
 let ringcast;
 
-before(async () => { ringcast = await Ringcast.start({ RINGCAST_LOG_LEVEL: 'debug', JWT_SECRET: SECRET, RINGCAST_LOGIN_ATTEMPTS: '100000', RINGCAST_ACCOUNT_ATTEMPTS: '100000' }); });
+before(async () => { ringcast = await Ringcast.start({ RINGCAST_LOG_LEVEL: 'debug', JWT_SECRET: SECRET, RECONNECT_GRACE: '0', RINGCAST_LOGIN_ATTEMPTS: '100000', RINGCAST_ACCOUNT_ATTEMPTS: '100000' }); });
 after(() => ringcast?.stop());
 
 const rssKib = (pid) => Number(readFileSync(`/proc/${pid}/status`, 'utf8').match(/VmRSS:\s+(\d+)/)[1]);
