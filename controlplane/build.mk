@@ -1,7 +1,8 @@
 # The control plane: HTTP, Socket.IO, accounts, rooms, negotiation.
 LIBRARIES += controlplane
-controlplane_SOURCES := $(wildcard controlplane/web/*.c controlplane/people/*.c controlplane/rooms/*.c)
-controlplane_LINK := -lwslay -luv -lcjson -ljwt -largon2 -lsqlite3 -lssl -lcrypto -lcrypt -lm
+controlplane_SOURCES := $(wildcard controlplane/web/*.c controlplane/people/*.c controlplane/live/*.c \
+  controlplane/rooms/*.c)
+controlplane_LINK := -lhiredis -lwslay -luv -lcjson -ljwt -largon2 -lsqlite3 -lpq -lssl -lcrypto -lcrypt -lm
 
 PROGRAMS += ringcast-controlplane
 ringcast-controlplane_SOURCES := $(wildcard controlplane/*.c)

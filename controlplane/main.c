@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "controlplane/check.h"
+#include "controlplane/live/live.h"
 #include "controlplane/people/auth.h"
 #include "controlplane/people/directory.h"
 #include "controlplane/reload.h"
@@ -39,6 +40,7 @@ struct control {
     struct auth *auth;
     struct plane *plane;
     struct rooms *rooms;
+    struct live *live;
     struct socketio *io;
     struct reload reload;
     uv_signal_t terminate, interrupt;
@@ -59,19 +61,17 @@ static cJSON *part(const char *backend, const char *status)
     return object;
 }
 
-static cJSON *audit_part(const struct audit *audit, const char *status)
+static cJSON *audit_part(const struct audit_health *audit)
 {
-    cJSON *object = part(NULL, status);
-    struct audit_counts counts;
+    cJSON *object = part(NULL, audit->status);
 
-    audit_count(audit, &counts);
-    cJSON_AddNumberToObject(object, "spoolBytes", (double)counts.spool_bytes);
-    cJSON_AddNumberToObject(object, "spoolBytesMax", (double)counts.spool_bytes_max);
-    cJSON_AddNumberToObject(object, "waiting", (double)counts.waiting);
-    cJSON_AddNumberToObject(object, "lost", (double)counts.lost);
-    cJSON_AddNumberToObject(object, "damaged", (double)counts.damaged);
-    cJSON_AddNumberToObject(object, "refused", (double)counts.refused);
-    cJSON_AddNumberToObject(object, "alarms", (double)counts.alarms);
+    cJSON_AddNumberToObject(object, "waitingBytes", (double)audit->spool_bytes);
+    cJSON_AddNumberToObject(object, "waitingBytesMax", (double)audit->spool_bytes_max);
+    cJSON_AddNumberToObject(object, "alarms", (double)audit->alarms);
+    cJSON_AddNumberToObject(object, "rowsLost", (double)audit->rows_lost);
+    cJSON_AddNumberToObject(object, "rowsInMemory", (double)audit->rows_in_memory);
+    cJSON_AddNumberToObject(object, "linesDamaged", (double)audit->lines_damaged);
+    cJSON_AddNumberToObject(object, "callsRefused", (double)audit->calls_refused);
     return object;
 }
 
@@ -79,19 +79,27 @@ static void tell_health(struct http_call *call)
 {
     const struct control *control = http_context(call);
     const char *persistence = persistence_status(control->store);
-    const char *audit = audit_status(control->audit);
     bool plane_up = plane_is_up(control->plane);
-    bool ok = plane_up && strcmp(persistence, "ok") == 0 && strcmp(audit, "ok") == 0;
+    struct audit_health audit;
+    char state_why[SETTING_ERROR_BYTES];
+    const char *state_status = live_status(control->live, state_why);
+    bool ok;
     uint64_t uptime_s = (clock_monotonic_ns() - control->started_ns) / NS_PER_S;
-    cJSON *body = cJSON_CreateObject();
+    cJSON *body = cJSON_CreateObject(), *state = part(control->settings.state, state_status);
+    cJSON *store = part(control->settings.persistence, persistence);
 
+    audit_health(control->audit, &audit);
+    ok = plane_up && strcmp(persistence, "ok") == 0 && strcmp(audit.status, "ok") == 0 &&
+         strcmp(state_status, "ok") == 0;
+    cJSON_AddItemToObject(store, "audit", audit_part(&audit));
+    if (state_why[0] != '\0')
+        cJSON_AddStringToObject(state, "problem", state_why);
     cJSON_AddStringToObject(body, "status", ok ? "ok" : "degraded");
     cJSON_AddStringToObject(body, "version", ringcast_version);
     cJSON_AddNumberToObject(body, "uptimeSeconds", (double)uptime_s);
     cJSON_AddItemToObject(body, "dataplane", part(NULL, plane_up ? "ok" : "down"));
-    cJSON_AddItemToObject(body, "persistence", part(control->settings.persistence, persistence));
-    cJSON_AddItemToObject(body, "state", part(control->settings.state, "ok"));
-    cJSON_AddItemToObject(body, "audit", audit_part(control->audit, audit));
+    cJSON_AddItemToObject(body, "persistence", store);
+    cJSON_AddItemToObject(body, "state", state);
     http_reply_json(call, ok ? 200 : 503, body);
 }
 
@@ -239,6 +247,7 @@ static void stop(uv_signal_t *signal, int number)
     socketio_close(control->io);
     http_close(control->http);
     control->rooms = NULL;
+    live_close(control->live);
     plane_close(control->plane);
     audit_close(control->audit);
     persistence_close(control->store, store_closed, control);
@@ -270,14 +279,19 @@ static void start_timers(struct control *control)
     reload_open(&control->reload, &control->loop);
 }
 
-/* The port is taken while we may still be root, files are made when we no longer are. */
+/* The port is taken and certificates are read while we may still be root, files are made when we no
+ * longer are. */
 static bool open_all(struct control *control, char *why)
 {
     const struct settings *settings = &control->settings;
     uv_loop_t *loop = &control->loop;
+    char instance[UUID_TEXT_BYTES];
 
     control->http = http_open(loop, settings, why);
-    if (control->http == NULL || !drop_privileges(settings, why))
+    if (control->http == NULL)
+        return false;
+    control->live = live_open(loop, settings, why);
+    if (control->live == NULL || !drop_privileges(settings, why))
         return false;
     stay_with_launcher();
     control->store = persistence_open(loop, settings, why);
@@ -297,6 +311,10 @@ static bool open_all(struct control *control, char *why)
                                 control->audit, why);
     if (control->rooms == NULL)
         return false;
+    if (strcmp(settings->state, "redis") == 0 &&
+        (!live_instance(settings, instance, why) || !live_start(control->live, instance, why)))
+        return false;
+    rooms_mirror(control->rooms, control->live);
     api_open(control->http, control->auth, control->store, control->audit, settings,
              rooms_participant_count, control->rooms);
     http_route(control->http, "GET", "/health", tell_health, control);
@@ -325,6 +343,17 @@ static int answer_request(const struct settings *settings, enum settings_request
     return 0;
 }
 
+/* Somebody who points us at the environment of a NestJS backend should not wonder where the data is. */
+static void tell_other_stores(const struct settings *settings)
+{
+    char names[200];
+
+    if (strcmp(settings->persistence, "sqlite") == 0 &&
+        settings_other_stores(environ, names, sizeof(names)))
+        LOG(WARN, "main", "these are not used: set RINGCAST_PERSISTENCE=postgres to use them",
+            F("variables", "%s", names), F("persistence", "%s", settings->persistence));
+}
+
 int main(int argc, char **argv)
 {
     static struct control control;
@@ -345,6 +374,7 @@ int main(int argc, char **argv)
     umask(077);
     raise_descriptor_limit();
     return_large_blocks();
+    tell_other_stores(&control.settings);
     uv_loop_init(&control.loop);
     if (!open_all(&control, why)) {
         LOG(ERROR, "main", why);

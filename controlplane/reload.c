@@ -8,6 +8,7 @@
 
 #include "controlplane/people/directory.h"
 #include "controlplane/people/secret.h"
+#include "controlplane/rooms/rooms.h"
 #include "src/log.h"
 #include "src/notify.h"
 
@@ -53,6 +54,22 @@ static void secrets_place(const struct reload *reload, void *made)
     secrets_drop(made);
 }
 
+/* Read where they are used, but only when they go together. */
+static void *rooms_make(const struct reload *reload, const struct settings *next, char *why)
+{
+    static char fine;
+
+    return rooms_check(next, why) ? &fine : NULL;
+}
+
+static void nothing_place(const struct reload *reload, void *made)
+{
+}
+
+static void nothing_drop(void *made)
+{
+}
+
 /* Everything that has to be made anew. A row: make (NULL: refused, why), then place, which cannot
  * fail, or drop. */
 static const struct part {
@@ -62,6 +79,7 @@ static const struct part {
 } parts[] = {
     {policy_make, policy_place, policy_drop},    /* CORS_ORIGINS, TRUSTED_PROXIES */
     {secrets_make, secrets_place, secrets_drop}, /* JWT_SECRET and its file */
+    {rooms_make, nothing_place, nothing_drop},   /* TURN_URLS, TURN_SECRET */
 };
 #define PARTS (sizeof(parts) / sizeof(parts[0]))
 

@@ -198,11 +198,14 @@ static void reconcile_consumer(struct worker *w, uint32_t index, const struct co
 static void producer_forget(struct worker *w, struct producer *p)
 {
     uint32_t generation = p->generation, index = p->index;
-    bool is_mirror = p->is_mirror;
+    bool is_mirror = p->is_mirror, has_levels = p->level_id;
 
     memset(p, 0, sizeof(*p));
-    if (!is_mirror)
-        publish_gone(w, TABLE_producer_state, index, generation);
+    if (is_mirror)
+        return;
+    publish_gone(w, TABLE_producer_state, index, generation);
+    if (has_levels)
+        publish_gone(w, TABLE_audio_level, index, generation);
 }
 
 /* Takes consumers off producers that go, so many that no turn is long; `all`: it must be done now,
@@ -340,6 +343,7 @@ static void producer_add(struct worker *w, uint32_t index, const struct producer
     p->home = (uint8_t)w->config.index;
     p->ntp_offset = t->ntp_offset;
     producer_extensions(t, p);
+    levels_begin(w, p);
     p->next = t->producers;
     t->producers = p;
     t->has_published = true;
@@ -394,7 +398,7 @@ static void transport_remove(struct worker *w, struct transport *t)
     handshaker_tell(w, t, DTLS_NOTE_closed);
     ice_init(&t->ice);
     paths_update(w, t);
-    map_remove(&w->ufrags, map_hash(w->secret, t->ufrag, t->ufrag_bytes), index);
+    credentials_forget(w, t);
     timer_cancel(&t->timer);
     timer_cancel(&t->feedback_timer);
     srtp_key_wipe(&t->receive_key);
@@ -410,27 +414,19 @@ static void transport_add(struct worker *w, uint32_t index, const struct transpo
 {
     struct transport *t = &w->objects.transports[index];
     struct transport_resume_row resume;
-    size_t ufrag_bytes = strnlen(row->ice_ufrag, ICE_CREDENTIAL_ROOM);
-    uint64_t key = map_hash(w->secret, row->ice_ufrag, ufrag_bytes);
 
-    if (ufrag_bytes < 4 || ufrag_bytes == ICE_CREDENTIAL_ROOM ||
-        strnlen(row->ice_pwd, ICE_CREDENTIAL_ROOM) < 22 ||
-        row->ice_pwd[ICE_CREDENTIAL_ROOM - 1] != '\0' || map_find(&w->ufrags, key) != MAP_NONE ||
-        !map_set(&w->ufrags, key, index)) {
+    memset(t, 0, sizeof(*t));
+    t->index = index;
+    if (!credentials_take(w, t, row)) {
         refuse(w);
         return;
     }
-    memset(t, 0, sizeof(*t));
     t->generation = row->header.generation;
-    t->index = index;
     t->egress = &w->objects.egresses[index];
     t->inbound = &w->objects.inbounds[index];
     memcpy(t->id, row->id, sizeof(t->id));
     t->direction = row->direction;
     t->dtls_role = row->dtls_role;
-    t->ufrag_bytes = (uint8_t)ufrag_bytes;
-    memcpy(t->ufrag, row->ice_ufrag, sizeof(t->ufrag));
-    memcpy(t->password, row->ice_pwd, sizeof(t->password));
     ice_init(&t->ice);
     t->report_ssrc = random_u32(w) | 1;
     t->timer.owner = t;
@@ -457,7 +453,11 @@ static void reconcile_transport(struct worker *w, uint32_t index, const struct t
         return;
     if (!t->generation) {
         transport_add(w, index, row);
-    } else if (t->dtls_role != row->dtls_role) {
+        return;
+    }
+    if (!credentials_take(w, t, row))
+        refuse(w);
+    if (t->dtls_role != row->dtls_role) {
         t->dtls_role = row->dtls_role;
         /* As DTLS client we start, and could not before the role was known. */
         if (t->validated_told)

@@ -59,21 +59,6 @@ void egress_update(struct transport *t)
         t->egress->tag_bytes = (uint8_t)srtp_tag_bytes(t->profile);
 }
 
-static struct transport *transport_of_ufrag(struct worker *w, const struct stun_request *request)
-{
-    uint32_t i =
-        map_find(&w->ufrags, map_hash(w->secret, request->local_ufrag, request->local_ufrag_bytes));
-    struct transport *t;
-
-    if (i == MAP_NONE)
-        return NULL;
-    t = &w->objects.transports[i];
-    if (!t->generation || t->ufrag_bytes != request->local_ufrag_bytes ||
-        memcmp(t->ufrag, request->local_ufrag, t->ufrag_bytes) != 0)
-        return NULL;
-    return t;
-}
-
 static void ice_changed(struct worker *w, struct transport *t, enum ice_event event)
 {
     paths_update(w, t);
@@ -89,6 +74,7 @@ static void ice_changed(struct worker *w, struct transport *t, enum ice_event ev
 
 static enum verdict stun_receive(struct worker *w, const struct io_packet *packet)
 {
+    const struct ice_credentials *named;
     struct stun_request request;
     uint8_t answer[STUN_RESPONSE_BYTES_MAX];
     size_t answer_bytes = 0;
@@ -98,16 +84,17 @@ static enum verdict stun_receive(struct worker *w, const struct io_packet *packe
 
     if (stun_parse(packet->data, packet->bytes, &request) != STUN_OK)
         return VERDICT_drop_stun_malformed;
-    t = transport_of_ufrag(w, &request);
+    t = credentials_find(w, &request, &named);
     if (!t)
         return VERDICT_drop_stun_stranger;
-    if (stun_authenticate(packet->data, packet->bytes, &request, t->password) != STUN_OK)
+    if (stun_authenticate(packet->data, packet->bytes, &request, named->password) != STUN_OK)
         return VERDICT_drop_stun_unauthentic;
     if (!within_rate(w, t, &t->stun_in_window, STUN_PER_SECOND_MAX))
         return VERDICT_drop_stun_limit;
     t->bytes_received += packet->bytes;
     t->dirty = true;
-    event = ice_request(&t->ice, &request, &packet->path, t->password, w->now_ns, answer,
+    credentials_proven(w, t, named);
+    event = ice_request(&t->ice, &request, &packet->path, named->password, w->now_ns, answer,
                         &answer_bytes);
     ice_changed(w, t, event);
     if (answer_bytes == 0)

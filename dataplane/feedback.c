@@ -38,7 +38,7 @@ static bool key_frame_ask(struct worker *w, struct producer *p, struct encoding 
         !rtcp_add_pli(&buffer, p->transport->report_ssrc, media_ssrc))
         return false;
     rtcp_send(w, p->transport, compound, buffer.bytes);
-    p->pli_sent++;
+    e->pli_sent++;
     w->counters[COUNTER_key_frames_asked]++;
     return true;
 }

@@ -361,6 +361,7 @@ int forwarder_main(const struct settings *settings, struct descriptors *descript
     clear_stale(f, TABLE_transport_state, TABLE_transport);
     clear_stale(f, TABLE_producer_state, TABLE_producer);
     clear_stale(f, TABLE_consumer_state, TABLE_consumer);
+    clear_stale(f, TABLE_audio_level, TABLE_producer);
     prefer_measured(f);
     f->worker_count = seat_workers(f, settings, descriptors);
     if (f->worker_count == 0) {

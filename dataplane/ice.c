@@ -133,6 +133,14 @@ enum ice_event ice_request(struct ice *ice, const struct stun_request *request,
     return step(ice, request->use_candidate ? INPUT_nominate : INPUT_check, index, now_ns);
 }
 
+void ice_restarted(struct ice *ice)
+{
+    for (int i = 0; i < ICE_PATHS_MAX; i++)
+        if (i != ice->selected)
+            memset(&ice->paths[i], 0, sizeof(ice->paths[i]));
+    ice->nominated = false;
+}
+
 bool ice_consent_lost(struct ice *ice, uint64_t now_ns, uint64_t consent_ns)
 {
     int8_t next = next_state[ice->state][INPUT_consent_lost];

@@ -51,6 +51,11 @@ int ice_find(const struct ice *ice, const struct path *path);
 /* Where to send; NULL before the first valid check and after consent is lost. */
 const struct path *ice_selected(const struct ice *ice);
 
+/* An ICE restart is complete: the first check with the new credentials has come. Paths that only the old
+ * ones validated are forgotten but for the selected one, which media keeps to until a check selects
+ * another (RFC 8445 9, RFC 8839 4.4.1.1.1); state and consent go on. */
+void ice_restarted(struct ice *ice);
+
 /* True once, when consent is lost: state becomes disconnected and all paths are forgotten. A later
  * valid check starts anew. */
 bool ice_consent_lost(struct ice *ice, uint64_t now_ns, uint64_t consent_ns);

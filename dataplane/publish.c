@@ -3,6 +3,8 @@
 
 #include "worker.h"
 
+#include "src/clock.h"
+
 void event_tell(struct worker *w, enum table_id table, uint32_t index, uint32_t generation)
 {
     struct ring_note note = {.table = table, .handle = handle_make(index, generation)};
@@ -27,6 +29,7 @@ void publish_gone(struct worker *w, enum table_id table, uint32_t index, uint32_
         struct transport_state_row transport;
         struct producer_state_row producer;
         struct consumer_state_row consumer;
+        struct audio_level_row level;
     } row;
 
     memset(&row, 0, sizeof(row));
@@ -34,8 +37,34 @@ void publish_gone(struct worker *w, enum table_id table, uint32_t index, uint32_
     row_write(table, region_row(w->config.actual, table, index), &row.header);
 }
 
+/* ---- rates: since the row that stands there was published, which is ours ---- */
+
+#define RATE_SPAN_NS_MIN (100 * NS_PER_MS) /* a shorter span says little: the rate before stays */
+
+/* Of the row that is about to be replaced; 0 when it is of something else. */
+static uint64_t span_since(const struct worker *w, const struct row_header *was,
+                           uint32_t generation, uint64_t published_ns)
+{
+    return __atomic_load_n(&was->generation, __ATOMIC_RELAXED) == generation && was->used
+               ? w->now_ns - published_ns
+               : 0;
+}
+
+static uint32_t bits_per_second(uint64_t bytes, uint64_t were, uint32_t before, uint64_t span_ns)
+{
+    uint64_t bps;
+
+    if (span_ns < RATE_SPAN_NS_MIN)
+        return span_ns ? before : 0;
+    bps = bytes > were ? (bytes - were) * 8000000 / (span_ns / 1000) : 0;
+    return bps < UINT32_MAX ? (uint32_t)bps : UINT32_MAX;
+}
+
 void publish_transport(struct worker *w, struct transport *t)
 {
+    const struct transport_state_row *was = (const struct transport_state_row *)region_row(
+        w->config.actual, TABLE_transport_state, t->index);
+    uint64_t span_ns = span_since(w, &was->header, t->generation, was->published_ns);
     const struct path *path = ice_selected(&t->ice);
     struct transport_state_row row = {
         .bytes_received = t->bytes_received,
@@ -46,12 +75,20 @@ void publish_transport(struct worker *w, struct transport *t)
         .rtp_bytes_sent = t->egress->bytes,
         .last_check_ns = t->ice.last_check_ns,
         .connected_ns = t->connected_ns,
+        .published_ns = w->now_ns,
         .ice_state = t->ice.state,
         .dtls_state = t->dtls_state,
         .dtls_failure = t->dtls_failure,
         .srtp_profile = t->profile,
     };
 
+    row.receive_bps =
+        bits_per_second(row.bytes_received, was->bytes_received, was->receive_bps, span_ns);
+    row.send_bps = bits_per_second(row.bytes_sent, was->bytes_sent, was->send_bps, span_ns);
+    row.rtp_receive_bps = bits_per_second(row.rtp_bytes_received, was->rtp_bytes_received,
+                                          was->rtp_receive_bps, span_ns);
+    row.rtp_send_bps =
+        bits_per_second(row.rtp_bytes_sent, was->rtp_bytes_sent, was->rtp_send_bps, span_ns);
     if (path) {
         memcpy(row.remote_ip, path->remote_ip, sizeof(row.remote_ip));
         memcpy(row.local_ip, path->local_ip, sizeof(row.local_ip));
@@ -63,11 +100,10 @@ void publish_transport(struct worker *w, struct transport *t)
 
 static void publish_producer(struct worker *w, struct producer *p)
 {
-    struct producer_state_row row = {
-        .round_trip_us = p->round_trip_us,
-        .pli_sent = p->pli_sent,
-        .fir_sent = p->fir_sent,
-    };
+    const struct producer_state_row *was = (const struct producer_state_row *)region_row(
+        w->config.actual, TABLE_producer_state, p->index);
+    uint64_t span_ns = span_since(w, &was->header, p->generation, was->published_ns);
+    struct producer_state_row row = {.published_ns = w->now_ns};
 
     for (int i = 0; i < p->encoding_count; i++) {
         const struct encoding *e = &p->encodings[i];
@@ -81,27 +117,44 @@ static void publish_producer(struct worker *w, struct producer *p)
         if (e->started)
             row.encoding_packets_lost[i] =
                 (int64_t)(e->highest_index - e->first_index + 1 - e->packets);
-        row.rtx_packets += (uint32_t)e->rtx_packets;
+        row.encoding_bps[i] =
+            bits_per_second(e->bytes, was->encoding_bytes[i], was->encoding_bps[i], span_ns);
+        row.encoding_rtx_packets[i] = (uint32_t)e->rtx_packets;
+        row.encoding_pli_sent[i] = e->pli_sent;
     }
     publish(w, TABLE_producer_state, p->index, p->generation, &row.header);
 }
 
 static void publish_consumer(struct worker *w, struct consumer *c)
 {
+    const struct consumer_state_row *was = (const struct consumer_state_row *)region_row(
+        w->config.actual, TABLE_consumer_state, c->index);
+    uint64_t span_ns = span_since(w, &was->header, c->generation, was->published_ns);
     struct consumer_state_row row = {
         .packets_sent = c->packets,
         .bytes_sent = c->bytes,
         .last_packet_ns = c->last_sent_ns,
         .packets_lost = c->lost,
+        .published_ns = w->now_ns,
         .fraction_lost = c->fraction_lost,
         .jitter = c->jitter,
         .round_trip_us = c->round_trip_us,
         .pli_received = c->pli_received,
         .fir_received = c->fir_received,
         .nack_received = c->nack_received,
+        .send_bps = bits_per_second(c->bytes, was->bytes_sent, was->send_bps, span_ns),
+        .encoding = c->encoding,
     };
 
     publish(w, TABLE_consumer_state, c->index, c->generation, &row.header);
+}
+
+void publish_levels(struct worker *w, struct producer *p)
+{
+    struct audio_level_row row = {.newest_slot = p->level_slot};
+
+    memcpy(row.level, p->levels, sizeof(row.level));
+    publish(w, TABLE_audio_level, p->index, p->generation, &row.header);
 }
 
 void publish_streams(struct worker *w, struct transport *t)

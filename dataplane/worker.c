@@ -65,6 +65,7 @@ static void read_clocks(struct worker *w)
     w->now_ns = w->config.monotonic_ns ? w->config.monotonic_ns() : clock_monotonic_ns();
     w->wall_ns = w->config.wall_ns ? w->config.wall_ns() : clock_wall_ns();
     w->abs_send_time = rtp_abs_send_time(w->wall_ns);
+    w->audio_slot = (uint32_t)(w->now_ns / AUDIO_SLOT_NS);
 }
 
 bool worker_open(struct worker *w, const struct worker_config *config, char *why)
@@ -84,7 +85,7 @@ bool worker_open(struct worker *w, const struct worker_config *config, char *why
     }
     if (!objects_open(&w->objects) || !pool_open(&w->pool) || !handoff_open(w) ||
         !map_open(&w->paths, TRANSPORTS_MAX * ICE_PATHS_MAX) ||
-        !map_open(&w->ufrags, TRANSPORTS_MAX) || !map_open(&w->ssrcs, CONSUMERS_MAX)) {
+        !map_open(&w->ufrags, 2 * TRANSPORTS_MAX) || !map_open(&w->ssrcs, CONSUMERS_MAX)) {
         snprintf(why, 192, "no address space for the objects of worker %u", config->index);
         worker_close(w);
         return false;

@@ -87,6 +87,13 @@ struct inbound {
     struct stream streams[STREAMS_MAX];
 };
 
+/* What a client's checks must name and be signed with. */
+struct ice_credentials {
+    uint8_t ufrag_bytes; /* 0: none */
+    char ufrag[ICE_CREDENTIAL_ROOM];
+    char password[ICE_CREDENTIAL_ROOM];
+};
+
 struct transport {
     uint32_t generation; /* 0: free */
     uint32_t index;
@@ -97,11 +104,10 @@ struct transport {
     uint8_t dtls_failure;
     uint8_t profile;     /* enum srtp_profile; 0: no keys */
     bool validated_told; /* the handshaker knows that ICE validated it */
-    uint8_t ufrag_bytes;
     /* extension ids of what this client sends, 0: none */
     uint8_t mid_id, rid_id, repaired_rid_id, transport_cc_id;
-    char ufrag[ICE_CREDENTIAL_ROOM];
-    char password[ICE_CREDENTIAL_ROOM];
+    struct ice_credentials credentials; /* as the row says */
+    struct ice_credentials outgoing;    /* before an ICE restart, until a check with the new ones */
     struct ice ice;
     struct path mapped[ICE_PATHS_MAX]; /* what the worker's path map holds for this transport */
     struct timer timer, feedback_timer;
@@ -138,6 +144,7 @@ struct encoding {
     uint32_t jitter; /* scaled by 16, time-stamp units */
     uint32_t transit;
     uint32_t fraction_lost;
+    uint32_t pli_sent;
     uint64_t last_packet_ns;
     bool has_sr;
     uint64_t sr_ntp, sr_arrival_ns; /* the client's clock; our monotonic one */
@@ -171,8 +178,9 @@ struct producer {
     char mid[MID_BYTES_MAX];
     char rid[ENCODINGS_MAX][RID_BYTES_MAX];
     char cname[CNAME_ROOM];
-    uint32_t pli_sent, fir_sent;
-    uint32_t round_trip_us;
+    uint8_t level_id; /* of what this client says about loudness (RFC 6464), 0: nothing */
+    uint32_t level_slot, level_published; /* the newest one, here and in its row */
+    uint8_t levels[AUDIO_LEVEL_SLOTS];
     struct header_kind typical;  /* what its latest consumer gets */
     struct packet_queue job;     /* packets that the fan-out is at, */
     struct consumer *cursor;     /* and who gets them next; NULL: all were served */
@@ -251,6 +259,7 @@ struct worker {
     const struct io_backend *backend;
     uint64_t now_ns, wall_ns; /* of this turn */
     uint32_t abs_send_time;
+    uint32_t audio_slot; /* AUDIO_SLOT_NS of the monotonic clock */
     struct objects objects;
     uint64_t secret; /* of map_hash */
     uint32_t random_left, random[RANDOM_STOCK];
@@ -335,9 +344,26 @@ void paths_update(struct worker *w, struct transport *t);
 /* Makes the transport's egress say what its ICE agent and keys say. */
 void egress_update(struct transport *t);
 
+/* ---- credentials.c: ICE user fragments and passwords, restarts ---- */
+/* Takes those of the row: a new transport's first ones, or an ICE restart. False when they are not
+ * usable; then nothing changed. */
+bool credentials_take(struct worker *w, struct transport *t, const struct transport_row *row);
+void credentials_forget(struct worker *w, struct transport *t);
+/* The transport of a check, and which of its credentials the check names; NULL for strangers. */
+struct transport *credentials_find(struct worker *w, const struct stun_request *request,
+                                   const struct ice_credentials **named);
+/* An authentic check named these: the first with new ones completes an ICE restart. */
+void credentials_proven(struct worker *w, struct transport *t, const struct ice_credentials *named);
+
 /* ---- ingress.c: SRTP → producers ---- */
 void ingress_add(struct worker *w, uint32_t position, struct transport *t);
 void ingress_run(struct worker *w);
+
+/* ---- levels.c: how loud audio producers are ---- */
+/* A new producer: whether it tells its level, and that nothing was heard of it yet. */
+void levels_begin(struct worker *w, struct producer *p);
+/* An authentic packet said so. */
+void level_note(struct worker *w, struct producer *p, uint8_t level);
 
 /* ---- fanout.c: producers → consumers ---- */
 /* Takes an authentic packet, whose hold is counted. False when the producer has too many waiting already. */
@@ -425,6 +451,7 @@ void transport_keys(struct worker *w, struct transport *t);
 
 /* ---- publish.c: statistics and events ---- */
 void publish_transport(struct worker *w, struct transport *t);
+void publish_levels(struct worker *w, struct producer *p);
 void publish_streams(struct worker *w, struct transport *t);
 void publish_gone(struct worker *w, enum table_id table, uint32_t index, uint32_t generation);
 void publish_worker(struct worker *w);

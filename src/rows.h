@@ -186,43 +186,61 @@ ROW_ENUMS(ROW_ENUM_DECLARE)
     S(u64, rtp_bytes_sent, bytes, 0, 0)                                                  \
     S(u64, last_check_ns, ns, 0, 0)                                                      \
     S(u64, connected_ns, ns, 0, 0)                                                       \
+    S(u64, published_ns, ns, 0, 0)                                                       \
     A(u8, remote_ip, 16, ip, 0, 0)                                                       \
     A(u8, local_ip, 16, ip, 0, 0)                                                        \
+    S(u32, receive_bps, dec, 0, 0)                                                       \
+    S(u32, send_bps, dec, 0, 0)                                                          \
+    S(u32, rtp_receive_bps, dec, 0, 0)                                                   \
+    S(u32, rtp_send_bps, dec, 0, 0)                                                      \
     S(u16, remote_port, port, 0, 0)                                                      \
     S(u16, local_port, port, 0, 0)                                                       \
     S(u8, ice_state, ice_state, 0, 3)                                                    \
     S(u8, dtls_state, dtls_state, 0, 4)                                                  \
     S(u8, dtls_failure, dtls_failure, 0, 6)                                              \
     S(u8, srtp_profile, srtp_profile, 0, 8)                                              \
-    A(u8, reserved, 72, hex, 0, 0)
+    A(u8, reserved, 48, hex, 0, 0)
 
-/* Index e of the arrays is one encoding. jitter in RTP time-stamp units (RFC 3550 6.4.1). */
+/* Index e of the arrays is one encoding. jitter in RTP time-stamp units (RFC 3550 6.4.1). _bps of this
+ * and the rows beside it: over the time between the last two publications. */
 #define PRODUCER_STATE_ROW(S, A)                                                         \
     A(u64, encoding_packets, ENCODINGS_MAX, dec, 0, 0)                                   \
     A(u64, encoding_bytes, ENCODINGS_MAX, bytes, 0, 0)                                   \
     A(u64, encoding_last_packet_ns, ENCODINGS_MAX, ns, 0, 0)                             \
     A(i64, encoding_packets_lost, ENCODINGS_MAX, dec, 0, 0)                              \
+    S(u64, published_ns, ns, 0, 0)                                                       \
     A(u32, encoding_ssrc, ENCODINGS_MAX, hex, 0, 0)                                      \
     A(u32, encoding_jitter, ENCODINGS_MAX, dec, 0, 0)                                    \
     A(u32, encoding_fraction_lost, ENCODINGS_MAX, dec, 0, 255)                           \
-    S(u32, round_trip_us, dec, 0, 0)                                                     \
-    S(u32, pli_sent, dec, 0, 0)                                                          \
-    S(u32, fir_sent, dec, 0, 0)                                                          \
-    S(u32, rtx_packets, dec, 0, 0)                                                       \
-    A(u8, reserved, 48, hex, 0, 0)
+    A(u32, encoding_bps, ENCODINGS_MAX, dec, 0, 0)                                       \
+    A(u32, encoding_rtx_packets, ENCODINGS_MAX, dec, 0, 0)                               \
+    A(u32, encoding_pli_sent, ENCODINGS_MAX, dec, 0, 0)                                  \
+    A(u8, reserved, 8, hex, 0, 0)
 
+/* encoding: the index of the producer's that is forwarded. */
 #define CONSUMER_STATE_ROW(S, A)                                                         \
     S(u64, packets_sent, dec, 0, 0)                                                      \
     S(u64, bytes_sent, bytes, 0, 0)                                                      \
     S(u64, last_packet_ns, ns, 0, 0)                                                     \
     S(i64, packets_lost, dec, 0, 0)                                                      \
+    S(u64, published_ns, ns, 0, 0)                                                       \
     S(u32, fraction_lost, dec, 0, 255)                                                   \
     S(u32, jitter, dec, 0, 0)                                                            \
     S(u32, round_trip_us, dec, 0, 0)                                                     \
     S(u32, pli_received, dec, 0, 0)                                                      \
     S(u32, fir_received, dec, 0, 0)                                                      \
     S(u32, nack_received, dec, 0, 0)                                                     \
-    A(u8, reserved, 56, hex, 0, 0)
+    S(u32, send_bps, dec, 0, 0)                                                          \
+    S(u8, encoding, dec, 0, ENCODINGS_MAX - 1)                                           \
+    A(u8, reserved, 43, hex, 0, 0)
+
+/* How loud one audio producer is, for the last AUDIO_LEVEL_SLOTS slots of AUDIO_SLOT_NS of the monotonic
+ * clock: slot s lies at s modulo AUDIO_LEVEL_SLOTS. A level is the byte of RFC 6464: top bit "voice",
+ * the others -dBov; AUDIO_LEVEL_NONE where no packet came. Published every AUDIO_PUBLISH_SLOTS. */
+#define AUDIO_LEVEL_ROW(S, A)                                                            \
+    S(u32, newest_slot, dec, 0, 0)                                                       \
+    A(u8, level, AUDIO_LEVEL_SLOTS, hex, 0, 0)                                           \
+    A(u8, reserved, 12, hex, 0, 0)
 
 /* One row (index 0): what all transports share. */
 #define NODE_ROW(S, A)                                                                   \
@@ -296,6 +314,7 @@ ROW_ENUMS(ROW_ENUM_DECLARE)
     T(transport_state, TRANSPORT_STATE_ROW, actual, TRANSPORTS_MAX)                      \
     T(producer_state, PRODUCER_STATE_ROW, actual, PRODUCERS_MAX)                         \
     T(consumer_state, CONSUMER_STATE_ROW, actual, CONSUMERS_MAX)                         \
+    T(audio_level, AUDIO_LEVEL_ROW, actual, PRODUCERS_MAX)                               \
     T(identity, IDENTITY_ROW, keys, 1)                                                   \
     T(key, KEY_ROW, keys, TRANSPORTS_MAX)                                                \
     T(transport_resume, TRANSPORT_RESUME_ROW, resume, TRANSPORTS_MAX)                    \

@@ -43,8 +43,9 @@ static const struct {
     {"log_level", "error warn info debug"},
     {"media_log_level", "debug warn error none"},
     {"log_format", "logfmt json"},
-    {"persistence", "sqlite"},
-    {"state", "memory"},
+    {"persistence", "sqlite postgres"},
+    {"postgres_sslmode", "disable allow prefer require verify-ca verify-full"},
+    {"state", "memory redis"},
     {"io_backend", "auto io_uring socket"},
 };
 static const char *const addresses[] = {"http_listen_ip", "media_listen_ip", "media_announced_ip"};
@@ -528,7 +529,7 @@ static bool check_together(const struct settings *settings, char *error)
                       "workers is %u, but media_port_min %u to media_port_max %u are only "
                       "%u ports: each worker needs one",
                       settings->workers, settings->media_port_min, settings->media_port_max, ports);
-    return true;
+    return settings_check_servers(settings, error);
 }
 
 bool settings_load(struct settings *settings, int argc, char **argv, char **environment,
@@ -557,9 +558,8 @@ bool settings_load(struct settings *settings, int argc, char **argv, char **envi
 
 bool settings_other_stores(char **environment, char *names, size_t room)
 {
-    static const char *const others[] = {"POSTGRES_HOST",     "POSTGRES_PORT", "POSTGRES_USER",
-                                         "POSTGRES_PASSWORD", "POSTGRES_DB",   "REDIS_HOST",
-                                         "REDIS_PORT",        "REDIS_PASSWORD"};
+    static const char *const others[] = {"POSTGRES_HOST", "POSTGRES_PORT", "POSTGRES_USER",
+                                         "POSTGRES_PASSWORD", "POSTGRES_DB"};
     size_t bytes = 0;
 
     names[0] = '\0';

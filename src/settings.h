@@ -78,8 +78,58 @@
     X(u32, sockets_per_address_max, RINGCAST_SOCKETS_PER_ADDRESS, 1000, 1, 1000000, "", 1, CP,   \
       "TCP connections from one address")                                                        \
     X(text, persistence, RINGCAST_PERSISTENCE, "sqlite", 6, 8, "", 0, CP,                        \
-      "where people, meetings and audit rows are kept: sqlite")                                  \
-    X(text, state, RINGCAST_STATE, "memory", 5, 6, "", 0, CP, "where live room state is kept: memory") \
+      "where people, meetings and audit rows are kept: sqlite (in the data directory) or postgres") \
+    X(text, postgres_host, POSTGRES_HOST, "localhost", 1, 400, "", 0, CP,                        \
+      "PostgreSQL server, several comma separated (the one that takes writes is used), or a "    \
+      "directory of Unix sockets")                                                               \
+    X(u32, postgres_port, POSTGRES_PORT, 5432, 1, 65535, "", 0, CP, "its port")                  \
+    X(text, postgres_user, POSTGRES_USER, "videoconf", 1, 63, "", 0, CP, "user to log in as")    \
+    X(secret, postgres_password, POSTGRES_PASSWORD, "", 0, 500, "", 0, CP, "that user's password") \
+    X(text, postgres_db, POSTGRES_DB, "videoconf", 1, 63, "", 0, CP,                             \
+      "database: an empty one, or one that the NestJS backend uses")                             \
+    X(text, postgres_sslmode, POSTGRES_SSLMODE, "prefer", 5, 11, "", 0, CP,                      \
+      "TLS to the server as libpq names it: disable, allow, prefer, require, verify-ca or "      \
+      "verify-full")                                                                             \
+    X(text, postgres_sslrootcert, POSTGRES_SSLROOTCERT, "/etc/ssl/certs/ca-certificates.crt", 0, \
+      400, "", 0, CP, "certificates of the authorities that verify-ca and verify-full believe")  \
+    X(u32, postgres_connections, POSTGRES_CONNECTIONS, 4, 1, 64, "", 0, CP,                      \
+      "connections kept open to the server")                                                     \
+    X(u32, audit_spool_mib_max, RINGCAST_AUDIT_SPOOL, 256, 1, 1048576, "MiB", 0, CP,             \
+      "audit rows that wait in the data directory while the database is away; alarms at 50, 80 " \
+      "and 95 % of it, and when it is full calls that change something are refused")             \
+    X(text, state, RINGCAST_STATE, "memory", 5, 6, "", 0, CP,                                    \
+      "who gets to know live room state: memory (nobody else) or redis (the NestJS backend's keys)") \
+    X(text, redis_host, REDIS_HOST, "localhost", 1, 255, "", 0, CP, "Redis server")              \
+    X(u32, redis_port, REDIS_PORT, 6379, 1, 65535, "", 0, CP, "port of the Redis server")        \
+    X(secret, redis_password, REDIS_PASSWORD, "", 0, 500, "", 0, CP,                             \
+      "password of the Redis user; empty: no AUTH")                                              \
+    X(text, redis_username, REDIS_USERNAME, "", 0, 128, "", 0, CP,                               \
+      "Redis user (ACL); empty: the default user")                                               \
+    X(u32, redis_db, REDIS_DB, 0, 0, 1000000, "", 0, CP, "number of the Redis database")         \
+    X(flag, redis_tls, REDIS_TLS, 0, 0, 1, "", 0, CP,                                            \
+      "speak TLS with Redis and Sentinels, and verify their certificates (on, off)")             \
+    X(text, redis_tls_ca, REDIS_TLS_CA, "", 0, 400, "", 0, CP,                                   \
+      "PEM file of the authorities that sign these certificates; empty: the system's")           \
+    X(text, redis_tls_cert, REDIS_TLS_CERT, "", 0, 400, "", 0, CP,                               \
+      "PEM file of our own certificate, for a Redis that asks for one; empty: none")             \
+    X(text, redis_tls_key, REDIS_TLS_KEY, "", 0, 400, "", 0, CP, "PEM file of its key")          \
+    X(text, redis_sentinels, REDIS_SENTINELS, "", 0, 500, "", 0, CP,                             \
+      "Sentinels to ask for the master instead of redis_host: host:port, comma separated")       \
+    X(text, redis_sentinel_master, REDIS_SENTINEL_MASTER, "mymaster", 1, 128, "", 0, CP,         \
+      "name of the master that Sentinels know")                                                  \
+    X(secret, redis_sentinel_password, REDIS_SENTINEL_PASSWORD, "", 0, 500, "", 0, CP,           \
+      "password of the Sentinels; empty: no AUTH")                                               \
+    X(u32, redis_timeout_ms, REDIS_TIMEOUT, 2000, 50, 60000, "ms", 0, CP,                        \
+      "how long a connection to Redis or an answer of it may take before it is looked for anew") \
+    X(u32, redis_refresh_s, REDIS_REFRESH, 60, 1, 3600, "s", 0, CP,                              \
+      "how often lives of keys in Redis are prolonged, and keys that are missing written again") \
+    X(text, turn_urls, TURN_URLS, "", 0, 500, "", 1, CP,                                         \
+      "STUN and TURN servers that clients are told of, comma separated: "                        \
+      "turn:turn.example.org:3478?transport=udp")                                                \
+    X(secret, turn_secret, TURN_SECRET, "", 0, 255, "", 1, CP,                                   \
+      "secret shared with the TURN servers (coturn: static-auth-secret), 16 bytes or more")      \
+    X(u32, turn_ttl_s, TURN_TTL, 86400, 60, 604800, "s", 1, CP,                                  \
+      "how long a client may use the TURN credentials it is given")                              \
     X(text, page_directory, RINGCAST_PAGE, "", 0, 400, "", 0, CP,                                \
       "the built demo page that is served at /; empty: none")                                    \
     X(text, media_codecs, RINGCAST_MEDIA_CODECS, "opus,VP8,VP9,VP9:2,H264:4d0032,H264:42e01f,AV1", \
@@ -161,9 +211,8 @@ void settings_take_live(struct settings *now, const struct settings *fresh);
 typedef void (*settings_tell)(bool is_problem, const char *sentence);
 unsigned settings_check(const struct settings *settings, const char *who, settings_tell tell);
 
-/* The seed's variables for PostgreSQL and Redis that are set: their names, comma separated. True when
- * there are any: this build keeps its data in SQLite and in memory, and whoever set them should be
- * told so. */
+/* The seed's variables for PostgreSQL that are set: their names, comma separated. True when there are
+ * any: whoever set them should be told when persistence does not use them. */
 bool settings_other_stores(char **environment, char *names, size_t room);
 
 /* Prints the current values as a configuration file (secrets as "(set)"), the help text, a sample

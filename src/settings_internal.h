@@ -1,4 +1,4 @@
-/* The rows of settings.h as an array, for the two files that walk them. */
+/* The rows of settings.h as an array, for the files that walk them. */
 #ifndef RINGCAST_SETTINGS_INTERNAL_H
 #define RINGCAST_SETTINGS_INTERNAL_H
 
@@ -18,6 +18,9 @@ struct setting {
     const char *who;
     const char *prose;
 };
+
+/* False with a sentence in error. */
+bool settings_check_servers(const struct settings *settings, char *error /* SETTING_ERROR_BYTES */);
 
 extern const struct setting settings_rows[];
 extern const size_t settings_row_count;

@@ -68,6 +68,7 @@ enum verdict {
     C(batch_fills, "turns put off under load so that a batch could fill")         \
     C(backlog_full, "packets that subscribers here did not get: too many wait already") \
     C(consent_expired, "transports that lost consent (RFC 7675)")                 \
+    C(ice_restarts, "ICE restarts that a check with the new credentials completed") \
     C(key_frames_asked, "PLI or FIR sent to publishers")                          \
     C(key_frames_held, "key-frame requests held back by the throttle")            \
     C(changes_applied, "table rows applied")                                      \

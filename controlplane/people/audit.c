@@ -24,6 +24,7 @@
 #define RETRY_MS_MIN 100
 #define RETRY_MS_MAX 1000
 #define KEPT_ROWS_MAX 1024
+#define CLOCK_BACK_US_MAX 1000000
 #define ROW_BYTES 512   /* of a line, as calls write them: ids and words */
 #define REARM_PERCENT 5 /* that much below a level, it may be reached again */
 #define STATUS_BYTES 120
@@ -42,6 +43,7 @@ struct audit {
     struct spool_batch *batch;
     struct kept_row *kept; /* rows that the disk had no room for; allocated with the first */
     size_t kept_count, kept_sent;
+    int64_t written_us; /* time of the last row */
     uint64_t lost, refused, alarms;
     uint32_t retry_ms;
     unsigned level; /* of spool_levels, reached */
@@ -363,6 +365,8 @@ struct audit *audit_open(uv_loop_t *loop, struct persistence *store,
     audit->loop = loop;
     audit->store = store;
     audit->retry_ms = RETRY_MS_MIN;
+    if (settings->audit_spool_mib_max)
+        spool_bytes_max = (uint64_t)settings->audit_spool_mib_max << 20;
     audit->timer.data = audit;
     uv_timer_init(loop, &audit->timer);
     if (!spool_is_empty(audit->spool)) {
@@ -462,10 +466,24 @@ static bool metadata_is_sound(const char *text, int length)
     for (const char *at = text; *at; at++)
         if ((unsigned char)*at < 0x20)
             return false;
+    if (strstr(text, "\\u0000")) /* no text in a database has it */
+        return false;
     parsed = cJSON_Parse(text);
     sound = cJSON_IsObject(parsed);
     cJSON_Delete(parsed);
     return sound;
+}
+
+/* Later than that of the row before, so that the time alone says the order; but a clock that was set
+ * back by more than a moment is followed. */
+static int64_t time_next(struct audit *audit)
+{
+    int64_t now_us = (int64_t)(clock_wall_ns() / 1000);
+
+    if (now_us <= audit->written_us && audit->written_us - now_us < CLOCK_BACK_US_MAX)
+        now_us = audit->written_us + 1;
+    audit->written_us = now_us;
+    return now_us;
 }
 
 bool audit_write(struct audit *audit, enum audit_action action, const char *user_id,
@@ -480,7 +498,7 @@ bool audit_write(struct audit *audit, enum audit_action action, const char *user
     snprintf(row.user_id, sizeof(row.user_id), "%s", user_id ? user_id : "");
     snprintf(row.room_id, sizeof(row.room_id), "%s", room_id ? room_id : "");
     snprintf(row.ip_address, sizeof(row.ip_address), "%s", ip ? ip : "");
-    row.created_ms = (int64_t)(clock_wall_ns() / NS_PER_MS);
+    row.created_us = time_next(audit);
     if (metadata_format) {
         va_list values;
         int length;
@@ -537,7 +555,7 @@ bool audit_ready(struct audit *audit, uint64_t rows)
     return ready;
 }
 
-const char *audit_status(struct audit *audit)
+static const char *status_of(struct audit *audit)
 {
     level_watch(audit);
     /* Somebody may stay away until we say that we are well: look again. */
@@ -556,13 +574,14 @@ const char *audit_status(struct audit *audit)
     return audit->status;
 }
 
-void audit_count(const struct audit *audit, struct audit_counts *counts)
+void audit_health(struct audit *audit, struct audit_health *health)
 {
-    *counts = (struct audit_counts){.spool_bytes = spool_bytes(audit->spool),
+    *health = (struct audit_health){.status = status_of(audit),
+                                    .spool_bytes = spool_bytes(audit->spool),
                                     .spool_bytes_max = spool_bytes_max,
-                                    .waiting = audit->kept_count,
-                                    .lost = audit->lost,
-                                    .damaged = spool_damaged_lines(audit->spool),
-                                    .refused = audit->refused,
+                                    .rows_in_memory = audit->kept_count,
+                                    .rows_lost = audit->lost,
+                                    .lines_damaged = spool_damaged_lines(audit->spool),
+                                    .calls_refused = audit->refused,
                                     .alarms = audit->alarms};
 }

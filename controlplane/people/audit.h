@@ -39,16 +39,17 @@ void audit_release(struct audit *audit);
 /* May a call go on that writes at most `rows`? False: the disk is full or broken, or the spool is
  * full because the store was away for too long; answer `unavailable`. */
 bool audit_ready(struct audit *audit, uint64_t rows);
-/* "ok", or what is wrong; for /health. */
-const char *audit_status(struct audit *audit);
 
-struct audit_counts {
-    uint64_t spool_bytes, spool_bytes_max;
-    uint64_t waiting;                /* rows that only memory has: the disk took them not */
-    uint64_t lost, damaged, refused; /* rows; lines of the spool; calls that audit_ready refused */
-    uint64_t alarms;                 /* levels of the spool that were reached: 50, 80, 95, 100 % */
+/* For /health. status: "ok", or what somebody should do something about; valid until the next. */
+struct audit_health {
+    const char *status;
+    uint64_t spool_bytes, spool_bytes_max; /* rows that wait for the database */
+    uint64_t rows_in_memory;               /* that the disk did not take */
+    uint64_t rows_lost, lines_damaged;     /* since the start, */
+    uint64_t calls_refused;                /* by audit_ready, */
+    uint64_t alarms;                       /* levels that the spool reached: 50, 80, 95, 100 % */
 };
-void audit_count(const struct audit *audit, struct audit_counts *counts);
+void audit_health(struct audit *audit, struct audit_health *health);
 
 /* True: the row is in the spool. False: memory keeps it as long as it can; what it stands for must
  * not be acknowledged.

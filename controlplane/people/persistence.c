@@ -1,22 +1,21 @@
-/* Persistence in front of its backend: a bounded queue to the store thread, answers back on the
- * loop, and a watchdog that answers for a store that does not. */
+/* Persistence in front of its backend: bounds what is asked, answers for a store that does not, and
+ * knows whether it is well. */
 #include "persistence.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "directory.h"
 #include "request.h"
-#include "sqlite.h"
 #include "src/clock.h"
 #include "src/log.h"
 
 #define QUEUE_REQUESTS_MAX 1024
-#define ANSWER_MS_MAX 900 /* threats.md F16: unavailable within a second, also from a hung disk */
-#define WATCH_MS 100
+#define ANSWER_MS_MAX \
+    800 /* threats.md F16, F17: unavailable within a second, also from a hung one */
+#define WATCH_MS 50
 #define PROBE_MS 1000
 #define REFUSALS_MAX 4096
 
@@ -27,60 +26,26 @@ struct refusal {
     void *context;
 };
 
-struct request_list {
-    struct request *head, **tail;
-};
-
 struct persistence {
-    uv_loop_t *loop;
     uv_async_t wake;
     uv_timer_t watchdog;
-    pthread_t thread;
-    struct sqlite_store *sqlite; /* the store thread's */
+    struct backend *backend;
 
     pthread_mutex_t mutex;
-    pthread_cond_t work;
-    /* under mutex */
-    struct request_list queue, finished;
-    struct request *running;
-    bool stop, stopped;
+    struct request_list finished; /* under mutex */
+    bool backend_closed;          /* under mutex */
 
-    /* the loop's */
-    unsigned asked; /* answers owed by queue, running and finished */
+    struct request_list asked; /* without an answer, oldest first */
+    unsigned asked_count;
     struct refusal refusals[REFUSALS_MAX];
     unsigned refused;
     char status[STORE_PROBLEM_BYTES];
-    bool healthy, probing, closing;
+    bool healthy, was_healthy, probing, closing, closing_backend;
     uint64_t probed_ns;
     unsigned handles;
     void (*closed)(void *context);
     void *closed_context;
 };
-
-static void list_clear(struct request_list *list)
-{
-    list->head = NULL;
-    list->tail = &list->head;
-}
-
-static void list_append(struct request_list *list, struct request *request)
-{
-    request->next = NULL;
-    *list->tail = request;
-    list->tail = &request->next;
-}
-
-static struct request *list_take(struct request_list *list)
-{
-    struct request *first = list->head;
-
-    if (first) {
-        list->head = first->next;
-        if (!list->head)
-            list->tail = &list->head;
-    }
-    return first;
-}
 
 static void request_free(struct request *request)
 {
@@ -118,88 +83,85 @@ static void answer(enum request_kind kind, union request_callback callback, void
     }
 }
 
-static void *store_thread(void *argument)
+/* ---- health ---- */
+
+void backend_problem(struct persistence *store, const char *problem)
 {
-    struct persistence *store = argument;
-    sigset_t all;
-
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, NULL);
-    pthread_mutex_lock(&store->mutex);
-    for (;;) {
-        struct request *request = list_take(&store->queue);
-
-        if (!request) {
-            if (store->stop)
-                break;
-            pthread_cond_wait(&store->work, &store->mutex);
-            continue;
-        }
-        store->running = request;
-        pthread_mutex_unlock(&store->mutex);
-        sqlite_store_do(store->sqlite, request);
-        pthread_mutex_lock(&store->mutex);
-        store->running = NULL;
-        list_append(&store->finished, request);
-        uv_async_send(&store->wake);
+    if (store->healthy) {
+        LOG(ERROR, "persistence", "the database does not take writes; trying on",
+            F("reason", "%s", problem));
+        store->probed_ns = clock_monotonic_ns(); /* a moment later, lest it flutters */
     }
-    store->stopped = true;
-    uv_async_send(&store->wake);
-    pthread_mutex_unlock(&store->mutex);
-    return NULL;
+    store->healthy = false;
+    snprintf(store->status, sizeof(store->status), "%s", problem);
 }
 
 /* Only a write that succeeded proves health: reads go on from a full disk. */
-static void status_update(struct persistence *store, const struct request *request,
-                          enum persistence_result result, const char *problem)
+static void status_update(struct persistence *store, const struct request *request)
 {
-    if (result == PERSISTENCE_UNAVAILABLE) {
-        if (store->healthy)
-            LOG(ERROR, "persistence", "the database does not take writes; trying on",
-                F("reason", "%s", problem));
-        store->healthy = false;
-        snprintf(store->status, sizeof(store->status), "%s", problem);
+    if (request->result == PERSISTENCE_UNAVAILABLE) {
+        if (request->problem[0])
+            backend_problem(store, request->problem);
     } else if (!store->healthy && kind_writes(request->kind)) {
-        LOG(INFO, "persistence", "the database is back");
-        store->healthy = true;
+        if (store->was_healthy)
+            LOG(INFO, "persistence", "the database is back");
+        store->healthy = store->was_healthy = true;
         snprintf(store->status, sizeof(store->status), "ok");
     }
 }
 
-static void handle_closed(uv_handle_t *handle)
-{
-    struct persistence *store = handle->data;
-    void (*closed)(void *) = store->closed;
-    void *context = store->closed_context;
+/* ---- answers ---- */
 
-    if (--store->handles > 0)
-        return;
-    pthread_cond_destroy(&store->work);
-    pthread_mutex_destroy(&store->mutex);
-    free(store);
-    if (closed)
-        closed(context);
+static bool is_fence(const struct request *request)
+{
+    return request->kind == REQUEST_AUDIT_INSERT && request->row.audit.count == 0;
 }
 
-static void handles_close(struct persistence *store)
+/* Takes it off the list of what is owed; then fences that are oldest now may pass. */
+static void asked_remove(struct persistence *store, struct request *request)
 {
-    uv_close((uv_handle_t *)&store->wake, handle_closed);
-    uv_close((uv_handle_t *)&store->watchdog, handle_closed);
+    TAILQ_REMOVE(&store->asked, request, asked);
+    store->asked_count--;
+    request->answered = true;
+    if (store->closing && !store->asked_count)
+        uv_async_send(&store->wake);
+    request = TAILQ_FIRST(&store->asked);
+    if (request && is_fence(request) && !request->repeated) {
+        request->repeated = true; /* passes once */
+        request_finished(store, request);
+    }
+}
+
+void request_finished(struct persistence *store, struct request *request)
+{
+    pthread_mutex_lock(&store->mutex);
+    TAILQ_INSERT_TAIL(&store->finished, request, link);
+    uv_async_send(&store->wake);
+    pthread_mutex_unlock(&store->mutex);
+}
+
+void backend_closed(struct persistence *store)
+{
+    pthread_mutex_lock(&store->mutex);
+    store->backend_closed = true;
+    uv_async_send(&store->wake);
+    pthread_mutex_unlock(&store->mutex);
 }
 
 static void deliver_finished(struct persistence *store)
 {
-    struct request *request, *next;
+    struct request_list finished = TAILQ_HEAD_INITIALIZER(finished);
+    struct request *request;
 
     pthread_mutex_lock(&store->mutex);
-    request = store->finished.head;
-    list_clear(&store->finished);
+    TAILQ_CONCAT(&finished, &store->finished, link);
     pthread_mutex_unlock(&store->mutex);
-    for (; request; request = next) {
-        next = request->next;
-        status_update(store, request, request->result, request->problem);
-        if (!request->abandoned) {
-            store->asked--;
+    while ((request = TAILQ_FIRST(&finished))) {
+        TAILQ_REMOVE(&finished, request, link);
+        if (!is_fence(request))
+            status_update(store, request);
+        if (!request->answered) {
+            asked_remove(store, request);
             answer(request->kind, request->callback, request->context, request->result, request);
         }
         request_free(request);
@@ -222,20 +184,70 @@ static void deliver_refusals(struct persistence *store)
         uv_async_send(&store->wake);
 }
 
+static void handle_closed(uv_handle_t *handle)
+{
+    struct persistence *store = handle->data;
+    void (*closed)(void *) = store->closed;
+    void *context = store->closed_context;
+
+    if (--store->handles > 0)
+        return;
+    pthread_mutex_destroy(&store->mutex);
+    free(store);
+    if (closed)
+        closed(context);
+}
+
+static void handles_close(struct persistence *store)
+{
+    uv_close((uv_handle_t *)&store->wake, handle_closed);
+    uv_close((uv_handle_t *)&store->watchdog, handle_closed);
+}
+
 static void woken(uv_async_t *async)
 {
     struct persistence *store = async->data;
-    bool stopped;
+    bool closed;
 
     pthread_mutex_lock(&store->mutex);
-    stopped = store->stopped; /* read first: what is finished before it is then delivered below */
+    closed =
+        store->backend_closed; /* read first: what was finished before is then delivered below */
     pthread_mutex_unlock(&store->mutex);
     deliver_finished(store);
     deliver_refusals(store);
-    if (stopped && !store->refused && !uv_is_closing((uv_handle_t *)async)) {
-        pthread_join(store->thread, NULL);
-        sqlite_store_close(store->sqlite);
+    if (store->closing && !store->closing_backend && !store->asked_count && !store->refused) {
+        store->closing_backend = true;
+        store->backend->close(store->backend);
+    }
+    if (closed && !uv_is_closing((uv_handle_t *)async)) {
+        store->backend->free(store->backend);
         handles_close(store);
+    }
+}
+
+/* Answers for what the store has had too long. What it has not begun it never will; the outcome of
+ * what is under way is dropped. */
+static void answer_overdue(struct persistence *store)
+{
+    const uint64_t due_ns = clock_monotonic_ns() - ANSWER_MS_MAX * NS_PER_MS;
+    struct request *request;
+
+    while ((request = TAILQ_FIRST(&store->asked)) && request->asked_ns < due_ns) {
+        enum request_kind kind = request->kind;
+        union request_callback callback = request->callback;
+        void *context = request->context;
+        bool fence = is_fence(request), freed;
+
+        if (fence && request->repeated)
+            return; /* it is passing already */
+        freed = fence || store->backend->withdraw(store->backend, request);
+        asked_remove(store, request);
+        if (!fence)
+            backend_problem(store, freed && request->problem[0] ? request->problem
+                                                                : "database does not answer");
+        if (freed)
+            request_free(request);
+        answer(kind, callback, context, PERSISTENCE_UNAVAILABLE, NULL);
     }
 }
 
@@ -251,7 +263,7 @@ static struct request *request_make(struct persistence *store, enum request_kind
 {
     struct request *request = NULL;
 
-    if (store->asked < QUEUE_REQUESTS_MAX && !store->closing)
+    if (store->asked_count < QUEUE_REQUESTS_MAX && !store->closing)
         request = calloc(1, sizeof(*request));
     if (request) {
         request->kind = kind;
@@ -271,53 +283,24 @@ static struct request *request_make(struct persistence *store, enum request_kind
 
 static void request_send(struct persistence *store, struct request *request)
 {
-    store->asked++;
-    pthread_mutex_lock(&store->mutex);
-    list_append(&store->queue, request);
-    pthread_cond_signal(&store->work);
-    pthread_mutex_unlock(&store->mutex);
-}
-
-/* Answers for what the store has had too long: queued steps are taken back, the running one is
- * finished by the thread and its outcome dropped. */
-static void answer_overdue(struct persistence *store)
-{
-    const uint64_t due_ns = clock_monotonic_ns() - ANSWER_MS_MAX * NS_PER_MS;
-    struct request_list overdue;
-    struct request *request;
-    struct refusal stuck = {0};
-    bool is_stuck = false;
-
-    list_clear(&overdue);
-    pthread_mutex_lock(&store->mutex);
-    if (store->running && !store->running->abandoned && store->running->asked_ns < due_ns) {
-        store->running->abandoned = is_stuck = true;
-        stuck = (struct refusal){store->running->kind, store->running->callback,
-                                 store->running->context};
-    }
-    while (store->queue.head && store->queue.head->asked_ns < due_ns)
-        list_append(&overdue, list_take(&store->queue));
-    pthread_mutex_unlock(&store->mutex);
-    if (is_stuck || overdue.head)
-        status_update(store, NULL, PERSISTENCE_UNAVAILABLE, "database does not answer");
-    if (is_stuck) {
-        store->asked--;
-        answer(stuck.kind, stuck.callback, stuck.context, PERSISTENCE_UNAVAILABLE, NULL);
-    }
-    while ((request = list_take(&overdue))) {
-        store->asked--;
-        answer(request->kind, request->callback, request->context, PERSISTENCE_UNAVAILABLE, NULL);
-        request_free(request);
+    TAILQ_INSERT_TAIL(&store->asked, request, asked);
+    store->asked_count++;
+    if (!is_fence(request)) {
+        store->backend->submit(store->backend, request);
+    } else if (TAILQ_FIRST(&store->asked) == request) {
+        request->repeated = true;
+        request_finished(store, request);
     }
 }
 
 static void watch(uv_timer_t *timer)
 {
     struct persistence *store = timer->data;
-    uint64_t now_ns = clock_monotonic_ns();
+    uint64_t now_ns;
 
-    if (store->asked)
+    if (store->asked_count)
         answer_overdue(store);
+    now_ns = clock_monotonic_ns(); /* not before what was noted just now */
     if (!store->healthy && !store->probing && !store->closing &&
         now_ns - store->probed_ns >= PROBE_MS * NS_PER_MS) {
         struct request *probe =
@@ -330,46 +313,48 @@ static void watch(uv_timer_t *timer)
     }
 }
 
+/* ---- open and close ---- */
+
+static struct backend *backend_open(struct persistence *store, uv_loop_t *loop,
+                                    const struct settings *settings, char *why)
+{
+    if (strcmp(settings->persistence, "sqlite") == 0) {
+        store->healthy = store->was_healthy = true; /* it is open */
+        snprintf(store->status, sizeof(store->status), "ok");
+        return sqlite_backend_open(store, settings, why);
+    }
+    if (strcmp(settings->persistence, "postgres") == 0) {
+        snprintf(store->status, sizeof(store->status), "not connected yet");
+        return postgres_backend_open(store, loop, settings, why);
+    }
+    snprintf(why, WHY_BYTES, "RINGCAST_PERSISTENCE is \"%.40s\"; it may be sqlite or postgres",
+             settings->persistence);
+    return NULL;
+}
+
 struct persistence *persistence_open(uv_loop_t *loop, const struct settings *settings, char *why)
 {
-    struct persistence *store;
-    int directory;
+    struct persistence *store = calloc(1, sizeof(*store));
 
-    if (strcmp(settings->persistence, "sqlite") != 0) {
-        snprintf(why, WHY_BYTES, "RINGCAST_PERSISTENCE is \"%.40s\"; this version knows: sqlite",
-                 settings->persistence);
-        return NULL;
-    }
-    directory = data_directory_open(settings, why);
-    if (directory < 0)
-        return NULL;
-    close(directory);
-    store = calloc(1, sizeof(*store));
     if (!store) {
         snprintf(why, WHY_BYTES, "no memory for the database");
         return NULL;
     }
-    store->sqlite = sqlite_store_open(settings->data_directory, why);
-    if (!store->sqlite) {
-        free(store);
-        return NULL;
-    }
-    store->loop = loop;
-    store->healthy = true;
-    snprintf(store->status, sizeof(store->status), "ok");
-    list_clear(&store->queue);
-    list_clear(&store->finished);
-    pthread_mutex_init(&store->mutex, NULL);
-    pthread_cond_init(&store->work, NULL);
+    TAILQ_INIT(&store->asked);
+    TAILQ_INIT(&store->finished);
     store->handles = 2;
     store->wake.data = store->watchdog.data = store;
     uv_timer_init(loop, &store->watchdog);
-    if (uv_async_init(loop, &store->wake, woken) != 0 ||
-        pthread_create(&store->thread, NULL, store_thread, store) != 0) {
-        /* Out of descriptors or threads at the start: the process is about to exit with this. */
-        snprintf(why, WHY_BYTES, "cannot start the database thread: out of descriptors or threads");
-        sqlite_store_close(store->sqlite);
+    /* Failures below are of a start: the process is about to exit with this. */
+    if (uv_async_init(loop, &store->wake, woken) != 0) {
+        snprintf(why, WHY_BYTES, "cannot start the database: out of descriptors");
         uv_close((uv_handle_t *)&store->watchdog, NULL);
+        return NULL;
+    }
+    pthread_mutex_init(&store->mutex, NULL);
+    store->backend = backend_open(store, loop, settings, why);
+    if (!store->backend) {
+        handles_close(store);
         return NULL;
     }
     uv_timer_start(&store->watchdog, watch, WATCH_MS, WATCH_MS);
@@ -381,16 +366,15 @@ void persistence_close(struct persistence *store, void (*done)(void *context), v
     store->closing = true;
     store->closed = done;
     store->closed_context = context;
-    pthread_mutex_lock(&store->mutex);
-    store->stop = true;
-    pthread_cond_signal(&store->work);
-    pthread_mutex_unlock(&store->mutex);
+    uv_async_send(&store->wake);
 }
 
 const char *persistence_status(const struct persistence *store)
 {
     return store->status;
 }
+
+/* ---- what can be asked ---- */
 
 void user_insert(struct persistence *store, const struct user_row *user, done_callback done,
                  void *context)
@@ -520,15 +504,14 @@ void audit_insert_batch(struct persistence *store, const struct audit_row *rows,
         return;
     }
     request->row.audit.rows = copy;
-    request->row.audit.count = copy ? count : 0;
+    request->row.audit.count = count;
     if (!copy) { /* answered by the ordinary way, as a step that failed */
         request->result = PERSISTENCE_UNAVAILABLE;
         snprintf(request->problem, sizeof(request->problem), "no memory");
-        store->asked++;
-        pthread_mutex_lock(&store->mutex);
-        list_append(&store->finished, request);
-        uv_async_send(&store->wake);
-        pthread_mutex_unlock(&store->mutex);
+        TAILQ_INSERT_TAIL(&store->asked, request, asked);
+        store->asked_count++;
+        request->repeated = true;
+        request_finished(store, request);
         return;
     }
     memcpy(copy, rows, count * sizeof(*rows));

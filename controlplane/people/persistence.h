@@ -1,5 +1,5 @@
-/* Persistence: people, meetings and audit rows, asynchronously. One interface; SQLite now,
- * PostgreSQL beside it later (the tables are the seed's, column for column).
+/* Persistence: people, meetings and audit rows, asynchronously. One interface; SQLite or PostgreSQL
+ * behind it (settings->persistence; the tables are the seed's, column for column).
  *
  * Threads: called on the loop; callbacks come on the loop; the work happens elsewhere.
  * Memory: rows handed to callbacks are borrowed for the call. Texts given in are copied.
@@ -46,7 +46,7 @@ struct audit_row {
     char user_id[UUID_TEXT_BYTES], room_id[UUID_TEXT_BYTES]; /* "": null */
     const char *metadata;                                    /* JSON object text, NULL: null */
     char ip_address[46];
-    int64_t created_ms;
+    int64_t created_us; /* rows of one control plane: each later than the one before */
 };
 
 struct persistence;
@@ -56,7 +56,9 @@ typedef void (*meeting_callback)(void *context, enum persistence_result result,
                                  const struct meeting_row *meeting);
 typedef void (*done_callback)(void *context, enum persistence_result result);
 
-/* Opens (and where needed creates) the database in settings->data_directory. */
+/* SQLite: opens (and where needed creates) the database in settings->data_directory. PostgreSQL: begins
+ * to connect; a server that is away, or tables that cannot be used, are said by persistence_status and
+ * the log, and tried again. */
 struct persistence *persistence_open(uv_loop_t *loop, const struct settings *settings,
                                      char *why /* 192 bytes */);
 /* Finishes what is queued, then calls done. */
@@ -81,9 +83,11 @@ void meeting_set_closed(struct persistence *store, const char *id, int64_t ended
                         done_callback done, void *context);
 void meeting_raise_peak(struct persistence *store, const char *id, uint32_t participants,
                         done_callback done, void *context);
-/* After a restart of the control plane: closes meetings that were left active with nobody in them. */
+/* After a restart of the control plane: closes the meetings that it left active with nobody in them
+ * (of several on one database: its own). */
 void meetings_close_stale(struct persistence *store, int64_t ended_ms, done_callback done,
                           void *context);
+/* No rows: a fence, answered when everything asked before it has been. */
 void audit_insert_batch(struct persistence *store, const struct audit_row *rows, size_t count,
                         done_callback done, void *context);
 

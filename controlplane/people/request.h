@@ -1,6 +1,12 @@
-/* Inside of persistence: one step that was asked for, as it travels loop → store thread → loop. */
+/* Inside of persistence: one step that was asked for, as it travels front → backend → front, and what
+ * a backend is.
+ *
+ * persistence.c (front): bounds, time limits, health ── submit ──► backend (SQLite on a thread,
+ *        PostgreSQL on the loop) ── request_finished ──► front ──► callback */
 #ifndef RINGCAST_REQUEST_H
 #define RINGCAST_REQUEST_H
+
+#include <sys/queue.h>
 
 #include "persistence.h"
 
@@ -36,10 +42,12 @@ union request_callback {
 };
 
 struct request {
-    struct request *next;
+    TAILQ_ENTRY(request) asked; /* the front's: not answered yet, in the order of asking */
+    TAILQ_ENTRY(request) link;  /* the backend's queue, then what is finished */
     enum request_kind kind;
     enum persistence_result result;
-    bool abandoned; /* answered for it already: drop the outcome (under the queue's mutex) */
+    bool answered; /* the front's: too late, the outcome is nobody's any more */
+    bool repeated; /* the backend's: was sent once already */
     uint64_t asked_ns;
     union request_callback callback;
     void *context;
@@ -54,7 +62,32 @@ struct request {
             size_t count;
         } audit;
     } row;
-    char problem[STORE_PROBLEM_BYTES]; /* set with PERSISTENCE_UNAVAILABLE */
+    char problem[STORE_PROBLEM_BYTES]; /* with PERSISTENCE_UNAVAILABLE: what ails the store; "": the
+                                          store is well, only this step is refused */
 };
+TAILQ_HEAD(request_list, request);
+
+/* Each function is called on the loop. */
+struct backend {
+    /* Takes the step; request_finished gives it back, once, never before this has returned. */
+    void (*submit)(struct backend *backend, struct request *request);
+    /* Out of time. True: the backend has let go of it (problem may say why it was not done). False: it
+     * cannot be stopped; request_finished still comes. */
+    bool (*withdraw)(struct backend *backend, struct request *request);
+    /* Every step has been answered: ends with backend_closed. */
+    void (*close)(struct backend *backend);
+    void (*free)(struct backend *backend);
+};
+
+/* For backends. The first two: any thread. backend_problem: on the loop, for what is found out without
+ * a step; the front then probes until a probe succeeds. */
+void request_finished(struct persistence *store, struct request *request);
+void backend_closed(struct persistence *store);
+void backend_problem(struct persistence *store, const char *problem);
+
+struct backend *sqlite_backend_open(struct persistence *store, const struct settings *settings,
+                                    char *why /* WHY_BYTES */);
+struct backend *postgres_backend_open(struct persistence *store, uv_loop_t *loop,
+                                      const struct settings *settings, char *why /* WHY_BYTES */);
 
 #endif

@@ -16,6 +16,7 @@
 
 #define SEGMENT_PREFIX "audit-spool-"
 #define REPAIR_SUFFIX ".new"
+#define MICROSECONDS_MIN 100000000000000 /* 1973; as milliseconds, the year 5138 */
 #define SEGMENT_NAME_BYTES (sizeof(SEGMENT_PREFIX) + 16)
 
 uint64_t spool_bytes_max = 256ull << 20;
@@ -68,7 +69,7 @@ size_t spool_line_format(const struct audit_row *row, char line[SPOOL_LINE_BYTES
     char sum[10];
     int length = snprintf(line + 9, SPOOL_LINE_BYTES - 10, "%s\t%s\t%s\t%s\t%s\t%" PRId64 "\t%s",
                           row->id, row->action, or_dash(row->user_id), or_dash(row->room_id),
-                          or_dash(row->ip_address), row->created_ms, or_dash(row->metadata));
+                          or_dash(row->ip_address), row->created_us, or_dash(row->metadata));
 
     if (length < 0 || length >= SPOOL_LINE_BYTES - 10 || memchr(line + 9, '\n', (size_t)length))
         return 0;
@@ -119,7 +120,9 @@ bool spool_line_parse(char *line, size_t length, struct audit_row *row)
     strcpy(row->user_id, user);
     strcpy(row->room_id, room);
     strcpy(row->ip_address, ip);
-    row->created_ms = strtoll(created, NULL, 10);
+    row->created_us = strtoll(created, NULL, 10);
+    if (row->created_us < MICROSECONDS_MIN) /* of a version that wrote milliseconds */
+        row->created_us *= 1000;
     row->metadata = strcmp(at, "-") ? at : NULL;
     return true;
 }

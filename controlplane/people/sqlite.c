@@ -407,7 +407,7 @@ static int audit_row_step(struct sqlite_store *store, const struct audit_row *ro
     bind_text(statement, 4, row->room_id, true);
     bind_text(statement, 5, row->metadata, true);
     bind_text(statement, 6, row->ip_address, true);
-    sqlite3_bind_int64(statement, 7, row->created_ms);
+    sqlite3_bind_int64(statement, 7, row->created_us / 1000);
     return step(statement);
 }
 

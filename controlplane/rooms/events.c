@@ -23,7 +23,7 @@
     X("media:connectTransport", OWN_TRANSPORT, COUNTED, "transportId:text dtlsParameters:object", \
       media_connect_transport)                                                                    \
     X("media:closeTransport", OWN_TRANSPORT, COUNTED, "transportId:text", media_close_transport)  \
-    X("media:restartIce", OWN_TRANSPORT, COUNTED, "transportId:text", media_later)                \
+    X("media:restartIce", OWN_TRANSPORT, COUNTED, "transportId:text", media_restart_ice)          \
     X("media:produce", OWN_TRANSPORT, COUNTED,                                                    \
       "roomId?:text transportId:text kind:text rtpParameters:object appData?:object paused?:flag", \
       media_produce)                                                                              \
@@ -58,6 +58,11 @@ const struct event *event_find(const char *name)
             return &events[i];
     }
     return NULL;
+}
+
+const struct event *event_at(size_t i)
+{
+    return i < sizeof(events) / sizeof(events[0]) ? &events[i] : NULL;
 }
 
 static bool type_fits(const char *type, size_t length, const cJSON *item)

@@ -121,18 +121,23 @@ static cJSON *dtls_parameters(struct rooms *rooms)
     return parameters;
 }
 
+static cJSON *ice_parameters(const struct transport_row *row)
+{
+    cJSON *ice = json_texts("usernameFragment", row->ice_ufrag, "password", row->ice_pwd, NULL);
+
+    cJSON_AddTrueToObject(ice, "iceLite");
+    return ice;
+}
+
 static cJSON *transport_answer(struct rooms *rooms, const struct transport *transport)
 {
-    cJSON *answer = json_texts("id", transport->id, NULL), *ice, *list;
+    cJSON *answer = json_texts("id", transport->id, NULL), *list;
 
-    ice = json_texts("usernameFragment", transport->row.ice_ufrag, "password",
-                     transport->row.ice_pwd, NULL);
-    cJSON_AddTrueToObject(ice, "iceLite");
-    cJSON_AddItemToObject(answer, "iceParameters", ice);
+    cJSON_AddItemToObject(answer, "iceParameters", ice_parameters(&transport->row));
     list = candidates(rooms, transport->row.worker);
     cJSON_AddItemToObject(answer, "iceCandidates", list);
     cJSON_AddItemToObject(answer, "dtlsParameters", dtls_parameters(rooms));
-    cJSON_AddArrayToObject(answer, "iceServers");
+    cJSON_AddItemToObject(answer, "iceServers", ice_servers(rooms, transport->owner->user_id));
     if (cJSON_GetArraySize(list) > 0)
         return answer;
     cJSON_Delete(answer);
@@ -248,6 +253,26 @@ void handle_media_connect_transport(struct call *call)
     call_succeed(call, value);
 }
 
+/* The data plane takes checks with the old credentials, too, until one with these has come. */
+void handle_media_restart_ice(struct call *call)
+{
+    struct transport *t = call->transport;
+    struct transport_row row = t->row;
+    cJSON *value;
+
+    random_word(row.ice_ufrag, 32);
+    random_word(row.ice_pwd, 32);
+    if (!plane_update(call->rooms->plane, TABLE_transport, t->handle, &row, row.worker)) {
+        call_fail(call, ERROR_unavailable);
+        return;
+    }
+    t->row = row;
+    value = cJSON_CreateObject();
+    cJSON_AddItemToObject(value, "iceParameters", ice_parameters(&t->row));
+    call_succeed(call, value);
+    explicit_bzero(&row, sizeof(row));
+}
+
 void handle_media_close_transport(struct call *call)
 {
     cJSON *value = cJSON_CreateObject();
@@ -326,20 +351,33 @@ static void tell_state(struct transport *t, uint8_t ice, uint8_t dtls)
                     NULL));
 }
 
-static void audit_state(struct transport *t, enum audit_action action, uint8_t failure)
+/* failure: NULL when it is none. */
+static void audit_state(struct transport *t, enum audit_action action, const char *failure)
 {
     const struct participant *owner = t->owner;
-    const char *text = field_enum_text(SHOW_dtls_failure, failure);
 
     audit_write(owner->room->rooms->audit, action, owner->user_id, owner->room->id, owner->ip,
                 "{\"transportId\":\"%s\",\"direction\":\"%s\",\"failure\":\"%s\"}", t->id,
-                t->row.direction == DIRECTION_send ? "send" : "recv", text != NULL ? text : "none");
+                t->row.direction == DIRECTION_send ? "send" : "recv",
+                failure != NULL ? failure : "none");
+}
+
+/* Nothing can ever flow through it: what hangs on it goes as if its owner had closed it. */
+static void dtls_failed(struct transport *t, uint8_t why)
+{
+    const char *failure = field_enum_text(SHOW_dtls_failure, why);
+
+    LOG(INFO, "media", "transport failed", F("transport", "%s", t->id),
+        F("user", "%s", t->owner->user_id), F("failure", "%s", failure));
+    audit_state(t, AUDIT_transport_failed, failure);
+    transport_close(t, true);
 }
 
 void transport_changed(struct rooms *rooms, handle_word handle)
 {
     struct transport_state_row state;
     struct transport *t;
+    uint8_t ice_told, dtls_told;
 
     if (handle_index(handle) >= TRANSPORTS_MAX)
         return;
@@ -349,19 +387,18 @@ void transport_changed(struct rooms *rooms, handle_word handle)
         (state.ice_state == t->ice_told && state.dtls_state == t->dtls_told))
         return;
     tell_state(t, state.ice_state, state.dtls_state);
-    if (state.dtls_state == DTLS_STATE_connected && t->dtls_told != DTLS_STATE_connected)
-        audit_state(t, AUDIT_transport_connected, 0);
+    ice_told = t->ice_told;
+    dtls_told = t->dtls_told;
     t->ice_told = state.ice_state;
-    if (state.dtls_state == DTLS_STATE_failed && t->dtls_told != DTLS_STATE_failed) {
-        /* Nothing can ever flow through it: what hangs on it goes as if its owner had closed it. */
-        LOG(INFO, "media", "transport failed", F("transport", "%s", t->id),
-            F("user", "%s", t->owner->user_id),
-            F("failure", "%s", field_enum_text(SHOW_dtls_failure, state.dtls_failure)));
-        audit_state(t, AUDIT_transport_failed, state.dtls_failure);
-        transport_close(t, true);
-        return;
-    }
     t->dtls_told = state.dtls_state;
+    if (state.dtls_state == DTLS_STATE_connected && dtls_told != DTLS_STATE_connected)
+        audit_state(t, AUDIT_transport_connected, NULL);
+    /* Checks stopped for consent_timeout: it may come back, but whoever asks why a call broke off wants
+     * to find it. */
+    if (state.ice_state == ICE_STATE_disconnected && ice_told != ICE_STATE_disconnected)
+        audit_state(t, AUDIT_transport_failed, "consent_expired");
+    if (state.dtls_state == DTLS_STATE_failed && dtls_told != DTLS_STATE_failed)
+        dtls_failed(t, state.dtls_failure);
 }
 
 /* A transport whose row is gone belonged to regions that are no more (a new supervisor). */
@@ -378,7 +415,7 @@ static void check_participant(struct rooms *rooms, struct participant *p)
             continue;
         }
         tell_state(t, ICE_STATE_disconnected, DTLS_STATE_failed);
-        audit_state(t, AUDIT_transport_failed, DTLS_FAILURE_restarted);
+        audit_state(t, AUDIT_transport_failed, "restarted");
         transport_close(t, true);
     }
 }

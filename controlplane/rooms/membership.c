@@ -63,6 +63,7 @@ void participant_remove(struct participant *p, enum departure how)
     cJSON *value;
 
     media_close_all(p, !room->closed);
+    participant_unmirror(p);
     if (p->session != NULL)
         participant_detach(p);
     else if (p->grace_until_ms != 0)
@@ -194,7 +195,7 @@ static cJSON *join_answer(const struct participant *p)
     cJSON_AddItemToObject(answer, "rtpCapabilities",
                           cJSON_Duplicate(room->rooms->capabilities, true));
     cJSON_AddItemToObject(answer, "existingProducers", existing_producers(room, p));
-    cJSON_AddArrayToObject(answer, "iceServers");
+    cJSON_AddItemToObject(answer, "iceServers", ice_servers(room->rooms, p->user_id));
     return answer;
 }
 
@@ -252,6 +253,7 @@ static void take_over(struct call *call, struct participant *p)
         p->grace_until_ms = 0;
     }
     attach(p, call->session);
+    participant_mirror(p);
     audit_write(call->rooms->audit, AUDIT_user_joined, p->user_id, p->room->id, p->ip,
                 "{\"role\":\"%s\",\"resumed\":true}", role_text(p->role));
     answer = join_answer(p);
@@ -261,7 +263,12 @@ static void take_over(struct call *call, struct participant *p)
         socket_disconnect(old->socket);
 }
 
-static void join(struct call *call, struct room *room, bool resume)
+/* What room:join may ask for. */
+struct wishes {
+    bool resume, levels;
+};
+
+static void join(struct call *call, struct room *room, struct wishes wishes)
 {
     uint32_t cap = call->rooms->settings->room_participants_max;
     struct participant *p = participant_find(room, call->session->user_id);
@@ -273,7 +280,8 @@ static void join(struct call *call, struct room *room, bool resume)
         call_fail(call, ERROR_room_closed);
         return;
     }
-    if (p != NULL && p->session == call->session) { /* asked twice: told twice, nothing changes */
+    if (p != NULL && p->session == call->session) { /* asked twice: told twice */
+        p->wants_levels = wishes.levels;
         call_succeed(call, join_answer(p));
         return;
     }
@@ -282,7 +290,8 @@ static void join(struct call *call, struct room *room, bool resume)
                           ROOMS_PER_SOCKET_MAX);
         return;
     }
-    if (p != NULL && resume) {
+    if (p != NULL && wishes.resume) {
+        p->wants_levels = wishes.levels;
         take_over(call, p);
         return;
     }
@@ -306,12 +315,15 @@ static void join(struct call *call, struct room *room, bool resume)
             room_shut(room, false, NULL);
         return;
     }
+    p->wants_levels = wishes.levels;
     if (role == ROLE_HOST && !room->active) {
         room->active = true;
         room->active_ms = p->joined_ms;
     }
     if (room->participant_count > room->peak)
         room->peak = room->participant_count;
+    room_mirror(room);
+    participant_mirror(p);
     room_save(room);
     room_place(room); /* when the data plane is down, createTransport tries again */
     audit_write(call->rooms->audit, AUDIT_user_joined, p->user_id, room->id, p->ip,
@@ -321,9 +333,11 @@ static void join(struct call *call, struct room *room, bool resume)
     cJSON_AddItemToObject(value, "participants", participants_json(room));
     tell_room(room, p, NOTICE_user_joined, value);
     value = join_answer(p);
-    if (resume)
+    if (wishes.resume)
         cJSON_AddFalseToObject(value, "resumed");
     call_succeed(call, value);
+    if (room->dominant != NULL)
+        tell(p, NOTICE_active_speaker, active_speaker_json(room));
 }
 
 static void meeting_found(void *context, enum persistence_result result,
@@ -348,7 +362,7 @@ static void meeting_found(void *context, enum persistence_result result,
         else if (room == NULL && (room = room_open(call->rooms, meeting)) == NULL)
             call_fail(call, ERROR_unavailable);
         else
-            join(call, room, *(bool *)call->data);
+            join(call, room, *(struct wishes *)call->data);
         if (room != NULL && room->participant_count == 0 && !room->closed)
             room_forget(room);
     }
@@ -357,7 +371,9 @@ static void meeting_found(void *context, enum persistence_result result,
 
 void handle_room_join(struct call *call)
 {
-    bool resume = payload_flag(call->payload, "resume"), *kept;
+    struct wishes wishes = {.resume = payload_flag(call->payload, "resume"),
+                            .levels = payload_flag(call->payload, "audioLevels")};
+    struct wishes *kept;
     const char *id = payload_text(call->payload, "roomId");
     struct room *room = room_find(call->rooms, id);
     char code[ROOM_CODE_BYTES] = "";
@@ -365,7 +381,7 @@ void handle_room_join(struct call *call)
     size_t i;
 
     if (room != NULL) {
-        join(call, room, resume);
+        join(call, room, wishes);
         return;
     }
     later = call_defer(call);
@@ -377,7 +393,7 @@ void handle_room_join(struct call *call)
             call_drop(later);
         return;
     }
-    *kept = resume;
+    *kept = wishes;
     later->data = kept;
     if (strlen(id) == ROOM_CODE_BYTES - 1) {
         for (i = 0; i < ROOM_CODE_BYTES; i++)
@@ -444,6 +460,7 @@ static void mute(struct participant *p)
         }
     }
     p->is_muted = true;
+    participant_mirror(p);
 }
 
 void handle_room_mute_all(struct call *call)
@@ -490,6 +507,7 @@ void handle_room_change_role(struct call *call)
         return;
     }
     target->role = role;
+    participant_mirror(target);
     audit_write(call->rooms->audit, AUDIT_role_changed, target->user_id, call->room->id,
                 socket_client_ip(call->socket), "{\"by\":\"%s\",\"newRole\":\"%s\"}",
                 call->session->user_id, role_text(role));

@@ -12,6 +12,7 @@
 #include "src/tables.h"
 
 #define ORTC_WHY_BYTES 192
+#define ORTC_AUDIO_LEVEL_ID 6 /* the router's, of urn:ietf:params:rtp-hdrext:ssrc-audio-level */
 
 /* S1: the router's rtpCapabilities from the configured list ("opus,VP8,VP9:2,…"). */
 cJSON *ortc_router_capabilities(const char *codec_list, char *why);

@@ -38,7 +38,7 @@ static const struct {
     {"http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time", 4, "sendrecv", "sendrecv"},
     {"http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01", 5, "recvonly",
      "sendrecv"},
-    {"urn:ietf:params:rtp-hdrext:ssrc-audio-level", 6, "sendrecv", NULL},
+    {"urn:ietf:params:rtp-hdrext:ssrc-audio-level", ORTC_AUDIO_LEVEL_ID, "sendrecv", NULL},
     {"https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension", 7,
      NULL, "recvonly"},
     {"urn:3gpp:video-orientation", 8, NULL, "sendrecv"},

@@ -28,6 +28,7 @@ static void update_flags(struct participant *p, uint8_t kind)
         p->is_muted = off;
     else
         p->is_video_off = off;
+    participant_mirror(p);
 }
 
 /* ---- what is already there on this transport ---- */
@@ -125,6 +126,7 @@ static struct producer *producer_new(struct call *call)
     row->transport = transport->handle;
     row->paused = payload_flag(call->payload, "paused");
     TAILQ_INIT(&producer->consumers);
+    speaker_begin(&producer->speaker);
     producer->transport = transport;
     producer->handle = plane_add(call->rooms->plane, TABLE_producer, row, worker_of(transport));
     if (producer->handle == 0) {
@@ -163,6 +165,7 @@ void handle_media_produce(struct call *call)
     index_put(&call->rooms->producers, &producer->by_id, producer->id);
     TAILQ_INSERT_TAIL(&call->transport->producers, producer, link);
     call->caller->producer_count++;
+    levels_follow(producer);
     update_flags(call->caller, producer->ortc.row.kind);
     audit_write(call->rooms->audit, AUDIT_producer_created, call->caller->user_id, call->room->id,
                 call->caller->ip, "{\"producerId\":\"%s\",\"kind\":\"%s\"}", producer->id, kind);
@@ -190,6 +193,7 @@ bool producer_set_paused(struct producer *producer, bool paused)
                       worker_of(producer->transport)))
         return false;
     producer->ortc.row.paused = paused;
+    levels_follow(producer);
     update_flags(owner, row.kind);
     tell_room(room, owner, paused ? NOTICE_producer_paused : NOTICE_producer_resumed,
               json_texts("producerId", producer->id, "userId", owner->user_id, "kind",
@@ -231,6 +235,7 @@ void producer_close(struct producer *producer, bool tell_others)
     uint8_t kind = producer->ortc.row.kind;
     struct consumer *consumer;
 
+    levels_forget(producer);
     if (tell_others)
         tell_room(owner->room, owner, NOTICE_producer_closed,
                   json_texts("producerId", producer->id, "userId", owner->user_id, NULL));

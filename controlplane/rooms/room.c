@@ -35,12 +35,14 @@ struct room *room_open(struct rooms *rooms, const struct meeting_row *meeting)
     memcpy(room->id, meeting->id, sizeof(room->id));
     memcpy(room->code, meeting->room_code, sizeof(room->code));
     memcpy(room->host_id, meeting->host_id, sizeof(room->host_id));
+    room->title = strdup(meeting->title);
     room->participants_max = meeting->participants_max;
     room->peak = room->peak_saved = meeting->participants_peak;
     room->active = room->active_saved = strcmp(meeting->status, "active") == 0;
     room->worker = -1;
     room->created_ms = wall_ms();
     TAILQ_INIT(&room->participants);
+    TAILQ_INIT(&room->heard);
     index_put(&rooms->rooms_by_id, &room->by_id, room->id);
     index_put(&rooms->rooms_by_code, &room->by_code, room->code);
     TAILQ_INSERT_TAIL(&rooms->all, room, link);
@@ -68,9 +70,11 @@ static void room_free(struct room *room)
 {
     struct rooms *rooms = room->rooms;
 
+    levels_forget_room(room);
     index_remove(&rooms->rooms_by_id, &room->by_id);
     index_remove(&rooms->rooms_by_code, &room->by_code);
     TAILQ_REMOVE(&rooms->all, room, link);
+    free(room->title);
     free(room);
 }
 
@@ -93,6 +97,7 @@ void room_shut(struct room *room, bool tell_them, const struct session *closed_b
         tell_room(room, NULL, NOTICE_room_closed, json_texts("roomId", room->id, NULL));
     while ((p = TAILQ_FIRST(&room->participants)) != NULL)
         participant_remove(p, GONE);
+    live_room_remove(rooms->live, room->id);
     if (room->handle != 0)
         plane_remove(rooms->plane, TABLE_room, room->handle, (uint32_t)room->worker);
     room->handle = 0;

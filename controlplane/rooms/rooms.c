@@ -33,6 +33,27 @@ void rooms_unref(struct rooms *rooms)
     free(rooms);
 }
 
+static void stale_closed(void *context, enum persistence_result result)
+{
+    struct rooms *rooms = context;
+
+    rooms->stale_asked = false;
+    rooms->stale = result != PERSISTED;
+    if (rooms->stale)
+        LOG(WARN, "rooms", "meetings of an earlier run are not marked closed yet; trying on");
+    rooms_unref(rooms);
+}
+
+/* Also a start while the database is away; but not among meetings of this run. */
+static void stale_close(struct rooms *rooms)
+{
+    if (!rooms->stale || rooms->stale_asked || rooms->closing || !TAILQ_EMPTY(&rooms->all))
+        return;
+    rooms->stale_asked = true;
+    rooms_ref(rooms);
+    meetings_close_stale(rooms->store, wall_ms(), stale_closed, rooms);
+}
+
 static void tick(uv_timer_t *timer)
 {
     struct rooms *rooms = timer->data;
@@ -52,22 +73,28 @@ static void tick(uv_timer_t *timer)
         after = TAILQ_NEXT(room, link);
         room_save(room);
     }
+    stale_close(rooms);
     sessions_tick(rooms);
 }
 
-static void stale_closed(void *context, enum persistence_result result)
+bool rooms_check(const struct settings *settings, char *why)
 {
-    if (result != PERSISTED)
-        LOG(WARN, "rooms", "meetings of an earlier run could not be marked closed");
-    rooms_unref(context);
+    cJSON *capabilities = ortc_router_capabilities(settings->media_codecs, why);
+    bool ok = capabilities != NULL && ice_servers_check(settings, why);
+
+    cJSON_Delete(capabilities);
+    return ok;
 }
 
 struct rooms *rooms_open(uv_loop_t *loop, const struct settings *settings, struct plane *plane,
                          struct persistence *store, struct auth *auth, struct audit *audit,
                          char *why)
 {
-    struct rooms *rooms = calloc(1, sizeof(*rooms));
+    struct rooms *rooms;
 
+    if (!ice_servers_check(settings, why))
+        return NULL;
+    rooms = calloc(1, sizeof(*rooms));
     if (rooms == NULL) {
         snprintf(why, 192, "no memory for rooms");
         return NULL;
@@ -83,6 +110,8 @@ struct rooms *rooms_open(uv_loop_t *loop, const struct settings *settings, struc
     TAILQ_INIT(&rooms->all);
     TAILQ_INIT(&rooms->sessions);
     TAILQ_INIT(&rooms->ghosts);
+    TAILQ_INIT(&rooms->heard);
+    TAILQ_INIT(&rooms->touched);
     rooms->transport_of_row = calloc(TRANSPORTS_MAX, sizeof(struct transport *));
     if (rooms->transport_of_row == NULL || !index_open(&rooms->rooms_by_id) ||
         !index_open(&rooms->rooms_by_code) || !index_open(&rooms->transports) ||
@@ -99,8 +128,11 @@ struct rooms *rooms_open(uv_loop_t *loop, const struct settings *settings, struc
     rooms->tick.data = rooms;
     uv_timer_init(loop, &rooms->tick);
     uv_timer_start(&rooms->tick, tick, TICK_MS, TICK_MS);
+    rooms->levels_tick.data = rooms;
+    uv_timer_init(loop, &rooms->levels_tick);
     rooms_ref(rooms);
-    meetings_close_stale(store, wall_ms(), stale_closed, rooms);
+    rooms->stale = true;
+    stale_close(rooms);
     return rooms;
 }
 
@@ -127,6 +159,7 @@ void rooms_close(struct rooms *rooms)
     while ((session = TAILQ_FIRST(&rooms->sessions)) != NULL) {
         TAILQ_REMOVE(&rooms->sessions, session, link);
         rooms->session_count--;
+        live_socket_remove(rooms->live, socket_id(session->socket));
         socket_set_data(session->socket, NULL);
         socket_disconnect(session->socket);
         rate_limit_free(&session->rate);
@@ -134,6 +167,7 @@ void rooms_close(struct rooms *rooms)
         free(session);
     }
     uv_close((uv_handle_t *)&rooms->tick, tick_closed);
+    uv_close((uv_handle_t *)&rooms->levels_tick, tick_closed);
 }
 
 uint32_t rooms_participant_count(void *context, const char *room_id)

@@ -5,6 +5,7 @@
 #ifndef RINGCAST_ROOMS_H
 #define RINGCAST_ROOMS_H
 
+#include "controlplane/live/live.h"
 #include "controlplane/people/auth.h"
 #include "controlplane/web/socketio.h"
 #include "plane.h"
@@ -14,6 +15,10 @@ struct rooms *rooms_open(uv_loop_t *loop, const struct settings *settings, struc
                          struct persistence *store, struct auth *auth, struct audit *audit,
                          char *why /* 192 */);
 void rooms_close(struct rooms *rooms);
+/* What rooms_open would say to these settings: codecs, STUN and TURN servers. */
+bool rooms_check(const struct settings *settings, char *why /* 192 */);
+/* From now on live state is told to `live`, which stays until after rooms_close. */
+void rooms_mirror(struct rooms *rooms, struct live *live);
 
 /* What socketio_open wants, with `rooms` as its context. */
 extern const struct socket_handlers rooms_socket_handlers;

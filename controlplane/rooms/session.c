@@ -64,6 +64,7 @@ static void session_open(struct verification *v, const struct user_row *user)
     TAILQ_INSERT_TAIL(&v->rooms->sessions, session, link);
     v->rooms->session_count++;
     socket_set_data(v->socket, session);
+    live_socket_put(v->rooms->live, socket_id(v->socket), session->user_id);
     socket_emit(v->socket, "authenticated", json_texts("userId", session->user_id, NULL));
 }
 
@@ -193,6 +194,7 @@ static void closed(struct socket *socket, const char *reason)
         TAILQ_INSERT_TAIL(&rooms->ghosts, p, ghost_link);
     }
     socket_set_data(socket, NULL);
+    live_socket_remove(rooms->live, socket_id(socket));
     TAILQ_REMOVE(&rooms->sessions, session, link);
     rooms->session_count--;
     rate_limit_free(&session->rate);

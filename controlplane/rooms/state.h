@@ -8,17 +8,20 @@
  * Files: session.c (sockets, dispatch), events.c (the table), logged.c (who is audited), call.c (acks,
  * errors), tell.c (events
  * to clients), membership.c (join … changeRole), room.c (life of a room), media.c (transports),
- * producing.c, consuming.c, stats.c; rooms.c opens, closes and ticks. */
+ * producing.c, consuming.c, stats.c, levels.c (who speaks), mirroring.c (live state); rooms.c opens,
+ * closes and ticks. */
 #ifndef RINGCAST_ROOMS_STATE_H
 #define RINGCAST_ROOMS_STATE_H
 
 #include <sys/queue.h>
 
+#include "controlplane/live/live.h"
 #include "errors.h"
-#include "index.h"
 #include "ortc.h"
 #include "rate_limit.h"
 #include "rooms.h"
+#include "speaker.h"
+#include "src/index.h"
 
 #define ROOMS_PER_SOCKET_MAX 8
 #define PRODUCERS_PER_PARTICIPANT_MAX 32
@@ -40,6 +43,7 @@ struct rooms {
     struct persistence *store;
     struct auth *auth;
     struct audit *audit;
+    struct live *live;   /* NULL: nobody else gets to know */
     cJSON *capabilities; /* the router's, the same for all rooms */
 
     struct index rooms_by_id, rooms_by_code, transports, producers, consumers;
@@ -47,11 +51,14 @@ struct rooms {
     TAILQ_HEAD(, session) sessions; /* the one verified longest ago first */
     uint32_t session_count;
     TAILQ_HEAD(, participant) ghosts;
+    TAILQ_HEAD(, room) heard;            /* with sound that tells its level */
+    TAILQ_HEAD(, participant) touched;   /* what the live state says of them is old */
     struct transport **transport_of_row; /* by index of the desired row */
 
-    uv_timer_t tick;
-    uint32_t references; /* the timer, and asynchronous steps under way: freed at 0 */
+    uv_timer_t tick, levels_tick;
+    uint32_t references; /* the timers, and asynchronous steps under way: freed at 0 */
     bool closing;
+    bool stale, stale_asked; /* meetings of an earlier run are still to be closed */
     uint64_t refused_by_rate;
 };
 
@@ -76,6 +83,7 @@ struct room {
     struct rooms *rooms;
     char id[UUID_TEXT_BYTES], code[ROOM_CODE_BYTES], host_id[UUID_TEXT_BYTES];
     struct index_node by_id, by_code;
+    char *title;
     uint32_t participants_max;
     TAILQ_HEAD(, participant) participants; /* in the order they joined */
     uint32_t participant_count;
@@ -87,6 +95,13 @@ struct room {
     bool closed, active, closed_saved, active_saved, saving;
     uint32_t peak, peak_saved, peak_saving;
     int64_t active_ms, closed_ms;
+
+    TAILQ_HEAD(, producer) heard; /* sound that is not paused and tells its level */
+    struct producer *dominant;    /* whose owner speaks; NULL: nobody */
+    uint64_t levels_ms;           /* loop time, when volumes were told */
+    bool levels_told;             /* and whether anything was loud */
+    bool is_heard;                /* in the list of such rooms */
+    TAILQ_ENTRY(room) heard_link;
     TAILQ_ENTRY(room) link;
 };
 
@@ -97,11 +112,12 @@ struct participant {
     char display_name[401];
     enum role role;
     int64_t joined_ms;
-    bool is_muted, is_video_off;
+    bool is_muted, is_video_off, is_touched;
+    bool wants_levels;       /* room:join {audioLevels:true} */
     uint64_t grace_until_ms; /* loop time */
     TAILQ_HEAD(, transport) transports;
     uint32_t transport_count, producer_count;
-    TAILQ_ENTRY(participant) link, ghost_link;
+    TAILQ_ENTRY(participant) link, ghost_link, touched_link;
     LIST_ENTRY(participant) session_link;
 };
 
@@ -114,7 +130,6 @@ struct transport {
     char cname[CNAME_ROOM];
     uint32_t next_mid, consumer_count;
     uint8_t ice_told, dtls_told;
-    uint64_t stats_ms, stats_received, stats_sent;
     TAILQ_HEAD(, producer) producers;
     TAILQ_HEAD(, consumer) consumers;
     TAILQ_ENTRY(transport) link;
@@ -127,7 +142,12 @@ struct producer {
     struct ortc_producer ortc; /* ortc.row is what stands in the table */
     handle_word handle;
     cJSON *app_data;
-    uint64_t stats_ms, stats_bytes;
+    bool is_heard; /* the next four hold: it is in its room's list */
+    struct speaker speaker;
+    uint32_t next_slot; /* that the speaker is to hear */
+    double power;       /* sum over frames since volumes were told */
+    uint32_t frames;
+    TAILQ_ENTRY(producer) heard_link;
     TAILQ_HEAD(, consumer) consumers;
     TAILQ_ENTRY(producer) link;
 };
@@ -139,7 +159,6 @@ struct consumer {
     struct producer *producer;
     struct consumer_row row;
     handle_word handle;
-    uint64_t stats_ms, stats_bytes;
     TAILQ_ENTRY(consumer) of_transport, of_producer;
 };
 
@@ -205,6 +224,7 @@ struct event {
 };
 
 const struct event *event_find(const char *name);
+const struct event *event_at(size_t i); /* NULL behind the last one */
 bool shape_fits(const char *shape, const cJSON *payload, char *why);
 #define SHAPE_WHY_BYTES 160
 
@@ -215,7 +235,7 @@ bool shape_fits(const char *shape, const cJSON *payload, char *why);
     H(media_connect_transport) H(media_close_transport) H(media_produce)                   \
     H(media_close_producer) H(media_pause_producer) H(media_resume_producer)               \
     H(media_consume) H(media_resume_consumer) H(media_pause_consumer) H(media_get_stats)   \
-    H(media_later)
+    H(media_restart_ice) H(media_later)
 /* clang-format on */
 #define HANDLER(name) void handle_##name(struct call *call);
 HANDLERS(HANDLER)
@@ -239,7 +259,9 @@ HANDLERS(HANDLER)
     N(consumer_closed, "media:consumerClosed", NULL)                          \
     N(consumer_paused, "media:consumerPaused", NULL)                          \
     N(consumer_resumed, "media:consumerResumed", NULL)                        \
-    N(transport_state, "media:transportState", NULL)
+    N(transport_state, "media:transportState", NULL)                          \
+    N(active_speaker, "media:activeSpeaker", NULL)                            \
+    N(audio_levels, "media:audioLevels", NULL)
 /* clang-format on */
 enum notice {
 #define N(name, canonical, short_name) NOTICE_##name,
@@ -252,9 +274,13 @@ enum notice {
 void tell(struct participant *to, enum notice notice, cJSON *value);
 void tell_room(struct room *room, const struct participant *except, enum notice notice,
                cJSON *value);
+/* Those who asked for volumes only. */
+void tell_listeners(struct room *room, enum notice notice, cJSON *value);
 /* An object of texts: key, value, key, value, …, NULL. */
 cJSON *json_texts(const char *key, ...) __attribute__((sentinel));
 cJSON *participants_json(const struct room *room);
+/* joinedAt, producerIds, isMuted, isVideoOff. */
+void add_presence(cJSON *object, const struct participant *p);
 const char *role_text(enum role role);
 
 /* ---- rooms and who is in them (room.c, membership.c) ---- */
@@ -276,6 +302,12 @@ enum departure { LEFT, KICKED, REPLACED, GONE, CUT };
 void participant_remove(struct participant *participant, enum departure how);
 void participant_detach(struct participant *participant); /* from its socket; no grace by itself */
 
+/* ---- what others see in the live state (mirroring.c) ---- */
+
+void room_mirror(const struct room *room);
+void participant_mirror(struct participant *participant);
+void participant_unmirror(struct participant *participant);
+
 /* ---- media (media.c, producing.c, consuming.c) ---- */
 
 /* All media of somebody, users before what they use. tell_others: false when the room goes too. */
@@ -292,6 +324,20 @@ void consumer_close(struct consumer *consumer, bool tell_owner);
 uint32_t worker_of(const struct transport *transport);
 /* The row's 16 bytes of an id's text. */
 void id_bytes(const char *text, uint8_t out[16]);
+
+/* ---- who speaks, and how loud (levels.c) ---- */
+
+/* A producer came, was paused or goes on: listens to it, or no longer. */
+void levels_follow(struct producer *producer);
+void levels_forget(struct producer *producer);
+void levels_forget_room(struct room *room);
+cJSON *active_speaker_json(const struct room *room);
+
+/* ---- what a client is told about STUN and TURN (ice_servers.c) ---- */
+
+cJSON *ice_servers(const struct rooms *rooms, const char *user_id);
+/* False with a sentence when the settings do not go together. */
+bool ice_servers_check(const struct settings *settings, char *why /* 192 */);
 
 /* ---- sessions (session.c) ---- */
 

@@ -5,32 +5,19 @@
 #include "src/clock.h"
 #include "state.h"
 
+#define STALE_NS (1500 * NS_PER_MS)
+
 static double now_ms(void)
 {
     return (double)(clock_monotonic_ns() / NS_PER_MS);
 }
 
-/* Bits per second since the figure was last asked for (half a second ago or more). */
-struct meter {
-    uint64_t *at_ms, *bytes;
-};
-
-static double bitrate(struct meter meter, uint64_t bytes)
+/* A rate of a row that the data plane keeps up every half second while something flows. */
+static double rate(uint32_t bps, uint64_t published_ns)
 {
-    uint64_t now = clock_monotonic_ns() / NS_PER_MS, span = now - *meter.at_ms, was = *meter.bytes;
+    uint64_t now_ns = clock_monotonic_ns();
 
-    if (*meter.at_ms == 0) {
-        *meter.at_ms = now;
-        *meter.bytes = bytes;
-        return 0;
-    }
-    if (bytes < was || span == 0)
-        return 0;
-    if (span >= 500) {
-        *meter.at_ms = now;
-        *meter.bytes = bytes;
-    }
-    return (double)((bytes - was) * 8 * 1000 / span);
+    return now_ns > published_ns && now_ns - published_ns > STALE_NS ? 0 : bps;
 }
 
 static void add_tuple(cJSON *item, const struct transport_state_row *state)
@@ -62,7 +49,6 @@ static cJSON *transport_stats(struct rooms *rooms, struct transport *t)
 {
     struct transport_state_row state = {0};
     cJSON *list = cJSON_CreateArray(), *item;
-    uint64_t at_ms = t->stats_ms;
 
     plane_read(rooms->plane, TABLE_transport_state, t->handle, &state);
     item = json_texts("type", "webrtc-transport", "transportId", t->id, "iceRole", "controlled",
@@ -70,15 +56,14 @@ static cJSON *transport_stats(struct rooms *rooms, struct transport *t)
                       field_enum_text(SHOW_dtls_state, state.dtls_state), NULL);
     cJSON_AddNumberToObject(item, "timestamp", now_ms());
     cJSON_AddNumberToObject(item, "bytesReceived", (double)state.bytes_received);
-    cJSON_AddNumberToObject(
-        item, "recvBitrate",
-        bitrate((struct meter){&at_ms, &t->stats_received}, state.bytes_received));
+    cJSON_AddNumberToObject(item, "recvBitrate", rate(state.receive_bps, state.published_ns));
     cJSON_AddNumberToObject(item, "bytesSent", (double)state.bytes_sent);
-    cJSON_AddNumberToObject(
-        item, "sendBitrate",
-        bitrate((struct meter){&t->stats_ms, &t->stats_sent}, state.bytes_sent));
+    cJSON_AddNumberToObject(item, "sendBitrate", rate(state.send_bps, state.published_ns));
     cJSON_AddNumberToObject(item, "rtpBytesReceived", (double)state.rtp_bytes_received);
+    cJSON_AddNumberToObject(item, "rtpRecvBitrate",
+                            rate(state.rtp_receive_bps, state.published_ns));
     cJSON_AddNumberToObject(item, "rtpBytesSent", (double)state.rtp_bytes_sent);
+    cJSON_AddNumberToObject(item, "rtpSendBitrate", rate(state.rtp_send_bps, state.published_ns));
     cJSON_AddNumberToObject(item, "rtpPacketsReceived", (double)state.rtp_packets_received);
     cJSON_AddNumberToObject(item, "rtpPacketsSent", (double)state.rtp_packets_sent);
     add_tuple(item, &state);
@@ -108,26 +93,27 @@ static cJSON *stream(const char *type, const struct producer *producer, uint32_t
     return item;
 }
 
+/* What came of one encoding. Nothing that the tables do not count: no score, no discards. */
 static void add_encoding(cJSON *list, const struct producer *producer,
-                         const struct producer_state_row *state, uint32_t e, double bps)
+                         const struct producer_state_row *state, uint32_t e)
 {
     const struct producer_row *row = &producer->ortc.row;
     const char *rid = row->encoding_rid + e * RID_BYTES_MAX;
-    cJSON *item =
-        stream("inbound-rtp", producer, state->encoding_ssrc[e], row->encoding_rtx_ssrc[e]);
+    cJSON *item;
 
+    if (state->encoding_packets[e] == 0)
+        return;
+    item = stream("inbound-rtp", producer, state->encoding_ssrc[e], row->encoding_rtx_ssrc[e]);
     if (rid[0] != '\0')
         cJSON_AddStringToObject(item, "rid", rid);
     cJSON_AddNumberToObject(item, "packetCount", (double)state->encoding_packets[e]);
     cJSON_AddNumberToObject(item, "byteCount", (double)state->encoding_bytes[e]);
-    cJSON_AddNumberToObject(item, "bitrate", bps);
+    cJSON_AddNumberToObject(item, "bitrate", rate(state->encoding_bps[e], state->published_ns));
     cJSON_AddNumberToObject(item, "packetsLost", (double)state->encoding_packets_lost[e]);
     cJSON_AddNumberToObject(item, "fractionLost", state->encoding_fraction_lost[e]);
     cJSON_AddNumberToObject(item, "jitter", state->encoding_jitter[e]);
-    cJSON_AddNumberToObject(item, "pliCount", state->pli_sent);
-    cJSON_AddNumberToObject(item, "firCount", state->fir_sent);
-    cJSON_AddNumberToObject(item, "packetsRetransmitted", state->rtx_packets);
-    cJSON_AddNumberToObject(item, "roundTripTime", state->round_trip_us / 1000.0);
+    cJSON_AddNumberToObject(item, "packetsRetransmitted", state->encoding_rtx_packets[e]);
+    cJSON_AddNumberToObject(item, "pliCount", state->encoding_pli_sent[e]);
     cJSON_AddItemToArray(list, item);
 }
 
@@ -135,45 +121,38 @@ static cJSON *producer_stats(struct rooms *rooms, struct producer *producer)
 {
     struct producer_state_row state = {0};
     cJSON *list = cJSON_CreateArray();
-    uint64_t bytes = 0;
-    double bps;
     uint32_t e;
 
     plane_read(rooms->plane, TABLE_producer_state, producer->handle, &state);
     for (e = 0; e < producer->ortc.row.encoding_count; e++)
-        bytes += state.encoding_bytes[e];
-    bps = bitrate((struct meter){&producer->stats_ms, &producer->stats_bytes}, bytes);
-    for (e = 0; e < producer->ortc.row.encoding_count; e++) {
-        double share = bytes > 0 ? (double)state.encoding_bytes[e] / (double)bytes : 0;
-
-        /* Several layers: each gets its part of the whole. */
-        if (state.encoding_packets[e] > 0)
-            add_encoding(list, producer, &state, e,
-                         producer->ortc.row.encoding_count == 1 ? bps : bps * share);
-    }
+        add_encoding(list, producer, &state, e);
     return list;
 }
 
+/* What is sent, then what comes of the encoding that is forwarded. */
 static cJSON *consumer_stats(struct rooms *rooms, struct consumer *consumer)
 {
     struct consumer_state_row state = {0};
+    struct producer_state_row source = {0};
     cJSON *list = cJSON_CreateArray(), *item;
 
     plane_read(rooms->plane, TABLE_consumer_state, consumer->handle, &state);
+    plane_read(rooms->plane, TABLE_producer_state, consumer->producer->handle, &source);
     item = stream("outbound-rtp", consumer->producer, consumer->row.ssrc, consumer->row.rtx_ssrc);
     cJSON_AddNumberToObject(item, "packetCount", (double)state.packets_sent);
     cJSON_AddNumberToObject(item, "byteCount", (double)state.bytes_sent);
-    cJSON_AddNumberToObject(
-        item, "bitrate",
-        bitrate((struct meter){&consumer->stats_ms, &consumer->stats_bytes}, state.bytes_sent));
+    cJSON_AddNumberToObject(item, "bitrate", rate(state.send_bps, state.published_ns));
     cJSON_AddNumberToObject(item, "packetsLost", (double)state.packets_lost);
     cJSON_AddNumberToObject(item, "fractionLost", state.fraction_lost);
     cJSON_AddNumberToObject(item, "jitter", state.jitter);
+    cJSON_AddNumberToObject(item, "nackCount", state.nack_received);
     cJSON_AddNumberToObject(item, "pliCount", state.pli_received);
     cJSON_AddNumberToObject(item, "firCount", state.fir_received);
-    cJSON_AddNumberToObject(item, "nackCount", state.nack_received);
-    cJSON_AddNumberToObject(item, "roundTripTime", state.round_trip_us / 1000.0);
+    if (state.round_trip_us != 0) /* the client has reported */
+        cJSON_AddNumberToObject(item, "roundTripTime", state.round_trip_us / 1000.0);
     cJSON_AddItemToArray(list, item);
+    if (state.encoding < consumer->producer->ortc.row.encoding_count)
+        add_encoding(list, consumer->producer, &source, state.encoding);
     return list;
 }
 

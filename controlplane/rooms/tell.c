@@ -32,8 +32,8 @@ void tell(struct participant *to, enum notice notice, cJSON *value)
     socket_emit(to->session->socket, other != NULL ? other : names[notice].canonical, value);
 }
 
-void tell_room(struct room *room, const struct participant *except, enum notice notice,
-               cJSON *value)
+static void tell_many(struct room *room, const struct participant *except, bool listeners_only,
+                      enum notice notice, cJSON *value)
 {
     const char *other = short_name(room->rooms, notice);
     struct socket **sockets = malloc((room->participant_count + 1) * sizeof(*sockets));
@@ -43,7 +43,7 @@ void tell_room(struct room *room, const struct participant *except, enum notice 
     if (sockets != NULL && value != NULL) {
         TAILQ_FOREACH(p, &room->participants, link)
         {
-            if (p != except && p->session != NULL)
+            if (p != except && p->session != NULL && (p->wants_levels || !listeners_only))
                 sockets[count++] = p->session->socket;
         }
     }
@@ -54,6 +54,17 @@ void tell_room(struct room *room, const struct participant *except, enum notice 
     }
     free(sockets);
     cJSON_Delete(value);
+}
+
+void tell_room(struct room *room, const struct participant *except, enum notice notice,
+               cJSON *value)
+{
+    tell_many(room, except, false, notice, value);
+}
+
+void tell_listeners(struct room *room, enum notice notice, cJSON *value)
+{
+    tell_many(room, NULL, true, notice, value);
 }
 
 cJSON *json_texts(const char *key, ...)
@@ -75,10 +86,8 @@ const char *role_text(enum role role)
     return texts[role];
 }
 
-static cJSON *participant_json(const struct participant *p)
+void add_presence(cJSON *object, const struct participant *p)
 {
-    cJSON *object = json_texts("userId", p->user_id, "displayName", p->display_name, "socketId",
-                               p->socket_id, "role", role_text(p->role), NULL);
     const struct transport *transport;
     const struct producer *producer;
     cJSON *ids;
@@ -92,6 +101,14 @@ static cJSON *participant_json(const struct participant *p)
     }
     cJSON_AddBoolToObject(object, "isMuted", p->is_muted);
     cJSON_AddBoolToObject(object, "isVideoOff", p->is_video_off);
+}
+
+static cJSON *participant_json(const struct participant *p)
+{
+    cJSON *object = json_texts("userId", p->user_id, "displayName", p->display_name, "socketId",
+                               p->socket_id, "role", role_text(p->role), NULL);
+
+    add_presence(object, p);
     return object;
 }
 

@@ -91,6 +91,7 @@ const struct case_scenario scenarios[] = {
     {"video-cm-to-1", &case_path, {CM, .fanout = 1, .bytes = 1200}, 900},
     {"video-cm-to-50", &case_path, {CM, .fanout = 50, .bytes = 1200}, 4500},
     {"video-uneven-to-50", &case_path, {GCM128, .fanout = 50, .bytes = 1200, .uneven = true}, 4500},
+    {"audio-gcm128-rooms", &case_path, {GCM128, .fanout = 9, .audio = true, .rooms = 20}, 18000},
     {"audio-gcm128-to-1", &case_path, {GCM128, .fanout = 1, .bytes = 160, .audio = true}, 1000},
     {"audio-gcm128-to-50", &case_path, {GCM128, .fanout = 50, .bytes = 160, .audio = true}, 5000},
     {"audio-cm-to-1", &case_path, {CM, .fanout = 1, .bytes = 160, .audio = true}, 1000},

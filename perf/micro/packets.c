@@ -33,6 +33,10 @@ void packet_rtp_write(uint8_t *out, const struct packet_rtp *rtp)
     put32(out + 4, rtp->timestamp);
     put32(out + 8, rtp->ssrc);
     memcpy(out + 12, extensions, sizeof(extensions));
+    if (rtp->level) {
+        out[22] = PACKET_ID_AUDIO_LEVEL << 4;
+        out[23] = rtp->level;
+    }
     memset(payload, (uint8_t)((uint32_t)rtp->index * 31u + rtp->ssrc * 7u), bytes);
     if (bytes < sizeof(vp8))
         return;

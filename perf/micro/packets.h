@@ -12,6 +12,7 @@ enum {
     PACKET_PAYLOAD_TYPE_OUT = 101,
     PACKET_ID_ABS_SEND_TIME = 2, /* as the client numbers them */
     PACKET_ID_MID = 4,
+    PACKET_ID_AUDIO_LEVEL = 6,
 };
 
 struct packet_rtp {
@@ -19,6 +20,7 @@ struct packet_rtp {
     uint32_t ssrc, timestamp;
     bool marker;
     bool is_key_frame; /* VP8 */
+    uint8_t level;     /* of sound (RFC 6464), 0: not told */
     uint32_t bytes;    /* header and payload, without the tag */
 };
 

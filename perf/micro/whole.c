@@ -122,6 +122,7 @@ static void feed_producer(struct whole *b, uint32_t room, uint32_t p, size_t fir
             .timestamp = (uint32_t)(world_now_ns() / NS_PER_MS * 90),
             .marker = i + 1 == o->burst,
             .is_key_frame = key_frame && i == 0,
+            .level = o->audio ? 30 : 0,
             .bytes = packet_bytes(o, i),
         };
 

@@ -268,6 +268,8 @@ void world_producer(struct bench_world *world, uint32_t index, uint32_t transpor
 
     row.extension_router_id[PACKET_ID_MID] = EXTENSION_mid;
     row.extension_router_id[PACKET_ID_ABS_SEND_TIME] = EXTENSION_abs_send_time;
+    if (!video)
+        row.extension_router_id[PACKET_ID_AUDIO_LEVEL] = EXTENSION_audio_level;
     row_tell(world, TABLE_producer, index, &row.header, true, GENERATION,
              world_worker(world, transport));
 }

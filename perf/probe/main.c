@@ -347,8 +347,11 @@ static cJSON *report(struct probe *probe, bool ok, const char *why)
             cJSON_AddNumberToObject(stream, "duplicates", (double)r->duplicates);
             cJSON_AddNumberToObject(stream, "lossPercent",
                                     percent(lost_of(probe, i, r), r->packets));
-            if (r->packets)
+            if (r->packets) {
                 cJSON_AddNumberToObject(stream, "firstPacketMs", first_packet_ms(r));
+                /* of the monotonic clock, for who knows what happened when */
+                cJSON_AddNumberToObject(stream, "lastPacketAtMs", (double)r->last_ns / 1e6);
+            }
             if (r->ours) {
                 cJSON_AddNumberToObject(stream, "latencyP50Us", receiver_latency_us(r, 50));
                 cJSON_AddNumberToObject(stream, "latencyP99Us", receiver_latency_us(r, 99));

@@ -129,6 +129,7 @@ void receiver_packet(struct receiver *r, const uint8_t *packet, size_t bytes, ui
         return;
     }
     r->packets++;
+    r->last_ns = now_ns;
     r->bytes += bytes;
     if (r->is_video && bytes > head + 4 && packet[head] == 0x10 && !(packet[head + 1] & 1))
         r->key_frames++;

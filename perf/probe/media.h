@@ -35,7 +35,7 @@ struct receiver {
     uint16_t first_sequence;
     int64_t highest; /* extended, relative to first_sequence */
     uint64_t packets, duplicates, bytes;
-    uint64_t consumed_ns, first_ns, key_frames;
+    uint64_t consumed_ns, first_ns, last_ns, key_frames;
     uint32_t first_number;    /* of the sender's own count, which no server rewrites */
     uint32_t transit, jitter; /* RFC 3550 A.8, time-stamp units; jitter scaled by 16 */
     uint32_t last_report;     /* middle of the NTP time of the server's last SR */

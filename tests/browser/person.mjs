@@ -48,7 +48,7 @@ function prepare() {
 }
 
 export class Person {
-  static async open(browser, ringcast, name, { viewport = { width: 1280, height: 800 } } = {}) {
+  static async open(browser, ringcast, name, { viewport = { width: 1280, height: 800 }, prepare: more } = {}) {
     const self = new Person();
     self.name = name;
     self.ringcast = ringcast;
@@ -60,6 +60,7 @@ export class Person {
       if (line.type() === 'error') self.problems.push(line.text());
     });
     await self.page.addInitScript(prepare);
+    if (more) await self.page.addInitScript(more);
     await self.page.goto(`${ringcast.url}/`);
     return self;
   }
@@ -118,7 +119,7 @@ export class Person {
   async sees(others, timeoutMs = 10000) {
     await until(async () => {
       const media = await this.media();
-      return media.filter((m) => m.kind === 'video' && m.framesDecoded > 0).length === others
+      return media.filter((m) => m.kind === 'video' && m.framesDecoded > 0 && m.firstFrameMs !== null).length === others
         && media.filter((m) => m.kind === 'audio' && m.packetsReceived > 0).length === others;
     }, timeoutMs, `${this.name} sees and hears ${others}`).catch(async (error) => {
       throw new Error(`${error.message}\n${JSON.stringify(await this.media(), null, 1)}\n${this.problems.join('\n')}`);

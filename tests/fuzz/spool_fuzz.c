@@ -41,7 +41,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     memcpy(line, again, length);
     if (!spool_line_parse(line, length - 1, &back) || strcmp(back.id, row.id) != 0 ||
-        back.created_ms != row.created_ms)
+        back.created_us != row.created_us)
         abort();
     return 0;
 }

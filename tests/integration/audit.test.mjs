@@ -8,7 +8,7 @@ import { chmodSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { Client } from '../lib/client.mjs';
+import { Polling } from '../lib/polling.mjs';
 import { binaries, freePort, sanitizerOptions, sleep, slower, until } from '../lib/ringcast.mjs';
 
 const KILLS = Number(process.env.RINGCAST_KILLS ?? 10);
@@ -68,7 +68,7 @@ async function maker(running, token) {
   }
 }
 async function guest(running, token, rooms) {
-  const socket = await Client.open(`http://127.0.0.1:${port}`, token);
+  const socket = await Polling.open(`http://127.0.0.1:${port}`, token);
   for (let turn = 0; running.on && !socket.closed; turn++) {
     const made = turn % 4 === 0 ? await socket.call('room:create', { title: 'x' }) : null;
     if (made?.roomId) note('room_created', made.roomId);
@@ -81,7 +81,7 @@ async function guest(running, token, rooms) {
 
 // A room that lives as long as its host is there, so that guests need no database to come and go.
 async function hall(token) {
-  const socket = await Client.open(`http://127.0.0.1:${port}`, token);
+  const socket = await Polling.open(`http://127.0.0.1:${port}`, token);
   const rooms = [];
   for (let i = 0; i < 3; i++) {
     const { roomId } = await socket.must('room:create', { title: 'hall' });

@@ -8,16 +8,17 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
-import { Client } from '../lib/client.mjs';
+import { Polling } from '../lib/polling.mjs';
 import { Ringcast, measuresMemory, sleep, slower, until } from '../lib/ringcast.mjs';
 import { Session } from './malformed.mjs';
 
 const run = promisify(execFile);
 const SECRET = `planted-${randomBytes(20).toString('hex')}`;
+const SERVERS = Object.fromEntries(['POSTGRES_PASSWORD', 'REDIS_PASSWORD', 'TURN_SECRET'].map((name) => [name, `planted-${randomBytes(12).toString('hex')}`]));
 const FLOOD = 600;       // logins at once: 66 are hashed or wait, the others are told to come again
 let ringcast;
 
-before(async () => { ringcast = await Ringcast.start({ RINGCAST_LOG_LEVEL: 'debug', JWT_SECRET: SECRET, RECONNECT_GRACE: '0', RINGCAST_LOGIN_ATTEMPTS: '100000', RINGCAST_ACCOUNT_ATTEMPTS: '100000' }); });
+before(async () => { ringcast = await Ringcast.start({ RINGCAST_LOG_LEVEL: 'debug', JWT_SECRET: SECRET, TURN_URLS: 'turn:turn.example.org', ...SERVERS, RECONNECT_GRACE: '0', RINGCAST_LOGIN_ATTEMPTS: '100000', RINGCAST_ACCOUNT_ATTEMPTS: '100000' }); });
 after(() => ringcast?.stop());
 
 const rssKib = (pid) => Number(readFileSync(`/proc/${pid}/status`, 'utf8').match(/VmRSS:\s+(\d+)/)[1]);
@@ -80,7 +81,7 @@ test('C3: a login flood leaves a socket its round trips and the process its memo
 
 test('C7: deactivated by another program: its sockets are cut within 5 s, nobody else', async () => {
   const [a, b] = [await ringcast.person('ada'), await ringcast.person('bob')];
-  const [of_a, second_of_a, of_b] = [await Client.open(ringcast.url, a.token), await Client.open(ringcast.url, a.token), await Client.open(ringcast.url, b.token)];
+  const [of_a, second_of_a, of_b] = [await Polling.open(ringcast.url, a.token), await Polling.open(ringcast.url, a.token), await Polling.open(ringcast.url, b.token)];
   await sleep(1000);
   const began = performance.now();
   await sql(`UPDATE users SET isActive=0 WHERE id='${a.user.id}'`);
@@ -88,10 +89,10 @@ test('C7: deactivated by another program: its sockets are cut within 5 s, nobody
   await second_of_a.until(() => second_of_a.closed, 5000 * slower, 'cut');
   console.log(`# cut after ${(performance.now() - began).toFixed(0)} ms`);
   assert.equal(of_b.closed, null);
-  await assert.rejects(Client.open(ringcast.url, a.token), /Authentication failed/);
+  await assert.rejects(Polling.open(ringcast.url, a.token), /Authentication failed/);
   assert.equal((await ringcast.request('GET', '/auth/me', null, a.token)).status, 401);
   await sql(`UPDATE users SET isActive=1 WHERE id='${a.user.id}'`);
-  await (await Client.open(ringcast.url, a.token)).close();
+  await (await Polling.open(ringcast.url, a.token)).close();
   await of_b.close();
 });
 
@@ -99,7 +100,7 @@ test('C7: an expired token ends its socket', async () => {
   const { user } = await ringcast.person('ada');
   const now = Math.floor(Date.now() / 1000);
   const claims = { sub: user.id, email: user.email, displayName: 'Ada', iat: now, exp: now + 2 };
-  const socket = await Client.open(ringcast.url, token(claims));
+  const socket = await Polling.open(ringcast.url, token(claims));
   await socket.until(() => socket.closed, 10000 * slower, 'cut');
   assert.ok(Date.now() / 1000 >= claims.exp);
 });
@@ -108,7 +109,7 @@ test('C7: an expired token ends its socket', async () => {
 
 // Everything secret that a client can bring or be given, in sound calls and in those that go wrong.
 test('C23: at debug level no log has a password, a token, a key or what ICE authenticates with', async () => {
-  const planted = { JWT_SECRET: SECRET };
+  const planted = { JWT_SECRET: SECRET, ...SERVERS };
   const plant = (name) => (planted[name] = `planted-${randomBytes(12).toString('hex')}`);
   const who = (password) => ({ email: `p${randomBytes(5).toString('hex')}@example.org`, password, displayName: 'P' });
   const mine = who(plant('password'));
@@ -125,17 +126,18 @@ test('C23: at debug level no log has a password, a token, a key or what ICE auth
   await ringcast.request('GET', '/auth/me', null, `${planted.token}x`);
   const strange = plant('token of another issuer');
   await ringcast.request('GET', '/auth/me', null, strange);
-  await assert.rejects(Client.open(ringcast.url, strange));
+  await assert.rejects(Polling.open(ringcast.url, strange));
   const expired = token({ sub: body.user.id, email: 'x@example.org', displayName: 'P', iat: 1, exp: 2 });
   planted['expired token'] = expired;
-  await assert.rejects(Client.open(ringcast.url, expired));
-  const socket = await Client.open(ringcast.url, planted.token);
+  await assert.rejects(Polling.open(ringcast.url, expired));
+  const socket = await Polling.open(ringcast.url, planted.token);
   await socket.call('room:join', { roomId: 'x', token: plant('token in a payload') });
   await socket.call(`nothing:${plant('secret in an event name')}`, {});
   const { roomId } = await socket.must('room:create', { title: 'x' });
   await socket.must('room:join', { roomId });
   const transport = await socket.must('media:createTransport', { roomId, direction: 'send' });
   planted['ICE password'] = transport.iceParameters.password;
+  planted['TURN credential'] = transport.iceServers[0].credential;
   await socket.call('media:connectTransport', { transportId: transport.id, dtlsParameters: { role: 'client', fingerprints: [] } });
   await socket.close();
   const call = await ringcast.probe('--seconds', '1');

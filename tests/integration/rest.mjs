@@ -10,6 +10,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { binaries, sanitizerOptions, slower } from '../lib/build.mjs';
+import { onServers, sharedPostgres, storesOf } from '../lib/servers.mjs';
 
 const program = join(binaries, 'ringcast-controlplane');
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -33,6 +34,9 @@ class ControlPlane {
     self.url = `http://127.0.0.1:${port}`;
     self.folder = folder;
     self.log = '';
+    const stores = await storesOf(folder);
+    self.database = stores.POSTGRES_DB;
+    self.postgres = await sharedPostgres();
     self.process = spawn(program, [], {
       env: {
         PATH: process.env.PATH,
@@ -41,6 +45,7 @@ class ControlPlane {
         RINGCAST_HTTP_LISTEN_IP: '127.0.0.1',
         RINGCAST_LOGIN_ATTEMPTS: '100000',
         ...sanitizerOptions,
+        ...stores,
         ...environment,
       },
       stdio: ['ignore', 'ignore', 'pipe'],
@@ -52,7 +57,7 @@ class ControlPlane {
     for (let i = 0; i < 200 * slower; i++) {
       if (self.process.exitCode !== null) throw new Error(`ended at the start:\n${self.log}`);
       const up = await fetch(`${self.url}/health`).catch(() => null);
-      if (up) return self;
+      if (up && (await up.json()).persistence.status === 'ok') return self;
       await sleep(25);
     }
     self.process.kill('SIGKILL');
@@ -83,6 +88,7 @@ class ControlPlane {
 
   // The database as another program sees it.
   sql(text) {
+    if (onServers) return this.postgres.sqlSync(text, this.database);
     return execFileSync('sqlite3', ['-cmd', '.timeout 2000', join(this.folder, 'ringcast.sqlite3'), text], {
       encoding: 'utf8',
     }).trim();
@@ -170,7 +176,7 @@ describe('accounts', () => {
   test('one answer for wrong password, unknown and deactivated user', async () => {
     const who = await registered();
     const off = await registered();
-    plane.sql(`UPDATE users SET "isActive"=0 WHERE email='${off.email}'`);
+    plane.sql(`UPDATE users SET "isActive"=(1=0) WHERE email='${off.email}'`);
     const answers = [];
     for (const body of [
       { email: who.email, password: 'wrong password' },
@@ -433,10 +439,12 @@ describe('life and death', () => {
   test('a database that is locked is 503 within a second, and comes back', async (t) => {
     const { accessToken: token } = await registered();
     // The audit rows of that are just being written: without patience the lock would be theirs.
-    const locker = spawn('sqlite3', ['-bail', '-cmd', '.timeout 5000', join(plane.folder, 'ringcast.sqlite3')],
-      { stdio: ['pipe', 'pipe', 'ignore'] });
+    const locker = onServers
+      ? spawn('psql', plane.postgres.arguments(plane.database), { stdio: ['pipe', 'pipe', 'ignore'] })
+      : spawn('sqlite3', ['-bail', '-cmd', '.timeout 5000', join(plane.folder, 'ringcast.sqlite3')],
+        { stdio: ['pipe', 'pipe', 'ignore'] });
     t.after(() => locker.kill());
-    locker.stdin.write('BEGIN IMMEDIATE; SELECT 1;\n');
+    locker.stdin.write(onServers ? 'BEGIN; LOCK TABLE meetings; SELECT 1;\n' : 'BEGIN IMMEDIATE; SELECT 1;\n');
     assert.ok(await new Promise((resolve) => {
       locker.stdout.once('data', resolve);
       locker.once('exit', () => resolve(null));
@@ -481,12 +489,12 @@ describe('life and death', () => {
     const room = await own.call('POST', '/rooms', { token: who.accessToken, body: { title: 'x' } });
     const { code } = await own.stop(); // at once: the audit rows have had no time to leave the spool
     assert.equal(code, 0, own.log);
-    assert.equal(own.sql('SELECT group_concat(action) FROM (SELECT action FROM audit_logs ORDER BY rowid)'),
-      'user_registered,room_created');
-    assert.equal(
-      own.sql(`SELECT "ipAddress" || metadata FROM audit_logs WHERE "roomId"='${room.body.roomId}'`),
-      `127.0.0.1{"roomCode":"${room.body.roomCode}","maxParticipants":100}`,
-    );
+    assert.equal(own.sql(`SELECT action FROM audit_logs ORDER BY ${onServers ? '"createdAt"' : 'rowid'}`),
+      'user_registered\nroom_created');
+    const [address, metadata] =
+      own.sql(`SELECT "ipAddress", metadata FROM audit_logs WHERE "roomId"='${room.body.roomId}'`).split('|');
+    assert.equal(address, '127.0.0.1');
+    assert.deepEqual(JSON.parse(metadata), { roomCode: room.body.roomCode, maxParticipants: 100 });
     const files = readdirSync(own.folder);
     assert.deepEqual(files.filter((name) => name.startsWith('audit-spool')), []);
     for (const name of files) assert.equal(statSync(join(own.folder, name)).mode & 0o077, 0, name);

@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
-import { Client } from '../lib/client.mjs';
+import { Polling } from '../lib/polling.mjs';
 import { Ringcast, binaries, sleep, slower, until } from '../lib/ringcast.mjs';
 
 const run = promisify(execFile);
@@ -77,7 +77,7 @@ async function person(ip) {
   return { ...who, token: body.accessToken, expiresIn: body.expiresIn, id: body.user.id };
 }
 
-const connect = (token, ip = address()) => Client.open(ringcast.url, token, { 'x-forwarded-for': ip });
+const connect = (token, ip = address()) => Polling.open(ringcast.url, token, { 'x-forwarded-for': ip });
 
 async function sql(text) {
   const { stdout } = await run('sqlite3', ['-cmd', '.timeout 3000', join(ringcast.directory, 'data/ringcast.sqlite3'), text]);
@@ -170,6 +170,16 @@ async function lastWords() {
   return /process=forwarder .*msg="stopped cleanly"/.test(ringcast.log.slice(from));
 }
 
+const TURN = { turn_secret: SECRET };
+const TURN_AT = { turn_urls: 'turn:a.example.org' };
+async function iceServers() {
+  const socket = await Polling.open(ringcast.url, (await person()).token);
+  const { roomId } = await socket.must('room:create', { title: 'x' });
+  const { iceServers: servers } = await socket.must('room:join', { roomId });
+  await socket.close();
+  return servers;
+}
+
 // Per live setting: values, and what can be seen of each.
 const live = {
   log_level: { values: { info: false, debug: true }, see: debugLine },
@@ -229,6 +239,22 @@ const live = {
       return third ? 'open' : 'refused';
     },
   },
+  turn_urls: {
+    values: { 'turn:a.example.org': 'turn:a.example.org', 'turn:b.example.org,stun:c.example.org': 'stun:c.example.org,turn:b.example.org' },
+    with: { 'turn:a.example.org': TURN, 'turn:b.example.org,stun:c.example.org': TURN },
+    see: async () => (await iceServers()).flatMap((server) => server.urls).sort().join(),
+  },
+  turn_secret: {
+    values: { [SECRET]: SECRET, [OLDER]: OLDER }, with: { [SECRET]: TURN_AT, [OLDER]: TURN_AT },
+    see: async () => {
+      const { username, credential } = (await iceServers())[0];
+      return [SECRET, OLDER].find((secret) => createHmac('sha1', secret).update(username).digest('base64') === credential);
+    },
+  },
+  turn_ttl_s: {
+    values: { 60: 60, 600: 600 }, with: { 60: { ...TURN, ...TURN_AT }, 600: { ...TURN, ...TURN_AT } },
+    see: async () => Math.round((Number((await iceServers())[0].username.split(':')[0]) - Date.now() / 1000) / 10) * 10,
+  },
   room_together: { values: { 1000000: 1, 0: 2 }, see: workersOfRoom },
 };
 
@@ -270,6 +296,8 @@ test('a wrong file is refused with its sentence and changes nothing, not even wh
     [`jwt_secret_file = ${join(directory, 'none')}`, 'jwt_secret and jwt_secret_file are both set'],
     [`jwt_secret = ""\njwt_secret_file = ${join(directory, 'none')}`, 'cannot be read: No such file'],
     ['jwt_secret = a,', 'ends with a comma'],
+    ['turn_urls = turn:a.example.org', 'TURN_SECRET is not set'],
+    ['turn_urls = http://a.example.org', 'turn_urls must be stun:, stuns:, turn: or turns: URLs'],
     ['http_port', 'is not of the form: name = value'],
   ];
   for (const [line, says] of wrong) {

@@ -1,96 +1,55 @@
-// A Socket.IO client of our own, over long polling: acks, everything heard, how it ended.
+// People on the stock Socket.IO client, for tests of the whole signaling.
+
+import { createRequire } from 'node:module';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { root } from './build.mjs';
+
+const { io } = createRequire(join(root, 'tests/integration/socketio/'))('socket.io-client');
+const parameters = Object.fromEntries(['audio', 'video'].map((kind) => [kind,
+  JSON.parse(readFileSync(join(root, `tests/data/ortc/produce-av-${kind}.json`))).produceRtpParameters]));
 
 export class Client {
-  // headers go with every request; throws the server's reason when it refuses the token.
-  static async open(url, token, headers = {}) {
+  // A new account, connected.
+  static async open(ringcast, name = 'someone', account) {
     const self = new Client();
-    Object.assign(self, { headers, heard: [], acks: new Map(), next: 0, closed: null, wakers: [] });
-    self.url = `${url}/socket.io/?EIO=4&transport=polling`;
-    const open = await self.#get();
-    if (open[0] !== '0') throw new Error(`no handshake: ${open}`);
-    self.url += `&sid=${JSON.parse(open.slice(1)).sid}`;
-    await self.#post(`40${JSON.stringify({ token })}`);
-    for (const packet of (await self.#get()).split('\x1e')) self.#take(packet);
-    self.ended = self.#poll();
-    await self.until(() => self.id || self.refusal || self.closed, 5000, 'connected');
-    if (!self.id) throw new Error(self.refusal ?? self.closed);
+    self.account = account ?? await ringcast.person(name);
+    self.userId = self.account.user.id;
+    self.heard = [];
+    self.slowestMs = 0;
+    self.socket = io(ringcast.url, {
+      auth: { token: self.account.token }, transports: ['websocket'], reconnection: false, forceNew: true,
+    });
+    self.socket.onAny((event, value) => self.heard.push([event, value]));
+    await new Promise((resolve, reject) => {
+      self.socket.on('authenticated', resolve);
+      self.socket.on('connect_error', reject);
+    });
     return self;
   }
 
-  async #get() {
-    const reply = await fetch(this.url, { headers: this.headers });
-    const text = await reply.text();
-    if (reply.status !== 200) throw Object.assign(new Error(`${reply.status} ${text}`), { status: reply.status });
-    return text;
+  // The ack, whatever it says.
+  async ask(event, payload = {}) {
+    const began = performance.now();
+    const answer = await this.socket.timeout(10000).emitWithAck(event, payload);
+    this.slowestMs = Math.max(this.slowestMs, performance.now() - began);
+    return answer;
   }
 
-  async #post(body) {
-    const reply = await fetch(this.url, { method: 'POST', headers: { ...this.headers, 'content-type': 'text/plain' }, body });
-    await reply.text();
-    if (reply.status !== 200) throw new Error(`post: ${reply.status}`);
+  // The ack of a call that must succeed.
+  async call(event, payload) {
+    const answer = await this.ask(event, payload);
+    if (answer?.status === 'error') throw new Error(`${event}: ${answer.code}: ${answer.message}`);
+    return answer;
   }
 
-  async #poll() {
-    try {
-      while (!this.closed) for (const packet of (await this.#get()).split('\x1e')) this.#take(packet);
-    } catch (error) {
-      this.closed ??= error.message;
-    }
-    this.#wake();
+  async produce(roomId, kind) {
+    this.transport ??= await this.call('media:createTransport', { roomId, direction: 'send' });
+    return this.call('media:produce', { roomId, transportId: this.transport.id, kind,
+      rtpParameters: parameters[kind] });
   }
 
-  #take(packet) {
-    if (packet === '2') this.#post('3').catch(() => {});
-    else if (packet === '1' || packet === '41') this.closed = 'by the server';
-    else if (packet.startsWith('40')) this.id = JSON.parse(packet.slice(2)).sid;
-    else if (packet.startsWith('44')) this.refusal = JSON.parse(packet.slice(2)).message;
-    else if (packet.startsWith('42')) {
-      const [name, value] = JSON.parse(packet.slice(2));
-      this.heard.push({ name, value, at: performance.now() });
-    } else if (packet.startsWith('43')) {
-      const [, id, json] = packet.match(/^43(\d+)(.*)$/s);
-      this.acks.get(Number(id))?.(JSON.parse(json)[0]);
-      this.acks.delete(Number(id));
-    }
-    this.#wake();
-  }
-
-  #wake() {
-    for (const waker of this.wakers.splice(0)) waker();
-    if (this.closed) for (const answer of this.acks.values()) answer({ status: 'error', code: 'closed' });
-  }
-
-  // Waits for something that a packet can bring about.
-  async until(probe, ms, what) {
-    const deadline = performance.now() + ms;
-    for (;;) {
-      const value = probe();
-      if (value) return value;
-      const left = deadline - performance.now();
-      if (left <= 0) throw new Error(`${what}: not within ${ms} ms (${this.closed ?? 'open'})`);
-      await new Promise((resolve) => { const timer = setTimeout(resolve, left); this.wakers.push(() => { clearTimeout(timer); resolve(); }); });
-    }
-  }
-
-  // The ack; a refusal is an ack with status "error".
-  call(event, payload) {
-    const id = this.next++;
-    return new Promise((resolve) => {
-      this.acks.set(id, resolve);
-      this.#post(`42${id}${JSON.stringify([event, payload])}`).catch((error) => resolve({ status: 'error', code: 'closed', message: error.message }));
-    });
-  }
-
-  // The ack of a call that must not be refused.
-  async must(event, payload) {
-    const ack = await this.call(event, payload);
-    if (ack?.status === 'error') throw new Error(`${event}: ${ack.code} ${ack.message}`);
-    return ack;
-  }
-
-  async close() {
-    if (!this.closed) await this.#post('1').catch(() => {});
-    this.closed ??= 'by us';
-    await this.ended;
+  close() {
+    this.socket.disconnect();
   }
 }

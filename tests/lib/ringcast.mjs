@@ -1,4 +1,5 @@
-// Starts and stops a whole Ringcast for a test: own data directory, free ports, embedded defaults.
+// Starts and stops a whole Ringcast for a test: own data directory, free ports, embedded defaults (or
+// servers: servers.mjs).
 
 import { execFile, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -8,6 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { binaries, root, sanitizerOptions, slower } from './build.mjs';
+import { storesOf } from './servers.mjs';
 
 export * from './build.mjs';
 const run = promisify(execFile);
@@ -68,6 +70,7 @@ export class Ringcast {
         RECONNECT_GRACE: '2',
         RINGCAST_LOGIN_ATTEMPTS: '1000',
         ...sanitizerOptions,
+        ...(await storesOf(self.directory)),
         ...environment,
       },
       stdio: ['ignore', 'pipe', 'pipe'],

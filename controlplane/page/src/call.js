@@ -1,12 +1,14 @@
 // A call without any page: signaling over socket.io-client, media through mediasoup-client.
 //
 // Emits (CustomEvent with detail): participants, track {userId, source, track|null, paused},
-// state 'connecting'|'connected'|'reconnecting', ended {reason}, mutedByHost, roleChanged.
+// state 'connecting'|'connected'|'reconnecting', ended {reason}, mutedByHost, roleChanged,
+// speaker {userId}, draining, transport {direction, state}.
 
 import { Device } from 'mediasoup-client';
 import { io } from 'socket.io-client';
 
 const ackTimeoutMs = 10000;
+const icePatienceMs = 3000; // a path that is gone for so long is looked for anew
 
 const endings = {
   kicked: 'The host removed you from the meeting.',
@@ -102,8 +104,23 @@ export class Call extends EventTarget {
     });
     transport.on('connectionstatechange', (state) => {
       this.#tell('transport', { direction, state });
+      if (state === 'failed') this.#restartIce(transport);
+      else if (state === 'disconnected')
+        setTimeout(() => {
+          if (transport.connectionState === 'disconnected') this.#restartIce(transport);
+        }, icePatienceMs);
     });
     return transport;
+  }
+
+  // After a change of network: new candidates of ours, the same transport, nothing negotiated anew.
+  async #restartIce(transport) {
+    try {
+      const { iceParameters } = await this.request('media:restartIce', { transportId: transport.id });
+      await transport.restartIce({ iceParameters });
+    } catch (error) {
+      if (!this.ended && !transport.closed) this.#tell('problem', error);
+    }
   }
 
   // source: 'microphone', 'camera' or 'screen'.
@@ -208,6 +225,8 @@ export class Call extends EventTarget {
     socket.on('media:consumerClosed', ({ consumerId }) => this.#dropConsumer(consumerId));
     socket.on('media:producerPaused', ({ producerId }) => this.#producerPaused(producerId, true));
     socket.on('media:producerResumed', ({ producerId }) => this.#producerPaused(producerId, false));
+    socket.on('media:activeSpeaker', ({ userId }) => this.#tell('speaker', { userId }));
+    socket.on('server:draining', () => this.#tell('draining'));
     socket.on('disconnect', () => {
       if (!this.ended) this.#tell('state', 'reconnecting');
     });

@@ -100,6 +100,11 @@ export class Grid {
       `${tile.querySelector('.name').textContent}${muted ? ', muted' : ''}`);
   }
 
+  // One tile at a time is marked: who speaks.
+  setSpeaker(userId) {
+    for (const [key, tile] of this.tiles) tile.classList.toggle('speaking', key === userId);
+  }
+
   // As many columns as make the tiles largest at 16:9.
   #layout() {
     const count = this.tiles.size;

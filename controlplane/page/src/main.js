@@ -194,6 +194,8 @@ function listen(current) {
   });
   current.addEventListener('track', ({ detail }) => showTrack(detail));
   current.addEventListener('problem', ({ detail }) => toast(detail.message));
+  current.addEventListener('speaker', ({ detail }) => grid.setSpeaker(detail.userId));
+  current.addEventListener('draining', () => banner('The server restarts. The meeting goes on in a moment.'));
   current.addEventListener('mutedByHost', () => {
     local.microphoneOn = false;
     drawControls();

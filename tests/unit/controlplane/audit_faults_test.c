@@ -25,7 +25,7 @@ static void a_full_spool_keeps_in_memory_and_alarms(void **state)
     for (unsigned i = in_spool; i < in_spool + KEPT_ROWS_MAX + 99; i++)
         row_write(audit, i);
     assert_false(audit_ready(audit, 1));
-    assert_string_equal(audit_status(audit), "rows cannot be logged: the spool is full");
+    assert_string_equal(audit_says(audit), "rows cannot be logged: the spool is full");
     assert_int_equal(audit->lost, 100);
     loop_for(&test_loop, 300);
     store_break(false, "");
@@ -35,7 +35,7 @@ static void a_full_spool_keeps_in_memory_and_alarms(void **state)
     rows_wait(in_spool + KEPT_ROWS_MAX, 5);
     assert_int_equal(audit->kept_count, 0);
     assert_true(audit_ready(audit, 1));
-    assert_string_equal(audit_status(audit), "ok");
+    assert_string_equal(audit_says(audit), "ok");
     stop(audit, store);
 }
 
@@ -127,7 +127,7 @@ static void alarms_come_once_a_level(void **state)
 {
     struct persistence *store = store_open(&test_loop);
     struct audit *audit = audit_start(store);
-    struct audit_counts counts;
+    struct audit_health health;
     unsigned n = 0;
 
     listen_to_log();
@@ -147,25 +147,25 @@ static void alarms_come_once_a_level(void **state)
         for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
             while (spool_bytes(audit->spool) * 100 / spool_bytes_max < rows[i].percent)
                 assert_true(row_write(audit, n++));
-            assert_string_equal(audit_status(audit), rows[i].status);
+            assert_string_equal(audit_says(audit), rows[i].status);
             assert_int_equal(said("the audit spool fills up"), 3 * (outage - 1) + rows[i].warnings);
         }
         while (audit_ready(audit, 1))
             assert_true(row_write(audit, n++));
-        assert_string_equal(audit_status(audit), "rows cannot be logged: the spool is full");
+        assert_string_equal(audit_says(audit), "rows cannot be logged: the spool is full");
         while (row_write(audit, n)) /* what is no call goes on: a socket that breaks off */
             n++;
         n++;
         assert_int_equal(said("level=error process=test area=audit bytes="), outage);
-        audit_count(audit, &counts);
-        assert_int_equal(counts.alarms, 4 * outage);
-        assert_int_equal(counts.refused, outage);
-        assert_int_equal(counts.waiting, 1);
+        audit_health(audit, &health);
+        assert_int_equal(health.alarms, 4 * outage);
+        assert_int_equal(health.calls_refused, outage);
+        assert_int_equal(health.rows_in_memory, 1);
         loop_for(&test_loop, 50);
         store_break(false, "");
         rows_wait(n, 5);
         loop_for(&test_loop, 50);
-        assert_string_equal(audit_status(audit), "ok");
+        assert_string_equal(audit_says(audit), "ok");
         assert_true(audit_ready(audit, 1));
     }
     rows_are_in_order(n);
@@ -238,11 +238,11 @@ static void a_full_disk_refuses_calls_before_it_loses_rows(void **state)
     }
     print_message("# %u rows in 600 KiB\n", n);
     assert_true(n > 500);
-    assert_string_equal(audit_status(audit), "rows cannot be logged: No space left on device");
+    assert_string_equal(audit_says(audit), "rows cannot be logged: No space left on device");
     loop_for(&test_loop, 50);
     assert_false(audit_ready(audit, 1));
     ballast_drop();
-    assert_string_equal(audit_status(audit), "ok"); /* by itself: nobody need call first */
+    assert_string_equal(audit_says(audit), "ok"); /* by itself: nobody need call first */
     assert_true(audit_ready(audit, 1));
     assert_true(row_write(audit, n++));
     store_break(false, "");
@@ -328,7 +328,7 @@ static void a_failed_sync_refuses_calls_until_repaired(void **state)
         loop_for(&test_loop, 5);
         assert_true(clock_monotonic_ns() < end_ns);
     }
-    assert_non_null(strstr(audit_status(audit), "disk fails"));
+    assert_non_null(strstr(audit_says(audit), "disk fails"));
     row_write(audit, n++); /* no call: it goes on */
     assert_int_equal(inode_of(1), before);
     while (!audit_ready(audit, 1)) {
@@ -337,7 +337,7 @@ static void a_failed_sync_refuses_calls_until_repaired(void **state)
     }
     assert_int_equal(syncs_failed, 3);
     assert_int_not_equal(inode_of(1), before); /* not the file that was not synced */
-    assert_string_equal(audit_status(audit), "ok");
+    assert_string_equal(audit_says(audit), "ok");
     for (; n < 400; n++)
         assert_true(row_write(audit, n));
     loop_for(&test_loop, 100);
@@ -390,8 +390,7 @@ static void child_writes(int pipe_fd, unsigned first)
     struct audit *audit;
     char why[192];
 
-    if (uv_loop_init(&test_loop) != 0 ||
-        !(store = persistence_open(&test_loop, &setup_settings, why)) ||
+    if (uv_loop_init(&test_loop) != 0 || !(store = store_open(&test_loop)) ||
         !(audit = audit_open(&test_loop, store, &setup_settings, why)))
         _exit(1);
     for (unsigned i = 0; i < 1000; i++) {
@@ -444,17 +443,17 @@ static void killed_in_the_middle_loses_nothing_acknowledged(void **state)
     stop(audit, store);
     for (unsigned round = 0; round < 12; round++) {
         snprintf(text, sizeof(text),
-                 "SELECT count(*) FROM audit_logs WHERE json_extract(metadata,'$.n') >= %u AND "
-                 "json_extract(metadata,'$.n') < %u",
+                 "SELECT count(*) FROM audit_logs WHERE " SQL_N " >= %u AND "
+                 "" SQL_N " < %u",
                  round * 1000, round * 1000 + acknowledged[round]);
         assert_int_equal(outside_number(text), acknowledged[round]);
     }
-    assert_int_equal(outside_number("SELECT count(*) - count(DISTINCT json_extract(metadata,'$.n'))"
+    assert_int_equal(outside_number("SELECT count(*) - count(DISTINCT " SQL_N ")"
                                     " FROM audit_logs"),
                      0);
-    assert_int_equal(outside_number("SELECT count(*) FROM (SELECT json_extract(metadata,'$.n') n, "
-                                    "lag(json_extract(metadata,'$.n')) OVER (ORDER BY rowid) l "
-                                    "FROM audit_logs) WHERE n <= l"),
+    assert_int_equal(outside_number("SELECT count(*) FROM (SELECT " SQL_N " n, "
+                                    "lag(" SQL_N ") OVER (ORDER BY " SQL_WRITTEN ") l "
+                                    "FROM audit_logs) AS pairs WHERE n <= l"),
                      0);
 }
 

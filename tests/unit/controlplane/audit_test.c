@@ -10,8 +10,10 @@ static void lines_go_there_and_back(void **state)
          .room_id = "00000000-0000-4000-8000-000000000002",
          .metadata = "{\"a\":\"- \\t\"}",
          .ip_address = "2001:db8::1",
-         .created_ms = 1700000000123},
-        {.id = "f47ac10b-58cc-4372-a567-0e02b2c3d479", .action = "user_left", .created_ms = 1},
+         .created_us = 1700000000123456},
+        {.id = "f47ac10b-58cc-4372-a567-0e02b2c3d479",
+         .action = "user_left",
+         .created_us = 1700000000123457},
     };
     char line[SPOOL_LINE_BYTES + 1], copy[SPOOL_LINE_BYTES + 1];
     struct audit_row back;
@@ -27,7 +29,7 @@ static void lines_go_there_and_back(void **state)
         assert_string_equal(back.user_id, rows[i].user_id);
         assert_string_equal(back.room_id, rows[i].room_id);
         assert_string_equal(back.ip_address, rows[i].ip_address);
-        assert_int_equal(back.created_ms, rows[i].created_ms);
+        assert_int_equal(back.created_us, rows[i].created_us);
         if (rows[i].metadata)
             assert_string_equal(back.metadata, rows[i].metadata);
         else
@@ -66,7 +68,7 @@ static void rows_arrive_whole_and_in_order(void **state)
     assert_int_equal(outside_number("SELECT count(*) FROM audit_logs WHERE \"userId\" IS NULL AND "
                                     "\"roomId\"='f47ac10b-58cc-4372-a567-0e02b2c3d479' AND "
                                     "\"ipAddress\"='192.0.2.1' AND action='user_joined' AND "
-                                    "\"createdAt\" > 1700000000000"),
+                                    "" SQL_MS("\"createdAt\"") " > 1700000000000"),
                      2000);
     loop_for(&test_loop, 50);
     assert_int_equal(spool_files_bytes(&files), 0); /* stored is forgotten */
@@ -127,17 +129,46 @@ static void a_locked_store_only_delays(void **state)
 {
     struct persistence *store = store_open(&test_loop);
     struct audit *audit = audit_start(store);
-    sqlite3 *outside = outside_open();
+    outside_t *outside = outside_open();
 
-    outside_run(outside, "BEGIN IMMEDIATE");
+    outside_run(outside, SQL_LOCK_AUDIT);
     for (unsigned i = 0; i < 100; i++)
         row_write(audit, i);
     loop_for(&test_loop, 1200);
     assert_true(audit->away);
     outside_run(outside, "ROLLBACK");
-    sqlite3_close(outside);
+    outside_close(outside);
     rows_wait(100, 5);
     rows_are_in_order(100);
+    stop(audit, store);
+}
+
+/* What an older version left behind: milliseconds. And: no row is older than the one before. */
+static void times_say_the_order(void **state)
+{
+    struct persistence *store = store_open(&test_loop);
+    struct audit *audit = audit_start(store);
+    struct audit_row old = {.id = "f47ac10b-58cc-4372-a567-0e02b2c3d479",
+                            .action = "user_left",
+                            .created_us = 1700000000123};
+    char line[SPOOL_LINE_BYTES + 1];
+    struct audit_row back;
+
+    assert_true(spool_line_parse(line, spool_line_format(&old, line) - 1, &back));
+    assert_int_equal(back.created_us, 1700000000123000);
+    for (unsigned i = 0; i < 1000; i++) {
+        int64_t before = audit->written_us;
+
+        row_write(audit, i);
+        assert_true(audit->written_us > before);
+    }
+    audit->written_us += 500000; /* the clock is set back by half a second */
+    row_write(audit, 1000);
+    rows_wait(1001, 5);
+    rows_are_in_order(1001);
+    audit->written_us += 3600 * 1000000ll; /* and by an hour: believed */
+    row_write(audit, 1001);
+    assert_true(audit->written_us < (int64_t)(clock_wall_ns() / 1000) + 1000000);
     stop(audit, store);
 }
 
@@ -221,6 +252,7 @@ int main(void)
         AUDIT_TEST(metadata_is_json_or_nothing),
         AUDIT_TEST(the_spool_is_replayed_once_and_in_order),
         AUDIT_TEST(a_locked_store_only_delays),
+        AUDIT_TEST(times_say_the_order),
         AUDIT_TEST(segments_turn_over_and_are_removed),
         AUDIT_TEST(a_close_stores_what_is_left),
         AUDIT_TEST(a_close_while_the_store_is_away_keeps_the_spool),

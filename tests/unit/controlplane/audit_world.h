@@ -68,12 +68,12 @@ static inline void rows_wait(int64_t count, unsigned seconds)
 static inline void rows_are_in_order(int64_t count)
 {
     assert_int_equal(outside_number("SELECT count(*) FROM audit_logs"), count);
-    assert_int_equal(outside_number("SELECT count(DISTINCT json_extract(metadata,'$.n')) "
+    assert_int_equal(outside_number("SELECT count(DISTINCT " SQL_N ") "
                                     "FROM audit_logs"),
                      count);
-    assert_int_equal(outside_number("SELECT count(*) FROM (SELECT json_extract(metadata,'$.n') n, "
-                                    "lag(json_extract(metadata,'$.n')) OVER (ORDER BY rowid) l "
-                                    "FROM audit_logs) WHERE n <= l"),
+    assert_int_equal(outside_number("SELECT count(*) FROM (SELECT " SQL_N " n, "
+                                    "lag(" SQL_N ") OVER (ORDER BY " SQL_WRITTEN ") l "
+                                    "FROM audit_logs) AS pairs WHERE n <= l"),
                      0);
 }
 
@@ -100,15 +100,20 @@ static inline uint64_t spool_files_bytes(unsigned *files)
 
 static inline void store_break(bool broken, const char *when)
 {
-    sqlite3 *outside = outside_open();
-    char text[300];
+    outside_t *outside = outside_open();
+    char text[400];
 
-    snprintf(text, sizeof(text),
-             "CREATE TRIGGER broken BEFORE INSERT ON audit_logs WHEN %s BEGIN "
-             "SELECT RAISE(ABORT, 'injected'); END",
-             when);
-    outside_run(outside, broken ? text : "DROP TRIGGER broken");
-    sqlite3_close(outside);
+    snprintf(text, sizeof(text), SQL_BREAK, when);
+    outside_run(outside, broken ? text : SQL_REPAIR);
+    outside_close(outside);
+}
+
+static inline const char *audit_says(struct audit *audit)
+{
+    struct audit_health health;
+
+    audit_health(audit, &health);
+    return health.status;
 }
 
 #define AUDIT_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)

@@ -98,13 +98,13 @@ static inline enum auth_result verifying(const char *token)
 
 static inline void deactivate(const char *email, bool active)
 {
-    sqlite3 *outside = outside_open();
+    outside_t *outside = outside_open();
     char text[200];
 
     snprintf(text, sizeof(text), "UPDATE users SET \"isActive\"=%d WHERE email='%s'", active,
              email);
     outside_run(outside, text);
-    sqlite3_close(outside);
+    outside_close(outside);
 }
 
 static inline int64_t audit_rows_of(const char *action)

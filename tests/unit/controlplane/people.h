@@ -1,5 +1,5 @@
 /* What the tests of people/ share: a data directory of their own, setup_settings, waiting on the loop, and
- * a look at the database from outside. */
+ * a look at the database from outside: SQLite, or with TEST_POSTGRES a PostgreSQL of their own. */
 #ifndef RINGCAST_TEST_PEOPLE_H
 #define RINGCAST_TEST_PEOPLE_H
 
@@ -13,7 +13,6 @@
 #include <cmocka.h>
 #include <fcntl.h>
 #include <ftw.h>
-#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,6 +27,12 @@
 
 static struct settings setup_settings;
 static char folder[128];
+
+#ifdef TEST_POSTGRES
+#include "people_postgres.h"
+#else
+#include "people_sqlite.h"
+#endif
 
 static int folder_remove_one(const char *path, const struct stat *file, int kind, struct FTW *at)
 {
@@ -61,6 +66,9 @@ static int folder_make(void **state)
     setup_settings.argon2_lanes = 1;
     setup_settings.rate_limit_events = 60;
     setup_settings.rate_limit_window_s = 60;
+#ifdef TEST_POSTGRES
+    database_make();
+#endif
     log_open("test", getenv("TEST_LOG") ? LOG_DEBUG : LOG_ERROR, false);
     if (!getenv("TEST_LOG")) /* expected complaints of the code under test */
         assert_non_null(freopen("/dev/null", "w", stderr));
@@ -96,6 +104,7 @@ static inline void count_closed(void *context)
     ++*(unsigned *)context;
 }
 
+/* Open, and where that takes a moment connected. */
 static inline struct persistence *store_open(uv_loop_t *loop)
 {
     char why[192] = "";
@@ -103,6 +112,9 @@ static inline struct persistence *store_open(uv_loop_t *loop)
 
     if (!store)
         fail_msg("%s", why);
+    for (unsigned i = 0; i < 1000 && strcmp(persistence_status(store), "ok"); i++)
+        loop_for(loop, 5);
+    assert_string_equal(persistence_status(store), "ok");
     return store;
 }
 
@@ -112,38 +124,6 @@ static inline void store_close(uv_loop_t *loop, struct persistence *store)
 
     persistence_close(store, count_closed, &closed);
     loop_until(loop, &closed, 1, 5);
-}
-
-/* One number or text out of the database, through a connection of the test's own. */
-static sqlite3 *outside_open(void)
-{
-    char path[600];
-    sqlite3 *database;
-
-    snprintf(path, sizeof(path), "%s/ringcast.sqlite3", setup_settings.data_directory);
-    assert_int_equal(sqlite3_open(path, &database), SQLITE_OK);
-    sqlite3_busy_timeout(database, 2000);
-    return database;
-}
-
-static inline void outside_run(sqlite3 *database, const char *text)
-{
-    if (sqlite3_exec(database, text, NULL, NULL, NULL) != SQLITE_OK)
-        fail_msg("%s: %s", text, sqlite3_errmsg(database));
-}
-
-static inline int64_t outside_number(const char *text)
-{
-    sqlite3 *database = outside_open();
-    sqlite3_stmt *statement;
-    int64_t number;
-
-    assert_int_equal(sqlite3_prepare_v2(database, text, -1, &statement, NULL), SQLITE_OK);
-    assert_int_equal(sqlite3_step(statement), SQLITE_ROW);
-    number = sqlite3_column_int64(statement, 0);
-    sqlite3_finalize(statement);
-    sqlite3_close(database);
-    return number;
 }
 
 static inline struct user_row user_sample(const char *email)

@@ -33,6 +33,7 @@ static const struct {
      "{'transportId':'%t','dtlsParameters':{'role':'client','fingerprints':[{'algorithm':"
      "'sha-256','value':'" FINGERPRINT "'}]}}",
      {{0}}}, /* its row comes when the data plane says so */
+    {"media:restartIce", "{'transportId':'%t'}", {{0}}},
     {"media:closeTransport", "{'transportId':'%t'}", {{AUDIT_producer_closed, 1}}},
     {"media:produce", "video", {{AUDIT_producer_created, 1}}},
     {"media:consume", "%O", {{AUDIT_consumer_created, 1}}},

@@ -359,14 +359,18 @@ union fake_row {
     struct producer_row producer;
     struct consumer_row consumer;
     struct transport_state_row state;
+    struct producer_state_row producer_state;
+    struct consumer_state_row consumer_state;
+    struct audio_level_row level;
 };
 static struct {
     union fake_row rows[4][FAKE_ROWS];
-    union fake_row states[FAKE_ROWS];
+    union fake_row states[FAKE_ROWS]; /* of transports */
+    union fake_row producer_states[FAKE_ROWS], consumer_states[FAKE_ROWS], levels[FAKE_ROWS];
     uint32_t next[4];
     char removed[256]; /* c, p, t, r in the order they went */
     int removed_count;
-    bool up, full;
+    bool up, full, broken; /* broken: updates fail */
 } fake_plane;
 
 static union fake_row *fake_row(enum table_id table, handle_word handle)
@@ -410,7 +414,7 @@ bool plane_update(struct plane *plane, enum table_id table, handle_word handle, 
     union fake_row *to = fake_row(table, handle);
     struct row_header header;
 
-    if (!to)
+    if (!to || fake_plane.broken)
         return false;
     header = to->header;
     memcpy(to, row, tables[table].row_bytes);
@@ -447,6 +451,17 @@ bool plane_read(struct plane *plane, enum table_id table, handle_word handle, vo
         return fake_plane.up;
     case TABLE_transport_state:
         memcpy(row, &fake_plane.states[handle_index(handle) % FAKE_ROWS], tables[table].row_bytes);
+        return true;
+    case TABLE_producer_state:
+    case TABLE_consumer_state:
+    case TABLE_audio_level:
+        from = table == TABLE_producer_state   ? fake_plane.producer_states
+               : table == TABLE_consumer_state ? fake_plane.consumer_states
+                                               : fake_plane.levels;
+        from += handle_index(handle) % FAKE_ROWS;
+        if (from->header.generation != handle_generation(handle))
+            return false;
+        memcpy(row, from, tables[table].row_bytes);
         return true;
     case TABLE_room:
     case TABLE_transport:

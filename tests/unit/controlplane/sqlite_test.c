@@ -1,5 +1,5 @@
 /* Persistence on SQLite: the seed's tables, every step, and a store that is locked, full or hung. */
-#include "people.h"
+#include "persistence_steps.h"
 
 #include <signal.h>
 #include <sys/resource.h>
@@ -18,58 +18,9 @@ static void maybe_hanging_do(struct sqlite_store *store, struct request *request
     sqlite_store_do(store, request);
 }
 #define sqlite_store_do maybe_hanging_do
-#include "controlplane/people/persistence.c"
+#include "controlplane/people/sqlite_thread.c"
 #undef sqlite_store_do
-
-static uv_loop_t loop;
-static unsigned answers;
-static enum persistence_result last;
-static struct user_row user_seen;
-static struct meeting_row meeting_seen;
-
-static void on_done(void *context, enum persistence_result result)
-{
-    answers++;
-    last = result;
-}
-
-static void on_user(void *context, enum persistence_result result, const struct user_row *user)
-{
-    on_done(context, result);
-    assert_int_equal(user != NULL, result == PERSISTED);
-    if (user)
-        user_seen = *user;
-}
-
-static void on_meeting(void *context, enum persistence_result result,
-                       const struct meeting_row *meeting)
-{
-    on_done(context, result);
-    assert_int_equal(meeting != NULL, result == PERSISTED);
-    if (meeting)
-        meeting_seen = *meeting;
-}
-
-static enum persistence_result answer_of_last(void)
-{
-    loop_until(&loop, &answers, 1, 3);
-    answers = 0;
-    return last;
-}
-
-static int setup(void **state)
-{
-    answers = 0;
-    hang = false;
-    return folder_make(state) || uv_loop_init(&loop);
-}
-
-static int teardown(void **state)
-{
-    for (unsigned i = 0; i < 1000 && uv_run(&loop, UV_RUN_NOWAIT); i++)
-        usleep(1000); /* bounded: after a failure handles are left */
-    return uv_loop_close(&loop) || folder_remove(state);
-}
+#include "controlplane/people/persistence.c"
 
 static void columns_of(const char *table, char *out, size_t room)
 {
@@ -96,7 +47,7 @@ static void tables_are_the_seeds_and_files_private(void **state)
     };
     static const char *const files[] = {"ringcast.sqlite3", "ringcast.sqlite3-wal",
                                         "ringcast.sqlite3-shm"};
-    struct persistence *store = store_open(&loop);
+    struct persistence *store = store_open(&test_loop);
     struct user_row user = user_sample("ada@example.org");
     char text[600];
     struct stat file;
@@ -114,178 +65,7 @@ static void tables_are_the_seeds_and_files_private(void **state)
     assert_int_equal(file.st_mode & 0777, 0700);
     assert_int_equal(outside_number("PRAGMA user_version"), sqlite_migration_count);
     assert_string_equal(persistence_status(store), "ok");
-    store_close(&loop, store);
-}
-
-static void users_are_kept_whole(void **state)
-{
-    struct persistence *store = store_open(&loop);
-    struct user_row user = user_sample("robert'); drop table users;--@example.org"), other;
-
-    for (unsigned i = 0; i < 100; i++)
-        memcpy(user.display_name + 4 * i, "\xf0\x9f\x8e\xa9", 4);
-    user_insert(store, &user, on_done, NULL);
-    assert_int_equal(answers, 0); /* never before the call has returned */
-    assert_int_equal(answer_of_last(), PERSISTED);
-    user_by_email(store, user.email, on_user, NULL);
-    assert_int_equal(answer_of_last(), PERSISTED);
-    assert_memory_equal(&user_seen, &user, sizeof(user));
-    user_by_id(store, user.id, on_user, NULL);
-    assert_int_equal(answer_of_last(), PERSISTED);
-    user_by_id(store, "nobody", on_user, NULL);
-    assert_int_equal(answer_of_last(), PERSISTENCE_NOT_FOUND);
-    user_by_email(store, "' OR ''='", on_user, NULL);
-    assert_int_equal(answer_of_last(), PERSISTENCE_NOT_FOUND);
-
-    other = user_sample(user.email); /* same email, another id; then the other way round */
-    user_insert(store, &other, on_done, NULL);
-    assert_int_equal(answer_of_last(), PERSISTENCE_DUPLICATE);
-    strcpy(other.id, user.id);
-    strcpy(other.email, "other@example.org");
-    user_insert(store, &other, on_done, NULL);
-    assert_int_equal(answer_of_last(), PERSISTENCE_DUPLICATE);
-
-    user_set_password_hash(store, user.id, "$argon2id$y", on_done, NULL);
-    assert_int_equal(answer_of_last(), PERSISTED);
-    user_set_password_hash(store, "nobody", "$argon2id$y", on_done, NULL);
-    assert_int_equal(answer_of_last(), PERSISTENCE_NOT_FOUND);
-    store_close(&loop, store);
-
-    store = store_open(&loop); /* the next start */
-    user_by_id(store, user.id, on_user, NULL);
-    assert_int_equal(answer_of_last(), PERSISTED);
-    assert_string_equal(user_seen.password_hash, "$argon2id$y");
-    assert_true(user_seen.updated_ms > user.updated_ms);
-    store_close(&loop, store);
-}
-
-static void meetings_go_from_waiting_to_closed(void **state)
-{
-    struct persistence *store = store_open(&loop);
-    struct user_row host = user_sample("ada@example.org");
-    struct meeting_row meeting = {.participants_max = 7, .created_ms = 11, .updated_ms = 12};
-    char lower[ROOM_CODE_BYTES] = {0};
-
-    uuid_make(meeting.id);
-    room_code_make(meeting.room_code);
-    strcpy(meeting.host_id, host.id);
-    strcpy(meeting.title, "Stand-up");
-    strcpy(meeting.status, "waiting");
-    meeting_insert(store, &meeting, on_done, NULL);
-    assert_int_equal(answer_of_last(), PERSISTENCE_NOT_FOUND); /* no such host */
-    user_insert(store, &host, on_done, NULL);
-    assert_int_equal(answer_of_last(), PERSISTED);
-    meeting_insert(store, &meeting, on_done, NULL);
-    assert_int_equal(answer_of_last(), PERSISTED);
-    meeting_insert(store, &meeting, on_done, NULL);
-    assert_int_equal(answer_of_last(), PERSISTENCE_DUPLICATE);
-
-    meeting_find(store, meeting.id, on_meeting, NULL);
-    assert_int_equal(answer_of_last(), PERSISTED);
-    assert_memory_equal(&meeting_seen, &meeting, sizeof(meeting));
-    for (unsigned i = 0; meeting.room_code[i]; i++)
-        lower[i] =
-            (char)(meeting.room_code[i] >= 'A' ? meeting.room_code[i] + 32 : meeting.room_code[i]);
-    meeting_find(store, lower, on_meeting, NULL);
-    assert_int_equal(answer_of_last(), PERSISTED);
-    meeting_find(store, "AAAA-AAAA-AAAA", on_meeting, NULL);
-    assert_int_equal(answer_of_last(), PERSISTENCE_NOT_FOUND);
-
-    meeting_set_active(store, meeting.id, 1000, on_done, NULL);
-    assert_int_equal(answer_of_last(), PERSISTED);
-    meeting_set_active(store, meeting.id, 2000, on_done, NULL); /* started once */
-    assert_int_equal(answer_of_last(), PERSISTED);
-    meeting_raise_peak(store, meeting.id, 5, on_done, NULL);
-    assert_int_equal(answer_of_last(), PERSISTED);
-    meeting_raise_peak(store, meeting.id, 3, on_done, NULL);
-    assert_int_equal(answer_of_last(), PERSISTED);
-    meeting_find(store, meeting.id, on_meeting, NULL);
-    assert_int_equal(answer_of_last(), PERSISTED);
-    assert_string_equal(meeting_seen.status, "active");
-    assert_int_equal(meeting_seen.started_ms, 1000);
-    assert_int_equal(meeting_seen.participants_peak, 5);
-
-    meeting_set_closed(store, meeting.id, 3000, on_done, NULL);
-    assert_int_equal(answer_of_last(), PERSISTED);
-    meeting_set_closed(store, meeting.id, 4000, on_done, NULL);
-    assert_int_equal(answer_of_last(), PERSISTED);
-    meeting_set_active(store, meeting.id, 5000, on_done, NULL); /* closed is closed */
-    assert_int_equal(answer_of_last(), PERSISTENCE_NOT_FOUND);
-    meeting_find(store, meeting.id, on_meeting, NULL);
-    assert_int_equal(answer_of_last(), PERSISTED);
-    assert_string_equal(meeting_seen.status, "closed");
-    assert_int_equal(meeting_seen.ended_ms, 3000);
-    meeting_set_active(store, "nothing", 1, on_done, NULL);
-    assert_int_equal(answer_of_last(), PERSISTENCE_NOT_FOUND);
-    store_close(&loop, store);
-}
-
-static void stale_meetings_are_closed(void **state)
-{
-    static const char *const statuses[] = {"waiting", "active", "active", "closed"};
-    struct persistence *store = store_open(&loop);
-    struct user_row host = user_sample("ada@example.org");
-
-    meetings_close_stale(store, 1, on_done, NULL); /* none is fine, too */
-    assert_int_equal(answer_of_last(), PERSISTED);
-    user_insert(store, &host, on_done, NULL);
-    assert_int_equal(answer_of_last(), PERSISTED);
-    for (unsigned i = 0; i < 4; i++) {
-        struct meeting_row meeting = {.ended_ms = i == 3 ? 1 : 0};
-
-        uuid_make(meeting.id);
-        room_code_make(meeting.room_code);
-        strcpy(meeting.host_id, host.id);
-        strcpy(meeting.status, statuses[i]);
-        meeting_insert(store, &meeting, on_done, NULL);
-        assert_int_equal(answer_of_last(), PERSISTED);
-    }
-    meetings_close_stale(store, 777, on_done, NULL);
-    assert_int_equal(answer_of_last(), PERSISTED);
-    assert_int_equal(outside_number("SELECT count(*) FROM meetings WHERE status='closed'"), 3);
-    assert_int_equal(outside_number("SELECT count(*) FROM meetings WHERE \"endedAt\"=777"), 2);
-    assert_int_equal(outside_number("SELECT count(*) FROM meetings WHERE status='waiting'"), 1);
-    store_close(&loop, store);
-}
-
-static void every_audit_word_is_in_the_table(void **state)
-{
-    static const char *const words[] = {
-#define A(name) #name,
-        AUDIT_ACTIONS(A)
-#undef A
-    };
-    struct persistence *store = store_open(&loop);
-    struct audit_row rows[AUDIT_COUNT + 2] = {0};
-    struct user_row user = user_sample("ada@example.org");
-
-    user_insert(store, &user, on_done, NULL);
-    assert_int_equal(answer_of_last(), PERSISTED);
-    for (unsigned i = 0; i < AUDIT_COUNT; i++) {
-        uuid_make(rows[i].id);
-        strcpy(rows[i].action, words[i]);
-        strcpy(rows[i].user_id, user.id);
-        rows[i].metadata = "{\"a\":1}";
-        rows[i].created_ms = i;
-    }
-    uuid_make(rows[AUDIT_COUNT].id); /* a user that is not there: kept without it */
-    strcpy(rows[AUDIT_COUNT].action, "user_left");
-    strcpy(rows[AUDIT_COUNT].user_id, "f47ac10b-58cc-4372-a567-0e02b2c3d479");
-    uuid_make(rows[AUDIT_COUNT + 1].id); /* a word that is not there: left out, the rest stays */
-    strcpy(rows[AUDIT_COUNT + 1].action, "user_danced");
-    for (unsigned again = 0; again < 3; again++) { /* a repeat changes nothing */
-        audit_insert_batch(store, rows, AUDIT_COUNT + 2, on_done, NULL);
-        assert_int_equal(answer_of_last(), PERSISTED);
-    }
-    assert_int_equal(outside_number("SELECT count(*) FROM audit_logs"), AUDIT_COUNT + 1);
-    assert_int_equal(outside_number("SELECT count(*) FROM audit_logs WHERE \"userId\" IS NULL"), 1);
-    assert_int_equal(outside_number("SELECT count(*) FROM audit_logs WHERE metadata='{\"a\":1}'"),
-                     AUDIT_COUNT);
-    assert_int_equal(outside_number("SELECT count(DISTINCT action) FROM audit_logs"), AUDIT_COUNT);
-    assert_int_equal(outside_number("SELECT count(*) FROM audit_logs WHERE \"roomId\" IS NULL AND "
-                                    "\"ipAddress\" IS NULL"),
-                     AUDIT_COUNT + 1);
-    store_close(&loop, store);
+    store_close(&test_loop, store);
 }
 
 static unsigned ticks;
@@ -302,7 +82,7 @@ static void tick(uv_timer_t *timer)
 
 static void a_locked_store_is_unavailable_within_a_second(void **state)
 {
-    struct persistence *store = store_open(&loop);
+    struct persistence *store = store_open(&test_loop);
     struct user_row users[20];
     sqlite3 *outside = outside_open();
     uint64_t start_ns;
@@ -311,7 +91,7 @@ static void a_locked_store_is_unavailable_within_a_second(void **state)
 
     ticks = 0;
     tick_gap_ns = 0;
-    uv_timer_init(&loop, &ticker);
+    uv_timer_init(&test_loop, &ticker);
     uv_timer_start(&ticker, tick, 5, 5);
     outside_run(outside, "BEGIN IMMEDIATE");
     start_ns = clock_monotonic_ns();
@@ -322,7 +102,7 @@ static void a_locked_store_is_unavailable_within_a_second(void **state)
         users[i] = user_sample(email);
         user_insert(store, &users[i], on_done, NULL);
     }
-    loop_until(&loop, &answers, 20, 3);
+    loop_until(&test_loop, &answers, 20, 3);
     answers = 0;
     assert_int_equal(last, PERSISTENCE_UNAVAILABLE);
     assert_in_range(clock_monotonic_ns() - start_ns, 500 * NS_PER_MS, 1100 * NS_PER_MS);
@@ -333,7 +113,7 @@ static void a_locked_store_is_unavailable_within_a_second(void **state)
     assert_string_not_equal(persistence_status(store), "ok");
     outside_run(outside, "ROLLBACK");
     for (unsigned i = 0; i < 30 && !recovered; i++) { /* found out by itself */
-        loop_for(&loop, 100);
+        loop_for(&test_loop, 100);
         recovered = !strcmp(persistence_status(store), "ok");
     }
     assert_true(recovered);
@@ -341,12 +121,12 @@ static void a_locked_store_is_unavailable_within_a_second(void **state)
     assert_int_equal(answer_of_last(), PERSISTED);
     sqlite3_close(outside);
     uv_close((uv_handle_t *)&ticker, NULL);
-    store_close(&loop, store);
+    store_close(&test_loop, store);
 }
 
 static void a_hung_store_is_answered_for(void **state)
 {
-    struct persistence *store = store_open(&loop);
+    struct persistence *store = store_open(&test_loop);
     struct user_row user = user_sample("ada@example.org");
     uint64_t start_ns = clock_monotonic_ns();
 
@@ -354,23 +134,23 @@ static void a_hung_store_is_answered_for(void **state)
     user_insert(store, &user, on_done, NULL);
     for (unsigned i = 0; i < 9; i++)
         user_by_email(store, "ada@example.org", on_user, NULL);
-    loop_until(&loop, &answers, 10, 3);
+    loop_until(&test_loop, &answers, 10, 3);
     assert_int_equal(last, PERSISTENCE_UNAVAILABLE);
     assert_in_range(clock_monotonic_ns() - start_ns, 800 * NS_PER_MS, 1300 * NS_PER_MS);
     assert_string_equal(persistence_status(store), "database does not answer");
     answers = 0;
     hang = false;
-    loop_for(&loop, 1500);
+    loop_for(&test_loop, 1500);
     assert_int_equal(answers, 0); /* the late outcome is nobody's any more */
     assert_string_equal(persistence_status(store), "ok");
     user_by_id(store, user.id, on_user, NULL); /* done after all: repeats must be harmless */
     assert_int_equal(answer_of_last(), PERSISTED);
-    store_close(&loop, store);
+    store_close(&test_loop, store);
 }
 
 static void a_full_disk_is_unavailable_and_comes_back(void **state)
 {
-    struct persistence *store = store_open(&loop);
+    struct persistence *store = store_open(&test_loop);
     struct rlimit before, small = {4096, 0};
     struct user_row user = user_sample("ada@example.org");
     unsigned recovered = 0;
@@ -384,23 +164,23 @@ static void a_full_disk_is_unavailable_and_comes_back(void **state)
     assert_string_not_equal(persistence_status(store), "ok");
     user_by_id(store, user.id, on_user, NULL);
     assert_int_equal(answer_of_last(), PERSISTENCE_NOT_FOUND);
-    loop_for(&loop, 1300); /* over a probe that fails */
+    loop_for(&test_loop, 1300); /* over a probe that fails */
     assert_string_not_equal(persistence_status(store), "ok");
     setrlimit(RLIMIT_FSIZE, &before);
     for (unsigned i = 0; i < 30 && !recovered; i++) {
-        loop_for(&loop, 100);
+        loop_for(&test_loop, 100);
         recovered = !strcmp(persistence_status(store), "ok");
     }
     assert_true(recovered);
     user_insert(store, &user, on_done, NULL);
     assert_int_equal(answer_of_last(), PERSISTED);
-    store_close(&loop, store);
+    store_close(&test_loop, store);
 }
 
 /* 6000 at once: as many as the queue takes are done, the others refused, each answered once. */
 static void the_queue_is_bounded(void **state)
 {
-    struct persistence *store = store_open(&loop);
+    struct persistence *store = store_open(&test_loop);
     struct user_row user = user_sample("ada@example.org");
 
     user_insert(store, &user, on_done, NULL);
@@ -409,19 +189,19 @@ static void the_queue_is_bounded(void **state)
     for (unsigned i = 0; i < QUEUE_REQUESTS_MAX + 3000; i++)
         user_by_id(store, user.id, on_user, NULL);
     assert_int_equal(answers, 0);
-    loop_for(&loop, 20);
+    loop_for(&test_loop, 20);
     assert_int_equal(answers, 3000);
     assert_int_equal(last, PERSISTENCE_UNAVAILABLE);
     hang = false;
-    loop_until(&loop, &answers, QUEUE_REQUESTS_MAX + 3000, 3);
+    loop_until(&test_loop, &answers, QUEUE_REQUESTS_MAX + 3000, 3);
     assert_int_equal(last, PERSISTED);
-    loop_for(&loop, 20);
+    loop_for(&test_loop, 20);
     assert_int_equal(answers, QUEUE_REQUESTS_MAX + 3000);
     answers = 0;
     /* and a close finishes what is queued */
     for (unsigned i = 0; i < 100; i++)
         user_by_id(store, user.id, on_user, NULL);
-    store_close(&loop, store);
+    store_close(&test_loop, store);
     assert_int_equal(answers, 100);
 }
 
@@ -431,11 +211,11 @@ static void refusals_to_start_say_why(void **state)
     sqlite3 *outside;
     int fd;
 
-    store_close(&loop, store_open(&loop));
+    store_close(&test_loop, store_open(&test_loop));
     outside = outside_open();
     outside_run(outside, "PRAGMA user_version = 99");
     sqlite3_close(outside);
-    assert_null(persistence_open(&loop, &setup_settings, why));
+    assert_null(persistence_open(&test_loop, &setup_settings, why));
     assert_non_null(strstr(why, "schema version 99"));
 
     snprintf(path, sizeof(path), "%s/ringcast.sqlite3", setup_settings.data_directory);
@@ -443,25 +223,25 @@ static void refusals_to_start_say_why(void **state)
     for (unsigned i = 0; i < 100; i++)
         assert_int_equal(write(fd, "this is not a database, is it? ", 31), 31);
     close(fd);
-    assert_null(persistence_open(&loop, &setup_settings, why));
+    assert_null(persistence_open(&test_loop, &setup_settings, why));
     assert_non_null(strstr(why, "ringcast.sqlite3 cannot be used: file is not a database"));
 
     unlink(path);
     assert_int_equal(symlink("/dev/null", path), 0);
-    assert_null(persistence_open(&loop, &setup_settings, why));
+    assert_null(persistence_open(&test_loop, &setup_settings, why));
     assert_non_null(strstr(why, "cannot open"));
     unlink(path);
 
     fd = open(path, O_WRONLY | O_CREAT, 0644);
     close(fd);
     strcat(setup_settings.data_directory, "/ringcast.sqlite3/x");
-    assert_null(persistence_open(&loop, &setup_settings, why));
+    assert_null(persistence_open(&test_loop, &setup_settings, why));
     assert_non_null(strstr(why, "cannot make the data directory"));
     assert_non_null(strstr(why, "set data_directory"));
 
-    strcpy(setup_settings.persistence, "postgres");
-    assert_null(persistence_open(&loop, &setup_settings, why));
-    assert_non_null(strstr(why, "this version knows: sqlite"));
+    strcpy(setup_settings.persistence, "oracle");
+    assert_null(persistence_open(&test_loop, &setup_settings, why));
+    assert_non_null(strstr(why, "it may be sqlite or postgres"));
 }
 
 static void a_directory_of_someone_else_says_why(void **state)
@@ -473,7 +253,7 @@ static void a_directory_of_someone_else_says_why(void **state)
         chmod(folder, 0500);
         char why[192];
 
-        assert_null(persistence_open(&loop, &setup_settings, why));
+        assert_null(persistence_open(&test_loop, &setup_settings, why));
         assert_non_null(strstr(why, "set data_directory"));
         chmod(folder, 0700);
         return;
@@ -486,7 +266,7 @@ static void a_directory_of_someone_else_says_why(void **state)
 
         if (setgid(65534) != 0 || setuid(65534) != 0)
             _exit(2);
-        _exit(!persistence_open(&loop, &setup_settings, why) && strstr(why, "is not usable") &&
+        _exit(!persistence_open(&test_loop, &setup_settings, why) && strstr(why, "is not usable") &&
                       strstr(why, "user 65534")
                   ? 0
                   : 1);
@@ -500,10 +280,6 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         T(tables_are_the_seeds_and_files_private),
-        T(users_are_kept_whole),
-        T(meetings_go_from_waiting_to_closed),
-        T(stale_meetings_are_closed),
-        T(every_audit_word_is_in_the_table),
         T(a_locked_store_is_unavailable_within_a_second),
         T(a_hung_store_is_answered_for),
         T(a_full_disk_is_unavailable_and_comes_back),

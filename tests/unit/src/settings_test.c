@@ -152,8 +152,13 @@ static void the_seeds_environment(void **state)
           "NODE_ENV=production|PORT=8080|JWT_SECRET=0123456789abcdef0123456789abcdef|"
           "JWT_EXPIRATION=7200|MEDIASOUP_LISTEN_IP=0.0.0.0|MEDIASOUP_ANNOUNCED_IP=203.0.113.9|"
           "MEDIASOUP_MIN_PORT=41000|MEDIASOUP_MAX_PORT=41999|MEDIASOUP_NUM_WORKERS=2|"
-          "MEDIASOUP_LOG_LEVEL=none|MAX_PARTICIPANTS_PER_ROOM=50|POSTGRES_HOST=db|REDIS_HOST=r",
+          "MEDIASOUP_LOG_LEVEL=none|MAX_PARTICIPANTS_PER_ROOM=50|POSTGRES_HOST=db|REDIS_HOST=r|"
+          "REDIS_PORT=6380|"
+          "REDIS_PASSWORD=p",
           NULL);
+    assert_string_equal(settings.redis_host, "r");
+    assert_int_equal(settings.redis_port, 6380);
+    assert_string_equal(settings.redis_password, "p");
     assert_string_equal(settings.node_env, "production");
     assert_int_equal(settings.http_port, 8080);
     assert_string_equal(settings.jwt_secret, "0123456789abcdef0123456789abcdef");
@@ -265,8 +270,13 @@ static void refusals(void **state)
         {"--log-level|warn info", "", NULL, "log_level must be 4 to 5 bytes"},
         {"--media-log-level|info", "", NULL, "one of: debug warn error none; it is \"info\""},
         {"--log-format|xml!", "", NULL, "one of: logfmt json"},
-        {"--persistence|postgres", "", NULL, "persistence must be one of: sqlite; it is"},
-        {"--state|redis", "", NULL, "state must be one of: memory; it is \"redis\""},
+        {"--persistence|oracle", "", NULL, "persistence must be one of: sqlite postgres; it is"},
+        {"--state|valkey", "", NULL, "state must be one of: memory redis; it is \"valkey\""},
+        {"--redis-sentinels|a:1,b:70000", "", NULL, "\"b:70000\" cannot be understood"},
+        {"", "REDIS_TLS_CERT=/c.pem", NULL, "redis_tls_cert and redis_tls_key go together"},
+        {"", "TURN_URLS=turn:a,http://b", NULL, "\"http://b\" is none"},
+        {"", "REDIS_PORT=0", NULL,
+         "environment variable REDIS_PORT: redis_port must be a whole number from 1 to 65535"},
         {"--io-backend|dpdk", "", NULL, "one of: auto io_uring socket; it is \"dpdk\""},
         {"--media-listen-ip|localhost", "", NULL, "must be IPv4 or IPv6 addresses"},
         {"--media-listen-ip|1.2.3", "", NULL, "must be IPv4 or IPv6 addresses"},
@@ -327,14 +337,14 @@ static void long_lines_in_a_file(void **state)
 
 static void names_of_other_stores(void **state)
 {
-    char *none[] = {"PORT=1", "POSTGRES_HOST=", "XREDIS_HOST=1", NULL};
-    char *some[] = {"REDIS_HOST=r", "POSTGRES_PASSWORD=secret", NULL};
+    char *none[] = {"PORT=1", "POSTGRES_HOST=", "XPOSTGRES_DB=1", NULL};
+    char *some[] = {"POSTGRES_DB=d", "POSTGRES_PASSWORD=secret", NULL};
     char names[200], little[10];
 
     assert_false(settings_other_stores(none, names, sizeof(names)));
     assert_string_equal(names, "");
     assert_true(settings_other_stores(some, names, sizeof(names)));
-    assert_string_equal(names, "POSTGRES_PASSWORD, REDIS_HOST");
+    assert_string_equal(names, "POSTGRES_PASSWORD, POSTGRES_DB");
     assert_true(settings_other_stores(some, little, sizeof(little)));
     assert_string_equal(little, "POSTGRES_");
 }

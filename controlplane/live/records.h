@@ -1,0 +1,123 @@
+/* The mirror's records and what is written for each; private to mirror.c, records.c, writing.c. */
+#ifndef RINGCAST_LIVE_RECORDS_H
+#define RINGCAST_LIVE_RECORDS_H
+
+#include <sys/queue.h>
+
+#include "mirror.h"
+#include "src/index.h"
+
+#define ID_ROOM 40  /* UUIDs and socket ids, and some room */
+#define KEY_ROOM 80 /* the longest key */
+#define PROBLEM_ROOM 200
+
+struct participant_record {
+    struct index_node by_key;
+    char key[2 * ID_ROOM]; /* roomId/userId */
+    const char *user_id;   /* its second half */
+    char *json;
+    struct room_record *room;
+    bool is_gone, is_changed;
+    TAILQ_ENTRY(participant_record) link, changed_link;
+};
+TAILQ_HEAD(participant_list, participant_record);
+
+struct room_record {
+    struct index_node by_id;
+    char id[ID_ROOM], host_id[ID_ROOM], status[8], code[16];
+    char *title;
+    uint32_t participants_max;
+    int64_t created_ms;
+    struct participant_list people;  /* those in the room */
+    struct participant_list changed; /* what is to be written, people who are gone among them */
+    uint32_t count;
+    bool is_gone, is_dirty, fields_changed, rewrite;
+    uint32_t pass; /* the refresh that it had its turn in */
+    TAILQ_ENTRY(room_record) link, dirty_link;
+};
+TAILQ_HEAD(room_list, room_record);
+
+struct user_record;
+struct socket_record {
+    struct index_node by_id;
+    char id[ID_ROOM];
+    struct user_record *user;
+    bool is_gone, is_dirty;
+    uint32_t pass;
+    TAILQ_ENTRY(socket_record) link, dirty_link, of_user;
+};
+TAILQ_HEAD(socket_list, socket_record);
+
+/* Somebody with a socket, or with one whose removal is still to be written. */
+struct user_record {
+    struct index_node by_id;
+    char id[ID_ROOM];
+    uint32_t references;
+    struct socket_list sockets; /* those that live, the newest first */
+};
+
+enum expectation_kind {
+    EXPECT_ANY,    /* whatever is no error */
+    EXPECT_NUMBER, /* this one */
+    EXPECT_EXEC,   /* a transaction that ran in full */
+    EXPECT_ROOMS,  /* what is noted as ours */
+    EXPECT_SOCKETS,
+};
+struct expectation {
+    uint8_t kind;
+    uint32_t number;
+};
+
+/* In the order in which the replies come: a ring that grows. */
+struct expectations {
+    struct expectation *ring;
+    uint32_t size, head, count;
+};
+
+enum mirror_mode {
+    MIRROR_AWAY,    /* no connection */
+    MIRROR_LISTING, /* asked what is noted as ours */
+    MIRROR_WRITING,
+    MIRROR_SPOILT, /* something went wrong: outstanding replies are swallowed */
+};
+
+struct mirror {
+    char instance[ID_ROOM], own_rooms[KEY_ROOM], own_sockets[KEY_ROOM];
+    struct index rooms, participants, sockets, users;
+    struct room_list all_rooms, dirty_rooms;
+    struct socket_list all_sockets, dirty_sockets;
+    struct expectations expected;
+    enum mirror_mode mode;
+    uint32_t pass;
+    bool is_refreshing, is_synced, is_incomplete;
+    char problem[PROBLEM_ROOM];
+};
+
+/* ---- records.c: a new record is a gone one until it is put; marking does nothing unless writing ---- */
+
+struct room_record *room_record_find(struct mirror *mirror, const char *id);
+void room_mark(struct mirror *mirror, struct room_record *room);
+void room_settle(struct mirror *mirror, struct room_record *room);
+void room_record_free(struct mirror *mirror, struct room_record *room);
+struct room_record *room_record_new(struct mirror *mirror, const char *id);
+struct socket_record *socket_record_find(struct mirror *mirror, const char *id);
+void socket_mark(struct mirror *mirror, struct socket_record *socket);
+void socket_settle(struct mirror *mirror, struct socket_record *socket);
+void socket_record_free(struct mirror *mirror, struct socket_record *socket);
+struct socket_record *socket_record_new(struct mirror *mirror, const char *id, const char *user_id);
+
+/* ---- writing.c ---- */
+
+/* Adds a command and notes what its reply should be. */
+void mirror_say(struct mirror *mirror, struct commands *out, enum expectation_kind kind,
+                uint32_t number, ...) __attribute__((sentinel));
+void write_room(struct mirror *mirror, const struct room_record *room, struct commands *out);
+void write_room_gone(struct mirror *mirror, const char *room_id, struct commands *out);
+void write_socket(struct mirror *mirror, const struct socket_record *socket, struct commands *out);
+void write_refresh_of_lists(struct mirror *mirror, struct commands *out);
+void write_room_refresh(struct mirror *mirror, const struct room_record *room,
+                        struct commands *out);
+void write_socket_refresh(struct mirror *mirror, const struct socket_record *socket,
+                          struct commands *out);
+
+#endif

@@ -1,0 +1,451 @@
+/* A Redis server, found and kept. */
+#include "redis.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "controlplane/people/uuid.h"
+#include "src/endpoints.h"
+#include "src/log.h"
+#include "wire.h"
+
+#define BACKOFF_MS_MIN 100
+#define BACKOFF_MS_MAX 5000
+#define HEARTBEAT_MS 2000
+#define STEADY_MS 5000 /* up for so long, a server has shown that it is one */
+
+enum redis_phase { WAITING, ASKING, GREETING, UP, CLOSED };
+/* What the greeting's replies belong to, in order. */
+enum greeting { GREET_AUTH, GREET_SELECT, GREET_NAME, GREET_LIST, GREET_ROLE, GREET_KILL };
+#define KILLS_MAX 8
+#define GREETINGS_MAX (5 + KILLS_MAX)
+
+struct redis {
+    uv_loop_t *loop;
+    const struct settings *settings;
+    const struct redis_handlers *handlers;
+    void *context;
+    SSL_CTX *tls;
+    struct wire *wire;
+    uv_timer_t timer; /* back-off, or the heartbeat */
+    enum redis_phase phase;
+    enum greeting greetings[GREETINGS_MAX];
+    uint32_t greeting_count, greeting_next;
+    char name[64]; /* of our connections */
+    char kills[KILLS_MAX][24];
+    uint32_t kill_count;
+    uint32_t attempts; /* since it was last up for a while */
+    uint64_t up_since_ms;
+    const char *sentinels; /* what is left to be asked of the list */
+    bool asked_auth, heartbeat_out, role_forbidden, fence_forbidden;
+    char host[ENDPOINT_HOST_ROOM];
+    uint16_t port;
+    char address[ENDPOINT_HOST_ROOM + 10];
+    char problem[REDIS_PROBLEM_ROOM], told[REDIS_PROBLEM_ROOM];
+    struct commands commands;
+};
+
+/* ---- away, and again ---- */
+
+static void look(struct redis *redis);
+
+static void look_now(uv_timer_t *timer)
+{
+    look(timer->data);
+}
+
+/* Half of the delay is by chance: many control planes that lost the same server do not all come back
+ * in the same instant. */
+static void wait_and_look(struct redis *redis)
+{
+    uint32_t doublings = redis->attempts < 6 ? redis->attempts : 6, chance;
+    uint64_t delay = BACKOFF_MS_MIN << doublings;
+
+    if (delay > BACKOFF_MS_MAX)
+        delay = BACKOFF_MS_MAX;
+    random_fill(&chance, sizeof(chance));
+    delay = delay / 2 + chance % (delay / 2 + 1);
+    redis->attempts++;
+    redis->phase = WAITING;
+    uv_timer_start(&redis->timer, look_now, delay, 0);
+}
+
+static void give_up(struct redis *redis, const char *why)
+{
+    bool was_up = redis->phase == UP;
+
+    wire_close(redis->wire);
+    redis->wire = NULL;
+    redis->heartbeat_out = false;
+    if (was_up && uv_now(redis->loop) - redis->up_since_ms >= STEADY_MS)
+        redis->attempts = 0;
+    snprintf(redis->problem, sizeof(redis->problem), "Redis at %.100s: %.190s", redis->address,
+             why);
+    if (was_up || strcmp(redis->problem, redis->told) != 0) {
+        LOG(WARN, "live",
+            was_up ? "Redis is lost; rooms go on, looking for it"
+                   : "Redis is not usable; rooms go on, trying again",
+            F("why", "%s", redis->problem));
+        snprintf(redis->told, sizeof(redis->told), "%s", redis->problem);
+    }
+    wait_and_look(redis);
+}
+
+void redis_leave(struct redis *redis, const char *why)
+{
+    if (redis->phase == UP)
+        give_up(redis, why);
+}
+
+static void lost(void *context, const char *why)
+{
+    struct redis *redis = context;
+    bool was_up = redis->phase == UP;
+
+    redis->wire = NULL;
+    give_up(redis, why);
+    if (was_up)
+        redis->handlers->down(redis->context);
+}
+
+static void lost_master(struct redis *redis, const char *why)
+{
+    give_up(redis, why);
+    redis->handlers->down(redis->context);
+}
+
+/* ---- the server itself ---- */
+
+static void send_now(struct redis *redis)
+{
+    if (redis->commands.failed)
+        redis->commands.count = 0; /* the deadline ends it */
+    wire_send(redis->wire, redis->commands.bytes, redis->commands.count, redis->commands.replies);
+    commands_clear(&redis->commands);
+}
+
+static void add_auth(struct redis *redis, const char *username, const char *password)
+{
+    if (username[0] != '\0')
+        commands_add(&redis->commands, "AUTH", username, password, NULL);
+    else
+        commands_add(&redis->commands, "AUTH", password, NULL);
+}
+
+static void greet(void *context)
+{
+    struct redis *redis = context;
+    const struct settings *settings = redis->settings;
+    char number[12];
+
+    redis->phase = GREETING;
+    redis->greeting_count = redis->greeting_next = redis->kill_count = 0;
+    redis->fence_forbidden = false;
+    if (settings->redis_password[0] != '\0' || settings->redis_username[0] != '\0') {
+        add_auth(redis, settings->redis_username, settings->redis_password);
+        redis->greetings[redis->greeting_count++] = GREET_AUTH;
+    }
+    if (settings->redis_db != 0) {
+        snprintf(number, sizeof(number), "%u", settings->redis_db);
+        commands_add(&redis->commands, "SELECT", number, NULL);
+        redis->greetings[redis->greeting_count++] = GREET_SELECT;
+    }
+    commands_add(&redis->commands, "CLIENT", "SETNAME", redis->name, NULL);
+    redis->greetings[redis->greeting_count++] = GREET_NAME;
+    commands_add(&redis->commands, "CLIENT", "LIST", "TYPE", "normal", NULL);
+    redis->greetings[redis->greeting_count++] = GREET_LIST;
+    commands_add(&redis->commands, "ROLE", NULL);
+    redis->greetings[redis->greeting_count++] = GREET_ROLE;
+    send_now(redis);
+}
+
+static bool is_master(const redisReply *reply)
+{
+    return reply->type == REDIS_REPLY_ARRAY && reply->elements > 0 &&
+           reply->element[0]->type == REDIS_REPLY_STRING &&
+           strcmp(reply->element[0]->str, "master") == 0;
+}
+
+/* An ACL may forbid ROLE: then a replica shows itself by refusing writes. */
+static bool is_forbidden(const redisReply *reply)
+{
+    return reply->type == REDIS_REPLY_ERROR && strncmp(reply->str, "NOPERM", 6) == 0;
+}
+
+static void beat(uv_timer_t *timer)
+{
+    struct redis *redis = timer->data;
+
+    if (redis->heartbeat_out || wire_awaited(redis->wire) > 0)
+        return; /* somebody else's commands have the same time limit */
+    commands_add(&redis->commands, redis->role_forbidden ? "PING" : "ROLE", NULL);
+    redis->heartbeat_out = true;
+    send_now(redis);
+}
+
+static void come_up(struct redis *redis)
+{
+    redis->phase = UP;
+    redis->problem[0] = redis->told[0] = '\0';
+    redis->up_since_ms = uv_now(redis->loop);
+    LOG(INFO, "live", "Redis is there", F("server", "%s", redis->address),
+        F("attempts", "%u", redis->attempts + 1));
+    uv_timer_start(&redis->timer, beat, HEARTBEAT_MS, HEARTBEAT_MS);
+    redis->handlers->up(redis->context);
+}
+
+/* A connection that we gave up, or an earlier life's, may still hold commands that the server was too
+ * busy, stopped or far away to carry out: done later they would undo what we write now. So those of
+ * our name are ended before the first write (CLIENT KILL spares the one it comes from). */
+static void note_kills(struct redis *redis, const redisReply *reply)
+{
+    char mark[sizeof(redis->name) + 8];
+    const char *line;
+
+    redis->fence_forbidden = reply->type != REDIS_REPLY_STRING;
+    if (redis->fence_forbidden)
+        return;
+    snprintf(mark, sizeof(mark), " name=%s ", redis->name);
+    for (line = reply->str; line != NULL && redis->kill_count < KILLS_MAX;) {
+        const char *end = strchr(line, '\n'), *found = strstr(line, mark);
+        size_t digits = strncmp(line, "id=", 3) == 0 ? strspn(line + 3, "0123456789") : 0;
+
+        if (found != NULL && (end == NULL || found < end) && digits > 0 && digits < 20)
+            snprintf(redis->kills[redis->kill_count++], sizeof(redis->kills[0]), "%.*s",
+                     (int)digits, line + 3);
+        line = end != NULL ? end + 1 : NULL;
+    }
+}
+
+static void kill_noted(struct redis *redis)
+{
+    for (uint32_t i = 0; i < redis->kill_count; i++) {
+        commands_add(&redis->commands, "CLIENT", "KILL", "ID", redis->kills[i], NULL);
+        redis->greetings[redis->greeting_count++] = GREET_KILL;
+    }
+    send_now(redis);
+}
+
+static void take_role(struct redis *redis, const redisReply *reply)
+{
+    redis->role_forbidden = is_forbidden(reply);
+    if (!redis->role_forbidden && !is_master(reply))
+        give_up(redis, "it is a replica, not a master");
+    else if (redis->kill_count > 0)
+        kill_noted(redis);
+    else
+        come_up(redis);
+}
+
+static void take_greeting(struct redis *redis, const redisReply *reply)
+{
+    static const char *const steps[] = {"AUTH",        "SELECT", "CLIENT SETNAME",
+                                        "CLIENT LIST", "ROLE",   "CLIENT KILL"};
+    enum greeting step = redis->greetings[redis->greeting_next++];
+    char why[200];
+
+    if (reply->type == REDIS_REPLY_ERROR && (step < GREET_NAME || !is_forbidden(reply))) {
+        snprintf(why, sizeof(why), "%s is answered with: %.150s", steps[step], reply->str);
+        give_up(redis, why);
+    } else if (step == GREET_LIST) {
+        note_kills(redis, reply);
+    } else if (step == GREET_ROLE) {
+        take_role(redis, reply);
+    } else if (step == GREET_KILL) {
+        redis->fence_forbidden |= reply->type == REDIS_REPLY_ERROR;
+        if (redis->greeting_next == redis->greeting_count)
+            come_up(redis);
+    }
+}
+
+static void take_reply(void *context, const redisReply *reply)
+{
+    struct redis *redis = context;
+
+    if (redis->phase == GREETING) {
+        take_greeting(redis, reply);
+    } else if (redis->heartbeat_out) {
+        redis->heartbeat_out = false;
+        if (!redis->role_forbidden && reply->type != REDIS_REPLY_ERROR && !is_master(reply))
+            lost_master(redis, "it has become a replica");
+    } else {
+        redis->handlers->reply(redis->context, reply);
+    }
+}
+
+static const struct wire_handlers server_handlers = {
+    .open = greet, .reply = take_reply, .closed = lost};
+
+static void connect_to(struct redis *redis, const char *host, uint16_t port,
+                       const struct wire_handlers *handlers)
+{
+    snprintf(redis->address, sizeof(redis->address), strchr(host, ':') ? "[%s]:%u" : "%s:%u", host,
+             port);
+    redis->wire = wire_open(redis->loop, host, port, redis->tls, redis->settings->redis_timeout_ms,
+                            handlers, redis);
+    if (redis->wire == NULL)
+        give_up(redis, "out of memory");
+}
+
+/* ---- Sentinels ---- */
+
+static void ask_next(struct redis *redis, const char *why);
+
+static void ask(void *context)
+{
+    struct redis *redis = context;
+    const struct settings *settings = redis->settings;
+
+    redis->asked_auth = settings->redis_sentinel_password[0] != '\0';
+    if (redis->asked_auth)
+        add_auth(redis, "", settings->redis_sentinel_password);
+    commands_add(&redis->commands, "SENTINEL", "get-master-addr-by-name",
+                 settings->redis_sentinel_master, NULL);
+    send_now(redis);
+}
+
+static void take_advice(void *context, const redisReply *reply)
+{
+    struct redis *redis = context;
+    char why[220], host[ENDPOINT_HOST_ROOM];
+    unsigned long port;
+
+    if (reply->type == REDIS_REPLY_ERROR) {
+        snprintf(why, sizeof(why), "this Sentinel answers: %.150s", reply->str);
+    } else if (redis->asked_auth) {
+        redis->asked_auth = false;
+        return;
+    } else if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2 ||
+               reply->element[0]->type != REDIS_REPLY_STRING ||
+               reply->element[1]->type != REDIS_REPLY_STRING) {
+        snprintf(why, sizeof(why), "this Sentinel knows no master named %.100s",
+                 redis->settings->redis_sentinel_master);
+    } else {
+        port = strtoul(reply->element[1]->str, NULL, 10);
+        snprintf(host, sizeof(host), "%s", reply->element[0]->str);
+        wire_close(redis->wire);
+        redis->wire = NULL;
+        connect_to(redis, host, port > 0 && port < 65536 ? (uint16_t)port : 6379, &server_handlers);
+        return;
+    }
+    ask_next(redis, why);
+}
+
+static void sentinel_lost(void *context, const char *why)
+{
+    struct redis *redis = context;
+
+    redis->wire = NULL;
+    ask_next(redis, why);
+}
+
+static const struct wire_handlers sentinel_handlers = {
+    .open = ask, .reply = take_advice, .closed = sentinel_lost};
+
+static void ask_next(struct redis *redis, const char *why)
+{
+    char host[ENDPOINT_HOST_ROOM];
+    uint16_t port = 26379;
+
+    wire_close(redis->wire);
+    redis->wire = NULL;
+    if (!endpoint_next(&redis->sentinels, host, &port)) {
+        give_up(redis, why);
+        return;
+    }
+    redis->phase = ASKING;
+    connect_to(redis, host, port, &sentinel_handlers);
+}
+
+static void look(struct redis *redis)
+{
+    const struct settings *settings = redis->settings;
+
+    uv_timer_stop(&redis->timer);
+    redis->sentinels = settings->redis_sentinels;
+    if (redis->sentinels[0] != '\0') {
+        ask_next(redis, "no Sentinel is named");
+        return;
+    }
+    redis->phase = GREETING;
+    connect_to(redis, settings->redis_host, (uint16_t)settings->redis_port, &server_handlers);
+}
+
+/* ---- open, send, close ---- */
+
+struct redis *redis_open(uv_loop_t *loop, const struct settings *settings,
+                         const struct redis_handlers *handlers, void *context, char *why)
+{
+    struct redis *redis = calloc(1, sizeof(*redis));
+
+    if (redis == NULL) {
+        snprintf(why, TLS_WHY_BYTES, "out of memory");
+        return NULL;
+    }
+    redis->loop = loop;
+    redis->settings = settings;
+    redis->handlers = handlers;
+    redis->context = context;
+    if (settings->redis_tls) {
+        redis->tls = tls_context_open(settings->redis_tls_ca, settings->redis_tls_cert,
+                                      settings->redis_tls_key, why);
+        if (redis->tls == NULL) {
+            free(redis);
+            return NULL;
+        }
+    }
+    snprintf(redis->problem, sizeof(redis->problem), "Redis was not reached yet");
+    redis->timer.data = redis;
+    uv_timer_init(loop, &redis->timer);
+    return redis;
+}
+
+void redis_start(struct redis *redis, const char *instance)
+{
+    snprintf(redis->name, sizeof(redis->name), "ringcast:%s", instance);
+    look(redis);
+}
+
+static void timer_closed(uv_handle_t *handle)
+{
+    struct redis *redis = handle->data;
+
+    SSL_CTX_free(redis->tls);
+    commands_free(&redis->commands);
+    free(redis);
+}
+
+void redis_close(struct redis *redis)
+{
+    redis->phase = CLOSED;
+    wire_close(redis->wire);
+    redis->wire = NULL;
+    uv_close((uv_handle_t *)&redis->timer, timer_closed);
+}
+
+void redis_send(struct redis *redis, const struct commands *commands)
+{
+    if (redis->phase == UP)
+        wire_send(redis->wire, commands->bytes, commands->count, commands->replies);
+}
+
+bool redis_is_up(const struct redis *redis)
+{
+    return redis->phase == UP;
+}
+
+bool redis_is_fenced(const struct redis *redis)
+{
+    return !redis->fence_forbidden;
+}
+
+const char *redis_problem(const struct redis *redis)
+{
+    return redis->problem;
+}
+
+const char *redis_address(const struct redis *redis)
+{
+    return redis->address;
+}

@@ -1,0 +1,194 @@
+/* Persistence as its users see it: every step, on SQLite (postgres_persistence_test.c: on PostgreSQL). */
+#include "persistence_steps.h"
+
+#include "controlplane/people/audit.h"
+
+static void users_are_kept_whole(void **state)
+{
+    struct persistence *store = store_open(&test_loop);
+    struct user_row user = user_sample("robert'); drop table users;--@example.org"), other;
+
+    for (unsigned i = 0; i < 100; i++)
+        memcpy(user.display_name + 4 * i, "\xf0\x9f\x8e\xa9", 4);
+    user_insert(store, &user, on_done, NULL);
+    assert_int_equal(answers, 0); /* never before the call has returned */
+    assert_int_equal(answer_of_last(), PERSISTED);
+    user_by_email(store, user.email, on_user, NULL);
+    assert_int_equal(answer_of_last(), PERSISTED);
+    assert_memory_equal(&user_seen, &user, sizeof(user));
+    user_by_id(store, user.id, on_user, NULL);
+    assert_int_equal(answer_of_last(), PERSISTED);
+    user_by_id(store, "nobody", on_user, NULL);
+    assert_int_equal(answer_of_last(), PERSISTENCE_NOT_FOUND);
+    user_by_email(store, "' OR ''='", on_user, NULL);
+    assert_int_equal(answer_of_last(), PERSISTENCE_NOT_FOUND);
+
+    other = user_sample(user.email); /* same email, another id; then the other way round */
+    user_insert(store, &other, on_done, NULL);
+    assert_int_equal(answer_of_last(), PERSISTENCE_DUPLICATE);
+    strcpy(other.id, user.id);
+    strcpy(other.email, "other@example.org");
+    user_insert(store, &other, on_done, NULL);
+    assert_int_equal(answer_of_last(), PERSISTENCE_DUPLICATE);
+
+    user_set_password_hash(store, user.id, "$argon2id$y", on_done, NULL);
+    assert_int_equal(answer_of_last(), PERSISTED);
+    user_set_password_hash(store, "nobody", "$argon2id$y", on_done, NULL);
+    assert_int_equal(answer_of_last(), PERSISTENCE_NOT_FOUND);
+    store_close(&test_loop, store);
+
+    store = store_open(&test_loop); /* the next start */
+    user_by_id(store, user.id, on_user, NULL);
+    assert_int_equal(answer_of_last(), PERSISTED);
+    assert_string_equal(user_seen.password_hash, "$argon2id$y");
+    assert_true(user_seen.updated_ms > user.updated_ms);
+    store_close(&test_loop, store);
+}
+
+static void meetings_go_from_waiting_to_closed(void **state)
+{
+    struct persistence *store = store_open(&test_loop);
+    struct user_row host = user_sample("ada@example.org");
+    struct meeting_row meeting = {.participants_max = 7, .created_ms = 11, .updated_ms = 12};
+    char lower[ROOM_CODE_BYTES] = {0};
+
+    uuid_make(meeting.id);
+    room_code_make(meeting.room_code);
+    strcpy(meeting.host_id, host.id);
+    strcpy(meeting.title, "Stand-up");
+    strcpy(meeting.status, "waiting");
+    meeting_insert(store, &meeting, on_done, NULL);
+    assert_int_equal(answer_of_last(), PERSISTENCE_NOT_FOUND); /* no such host */
+    user_insert(store, &host, on_done, NULL);
+    assert_int_equal(answer_of_last(), PERSISTED);
+    meeting_insert(store, &meeting, on_done, NULL);
+    assert_int_equal(answer_of_last(), PERSISTED);
+    meeting_insert(store, &meeting, on_done, NULL);
+    assert_int_equal(answer_of_last(), PERSISTENCE_DUPLICATE);
+
+    meeting_find(store, meeting.id, on_meeting, NULL);
+    assert_int_equal(answer_of_last(), PERSISTED);
+    assert_memory_equal(&meeting_seen, &meeting, sizeof(meeting));
+    for (unsigned i = 0; meeting.room_code[i]; i++)
+        lower[i] =
+            (char)(meeting.room_code[i] >= 'A' ? meeting.room_code[i] + 32 : meeting.room_code[i]);
+    meeting_find(store, lower, on_meeting, NULL);
+    assert_int_equal(answer_of_last(), PERSISTED);
+    meeting_find(store, "AAAA-AAAA-AAAA", on_meeting, NULL);
+    assert_int_equal(answer_of_last(), PERSISTENCE_NOT_FOUND);
+
+    meeting_set_active(store, meeting.id, 1000, on_done, NULL);
+    assert_int_equal(answer_of_last(), PERSISTED);
+    meeting_set_active(store, meeting.id, 2000, on_done, NULL); /* started once */
+    assert_int_equal(answer_of_last(), PERSISTED);
+    meeting_raise_peak(store, meeting.id, 5, on_done, NULL);
+    assert_int_equal(answer_of_last(), PERSISTED);
+    meeting_raise_peak(store, meeting.id, 3, on_done, NULL);
+    assert_int_equal(answer_of_last(), PERSISTED);
+    meeting_find(store, meeting.id, on_meeting, NULL);
+    assert_int_equal(answer_of_last(), PERSISTED);
+    assert_string_equal(meeting_seen.status, "active");
+    assert_int_equal(meeting_seen.started_ms, 1000);
+    assert_int_equal(meeting_seen.participants_peak, 5);
+
+    meeting_set_closed(store, meeting.id, 3000, on_done, NULL);
+    assert_int_equal(answer_of_last(), PERSISTED);
+    meeting_set_closed(store, meeting.id, 4000, on_done, NULL);
+    assert_int_equal(answer_of_last(), PERSISTED);
+    meeting_set_active(store, meeting.id, 5000, on_done, NULL); /* closed is closed */
+    assert_int_equal(answer_of_last(), PERSISTENCE_NOT_FOUND);
+    meeting_find(store, meeting.id, on_meeting, NULL);
+    assert_int_equal(answer_of_last(), PERSISTED);
+    assert_string_equal(meeting_seen.status, "closed");
+    assert_int_equal(meeting_seen.ended_ms, 3000);
+    meeting_set_active(store, "nothing", 1, on_done, NULL);
+    assert_int_equal(answer_of_last(), PERSISTENCE_NOT_FOUND);
+    store_close(&test_loop, store);
+}
+
+static void stale_meetings_are_closed(void **state)
+{
+    struct persistence *store = store_open(&test_loop);
+    struct user_row host = user_sample("ada@example.org");
+
+    meetings_close_stale(store, 1, on_done, NULL); /* none is fine, too */
+    assert_int_equal(answer_of_last(), PERSISTED);
+    user_insert(store, &host, on_done, NULL);
+    assert_int_equal(answer_of_last(), PERSISTED);
+    for (unsigned i = 0; i < 4; i++) {
+        struct meeting_row meeting = {.ended_ms = i == 3 ? 1 : 0};
+
+        uuid_make(meeting.id);
+        room_code_make(meeting.room_code);
+        strcpy(meeting.host_id, host.id);
+        strcpy(meeting.status, i == 3 ? "closed" : "waiting");
+        meeting_insert(store, &meeting, on_done, NULL);
+        assert_int_equal(answer_of_last(), PERSISTED);
+        if (i == 1 || i == 2) {
+            meeting_set_active(store, meeting.id, 1, on_done, NULL);
+            assert_int_equal(answer_of_last(), PERSISTED);
+        }
+    }
+    store_close(&test_loop, store);
+    store = store_open(&test_loop); /* the next start */
+    meetings_close_stale(store, 777, on_done, NULL);
+    assert_int_equal(answer_of_last(), PERSISTED);
+    assert_int_equal(outside_number("SELECT count(*) FROM meetings WHERE status='closed'"), 3);
+    assert_int_equal(
+        outside_number("SELECT count(*) FROM meetings WHERE " SQL_MS("\"endedAt\"") "=777"), 2);
+    assert_int_equal(outside_number("SELECT count(*) FROM meetings WHERE status='waiting'"), 1);
+    store_close(&test_loop, store);
+}
+
+static void every_audit_word_is_in_the_table(void **state)
+{
+    static const char *const words[] = {
+#define A(name) #name,
+        AUDIT_ACTIONS(A)
+#undef A
+    };
+    struct persistence *store = store_open(&test_loop);
+    struct audit_row rows[AUDIT_COUNT + 2] = {0};
+    struct user_row user = user_sample("ada@example.org");
+
+    user_insert(store, &user, on_done, NULL);
+    assert_int_equal(answer_of_last(), PERSISTED);
+    for (unsigned i = 0; i < AUDIT_COUNT; i++) {
+        uuid_make(rows[i].id);
+        strcpy(rows[i].action, words[i]);
+        strcpy(rows[i].user_id, user.id);
+        rows[i].metadata = "{\"a\":1}";
+        rows[i].created_us = i;
+    }
+    uuid_make(rows[AUDIT_COUNT].id); /* a user that is not there: kept without it */
+    strcpy(rows[AUDIT_COUNT].action, "user_left");
+    strcpy(rows[AUDIT_COUNT].user_id, "f47ac10b-58cc-4372-a567-0e02b2c3d479");
+    uuid_make(rows[AUDIT_COUNT + 1].id); /* a word that is not there: left out, the rest stays */
+    strcpy(rows[AUDIT_COUNT + 1].action, "user_danced");
+    for (unsigned again = 0; again < 3; again++) { /* a repeat changes nothing */
+        audit_insert_batch(store, rows, AUDIT_COUNT + 2, on_done, NULL);
+        assert_int_equal(answer_of_last(), PERSISTED);
+    }
+    assert_int_equal(outside_number("SELECT count(*) FROM audit_logs"), AUDIT_COUNT + 1);
+    assert_int_equal(outside_number("SELECT count(*) FROM audit_logs WHERE \"userId\" IS NULL"), 1);
+    assert_int_equal(outside_number("SELECT count(*) FROM audit_logs WHERE metadata='{\"a\":1}'"),
+                     AUDIT_COUNT);
+    assert_int_equal(outside_number("SELECT count(DISTINCT action) FROM audit_logs"), AUDIT_COUNT);
+    assert_int_equal(outside_number("SELECT count(*) FROM audit_logs WHERE \"roomId\" IS NULL AND "
+                                    "\"ipAddress\" IS NULL"),
+                     AUDIT_COUNT + 1);
+    store_close(&test_loop, store);
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        T(users_are_kept_whole),
+        T(meetings_go_from_waiting_to_closed),
+        T(stale_meetings_are_closed),
+        T(every_audit_word_is_in_the_table),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

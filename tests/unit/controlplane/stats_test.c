@@ -1,0 +1,216 @@
+/* media:getStats: what the rows count under mediasoup's names, and nothing that they do not. */
+#include "rooms_steps.h"
+
+static double number(const cJSON *item, const char *key)
+{
+    const cJSON *value = cJSON_GetObjectItem(item, key);
+
+    if (!cJSON_IsNumber(value))
+        fail_msg("%s is missing in %s", key, cJSON_PrintUnformatted(item));
+    return value->valuedouble;
+}
+
+/* Exactly these members; names separated by spaces. */
+static void assert_members(const cJSON *item, const char *names)
+{
+    const cJSON *member;
+    size_t count = 0;
+
+    cJSON_ArrayForEach(member, item)
+    {
+        const char *at = strstr(names, member->string);
+        size_t bytes = strlen(member->string);
+
+        while (at && !((at == names || at[-1] == ' ') && (at[bytes] == ' ' || at[bytes] == '\0')))
+            at = strstr(at + 1, member->string);
+        if (!at)
+            fail_msg("%s is not expected", member->string);
+        count++;
+    }
+    for (const char *at = names; at; at = strchr(at + 1, ' '))
+        count--;
+    if (count != 0)
+        fail_msg("of %s some are missing: %s", names, cJSON_PrintUnformatted(item));
+}
+
+#define COMMON                                                                     \
+    "type kind mimeType timestamp ssrc packetCount byteCount bitrate packetsLost " \
+    "fractionLost jitter"
+
+static struct producer_state_row *producer_row_of(const char *id)
+{
+    struct producer *p = producer_find(rooms, id);
+    struct producer_state_row *row =
+        &fake_plane.producer_states[handle_index(p->handle)].producer_state;
+
+    row->header.generation = handle_generation(p->handle);
+    row->header.used = 1;
+    row->published_ns = clock_monotonic_ns();
+    return row;
+}
+
+static void producers(void **state)
+{
+    struct socket *host = connect_user(user(1));
+    const char *room = make_room(host);
+    struct person a = enter(1, room);
+    struct producer_state_row *row;
+    const cJSON *list, *item;
+
+    publish(&a, room);
+    list = call(a.s, "media:getStats", "{'producerId':'%s'}", a.video);
+    assert_int_equal(cJSON_GetArraySize(list), 0); /* nothing came yet */
+    row = producer_row_of(a.video);
+    row->encoding_packets[0] = 1000;
+    row->encoding_bytes[0] = 900000;
+    row->encoding_bps[0] = 1234567;
+    row->encoding_packets_lost[0] = -3; /* duplicates: RFC 3550 lets it be negative */
+    row->encoding_fraction_lost[0] = 25;
+    row->encoding_jitter[0] = 321;
+    row->encoding_rtx_packets[0] = 12;
+    row->encoding_pli_sent[0] = 4;
+    row->encoding_ssrc[0] = 0xdeadbeef;
+    list = call(a.s, "media:getStats", "{'producerId':'%s'}", a.video);
+    assert_int_equal(cJSON_GetArraySize(list), 1);
+    item = cJSON_GetArrayItem(list, 0);
+    assert_members(item, COMMON " rtxSsrc packetsRetransmitted pliCount");
+    assert_string_equal(text_of(item, "type"), "inbound-rtp");
+    assert_string_equal(text_of(item, "kind"), "video");
+    assert_string_equal(text_of(item, "mimeType"), "video/VP8");
+    assert_true(number(item, "ssrc") == 0xdeadbeef);
+    assert_true(number(item, "packetCount") == 1000 && number(item, "byteCount") == 900000);
+    assert_true(number(item, "bitrate") == 1234567);
+    assert_true(number(item, "packetsLost") == -3 && number(item, "fractionLost") == 25);
+    assert_true(number(item, "jitter") == 321 && number(item, "pliCount") == 4);
+    assert_true(number(item, "packetsRetransmitted") == 12);
+    assert_true(number(item, "timestamp") > 0);
+    row->published_ns -= 2 * NS_PER_S; /* nothing comes any more: nobody publishes that */
+    item = cJSON_GetArrayItem(call(a.s, "media:getStats", "{'producerId':'%s'}", a.video), 0);
+    assert_true(number(item, "bitrate") == 0);
+    assert_true(number(item, "packetCount") == 1000);
+    leave_test(a.s);
+    leave_test(host);
+}
+
+static void consumers(void **state)
+{
+    struct socket *host = connect_user(user(1));
+    const char *room = make_room(host), *id;
+    struct person a = enter(1, room), b = enter(2, room);
+    struct consumer_state_row *row;
+    struct producer_state_row *source;
+    const cJSON *list, *item;
+    struct consumer *c;
+
+    publish(&a, room);
+    id = keep(text_of(consume(b.s, room, b.recv, a.audio), "id"));
+    c = consumer_find(rooms, id);
+    row = &fake_plane.consumer_states[handle_index(c->handle)].consumer_state;
+    row->header.generation = handle_generation(c->handle);
+    row->header.used = 1;
+    row->published_ns = clock_monotonic_ns();
+    row->packets_sent = 50;
+    row->bytes_sent = 5000;
+    row->send_bps = 32000;
+    row->packets_lost = 2;
+    row->fraction_lost = 10;
+    row->jitter = 77;
+    row->nack_received = 5;
+    row->pli_received = 6;
+    row->fir_received = 7;
+    list = call(b.s, "media:getStats", "{'consumerId':'%s'}", id);
+    assert_int_equal(cJSON_GetArraySize(list), 1); /* of its source nothing is known */
+    item = cJSON_GetArrayItem(list, 0);
+    assert_members(item, COMMON " nackCount pliCount firCount"); /* no report, no round trip */
+    assert_string_equal(text_of(item, "type"), "outbound-rtp");
+    assert_true(number(item, "ssrc") == c->row.ssrc);
+    assert_true(number(item, "packetCount") == 50 && number(item, "byteCount") == 5000);
+    assert_true(number(item, "bitrate") == 32000 && number(item, "packetsLost") == 2);
+    assert_true(number(item, "fractionLost") == 10 && number(item, "jitter") == 77);
+    assert_true(number(item, "nackCount") == 5 && number(item, "pliCount") == 6);
+    assert_true(number(item, "firCount") == 7);
+
+    row->round_trip_us = 12345;
+    source = producer_row_of(a.audio);
+    source->encoding_packets[0] = 60;
+    source->encoding_ssrc[0] = 99;
+    list = call(b.s, "media:getStats", "{'consumerId':'%s'}", id);
+    assert_int_equal(cJSON_GetArraySize(list), 2);
+    assert_true(number(cJSON_GetArrayItem(list, 0), "roundTripTime") == 12.345);
+    item = cJSON_GetArrayItem(list, 1);
+    assert_members(item, COMMON " packetsRetransmitted pliCount");
+    assert_string_equal(text_of(item, "type"), "inbound-rtp");
+    assert_true(number(item, "ssrc") == 99 && number(item, "packetCount") == 60);
+    row->encoding = 3; /* one that this producer has not */
+    assert_int_equal(cJSON_GetArraySize(call(b.s, "media:getStats", "{'consumerId':'%s'}", id)), 1);
+    leave_test(a.s);
+    leave_test(b.s);
+    leave_test(host);
+}
+
+static void transports(void **state)
+{
+    struct socket *host = connect_user(user(1));
+    const char *room = make_room(host);
+    struct person a = enter(1, room);
+    struct transport *t = transport_find(rooms, a.send);
+    struct transport_state_row *row = &fake_plane.states[handle_index(t->handle)].state;
+    static const uint8_t v4[16] = {[10] = 0xff, [11] = 0xff, [12] = 192, [14] = 2, [15] = 1};
+    const cJSON *item, *tuple;
+
+    item = cJSON_GetArrayItem(call(a.s, "media:getStats", "{'transportId':'%s'}", a.send), 0);
+    assert_string_equal(text_of(item, "iceState"), "new");
+    assert_null(cJSON_GetObjectItem(item, "iceSelectedTuple"));
+    row->published_ns = clock_monotonic_ns();
+    row->ice_state = ICE_STATE_completed;
+    row->dtls_state = DTLS_STATE_connected;
+    row->bytes_received = 1;
+    row->receive_bps = 2;
+    row->bytes_sent = 3;
+    row->send_bps = 4;
+    row->rtp_bytes_received = 5;
+    row->rtp_receive_bps = 6;
+    row->rtp_bytes_sent = 7;
+    row->rtp_send_bps = 8;
+    row->rtp_packets_received = 9;
+    row->rtp_packets_sent = 10;
+    memcpy(row->remote_ip, v4, 16);
+    row->local_ip[15] = 1;
+    row->remote_port = 5000;
+    row->local_port = 40000;
+    item = cJSON_GetArrayItem(call(a.s, "media:getStats", "{'transportId':'%s'}", a.send), 0);
+    assert_members(
+        item, "type transportId timestamp iceRole iceState dtlsState bytesReceived recvBitrate "
+              "bytesSent sendBitrate rtpBytesReceived rtpRecvBitrate rtpBytesSent "
+              "rtpSendBitrate rtpPacketsReceived rtpPacketsSent iceSelectedTuple");
+    assert_string_equal(text_of(item, "type"), "webrtc-transport");
+    assert_string_equal(text_of(item, "transportId"), a.send);
+    assert_string_equal(text_of(item, "iceState"), "completed");
+    assert_string_equal(text_of(item, "dtlsState"), "connected");
+    assert_true(number(item, "bytesReceived") == 1 && number(item, "recvBitrate") == 2);
+    assert_true(number(item, "bytesSent") == 3 && number(item, "sendBitrate") == 4);
+    assert_true(number(item, "rtpBytesReceived") == 5 && number(item, "rtpRecvBitrate") == 6);
+    assert_true(number(item, "rtpBytesSent") == 7 && number(item, "rtpSendBitrate") == 8);
+    assert_true(number(item, "rtpPacketsReceived") == 9 && number(item, "rtpPacketsSent") == 10);
+    tuple = cJSON_GetObjectItem(item, "iceSelectedTuple");
+    assert_string_equal(text_of(tuple, "remoteIp"), "192.0.2.1");
+    assert_string_equal(text_of(tuple, "localIp"), "::1");
+    assert_true(number(tuple, "remotePort") == 5000 && number(tuple, "localPort") == 40000);
+    row->published_ns -= 2 * NS_PER_S;
+    item = cJSON_GetArrayItem(call(a.s, "media:getStats", "{'transportId':'%s'}", a.send), 0);
+    assert_true(number(item, "recvBitrate") == 0 && number(item, "rtpSendBitrate") == 0);
+
+    assert_code(call(a.s, "media:getStats", "{}"), "invalid_payload");
+    assert_code(call(a.s, "media:getStats", "{'transportId':'%s','producerId':'x'}", a.send),
+                "invalid_payload");
+    leave_test(a.s);
+    leave_test(host);
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {T(producers), T(consumers), T(transports)};
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
