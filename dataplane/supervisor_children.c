@@ -48,11 +48,10 @@ _Static_assert(sizeof(struct pidfd_info_request) == 64, "size is part of the req
 
 /* ---- starting ---- */
 
-/* What a child must not have: talk with the service manager is the supervisor's, and the secrets of
- * the other plane are nobody's here. */
-static const char *const withheld[] = {"NOTIFY_SOCKET", "WATCHDOG_USEC",     "WATCHDOG_PID",
-                                       "LISTEN_PID",    "LISTEN_FDS",        "LISTEN_FDNAMES",
-                                       "JWT_SECRET",    "POSTGRES_PASSWORD", "REDIS_PASSWORD"};
+/* What a child must not have: talk with the service manager is the supervisor's. (Secrets of the other
+ * plane are nobody's here.) */
+static const char *const withheld[] = {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID",
+                                       "LISTEN_PID",    "LISTEN_FDS",    "LISTEN_FDNAMES"};
 
 static void child_exec(const struct supervisor *s, enum child_role role, int socket)
     __attribute__((noreturn));
@@ -83,6 +82,7 @@ static void child_exec(const struct supervisor *s, enum child_role role, int soc
         prctl(PR_SET_PDEATHSIG, SIGTERM);
     for (size_t i = 0; i < sizeof(withheld) / sizeof(withheld[0]); i++)
         unsetenv(withheld[i]);
+    settings_forget_secrets();
     signal(SIGHUP, SIG_IGN);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGTERM, SIG_DFL);

@@ -192,6 +192,9 @@ bool settings_load(struct settings *settings, int argc, char **argv, char **envi
 
 /* ---- reload (settings_change.c) ---- */
 
+/* Takes the variables of all secrets out of our environment, before it is given to a child. */
+void settings_forget_secrets(void);
+
 #define SETTING_NAMES_BYTES 2048 /* all names there are, comma separated */
 
 /* Names of the settings of `who` ("CP", "DP"; those of both included) that differ. */

@@ -1,5 +1,7 @@
-/* A reload: which settings differ, and which of them may change while a process runs. */
+/* A reload: which settings differ, and which of them may change while a process runs; what a child
+ * must not inherit. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "settings_internal.h"
@@ -59,4 +61,11 @@ void settings_take_live(struct settings *now, const struct settings *fresh)
         if (is_media_log_level(s))
             now->media_log_level_given = fresh->media_log_level_given;
     }
+}
+
+void settings_forget_secrets(void)
+{
+    for (size_t i = 0; i < settings_row_count; i++)
+        if (settings_rows[i].type == SETTING_secret)
+            unsetenv(settings_rows[i].environment);
 }

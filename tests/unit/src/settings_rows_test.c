@@ -196,11 +196,28 @@ static void a_reload_takes_what_is_live(void **state)
     assert_true(now.media_log_level_given);
 }
 
+static void no_secret_is_left_for_a_child(void **state)
+{
+    unsigned secrets = 0;
+
+    for (size_t i = 0; i < settings_row_count; i++)
+        setenv(settings_rows[i].environment, "planted", 1);
+    settings_forget_secrets();
+    for (size_t i = 0; i < settings_row_count; i++) {
+        bool is_secret = settings_rows[i].type == SETTING_secret;
+
+        assert_int_equal(getenv(settings_rows[i].environment) == NULL, is_secret);
+        secrets += is_secret;
+    }
+    assert_true(secrets >= 5);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_row_at_its_ends),
         cmocka_unit_test(a_reload_takes_what_is_live),
+        cmocka_unit_test(no_secret_is_left_for_a_child),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
