@@ -16,21 +16,6 @@ extern char **environ;
 
 /* ---- what is made from settings ---- */
 
-static void *policy_make(const struct reload *reload, const struct settings *next, char *why)
-{
-    return policy_open(next, why);
-}
-
-static void policy_place(const struct reload *reload, void *made)
-{
-    http_take_policy(reload->http, made);
-}
-
-static void policy_drop(void *made)
-{
-    policy_free(made);
-}
-
 static void *secrets_make(const struct reload *reload, const struct settings *next, char *why)
 {
     struct secrets *secrets = calloc(1, sizeof(*secrets));
@@ -71,19 +56,24 @@ static void nothing_drop(void *made)
 }
 
 /* Everything that has to be made anew. A row: make (NULL: refused, why), then place, which cannot
- * fail, or drop. */
+ * fail, or drop. (http_reload makes and places what is HTTP's in one: it comes last.) */
 static const struct part {
     void *(*make)(const struct reload *reload, const struct settings *next, char *why);
     void (*place)(const struct reload *reload, void *made);
     void (*drop)(void *made);
 } parts[] = {
-    {policy_make, policy_place, policy_drop},    /* CORS_ORIGINS, TRUSTED_PROXIES */
     {secrets_make, secrets_place, secrets_drop}, /* JWT_SECRET and its file */
     {rooms_make, nothing_place, nothing_drop},   /* TURN_URLS, TURN_SECRET */
 };
 #define PARTS (sizeof(parts) / sizeof(parts[0]))
 
 /* ---- the reload ---- */
+
+static void parts_drop(void *const made[PARTS], size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        parts[i].drop(made[i]);
+}
 
 static bool parts_make(const struct reload *reload, const struct settings *next, void *made[PARTS],
                        char *why)
@@ -92,11 +82,16 @@ static bool parts_make(const struct reload *reload, const struct settings *next,
         made[i] = parts[i].make(reload, next, why);
         if (made[i])
             continue;
-        while (i-- > 0)
-            parts[i].drop(made[i]);
+        parts_drop(made, i);
         return false;
     }
     return true;
+}
+
+static void refuse(const char *why)
+{
+    LOG(ERROR, "reload", "the new settings are refused; the old ones stay in force",
+        F("why", "%s", why));
 }
 
 /* Names only: values may be secret. */
@@ -114,7 +109,7 @@ static void tell(const struct reload *reload, const struct settings_changes *cha
 
 static void reload_run(struct reload *reload)
 {
-    static struct settings fresh, next; /* too big for a stack */
+    static struct settings fresh, next, before; /* too big for a stack */
     static struct settings_changes changes;
     enum settings_request request;
     char error[SETTING_ERROR_BYTES];
@@ -122,25 +117,31 @@ static void reload_run(struct reload *reload)
 
     _Static_assert(SETTING_ERROR_BYTES >= WHY_BYTES, "error takes the parts' sentences as well");
     if (!settings_load(&fresh, reload->argc, reload->argv, environ, &request, error)) {
-        LOG(ERROR, "reload", "the new settings are refused; the old ones stay in force",
-            F("why", "%s", error));
+        refuse(error);
         return;
     }
     settings_compare(reload->settings, &fresh, "CP", &changes);
     next = *reload->settings;
     settings_take_live(&next, &fresh);
     if (!parts_make(reload, &next, made, error)) {
-        LOG(ERROR, "reload", "the new settings are refused; the old ones stay in force",
-            F("why", "%s", error));
+        refuse(error);
         return;
     }
-    *reload->settings = next;
+    before = *reload->settings;
+    *reload->settings = next; /* nobody looks before we are through */
+    if (!http_reload(reload->http, reload->settings, error)) {
+        *reload->settings = before;
+        parts_drop(made, PARTS);
+        refuse(error);
+        return;
+    }
     for (size_t i = 0; i < PARTS; i++)
         parts[i].place(reload, made[i]);
     reload_log(reload->settings);
     tell(reload, &changes);
     explicit_bzero(&fresh, sizeof(fresh));
     explicit_bzero(&next, sizeof(next));
+    explicit_bzero(&before, sizeof(before));
 }
 
 static void asked(uv_signal_t *signal, int number)

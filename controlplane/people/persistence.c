@@ -13,8 +13,7 @@
 #include "src/log.h"
 
 #define QUEUE_REQUESTS_MAX 1024
-#define ANSWER_MS_MAX \
-    800 /* threats.md F16, F17: unavailable within a second, also from a hung one */
+#define ANSWER_MS_MAX 800 /* threats.md F16, F17: unavailable within a second */
 #define WATCH_MS 50
 #define PROBE_MS 1000
 #define REFUSALS_MAX 4096

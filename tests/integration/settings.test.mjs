@@ -5,6 +5,7 @@ import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { createHmac, randomBytes } from 'node:crypto';
 import { chmodSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { connect as connectTcp } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -24,7 +25,7 @@ const BASE = {
   media_log_level: 'warn', workers: 2, reconnect_grace_s: 0,
 };
 let ringcast;
-let addresses = 0;
+let addresses = 0, stops = 0;
 
 chmodSync(directory, 0o755);
 
@@ -254,6 +255,38 @@ const live = {
   turn_ttl_s: {
     values: { 60: 60, 600: 600 }, with: { 60: { ...TURN, ...TURN_AT }, 600: { ...TURN, ...TURN_AT } },
     see: async () => Math.round((Number((await iceServers())[0].username.split(':')[0]) - Date.now() / 1000) / 10) * 10,
+  },
+  connections_per_minute: {
+    values: { 3: 3, 1000: 8 },
+    see: async () => {
+      const from = `127.0.0.${3 + ++addresses % 250}`; // no proxy of ours
+      let served = 0;
+      for (let i = 0; i < 8; i++) served += await new Promise((resolve) => {
+        const socket = connectTcp({ host: '127.0.0.1', port: ringcast.port, localAddress: from });
+        let text = '';
+        socket.on('data', (data) => { text += data; });
+        socket.on('error', () => {});
+        socket.on('close', () => resolve(text.startsWith('HTTP/1.1 200') ? 1 : 0));
+        socket.write('GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n');
+      });
+      return served;
+    },
+  },
+  drain_s: {
+    values: { 0: false, 3: true },
+    // Does a socket outlive the request to stop by a second? (Then the next one is started.)
+    see: async () => {
+      const socket = await connect((await person()).token);
+      process.kill((await ringcast.pids()).controlplane, 'SIGTERM');
+      await sleep(1000);
+      const outlived = socket.closed === null && socket.heard.some((event) => event.name === 'server:draining');
+      await socket.close();
+      const stopped = until(() => ringcast.log.match(/process=controlplane area=main msg=stopped/g)?.length > stops, 8000, 'stopped');
+      await stopped;
+      stops = ringcast.log.match(/process=controlplane area=main msg=stopped/g).length;
+      await until(async () => (await ringcast.health()).status === 'ok', 10000, 'started again');
+      return outlived;
+    },
   },
   room_together: { values: { 1000000: 1, 0: 2 }, see: workersOfRoom },
 };

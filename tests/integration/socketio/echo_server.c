@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "controlplane/web/socketio.h"
+#include "controlplane/web/sockets.h"
 #include "src/log.h"
 
 extern char **environ;
@@ -144,6 +144,19 @@ static const struct socket_handlers text_handlers = {
     .closed = on_closed,
 };
 
+/* Engine.IO alone: every message back as it came. */
+static bool echo_message(struct client *client, const char *bytes, size_t count, bool is_binary)
+{
+    struct packet *packet = packet_new(NULL, count + !is_binary, is_binary);
+
+    if (packet == NULL)
+        return false;
+    packet_payload(packet)[0] = '4';
+    memcpy(packet_payload(packet) + !is_binary, bytes, count);
+    client_send(client, packet);
+    return true;
+}
+
 static void echo_body(struct http_call *call)
 {
     http_reply_json(call, 201, cJSON_Duplicate(http_body(call), 1));
@@ -237,6 +250,8 @@ int main(int argc, char **argv)
     echo.io = socketio_open(echo.http, &echo.settings,
                             text_only != NULL ? &text_handlers : &handlers, &echo);
     socketio_namespace(echo.io, "/custom");
+    if (getenv("ECHO_ENGINE") != NULL)
+        echo.io->message = echo_message;
     uv_signal_init(&echo.loop, &echo.terminate);
     echo.terminate.data = &echo;
     uv_signal_start(&echo.terminate, terminated, SIGTERM);

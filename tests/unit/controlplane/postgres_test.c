@@ -6,6 +6,7 @@
 #include <arpa/inet.h>
 
 #include "controlplane/people/audit.h"
+#include "src/sanitizer.h"
 
 static struct persistence *store_open_unready(void)
 {
@@ -113,15 +114,24 @@ static void typeorms_tables_are_used_as_they_stand(void **state)
 
 static void of_two_starters_one_makes_the_tables(void **state)
 {
-    struct persistence *stores[3];
+    struct persistence *stores[8];
+    unsigned ready = 0;
 
-    for (unsigned i = 0; i < 3; i++)
+    for (unsigned i = 0; i < 8; i++)
         stores[i] = store_open_unready();
-    for (unsigned i = 0; i < 3; i++)
-        status_wait(stores[i], "ok", 10);
+    for (unsigned turn = 0; turn < 2000 && ready < 8; turn++) {
+        loop_for(&test_loop, 5);
+        for (unsigned i = ready = 0; i < 8; i++) {
+            const char *status = persistence_status(stores[i]);
+
+            ready += !strcmp(status, "ok");
+            assert_false(strncmp(status, "PostgreSQL: ", 12) == 0); /* none trips over another */
+        }
+    }
+    assert_int_equal(ready, 8);
     assert_int_equal(outside_number("SELECT version FROM ringcast_schema"), 2);
     assert_int_equal(outside_number("SELECT count(*) FROM ringcast_schema"), 1);
-    for (unsigned i = 0; i < 3; i++)
+    for (unsigned i = 0; i < 8; i++)
         store_close(&test_loop, stores[i]);
 }
 
@@ -261,8 +271,9 @@ static void ask_in_vain(struct persistence *store, unsigned count)
     loop_until(&test_loop, &answers, count, 3);
     answers = 0;
     assert_int_equal(last, PERSISTENCE_UNAVAILABLE);
-    assert_in_range(clock_monotonic_ns() - start_ns, 0, 1000 * NS_PER_MS);
-    assert_true(tick_gap_ns < 300 * NS_PER_MS); /* nothing waited (the machine is shared) */
+    assert_in_range(clock_monotonic_ns() - start_ns, 0, SANITIZER_PATIENCE * 1000 * NS_PER_MS);
+    assert_true(tick_gap_ns <
+                SANITIZER_PATIENCE * 300 * NS_PER_MS); /* nothing waited (the machine is shared) */
     ticker.data = &closed;
     uv_close((uv_handle_t *)&ticker, ticker_closed);
     loop_until(&test_loop, &closed, 1, 1);
@@ -271,9 +282,15 @@ static void ask_in_vain(struct persistence *store, unsigned count)
 
 static void comes_back(struct persistence *store)
 {
+    enum persistence_result result = PERSISTENCE_UNAVAILABLE;
+
     status_wait(store, "ok", 6);
-    user_by_email(store, "ada@example.org", on_user, NULL);
-    assert_int_equal(answer_of_last(), PERSISTED);
+    /* Under a sanitizer the handshakes of the other connections may take an answer's time. */
+    for (unsigned i = 0; result != PERSISTED && i < 1 + 9 * BUILT_WITH_SANITIZER; i++) {
+        user_by_email(store, "ada@example.org", on_user, NULL);
+        result = answer_of_last();
+    }
+    assert_int_equal(result, PERSISTED);
 }
 
 static void an_outage_of(const char *end, const char *again)
@@ -465,7 +482,7 @@ static void cut_after_commit_nothing_is_doubled(void **state)
     for (unsigned i = 0; i < 3000; i++) {
         audit_write(audit, AUDIT_user_joined, NULL, "f47ac10b-58cc-4372-a567-0e02b2c3d479", NULL,
                     "{\"n\":%u}", i);
-        if (i % 500 == 250) {
+        if (i % 750 == 375) {
             unsigned before = relay_swallowed;
 
             relay_swallows = true;
@@ -476,7 +493,7 @@ static void cut_after_commit_nothing_is_doubled(void **state)
     }
     for (unsigned i = 0; i < 1000 && outside_number("SELECT count(*) FROM audit_logs") < 3000; i++)
         loop_for(&test_loop, 10);
-    assert_true(relay_swallowed >= 5);
+    assert_true(relay_swallowed >= 4);
     assert_int_equal(outside_number("SELECT count(*) FROM audit_logs"), 3000);
     assert_int_equal(outside_number("SELECT count(DISTINCT metadata->>'n') FROM audit_logs"), 3000);
     assert_int_equal(outside_number("SELECT count(*) FROM (SELECT " SQL_N " n, lag(" SQL_N ") OVER "
