@@ -10,6 +10,11 @@ outage: test-packages programs
 .PHONY: flood
 flood: $(OUT)/$(FLOOD)
 
+# The long form of what tests/integration/operating does ten times.
+.PHONY: audit-kills
+audit-kills: programs
+	@RINGCAST_KILLS=100 tests/integration/operating audit.test.mjs
+
 # Thousands of Socket.IO clients. make test-sockets, make test-hostile: the long forms of two steps.
 CROWD := tests/integration/crowd/generator
 TEST_TOOLS += $(CROWD)

@@ -46,8 +46,8 @@ export function freePort() {
 }
 
 export class Ringcast {
-  // prefix: a command that starts it, such as ['taskset', '-c', '0'].
-  static async start(environment = {}, prefix = []) {
+  // prefix: a command that starts it, such as ['taskset', '-c', '0']; words: options of its own.
+  static async start(environment = {}, prefix = [], words = []) {
     const self = new Ringcast();
     self.port = await freePort();
     self.directory = await mkdtemp(join(tmpdir(), 'ringcast-test-'));
@@ -58,7 +58,7 @@ export class Ringcast {
     const mediaPort = 40000 + (process.pid % 900) * 10;
     const stores = await storesOf(self.directory);
     self.database = stores.POSTGRES_DB;
-    const command = [...prefix, join(binaries, 'ringcast-run')];
+    const command = [...prefix, join(binaries, 'ringcast-run'), ...words];
     self.process = spawn(command[0], command.slice(1), {
       env: {
         PATH: process.env.PATH,
