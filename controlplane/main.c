@@ -79,6 +79,26 @@ static cJSON *audit_part(const struct audit_health *audit)
     return object;
 }
 
+static void tell_audit(struct metrics *metrics, void *context)
+{
+    struct audit_health audit;
+
+    audit_health(context, &audit);
+    metrics_value(metrics, "audit_spool_bytes", "gauge", "audit rows that wait for the database",
+                  (double)audit.spool_bytes);
+    metrics_value(metrics, "audit_spool_bytes_max", "gauge", "the most that may wait",
+                  (double)audit.spool_bytes_max);
+    metrics_value(metrics, "audit_rows_in_memory", "gauge", "rows that the disk did not take",
+                  (double)audit.rows_in_memory);
+    metrics_value(metrics, "audit_rows_lost_total", "counter", "rows that nobody took",
+                  (double)audit.rows_lost);
+    metrics_value(metrics, "audit_calls_refused_total", "counter",
+                  "calls refused because their rows could not be logged",
+                  (double)audit.calls_refused);
+    metrics_value(metrics, "audit_alarms_total", "counter",
+                  "levels that the spool reached: 50, 80, 95, 100 percent", (double)audit.alarms);
+}
+
 static void tell_health(struct http_call *call)
 {
     const struct control *control = http_context(call);
@@ -396,6 +416,7 @@ static bool open_all(struct control *control, char *why)
     http_route(control->http, "GET", "/health", tell_health, control);
     http_metrics_add(control->http, tell_process, control);
     http_metrics_add(control->http, rooms_tell_metrics, control->rooms);
+    http_metrics_add(control->http, tell_audit, control->audit);
     snprintf(why, WHY_BYTES, "out of memory");
     control->io = socketio_open(control->http, settings, &rooms_socket_handlers, control->rooms);
     return control->io != NULL;

@@ -204,6 +204,9 @@ test('a call leaves its whole story, each row with a JSON object and the address
     user_registered: 2, room_created: 1, user_joined: 2, transport_connected: 4, producer_created: 4, consumer_created: 4,
     producer_closed: 4, user_left: 2, room_closed: 1,
   });
+  const metrics = await (await fetch(`${ringcast.url}/metrics`)).text();
+  for (const line of ['audit_calls_refused_total 0', 'audit_rows_lost_total 0', 'audit_alarms_total 0', 'audit_spool_bytes 0', 'audit_spool_bytes_max 268435456'])
+    assert.ok(metrics.includes(`\nringcast_${line}\n`), `${line}: ${metrics}`);
   assert.equal(await sql(`SELECT count(*) FROM audit_logs WHERE metadata IS NULL OR json_type(metadata) <> 'object'`), '0');
   assert.equal(await sql(`SELECT count(*) FROM audit_logs WHERE ipAddress IS NULL AND action NOT IN ('room_closed', 'config_changed')`), '0');
 });
