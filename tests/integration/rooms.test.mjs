@@ -2,16 +2,11 @@
 // word does to the packets of others.
 
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
 import { createRequire } from 'node:module';
-import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { promisify } from 'node:util';
 import { Ringcast, sleep, slower, until } from '../lib/ringcast.mjs';
-import { onServers, sharedPostgres, storesOf } from '../lib/servers.mjs';
 
 const { io } = createRequire(new URL('./socketio/package.json', import.meta.url))('socket.io-client');
-const run = promisify(execFile);
 const monotonicMs = () => Number(process.hrtime.bigint()) / 1e6;
 const sockets = new Set();
 let running;
@@ -58,11 +53,8 @@ async function inParallel(count, width, work) {
 
 // How many audit rows of each action there are.
 async function actions(ringcast) {
-  const query = "SELECT action || ' ' || count(*) FROM audit_logs GROUP BY action";
-  const text = onServers
-    ? await (await sharedPostgres()).sql(query, (await storesOf(ringcast.directory)).POSTGRES_DB)
-    : (await run('sqlite3', [join(ringcast.directory, 'data', 'ringcast.sqlite3'), query])).stdout;
-  return Object.fromEntries(text.split('\n').filter(Boolean).map((line) => line.split(' ')).map(([k, v]) => [k, Number(v)]));
+  const rows = await ringcast.sql('SELECT action, count(*) FROM audit_logs GROUP BY action');
+  return Object.fromEntries(rows.map(([action, count]) => [action, Number(count)]));
 }
 
 test('200 join at once where 100 may: exactly 100 are in (C18)', async () => {

@@ -266,7 +266,9 @@ static void times_say_the_order(void **state)
         assert_true(audit->written_us > before);
     }
     audit->written_us += 500000; /* the clock is set back by half a second */
+    old.created_us = audit->written_us;
     row_write(audit, 1000);
+    assert_int_equal(audit->written_us, old.created_us + 1);
     rows_wait(1001, 5);
     rows_are_in_order(1001);
     audit->written_us += 3600 * 1000000ll; /* and by an hour: believed */
