@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <dirent.h>
 #include <grp.h>
+#include <malloc.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
@@ -25,6 +26,8 @@
 #include "src/version.h"
 
 #define STOP_TIMEOUT_MS 10000
+/* How often a drain looks whether all have gone; also what lets a last word leave before the end. */
+#define DRAIN_LOOK_MS 50
 
 extern char **environ;
 
@@ -42,6 +45,8 @@ struct control {
     uv_signal_t terminate, interrupt;
     uv_timer_t watchdog, stop_deadline;
     uint64_t started_ns;
+    uv_timer_t drain;
+    uint64_t drain_until_ms; /* loop time; 0: not draining */
     bool stopping;
 };
 
@@ -73,6 +78,7 @@ static void tell_health(struct http_call *call)
     const struct control *control = http_context(call);
     const char *persistence = persistence_status(control->store);
     bool plane_up = plane_is_up(control->plane);
+    bool draining = control->drain_until_ms != 0;
     struct audit_health audit;
     char state_why[SETTING_ERROR_BYTES];
     const char *state_status = live_status(control->live, state_why);
@@ -83,17 +89,45 @@ static void tell_health(struct http_call *call)
 
     audit_health(control->audit, &audit);
     ok = plane_up && strcmp(persistence, "ok") == 0 && strcmp(audit.status, "ok") == 0 &&
-         strcmp(state_status, "ok") == 0;
+         strcmp(state_status, "ok") == 0 && !draining;
     cJSON_AddItemToObject(store, "audit", audit_part(&audit));
     if (state_why[0] != '\0')
         cJSON_AddStringToObject(state, "problem", state_why);
     cJSON_AddStringToObject(body, "status", ok ? "ok" : "degraded");
     cJSON_AddStringToObject(body, "version", ringcast_version);
     cJSON_AddNumberToObject(body, "uptimeSeconds", (double)uptime_s);
+    if (draining)
+        cJSON_AddBoolToObject(body, "draining", true);
     cJSON_AddItemToObject(body, "dataplane", part(NULL, plane_up ? "ok" : "down"));
     cJSON_AddItemToObject(body, "persistence", store);
     cJSON_AddItemToObject(body, "state", state);
     http_reply_json(call, ok ? 200 : 503, body);
+}
+
+/* ---- GET /metrics: the process ---- */
+
+static void tell_process(struct metrics *metrics, void *context)
+{
+    const struct control *control = context;
+    struct rusage used;
+    long pages = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+
+    if (file != NULL) {
+        if (fscanf(file, "%*s %ld", &pages) != 1)
+            pages = 0;
+        fclose(file);
+    }
+    getrusage(RUSAGE_SELF, &used);
+    metrics_value(metrics, "controlplane_uptime_seconds", "gauge", "since the start",
+                  (double)(clock_monotonic_ns() - control->started_ns) / NS_PER_S);
+    metrics_value(metrics, "controlplane_resident_bytes", "gauge", "memory of this process",
+                  (double)pages * (double)sysconf(_SC_PAGESIZE));
+    metrics_value(metrics, "controlplane_cpu_seconds_total", "counter", "user and system time",
+                  (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) +
+                      (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6);
+    metrics_value(metrics, "controlplane_draining", "gauge", "1 while it waits for sockets to go",
+                  control->drain_until_ms != 0);
 }
 
 /* ---- privileges ---- */
@@ -193,6 +227,15 @@ static void raise_descriptor_limit(void)
     }
 }
 
+/* Large blocks go back to the system when they are freed. Left to itself glibc takes blocks as large as
+ * the largest that was ever freed from its arenas, one per thread, and keeps them: with argon2id's
+ * 19 MiB a few logins would cost 80 MiB for good. */
+static void give_memory_back(void)
+{
+    mallopt(M_MMAP_THRESHOLD, 256 * 1024);
+    mallopt(M_TRIM_THRESHOLD, 1024 * 1024);
+}
+
 /* ---- the end ---- */
 
 static void handle_closed(uv_handle_t *handle)
@@ -213,20 +256,16 @@ static void store_closed(void *context)
     uv_close((uv_handle_t *)&control->stop_deadline, handle_closed);
 }
 
-/* People first hear that it is over, then what served them goes, audit rows before their store. */
-static void stop(uv_signal_t *signal, int number)
+/* People have heard that it is over; what served them goes, audit rows before their store. */
+static void stop(struct control *control)
 {
-    struct control *control = signal->data;
-
-    if (control->stopping)
-        exit(1); /* asked twice */
     control->stopping = true;
-    notify_stopping();
-    LOG(INFO, "main", "stopping", F("signal", "%s", number == SIGINT ? "SIGINT" : "SIGTERM"));
+    LOG(INFO, "main", "stopping");
     uv_timer_start(&control->stop_deadline, stop_overdue, STOP_TIMEOUT_MS, 0);
     uv_unref((uv_handle_t *)&control->terminate);
     uv_unref((uv_handle_t *)&control->interrupt);
     uv_close((uv_handle_t *)&control->watchdog, handle_closed);
+    uv_close((uv_handle_t *)&control->drain, handle_closed);
     auth_close(control->auth);
     rooms_close(control->rooms);
     socketio_close(control->io);
@@ -236,6 +275,49 @@ static void stop(uv_signal_t *signal, int number)
     plane_close(control->plane);
     audit_close(control->audit);
     persistence_close(control->store, store_closed, control);
+}
+
+static void drain_due(uv_timer_t *timer)
+{
+    struct control *control = timer->data;
+    const struct socketio_counters *counters = socketio_counters(control->io);
+
+    if (counters->sessions_open == 0 || uv_now(&control->loop) >= control->drain_until_ms)
+        stop(control);
+    else
+        notify_status("draining, %u sockets are left", (unsigned)counters->sockets_open);
+}
+
+/* Everybody is told; who is in a call may end it until the deadline. */
+static void drain(struct control *control, uint32_t seconds)
+{
+    cJSON *value = cJSON_CreateObject();
+    uint64_t wall_ms = clock_wall_ns() / NS_PER_MS;
+
+    LOG(INFO, "main", "draining", F("seconds", "%u", seconds),
+        F("sockets", "%u", (unsigned)socketio_counters(control->io)->sockets_open));
+    notify_stopping();
+    notify_extend_timeout((seconds * 1000ull + STOP_TIMEOUT_MS) * 1000);
+    control->drain_until_ms = uv_now(&control->loop) + seconds * 1000ull;
+    cJSON_AddNumberToObject(value, "deadline", (double)(wall_ms + seconds * 1000ull));
+    http_drain(control->http);
+    rooms_drain(control->rooms);
+    socketio_drain(control->io, "server:draining", value);
+    cJSON_Delete(value);
+    uv_timer_start(&control->drain, drain_due, DRAIN_LOOK_MS, DRAIN_LOOK_MS);
+}
+
+/* SIGTERM drains, a second signal (or SIGINT, the operator at the keyboard) stops, one more ends. */
+static void stop_asked(uv_signal_t *signal, int number)
+{
+    struct control *control = signal->data;
+
+    if (control->stopping)
+        exit(1);
+    if (control->drain_until_ms == 0)
+        drain(control, number == SIGTERM ? control->settings.drain_s : 0);
+    else
+        control->drain_until_ms = uv_now(&control->loop);
 }
 
 /* ---- the start ---- */
@@ -251,13 +333,15 @@ static void start_timers(struct control *control)
 
     uv_timer_init(&control->loop, &control->watchdog);
     uv_timer_init(&control->loop, &control->stop_deadline);
+    uv_timer_init(&control->loop, &control->drain);
+    control->drain.data = control;
     if (every_ms > 0)
         uv_timer_start(&control->watchdog, watchdog_due, every_ms, every_ms);
     uv_signal_init(&control->loop, &control->terminate);
     uv_signal_init(&control->loop, &control->interrupt);
     control->terminate.data = control->interrupt.data = control;
-    uv_signal_start(&control->terminate, stop, SIGTERM);
-    uv_signal_start(&control->interrupt, stop, SIGINT);
+    uv_signal_start(&control->terminate, stop_asked, SIGTERM);
+    uv_signal_start(&control->interrupt, stop_asked, SIGINT);
 }
 
 /* The port is taken and certificates are read while we may still be root, files are made when we no
@@ -299,6 +383,8 @@ static bool open_all(struct control *control, char *why)
     api_open(control->http, control->auth, control->store, control->audit, settings,
              rooms_participant_count, control->rooms);
     http_route(control->http, "GET", "/health", tell_health, control);
+    http_metrics_add(control->http, tell_process, control);
+    http_metrics_add(control->http, rooms_tell_metrics, control->rooms);
     snprintf(why, WHY_BYTES, "out of memory");
     control->io = socketio_open(control->http, settings, &rooms_socket_handlers, control->rooms);
     return control->io != NULL;
@@ -359,6 +445,7 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN); /* a closed connection is an error of its write */
     umask(077);
     raise_descriptor_limit();
+    give_memory_back();
     tell_other_stores(&control.settings);
     uv_loop_init(&control.loop);
     if (!open_all(&control, why)) {

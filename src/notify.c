@@ -96,6 +96,14 @@ int notify_watchdog(void)
     return notify_send("WATCHDOG=1\n", -1);
 }
 
+int notify_extend_timeout(uint64_t us)
+{
+    char state[STATE_BYTES];
+
+    snprintf(state, sizeof(state), "EXTEND_TIMEOUT_USEC=%llu\n", (unsigned long long)us);
+    return notify_send(state, -1);
+}
+
 int notify_status(const char *format, ...)
 {
     char state[STATE_BYTES] = "STATUS=";

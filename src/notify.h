@@ -21,6 +21,8 @@ bool notify_wanted(void);
 int notify_ready(void);
 int notify_stopping(void);
 int notify_watchdog(void);
+/* The stop may take that long from now on, whatever the unit's TimeoutStopSec. */
+int notify_extend_timeout(uint64_t us);
 int notify_status(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* How often notify_watchdog is expected, in microseconds (WATCHDOG_USEC, and WATCHDOG_PID is us or

@@ -48,7 +48,8 @@ static const struct {
     {"state", "memory redis"},
     {"io_backend", "auto io_uring socket"},
 };
-static const char *const addresses[] = {"http_listen_ip", "media_listen_ip", "media_announced_ip"};
+static const char *const addresses[] = {"http_listen_ip", "metrics_listen_ip", "media_listen_ip",
+                                        "media_announced_ip"};
 
 /* Where a value came from, for the sentence that refuses it. */
 struct origin {

@@ -32,6 +32,20 @@
     X(text, http_listen_ip, RINGCAST_HTTP_LISTEN_IP, "", 0, 64, "", 0, CP,                       \
       "address to serve HTTP and WebSocket on; empty: all")                                      \
     X(u32, http_port, PORT, 3000, 1, 65535, "", 0, CP, "HTTP and WebSocket port")                \
+    X(text, tls_certificate_file, RINGCAST_TLS_CERTIFICATE, "", 0, 400, "", 0, CP,               \
+      "PEM file with the certificate and its chain: PORT then speaks HTTPS and WSS; read again "  \
+      "when it changes; empty: plain HTTP")                                                      \
+    X(text, tls_key_file, RINGCAST_TLS_KEY, "", 0, 400, "", 0, CP,                               \
+      "PEM file with the certificate's private key; read again when it changes")                 \
+    X(u32, redirect_port, RINGCAST_REDIRECT_PORT, 0, 0, 65535, "", 0, CP,                        \
+      "plain HTTP port, such as 80, that sends browsers to https; 0: none")                      \
+    X(text, metrics_listen_ip, RINGCAST_METRICS_LISTEN_IP, "127.0.0.1", 2, 64, "", 0, CP,        \
+      "address of RINGCAST_METRICS_PORT")                                                        \
+    X(u32, metrics_port, RINGCAST_METRICS_PORT, 0, 0, 65535, "", 0, CP,                          \
+      "plain HTTP port for /metrics and /health alone; 0: /metrics is on PORT")                  \
+    X(secret, metrics_token, RINGCAST_METRICS_TOKEN, "", 0, 200, "", 0, CP,                      \
+      "bearer token that /metrics wants; empty: none on RINGCAST_METRICS_PORT, and on PORT only " \
+      "this machine may read")                                                                   \
     X(text, cors_origins, CORS_ORIGINS, "", 0, 500, "", 1, CP,                                   \
       "allowed origins, comma separated, or *; empty: * outside production, none in production") \
     X(text, trusted_proxies, TRUSTED_PROXIES, "", 0, 500, "", 1, CP,                             \
@@ -66,7 +80,13 @@
     X(u32, account_attempts_per_minute, RINGCAST_ACCOUNT_ATTEMPTS, 5, 1, 100000, "", 1, CP,      \
       "failed logins per minute and account")                                                    \
     X(u32, sockets_per_address_max, RINGCAST_SOCKETS_PER_ADDRESS, 1000, 1, 1000000, "", 1, CP,   \
-      "TCP connections from one address")                                                        \
+      "TCP connections from one address, and Engine.IO sessions")                                \
+    X(u32, connections_per_minute, RINGCAST_CONNECTIONS_PER_MINUTE, 60000, 1, 10000000, "", 1, CP, \
+      "new TCP connections per minute and address")                                              \
+    X(u32, connections_max, RINGCAST_CONNECTIONS, 0, 0, 1000000, "", 0, CP,                      \
+      "TCP connections in all; 0: as many as the limit of open files allows")                    \
+    X(u32, drain_s, RINGCAST_DRAIN, 0, 0, 86400, "s", 1, CP,                                     \
+      "how long sockets may stay after SIGTERM; they hear server:draining at once")              \
     X(text, persistence, RINGCAST_PERSISTENCE, "sqlite", 6, 8, "", 0, CP,                        \
       "where people, meetings and audit rows are kept: sqlite (in the data directory) or postgres") \
     X(text, postgres_host, POSTGRES_HOST, "localhost", 1, 400, "", 0, CP,                        \

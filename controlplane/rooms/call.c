@@ -30,6 +30,7 @@ static void fail(struct call *call, enum room_error error, const char *message)
 {
     cJSON *value = cJSON_CreateObject();
 
+    call->rooms->errors[error]++;
     if (call->ack >= 0)
         cJSON_AddStringToObject(value, "status", "error");
     cJSON_AddStringToObject(value, "code", room_error_codes[error]);

@@ -151,7 +151,7 @@ void handle_media_get_router_capabilities(struct call *call)
     cJSON *value = cJSON_CreateObject();
 
     cJSON_AddItemToObject(value, "rtpCapabilities",
-                          cJSON_Duplicate(call->rooms->capabilities, true));
+                          cJSON_CreateRaw(call->rooms->capabilities_text));
     call_succeed(call, value);
 }
 

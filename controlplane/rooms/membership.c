@@ -125,7 +125,7 @@ void handle_room_create(struct call *call)
     cJSON *errors = cJSON_CreateArray();
     struct call *later = NULL;
 
-    if (creation == NULL || errors == NULL) {
+    if (creation == NULL || errors == NULL || call->rooms->draining) {
         call_fail(call, ERROR_unavailable);
     } else if (!validate_line(call->payload, "title", 255, creation->meeting.title,
                               sizeof(creation->meeting.title), errors) ||
@@ -192,7 +192,7 @@ static cJSON *join_answer(const struct participant *p)
 
     cJSON_AddItemToObject(answer, "participants", participants_json(room));
     cJSON_AddItemToObject(answer, "rtpCapabilities",
-                          cJSON_Duplicate(room->rooms->capabilities, true));
+                          cJSON_CreateRaw(room->rooms->capabilities_text));
     cJSON_AddItemToObject(answer, "existingProducers", existing_producers(room, p));
     cJSON_AddItemToObject(answer, "iceServers", ice_servers(room->rooms, p->user_id));
     return answer;
@@ -381,6 +381,10 @@ void handle_room_join(struct call *call)
 
     if (room != NULL) {
         join(call, room, wishes);
+        return;
+    }
+    if (call->rooms->draining) {
+        call_fail(call, ERROR_unavailable);
         return;
     }
     later = call_defer(call);

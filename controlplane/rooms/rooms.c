@@ -29,6 +29,7 @@ void rooms_unref(struct rooms *rooms)
     index_close(&rooms->producers);
     index_close(&rooms->consumers);
     cJSON_Delete(rooms->capabilities);
+    free(rooms->capabilities_text);
     free(rooms->transport_of_row);
     free(rooms);
 }
@@ -112,7 +113,9 @@ struct rooms *rooms_open(uv_loop_t *loop, const struct settings *settings, struc
         return NULL;
     }
     rooms->capabilities = ortc_router_capabilities(settings->media_codecs, why);
-    if (rooms->capabilities == NULL) {
+    if (rooms->capabilities != NULL)
+        rooms->capabilities_text = cJSON_PrintUnformatted(rooms->capabilities);
+    if (rooms->capabilities_text == NULL) {
         rooms_unref(rooms);
         return NULL;
     }
@@ -125,6 +128,11 @@ struct rooms *rooms_open(uv_loop_t *loop, const struct settings *settings, struc
     rooms->stale = true;
     stale_close(rooms);
     return rooms;
+}
+
+void rooms_drain(struct rooms *rooms)
+{
+    rooms->draining = true;
 }
 
 static void tick_closed(uv_handle_t *handle)

@@ -15,6 +15,10 @@ struct rooms *rooms_open(uv_loop_t *loop, const struct settings *settings, struc
                          struct persistence *store, struct auth *auth, struct audit *audit,
                          char *why /* 192 */);
 void rooms_close(struct rooms *rooms);
+/* The end is near: no new rooms, no joins into rooms that are not live; what goes on goes on. */
+void rooms_drain(struct rooms *rooms);
+/* For http_metrics_add, with `rooms` as its context. */
+void rooms_tell_metrics(struct metrics *metrics, void *rooms);
 /* From now on live state is told to `live`, which stays until after rooms_close. */
 void rooms_mirror(struct rooms *rooms, struct live *live);
 

@@ -66,6 +66,12 @@ static void session_open(struct verification *v, const struct user_row *user)
     socket_emit(v->socket, "authenticated", json_texts("userId", session->user_id, NULL));
 }
 
+static void refuse_token(struct rooms *rooms, struct socket *socket)
+{
+    rooms->refused_tokens++;
+    socket_refuse(socket, REFUSAL);
+}
+
 static void verified_new(void *context, enum auth_result result, const struct user_row *user,
                          const char *token, uint32_t retry_after_s)
 {
@@ -74,7 +80,7 @@ static void verified_new(void *context, enum auth_result result, const struct us
     if (v->rooms->closing || result == AUTH_UNAVAILABLE || result == AUTH_BUSY)
         socket_refuse(v->socket, OUT_OF_SERVICE);
     else if (result != AUTH_OK)
-        socket_refuse(v->socket, REFUSAL);
+        refuse_token(v->rooms, v->socket);
     else
         session_open(v, user);
     verification_free(v);
@@ -89,7 +95,7 @@ static void connecting(struct socket *socket, const cJSON *auth, const char *bea
     if (token == NULL || token[0] == '\0')
         token = bearer;
     if (token == NULL || token[0] == '\0' || rooms->closing) {
-        socket_refuse(socket, REFUSAL);
+        refuse_token(rooms, socket);
         return;
     }
     v = verification_new(rooms, socket);
@@ -197,7 +203,6 @@ static bool rate_passes(struct call *call)
         return true;
     if (rate_limit_pass(&session->rate, settings->rate_limit_events, window_ms, now_ms))
         return true;
-    call->rooms->refused_by_rate++;
     if (session->rate_audited_ms == 0 || now_ms - session->rate_audited_ms >= window_ms) {
         session->rate_audited_ms = now_ms;
         audit_write(call->rooms->audit, AUDIT_rate_limited, session->user_id, NULL,
@@ -297,6 +302,7 @@ static void event(struct socket *socket, const char *name, const cJSON *args, in
 
     if (call.session == NULL || call.rooms->closing)
         return;
+    call.rooms->calls++;
     if (!rate_passes(&call))
         call_fail(&call, ERROR_rate_limited);
     else if (call.event == NULL)

@@ -41,8 +41,9 @@ struct rooms {
     struct persistence *store;
     struct auth *auth;
     struct audit *audit;
-    struct live *live;   /* NULL: nobody else gets to know */
-    cJSON *capabilities; /* the router's, the same for all rooms */
+    struct live *live;       /* NULL: nobody else gets to know */
+    cJSON *capabilities;     /* the router's, the same for all rooms */
+    char *capabilities_text; /* as every join sends them */
 
     struct index rooms_by_id, rooms_by_code, transports, producers, consumers;
     TAILQ_HEAD(, room) all;
@@ -54,9 +55,9 @@ struct rooms {
 
     uv_timer_t tick, levels_tick;
     uint32_t references; /* the timers, and asynchronous steps under way: freed at 0 */
-    bool closing;
+    bool closing, draining;
     bool stale, stale_asked; /* meetings of an earlier run are still to be closed */
-    uint64_t refused_by_rate;
+    uint64_t calls, refused_tokens, errors[ROOM_ERROR_COUNT]; /* for /metrics */
 };
 
 struct session {

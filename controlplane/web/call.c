@@ -17,6 +17,7 @@ static const char *status_text(int status)
         {201, "Created"},
         {204, "No Content"},
         {304, "Not Modified"},
+        {308, "Permanent Redirect"},
         {400, "Bad Request"},
         {401, "Unauthorized"},
         {403, "Forbidden"},
@@ -49,6 +50,8 @@ static const char *status_text(int status)
 #define SECURITY_HEADERS                  \
     "X-Content-Type-Options: nosniff\r\n" \
     "Referrer-Policy: no-referrer\r\n"
+/* RFC 6797. A certificate of a try-out must not bind anybody's browser. */
+#define TLS_HEADERS "Strict-Transport-Security: max-age=31536000\r\n"
 #define PAGE_HEADERS                                                                        \
     "X-Frame-Options: DENY\r\n"                                                             \
     "Content-Security-Policy: default-src 'self'; script-src 'self'; style-src 'self'; "    \
@@ -77,14 +80,17 @@ static void send_reply(struct connection *connection, struct http_call *call, in
 {
     bool head_only = call != NULL && slice_is(call->head.method, "HEAD");
     bool has_body = status != 204 && status != 304;
+    bool is_sealed = connection->tls != NULL;
     size_t room = 2048 + (copied != NULL ? count : 0);
     char *reply = malloc(room);
+    bool is_production = strcmp(connection->server->settings->node_env, "production") == 0;
     size_t at;
 
     if (reply == NULL) {
         connection_close(connection);
         return;
     }
+    connection->server->replies[status < HTTP_STATUS_MAX ? status : 0]++;
     at = (size_t)snprintf(reply, room, "HTTP/1.1 %d %s\r\nDate: %s\r\nConnection: %s\r\n", status,
                           status_text(status), server_date(connection->server),
                           connection->keep_alive ? "keep-alive" : "close");
@@ -95,7 +101,8 @@ static void send_reply(struct connection *connection, struct http_call *call, in
         at += (size_t)snprintf(reply + at, room - at, "Access-Control-Allow-Origin: %s\r\n%s",
                                call->allow_origin,
                                call->allow_origin[0] == '*' ? "" : "Vary: Origin\r\n");
-    at += (size_t)snprintf(reply + at, room - at, SECURITY_HEADERS "%s%s\r\n", extra,
+    at += (size_t)snprintf(reply + at, room - at, SECURITY_HEADERS "%s%s%s\r\n",
+                           is_sealed && is_production ? TLS_HEADERS : "", extra,
                            call != NULL ? call->headers : "");
     if (copied != NULL && has_body && !head_only) {
         memcpy(reply + at, copied, count);
@@ -294,6 +301,13 @@ static bool route_has_path(const struct route *route, struct slice path, struct 
     return memchr(segment->at, '/', segment->bytes) == NULL;
 }
 
+/* The metrics port has nothing else, so that who may reach it may reach no more. */
+static bool is_served_here(const struct connection *connection, struct slice path)
+{
+    return connection->kind != LISTENER_METRICS || slice_is(path, "/metrics") ||
+           slice_is(path, "/health");
+}
+
 /* Finds the route. 0: found (or the page's business: route NULL), else a status; the allowed
  * methods of the path are written for 405 and OPTIONS. */
 static int find_route(struct http_call *call, char *allow, size_t room)
@@ -304,6 +318,8 @@ static int find_route(struct http_call *call, char *allow, size_t room)
     struct slice segment;
 
     allow[0] = '\0';
+    if (!is_served_here(call->connection, call->head.path))
+        return 404;
     for (unsigned i = 0; i < server->route_count; i++) {
         const struct route *route = &server->routes[i];
 
@@ -370,6 +386,7 @@ static int check_body(struct http_call *call, const char **message)
     }
     if (head->body == HTTP_BODY_LENGTH && head->body_bytes > call->body_bytes_max) {
         *message = "Body is too large";
+        call->server->counters.bodies_too_large++;
         return 413;
     }
     if (is_post && call->route != NULL && !call->route->is_raw &&
@@ -386,6 +403,31 @@ static void refuse(struct http_call *call, int status, const char *message)
     if (call->head.body != HTTP_BODY_NONE)
         call->connection->keep_alive = false;
     http_reply_error(call, status, message);
+}
+
+/* Everything is elsewhere: on the port that speaks TLS. */
+static void redirect(struct http_call *call)
+{
+    const struct http_head *head = &call->head;
+    struct slice rest = http_field(head, "host"), host;
+    uint32_t port = call->server->settings->http_port;
+    bool is_v6 = rest.bytes > 0 && rest.at[0] == '[';
+    char where[HTTP_REPLY_HEADERS_ROOM - 16], port_text[8] = "";
+    int count;
+
+    slice_next(&rest, is_v6 ? ']' : ':', &host);
+    if (port != 443)
+        snprintf(port_text, sizeof(port_text), ":%u", port);
+    count = snprintf(where, sizeof(where), "https://%.*s%s%s%.*s%s%.*s", (int)host.bytes, host.at,
+                     is_v6 ? "]" : "", port_text, (int)head->path.bytes, head->path.at,
+                     head->query.bytes > 0 ? "?" : "", (int)head->query.bytes, head->query.at);
+    if (host.bytes == 0 || count < 0 || (size_t)count >= sizeof(where)) {
+        refuse(call, 400, "Ask with https://");
+        return;
+    }
+    http_header(call, "Location", where);
+    call->connection->keep_alive = false;
+    http_reply_bytes(call, 308, "text/plain", "", 0);
 }
 
 static bool call_take_origin(struct http_call *call)
@@ -427,12 +469,20 @@ struct http_call *call_open(struct connection *connection, const char *head, siz
     call->server = connection->server;
     call->connection = connection;
     connection->call = call;
-    connection->keep_alive = call->head.keep_alive && !connection->server->is_closing;
+    connection->keep_alive = call->head.keep_alive && !connection->server->is_closing &&
+                             !connection->server->is_draining;
+    connection->server->counters.requests++;
     policy_client_ip(call->server->policy, &connection->address, &call->head, call->client_ip);
     call_take_bearer(call);
+    if (connection->kind == LISTENER_REDIRECT) {
+        call->allow_origin = "";
+        redirect(call);
+        return NULL;
+    }
     status = find_route(call, allow, sizeof(allow));
     if (!call_take_origin(call) && (call->route != NULL || status != 0)) {
         call->allow_origin = "";
+        connection->server->counters.origins_refused++;
         refuse(call, 403, "Origin is not allowed");
         return NULL;
     }
@@ -440,6 +490,12 @@ struct http_call *call_open(struct connection *connection, const char *head, siz
         call->allow_origin = "";
     if (slice_is(call->head.method, "OPTIONS") && call->head.body == HTTP_BODY_NONE) {
         reply_options(call, allow);
+        return NULL;
+    }
+    if (status == 0 && connection->server->is_draining && call->route != NULL &&
+        !call->route->is_raw && slice_is(call->head.method, "POST")) {
+        http_header(call, "Retry-After", "10");
+        refuse(call, 503, "The server is about to stop");
         return NULL;
     }
     if (status == 0)
@@ -509,6 +565,7 @@ void call_dispatch(struct http_call *call)
     if (!call->route->is_raw && strcmp(call->route->method, "GET") != 0) {
         call->json = json_parse(call->body, call->body_bytes);
         if (!cJSON_IsObject(call->json)) {
+            call->server->counters.bodies_malformed++;
             http_reply_error(call, 400, "Body must be a JSON object");
             return;
         }

@@ -2,19 +2,9 @@
 #define _GNU_SOURCE
 #include "server.h"
 
-#include <netinet/in.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "websocket.h"
-
-struct write {
-    uv_write_t request;
-    struct connection *connection;
-    char *owned;
-    struct packet *packet;
-    bool after_reply;
-};
 
 static void feed(struct connection *connection, const char *bytes, size_t count);
 static void start_reading(struct connection *connection);
@@ -33,11 +23,11 @@ static void handle_closed(uv_handle_t *handle)
     if (connection->next != NULL)
         connection->next->link = connection->link;
     server->connection_count--;
-    tally_drop(&server->peers, connection->peer);
+    tally_drop(&server->peers, connection->peer, uv_now(server->loop));
+    tls_server_free(connection->tls);
     free(connection->in);
     free(connection);
-    if (--server->handles == 0)
-        free(server);
+    server_unref(server);
 }
 
 void connection_close(struct connection *connection)
@@ -70,6 +60,10 @@ void connection_finish(struct connection *connection)
 {
     uv_shutdown_t *request = malloc(sizeof(*request));
 
+    if (connection->tls != NULL && connection->state != CONNECTION_CLOSING) {
+        tls_server_say_goodbye(connection->tls);
+        connection_flush_tls(connection);
+    }
     if (connection->state == CONNECTION_CLOSING || request == NULL ||
         uv_shutdown(request, (uv_stream_t *)&connection->tcp, shutdown_done) != 0) {
         free(request);
@@ -78,6 +72,7 @@ void connection_finish(struct connection *connection)
     }
     /* Closing with unread bytes would reset the connection and take the last reply with it. */
     connection->state = CONNECTION_LINGER;
+    connection->is_paused = false;
     connection->websocket = NULL;
     set_deadline(connection, HTTP_LINGER_MS);
     free(connection->in);
@@ -88,28 +83,56 @@ void connection_finish(struct connection *connection)
 
 /* ---- deadlines ---- */
 
+static void read_on(struct connection *connection)
+{
+    bool is_receiving = websocket_is_receiving(connection->websocket);
+
+    connection->is_paused = false;
+    connection_set_deadline(connection, is_receiving ? HTTP_BODY_TIMEOUT_MS : 0);
+    start_reading(connection);
+}
+
 static void deadline_passed(uv_timer_t *timer)
 {
     struct connection *connection = timer->data;
+    struct http_counters *counters = &connection->server->counters;
 
     switch (connection->state) {
+    case CONNECTION_HANDSHAKE:
+        counters->tls_slow++;
+        connection_close(connection);
+        return;
     case CONNECTION_HEAD:
         if (connection->in_bytes == 0) {
+            counters->heads_slow += !connection->had_request;
             connection_close(connection);
             return;
         }
+        counters->heads_slow++;
         connection_refuse(connection, 408, "Request took too long");
         return;
     case CONNECTION_BODY: {
         struct http_call *call = connection->call;
 
+        counters->bodies_slow++;
         connection->keep_alive = false;
         http_reply_error(call, 408, "Request took too long");
         return;
     }
+    case CONNECTION_REPLY:
+        counters->replies_slow++;
+        break;
+    case CONNECTION_WEBSOCKET:
+        if (connection->is_paused && !connection->is_doomed) {
+            read_on(connection);
+            return;
+        }
+        counters->bodies_slow++;
+        break;
     default:
-        connection_close(connection);
+        break;
     }
+    connection_close(connection);
 }
 
 static void set_deadline(struct connection *connection, uint64_t timeout_ms)
@@ -117,7 +140,24 @@ static void set_deadline(struct connection *connection, uint64_t timeout_ms)
     uv_timer_start(&connection->timer, deadline_passed, timeout_ms, 0);
 }
 
-/* ---- writing ---- */
+/* Not at once: whoever writes is in the middle of something that a close would take away. */
+void connection_close_soon(struct connection *connection)
+{
+    connection->is_doomed = true;
+    set_deadline(connection, 0);
+}
+
+void connection_set_deadline(struct connection *connection, uint64_t timeout_ms)
+{
+    if (connection->is_doomed)
+        return;
+    if (timeout_ms == 0)
+        uv_timer_stop(&connection->timer);
+    else
+        set_deadline(connection, timeout_ms);
+}
+
+/* ---- after a reply ---- */
 
 static void next_request(struct connection *connection)
 {
@@ -135,81 +175,12 @@ static void next_request(struct connection *connection)
         start_reading(connection);
 }
 
-static void write_done(uv_write_t *request, int status)
+void connection_replied(struct connection *connection)
 {
-    struct write *write = (struct write *)request;
-    struct connection *connection = write->connection;
-    bool after_reply = write->after_reply;
-
-    free(write->owned);
-    if (write->packet != NULL)
-        packet_unref(write->packet);
-    free(write);
-    if (connection->state == CONNECTION_CLOSING)
-        return;
-    if (status != 0) {
-        connection_close(connection);
-        return;
-    }
-    if (!after_reply)
-        return;
-    if (connection->keep_alive && !connection->half_closed && !connection->server->is_closing) {
+    if (connection->keep_alive && !connection->half_closed && !connection->server->is_closing)
         next_request(connection);
-        return;
-    }
-    connection_finish(connection);
-}
-
-static void write_buffers(struct connection *connection, struct write *write, uv_buf_t *buffers,
-                          unsigned count)
-{
-    write->connection = connection;
-    if (uv_write(&write->request, (uv_stream_t *)&connection->tcp, buffers, count, write_done) == 0)
-        return;
-    free(write->owned);
-    if (write->packet != NULL)
-        packet_unref(write->packet);
-    free(write);
-    /* Not here: whoever writes is in the middle of something that a close would take away. */
-    set_deadline(connection, 0);
-}
-
-void connection_write(struct connection *connection, char *owned, size_t owned_bytes,
-                      const char *borrowed, size_t borrowed_bytes, bool after_reply)
-{
-    struct write *write = calloc(1, sizeof(*write));
-    uv_buf_t buffers[2];
-
-    if (write == NULL || connection->state == CONNECTION_CLOSING) {
-        free(write);
-        free(owned);
-        connection_close(connection);
-        return;
-    }
-    buffers[0] = uv_buf_init(owned, (unsigned)owned_bytes);
-    buffers[1] = uv_buf_init((char *)borrowed, (unsigned)borrowed_bytes);
-    write->owned = owned;
-    write->after_reply = after_reply;
-    if (after_reply) {
-        connection->state = CONNECTION_REPLY;
-        set_deadline(connection, HTTP_WRITE_TIMEOUT_MS);
-    }
-    write_buffers(connection, write, buffers, borrowed != NULL ? 2 : 1);
-}
-
-void connection_write_packet(struct connection *connection, struct packet *packet)
-{
-    struct write *write = calloc(1, sizeof(*write));
-    uv_buf_t buffer;
-
-    if (write == NULL || connection->state == CONNECTION_CLOSING) {
-        free(write);
-        return;
-    }
-    buffer = uv_buf_init(packet_payload(packet) - packet->header_bytes,
-                         (unsigned)(packet->header_bytes + packet->bytes));
-    write->packet = packet_ref(packet);
-    write_buffers(connection, write, &buffer, 1);
+    else
+        connection_finish(connection);
 }
 
 /* ---- reading ---- */
@@ -268,6 +239,7 @@ static void head_complete(struct connection *connection, const char *head, size_
     static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
     struct http_call *call = call_open(connection, head, head_bytes);
 
+    connection->had_request = true;
     forget_kept(connection);
     if (call == NULL)
         return;
@@ -314,6 +286,7 @@ static size_t feed_head(struct connection *connection, const char *bytes, size_t
         return take;
     }
     if (status != 200) {
+        connection->server->counters.heads_malformed++;
         forget_kept(connection);
         connection_refuse(connection, status, head_problem(status));
         return count;
@@ -348,6 +321,8 @@ static size_t feed_body(struct connection *connection, const char *bytes, size_t
         complete = call->body_bytes == call->head.body_bytes;
     }
     if (status != 0 || room == NULL) {
+        connection->server->counters.bodies_too_large += status == 413;
+        connection->server->counters.bodies_malformed += status == 400;
         connection->keep_alive = false;
         http_reply_error(call, status,
                          status == 413   ? "Body is too large"
@@ -371,6 +346,9 @@ static void feed(struct connection *connection, const char *bytes, size_t count)
         size_t used = count;
 
         switch (connection->state) {
+        case CONNECTION_HANDSHAKE: /* unseal's business */
+        case CONNECTION_CLOSING:
+            return;
         case CONNECTION_HEAD:
             used = feed_head(connection, bytes, count);
             break;
@@ -397,8 +375,6 @@ static void feed(struct connection *connection, const char *bytes, size_t count)
             if (connection->lingered_bytes > HTTP_LINGER_BYTES_MAX)
                 connection_close(connection);
             break;
-        case CONNECTION_CLOSING:
-            return;
         }
         bytes += used;
         count -= used;
@@ -410,30 +386,132 @@ static void give_buffer(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
     struct connection *connection = handle->data;
 
     /* One for all: it is used up before the callback returns. */
-    *buffer = uv_buf_init(connection->server->read_buffer, HTTP_READ_BYTES);
+    *buffer = uv_buf_init(connection->server->read_buffer, connection->state == CONNECTION_WEBSOCKET
+                                                               ? WEBSOCKET_READ_BYTES
+                                                               : HTTP_READ_BYTES);
+}
+
+/* The peer will send no more. */
+static void stream_ended(struct connection *connection)
+{
+    struct http_call *call = connection->call;
+
+    /* A client may say that it has no more to ask and still wait for the answer. A poll has its own
+     * way to learn that nobody waits any more. */
+    if (connection->state == CONNECTION_REPLY ||
+        (connection->state == CONNECTION_CALL && call->gone == NULL)) {
+        connection->half_closed = true;
+        uv_read_stop((uv_stream_t *)&connection->tcp);
+        connection->reading = false;
+        return;
+    }
+    connection_close(connection);
+}
+
+/* True when the handshake is over. */
+static bool shake_hands(struct connection *connection, const char *bytes, size_t count)
+{
+    struct http_server *server = connection->server;
+    enum tls_server_verdict verdict;
+
+    if (connection->tls == NULL && !tls_server_begins(bytes)) {
+        server->counters.tls_plain++;
+        connection->state = CONNECTION_HEAD;
+        connection_refuse(connection, 400, "This port speaks HTTPS only: ask with https://");
+        return false;
+    }
+    if (connection->tls == NULL)
+        connection->tls = tls_server_new(certificate_current(server->certificate));
+    if (connection->tls == NULL) {
+        connection_close(connection);
+        return false;
+    }
+    tls_server_feed(connection->tls, bytes, count);
+    verdict = tls_server_handshake(connection->tls);
+    connection_flush_tls(connection);
+    if (verdict == TLS_DONE) {
+        server->counters.tls_handshakes++;
+        server->counters.tls_resumed += tls_server_is_resumed(connection->tls);
+        connection->state = CONNECTION_HEAD;
+        set_deadline(connection, HTTP_HEAD_TIMEOUT_MS);
+        return true;
+    }
+    if (verdict != TLS_MORE) {
+        server->counters.tls_failed++;
+        connection_finish(connection); /* after the alert */
+    }
+    return false;
+}
+
+/* Bytes of a TLS connection. */
+static void unseal(struct connection *connection, const char *bytes, size_t count)
+{
+    struct http_server *server = connection->server;
+    enum tls_server_verdict verdict = TLS_DONE;
+    size_t plain;
+
+    if (connection->state == CONNECTION_HANDSHAKE) {
+        if (!shake_hands(connection, bytes, count))
+            return;
+    } else {
+        tls_server_feed(connection->tls, bytes, count);
+    }
+    while (verdict == TLS_DONE && connection->state != CONNECTION_CLOSING) {
+        verdict = tls_server_read(connection->tls, server->plain_buffer, HTTP_READ_BYTES, &plain);
+        if (verdict == TLS_DONE)
+            feed(connection, server->plain_buffer, plain);
+    }
+    if (connection->state == CONNECTION_CLOSING)
+        return;
+    connection_flush_tls(connection);
+    server->counters.tls_failed += verdict == TLS_FAILED;
+    if (verdict == TLS_CLOSED)
+        stream_ended(connection);
+    else if (verdict == TLS_FAILED || uv_stream_get_write_queue_size(
+                                          (uv_stream_t *)&connection->tcp) > HTTP_UNREAD_BYTES_MAX)
+        connection_close(connection);
+}
+
+/* After what one read of a WebSocket brought: lets the others have the loop, and waits until the
+ * client is entitled to what it said. */
+static void pause_when_flooded(struct connection *connection)
+{
+    uint64_t now_us = uv_now(connection->server->loop) * 1000;
+    uint64_t spent_us = connection->frames_spent_until_us;
+    unsigned frames = connection->frames_read;
+
+    connection->frames_read = 0;
+    spent_us = (spent_us > now_us ? spent_us : now_us) + (uint64_t)frames * WEBSOCKET_FRAME_US;
+    connection->frames_spent_until_us = spent_us;
+    if (frames <= WEBSOCKET_TURN_FRAMES || connection->is_doomed)
+        return;
+    connection->is_paused = true;
+    connection->reading = false;
+    uv_read_stop((uv_stream_t *)&connection->tcp);
+    if (spent_us <= now_us + WEBSOCKET_BURST_US) {
+        set_deadline(connection, 1);
+        return;
+    }
+    connection->server->counters.websocket_pauses++;
+    set_deadline(connection, (spent_us - now_us - WEBSOCKET_BURST_US) / 1000 + 1);
 }
 
 static void bytes_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer)
 {
     struct connection *connection = stream->data;
-    struct http_call *call = connection->call;
 
-    if (count > 0) {
+    bool is_sealed = connection->tls != NULL || connection->state == CONNECTION_HANDSHAKE;
+
+    if (count > 0 && is_sealed && connection->state != CONNECTION_LINGER)
+        unseal(connection, buffer->base, (size_t)count);
+    else if (count > 0)
         feed(connection, buffer->base, (size_t)count);
-        return;
-    }
-    if (count == 0)
-        return;
-    /* A client may say that it has no more to ask and still wait for the answer. A poll has its own
-     * way to learn that nobody waits any more. */
-    if (count == UV_EOF && (connection->state == CONNECTION_REPLY ||
-                            (connection->state == CONNECTION_CALL && call->gone == NULL))) {
-        connection->half_closed = true;
-        uv_read_stop(stream);
-        connection->reading = false;
-        return;
-    }
-    connection_close(connection);
+    else if (count == UV_EOF)
+        stream_ended(connection);
+    else if (count < 0)
+        connection_close(connection);
+    if (connection->state == CONNECTION_WEBSOCKET)
+        pause_when_flooded(connection);
 }
 
 static void start_reading(struct connection *connection)
@@ -445,30 +523,14 @@ static void start_reading(struct connection *connection)
         connection_close(connection);
 }
 
-/* ---- accepting ---- */
+/* ---- the beginning ---- */
 
-static bool take_address(struct connection *connection)
-{
-    struct sockaddr_storage name;
-    int bytes = sizeof(name);
-
-    if (uv_tcp_getpeername(&connection->tcp, (struct sockaddr *)&name, &bytes) != 0)
-        return false;
-    if (name.ss_family == AF_INET6) {
-        memcpy(connection->address.bytes, &((struct sockaddr_in6 *)&name)->sin6_addr, 16);
-    } else {
-        connection->address.bytes[10] = connection->address.bytes[11] = 0xff;
-        memcpy(connection->address.bytes + 12, &((struct sockaddr_in *)&name)->sin_addr, 4);
-    }
-    return true;
-}
-
-void connection_accept(struct http_server *server, uv_stream_t *listener)
+struct connection *connection_new(struct http_server *server)
 {
     struct connection *connection = calloc(1, sizeof(*connection));
 
     if (connection == NULL)
-        return;
+        return NULL;
     connection->server = server;
     connection->handles = 2;
     connection->link = &server->connections;
@@ -478,26 +540,16 @@ void connection_accept(struct http_server *server, uv_stream_t *listener)
     server->connections = connection;
     server->connection_count++;
     server->handles++;
+    connection->state = CONNECTION_HEAD;
     uv_tcp_init(server->loop, &connection->tcp);
     uv_timer_init(server->loop, &connection->timer);
     connection->tcp.data = connection->timer.data = connection;
-    if (uv_accept(listener, (uv_stream_t *)&connection->tcp) != 0 || !take_address(connection)) {
-        connection_close(connection);
-        return;
-    }
-    uv_tcp_nodelay(&connection->tcp, 1);
-    if (!policy_is_proxy(server->policy, &connection->address)) {
-        connection->peer = tally_take(&server->peers, connection->address,
-                                      server->settings->sockets_per_address_max);
-        if (connection->peer == NULL) {
-            connection_refuse(connection, 429, "Too many connections from your address");
-            return;
-        }
-    }
-    if (server->connection_count > server->connections_max) {
-        connection_refuse(connection, 503, "Too many connections");
-        return;
-    }
-    set_deadline(connection, HTTP_HEAD_TIMEOUT_MS);
+    return connection;
+}
+
+void connection_begin(struct connection *connection, bool is_tls)
+{
+    connection->state = is_tls ? CONNECTION_HANDSHAKE : CONNECTION_HEAD;
+    set_deadline(connection, is_tls ? HTTP_HANDSHAKE_TIMEOUT_MS : HTTP_HEAD_TIMEOUT_MS);
     start_reading(connection);
 }

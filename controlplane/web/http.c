@@ -12,24 +12,33 @@
 /* Left to everything that is not a connection of ours. */
 #define DESCRIPTORS_RESERVED 128
 
+void server_unref(struct http_server *server)
+{
+    if (--server->handles > 0)
+        return;
+    tally_clear(&server->peers);
+    free(server);
+}
+
 static void connection_waiting(uv_stream_t *listener, int status)
 {
     if (status == 0)
-        connection_accept(listener->data, listener);
+        connection_accept(listener->data);
 }
 
 static void listener_closed(uv_handle_t *handle)
 {
-    struct http_server *server = handle->data;
+    struct listener *listener = handle->data;
 
-    if (--server->handles == 0)
-        free(server);
+    server_unref(listener->server);
 }
 
 /* Binds one listener; a libuv error. */
-static int listen_on(struct http_server *server, const char *ip, uint16_t port, bool v6_only)
+static int listen_on(struct http_server *server, enum listener_kind kind, const char *ip,
+                     uint16_t port)
 {
-    uv_tcp_t *tcp = &server->listeners[server->listener_count];
+    struct listener *listener = &server->listeners[server->listener_count];
+    uv_tcp_t *tcp = &listener->tcp;
     struct sockaddr_storage name;
     bool is_v6 = strchr(ip, ':') != NULL;
     int error = is_v6 ? uv_ip6_addr(ip, port, (struct sockaddr_in6 *)&name)
@@ -38,49 +47,100 @@ static int listen_on(struct http_server *server, const char *ip, uint16_t port, 
     if (error != 0)
         return error;
     uv_tcp_init(server->loop, tcp);
-    tcp->data = server;
+    tcp->data = listener;
+    listener->server = server;
+    listener->kind = kind;
     server->listener_count++;
     server->handles++;
-    error = uv_tcp_bind(tcp, (struct sockaddr *)&name, v6_only ? UV_TCP_IPV6ONLY : 0);
+    error = uv_tcp_bind(tcp, (struct sockaddr *)&name, 0);
     if (error == 0)
         error = uv_listen((uv_stream_t *)tcp, 1024, connection_waiting);
     return error;
 }
 
-static bool listen_everywhere(struct http_server *server, char *why)
+static bool listen_at(struct http_server *server, enum listener_kind kind, const char *ip,
+                      uint16_t port, const char *port_setting, const char *ip_setting, char *why)
 {
-    const char *ip = server->settings->http_listen_ip;
-    uint16_t port = (uint16_t)server->settings->http_port;
     int error;
 
     if (ip[0] != '\0') {
-        error = listen_on(server, ip, port, false);
+        error = listen_on(server, kind, ip, port);
     } else {
-        error = listen_on(server, "::", port, false);
+        error = listen_on(server, kind, "::", port);
         /* A machine without IPv6. */
         if (error == UV_EAFNOSUPPORT || error == UV_EADDRNOTAVAIL)
-            error = listen_on(server, ip = "0.0.0.0", port, false);
+            error = listen_on(server, kind, ip = "0.0.0.0", port);
     }
     if (error == 0)
         return true;
     if (error == UV_EADDRINUSE)
         snprintf(why, 192,
-                 "port %u is in use by another program: stop that one or set PORT to another",
-                 port);
+                 "port %u is in use by another program: stop that one or set %s to another", port,
+                 port_setting);
     else if (error == UV_EACCES)
-        snprintf(why, 192, "port %u may not be opened by this user: set PORT to 1024 or more",
-                 port);
+        snprintf(why, 192, "port %u may not be opened by this user: set %s to 1024 or more", port,
+                 port_setting);
     else
-        snprintf(why, 192,
-                 "cannot serve HTTP on '%.64s' port %u: %s; check RINGCAST_HTTP_LISTEN_IP", ip,
-                 port, uv_strerror(error));
+        snprintf(why, 192, "cannot serve HTTP on '%.64s' port %u: %s; check %s", ip, port,
+                 uv_strerror(error), ip_setting);
     return false;
+}
+
+static bool listen_everywhere(struct http_server *server, char *why)
+{
+    const struct settings *settings = server->settings;
+
+    return listen_at(server, LISTENER_MAIN, settings->http_listen_ip, (uint16_t)settings->http_port,
+                     "PORT", "RINGCAST_HTTP_LISTEN_IP", why) &&
+           (settings->redirect_port == 0 ||
+            listen_at(server, LISTENER_REDIRECT, settings->http_listen_ip,
+                      (uint16_t)settings->redirect_port, "RINGCAST_REDIRECT_PORT",
+                      "RINGCAST_HTTP_LISTEN_IP", why)) &&
+           (settings->metrics_port == 0 ||
+            listen_at(server, LISTENER_METRICS, settings->metrics_listen_ip,
+                      (uint16_t)settings->metrics_port, "RINGCAST_METRICS_PORT",
+                      "RINGCAST_METRICS_LISTEN_IP", why));
+}
+
+static bool take_certificate(struct http_server *server, char *why)
+{
+    const char *file = server->settings->tls_certificate_file;
+    const char *key = server->settings->tls_key_file;
+
+    if (file[0] == '\0' && key[0] == '\0' && server->settings->redirect_port == 0)
+        return true;
+    if (file[0] == '\0' || key[0] == '\0') {
+        snprintf(why, 192, "%s is set and %s is not: TLS needs both",
+                 file[0] != '\0'  ? "RINGCAST_TLS_CERTIFICATE"
+                 : key[0] != '\0' ? "RINGCAST_TLS_KEY"
+                                  : "RINGCAST_REDIRECT_PORT",
+                 file[0] == '\0' ? "RINGCAST_TLS_CERTIFICATE" : "RINGCAST_TLS_KEY");
+        return false;
+    }
+    server->certificate = certificate_open(server->loop, file, key, why);
+    return server->certificate != NULL;
+}
+
+/* As many as may be asked for, or as descriptors allow. */
+static uint32_t connections_allowed(const struct settings *settings)
+{
+    struct rlimit descriptors = {.rlim_cur = 1024};
+    uint32_t allowed;
+
+    getrlimit(RLIMIT_NOFILE, &descriptors);
+    allowed = descriptors.rlim_cur > 1000000 ? 1000000 : (uint32_t)descriptors.rlim_cur;
+    allowed -= allowed > 2 * DESCRIPTORS_RESERVED ? DESCRIPTORS_RESERVED : allowed / 2;
+    if (settings->connections_max == 0)
+        return allowed;
+    if (settings->connections_max > allowed)
+        LOG(WARN, "http", "fewer connections than asked for: raise the limit of open files",
+            F("asked", "%u", settings->connections_max), F("allowed", "%u", allowed));
+    return settings->connections_max < allowed ? settings->connections_max : allowed;
 }
 
 struct http_server *http_open(uv_loop_t *loop, const struct settings *settings, char *why)
 {
     struct http_server *server = calloc(1, sizeof(*server));
-    struct rlimit descriptors = {.rlim_cur = 1024};
 
     if (server == NULL) {
         snprintf(why, 192, "out of memory");
@@ -88,19 +148,16 @@ struct http_server *http_open(uv_loop_t *loop, const struct settings *settings, 
     }
     server->loop = loop;
     server->settings = settings;
-    getrlimit(RLIMIT_NOFILE, &descriptors);
-    server->connections_max =
-        descriptors.rlim_cur > 1000000 ? 1000000 : (uint32_t)descriptors.rlim_cur;
-    server->connections_max -= server->connections_max > 2 * DESCRIPTORS_RESERVED
-                                   ? DESCRIPTORS_RESERVED
-                                   : server->connections_max / 2;
+    server->connections_max = connections_allowed(settings);
     server->handles = 1; /* our own, given back in http_close */
     server->policy = policy_open(settings, why);
-    if (server->policy != NULL &&
+    if (server->policy != NULL && take_certificate(server, why) &&
         (settings->page_directory[0] == '\0' ||
          (server->page = page_load(settings->page_directory, why)) != NULL) &&
-        listen_everywhere(server, why))
+        listen_everywhere(server, why)) {
+        http_route(server, "GET", "/metrics", metrics_reply, NULL);
         return server;
+    }
     http_close(server);
     return NULL;
 }
@@ -111,7 +168,7 @@ void http_close(struct http_server *server)
         return;
     server->is_closing = true;
     for (unsigned i = 0; i < server->listener_count; i++)
-        uv_close((uv_handle_t *)&server->listeners[i], listener_closed);
+        uv_close((uv_handle_t *)&server->listeners[i].tcp, listener_closed);
     for (struct connection *connection = server->connections, *next; connection != NULL;
          connection = next) {
         next = connection->next;
@@ -119,10 +176,32 @@ void http_close(struct http_server *server)
     }
     policy_free(server->policy);
     page_free(server->page);
+    certificate_close(server->certificate);
     server->policy = NULL;
     server->page = NULL;
-    if (--server->handles == 0)
-        free(server);
+    server->certificate = NULL;
+    server_unref(server);
+}
+
+bool http_reload(struct http_server *server, const struct settings *settings, char *why)
+{
+    struct policy *policy = policy_open(settings, why);
+
+    if (policy == NULL)
+        return false;
+    if (server->certificate != NULL && !certificate_reload(server->certificate, why)) {
+        policy_free(policy);
+        return false;
+    }
+    policy_free(server->policy);
+    server->policy = policy;
+    server->settings = settings;
+    return true;
+}
+
+void http_drain(struct http_server *server)
+{
+    server->is_draining = true;
 }
 
 static struct route *add_route(struct http_server *server, const char *method, const char *path,

@@ -31,6 +31,26 @@ struct http_call;
 struct http_server *http_open(uv_loop_t *loop, const struct settings *settings, char *why /*192*/);
 /* Stops listening, closes every connection; the loop must run on until it is done. */
 void http_close(struct http_server *server);
+/* Takes over what a reload may change (origins, proxies) and reads the certificate again. All or
+ * nothing; why (192) says what was refused. `settings` may be the ones http_open was given. */
+bool http_reload(struct http_server *server, const struct settings *settings, char *why);
+/* From now on every reply ends its connection and no new session begins; health goes on telling. */
+void http_drain(struct http_server *server);
+
+/* ---- GET /metrics: Prometheus text 0.0.4 ---- */
+
+#define HTTP_METRICS_SOURCES_MAX 8
+struct metrics;
+typedef void (*metrics_source)(struct metrics *metrics, void *context);
+/* Asked at every scrape; the context must live as long as the server. */
+void http_metrics_add(struct http_server *server, metrics_source source, void *context);
+/* One metric without labels; type "counter" or "gauge". Names begin with "ringcast_" by themselves. */
+void metrics_value(struct metrics *metrics, const char *name, const char *type, const char *prose,
+                   double value);
+/* Several of one name: the head, then each with its label. */
+void metrics_head(struct metrics *metrics, const char *name, const char *type, const char *prose);
+void metrics_labelled(struct metrics *metrics, const char *name, const char *label,
+                      const char *label_value, double value);
 
 /* method "GET" or "POST"; path exact, or with one last segment ":x" (http_parameter gives it).
  * context is handed back by http_context. */

@@ -184,6 +184,7 @@ void socket_accept(struct socket *socket)
         return;
     socket->state = SOCKET_OPEN;
     socket->client->io->counters.sockets_open++;
+    client_allow_messages(socket->client);
     socket->client->connect_until_ms = 0;
     data = cJSON_CreateObject();
     cJSON_AddStringToObject(data, "sid", socket->id);
@@ -195,6 +196,7 @@ void socket_refuse(struct socket *socket, const char *message)
 {
     if (!is_connecting(socket))
         return;
+    socket->client->io->counters.sockets_refused++;
     say_connect_error(socket->client, socket->name, message);
     client_close(socket->client, "server disconnect");
 }

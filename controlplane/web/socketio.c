@@ -75,7 +75,8 @@ static void client_end(struct client *client)
     if (client->next != NULL)
         client->next->link = client->link;
     client->link = NULL;
-    tally_drop(&io->tally, client->tally);
+    tally_drop(&io->tally, client->tally, uv_now(io->loop));
+    io->counters.sessions_open--;
     uv_close((uv_handle_t *)&client->timer, handle_closed);
     for (unsigned i = 0; i < NAMESPACES_MAX; i++)
         if (client->sockets[i] != NULL)
@@ -98,6 +99,16 @@ static void timer_passed(uv_timer_t *timer)
     }
     engine_tick(&client->engine, now_ms);
     client_rearm(client);
+}
+
+void client_allow_messages(struct client *client)
+{
+    bool is_known = false;
+
+    for (unsigned i = 0; i < NAMESPACES_MAX; i++)
+        is_known |= client->sockets[i] != NULL && client->sockets[i]->state == SOCKET_OPEN;
+    if (is_known && client->websocket != NULL && !client->is_probe)
+        websocket_set_message_max(client->websocket, client->io->settings->payload_bytes_max);
 }
 
 void client_send(struct client *client, struct packet *packet)
@@ -152,17 +163,19 @@ static void out_link_close(void *owner, enum engine_link link)
 
 static void out_upgraded(void *owner)
 {
-    ((struct client *)owner)->is_probe = false;
+    struct client *client = owner;
+
+    client->is_probe = false;
+    client->io->counters.upgrades++;
+    client_allow_messages(client);
 }
 
 static void out_message(void *owner, const char *bytes, size_t count, bool is_binary)
 {
     struct client *client = owner;
 
-    if (!client_message(client, bytes, count, is_binary)) {
-        client->io->counters.protocol_errors++;
+    if (!client->io->message(client, bytes, count, is_binary))
         engine_abort(&client->engine, "parse error");
-    }
 }
 
 /* Sockets hear of it on the next turn of the loop: whoever caused this is in the middle of
@@ -174,6 +187,8 @@ static void out_closed(void *owner, const char *reason)
 
     client->is_closed = true;
     counters->timeouts += strcmp(reason, "ping timeout") == 0;
+    counters->protocol_errors +=
+        strcmp(reason, "parse error") == 0 || strcmp(reason, "transport error") == 0;
     counters->slow_readers += strcmp(reason, "slow reader") == 0;
     if (!uv_is_closing((uv_handle_t *)&client->timer))
         uv_timer_start(&client->timer, timer_passed, 0, 0);
@@ -231,7 +246,18 @@ static const struct websocket_handlers nobody_handlers = {nobody_message, nobody
 
 static void refuse(struct http_call *call, enum engine_error error)
 {
+    struct socketio_counters *counters = &((struct socketio *)http_context(call))->counters;
+    uint64_t *const refused[] = {
+        [ENGINE_UNKNOWN_TRANSPORT] = &counters->refused_unknown_transport,
+        [ENGINE_UNKNOWN_SID] = &counters->refused_unknown_sid,
+        [ENGINE_BAD_METHOD] = &counters->refused_bad_method,
+        [ENGINE_BAD_REQUEST] = &counters->refused_bad_request,
+        [ENGINE_FORBIDDEN] = &counters->refused_forbidden,
+        [ENGINE_UNSUPPORTED_VERSION] = &counters->refused_unsupported_version,
+    };
     cJSON *body = cJSON_CreateObject();
+
+    ++*refused[error];
 
     cJSON_AddNumberToObject(body, "code", error);
     cJSON_AddStringToObject(body, "message", engine_error_text(error));
@@ -251,12 +277,16 @@ static struct client *client_new(struct socketio *io, struct http_call *call)
     }
     snprintf(client->ip, sizeof(client->ip), "%s", http_client_ip(call));
     address_parse(client->ip, &address);
-    client->tally = tally_take(&io->tally, address, io->settings->sockets_per_address_max);
-    if (client->tally == NULL || io->is_closing) {
-        tally_drop(&io->tally, client->tally);
+    if (io->is_draining || tally_take(&io->tally, address, io->settings->sockets_per_address_max, 0,
+                                      uv_now(io->loop), &client->tally) != TALLY_FITS) {
         free(client);
         http_header(call, "Retry-After", "10");
-        http_reply_error(call, 429, "Too many sessions from your address");
+        if (io->is_draining)
+            http_reply_error(call, 503, "The server is about to stop");
+        else
+            http_reply_error(call, 429, "Too many sessions from your address");
+        io->counters.sessions_while_draining += io->is_draining;
+        io->counters.sessions_over_address += !io->is_draining;
         return NULL;
     }
     client->io = io;
@@ -267,6 +297,7 @@ static struct client *client_new(struct socketio *io, struct http_call *call)
     client->timer.data = client;
     io->handles++;
     io->counters.connections++;
+    io->counters.sessions_open++;
     sid_make(sid);
     client->link = client_bucket(io, slice_of(sid));
     client->next = *client->link;
@@ -314,8 +345,7 @@ static void open_session(struct socketio *io, struct http_call *call, bool is_we
         client_poll(client, call);
         return;
     }
-    client->websocket =
-        websocket_accept(call, &link_handlers, client, io->settings->payload_bytes_max);
+    client->websocket = websocket_accept(call, &link_handlers, client, FIRST_MESSAGE_BYTES_MAX);
     client_open(client, ENGINE_WEBSOCKET);
     if (client->websocket == NULL)
         engine_abort(&client->engine, "transport error"); /* a bad handshake, answered already */
@@ -382,8 +412,7 @@ static void client_upgrade(struct client *client, struct http_call *call)
         return;
     }
     client->is_probe = true;
-    client->websocket =
-        websocket_accept(call, &link_handlers, client, io->settings->payload_bytes_max);
+    client->websocket = websocket_accept(call, &link_handlers, client, FIRST_MESSAGE_BYTES_MAX);
     if (client->websocket == NULL)
         engine_link_gone(&client->engine, ENGINE_PROBE_LINK, false);
     client_rearm(client);
@@ -422,6 +451,20 @@ static void take_request(struct http_call *call)
 
 /* ---- the server ---- */
 
+static void tell_metrics(struct metrics *metrics, void *context)
+{
+    const struct socketio_counters *counters = &((struct socketio *)context)->counters;
+
+#define X(name, prose) \
+    metrics_value(metrics, "socketio_" #name "_total", "counter", prose, (double)counters->name);
+    SOCKETIO_COUNTERS(X)
+#undef X
+    metrics_value(metrics, "socketio_sessions_open", "gauge", "Engine.IO sessions now",
+                  (double)counters->sessions_open);
+    metrics_value(metrics, "socketio_sockets_open", "gauge", "Socket.IO sockets now",
+                  (double)counters->sockets_open);
+}
+
 struct socketio *socketio_open(struct http_server *http, const struct settings *settings,
                                const struct socket_handlers *handlers, void *context)
 {
@@ -435,6 +478,7 @@ struct socketio *socketio_open(struct http_server *http, const struct settings *
     io->handlers = handlers;
     io->context = context;
     io->handles = 1;
+    io->message = client_message;
     io->engine = (struct engine_settings){
         .ping_interval_ms = settings->ping_interval_ms,
         .ping_timeout_ms = settings->ping_timeout_ms,
@@ -443,6 +487,7 @@ struct socketio *socketio_open(struct http_server *http, const struct settings *
     socketio_namespace(io, "/");
     http_route_raw(http, "/socket.io/", settings->payload_bytes_max, take_request, io);
     http_route_raw(http, "/socket.io", settings->payload_bytes_max, take_request, io);
+    http_metrics_add(http, tell_metrics, io);
     return io;
 }
 
@@ -452,9 +497,19 @@ void socketio_namespace(struct socketio *io, const char *name)
         snprintf(io->namespaces[io->namespace_count++], SOCKETIO_NAMESPACE_ROOM, "%s", name);
 }
 
+void socketio_drain(struct socketio *io, const char *event, const cJSON *value)
+{
+    io->is_draining = true;
+    for (unsigned i = 0; i < CLIENT_BUCKETS; i++)
+        for (struct client *client = io->clients[i]; client != NULL; client = client->next)
+            for (unsigned n = 0; n < NAMESPACES_MAX; n++)
+                if (client->sockets[n] != NULL)
+                    socket_emit_all(&client->sockets[n], 1, event, value);
+}
+
 void socketio_close(struct socketio *io)
 {
-    io->is_closing = true;
+    io->is_draining = true;
     for (unsigned i = 0; i < CLIENT_BUCKETS; i++) {
         while (io->clients[i] != NULL) {
             struct client *client = io->clients[i];
@@ -463,6 +518,7 @@ void socketio_close(struct socketio *io)
             client_end(client);
         }
     }
+    tally_clear(&io->tally);
     if (--io->handles == 0)
         free(io);
 }

@@ -11,6 +11,7 @@
 #ifndef RINGCAST_SOCKETIO_H
 #define RINGCAST_SOCKETIO_H
 
+#include "counters.h"
 #include "http.h"
 
 struct socket;
@@ -37,16 +38,13 @@ struct socket_handlers {
                    const struct socket_attachment *attachments, size_t count, int64_t ack);
 };
 
-struct socketio_counters {
-    uint64_t connections, sockets_open, events_received, events_sent, protocol_errors, timeouts,
-        slow_readers;
-};
-
 /* Serves /socket.io/ on the HTTP server. */
 struct socketio *socketio_open(struct http_server *http, const struct settings *settings,
                                const struct socket_handlers *handlers, void *context);
 /* Tells and closes every socket; before http_close, the loop must run on until both are done. */
 void socketio_close(struct socketio *io);
+/* Tells every socket `event` with `value` (stays the caller's), and takes no new sessions any more. */
+void socketio_drain(struct socketio *io, const char *event, const cJSON *value);
 /* One more namespace beside "/", with the same handlers (the protocol's test cases need one). */
 void socketio_namespace(struct socketio *io, const char *name);
 const struct socketio_counters *socketio_counters(const struct socketio *io);

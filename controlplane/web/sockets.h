@@ -10,6 +10,11 @@
 
 #define CLIENT_BUCKETS 4096
 #define NAMESPACES_MAX 4
+/* Until a handler has accepted a socket its client is a stranger, who only says CONNECT (with a token
+ * of a few KB): it must not make us keep maxPayload bytes on every connection it can open. */
+#define FIRST_MESSAGE_BYTES_MAX 65536
+
+struct client;
 
 struct socketio {
     struct http_server *http;
@@ -18,10 +23,12 @@ struct socketio {
     struct engine_settings engine;
     const struct socket_handlers *handlers;
     void *context;
+    /* client_message; a test of Engine.IO alone puts an echo here. false: it breaks the protocol. */
+    bool (*message)(struct client *client, const char *bytes, size_t count, bool is_binary);
     struct socketio_counters counters;
     struct tally tally; /* sessions per address: a polling one holds no connection */
     unsigned namespace_count, handles;
-    bool is_closing;
+    bool is_draining;
     char namespaces[NAMESPACES_MAX][SOCKETIO_NAMESPACE_ROOM];
     struct client *clients[CLIENT_BUCKETS];
 };
@@ -71,5 +78,7 @@ void client_forget_pending(struct client *client);
 void client_send(struct client *client, struct packet *packet); /* takes the reference */
 void client_close(struct client *client, const char *reason);
 void client_rearm(struct client *client);
+/* Messages may be as long as maxPayload from now on, when the client has a socket. */
+void client_allow_messages(struct client *client);
 
 #endif

@@ -22,6 +22,7 @@ struct websocket {
     char *message;
     size_t message_bytes, message_room, message_bytes_max;
     bool message_is_binary, in_control_frame, feeding;
+    bool message_begun, has_deadline;
     char *tx; /* control frames on their way out */
     size_t tx_bytes;
 };
@@ -57,12 +58,18 @@ static void frame_starts(wslay_event_context_ptr frames,
 
     if (frame->opcode == WSLAY_CONNECTION_CLOSE && frame->payload_length == 1)
         refuse_message(websocket, WSLAY_CODE_PROTOCOL_ERROR); /* RFC 6455 5.5.1 */
+    /* Of a message only the end costs more than its bytes. NULL: closed by what an earlier one said. */
+    if (websocket->connection != NULL && (frame->fin || wslay_is_ctrl_frame(frame->opcode)))
+        websocket->connection->frames_read++;
     websocket->in_control_frame = wslay_is_ctrl_frame(frame->opcode);
     if (websocket->in_control_frame)
         return;
+    websocket->message_begun = true;
     if (frame->opcode != WSLAY_CONTINUATION_FRAME)
         websocket->message_is_binary = frame->opcode == WSLAY_BINARY_FRAME;
-    if (frame->payload_length > websocket->message_bytes_max - websocket->message_bytes)
+    /* The bound may have been lowered since: no difference of the two. */
+    if (frame->payload_length > websocket->message_bytes_max ||
+        frame->payload_length + websocket->message_bytes > websocket->message_bytes_max)
         refuse_message(websocket, WSLAY_CODE_MESSAGE_TOO_BIG);
 }
 
@@ -102,6 +109,7 @@ static void message_complete(wslay_event_context_ptr frames,
         return;
     websocket->message = NULL;
     websocket->message_bytes = websocket->message_room = 0;
+    websocket->message_begun = false;
     if (message != NULL)
         message[count] = '\0';
     if (websocket->handlers != NULL)
@@ -160,6 +168,25 @@ static size_t queued_bytes(const struct websocket *websocket)
     return uv_stream_get_write_queue_size((const uv_stream_t *)&websocket->connection->tcp);
 }
 
+static void count_close(struct websocket *websocket, uint16_t code)
+{
+    struct http_counters *counters = &websocket->connection->server->counters;
+
+    counters->websocket_grammar += code == WSLAY_CODE_PROTOCOL_ERROR;
+    counters->websocket_text += code == WSLAY_CODE_INVALID_FRAME_PAYLOAD_DATA;
+    counters->websocket_too_big += code == WSLAY_CODE_MESSAGE_TOO_BIG;
+}
+
+/* A message that has begun must end in time: who feeds it byte by byte holds memory of ours. */
+static void watch_message(struct websocket *websocket)
+{
+    if (websocket->message_begun == websocket->has_deadline)
+        return;
+    websocket->has_deadline = websocket->message_begun;
+    connection_set_deadline(websocket->connection,
+                            websocket->has_deadline ? HTTP_BODY_TIMEOUT_MS : 0);
+}
+
 /* Pongs and closes, all in one write. Ends the connection when a close was among them. */
 static void flush_control(struct websocket *websocket)
 {
@@ -178,8 +205,13 @@ static void flush_control(struct websocket *websocket)
         wslay_event_get_write_enabled(websocket->frames)) {
         if (queued_bytes(websocket) > WEBSOCKET_QUEUE_BYTES_MAX)
             connection_close(connection);
+        else
+            watch_message(websocket);
         return;
     }
+    if (wslay_event_get_close_sent(websocket->frames) &&
+        !wslay_event_get_close_received(websocket->frames))
+        count_close(websocket, wslay_event_get_status_code_sent(websocket->frames));
     websocket->connection = NULL;
     connection->websocket = NULL;
     connection_finish(connection);
@@ -205,6 +237,7 @@ void websocket_feed(struct websocket *websocket, const char *bytes, size_t count
         return;
     }
     if (result != 0) {
+        count_close(websocket, WSLAY_CODE_PROTOCOL_ERROR);
         close_frame = malloc(sizeof(protocol_error));
         if (close_frame != NULL) {
             memcpy(close_frame, protocol_error, sizeof(protocol_error));
@@ -214,6 +247,11 @@ void websocket_feed(struct websocket *websocket, const char *bytes, size_t count
         wslay_event_shutdown_write(websocket->frames);
     }
     flush_control(websocket);
+}
+
+bool websocket_is_receiving(const struct websocket *websocket)
+{
+    return websocket->message_begun;
 }
 
 void websocket_lost(struct websocket *websocket)
@@ -264,6 +302,12 @@ bool websocket_send(struct websocket *websocket, struct packet *packet)
         return false;
     connection_write_packet(websocket->connection, packet);
     return true;
+}
+
+void websocket_set_message_max(struct websocket *websocket, size_t message_bytes_max)
+{
+    websocket->message_bytes_max = message_bytes_max;
+    wslay_event_config_set_max_recv_msg_length(websocket->frames, message_bytes_max);
 }
 
 void websocket_close(struct websocket *websocket, uint16_t code)
@@ -340,11 +384,11 @@ struct websocket *websocket_accept(struct http_call *call,
         return NULL;
     }
     wslay_event_config_set_no_buffering(websocket->frames, 1);
-    wslay_event_config_set_max_recv_msg_length(websocket->frames, message_bytes_max);
+    websocket_set_message_max(websocket, message_bytes_max);
     websocket->connection = connection;
     websocket->handlers = handlers;
     websocket->context = context;
-    websocket->message_bytes_max = message_bytes_max;
+    connection->server->counters.websockets++;
     connection->state = CONNECTION_WEBSOCKET;
     connection->websocket = websocket;
     connection->call = NULL;

@@ -3,7 +3,8 @@
  * Threads: the loop's.
  * Memory: a struct websocket belongs to its connection. It may be used until `closed` was called or
  *         websocket_close / websocket_abort were: after either, no handler is called any more.
- * Limits: message_bytes_max from the peer (1009), WEBSOCKET_QUEUE_BYTES_MAX towards it. */
+ * Limits: message_bytes_max from the peer (1009), HTTP_BODY_TIMEOUT_MS from a message's first byte to
+ *         its last, WEBSOCKET_QUEUE_BYTES_MAX towards the peer. */
 #ifndef RINGCAST_WEBSOCKET_H
 #define RINGCAST_WEBSOCKET_H
 
@@ -28,6 +29,7 @@ bool websocket_wanted(const struct http_call *call);
 struct websocket *websocket_accept(struct http_call *call,
                                    const struct websocket_handlers *handlers, void *context,
                                    size_t message_bytes_max);
+void websocket_set_message_max(struct websocket *websocket, size_t message_bytes_max);
 /* The caller keeps its reference. false: the peer does not read fast enough; nothing was queued. */
 bool websocket_send(struct websocket *websocket, struct packet *packet);
 void websocket_close(struct websocket *websocket, uint16_t code);

@@ -154,9 +154,9 @@ static void announce(struct run *run)
     if (run->announced || !run->services[DATAPLANE].ready || !run->services[CONTROLPLANE].ready)
         return;
     run->announced = true;
-    printf("\n  Ringcast is running. Open  http://localhost:%u/\n"
+    printf("\n  Ringcast is running. Open  %s://localhost:%u/\n"
            "  Data: %s   Stop: Ctrl-C\n\n",
-           s->http_port, s->data_directory);
+           s->tls_certificate_file[0] ? "https" : "http", s->http_port, s->data_directory);
     fflush(stdout);
 }
 
@@ -178,14 +178,22 @@ static void watch(struct run *run, uint64_t now_ns)
 
 static void stop_service(struct run *run, struct service *service)
 {
-    uint64_t deadline_ns = clock_monotonic_ns() + STOP_PATIENCE_NS;
-    struct pollfd wait[] = {{.fd = run->notifications, .events = POLLIN}};
+    uint64_t drain_ns =
+        service == &run->services[CONTROLPLANE] ? run->settings.drain_s * NS_PER_S : 0;
+    uint64_t deadline_ns = clock_monotonic_ns() + drain_ns + STOP_PATIENCE_NS;
+    struct pollfd wait[] = {{.fd = run->notifications, .events = POLLIN},
+                            {.fd = run->signals, .events = POLLIN}};
+    struct signalfd_siginfo got;
 
     if (service->pid)
         kill(service->pid, SIGTERM);
     while (service->pid && clock_monotonic_ns() < deadline_ns) {
-        poll(wait, 1, 20);
+        poll(wait, 2, 20);
         listen_to(run);
+        /* Who asks again does not want to wait for a drain. */
+        while (read(run->signals, &got, sizeof(got)) == sizeof(got))
+            if (got.ssi_signo != SIGCHLD && service->pid)
+                kill(service->pid, SIGTERM);
         reap(run, true);
     }
     if (service->pid) {

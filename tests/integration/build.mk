@@ -10,6 +10,18 @@ outage: test-packages programs
 .PHONY: flood
 flood: $(OUT)/$(FLOOD)
 
+# Thousands of Socket.IO clients. make test-sockets, make test-hostile: the long forms of two steps.
+CROWD := tests/integration/crowd/generator
+TEST_TOOLS += $(CROWD)
+$(CROWD)_SOURCES := $(CROWD).c
+$(CROWD)_USES := src
+.PHONY: crowd test-sockets test-hostile
+crowd: $(OUT)/$(CROWD)
+test-sockets: programs crowd
+	@RINGCAST_SOCKETS=5000 RINGCAST_JOINS=500 RINGCAST_JOIN_SECONDS=60 tests/integration/sockets
+test-hostile: programs
+	@RINGCAST_HALF_OPEN=100000 RINGCAST_HOSTILE_ROUNDS=20 tests/integration/hostile
+
 # Redis killed, stopped and full for a minute each, while 200 people a second come and go.
 .PHONY: redis-drill
 redis-drill: programs

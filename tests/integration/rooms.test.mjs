@@ -51,6 +51,7 @@ async function inParallel(count, width, work) {
   return results;
 }
 
+// How many audit rows of each action there are.
 async function actions(ringcast) {
   const rows = await ringcast.sql('SELECT action, count(*) FROM audit_logs GROUP BY action');
   return Object.fromEntries(rows.map(([action, count]) => [action, Number(count)]));

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "controlplane/web/socketio.h"
+#include "controlplane/web/sockets.h"
 #include "src/log.h"
 
 extern char **environ;
@@ -19,7 +19,7 @@ struct echo {
     struct settings settings;
     struct http_server *http;
     struct socketio *io;
-    uv_signal_t terminate;
+    uv_signal_t terminate, reload;
     uint64_t closed, held_calls;
     struct http_call *held;
     char last_reason[64];
@@ -144,6 +144,19 @@ static const struct socket_handlers text_handlers = {
     .closed = on_closed,
 };
 
+/* Engine.IO alone: every message back as it came. */
+static bool echo_message(struct client *client, const char *bytes, size_t count, bool is_binary)
+{
+    struct packet *packet = packet_new(NULL, count + !is_binary, is_binary);
+
+    if (packet == NULL)
+        return false;
+    packet_payload(packet)[0] = '4';
+    memcpy(packet_payload(packet) + !is_binary, bytes, count);
+    client_send(client, packet);
+    return true;
+}
+
 static void echo_body(struct http_call *call)
 {
     http_reply_json(call, 201, cJSON_Duplicate(http_body(call), 1));
@@ -203,10 +216,24 @@ static void terminated(uv_signal_t *signal, int number)
     struct echo *echo = signal->data;
 
     uv_close((uv_handle_t *)signal, NULL);
+    uv_close((uv_handle_t *)&echo->reload, NULL);
     socketio_close(echo->io);
     http_close(echo->http);
     if (echo->held != NULL)
         http_reply_json(echo->held, 200, cJSON_CreateObject());
+}
+
+/* As if the settings' file had another list of origins: ECHO_RELOAD_ORIGINS. */
+static void reload_asked(uv_signal_t *signal, int number)
+{
+    struct echo *echo = signal->data;
+    const char *origins = getenv("ECHO_RELOAD_ORIGINS");
+    char why[192];
+
+    if (origins != NULL)
+        snprintf(echo->settings.cors_origins, sizeof(echo->settings.cors_origins), "%s", origins);
+    if (!http_reload(echo->http, &echo->settings, why))
+        fprintf(stderr, "refused: %s\n", why);
 }
 
 int main(int argc, char **argv)
@@ -237,9 +264,14 @@ int main(int argc, char **argv)
     echo.io = socketio_open(echo.http, &echo.settings,
                             text_only != NULL ? &text_handlers : &handlers, &echo);
     socketio_namespace(echo.io, "/custom");
+    if (getenv("ECHO_ENGINE") != NULL)
+        echo.io->message = echo_message;
     uv_signal_init(&echo.loop, &echo.terminate);
     echo.terminate.data = &echo;
     uv_signal_start(&echo.terminate, terminated, SIGTERM);
+    uv_signal_init(&echo.loop, &echo.reload);
+    echo.reload.data = &echo;
+    uv_signal_start(&echo.reload, reload_asked, SIGHUP);
     printf("listening %u\n", echo.settings.http_port);
     fflush(stdout);
     uv_run(&echo.loop, UV_RUN_DEFAULT);

@@ -278,6 +278,23 @@ describe('origins', () => {
   });
 });
 
+describe('a reload', () => {
+  it('takes another list of origins; one that is none is refused, and the old one stays', async () => {
+    for (const [list, status] of [['https://new.example', 201], ['not an origin', 403]]) {
+      const server = await Echo.start({ NODE_ENV: 'production', CORS_ORIGINS: 'https://old.example', ECHO_RELOAD_ORIGINS: list });
+      const ask = async (origin) => (await server.get('/echo', { method: 'POST', body: '{}', headers: { origin, 'content-type': 'application/json' } })).status;
+      assert.deepEqual([await ask('https://old.example'), await ask('https://new.example')], [201, 403]);
+      server.process.kill('SIGHUP');
+      for (let i = 0; i < 40 && await ask('https://new.example') !== status; i++) await sleep(50);
+      assert.equal(await ask('https://new.example'), status);
+      assert.equal(await ask('https://old.example'), status === 201 ? 403 : 201);
+      if (status === 403) for (let i = 0; i < 40 && !server.errors; i++) await sleep(50);
+      assert.match(server.errors, status === 403 ? /CORS_ORIGINS: 'not an origin' is not an origin/ : /^$/);
+      await server.stop();
+    }
+  });
+});
+
 describe('the client\'s address', () => {
   const ip = async (server, forwarded) =>
     (await (await server.get('/things/1', { headers: forwarded ? { 'x-forwarded-for': forwarded } : {} })).json()).ip;

@@ -49,6 +49,15 @@ describe('slow clients', { concurrency: true }, () => {
     assert.equal(text, '');
     assert.ok(ms > 4500 && ms < 5000 + 1000 * slower, `${ms}`);
   });
+  it('a WebSocket message that takes 10 s ends the connection', async () => {
+    const slow = await echo.rawWebsocket();
+    const start = Date.now();
+    slow.socket.write(Buffer.concat([frame(1, '40'), frame(1, '42["message"', { length: 1000 })]));
+    const timer = setInterval(() => slow.socket.write('x'), 300);
+    await within(slow.ended, 14000, 'the end');
+    clearInterval(timer);
+    assert.ok(Date.now() - start > 9500, `${Date.now() - start}`);
+  });
   it('a body that takes 10 s is answered 408', async () => {
     const head = 'POST /echo HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n';
     const { text, ms } = await drip(echo, [head, ...Array(60).fill('{')], 250);
@@ -57,7 +66,31 @@ describe('slow clients', { concurrency: true }, () => {
   });
 });
 
+// Without /counters, which is a connection of its own.
+const metric = async (server, name) => Number((await (await server.get('/metrics')).text()).match(new RegExp(`^ringcast_${name} (\\S+)$`, 'm'))?.[1]);
+
 describe('many from one address', () => {
+  it('connections opened too fast are answered 429, and taken again after a while', async () => {
+    const small = await Echo.start({ ...LONG, RINGCAST_CONNECTIONS_PER_MINUTE: '60' });
+    const statuses = [];
+    for (let i = 0; i < 80; i++) statuses.push((await small.raw('GET /things/1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n')).status);
+    const taken = statuses.filter((status) => status === 200).length;
+    assert.ok(taken >= 60 && taken <= 65 * slower, `${taken} were taken`);
+    assert.equal(statuses.at(-1), 429);
+    await sleep(3000); // one a second comes back
+    assert.equal(await metric(small, 'http_connections_over_rate_total'), 80 - taken);
+    await small.stop();
+  });
+  it('connections over the total are answered 503', async () => {
+    const small = await Echo.start({ ...LONG, RINGCAST_CONNECTIONS: '5' });
+    const held = Array.from({ length: 5 }, () => connect(small.port, '127.0.0.1'));
+    await sleep(100);
+    assert.match((await small.raw('')).text, /^HTTP\/1\.1 503 /);
+    held.forEach((socket) => socket.destroy());
+    await sleep(100);
+    assert.equal(await metric(small, 'http_connections_over_total_total'), 1);
+    await small.stop();
+  });
   it('connections over the cap are answered 429, and taken again when others end', async () => {
     const small = await Echo.start({ ...LONG, RINGCAST_SOCKETS_PER_ADDRESS: '10' });
     const held = Array.from({ length: 10 }, () => connect(small.port, '127.0.0.1'));
@@ -85,6 +118,20 @@ describe('many from one address', () => {
     assert.deepEqual(statuses.map(({ status }) => status).sort(), [...Array(10).fill(200), 429, 429]);
     assert.equal((await Promise.all(Array.from({ length: 7 }, (_, i) => from(`2001:db8::${i + 1}`)))).filter(({ status }) => status === 429).length, 2);
     await small.stop();
+  });
+});
+
+describe('who says much', () => {
+  it('is slowed down, not refused', async () => {
+    const fast = await echo.rawWebsocket();
+    const start = Date.now();
+    const all = () => fast.bytes.toString('latin1').includes('432999[true]');
+    fast.socket.write(frame(1, '40'));
+    fast.socket.write(Buffer.concat(Array.from({ length: 3000 }, (_, i) => frame(1, `42${i}["ack-one"]`))));
+    while (!all() && Date.now() - start < 9000) await sleep(50);
+    assert.ok(all() && Date.now() - start > 2500, `3000 answers after ${Date.now() - start} ms`);
+    assert.ok(await metric(echo, 'http_websocket_pauses_total') > 0);
+    fast.socket.destroy();
   });
 });
 

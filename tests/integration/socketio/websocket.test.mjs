@@ -152,6 +152,8 @@ describe('what is allowed', () => {
     const before = (await echo.counters()).rss_bytes;
     const peer = await echo.rawWebsocket();
     const one = frame(0, 'z', { fin: false });
+    peer.socket.write(frame(TEXT, '40'));
+    await sleep(50);
     peer.socket.write(frame(BINARY, 'z', { fin: false }));
     for (let i = 0; i < 10; i++) {
       await new Promise((resolve) => peer.socket.write(Buffer.concat(Array(99000).fill(one)), resolve));

@@ -79,8 +79,12 @@ void socket_ack(struct socket *s, int64_t ack, cJSON *value)
         cJSON_Delete(value);
         return;
     }
+    char *text = cJSON_PrintUnformatted(value); /* as the client reads it */
+
+    cJSON_Delete(value);
     cJSON_Delete(s->ack);
-    s->ack = value;
+    s->ack = text == NULL ? NULL : cJSON_Parse(text);
+    free(text);
     s->acked = ack;
 }
 void socket_emit(struct socket *s, const char *event, cJSON *value)

@@ -465,7 +465,7 @@ static void test_rate_limit(void **state)
     assert_code(call(s, "media:getStats", "{'producerId':'x'}"), "producer_not_found");
     assert_code(call(s, "media:getRouterCapabilities", "{'roomId':'x'}"), "room_not_found");
     assert_int_equal(audits[AUDIT_rate_limited], 1); /* once a window */
-    assert_int_equal(rooms->refused_by_rate, 2);
+    assert_int_equal(rooms->errors[ERROR_rate_limited], 2);
     leave_test(s);
 }
 

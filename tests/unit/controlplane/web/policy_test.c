@@ -184,37 +184,11 @@ static void utf8(void **state)
             fail_msg("row %zu was taken", i);
 }
 
-static void tallies(void **state)
-{
-    static struct tally tally;
-    struct address v4, near, far;
-    struct tally_entry *first, *second;
-
-    assert_true(address_parse("192.0.2.1", &v4));
-    assert_true(address_parse("2001:db8:0:1::1", &near));
-    assert_true(address_parse("2001:db8:0:1:ffff::2", &far));
-    first = tally_take(&tally, v4, 2);
-    assert_ptr_equal(tally_take(&tally, v4, 2), first);
-    assert_null(tally_take(&tally, v4, 2));
-    second = tally_take(&tally, near, 2);
-    assert_ptr_equal(tally_take(&tally, far, 2), second); /* one /64 */
-    assert_null(tally_take(&tally, far, 2));
-    tally_drop(&tally, first);
-    assert_ptr_equal(tally_take(&tally, v4, 2), first);
-    tally_drop(&tally, first);
-    tally_drop(&tally, first);
-    tally_drop(&tally, second);
-    tally_drop(&tally, second);
-    tally_drop(&tally, NULL);
-    for (unsigned i = 0; i < TALLY_BUCKETS; i++)
-        assert_null(tally.buckets[i]);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(origins), cmocka_unit_test(forwarded), cmocka_unit_test(bad_settings),
-        cmocka_unit_test(base64),  cmocka_unit_test(utf8),      cmocka_unit_test(tallies),
+        cmocka_unit_test(base64),  cmocka_unit_test(utf8),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,69 @@
+/* What /metrics tells of rooms, of refused calls and of the data plane's packets. */
+#include "state.h"
+
+static void tell_workers(struct rooms *rooms, struct metrics *metrics)
+{
+    struct worker_counters_row sum = {0}, row;
+    struct worker_state_row state;
+    uint32_t workers = 0;
+
+    for (uint32_t w = 0; w < WORKERS_MAX; w++) {
+        if (!plane_read(rooms->plane, TABLE_worker_state, handle_make(w, 0), &state) ||
+            !plane_read(rooms->plane, TABLE_worker_counters, handle_make(w, 0), &row))
+            continue;
+        workers++;
+#define V(name, text) sum.verdicts[VERDICT_##name] += row.verdicts[VERDICT_##name];
+        VERDICTS(V)
+#undef V
+#define C(name, text) sum.counters[COUNTER_##name] += row.counters[COUNTER_##name];
+        WORKER_COUNTERS(C)
+#undef C
+    }
+    metrics_value(metrics, "dataplane_workers", "gauge", "worker threads that forward", workers);
+    if (workers == 0)
+        return;
+    metrics_head(metrics, "dataplane_packets_total", "counter",
+                 "datagrams received, by what became of them");
+#define V(name, text)                                                      \
+    metrics_labelled(metrics, "dataplane_packets_total", "verdict", #name, \
+                     (double)sum.verdicts[VERDICT_##name]);
+    VERDICTS(V)
+#undef V
+#define C(name, text)                                                    \
+    metrics_value(metrics, "dataplane_" #name "_total", "counter", text, \
+                  (double)sum.counters[COUNTER_##name]);
+    WORKER_COUNTERS(C)
+#undef C
+}
+
+void rooms_tell_metrics(struct metrics *metrics, void *context)
+{
+    struct rooms *rooms = context;
+    const struct room *room;
+    const struct participant *ghost;
+    uint32_t rooms_open = 0, participants = 0, ghosts = 0;
+
+    TAILQ_FOREACH(room, &rooms->all, link)
+    {
+        rooms_open += !room->closed;
+        participants += room->participant_count;
+    }
+    TAILQ_FOREACH(ghost, &rooms->ghosts, ghost_link)
+    ghosts++;
+    metrics_value(metrics, "rooms_open", "gauge", "rooms that are live", rooms_open);
+    metrics_value(metrics, "participants", "gauge", "people in rooms", participants);
+    metrics_value(metrics, "participants_in_grace", "gauge",
+                  "of these, dropped sockets whose seat is kept", ghosts);
+    metrics_value(metrics, "calls_total", "counter",
+                  "Socket.IO events taken by a handler or refused", (double)rooms->calls);
+    metrics_head(metrics, "call_errors_total", "counter", "Socket.IO events refused, by code");
+    for (int i = 0; i < ROOM_ERROR_COUNT; i++)
+        metrics_labelled(metrics, "call_errors_total", "code", room_error_codes[i],
+                         (double)rooms->errors[i]);
+    metrics_value(metrics, "authentications_refused_total", "counter",
+                  "sockets refused: missing, forged, expired or unknown token",
+                  (double)rooms->refused_tokens);
+    metrics_value(metrics, "dataplane_up", "gauge", "1 while the data plane answers",
+                  plane_is_up(rooms->plane));
+    tell_workers(rooms, metrics);
+}

@@ -1,0 +1,127 @@
+// Thousands of connected sockets that join and leave: how long acknowledgements take, what a socket
+// costs in memory, and that nothing of it stays when all have gone.
+//   RINGCAST_SOCKETS=N (1000), RINGCAST_JOINS=N a second (100), RINGCAST_JOIN_SECONDS=N (8)
+
+import assert from 'node:assert/strict';
+import { execFileSync, spawn } from 'node:child_process';
+import { createHmac, randomUUID } from 'node:crypto';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { createInterface } from 'node:readline';
+import { binaries, measuresMemory, Ringcast, sleep, slower, until } from '../lib/ringcast.mjs';
+
+const SOCKETS = Number(process.env.RINGCAST_SOCKETS ?? 1000);
+const JOINS = Number(process.env.RINGCAST_JOINS ?? 100);
+const SECONDS = Number(process.env.RINGCAST_JOIN_SECONDS ?? 8);
+const PER_ROOM = 10; // sockets that go to a room; half of them are in it at a time
+const PER_SOCKET_BYTES = 20 * 1024;
+const ACK_P99_MS = 50;
+const SECRET = '0123456789abcdef0123456789abcdef';
+const ROUNDS = 3; // rooms are used once: a room ends with its last participant
+const cores = availableParallelism() > 1;
+
+let running;
+before(async () => {
+  running = await Ringcast.start({
+    JWT_SECRET: SECRET, RECONNECT_GRACE: '0', MEDIASOUP_LOG_LEVEL: 'warn', RINGCAST_LOG_LEVEL: 'warn',
+    RINGCAST_SOCKETS_PER_ADDRESS: '100000', RINGCAST_CONNECTIONS_PER_MINUTE: '10000000',
+  }, cores ? ['taskset', '-c', '0'] : []);
+  fill();
+});
+after(() => running?.stop());
+
+const file = (name) => join(running.directory, name);
+const token = (id, seconds = 3600) => {
+  const part = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
+  const now = Math.floor(Date.now() / 1000);
+  const text = `${part({ alg: 'HS256', typ: 'JWT' })}.${part({ sub: id, email: `${id}@example.org`, displayName: 'Somebody', iat: now, exp: now + seconds })}`;
+  return `${text}.${createHmac('sha256', SECRET).update(text).digest('base64url')}`;
+};
+
+// People and rooms straight into the database: registering thousands would measure argon2id.
+function fill() {
+  const people = Array.from({ length: SOCKETS }, () => randomUUID());
+  const rooms = Array.from({ length: ROUNDS }, () => Array.from({ length: Math.ceil(SOCKETS / PER_ROOM) }, () => randomUUID()));
+  const sql = ['PRAGMA busy_timeout = 10000;', 'BEGIN;'];
+  for (const id of people)
+    sql.push(`INSERT INTO users (id, email, passwordHash, displayName) VALUES ('${id}', '${id}@example.org', '!', 'Somebody');`);
+  for (const id of rooms.flat())
+    sql.push(`INSERT INTO meetings (id, title, roomCode, hostId) VALUES ('${id}', 'Load', '${id.slice(0, 18)}', '${people[0]}');`);
+  sql.push('COMMIT;');
+  execFileSync('sqlite3', [join(running.directory, 'data/ringcast.sqlite3')], { input: sql.join('\n') });
+  writeFileSync(file('tokens'), people.map((id) => `${token(id)}\n`).join(''));
+  rooms.forEach((ids, i) => writeFileSync(file(`rooms-${i}`), ids.map((id) => `${id}\n`).join('')));
+}
+
+const metrics = async () => {
+  const text = await (await fetch(`${running.url}/metrics`)).text();
+  return Object.fromEntries([...text.matchAll(/^ringcast_([^ {]+) (\S+)$/gm)].map(([, name, value]) => [name, Number(value)]));
+};
+
+// The generator, phase by phase.
+function generate(round, rate, seconds) {
+  const words = [String(running.port), file('tokens'), file(`rooms-${round}`), String(rate), String(seconds), '1500'];
+  const program = join(binaries, 'tests/integration/crowd/generator');
+  const child = cores ? spawn('taskset', ['-c', '1', program, ...words]) : spawn(program, words);
+  let errors = '';
+  child.stderr.on('data', (data) => { errors += data; });
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  return {
+    async phase(name) {
+      const { value, done } = await lines.next();
+      if (done) throw new Error(`generator ended before "${name}": ${errors}`);
+      const result = JSON.parse(value);
+      assert.equal(result.phase, name);
+      return { ...result, complaints: errors };
+    },
+    go: () => child.stdin.write('go\n'),
+  };
+}
+
+const gone = () => until(async () => {
+  const now = await metrics();
+  return now.socketio_sessions_open === 0 && now.participants === 0 && now.rooms_open === 0 && now;
+}, 20000, 'all gone');
+
+async function round(number, rate, seconds) {
+  const before = await metrics();
+  const load = generate(number, rate, seconds);
+  const { sockets, seconds: connecting } = await load.phase('connected');
+  const connected = await metrics();
+  assert.equal(connected.socketio_sockets_open, SOCKETS);
+  load.go();
+  const start = await metrics();
+  const joined = await load.phase('joined');
+  const end = await metrics();
+  load.go();
+  await load.phase('gone');
+  const left = await gone();
+  return {
+    sockets, connecting, joined, left,
+    perSocket: (connected.controlplane_resident_bytes - before.controlplane_resident_bytes) / SOCKETS,
+    cpu: (end.controlplane_cpu_seconds_total - start.controlplane_cpu_seconds_total) / joined.seconds,
+  };
+}
+
+test(`${SOCKETS} sockets, ${JOINS} joins a second for ${SECONDS} s`, { timeout: 400000 }, async () => {
+  const { joined, perSocket, cpu, connecting, left } = await round(0, JOINS, SECONDS);
+  console.log(`# ${SOCKETS} sockets connected in ${connecting} s, ${Math.round(perSocket)} bytes resident each`);
+  console.log(`# ${joined.joins} joins and as many leaves: ack p50 ${joined.ack_p50_ms} ms, p99 ${joined.ack_p99_ms} ms, max ${joined.ack_max_ms} ms`);
+  console.log(`# ${joined.messages} messages, ${joined.megabytes} MB to clients; server ${(cpu * 100).toFixed(0)} % of a core, generator ${(joined.cpu_share * 100).toFixed(0)} %`);
+  assert.equal(joined.errors, 0, joined.complaints);
+  assert.equal(joined.skipped, 0, 'a request was still unanswered when the next of its socket was due');
+  assert.ok(joined.acks >= joined.joins + Math.max(0, joined.joins - SOCKETS / 2) - 1, `${joined.acks} acks`);
+  if (measuresMemory) assert.ok(perSocket <= PER_SOCKET_BYTES, `${perSocket} bytes a socket`);
+  // A generator that is late or busy all the time measures itself.
+  assert.ok(joined.cpu_share < 0.8 * slower && joined.late_p99_ms < ACK_P99_MS / 2 * slower, `the run is invalid: generator ${joined.cpu_share}, late ${joined.late_p99_ms} ms`);
+  assert.ok(joined.ack_p99_ms < ACK_P99_MS * slower, `p99 ${joined.ack_p99_ms} ms`);
+
+  // What was in use comes back: further rounds need no more.
+  const again = [];
+  for (let i = 1; i < ROUNDS; i++) again.push((await round(i, JOINS, Math.min(SECONDS, 4))).left.controlplane_resident_bytes);
+  console.log(`# resident after all left, MB: ${[left.controlplane_resident_bytes, ...again].map((b) => (b / 1e6).toFixed(1)).join(', ')}`);
+  if (measuresMemory)
+    assert.ok(again.at(-1) - left.controlplane_resident_bytes < 1024 * 1024 + SOCKETS * 512, 'memory stays when all have gone');
+});
