@@ -1,11 +1,11 @@
 # The control plane: HTTP, Socket.IO, accounts, rooms, negotiation.
 LIBRARIES += controlplane
-controlplane_SOURCES := $(filter-out controlplane/main.c,$(wildcard controlplane/*.c \
-  controlplane/web/*.c controlplane/people/*.c controlplane/live/*.c controlplane/rooms/*.c))
+controlplane_SOURCES := $(wildcard controlplane/web/*.c controlplane/people/*.c controlplane/live/*.c \
+  controlplane/rooms/*.c)
 controlplane_LINK := -lhiredis -lwslay -luv -lcjson -ljwt -largon2 -lsqlite3 -lpq -lssl -lcrypto -lcrypt -lm
 
 PROGRAMS += ringcast-controlplane
-ringcast-controlplane_SOURCES := controlplane/main.c
+ringcast-controlplane_SOURCES := $(wildcard controlplane/*.c)
 ringcast-controlplane_USES := controlplane src
 
 # The demo page. Its packages are fetched once; afterwards building needs no network.

@@ -15,9 +15,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "controlplane/check.h"
 #include "controlplane/live/live.h"
 #include "controlplane/people/auth.h"
 #include "controlplane/people/directory.h"
+#include "controlplane/reload.h"
 #include "controlplane/rooms/rooms.h"
 #include "controlplane/web/socketio.h"
 #include "src/clock.h"
@@ -42,6 +44,7 @@ struct control {
     struct rooms *rooms;
     struct live *live;
     struct socketio *io;
+    struct reload reload;
     uv_signal_t terminate, interrupt;
     uv_timer_t watchdog, stop_deadline;
     uint64_t started_ns;
@@ -70,6 +73,9 @@ static cJSON *audit_part(const struct audit_health *audit)
     cJSON_AddNumberToObject(object, "waitingBytesMax", (double)audit->spool_bytes_max);
     cJSON_AddNumberToObject(object, "alarms", (double)audit->alarms);
     cJSON_AddNumberToObject(object, "rowsLost", (double)audit->rows_lost);
+    cJSON_AddNumberToObject(object, "rowsInMemory", (double)audit->rows_in_memory);
+    cJSON_AddNumberToObject(object, "linesDamaged", (double)audit->lines_damaged);
+    cJSON_AddNumberToObject(object, "callsRefused", (double)audit->calls_refused);
     return object;
 }
 
@@ -265,6 +271,7 @@ static void stop(struct control *control)
     uv_unref((uv_handle_t *)&control->terminate);
     uv_unref((uv_handle_t *)&control->interrupt);
     uv_close((uv_handle_t *)&control->watchdog, handle_closed);
+    reload_close(&control->reload);
     uv_close((uv_handle_t *)&control->drain, handle_closed);
     auth_close(control->auth);
     rooms_close(control->rooms);
@@ -342,6 +349,10 @@ static void start_timers(struct control *control)
     control->terminate.data = control->interrupt.data = control;
     uv_signal_start(&control->terminate, stop_asked, SIGTERM);
     uv_signal_start(&control->interrupt, stop_asked, SIGINT);
+    control->reload.http = control->http;
+    control->reload.auth = control->auth;
+    control->reload.audit = control->audit;
+    reload_open(&control->reload, &control->loop);
 }
 
 /* The port is taken and certificates are read while we may still be root, files are made when we no
@@ -402,7 +413,9 @@ static int answer_request(const struct settings *settings, enum settings_request
     case SETTINGS_VERSION:
         printf("ringcast-controlplane %s\n", ringcast_version);
         break;
-    default: /* SETTINGS_CHECK: they were loaded, so they are right */
+    case SETTINGS_CHECK:
+        return check_settings(settings);
+    default:
         break;
     }
     return 0;
@@ -419,14 +432,6 @@ static void tell_other_stores(const struct settings *settings)
             F("variables", "%s", names), F("persistence", "%s", settings->persistence));
 }
 
-static enum log_level level_named(const char *name)
-{
-    return strcmp(name, "error") == 0   ? LOG_ERROR
-           : strcmp(name, "warn") == 0  ? LOG_WARN
-           : strcmp(name, "debug") == 0 ? LOG_DEBUG
-                                        : LOG_INFO;
-}
-
 int main(int argc, char **argv)
 {
     static struct control control;
@@ -439,9 +444,10 @@ int main(int argc, char **argv)
     }
     if (request != SETTINGS_RUN)
         return answer_request(&control.settings, request);
-    log_open("controlplane", level_named(control.settings.log_level),
-             strcmp(control.settings.log_format, "json") == 0);
+    control.reload = (struct reload){.settings = &control.settings, .argc = argc, .argv = argv};
+    reload_log(&control.settings);
     control.started_ns = clock_monotonic_ns();
+    signal(SIGHUP, SIG_IGN);  /* until we can reload: the settings were read just now */
     signal(SIGPIPE, SIG_IGN); /* a closed connection is an error of its write */
     umask(077);
     raise_descriptor_limit();

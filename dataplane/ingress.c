@@ -287,7 +287,7 @@ static enum verdict accept(struct worker *w, size_t i)
     encoding_count(w, p, e, view, job->index, payload_bytes, p->clock_rate[codec]);
     if (p->paused)
         return VERDICT_drop_rtp_paused;
-    if (p->level_id && view->element[p->level_id].bytes == 1)
+    if (view->element[p->level_id].bytes == 1) /* nobody numbers an element 0 */
         level_note(w, p, job->packet[view->element[p->level_id].offset]);
     if (!packet)
         return is_consumed(p) ? VERDICT_drop_no_memory : VERDICT_unwanted;

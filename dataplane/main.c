@@ -60,15 +60,21 @@ static void log_host(const struct settings *settings)
     }
 }
 
-/* --check: the settings were read without complaint; the rest is about the host. */
-static int print_host(const struct settings *settings)
+static void print_finding(bool is_problem, const char *sentence)
+{
+    printf("settings: %s: %s\n", is_problem ? "problem" : "warning", sentence);
+}
+
+/* --check: the settings were read without complaint; the rest is about this machine. */
+static int print_checks(const struct settings *settings)
 {
     static const char *const words[] = {"note", "warning", "problem"};
     struct host_finding findings[HOST_FINDINGS_MAX];
     size_t count = check_host(settings, findings);
-    bool bad = false;
+    bool bad = settings_check(settings, "DP", print_finding) > 0;
 
-    printf("settings: fine\n");
+    if (!bad)
+        printf("settings: fine\n");
     for (size_t i = 0; i < count; i++) {
         printf("host: %s: %s: %s\n", words[findings[i].severity], findings[i].about,
                findings[i].sentence);
@@ -89,6 +95,7 @@ static int child_run(const struct role *role, const struct settings *settings)
 
     prctl(PR_SET_NAME, role->process);
     process_log(role->name, settings);
+    process_obey_log_level();
     if (descriptors_receive(CHILD_DESCRIPTOR_SOCKET, &set, DESCRIPTORS_TIMEOUT_MS) != 0) {
         LOG(ERROR, "start",
             "nobody hands me descriptors: this role is started by the supervisor, run "
@@ -96,6 +103,7 @@ static int child_run(const struct role *role, const struct settings *settings)
         return USAGE_STATUS;
     }
     close(CHILD_DESCRIPTOR_SOCKET);
+    close(CHILD_SETTINGS);
     if (!sandbox_prepare(role->sandbox, settings, why)) {
         LOG(ERROR, "start", "cannot prepare the sandbox", F("why", "%s", why));
         return EXIT_FAILURE;
@@ -153,7 +161,7 @@ int main(int argc, char **argv)
         settings_print(&settings, SETTINGS_AS_FILE, STDOUT_FILENO);
         return EXIT_SUCCESS;
     case SETTINGS_CHECK:
-        return print_host(&settings);
+        return print_checks(&settings);
     case SETTINGS_RUN:
         break;
     }

@@ -1,13 +1,14 @@
 /* What all three processes of the data plane do alike. */
 #include "processes.h"
 
+#include <signal.h>
 #include <string.h>
 
 #include "src/log.h"
 
 #define LOG_NOTHING ((enum log_level) - 1)
 
-void process_log(const char *process, const struct settings *settings)
+int process_log_level(const struct settings *settings)
 {
     static const struct {
         const char *name;
@@ -19,10 +20,28 @@ void process_log(const char *process, const struct settings *settings)
                  {"none", LOG_NOTHING}};
     const char *wanted =
         settings->media_log_level_given ? settings->media_log_level : settings->log_level;
-    enum log_level level = LOG_INFO;
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         if (strcmp(names[i].name, wanted) == 0)
-            level = names[i].level;
-    log_open(process, level, strcmp(settings->log_format, "json") == 0);
+            return (int)names[i].level;
+    return LOG_INFO;
+}
+
+void process_log(const char *process, const struct settings *settings)
+{
+    log_open(process, (enum log_level)process_log_level(settings),
+             strcmp(settings->log_format, "json") == 0);
+}
+
+static void on_log_level(int signal_number, siginfo_t *info, void *context)
+{
+    if (info->si_code == SI_QUEUE && info->si_value.sival_int <= LOG_DEBUG)
+        log_set_level((enum log_level)info->si_value.sival_int);
+}
+
+void process_obey_log_level(void)
+{
+    struct sigaction action = {.sa_sigaction = on_log_level, .sa_flags = SA_SIGINFO | SA_RESTART};
+
+    sigaction(SIGHUP, &action, NULL);
 }

@@ -4,8 +4,10 @@
  *     ├ ringcast-dataplane --role=forwarder    workers + housekeeper (unprivileged, sandboxed)
  *     └ ringcast-dataplane --role=handshaker   DTLS (unprivileged, sandboxed)
  *
- * A child finds its settings in its environment and command line like the supervisor did, and
- * receives its descriptors (src/descriptors.h names) as one set on descriptor 3:
+ * A child is given the supervisor's settings as a configuration file of memory (descriptor 4): what
+ * becomes of the file on the disk meanwhile does not matter to one that is started later. How much it
+ * logs it is told again with each SIGHUP, whose value is the level. It receives its descriptors
+ * (src/descriptors.h names) as one set on descriptor 3:
  *   forwarder   desired(ro) actual keys(ro) resume, udp4.W udp6.W bell.worker.W, bell.control,
  *               bell.handshaker
  *   handshaker  desired(ro) keys resume(ro), bell.worker.W, bell.handshaker
@@ -23,12 +25,16 @@
 #include "src/settings.h"
 
 #define CHILD_DESCRIPTOR_SOCKET 3
+#define CHILD_SETTINGS 4
 
 /* Opens the log as the settings say: media_log_level, where it was given, wins over log_level. */
 void process_log(const char *process, const struct settings *settings);
+int process_log_level(const struct settings *settings);
+/* From now on a SIGHUP of the supervisor sets the level. */
+void process_obey_log_level(void);
 
-/* argv as main got it, with which a child is started again. */
-int supervisor_main(const struct settings *settings, int argc, char **argv);
+/* argv as main got it: a reload reads it again. What is live changes in `settings`. */
+int supervisor_main(struct settings *settings, int argc, char **argv);
 int forwarder_main(const struct settings *settings, struct descriptors *descriptors);
 int handshaker_main(const struct settings *settings, struct descriptors *descriptors);
 

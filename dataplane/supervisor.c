@@ -47,23 +47,35 @@ static void limits_raise(void)
     }
 }
 
-/* SIGHUP: the only live setting of this plane is how much is logged, and by this process. */
-static void reload(const struct supervisor *s)
+/* SIGHUP: everything is read as at the start; then what may change while calls run is put in force,
+ * here and in the children, or nothing is. */
+static void reload(struct supervisor *s)
 {
+    static struct settings_changes changes; /* too big for a stack */
     enum settings_request request;
     char error[SETTING_ERROR_BYTES];
-    struct settings fresh;
+    static struct settings fresh;
 
+    notify_reloading();
     if (!settings_load(&fresh, s->argc, s->argv, environ, &request, error)) {
-        LOG(WARN, "reload", "the settings are refused; the old ones stay", F("why", "%s", error));
-        return;
+        LOG(ERROR, "reload", "the new settings are refused; the old ones stay in force",
+            F("why", "%s", error));
+    } else {
+        settings_compare(s->settings, &fresh, "DP", &changes);
+        settings_take_live(s->settings, &fresh);
+        process_log("supervisor", s->settings);
+        children_tell_log_level(s);
+        if (changes.restart[0])
+            LOG(WARN, "reload", "these settings were changed, but need a restart",
+                F("settings", "%s", changes.restart));
+        LOG(INFO, "reload", "settings read again",
+            F("changed", "%s", changes.live[0] ? changes.live : "nothing"));
     }
-    process_log("supervisor", &fresh);
-    LOG(INFO, "reload", "settings read again");
+    notify_ready();
 }
 
 /* True when the process is to end. */
-static bool signals_read(const struct supervisor *s, int fd)
+static bool signals_read(struct supervisor *s, int fd)
 {
     struct signalfd_siginfo info;
 
@@ -153,7 +165,7 @@ static bool open_all(struct supervisor *s, int *signals, int pidfds[CHILD_COUNT]
            stock_open(&s->stock, s->settings, pidfds, why) && door_open(&s->door, why);
 }
 
-int supervisor_main(const struct settings *settings, int argc, char **argv)
+int supervisor_main(struct settings *settings, int argc, char **argv)
 {
     static struct supervisor supervisor; /* too big for a stack */
     struct supervisor *s = &supervisor;

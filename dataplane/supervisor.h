@@ -58,7 +58,7 @@ struct stock {
 };
 
 struct supervisor {
-    const struct settings *settings;
+    struct settings *settings; /* in force: a reload changes what is live */
     int argc;
     char **argv;
     struct stock stock;
@@ -97,6 +97,8 @@ void children_tick(struct supervisor *s, uint64_t now_ns);
 /* A pidfd became readable. */
 void child_died(struct supervisor *s, struct child *child, uint64_t now_ns);
 bool children_beat(const struct supervisor *s);
+/* The settings' log level, to those that run. */
+void children_tell_log_level(const struct supervisor *s);
 /* Milliseconds until children_tick has something to do. */
 int children_timeout_ms(const struct supervisor *s, uint64_t now_ns);
 /* Ends both: SIGTERM, and SIGKILL when that takes too long. */

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -28,7 +29,6 @@
 #define DEATHS_FORGIVEN_NS (10 * NS_PER_S)
 #define AGAIN_FIRST_NS (100 * NS_PER_MS)
 #define AGAIN_LAST_NS (5 * NS_PER_S)
-#define ARGUMENTS_MAX 64
 #define CAUSE_TRIES 10
 #define CAUSE_NAP_US 2000
 
@@ -48,21 +48,33 @@ _Static_assert(sizeof(struct pidfd_info_request) == 64, "size is part of the req
 
 /* ---- starting ---- */
 
-/* What a child must not have: talk with the service manager is the supervisor's, and the secrets of
- * the other plane are nobody's here. */
-static const char *const withheld[] = {"NOTIFY_SOCKET", "WATCHDOG_USEC",     "WATCHDOG_PID",
-                                       "LISTEN_PID",    "LISTEN_FDS",        "LISTEN_FDNAMES",
-                                       "JWT_SECRET",    "POSTGRES_PASSWORD", "REDIS_PASSWORD"};
+/* What a child must not have: talk with the service manager is the supervisor's. (Secrets of the other
+ * plane are nobody's here.) */
+static const char *const withheld[] = {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID",
+                                       "LISTEN_PID",    "LISTEN_FDS",    "LISTEN_FDNAMES"};
 
 static void child_exec(const struct supervisor *s, enum child_role role, int socket)
     __attribute__((noreturn));
+
+/* A configuration file of memory with the settings in force, at CHILD_SETTINGS. */
+static bool settings_hand_over(const struct settings *settings)
+{
+    int fd = memfd_create("ringcast-settings", MFD_CLOEXEC);
+
+    if (fd < 0)
+        return false;
+    settings_print(settings, SETTINGS_AS_FILE, fd);
+    if (fd == CHILD_SETTINGS)
+        return fcntl(fd, F_SETFD, 0) == 0;
+    return dup2(fd, CHILD_SETTINGS) == CHILD_SETTINGS;
+}
 
 /* Own session: a terminal's Ctrl-C is for whoever started us, who passes it on. Without a service
  * manager nobody could ever adopt this child, so it ends with us. */
 static void child_exec(const struct supervisor *s, enum child_role role, int socket)
 {
-    char option[32], *arguments[ARGUMENTS_MAX + 2];
-    int count = 0;
+    char role_option[32], config_option[40];
+    char *arguments[] = {s->argv[0], role_option, config_option, NULL};
     sigset_t none;
 
     setsid();
@@ -70,6 +82,7 @@ static void child_exec(const struct supervisor *s, enum child_role role, int soc
         prctl(PR_SET_PDEATHSIG, SIGTERM);
     for (size_t i = 0; i < sizeof(withheld) / sizeof(withheld[0]); i++)
         unsetenv(withheld[i]);
+    settings_forget_secrets();
     signal(SIGHUP, SIG_IGN);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGTERM, SIG_DFL);
@@ -80,14 +93,14 @@ static void child_exec(const struct supervisor *s, enum child_role role, int soc
         fcntl(socket, F_SETFD, 0);
     else
         dup2(socket, CHILD_DESCRIPTOR_SOCKET);
-    close_range(CHILD_DESCRIPTOR_SOCKET + 1, ~0u, 0);
+    if (!settings_hand_over(s->settings)) {
+        LOG(ERROR, "child", "cannot hand over the settings", F("error", "%s", strerror(errno)));
+        _exit(127);
+    }
+    close_range(CHILD_SETTINGS + 1, ~0u, 0);
 
-    snprintf(option, sizeof(option), "--role=%s", child_names[role]);
-    arguments[count++] = s->argv[0];
-    arguments[count++] = option;
-    for (int i = 1; i < s->argc && count < ARGUMENTS_MAX; i++)
-        arguments[count++] = s->argv[i];
-    arguments[count] = NULL;
+    snprintf(role_option, sizeof(role_option), "--role=%s", child_names[role]);
+    snprintf(config_option, sizeof(config_option), "--config=/proc/self/fd/%d", CHILD_SETTINGS);
     execv("/proc/self/exe", arguments);
     LOG(ERROR, "child", "cannot execute our own program", F("error", "%s", strerror(errno)));
     _exit(127);
@@ -261,22 +274,47 @@ void child_died(struct supervisor *s, struct child *child, uint64_t now_ns)
         F("again_ms", "%" PRIu64, (uint64_t)(wait_ns / NS_PER_MS)));
 }
 
+/* ---- how much they log ---- */
+
+/* As the value of a SIGHUP: through the pidfd it reaches children of an earlier supervisor as well. */
+static void child_tell_log_level(const struct supervisor *s, const struct child *child)
+{
+    siginfo_t info = {.si_signo = SIGHUP, .si_code = SI_QUEUE};
+
+    if (child->pidfd < 0)
+        return;
+    info.si_pid = getpid();
+    info.si_uid = getuid();
+    info.si_value.sival_int = process_log_level(s->settings);
+    if (pidfd_send_signal(child->pidfd, SIGHUP, &info, 0) != 0)
+        LOG(WARN, "reload", "cannot tell a process how much to log",
+            F("role", "%s", child_names[child->role]), F("error", "%s", strerror(errno)));
+}
+
+void children_tell_log_level(const struct supervisor *s)
+{
+    for (unsigned c = 0; c < CHILD_COUNT; c++)
+        child_tell_log_level(s, &s->children[c]);
+}
+
 /* ---- heartbeat ---- */
 
 /* The last sign of life, or when it must at the latest have given one. */
-static uint64_t child_heartbeat(struct child *child)
+static uint64_t child_heartbeat(const struct supervisor *s, struct child *child)
 {
     uint64_t beat_ns = atomic_load_explicit(&child->header->heartbeat_ns, memory_order_relaxed);
     uint64_t limit_ns = child->adopted ? ADOPTED_LIMIT_NS : START_LIMIT_NS;
 
-    if (beat_ns > child->judge_ns)
-        child->beating = true; /* else the region still shows its predecessor's */
+    if (beat_ns > child->judge_ns && !child->beating) { /* before: its predecessor's */
+        child->beating = true;
+        child_tell_log_level(s, child); /* a reload may have come while it started */
+    }
     return child->beating ? beat_ns : child->judge_ns + limit_ns;
 }
 
-static void child_judge(struct child *child, uint64_t now_ns)
+static void child_judge(const struct supervisor *s, struct child *child, uint64_t now_ns)
 {
-    uint64_t beat_ns = child_heartbeat(child);
+    uint64_t beat_ns = child_heartbeat(s, child);
     struct process_sample sample;
     const char *why = NULL;
     bool late = health_wants_sample(now_ns, beat_ns);
@@ -300,7 +338,7 @@ void children_tick(struct supervisor *s, uint64_t now_ns)
         struct child *child = &s->children[c];
 
         if (child->pidfd >= 0)
-            child_judge(child, now_ns);
+            child_judge(s, child, now_ns);
         else if (now_ns >= child->start_again_ns)
             child_start(s, child, now_ns);
     }

@@ -33,6 +33,11 @@ void log_open(const char *process, enum log_level level, bool json)
     atomic_store_explicit(&as_json, json, memory_order_relaxed);
 }
 
+void log_set_level(enum log_level level)
+{
+    atomic_store_explicit(&level_max, (int)level, memory_order_relaxed);
+}
+
 bool log_enabled(enum log_level level)
 {
     return (int)level <= atomic_load_explicit(&level_max, memory_order_relaxed);

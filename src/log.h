@@ -28,6 +28,7 @@ struct log_site {
 
 /* Who writes: "supervisor", "forwarder", "handshaker", "controlplane", … and how. */
 void log_open(const char *process, enum log_level level, bool json);
+void log_set_level(enum log_level level); /* may be called by a signal's handler */
 bool log_enabled(enum log_level level);
 
 /* Pieces of a line; use LOG. fields: count of (key, value) pairs already formatted. */

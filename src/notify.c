@@ -13,6 +13,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "clock.h"
+
 #define STATE_BYTES 512
 #define FIRST_STORED 3 /* SD_LISTEN_FDS_START */
 
@@ -84,6 +86,15 @@ static int notify_send(const char *state, int fd)
 int notify_ready(void)
 {
     return notify_send("READY=1\n", -1);
+}
+
+int notify_reloading(void)
+{
+    char state[64];
+
+    snprintf(state, sizeof(state), "RELOADING=1\nMONOTONIC_USEC=%" PRIu64 "\n",
+             (uint64_t)(clock_monotonic_ns() / NS_PER_US));
+    return notify_send(state, -1);
 }
 
 int notify_stopping(void)

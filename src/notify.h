@@ -19,6 +19,8 @@
 bool notify_wanted(void);
 
 int notify_ready(void);
+/* Before a reload; notify_ready follows when it is over, refused or not. */
+int notify_reloading(void);
 int notify_stopping(void);
 int notify_watchdog(void);
 /* The stop may take that long from now on, whatever the unit's TimeoutStopSec. */

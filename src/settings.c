@@ -64,6 +64,9 @@ static bool refuse(char *error, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(error, SETTING_ERROR_BYTES, format, arguments);
     va_end(arguments);
+    for (char *at = error; *at; at++) /* a value must not command somebody's terminal */
+        if ((unsigned char)*at < ' ' || *at == 127)
+            *at = '?';
     return false;
 }
 

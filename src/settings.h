@@ -50,9 +50,12 @@
       "allowed origins, comma separated, or *; empty: * outside production, none in production") \
     X(text, trusted_proxies, TRUSTED_PROXIES, "", 0, 500, "", 1, CP,                             \
       "addresses of proxies whose X-Forwarded-For is believed, comma separated")                 \
-    X(secret, jwt_secret, JWT_SECRET, "", 0, 500, "", 0, CP,                                     \
-      "HMAC key of access tokens, 32 bytes or more; empty outside production: generated once "   \
-      "and kept in the data directory")                                                          \
+    X(secret, jwt_secret, JWT_SECRET, "", 0, 500, "", 1, CP,                                     \
+      "HMAC keys of access tokens, comma separated, each 32 bytes or more: the first signs, all " \
+      "verify; empty outside production: generated once and kept in the data directory")         \
+    X(text, jwt_secret_file, JWT_SECRET_FILE, "", 0, 400, "", 1, CP,                             \
+      "file with the keys of access tokens, one a line, in place of jwt_secret; a reload reads " \
+      "it again")                                                                                \
     X(u32, jwt_expiration_s, JWT_EXPIRATION, 3600, 60, 31536000, "s", 1, CP,                     \
       "life of an access token")                                                                 \
     X(u32, room_participants_max, MAX_PARTICIPANTS_PER_ROOM, 100, 2, 10000, "", 1, CP,           \
@@ -79,6 +82,13 @@
       "login and register attempts per minute and address")                                      \
     X(u32, account_attempts_per_minute, RINGCAST_ACCOUNT_ATTEMPTS, 5, 1, 100000, "", 1, CP,      \
       "failed logins per minute and account")                                                    \
+    X(u32, argon2_memory_kib, RINGCAST_ARGON2_MEMORY, 19456, 19456, 262144, "KiB", 1, CP,        \
+      "memory of one password hash (argon2id); two are made at a time. Weaker hashes are "       \
+      "replaced at their owner's next login")                                                    \
+    X(u32, argon2_passes, RINGCAST_ARGON2_PASSES, 2, 2, 16, "", 1, CP,                           \
+      "passes of a password hash over its memory")                                               \
+    X(u32, argon2_lanes, RINGCAST_ARGON2_LANES, 1, 1, 4, "", 1, CP,                              \
+      "lanes of a password hash: so many threads work on one")                                   \
     X(u32, sockets_per_address_max, RINGCAST_SOCKETS_PER_ADDRESS, 1000, 1, 1000000, "", 1, CP,   \
       "TCP connections from one address, and Engine.IO sessions")                                \
     X(u32, connections_per_minute, RINGCAST_CONNECTIONS_PER_MINUTE, 60000, 1, 10000000, "", 1, CP, \
@@ -105,8 +115,8 @@
     X(u32, postgres_connections, POSTGRES_CONNECTIONS, 4, 1, 64, "", 0, CP,                      \
       "connections kept open to the server")                                                     \
     X(u32, audit_spool_mib_max, RINGCAST_AUDIT_SPOOL, 256, 1, 1048576, "MiB", 0, CP,             \
-      "audit rows that wait in the data directory while the database is away; alarms from a "    \
-      "quarter of it on")                                                                        \
+      "audit rows that wait in the data directory while the database is away; alarms at 50, 80 " \
+      "and 95 % of it, and when it is full calls that change something are refused")             \
     X(text, state, RINGCAST_STATE, "memory", 5, 6, "", 0, CP,                                    \
       "who gets to know live room state: memory (nobody else) or redis (the NestJS backend's keys)") \
     X(text, redis_host, REDIS_HOST, "localhost", 1, 255, "", 0, CP, "Redis server")              \
@@ -199,6 +209,30 @@ enum settings_request {
 };
 bool settings_load(struct settings *settings, int argc, char **argv, char **environment,
                    enum settings_request *request, char error[SETTING_ERROR_BYTES]);
+
+/* ---- reload (settings_change.c) ---- */
+
+/* Takes the variables of all secrets out of our environment, before it is given to a child. */
+void settings_forget_secrets(void);
+
+#define SETTING_NAMES_BYTES 2048 /* all names there are, comma separated */
+
+/* Names of the settings of `who` ("CP", "DP"; those of both included) that differ. */
+struct settings_changes {
+    char live[SETTING_NAMES_BYTES];    /* settings_take_live puts them in force */
+    char restart[SETTING_NAMES_BYTES]; /* these stay as they are until the process starts anew */
+};
+void settings_compare(const struct settings *now, const struct settings *fresh, const char *who,
+                      struct settings_changes *changes);
+void settings_take_live(struct settings *now, const struct settings *fresh);
+
+/* ---- --check (settings_check.c) ---- */
+
+/* Looks at what settings that are right by themselves meet on this machine: directories, users,
+ * addresses, ports. Starts nothing, leaves nothing. `tell` hears one sentence for each finding; returns
+ * how many of them are problems with which `who` ("CP", "DP") would not start. */
+typedef void (*settings_tell)(bool is_problem, const char *sentence);
+unsigned settings_check(const struct settings *settings, const char *who, settings_tell tell);
 
 /* The seed's variables for PostgreSQL that are set: their names, comma separated. True when there are
  * any: whoever set them should be told when persistence does not use them. */

@@ -167,10 +167,12 @@ static bool is_master(const redisReply *reply)
            strcmp(reply->element[0]->str, "master") == 0;
 }
 
-/* An ACL may forbid ROLE: then a replica shows itself by refusing writes. */
+/* An ACL may forbid ROLE, or a proxy not know it: then a replica shows itself by refusing writes. */
 static bool is_forbidden(const redisReply *reply)
 {
-    return reply->type == REDIS_REPLY_ERROR && strncmp(reply->str, "NOPERM", 6) == 0;
+    return reply->type == REDIS_REPLY_ERROR &&
+           (strncmp(reply->str, "NOPERM", 6) == 0 ||
+            strncmp(reply->str, "ERR unknown command", 19) == 0);
 }
 
 static void beat(uv_timer_t *timer)
@@ -245,7 +247,9 @@ static void take_greeting(struct redis *redis, const redisReply *reply)
     enum greeting step = redis->greetings[redis->greeting_next++];
     char why[200];
 
-    if (reply->type == REDIS_REPLY_ERROR && (step < GREET_NAME || !is_forbidden(reply))) {
+    /* CLIENT is only of help: old servers and proxies know less of it. */
+    if (reply->type == REDIS_REPLY_ERROR &&
+        (step < GREET_NAME || (step == GREET_ROLE && !is_forbidden(reply)))) {
         snprintf(why, sizeof(why), "%s is answered with: %.150s", steps[step], reply->str);
         give_up(redis, why);
     } else if (step == GREET_LIST) {

@@ -60,6 +60,14 @@ SSL_CTX *tls_context_open(const char *ca, const char *certificate, const char *k
     return NULL;
 }
 
+bool tls_files_check(const char *ca, const char *certificate, const char *key, char *why)
+{
+    SSL_CTX *context = tls_context_open(ca, certificate, key, why);
+
+    SSL_CTX_free(context);
+    return context != NULL;
+}
+
 bool tls_open(struct tls *tls, SSL_CTX *context, const char *host)
 {
     struct in6_addr parsed;

@@ -15,6 +15,10 @@
 SSL_CTX *tls_context_open(const char *ca, const char *certificate, const char *key,
                           char *why /* TLS_WHY_BYTES */);
 
+/* Could it be opened? */
+bool tls_files_check(const char *ca, const char *certificate, const char *key,
+                     char *why /* TLS_WHY_BYTES */);
+
 struct tls {
     SSL *ssl; /* NULL: the connection is plain */
     BIO *in, *out;

@@ -193,14 +193,14 @@ static void room_inserted(void *context, enum persistence_result result)
         room_insert(creation);
         return;
     }
-    if (result != PERSISTED) {
+    if (result != PERSISTED ||
+        !audit_write(api.audit, AUDIT_room_created, meeting->host_id, meeting->id,
+                     http_client_ip(call), "{\"roomCode\":\"%s\",\"maxParticipants\":%u}",
+                     meeting->room_code, meeting->participants_max)) {
         reply_unavailable(call);
         free(creation);
         return;
     }
-    audit_write(api.audit, AUDIT_room_created, meeting->host_id, meeting->id, http_client_ip(call),
-                "{\"roomCode\":\"%s\",\"maxParticipants\":%u}", meeting->room_code,
-                meeting->participants_max);
     body = cJSON_CreateObject();
     cJSON_AddStringToObject(body, "roomId", meeting->id);
     cJSON_AddStringToObject(body, "roomCode", meeting->room_code);
@@ -249,7 +249,7 @@ static void room_create_verified(void *context, enum auth_result result,
         reply_refusal(call, result, retry_after_s, "Unauthorized");
         return;
     }
-    creation = calloc(1, sizeof(*creation));
+    creation = audit_ready(api.audit, 1) ? calloc(1, sizeof(*creation)) : NULL;
     if (!creation) {
         reply_unavailable(call);
         return;

@@ -2,7 +2,8 @@
  *
  * audit_write ─► spool (page cache: survives our death) ─► batch ─► store ─► spool forgets
  *                  │ store away: fsynced on the thread pool (survives the machine's death)
- *                  └ disk full: kept in memory, bounded, with an alarm
+ *                  │   sync failed: copied into new files; until then calls are refused
+ *                  └ disk full: kept in memory, bounded; calls are refused until it is in the spool
  */
 #include "audit.h"
 
@@ -24,6 +25,9 @@
 #define RETRY_MS_MAX 1000
 #define KEPT_ROWS_MAX 1024
 #define CLOCK_BACK_US_MAX 1000000
+#define ROW_BYTES 512   /* of a line, as calls write them: ids and words */
+#define REARM_PERCENT 5 /* that much below a level, it may be reached again */
+#define STATUS_BYTES 120
 #define CLOSE_BATCHES_MAX 32 /* 4096 rows; what is beyond is replayed at the next start */
 
 struct kept_row {
@@ -40,10 +44,12 @@ struct audit {
     struct kept_row *kept; /* rows that the disk had no room for; allocated with the first */
     size_t kept_count, kept_sent;
     int64_t written_us; /* time of the last row */
-    uint64_t lost, alarms;
-    unsigned alarm; /* level: 0 none; alarm_levels[alarm - 1] */
+    uint64_t lost, refused, alarms;
     uint32_t retry_ms;
-    bool sending, syncing, away, closing, timer_closed, disk_full;
+    unsigned level; /* of spool_levels, reached */
+    bool sending, syncing, repairing, away, closing, timer_closed;
+    int write_error; /* why the last row is not in the spool; 0: it is */
+    char status[STATUS_BYTES];
     unsigned owed;         /* callbacks of the store and the pool, holders */
     unsigned sent_closing; /* batches under way since audit_close */
     int lock;              /* directory descriptor that holds the lock of the data directory */
@@ -53,8 +59,12 @@ struct sync_work {
     uv_work_t work;
     struct audit *audit;
     struct spool_sync sync;
+    struct spool_repair repair;
     bool ok;
 };
+
+static const unsigned spool_levels[] = {50, 80, 95, 100}; /* percent of its bound */
+#define LEVELS (sizeof(spool_levels) / sizeof(spool_levels[0]))
 
 static const char *const action_names[] = {
 #define A(name) #name,
@@ -62,56 +72,37 @@ static const char *const action_names[] = {
 #undef A
 };
 
-/* How full the spool may be before somebody is called, and how loudly. */
-static const struct {
-    unsigned percent;
-    const char *text;
-} alarm_levels[] = {
-    {25, "the audit spool is a quarter full"},
-    {50, "the audit spool is half full"},
-    {75, "the audit spool is three quarters full"},
-    {90, "the audit spool is nearly full: audit rows will be lost"},
-};
-#define ALARM_LEVELS (sizeof(alarm_levels) / sizeof(alarm_levels[0]))
-
-/* Goes up at once; down only a good bit below, so that it does not flutter. */
-static void alarm_look(struct audit *audit)
-{
-    uint64_t percent = spool_bytes(audit->spool) * 100 / spool_bytes_max;
-    unsigned before = audit->alarm;
-
-    while (audit->alarm < ALARM_LEVELS && percent >= alarm_levels[audit->alarm].percent) {
-        const char *text = alarm_levels[audit->alarm++].text;
-        unsigned long long bytes = spool_bytes(audit->spool), max = spool_bytes_max;
-
-        audit->alarms++;
-        if (audit->alarm == 1)
-            LOG(WARN, "audit", text, F("bytes", "%llu", bytes), F("max", "%llu", max),
-                F("do", "%s", "bring the database back"));
-        else
-            LOG(ERROR, "audit", text, F("bytes", "%llu", bytes), F("max", "%llu", max),
-                F("do", "%s", "bring the database back"));
-    }
-    while (audit->alarm && percent + 10 < alarm_levels[audit->alarm - 1].percent)
-        audit->alarm--;
-    if (before && !audit->alarm)
-        LOG(INFO, "audit", "the audit spool has room again");
-}
-
-void audit_health(const struct audit *audit, struct audit_health *health)
-{
-    health->spool_bytes = spool_bytes(audit->spool);
-    health->spool_bytes_max = spool_bytes_max;
-    health->rows_lost = audit->lost;
-    health->alarms = audit->alarms;
-    health->status = audit->lost ? "audit rows were lost: see the log"
-                     : audit->kept_count
-                         ? "the spool cannot be written: free space in the data directory"
-                     : audit->alarm ? alarm_levels[audit->alarm - 1].text
-                                    : "ok";
-}
-
 static void drain(struct audit *audit);
+
+/* Says once per level how full the spool is: long before it must refuse, and when it does. */
+static void level_watch(struct audit *audit)
+{
+    uint64_t bytes = spool_bytes(audit->spool), percent = bytes * 100 / spool_bytes_max;
+    unsigned level = 0;
+
+    /* The last one is reached when not even a line fits. */
+    while (level < LEVELS - 1 && percent >= spool_levels[level])
+        level++;
+    if (level == LEVELS - 1 && bytes + SPOOL_LINE_BYTES > spool_bytes_max)
+        level++;
+    if (level > audit->level) {
+        audit->alarms += level - audit->level;
+        audit->level = level;
+        if (level == LEVELS)
+            LOG(ERROR, "audit",
+                "the audit spool is full: calls are refused; bring the database back",
+                F("bytes", "%llu", (unsigned long long)bytes));
+        else
+            LOG(WARN, "audit",
+                "the audit spool fills up: bring the database back before it is full and calls are "
+                "refused",
+                F("percent", "%u", (unsigned)percent),
+                F("bytes", "%llu", (unsigned long long)bytes),
+                F("max", "%llu", (unsigned long long)spool_bytes_max));
+    }
+    while (audit->level > level && percent + REARM_PERCENT <= spool_levels[audit->level - 1])
+        audit->level--;
+}
 
 static void drain_timer(uv_timer_t *timer)
 {
@@ -149,12 +140,18 @@ static void sync_done(uv_work_t *work, int status)
     struct sync_work *job = work->data;
     struct audit *audit = job->audit;
 
-    if (!job->ok)
-        LOG(ERROR, "audit", "sync of the spool failed: check the disk of the data directory");
+    if (job->ok) {
+        spool_sync_done(audit->spool);
+    } else {
+        LOG(ERROR, "audit",
+            "sync of the spool failed: calls are refused until its rows are safe; check the disk "
+            "of the data directory");
+        spool_sync_failed(audit->spool);
+    }
     free(job);
     audit->syncing = false;
     audit->owed--;
-    if (audit->away && !audit->closing)
+    if (audit->away && !audit->closing && !spool_sync_has_failed(audit->spool))
         sync_begin(audit); /* what was written meanwhile */
     audit_free_when_idle(audit);
 }
@@ -179,6 +176,54 @@ static void sync_begin(struct audit *audit)
     audit->syncing = true;
     audit->owed++;
 }
+
+/* ---- after a sync that failed ---- */
+
+static void repair_run(uv_work_t *work)
+{
+    struct sync_work *job = work->data;
+
+    job->ok = spool_repair_run(&job->repair);
+}
+
+static void repair_done(uv_work_t *work, int status)
+{
+    struct sync_work *job = work->data;
+    struct audit *audit = job->audit;
+
+    if (job->ok) {
+        spool_repair_done(audit->spool, &job->repair);
+        LOG(INFO, "audit", "the spool was written anew and is safe again");
+    } else {
+        LOG(ERROR, "audit", "the spool cannot be written anew; trying again",
+            F("in_ms", "%u", RETRY_MS_MAX));
+    }
+    audit->repairing = false;
+    drain_in(audit, job->ok ? 0 : RETRY_MS_MAX);
+    free(job);
+    audit->owed--;
+    audit_free_when_idle(audit);
+}
+
+static void repair_begin(struct audit *audit)
+{
+    struct sync_work *job = audit->syncing ? NULL : calloc(1, sizeof(*job));
+
+    if (job && spool_repair_start(audit->spool, &job->repair)) {
+        job->audit = audit;
+        job->work.data = job;
+        if (uv_queue_work(audit->loop, &job->work, repair_run, repair_done) == 0) {
+            audit->repairing = true;
+            audit->owed++;
+            return;
+        }
+        close(job->repair.directory);
+    }
+    free(job);
+    drain_in(audit, RETRY_MS_MAX);
+}
+
+/* ---- to the store ---- */
 
 static void sent_at_close(void *context, enum persistence_result result)
 {
@@ -216,7 +261,7 @@ static void sent(void *context, enum persistence_result result)
     }
     if (audit->away)
         LOG(INFO, "audit", "the store takes audit rows again");
-    audit->away = audit->disk_full = false;
+    audit->away = false;
     audit->retry_ms = RETRY_MS_MIN;
     if (audit->kept_sent) {
         audit->kept_count -= audit->kept_sent;
@@ -226,7 +271,6 @@ static void sent(void *context, enum persistence_result result)
     } else {
         spool_stored(audit->spool);
     }
-    alarm_look(audit);
     if (!spool_is_empty(audit->spool) || audit->kept_count)
         drain_in(audit, full ? 0 : BATCH_WAIT_MS);
 }
@@ -245,10 +289,41 @@ static void kept_send(struct audit *audit)
     audit->batch->count = audit->kept_sent;
 }
 
+/* Rows that the disk had no room for go to the spool, behind all that are in it, as soon as it takes
+ * them. */
+static void kept_to_spool(struct audit *audit)
+{
+    size_t moved = 0;
+
+    if (audit->kept_sent) /* on their way to the store */
+        return;
+    while (moved < audit->kept_count) {
+        struct kept_row *kept = &audit->kept[moved];
+
+        kept->row.metadata = kept->metadata[0] ? kept->metadata : NULL;
+        if (!spool_append(audit->spool, &kept->row))
+            break;
+        moved++;
+    }
+    audit->kept_count -= moved;
+    memmove(audit->kept, audit->kept + moved, audit->kept_count * sizeof(*audit->kept));
+    if (moved > 0 && audit->kept_count == 0) {
+        audit->write_error = 0;
+        LOG(INFO, "audit", "the spool takes rows again");
+    }
+}
+
 static void drain(struct audit *audit)
 {
-    if (audit->sending)
+    level_watch(audit);
+    if (audit->sending || audit->repairing)
         return;
+    if (spool_sync_has_failed(audit->spool)) {
+        repair_begin(audit);
+        return;
+    }
+    if (audit->kept_count)
+        kept_to_spool(audit);
     if (spool_read(audit->spool, audit->batch) == 0) {
         spool_stored(audit->spool); /* nothing but damaged lines behind the mark, if anything */
         if (!spool_is_empty(audit->spool)) {
@@ -349,18 +424,25 @@ void audit_release(struct audit *audit)
     audit_free_when_idle(audit);
 }
 
-/* The disk took no more: the row stays in memory, in its order, until the store takes it. */
+static const char *reason_text(int error)
+{
+    return error == EFBIG ? "the spool is full" : strerror(error);
+}
+
+/* The disk took no more: the row stays in memory, in its order, until disk or store take it. */
 static void row_keep(struct audit *audit, const struct audit_row *row, int reason)
 {
     struct kept_row *kept;
 
     if (!audit->kept)
         audit->kept = calloc(KEPT_ROWS_MAX, sizeof(*audit->kept));
-    if (!audit->disk_full)
-        LOG(ERROR, "audit", "the spool cannot be written; free space in the data directory",
-            F("reason", "%s", strerror(reason)),
+    if (!audit->write_error)
+        LOG(ERROR, "audit",
+            "the spool cannot be written; calls are refused until it can: free space in the data "
+            "directory",
+            F("reason", "%s", reason_text(reason)),
             F("bytes", "%llu", (unsigned long long)spool_bytes(audit->spool)));
-    audit->disk_full = true;
+    audit->write_error = reason;
     if (!audit->kept || audit->kept_count == KEPT_ROWS_MAX) {
         audit->lost++;
         LOG(ERROR, "audit", "audit row lost: neither store, disk nor memory takes it",
@@ -404,11 +486,12 @@ static int64_t time_next(struct audit *audit)
     return now_us;
 }
 
-void audit_write(struct audit *audit, enum audit_action action, const char *user_id,
+bool audit_write(struct audit *audit, enum audit_action action, const char *user_id,
                  const char *room_id, const char *ip, const char *metadata_format, ...)
 {
     struct audit_row row = {0};
     char metadata[SPOOL_METADATA_BYTES];
+    bool logged;
 
     uuid_make(row.id);
     snprintf(row.action, sizeof(row.action), "%s", action_names[action]);
@@ -430,13 +513,75 @@ void audit_write(struct audit *audit, enum audit_action action, const char *user
             row.metadata = NULL;
         }
     }
-    if (audit->kept_count || !spool_append(audit->spool, &row))
-        row_keep(audit, &row, audit->kept_count ? ENOSPC : errno);
-    alarm_look(audit);
+    logged = audit->kept_count == 0 && spool_append(audit->spool, &row);
+    if (!logged)
+        row_keep(audit, &row, audit->kept_count ? audit->write_error : errno);
+    level_watch(audit);
     if (audit->closing)
-        return;
-    if (audit->away)
+        return logged;
+    if (audit->away && !audit->repairing && !spool_sync_has_failed(audit->spool))
         sync_begin(audit);
     else if (!audit->sending && !uv_is_active((uv_handle_t *)&audit->timer))
         drain_in(audit, BATCH_WAIT_MS);
+    return logged;
+}
+
+/* One may be as long as a line can be, the others are as calls write them. */
+static uint64_t rows_bytes(uint64_t rows)
+{
+    return SPOOL_LINE_BYTES + rows * ROW_BYTES;
+}
+
+bool audit_ready(struct audit *audit, uint64_t rows)
+{
+    bool ready;
+
+    if (audit->kept_count)
+        kept_to_spool(audit);
+    ready = audit->kept_count == 0 && !spool_sync_has_failed(audit->spool);
+    if (ready && !spool_reserve(audit->spool, rows_bytes(rows))) {
+        ready = false;
+        if (!audit->write_error)
+            LOG(ERROR, "audit",
+                "there is no room for audit rows; calls are refused until there is: free space in "
+                "the data directory, or bring the database back",
+                F("reason", "%s", reason_text(errno)),
+                F("bytes", "%llu", (unsigned long long)spool_bytes(audit->spool)));
+        audit->write_error = errno;
+    } else if (ready) {
+        audit->write_error = 0;
+    }
+    audit->refused += !ready;
+    return ready;
+}
+
+static const char *status_of(struct audit *audit)
+{
+    level_watch(audit);
+    /* Somebody may stay away until we say that we are well: look again. */
+    if (audit->write_error && audit->kept_count == 0 && spool_reserve(audit->spool, rows_bytes(1)))
+        audit->write_error = 0;
+    if (spool_sync_has_failed(audit->spool))
+        return "the spool's disk fails: rows are not safe";
+    if (audit->kept_count || audit->write_error)
+        snprintf(audit->status, STATUS_BYTES, "rows cannot be logged: %s",
+                 reason_text(audit->write_error));
+    else if (audit->level > 0)
+        snprintf(audit->status, STATUS_BYTES, "the spool is %u %% full: bring the database back",
+                 (unsigned)(spool_bytes(audit->spool) * 100 / spool_bytes_max));
+    else
+        snprintf(audit->status, STATUS_BYTES, "ok");
+    return audit->status;
+}
+
+void audit_health(struct audit *audit, struct audit_health *health)
+{
+    *health = (struct audit_health){.status = status_of(audit),
+                                    .spool_bytes = spool_bytes(audit->spool),
+                                    .spool_bytes_max = spool_bytes_max,
+                                    .rows_in_memory = audit->kept_count,
+                                    .rows_lost = audit->lost,
+                                    .lines_damaged = spool_damaged_lines(audit->spool),
+                                    .calls_refused = audit->refused,
+                                    .alarms = audit->alarms};
 }

@@ -20,6 +20,7 @@
 
 #define HASHES_AT_WORK_MAX 2
 #define JOBS_WAITING_MAX 64
+#define ROWS_PER_JOB 1 /* audit rows */
 #define BUSY_RETRY_S 2 /* 64 jobs of 25 ms on two threads are through in one */
 #define NAME_BYTES (256 + ADDRESS_NAME_BYTES)
 
@@ -32,6 +33,7 @@ struct job {
     uv_work_t work;
     struct user_row user; /* of a registration: to be; of a login: as stored */
     bool found, matches, rehash;
+    struct password_cost cost;
     char password[PASSWORD_TEXT_BYTES];
     char new_hash[PASSWORD_HASH_BYTES];
     char ip[46];
@@ -53,7 +55,8 @@ struct auth {
     struct persistence *store;
     struct audit *audit;
     const struct settings *settings;
-    char secret[SETTING_TEXT_ROOM];
+    struct secrets secrets;
+    uint32_t keys; /* counts their changes */
     struct throttle *addresses, *accounts;
     struct familiar *familiar;
     struct job_list waiting; /* for a hash thread */
@@ -91,7 +94,7 @@ static void auth_free_when_idle(struct auth *auth)
     throttle_delete(auth->addresses);
     throttle_delete(auth->accounts);
     familiar_delete(auth->familiar);
-    explicit_bzero(auth->secret, sizeof(auth->secret));
+    explicit_bzero(&auth->secrets, sizeof(auth->secrets));
     free(auth);
 }
 
@@ -172,7 +175,9 @@ static bool job_admit(struct job *job)
     enum throttle_verdict verdict;
 
     job->taken_ns = clock_monotonic_ns();
-    if (auth->closing) {
+    job->cost = (struct password_cost){settings->argon2_memory_kib, settings->argon2_passes,
+                                       settings->argon2_lanes};
+    if (auth->closing || !audit_ready(auth->audit, ROWS_PER_JOB)) {
         job_finish(job, AUTH_UNAVAILABLE);
         return false;
     }
@@ -222,7 +227,7 @@ static void token_give(struct job *job)
     snprintf(claims.subject, sizeof(claims.subject), "%s", job->user.id);
     snprintf(claims.email, sizeof(claims.email), "%s", job->user.email);
     snprintf(claims.display_name, sizeof(claims.display_name), "%s", job->user.display_name);
-    if (token_make(job->auth->secret, &claims, job->token)) {
+    if (token_make(job->auth->secrets.keys[0], &claims, job->token)) {
         job_finish(job, AUTH_OK);
         return;
     }
@@ -236,10 +241,11 @@ static void register_stored(void *context, enum persistence_result result)
 
     if (result == PERSISTENCE_DUPLICATE) {
         job_finish(job, AUTH_DUPLICATE);
-    } else if (result != PERSISTED) {
+    } else if (result != PERSISTED ||
+               !audit_write(job->auth->audit, AUDIT_user_registered, job->user.id, NULL, job->ip,
+                            "{\"expiresIn\":%u}", job->auth->settings->jwt_expiration_s)) {
         job_fail(job);
     } else {
-        audit_write(job->auth->audit, AUDIT_user_registered, job->user.id, NULL, job->ip, NULL);
         token_give(job);
     }
 }
@@ -271,8 +277,11 @@ static void login_hashed(struct job *job)
     throttle_give_back(auth->accounts, job->account, job->taken_ns);
     snprintf(name, sizeof(name), "%s %s", job->user.email, job->address);
     familiar_add(auth->familiar, name, job->taken_ns);
-    audit_write(auth->audit, AUDIT_user_login, job->user.id, NULL, job->ip, NULL);
-    if (job->rehash)
+    if (!audit_write(auth->audit, AUDIT_user_login, job->user.id, NULL, job->ip,
+                     "{\"expiresIn\":%u,\"rehashed\":%s}", auth->settings->jwt_expiration_s,
+                     job->rehash ? "true" : "false"))
+        job_finish(job, AUTH_UNAVAILABLE); /* was given back already */
+    else if (job->rehash)
         user_set_password_hash(auth->store, job->user.id, job->new_hash, login_rehashed, job);
     else
         token_give(job);
@@ -282,16 +291,17 @@ static void login_hashed(struct job *job)
 static void hash_run(uv_work_t *work)
 {
     struct job *job = work->data;
+    char nobody[PASSWORD_HASH_BYTES];
 
     if (job->kind == JOB_REGISTER) {
-        job->matches = password_hash(job->password, job->user.password_hash);
+        job->matches = password_hash(&job->cost, job->password, job->user.password_hash);
         return;
     }
-    job->matches =
-        password_verify(job->found ? job->user.password_hash : password_nobody, job->password);
+    password_nobody(&job->cost, nobody);
+    job->matches = password_verify(job->found ? job->user.password_hash : nobody, job->password);
     if (job->found && job->matches && job->user.is_active &&
-        !password_hash_is_current(job->user.password_hash))
-        job->rehash = password_hash(job->password, job->new_hash);
+        password_hash_is_weaker(job->user.password_hash, &job->cost))
+        job->rehash = password_hash(&job->cost, job->password, job->new_hash);
 }
 
 static void hash_next(struct auth *auth);
@@ -395,6 +405,17 @@ static void verify_found(void *context, enum persistence_result result, const st
                                                       : AUTH_REFUSED);
 }
 
+/* Keys that were in use before the first one still verify. */
+static bool token_is_ours(const struct auth *auth, const char *token, struct token_claims *claims)
+{
+    int64_t now_s = (int64_t)(clock_wall_ns() / NS_PER_S);
+
+    for (unsigned i = 0; token && i < auth->secrets.count; i++)
+        if (token_verify(auth->secrets.keys[i], token, now_s, claims))
+            return true;
+    return false;
+}
+
 void auth_verify(struct auth *auth, const char *token, auth_callback done, void *context)
 {
     struct job *job = job_make(auth, JOB_VERIFY, done, context);
@@ -402,8 +423,7 @@ void auth_verify(struct auth *auth, const char *token, auth_callback done, void 
 
     if (!job)
         return;
-    if (!token ||
-        !token_verify(auth->secret, token, (int64_t)(clock_wall_ns() / NS_PER_S), &claims))
+    if (!token_is_ours(auth, token, &claims))
         job_finish(job, AUTH_REFUSED);
     else
         user_by_id(auth->store, claims.subject, verify_found, job);
@@ -413,10 +433,26 @@ int64_t auth_token_expiry(struct auth *auth, const char *token)
 {
     struct token_claims claims;
 
-    return token &&
-                   token_verify(auth->secret, token, (int64_t)(clock_wall_ns() / NS_PER_S), &claims)
-               ? claims.expires_s
-               : 0;
+    return token_is_ours(auth, token, &claims) ? claims.expires_s : 0;
+}
+
+void auth_look_up(struct auth *auth, const char *user_id, auth_callback done, void *context)
+{
+    struct job *job = job_make(auth, JOB_VERIFY, done, context);
+
+    if (job)
+        user_by_id(auth->store, user_id, verify_found, job);
+}
+
+uint32_t auth_keys(const struct auth *auth)
+{
+    return auth->keys;
+}
+
+void auth_take_secrets(struct auth *auth, const struct secrets *secrets)
+{
+    auth->secrets = *secrets;
+    auth->keys++;
 }
 
 struct auth *auth_open(uv_loop_t *loop, struct persistence *store, struct audit *audit,
@@ -431,7 +467,7 @@ struct auth *auth_open(uv_loop_t *loop, struct persistence *store, struct audit 
     }
     if (!auth || !auth->addresses || !auth->accounts || !auth->familiar) {
         snprintf(why, WHY_BYTES, "no memory for accounts");
-    } else if (secret_obtain(settings, auth->secret, why)) {
+    } else if (secrets_obtain(settings, &auth->secrets, why)) {
         auth->loop = loop;
         auth->store = store;
         auth->audit = audit;

@@ -38,6 +38,16 @@ void auth_login(struct auth *auth, const char *email, const char *password, cons
 void auth_verify(struct auth *auth, const char *token, auth_callback done, void *context);
 int64_t auth_token_expiry(struct auth *auth, const char *token); /* unix seconds; 0: not valid */
 
+/* Only whether that user is there and active: for a token that was verified before, with the same keys
+ * (auth_keys: which; it changes with them). */
+void auth_look_up(struct auth *auth, const char *user_id, auth_callback done, void *context);
+uint32_t auth_keys(const struct auth *auth);
+
+/* From now on these keys sign and verify; sockets whose token was signed with one that is gone are cut
+ * like those of a deactivated user. */
+struct secrets;
+void auth_take_secrets(struct auth *auth, const struct secrets *secrets);
+
 /* Registers /auth/register, /auth/login, /auth/me, and POST/GET /rooms (persistence only;
  * participant_count tells the live number). */
 struct http_server;

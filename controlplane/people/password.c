@@ -14,33 +14,44 @@
 
 #define SALT_BYTES 16
 #define TAG_BYTES 32
-#define CURRENT_PREFIX "$argon2id$v=19$m=19456,t=2,p=1$"
-/* A hash out of the database decides how much work it is: not more than these. */
+/* A hash out of the database decides how much work it is: not more than these, which are also the
+ * most that the settings allow. */
 #define FOREIGN_MEMORY_KIB_MAX 262144
 #define FOREIGN_PASSES_MAX 16
 #define FOREIGN_LANES_MAX 4
 #define BCRYPT_COST_MAX 14
 
-const char password_nobody[] =
-    CURRENT_PREFIX "bm9ib2R5IGhhcyBpdC4uLg$4hYkS8uMDrjvz0dV3J7XnQqLw5cTgE2ibmNf1OZpRCs";
-
-bool password_hash(const char *password, char out[PASSWORD_HASH_BYTES])
+bool password_hash(const struct password_cost *cost, const char *password,
+                   char out[PASSWORD_HASH_BYTES])
 {
     uint8_t salt[SALT_BYTES];
 
     random_fill(salt, sizeof(salt));
-    return argon2id_hash_encoded(PASSWORD_PASSES, PASSWORD_MEMORY_KIB, PASSWORD_LANES, password,
+    return argon2id_hash_encoded(cost->passes, cost->memory_kib, cost->lanes, password,
                                  strlen(password), salt, sizeof(salt), TAG_BYTES, out,
                                  PASSWORD_HASH_BYTES) == ARGON2_OK;
 }
 
+void password_nobody(const struct password_cost *cost, char out[PASSWORD_HASH_BYTES])
+{
+    snprintf(out, PASSWORD_HASH_BYTES,
+             "$argon2id$v=19$m=%u,t=%u,p=%u$bm9ib2R5IGhhcyBpdC4uLg$"
+             "4hYkS8uMDrjvz0dV3J7XnQqLw5cTgE2ibmNf1OZpRCs",
+             cost->memory_kib, cost->passes, cost->lanes);
+}
+
+static bool cost_read(const char *hash, struct password_cost *cost)
+{
+    return sscanf(hash, "$argon2id$v=19$m=%9u,t=%9u,p=%9u$", &cost->memory_kib, &cost->passes,
+                  &cost->lanes) == 3;
+}
+
 static bool argon2id_matches(const char *hash, const char *password)
 {
-    unsigned memory_kib, passes, lanes;
+    struct password_cost cost;
 
-    if (sscanf(hash, "$argon2id$v=19$m=%9u,t=%9u,p=%9u$", &memory_kib, &passes, &lanes) != 3 ||
-        memory_kib > FOREIGN_MEMORY_KIB_MAX || passes > FOREIGN_PASSES_MAX ||
-        lanes > FOREIGN_LANES_MAX)
+    if (!cost_read(hash, &cost) || cost.memory_kib > FOREIGN_MEMORY_KIB_MAX ||
+        cost.passes > FOREIGN_PASSES_MAX || cost.lanes > FOREIGN_LANES_MAX)
         return false;
     return argon2id_verify(hash, password, strlen(password)) == ARGON2_OK;
 }
@@ -82,7 +93,10 @@ bool password_verify(const char *hash, const char *password)
     return false;
 }
 
-bool password_hash_is_current(const char *hash)
+/* More lanes make a hash faster, not stronger: they do not count. */
+bool password_hash_is_weaker(const char *hash, const struct password_cost *cost)
 {
-    return !strncmp(hash, CURRENT_PREFIX, sizeof(CURRENT_PREFIX) - 1);
+    struct password_cost old;
+
+    return !cost_read(hash, &old) || old.memory_kib < cost->memory_kib || old.passes < cost->passes;
 }

@@ -353,9 +353,11 @@ static void connection_event(uv_poll_t *watch, int status, int events)
     }
     /* A server that ends a connection says why before: read what there is, also after an error. */
     if (PQconsumeInput(connection->libpq) != 1 || status < 0) {
-        if (connection->phase != PG_IDLE)
-            results_take(connection);
-        lose(connection, LOST);
+        if (connection->phase != PG_IDLE && results_take(connection) &&
+            connection->phase == PG_BUSY)
+            step_ended(connection); /* its answer was whole; the end is met again after it */
+        else
+            lose(connection, LOST);
         return;
     }
     if ((events & UV_WRITABLE) && !flush(connection)) {

@@ -1,5 +1,5 @@
-/* The HMAC key of access tokens: taken from the settings or from the file in the data directory. */
-#define _GNU_SOURCE /* strcasestr */
+/* The HMAC keys of access tokens: from the settings, a file that they name, or the data directory. */
+#define _GNU_SOURCE /* strcasestr, strchrnul */
 #include "secret.h"
 
 #include <ctype.h>
@@ -118,7 +118,7 @@ static int secret_file_read(int directory, char secret[SETTING_TEXT_ROOM], char 
     return 1;
 }
 
-static bool secret_from_file(const struct settings *settings, char secret[SETTING_TEXT_ROOM],
+static bool secret_generated(const struct settings *settings, char secret[SETTING_TEXT_ROOM],
                              char *why)
 {
     int directory = data_directory_open(settings, why);
@@ -140,23 +140,131 @@ static bool secret_from_file(const struct settings *settings, char secret[SETTIN
     return got == 1;
 }
 
-bool secret_obtain(const struct settings *settings, char secret[SETTING_TEXT_ROOM], char *why)
-{
-    const char *weakness = secret_weakness(settings->jwt_secret);
+/* ---- given ones ---- */
 
-    if (!strcmp(settings->node_env, "production") && weakness) {
-        snprintf(
-            why, WHY_BYTES,
-            "JWT_SECRET %s; production needs 32 bytes or more, e.g. from: openssl rand -hex 32",
-            weakness);
+/* Cuts a text into keys. An empty line says nothing, an empty place between commas is a mistake. */
+static bool secrets_cut(const char *text, char separator, const char *name, struct secrets *secrets,
+                        char *why)
+{
+    while (*text) {
+        const char *end = strchrnul(text, separator);
+        size_t bytes = (size_t)(end - text);
+
+        if (separator == '\n' && bytes && text[bytes - 1] == '\r')
+            bytes--;
+        if (bytes || separator != '\n') {
+            if (secrets->count == SECRETS_MAX || bytes >= SETTING_TEXT_ROOM) {
+                snprintf(why, WHY_BYTES, "%s holds more than %d keys, or one over %d bytes", name,
+                         SECRETS_MAX, SETTING_TEXT_ROOM - 1);
+                return false;
+            }
+            if (bytes == 0 || text[0] == ' ' || text[bytes - 1] == ' ') {
+                snprintf(why, WHY_BYTES,
+                         "%s: key %u of several is empty, or has a blank at its begin or end; "
+                         "they are separated by a comma alone",
+                         name, secrets->count + 1);
+                return false;
+            }
+            memcpy(secrets->keys[secrets->count], text, bytes);
+            secrets->keys[secrets->count++][bytes] = 0;
+        }
+        text = *end ? end + 1 : end;
+        if (*end && !*text && separator != '\n') {
+            snprintf(why, WHY_BYTES, "%s ends with a comma: a key is missing behind it", name);
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool secrets_read_file(const char *path, struct secrets *secrets, char *why)
+{
+    char text[SECRETS_MAX * SETTING_TEXT_ROOM];
+    struct stat file;
+    ssize_t got = -1;
+    int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    bool ok;
+
+    errno = fd < 0 ? errno : EINVAL;
+    if (fd >= 0 && fstat(fd, &file) == 0 && S_ISREG(file.st_mode))
+        got = read(fd, text, sizeof(text));
+    if (got < 0 || got == (ssize_t)sizeof(text) || memchr(text, 0, (size_t)got)) {
+        snprintf(why, WHY_BYTES, "jwt_secret_file %.80s cannot be read: %s", path,
+                 got < 0 ? strerror(errno) : "it is no text of a few lines");
+        ok = false;
+    } else {
+        text[got] = 0;
+        ok = secrets_cut(text, '\n', "jwt_secret_file", secrets, why);
+        if (file.st_mode & 007)
+            LOG(WARN, "auth", "jwt_secret_file may be read by everybody on this machine",
+                F("file", "%s", path), F("mode", "%04o", (unsigned)file.st_mode & 07777));
+    }
+    if (fd >= 0)
+        close(fd);
+    explicit_bzero(text, sizeof(text));
+    return ok;
+}
+
+/* What jwt_secret or the file say; a count of 0: neither is set. */
+static bool secrets_given(const struct settings *settings, struct secrets *secrets, char *why)
+{
+    const char *name = settings->jwt_secret_file[0] ? "jwt_secret_file" : "JWT_SECRET";
+    bool strict = !strcmp(settings->node_env, "production");
+
+    memset(secrets, 0, sizeof(*secrets));
+    if (settings->jwt_secret[0] && settings->jwt_secret_file[0]) {
+        snprintf(why, WHY_BYTES, "jwt_secret and jwt_secret_file are both set: take one away");
         return false;
     }
-    if (settings->jwt_secret[0] == 0)
-        return secret_from_file(settings, secret, why);
-    if (weakness)
-        LOG(WARN, "auth", "JWT_SECRET is weak; production would refuse it",
-            F("reason", "%s", weakness));
-    memcpy(secret, settings->jwt_secret, SETTING_TEXT_ROOM);
-    secret[SETTING_TEXT_ROOM - 1] = 0;
+    if (settings->jwt_secret_file[0]) {
+        if (!secrets_read_file(settings->jwt_secret_file, secrets, why))
+            return false;
+        if (secrets->count == 0) {
+            snprintf(why, WHY_BYTES, "jwt_secret_file %.80s holds no key",
+                     settings->jwt_secret_file);
+            return false;
+        }
+    } else if (!strchr(settings->jwt_secret, ',')) { /* one, whatever is in it */
+        secrets->count = settings->jwt_secret[0] != 0;
+        memcpy(secrets->keys[0], settings->jwt_secret, SETTING_TEXT_ROOM);
+    } else if (!secrets_cut(settings->jwt_secret, ',', "JWT_SECRET", secrets, why)) {
+        return false;
+    }
+    for (unsigned i = 0; i < secrets->count || (strict && i == 0); i++) {
+        const char *weakness = secret_weakness(secrets->keys[i]);
+
+        if (weakness && strict) {
+            char which[32] = "";
+
+            if (secrets->count > 1)
+                snprintf(which, sizeof(which), " (key %u of %u)", i + 1, secrets->count);
+            snprintf(why, WHY_BYTES,
+                     "%s %s%s; production needs 32 bytes or more, e.g. from: openssl rand -hex 32",
+                     name, weakness, which);
+            return false;
+        }
+        if (weakness)
+            LOG(WARN, "auth", "a JWT secret is weak; production would refuse it",
+                F("key", "%u", i + 1), F("reason", "%s", weakness));
+    }
     return true;
+}
+
+bool secrets_obtain(const struct settings *settings, struct secrets *secrets, char *why)
+{
+    if (!secrets_given(settings, secrets, why))
+        return false;
+    if (secrets->count > 0)
+        return true;
+    secrets->count = 1;
+    return secret_generated(settings, secrets->keys[0], why);
+}
+
+bool secrets_check(const struct settings *settings, char *why)
+{
+    struct secrets secrets;
+    bool ok = secrets_given(settings, &secrets, why);
+
+    explicit_bzero(&secrets, sizeof(secrets));
+    return ok;
 }

@@ -1,4 +1,5 @@
 /* The audit spool: segments of lines that are appended, read back, and removed when stored. */
+#define _GNU_SOURCE /* fallocate */
 #include "spool.h"
 
 #include <dirent.h>
@@ -14,11 +15,18 @@
 #include "src/log.h"
 
 #define SEGMENT_PREFIX "audit-spool-"
+#define REPAIR_SUFFIX ".new"
 #define MICROSECONDS_MIN 100000000000000 /* 1973; as milliseconds, the year 5138 */
 #define SEGMENT_NAME_BYTES (sizeof(SEGMENT_PREFIX) + 16)
 
 uint64_t spool_bytes_max = 256ull << 20;
 uint64_t spool_segment_bytes_max = 1ull << 20;
+int (*spool_fsync)(int fd) = fsync;
+
+/* Room held ahead of the writer, so that one who asked finds it although others wrote meanwhile, and
+ * how much more is asked for when that gets short. */
+#define RESERVE_BYTES (256ull << 10)
+#define RESERVE_STEP_BYTES (512ull << 10)
 
 struct spool {
     int directory;
@@ -26,7 +34,10 @@ struct spool {
     uint64_t write_number;
     int write_fd, unsynced_fd; /* the segment before it, while not synced; -1 */
     uint64_t write_bytes, synced_bytes;
+    uint64_t reserved_bytes; /* end of the room that the disk holds for that segment */
     bool directory_unsynced;
+    bool failed; /* a sync: what lies between the two numbers may not be on the disk */
+    uint64_t durable_number, syncing_number; /* segments below it are; will be when it is through */
     /* reading: behind it, or in it */
     uint64_t read_number;
     int read_fd;
@@ -138,6 +149,9 @@ static bool segments_find(struct spool *spool)
     while ((entry = readdir(list))) {
         uint64_t number;
 
+        if (strstr(entry->d_name, SEGMENT_PREFIX) == entry->d_name &&
+            strstr(entry->d_name, REPAIR_SUFFIX))
+            unlinkat(spool->directory, entry->d_name, 0); /* we died in a repair */
         if (strlen(entry->d_name) != SEGMENT_NAME_BYTES - 1 ||
             sscanf(entry->d_name, SEGMENT_PREFIX "%16" SCNx64, &number) != 1 ||
             fstatat(spool->directory, entry->d_name, &file, AT_SYMLINK_NOFOLLOW) != 0)
@@ -150,6 +164,7 @@ static bool segments_find(struct spool *spool)
     /* Never appended to again: the last line of a segment may be torn. */
     spool->write_number = newest + 1;
     spool->read_number = spool->stored_number = oldest < newest + 1 ? oldest : newest + 1;
+    spool->durable_number = spool->syncing_number = spool->read_number;
     return true;
 }
 
@@ -204,7 +219,7 @@ static bool segment_begin(struct spool *spool)
     segment_name(spool->write_number, name);
     spool->write_fd = openat(spool->directory, name,
                              O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
-    spool->write_bytes = spool->synced_bytes = 0;
+    spool->write_bytes = spool->synced_bytes = spool->reserved_bytes = 0;
     spool->directory_unsynced = true;
     return spool->write_fd >= 0;
 }
@@ -213,12 +228,46 @@ static bool segment_begin(struct spool *spool)
  * synced here and now: a megabyte was written faster than the disk takes it. */
 static void segment_end(struct spool *spool)
 {
-    if (spool->unsynced_fd >= 0 && fdatasync(spool->unsynced_fd) != 0)
-        LOG(ERROR, "audit", "sync of the spool failed", F("reason", "%s", strerror(errno)));
+    if (spool->unsynced_fd >= 0 && spool_fsync(spool->unsynced_fd) != 0)
+        spool->failed = true;
     descriptor_close(&spool->unsynced_fd);
     spool->unsynced_fd = spool->write_fd;
     spool->write_fd = -1;
     spool->write_number++;
+}
+
+/* Has a segment to write to, a new one when this one is full. */
+static bool segment_ready(struct spool *spool, bool full)
+{
+    if (spool->write_fd >= 0 && full)
+        segment_end(spool);
+    return spool->write_fd >= 0 || segment_begin(spool);
+}
+
+bool spool_reserve(struct spool *spool, uint64_t bytes)
+{
+    uint64_t wanted = bytes + RESERVE_BYTES, end;
+
+    if (spool->bytes + bytes > spool_bytes_max) {
+        errno = EFBIG;
+        return false;
+    }
+    if (spool->write_fd >= 0 && spool->write_bytes + wanted <= spool->reserved_bytes)
+        return true;
+    if (!segment_ready(spool, spool->write_bytes >= spool_segment_bytes_max))
+        return false;
+    /* Also the last bytes of the disk will do, if they are enough for the caller. */
+    end = wanted + RESERVE_STEP_BYTES;
+    while (fallocate(spool->write_fd, FALLOC_FL_KEEP_SIZE, (off_t)spool->write_bytes, (off_t)end)) {
+        if (errno == EOPNOTSUPP) /* such a file system shows it when we write */
+            return true;
+        if (errno != EINTR && end == bytes)
+            return false;
+        if (errno != EINTR)
+            end = bytes;
+    }
+    spool->reserved_bytes = spool->write_bytes + end;
+    return true;
 }
 
 bool spool_append(struct spool *spool, const struct audit_row *row)
@@ -231,9 +280,9 @@ bool spool_append(struct spool *spool, const struct audit_row *row)
         errno = length ? EFBIG : EINVAL;
         return false;
     }
-    if (spool->write_fd >= 0 && spool->write_bytes >= spool_segment_bytes_max)
-        segment_end(spool);
-    if (spool->write_fd < 0 && !segment_begin(spool))
+    /* Not out of what was reserved: the promise was for this segment. */
+    if (!segment_ready(spool, spool->write_bytes >= spool_segment_bytes_max &&
+                                  spool->write_bytes + length > spool->reserved_bytes))
         return false;
     do
         written = write(spool->write_fd, line, length);
@@ -353,8 +402,13 @@ void spool_stored(struct spool *spool)
         spool->stored_bytes == spool->write_bytes && ftruncate(spool->write_fd, 0) == 0) {
         spool->bytes = 0;
         spool->read_bytes = spool->stored_bytes = 0;
-        spool->write_bytes = spool->synced_bytes = 0;
+        spool->write_bytes = spool->synced_bytes = spool->reserved_bytes = 0;
     }
+    /* What the store has does not need the disk any more. */
+    if (spool->durable_number < spool->stored_number)
+        spool->durable_number = spool->stored_number;
+    if (spool->bytes == 0)
+        spool->failed = false;
 }
 
 void spool_rewind(struct spool *spool)
@@ -386,6 +440,7 @@ bool spool_sync_start(struct spool *spool, struct spool_sync *sync)
     int fd;
 
     sync->count = 0;
+    spool->syncing_number = spool->write_number;
     if (spool->unsynced_fd >= 0) {
         sync->fds[sync->count++] = spool->unsynced_fd;
         spool->unsynced_fd = -1;
@@ -408,9 +463,92 @@ bool spool_sync_run(struct spool_sync *sync)
     bool ok = true;
 
     for (unsigned i = 0; i < sync->count; i++) {
-        ok &= fsync(sync->fds[i]) == 0;
+        ok &= spool_fsync(sync->fds[i]) == 0;
         close(sync->fds[i]);
     }
     sync->count = 0;
     return ok;
+}
+
+void spool_sync_done(struct spool *spool)
+{
+    if (!spool->failed && spool->durable_number < spool->syncing_number)
+        spool->durable_number = spool->syncing_number;
+}
+
+/* ---- after a sync that failed ---- */
+
+void spool_sync_failed(struct spool *spool)
+{
+    spool->failed = true;
+}
+
+bool spool_sync_has_failed(const struct spool *spool)
+{
+    return spool->failed;
+}
+
+bool spool_repair_start(struct spool *spool, struct spool_repair *repair)
+{
+    repair->directory = fcntl(spool->directory, F_DUPFD_CLOEXEC, 0);
+    if (repair->directory < 0)
+        return false;
+    repair->first = spool->durable_number;
+    if (spool->write_fd >= 0) {
+        descriptor_close(&spool->unsynced_fd); /* copied as well */
+        segment_end(spool);
+    }
+    descriptor_close(&spool->unsynced_fd);
+    repair->last = spool->write_number - 1;
+    descriptor_close(&spool->read_fd); /* the name will stand for another file */
+    return true;
+}
+
+/* One file copied under another name, synced, and renamed over itself. Gone: it was stored. */
+static bool segment_copy(int directory, uint64_t number, char *chunk)
+{
+    char name[SEGMENT_NAME_BYTES], copy[SEGMENT_NAME_BYTES + sizeof(REPAIR_SUFFIX)];
+    int from, to = -1;
+    ssize_t got = -1;
+    bool ok;
+
+    segment_name(number, name);
+    snprintf(copy, sizeof(copy), "%s" REPAIR_SUFFIX, name);
+    from = openat(directory, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    if (from < 0)
+        return errno == ENOENT;
+    to = openat(directory, copy, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+    while (to >= 0 && (got = read(from, chunk, SPOOL_CHUNK_BYTES)) > 0)
+        if (write(to, chunk, (size_t)got) != got) {
+            got = -1;
+            break;
+        }
+    ok = to >= 0 && got == 0 && spool_fsync(to) == 0 &&
+         renameat(directory, copy, directory, name) == 0;
+    if (!ok)
+        unlinkat(directory, copy, 0);
+    close(from);
+    if (to >= 0)
+        close(to);
+    return ok;
+}
+
+bool spool_repair_run(struct spool_repair *repair)
+{
+    char *chunk = malloc(SPOOL_CHUNK_BYTES);
+    bool ok = chunk != NULL;
+
+    for (uint64_t number = repair->first; ok && number <= repair->last; number++)
+        ok = segment_copy(repair->directory, number, chunk);
+    ok = ok && spool_fsync(repair->directory) == 0;
+    close(repair->directory);
+    free(chunk);
+    return ok;
+}
+
+void spool_repair_done(struct spool *spool, const struct spool_repair *repair)
+{
+    spool->failed = false;
+    if (spool->durable_number <= repair->last)
+        spool->durable_number = repair->last + 1;
 }

@@ -7,7 +7,9 @@
  * Reading: spool_read goes on behind the last row read; spool_stored says that everything read is
  *        in the store; spool_rewind reads it again. Rows are repeated after a crash, never skipped:
  *        their ids make the repeat harmless.
- * Threads: one, except the two sync functions that say so. Limits: spool_bytes_max. */
+ * A sync that fails may have lost what was written before it, and a second one would not say so
+ * (Linux reports it once): what it covered is then copied out of the page cache into new files.
+ * Threads: one, except the functions that say so. Limits: spool_bytes_max. */
 #ifndef RINGCAST_SPOOL_H
 #define RINGCAST_SPOOL_H
 
@@ -21,6 +23,7 @@
 
 extern uint64_t spool_bytes_max;         /* all segments together; 256 MiB */
 extern uint64_t spool_segment_bytes_max; /* 1 MiB */
+extern int (*spool_fsync)(int fd);       /* fsync, unless a test lets it fail */
 
 struct spool;
 /* directory: a descriptor that becomes the spool's. */
@@ -29,6 +32,9 @@ void spool_close(struct spool *spool);
 
 /* False, with errno: it is not in the file (disk full, spool full, error). */
 bool spool_append(struct spool *spool, const struct audit_row *row);
+/* Sees to it that so many bytes more can be appended, and keeps the disk's room for them: whoever
+ * must not do what cannot be logged asks first. False, with errno: there is no room. */
+bool spool_reserve(struct spool *spool, uint64_t bytes);
 
 struct spool_batch {
     struct audit_row rows[SPOOL_BATCH_ROWS]; /* metadata points into chunk */
@@ -50,6 +56,20 @@ struct spool_sync {
 };
 bool spool_sync_start(struct spool *spool, struct spool_sync *sync); /* false: nothing to do */
 bool spool_sync_run(struct spool_sync *sync);                        /* any thread; closes them */
+/* It went well: what was written before its start is safe. */
+void spool_sync_done(struct spool *spool);
+void spool_sync_failed(struct spool *spool);
+bool spool_sync_has_failed(const struct spool *spool); /* until repaired, or all of it is stored */
+
+/* After a sync that failed: segments to be copied, synced and put in place of themselves. What is
+ * appended meanwhile goes to a new one; nothing may be read until it has run. */
+struct spool_repair {
+    int directory;
+    uint64_t first, last; /* segment numbers */
+};
+bool spool_repair_start(struct spool *spool, struct spool_repair *repair); /* false: cannot now */
+bool spool_repair_run(struct spool_repair *repair); /* any thread; closes the directory */
+void spool_repair_done(struct spool *spool, const struct spool_repair *repair); /* it went well */
 
 /* One line ↔ one row. Parse writes NULs into the line; its length without the newline. */
 size_t spool_line_format(const struct audit_row *row, char line[SPOOL_LINE_BYTES]);

@@ -96,6 +96,7 @@ static void created(void *context, enum persistence_result result)
 {
     struct call *call = context;
     struct creation *creation = call->data;
+    bool logged = false;
 
     if (result == PERSISTENCE_DUPLICATE && ++creation->attempts < 5) {
         uuid_make(creation->meeting.id);
@@ -104,12 +105,12 @@ static void created(void *context, enum persistence_result result)
         return;
     }
     if (result == PERSISTED)
-        audit_write(call->rooms->audit, AUDIT_room_created, creation->meeting.host_id,
-                    creation->meeting.id, socket_client_ip(call->socket),
-                    "{\"roomCode\":\"%s\",\"maxParticipants\":%u}", creation->meeting.room_code,
-                    creation->meeting.participants_max);
+        logged = audit_write(call->rooms->audit, AUDIT_room_created, creation->meeting.host_id,
+                             creation->meeting.id, socket_client_ip(call->socket),
+                             "{\"roomCode\":\"%s\",\"maxParticipants\":%u}",
+                             creation->meeting.room_code, creation->meeting.participants_max);
     if (call_resume(call)) {
-        if (result == PERSISTED)
+        if (logged)
             call_succeed(call, json_texts("roomId", creation->meeting.id, "roomCode",
                                           creation->meeting.room_code, NULL));
         else
@@ -424,7 +425,7 @@ void handle_room_leave(struct call *call)
 
 void handle_room_close(struct call *call)
 {
-    room_shut(call->room, true, call->session->user_id);
+    room_shut(call->room, true, call->session);
     call_succeed(call, success());
 }
 

@@ -84,7 +84,7 @@ void room_forget(struct room *room)
         room_free(room);
 }
 
-void room_shut(struct room *room, bool tell_them, const char *closed_by)
+void room_shut(struct room *room, bool tell_them, const struct session *closed_by)
 {
     struct rooms *rooms = room->rooms;
     struct participant *p;
@@ -101,8 +101,9 @@ void room_shut(struct room *room, bool tell_them, const char *closed_by)
     if (room->handle != 0)
         plane_remove(rooms->plane, TABLE_room, room->handle, (uint32_t)room->worker);
     room->handle = 0;
-    audit_write(rooms->audit, AUDIT_room_closed, closed_by, room->id, NULL,
-                "{\"peakParticipants\":%u}", room->peak);
+    audit_write(rooms->audit, AUDIT_room_closed, closed_by ? closed_by->user_id : NULL, room->id,
+                closed_by ? socket_client_ip(closed_by->socket) : NULL, "{\"peakParticipants\":%u}",
+                room->peak);
     LOG(INFO, "rooms", "room closed", F("room", "%s", room->id));
     room_save(room);
 }

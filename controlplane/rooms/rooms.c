@@ -78,6 +78,15 @@ static void tick(uv_timer_t *timer)
     sessions_tick(rooms);
 }
 
+bool rooms_check(const struct settings *settings, char *why)
+{
+    cJSON *capabilities = ortc_router_capabilities(settings->media_codecs, why);
+    bool ok = capabilities != NULL && ice_servers_check(settings, why);
+
+    cJSON_Delete(capabilities);
+    return ok;
+}
+
 struct rooms *rooms_open(uv_loop_t *loop, const struct settings *settings, struct plane *plane,
                          struct persistence *store, struct auth *auth, struct audit *audit,
                          char *why)
@@ -157,6 +166,7 @@ void rooms_close(struct rooms *rooms)
     }
     while ((session = TAILQ_FIRST(&rooms->sessions)) != NULL) {
         TAILQ_REMOVE(&rooms->sessions, session, link);
+        rooms->session_count--;
         live_socket_remove(rooms->live, socket_id(session->socket));
         socket_set_data(session->socket, NULL);
         socket_disconnect(session->socket);

@@ -15,6 +15,8 @@ struct rooms *rooms_open(uv_loop_t *loop, const struct settings *settings, struc
                          struct persistence *store, struct auth *auth, struct audit *audit,
                          char *why /* 192 */);
 void rooms_close(struct rooms *rooms);
+/* What rooms_open would say to these settings: codecs, STUN and TURN servers. */
+bool rooms_check(const struct settings *settings, char *why /* 192 */);
 /* The end is near: no new rooms, no joins into rooms that are not live; what goes on goes on. */
 void rooms_drain(struct rooms *rooms);
 /* For http_metrics_add, with `rooms` as its context. */

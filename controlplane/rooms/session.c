@@ -60,7 +60,9 @@ static void session_open(struct verification *v, const struct user_row *user)
     session->expires_s = auth_token_expiry(v->rooms->auth, session->token);
     session->verified_ms = uv_now(v->rooms->loop);
     LIST_INIT(&session->participants);
+    session->keys = auth_keys(v->rooms->auth);
     TAILQ_INSERT_TAIL(&v->rooms->sessions, session, link);
+    v->rooms->session_count++;
     socket_set_data(v->socket, session);
     live_socket_put(v->rooms->live, socket_id(v->socket), session->user_id);
     socket_emit(v->socket, "authenticated", json_texts("userId", session->user_id, NULL));
@@ -129,34 +131,49 @@ static void verified_again(void *context, enum auth_result result, const struct 
 
     if (session != NULL && !v->rooms->closing) {
         session->verifying = false;
-        /* A store that does not answer cuts nobody, but time goes on. */
-        if (result == AUTH_REFUSED || (result != AUTH_OK && session->expires_s <= wall_ms() / 1000))
+        /* A store that does not answer cuts nobody. */
+        if (result == AUTH_REFUSED)
             session_cut(session);
     }
     verification_free(v);
 }
 
+/* Is its user still there and active, its token still good? A token is only read again when the keys
+ * have changed: thousands of sockets pass here all the time. */
+static void session_verify(struct session *session, uint64_t now_ms)
+{
+    struct rooms *rooms = session->rooms;
+    struct verification *v;
+
+    session->verified_ms = now_ms;
+    TAILQ_REMOVE(&rooms->sessions, session, link);
+    TAILQ_INSERT_TAIL(&rooms->sessions, session, link);
+    if (session->expires_s <= wall_ms() / 1000) {
+        session_cut(session);
+        return;
+    }
+    if (session->verifying || (v = verification_new(rooms, session->socket)) == NULL)
+        return;
+    session->verifying = true;
+    if (session->keys == auth_keys(rooms->auth)) {
+        auth_look_up(rooms->auth, session->user_id, verified_again, v);
+    } else {
+        session->keys = auth_keys(rooms->auth);
+        auth_verify(rooms->auth, session->token, verified_again, v);
+    }
+}
+
 void sessions_tick(struct rooms *rooms)
 {
     uint64_t now_ms = uv_now(rooms->loop);
-    uint32_t n;
+    uint32_t most = 2 * rooms->session_count * TICK_MS / REVERIFY_MS + 1;
 
-    for (n = 0; n < REVERIFY_PER_TICK; n++) {
+    for (uint32_t n = 0; n < most && n < REVERIFY_PER_TICK_MAX; n++) {
         struct session *session = TAILQ_FIRST(&rooms->sessions);
-        struct verification *v;
 
         if (session == NULL || now_ms - session->verified_ms < REVERIFY_MS)
             return;
-        session->verified_ms = now_ms;
-        TAILQ_REMOVE(&rooms->sessions, session, link);
-        TAILQ_INSERT_TAIL(&rooms->sessions, session, link);
-        if (session->verifying)
-            continue;
-        v = verification_new(rooms, session->socket);
-        if (v == NULL)
-            return;
-        session->verifying = true;
-        auth_verify(rooms->auth, session->token, verified_again, v);
+        session_verify(session, now_ms);
     }
 }
 
@@ -185,6 +202,7 @@ static void closed(struct socket *socket, const char *reason)
     socket_set_data(socket, NULL);
     live_socket_remove(rooms->live, socket_id(socket));
     TAILQ_REMOVE(&rooms->sessions, session, link);
+    rooms->session_count--;
     rate_limit_free(&session->rate);
     free(session->token);
     free(session);
@@ -289,6 +307,14 @@ static bool resolve(struct call *call)
     return false;
 }
 
+/* What cannot be logged does not happen. */
+static bool can_be_logged(const struct call *call)
+{
+    uint64_t rows = call_rows(call);
+
+    return rows == 0 || audit_ready(call->rooms->audit, rows);
+}
+
 static void event(struct socket *socket, const char *name, const cJSON *args, int64_t ack)
 {
     char why[SHAPE_WHY_BYTES];
@@ -311,7 +337,11 @@ static void event(struct socket *socket, const char *name, const cJSON *args, in
         call_fail_because(&call, ERROR_invalid_payload, "%s wants one object", name);
     else if (!shape_fits(call.event->shape, call.payload, why))
         call_fail_because(&call, ERROR_invalid_payload, "%s", why);
-    else if (resolve(&call))
+    else if (!resolve(&call))
+        return; /* answered */
+    else if (!can_be_logged(&call))
+        call_fail(&call, ERROR_unavailable);
+    else
         call.event->handle(&call);
 }
 

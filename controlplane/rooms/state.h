@@ -5,7 +5,8 @@
  *     └─────► session ──────┘ (a connected socket; a participant without one is in its grace time)
  *
  * Each line is a list owned by its upper end; what is freed takes down what hangs below it.
- * Files: session.c (sockets, dispatch), events.c (the table), call.c (acks, errors), tell.c (events
+ * Files: session.c (sockets, dispatch), events.c (the table), logged.c (who is audited), call.c (acks,
+ * errors), tell.c (events
  * to clients), membership.c (join … changeRole), room.c (life of a room), media.c (transports),
  * producing.c, consuming.c, stats.c, levels.c (who speaks), mirroring.c (live state); rooms.c opens,
  * closes and ticks. */
@@ -27,10 +28,11 @@
 #define CONSUMERS_PER_TRANSPORT_MAX 2048
 #define APP_DATA_BYTES_MAX 4096
 #define TICK_MS 250
-/* Accounts are looked at again so often (C7: cut within 5 s of deactivation), as far as
- * REVERIFY_PER_TICK allows: 1000 sockets in 4 s, 15 000 in a minute. */
-#define REVERIFY_MS 4000
-#define REVERIFY_PER_TICK 64
+/* Accounts are looked at again so often (C7: cut within 5 s of deactivation), up to 6000 sockets; with
+ * more of them it takes longer, so that the store has time for calls. Those that came in one moment are
+ * spread over half of that time more. */
+#define REVERIFY_MS 3000
+#define REVERIFY_PER_TICK_MAX 512
 
 enum role { ROLE_PARTICIPANT, ROLE_CO_HOST, ROLE_HOST };
 
@@ -48,6 +50,7 @@ struct rooms {
     struct index rooms_by_id, rooms_by_code, transports, producers, consumers;
     TAILQ_HEAD(, room) all;
     TAILQ_HEAD(, session) sessions; /* the one verified longest ago first */
+    uint32_t session_count;
     TAILQ_HEAD(, participant) ghosts;
     TAILQ_HEAD(, room) heard;            /* with sound that tells its level */
     TAILQ_HEAD(, participant) touched;   /* what the live state says of them is old */
@@ -67,6 +70,7 @@ struct session {
     char display_name[401];
     char *token;
     int64_t expires_s; /* of the token, unix time */
+    uint32_t keys;     /* with which it was verified */
     uint64_t verified_ms;
     bool verifying;
     struct rate_limit rate;
@@ -195,6 +199,9 @@ bool payload_flag(const cJSON *payload, const char *key);
 
 extern const char *const room_error_codes[ROOM_ERROR_COUNT];
 
+/* Audit rows that the call writes at most, once its row of the table of events is resolved (logged.c). */
+uint64_t call_rows(const struct call *call);
+
 /* ---- the events that clients may send (events.c) ---- */
 
 enum rate_class { RATE_FREE, RATE_COUNTED };
@@ -282,7 +289,7 @@ const char *role_text(enum role role);
 struct room *room_find(struct rooms *rooms, const char *id_or_code);
 struct room *room_open(struct rooms *rooms, const struct meeting_row *meeting);
 /* Takes everybody out and ends the meeting. tell_them: `room:closed` to all. */
-void room_shut(struct room *room, bool tell_them, const char *closed_by);
+void room_shut(struct room *room, bool tell_them, const struct session *closed_by);
 /* Of a room that nobody got into: the meeting stays as it is. */
 void room_forget(struct room *room);
 /* Gives the room a worker and a row when it has none; false while the data plane is down. */

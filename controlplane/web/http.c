@@ -204,6 +204,37 @@ void http_drain(struct http_server *server)
     server->is_draining = true;
 }
 
+static bool certificate_check(const struct settings *settings, char *why)
+{
+    struct certificate *certificate;
+    uv_loop_t loop;
+
+    if (settings->tls_certificate_file[0] == '\0' && settings->tls_key_file[0] == '\0')
+        return true;
+    uv_loop_init(&loop);
+    certificate =
+        certificate_open(&loop, settings->tls_certificate_file, settings->tls_key_file, why);
+    if (certificate != NULL)
+        certificate_close(certificate);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    uv_loop_close(&loop);
+    return certificate != NULL;
+}
+
+bool http_check(const struct settings *settings, char *why)
+{
+    struct policy *policy = policy_open(settings, why);
+    struct page *page = NULL;
+    bool ok = policy != NULL && certificate_check(settings, why);
+
+    if (ok && settings->page_directory[0] != '\0')
+        ok = (page = page_load(settings->page_directory, why)) != NULL;
+    policy_free(policy);
+    if (page != NULL)
+        page_free(page);
+    return ok;
+}
+
 static struct route *add_route(struct http_server *server, const char *method, const char *path,
                                void (*handler)(struct http_call *call), void *context)
 {

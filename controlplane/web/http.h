@@ -34,6 +34,8 @@ void http_close(struct http_server *server);
 /* Takes over what a reload may change (origins, proxies) and reads the certificate again. All or
  * nothing; why (192) says what was refused. `settings` may be the ones http_open was given. */
 bool http_reload(struct http_server *server, const struct settings *settings, char *why);
+/* What http_open would say to the settings, but for the ports: true, or why not. */
+bool http_check(const struct settings *settings, char *why /*192*/);
 /* From now on every reply ends its connection and no new session begins; health goes on telling. */
 void http_drain(struct http_server *server);
 

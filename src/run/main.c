@@ -1,6 +1,7 @@
 /* ringcast-run: starts a whole Ringcast and keeps it running; what `make run` calls. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -30,8 +31,52 @@ struct run {
     struct service services[SERVICES];
     int signals, notifications;
     char notify_name[64];
-    bool announced;
+    bool announced, has_terminal;
 };
+
+static bool find_services(struct run *run)
+{
+    static const char *const names[SERVICES] = {"ringcast-dataplane", "ringcast-controlplane"};
+    char own[400];
+    ssize_t n = readlink("/proc/self/exe", own, sizeof(own) - 1);
+    char *slash;
+
+    if (n < 0)
+        return false;
+    own[n] = '\0';
+    slash = strrchr(own, '/');
+    *slash = '\0';
+    for (int i = 0; i < SERVICES; i++) {
+        run->services[i].name = names[i];
+        snprintf(run->services[i].path, sizeof(run->services[i].path), "%s/%s", own, names[i]);
+    }
+    return true;
+}
+
+/* Each program checks what it would meet. */
+static int check_services(struct run *run, char **argv)
+{
+    int worst = 0;
+
+    if (!find_services(run))
+        return 1;
+    for (int i = 0; i < SERVICES; i++) {
+        int status = 1;
+        pid_t pid;
+
+        printf("%s\n", run->services[i].name);
+        fflush(stdout);
+        pid = fork();
+        if (pid == 0) {
+            argv[0] = run->services[i].path;
+            execv(run->services[i].path, argv);
+            _exit(127);
+        }
+        if (pid < 0 || waitpid(pid, &status, 0) != pid || status != 0)
+            worst = 1;
+    }
+    return worst;
+}
 
 static bool handle_request(struct run *run, int argc, char **argv, int *status)
 {
@@ -61,7 +106,7 @@ static bool handle_request(struct run *run, int argc, char **argv, int *status)
         printf("ringcast-run %s\n", ringcast_version);
         break;
     case SETTINGS_CHECK:
-        printf("The settings are in order.\n");
+        *status = check_services(run, argv);
         break;
     }
     return true;
@@ -78,25 +123,6 @@ static bool lock_directory(const struct settings *settings)
         return true;
     fprintf(stderr, "ringcast-run: %s\n", why);
     return false;
-}
-
-static bool find_services(struct run *run)
-{
-    static const char *const names[SERVICES] = {"ringcast-dataplane", "ringcast-controlplane"};
-    char own[400];
-    ssize_t n = readlink("/proc/self/exe", own, sizeof(own) - 1);
-    char *slash;
-
-    if (n < 0)
-        return false;
-    own[n] = '\0';
-    slash = strrchr(own, '/');
-    *slash = '\0';
-    for (int i = 0; i < SERVICES; i++) {
-        run->services[i].name = names[i];
-        snprintf(run->services[i].path, sizeof(run->services[i].path), "%s/%s", own, names[i]);
-    }
-    return true;
 }
 
 static struct service *service_of(struct run *run, pid_t pid)
@@ -230,6 +256,30 @@ static void stop_orphans(void)
     }
 }
 
+/* SIGHUP is a reload, unless it says that the terminal is gone from which we were started: the kernel
+ * says that, and so does a shell that ends with it. */
+static bool is_reload(const struct run *run, const struct signalfd_siginfo *got)
+{
+    int terminal;
+
+    if (got->ssi_signo != SIGHUP || got->ssi_code == SI_KERNEL)
+        return false;
+    if (!run->has_terminal)
+        return true;
+    terminal = open("/dev/tty", O_RDONLY | O_NOCTTY | O_CLOEXEC);
+    if (terminal >= 0)
+        close(terminal);
+    return terminal >= 0;
+}
+
+static void reload(const struct run *run)
+{
+    LOG(INFO, "run", "asked to reload; passing it on");
+    for (int i = 0; i < SERVICES; i++)
+        if (run->services[i].pid)
+            kill(run->services[i].pid, SIGHUP);
+}
+
 static bool all_run(const struct run *run)
 {
     for (int i = 0; i < SERVICES; i++)
@@ -255,9 +305,12 @@ static int keep_running(struct run *run, char **argv)
         poll(wait, 2, all_run(run) ? LOOK_MS_MAX : LOOK_MS_MIN);
         listen_to(run);
         announce(run);
-        while (read(run->signals, &got, sizeof(got)) == sizeof(got))
-            if (got.ssi_signo != SIGCHLD)
+        while (read(run->signals, &got, sizeof(got)) == sizeof(got)) {
+            if (is_reload(run, &got))
+                reload(run);
+            else if (got.ssi_signo != SIGCHLD)
                 return 0;
+        }
         if (!reap(run, false))
             return 1;
         watch(run, clock_monotonic_ns());
@@ -268,7 +321,7 @@ int main(int argc, char **argv)
 {
     static struct run run;
     sigset_t caught;
-    int status;
+    int status, terminal;
 
     if (handle_request(&run, argc, argv, &status))
         return status;
@@ -281,6 +334,10 @@ int main(int argc, char **argv)
     sigaddset(&caught, SIGINT);
     sigaddset(&caught, SIGHUP);
     sigprocmask(SIG_BLOCK, &caught, NULL);
+    terminal = open("/dev/tty", O_RDONLY | O_NOCTTY | O_CLOEXEC);
+    run.has_terminal = terminal >= 0;
+    if (terminal >= 0)
+        close(terminal);
     run.signals = signalfd(-1, &caught, SFD_CLOEXEC | SFD_NONBLOCK);
     run.notifications = notify_open(run.notify_name);
     prctl(PR_SET_CHILD_SUBREAPER, 1);

@@ -45,6 +45,7 @@ static void become(const struct service *service, char **argv, const char *notif
     sigset_t none;
 
     sigemptyset(&none);
+    signal(SIGHUP, SIG_IGN); /* a reload before it can: it is just reading its settings */
     sigprocmask(SIG_SETMASK, &none, NULL);
     prctl(PR_SET_PDEATHSIG, SIGTERM); /* without its service manager it would run on unseen */
     setpgid(0, 0);                    /* Ctrl-C reaches us alone; we stop the others in order */

@@ -1,6 +1,6 @@
 /* ringcast-run: stands in for a service manager where there is none. It starts the data plane and
  * the control plane, keeps the descriptors they store (sd_notify FDSTORE), starts again what dies,
- * and stops everything on SIGTERM or SIGINT.
+ * passes SIGHUP on (a reload), and stops everything on SIGTERM or SIGINT.
  *
  *   main.c      the loop: signals, notifications, the URL to open
  *   service.c   one service: start, death, back-off, stop

@@ -77,6 +77,25 @@ test('ICE restarts with stock mediasoup-client: media goes on, nothing is lost',
   assert.equal((await request(people[0], 'media:restartIce', { transportId: 'x' }).catch((e) => e.message)).includes('no such transport'), true);
 });
 
+test('media flows through the grace time: nothing is lost while the signaling is away', async () => {
+  const [ada, grace] = people;
+  const before = await Promise.all(people.map((p) => p.media()));
+  const rows = (await ringcast.rows('transport')).map((row) => row.index);
+  await ada.page.evaluate(() => { window.ringcast.socket.io.reconnection(false); window.ringcast.socket.io.engine.close(); });
+  await sleep(1200); // of the 2 s that these tests give
+  await ada.page.evaluate(() => { window.ringcast.socket.io.reconnection(true); window.ringcast.socket.connect(); });
+  await ada.page.waitForFunction(() => window.ringcast.socket.connected, null, { timeout: 5000 });
+  await sleep(2500); // past the end of the grace time
+  const later = await Promise.all(people.map((p) => p.media()));
+  later.forEach((media, i) => media.forEach((m, k) => {
+    const was = before[i][k];
+    assert.ok(m.packetsReceived - was.packetsReceived > 60, `${people[i].name}: ${m.kind} went on`);
+    assert.equal(m.packetsLost - was.packetsLost, 0, `${people[i].name}: ${m.kind} lost`);
+  }));
+  assert.deepEqual((await ringcast.rows('transport')).map((row) => row.index), rows, 'the same transports');
+  assert.deepEqual(await told(grace, 'room:userLeft'), []);
+});
+
 test('statistics agree with what the browser counts', async () => {
   const [ada] = people;
   // Chromium reports on audio every 5 s; from then on the round trip is known.

@@ -3,8 +3,17 @@ FLOOD := tests/integration/flood/flood
 TEST_PROGRAMS += $(FLOOD)
 $(FLOOD)_SOURCES := $(wildcard tests/integration/flood/*.c)
 $(FLOOD)_LINK := -lz
+# The outage drill in full: 60 s away, 200 joins and leaves per second; about 4 minutes.
+.PHONY: outage
+outage: test-packages programs
+	@OUTAGE_SECONDS=60 OUTAGE_RATE=200 tests/integration/outage
 .PHONY: flood
 flood: $(OUT)/$(FLOOD)
+
+# The long form of what tests/integration/operating does ten times.
+.PHONY: audit-kills
+audit-kills: programs
+	@RINGCAST_KILLS=100 tests/integration/operating audit.test.mjs
 
 # Thousands of Socket.IO clients. make test-sockets, make test-hostile: the long forms of two steps.
 CROWD := tests/integration/crowd/generator

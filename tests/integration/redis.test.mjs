@@ -367,6 +367,21 @@ test('the control plane killed: nothing of its earlier life stays, nothing of ot
   all.close();
 });
 
+test('a master that becomes a replica is left, whether a write or the heartbeat finds it', async () => {
+  const redis = await open(startRedis()), ringcast = await startRingcast(redis);
+  const all = await people(ringcast, 2, 2);
+  for (const found of [/READONLY/, /it has become a replica/]) {
+    await redis.cli('REPLICAOF', '127.0.0.1', '1');
+    if (found.source === 'READONLY') await all.clients[0].produce(all.rooms[0], 'audio');
+    await untilState(ringcast, 'down');
+    await redis.cli('REPLICAOF', 'NO', 'ONE');
+    await untilState(ringcast, 'ok');
+    assert.match(ringcast.log, found);
+    await assertEqualSoon(redis, all.clients);
+  }
+  all.close();
+});
+
 test('stopped in peace, it takes everything along', async () => {
   const redis = await open(startRedis()), ringcast = await startRingcast(redis);
   const all = await people(ringcast);
@@ -401,6 +416,19 @@ describe('who Redis lets in', () => {
     await assertEqualSoon(redis, all.clients);
     all.close();
     await until(async () => (await redis.ask('DBSIZE')) === 0, 3000, 'and may take it away');
+  });
+
+  test('a server, or a proxy before it, that knows neither ROLE nor CLIENT', async () => {
+    const redis = await open(startRedis({ config: ['rename-command ROLE ""', 'rename-command CLIENT ""'] }));
+    const ringcast = await startRingcast(redis);
+    const all = await people(ringcast, 1, 2);
+    await assertEqualSoon(redis, all.clients);
+    await redis.halt();
+    await untilState(ringcast, 'down');
+    await redis.launch();
+    await untilState(ringcast, 'ok');
+    await assertEqualSoon(redis, all.clients);
+    all.close();
   });
 
   for (const [what, options, environment, problem] of [

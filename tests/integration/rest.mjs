@@ -305,6 +305,9 @@ describe('HTTP', () => {
     assert.equal(reply.body.status, 'degraded');
     assert.notEqual(reply.body.dataplane.status, 'ok');
     assert.equal(reply.body.persistence.status, 'ok');
+    assert.equal(reply.body.persistence.backend, onServers ? 'postgres' : 'sqlite');
+    const { status, waitingBytesMax, alarms, rowsLost } = reply.body.persistence.audit;
+    assert.deepEqual([status, waitingBytesMax, alarms, rowsLost], ['ok', 256 << 20, 0, 0]);
   });
 
   test('a client that leaves in the middle of a login harms nobody', async () => {

@@ -2,15 +2,11 @@
 // word does to the packets of others.
 
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
 import { createRequire } from 'node:module';
-import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { promisify } from 'node:util';
 import { Ringcast, sleep, slower, until } from '../lib/ringcast.mjs';
 
 const { io } = createRequire(new URL('./socketio/package.json', import.meta.url))('socket.io-client');
-const run = promisify(execFile);
 const monotonicMs = () => Number(process.hrtime.bigint()) / 1e6;
 const sockets = new Set();
 let running;
@@ -55,10 +51,10 @@ async function inParallel(count, width, work) {
   return results;
 }
 
+// How many audit rows of each action there are.
 async function actions(ringcast) {
-  const { stdout } = await run('sqlite3', ['-json', join(ringcast.directory, 'data', 'ringcast.sqlite3'),
-    'SELECT action, count(*) AS count FROM audit_logs GROUP BY action']);
-  return Object.fromEntries(JSON.parse(stdout || '[]').map((row) => [row.action, row.count]));
+  const rows = await ringcast.sql('SELECT action, count(*) FROM audit_logs GROUP BY action');
+  return Object.fromEntries(rows.map(([action, count]) => [action, Number(count)]));
 }
 
 test('200 join at once where 100 may: exactly 100 are in (C18)', async () => {

@@ -62,7 +62,9 @@ export class RedisServer {
     await writeFile(file, this.#configuration());
     const name = this.options.sentinel ? 'redis-sentinel' : 'redis-server';
     this.log = '';
-    this.process = spawn(program, [file], { argv0: name, stdio: ['ignore', 'pipe', 'pipe'] });
+    // Ends with us, however we end.
+    this.process = spawn('setpriv', ['--pdeathsig', 'KILL', 'bash', '-c', `exec -a ${name} ${program} "$0"`, file],
+      { stdio: ['ignore', 'pipe', 'pipe'] });
     for (const stream of [this.process.stdout, this.process.stderr])
       stream.on('data', (data) => { this.log += data; });
     this.exited = new Promise((resolve) => { this.process.on('exit', resolve); });

@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { binaries, root, sanitizerOptions, slower } from './build.mjs';
-import { storesOf } from './servers.mjs';
+import { sharedPostgres, storesOf } from './servers.mjs';
 
 export * from './build.mjs';
 const run = promisify(execFile);
@@ -46,8 +46,8 @@ export function freePort() {
 }
 
 export class Ringcast {
-  // prefix: a command that starts it, such as ['taskset', '-c', '0'].
-  static async start(environment = {}, prefix = []) {
+  // prefix: a command that starts it, such as ['taskset', '-c', '0']; words: options of its own.
+  static async start(environment = {}, prefix = [], words = []) {
     const self = new Ringcast();
     self.port = await freePort();
     self.directory = await mkdtemp(join(tmpdir(), 'ringcast-test-'));
@@ -56,7 +56,9 @@ export class Ringcast {
     self.log = '';
     const page = join(root, 'build/page');
     const mediaPort = 40000 + (process.pid % 900) * 10;
-    const command = [...prefix, join(binaries, 'ringcast-run')];
+    const stores = await storesOf(self.directory);
+    self.database = stores.POSTGRES_DB;
+    const command = [...prefix, join(binaries, 'ringcast-run'), ...words];
     self.process = spawn(command[0], command.slice(1), {
       env: {
         PATH: process.env.PATH,
@@ -70,7 +72,7 @@ export class Ringcast {
         RECONNECT_GRACE: '2',
         RINGCAST_LOGIN_ATTEMPTS: '1000',
         ...sanitizerOptions,
-        ...(await storesOf(self.directory)),
+        ...stores,
         ...environment,
       },
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -107,6 +109,13 @@ export class Ringcast {
     });
     if (status !== 201) throw new Error(`register: ${status} ${JSON.stringify(body)}`);
     return { token: body.accessToken, user: body.user };
+  }
+
+  // Rows of its database, each an array of texts ('' for null).
+  async sql(text) {
+    const output = this.database ? await (await sharedPostgres()).sql(text, this.database)
+      : (await run('sqlite3', ['-cmd', '.timeout 2000', join(this.directory, 'data', 'ringcast.sqlite3'), text])).stdout;
+    return output.trim().split('\n').filter(Boolean).map((line) => line.split('|'));
   }
 
   async ctl(...words) {

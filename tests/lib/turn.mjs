@@ -42,7 +42,7 @@ export class Coturn {
     await writeFile(file('turnserver.conf'), `${lines.join('\n')}\nlistening-ip=${ip}\nrelay-ip=${ip}\nverbose\n`
       + `pidfile=${file('pid')}\nuserdb=${file('turndb')}\n`);
     self.log = '';
-    self.process = spawn('turnserver', ['-c', file('turnserver.conf')], { stdio: ['ignore', 'pipe', 'pipe'] });
+    self.process = spawn('setpriv', ['--pdeathsig', 'KILL', 'turnserver', '-c', file('turnserver.conf')], { stdio: ['ignore', 'pipe', 'pipe'] });
     for (const stream of [self.process.stdout, self.process.stderr])
       stream.on('data', (data) => { self.log += data; });
     self.exited = new Promise((resolve) => { self.process.on('exit', resolve); });

@@ -12,6 +12,8 @@
 #include "src/clock.h"
 #include "src/sanitizer.h"
 
+static const struct password_cost cost = {19456, 2, 1}; /* threats.md C1 */
+
 /* RFC 9106 §5.3 */
 static void rfc9106_argon2id_vector(void **state)
 {
@@ -48,8 +50,8 @@ static void hashes_are_phc_strings_of_our_cost(void **state)
 {
     char first[PASSWORD_HASH_BYTES], second[PASSWORD_HASH_BYTES];
 
-    assert_true(password_hash("correct horse", first));
-    assert_true(password_hash("correct horse", second));
+    assert_true(password_hash(&cost, "correct horse", first));
+    assert_true(password_hash(&cost, "correct horse", second));
     assert_int_equal(strncmp(first, "$argon2id$v=19$m=19456,t=2,p=1$", 31), 0);
     assert_int_equal(strlen(first), 31 + 22 + 1 + 43);
     assert_string_not_equal(first, second); /* its own salt each */
@@ -58,44 +60,86 @@ static void hashes_are_phc_strings_of_our_cost(void **state)
     assert_false(password_verify(first, "correct horsf"));
     assert_false(password_verify(first, "correct hors"));
     assert_false(password_verify(first, ""));
-    assert_true(password_hash_is_current(first));
+    assert_false(password_hash_is_weaker(first, &cost));
+}
+
+static void weaker_is_a_table(void **state)
+{
+    static const struct {
+        const char *hash;
+        struct password_cost now;
+        bool weaker;
+    } rows[] = {
+        {"$argon2id$v=19$m=19456,t=2,p=1$x", {19456, 2, 1}, false},
+        {"$argon2id$v=19$m=19455,t=2,p=1$x", {19456, 2, 1}, true},
+        {"$argon2id$v=19$m=19456,t=1,p=1$x", {19456, 2, 1}, true},
+        {"$argon2id$v=19$m=65536,t=3,p=4$x", {19456, 2, 1}, false},
+        {"$argon2id$v=19$m=19456,t=2,p=1$x", {65536, 2, 1}, true},
+        {"$argon2id$v=19$m=19456,t=2,p=1$x", {19456, 2, 4}, false}, /* lanes are for speed */
+        {"$argon2id$v=19$m=65536,t=2,p=1$x", {19456, 3, 1}, true},
+        {"$argon2id$v=16$m=19456,t=2,p=1$x", {19456, 2, 1}, true},
+        {"$argon2i$v=19$m=19456,t=2,p=1$x", {19456, 2, 1}, true},
+        {"$argon2d$v=19$m=19456,t=2,p=1$x", {19456, 2, 1}, true},
+        {"$2b$12$xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", {19456, 2, 1}, true},
+        {"", {19456, 2, 1}, true},
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        if (password_hash_is_weaker(rows[i].hash, &rows[i].now) != rows[i].weaker)
+            fail_msg("row %zu: %s", i, rows[i].hash);
+}
+
+/* All that the settings allow, at their ends; what is stronger still is refused unread. */
+static void every_cost_of_the_settings_works(void **state)
+{
+    static const struct password_cost rows[] = {
+        {19456, 2, 1}, {19456, 2, 4}, {19456, 16, 1}, {65536, 3, 4}, {262144, 2, 4}};
+    char hash[PASSWORD_HASH_BYTES], nobody[PASSWORD_HASH_BYTES];
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        assert_true(password_hash(&rows[i], "correct horse", hash));
+        assert_true(password_verify(hash, "correct horse"));
+        assert_false(password_verify(hash, "correct horsf"));
+        assert_false(password_hash_is_weaker(hash, &rows[i]));
+        password_nobody(&rows[i], nobody);
+        assert_int_equal(strlen(hash), strlen(nobody));
+        assert_int_equal(argon2id_verify(nobody, "x", 1), ARGON2_VERIFY_MISMATCH);
+    }
 }
 
 static void verify_is_a_table(void **state)
 {
     static const struct {
         const char *hash, *password;
-        bool matches, current;
+        bool matches;
     } rows[] = {
         /* crypt_blowfish's own test vectors */
-        {"$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW", "U*U", true, false},
-        {"$2b$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW", "U*U", true, false},
-        {"$2y$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW", "U*U", true, false},
-        {"$2a$05$CCCCCCCCCCCCCCCCCCCCC.VGOzA784oUp/Z0DY336zx7pLYAy0lwK", "U*U*", true, false},
-        {"$2a$05$CCCCCCCCCCCCCCCCCCCCC.7uG0VCzI2bS7j6ymqJi9CdcdxiRTWNy", "", true, false},
-        {"$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW", "U*V", false, false},
-        {"$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOe", "U*U", false, false},
+        {"$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW", "U*U", true},
+        {"$2b$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW", "U*U", true},
+        {"$2y$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW", "U*U", true},
+        {"$2a$05$CCCCCCCCCCCCCCCCCCCCC.VGOzA784oUp/Z0DY336zx7pLYAy0lwK", "U*U*", true},
+        {"$2a$05$CCCCCCCCCCCCCCCCCCCCC.7uG0VCzI2bS7j6ymqJi9CdcdxiRTWNy", "", true},
+        {"$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW", "U*V", false},
+        {"$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOe", "U*U", false},
         /* cost 31 would hold a thread for days */
-        {"$2a$31$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW", "U*U", false, false},
-        {"$2x$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW", "U*U", false, false},
+        {"$2a$31$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW", "U*U", false},
+        {"$2x$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW", "U*U", false},
         /* not ours: other kinds, other costs, broken */
-        {"", "", false, false},
-        {"*0", "*0", false, false},
-        {"plain", "plain", false, false},
-        {"$1$abcdefgh$irWbblnpmw.5z7wgBnprh0", "password", false, false},
-        {"$argon2id$v=19$m=4294967295,t=2,p=1$c29tZXNhbHQ$AAAA", "x", false, false},
-        {"$argon2id$v=19$m=19456,t=4000000,p=1$c29tZXNhbHRzb21l$AAAAAAAAAAAAAAAA", "x", false,
-         false},
-        {"$argon2id$v=19$m=19456,t=2,p=200$c29tZXNhbHRzb21l$AAAAAAAAAAAAAAAA", "x", false, false},
-        {"$argon2id$", "x", false, false},
-        {"$argon2id$v=19$m=19456,t=2,p=1$", "x", false, true},
-        {"$argon2i$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21l$AAAAAAAAAAAAAAAA", "x", false, false},
+        {"", "", false},
+        {"*0", "*0", false},
+        {"plain", "plain", false},
+        {"$1$abcdefgh$irWbblnpmw.5z7wgBnprh0", "password", false},
+        {"$argon2id$v=19$m=4294967295,t=2,p=1$c29tZXNhbHQ$AAAA", "x", false},
+        {"$argon2id$v=19$m=19456,t=4000000,p=1$c29tZXNhbHRzb21l$AAAAAAAAAAAAAAAA", "x", false},
+        {"$argon2id$v=19$m=19456,t=2,p=200$c29tZXNhbHRzb21l$AAAAAAAAAAAAAAAA", "x", false},
+        {"$argon2id$", "x", false},
+        {"$argon2id$v=19$m=19456,t=2,p=1$", "x", false},
+        {"$argon2i$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21l$AAAAAAAAAAAAAAAA", "x", false},
     };
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         if (password_verify(rows[i].hash, rows[i].password) != rows[i].matches)
             fail_msg("row %zu: %s", i, rows[i].hash);
-        assert_int_equal(password_hash_is_current(rows[i].hash), rows[i].current);
     }
 }
 
@@ -112,15 +156,16 @@ static uint64_t verify_cost_ns(const char *hash)
 static void nobody_costs_as_much(void **state)
 {
     enum { TURNS_MIN = 15, TURNS_MAX = 90 };
-    char hash[PASSWORD_HASH_BYTES];
+    char hash[PASSWORD_HASH_BYTES], nobody_hash[PASSWORD_HASH_BYTES];
     uint64_t real_ns = UINT64_MAX, nobody_ns = UINT64_MAX, apart_ns, limit_ns;
 
-    assert_int_equal(argon2id_verify(password_nobody, "x", 1), ARGON2_VERIFY_MISMATCH);
-    assert_true(password_hash_is_current(password_nobody));
-    assert_true(password_hash("correct horse", hash));
-    assert_int_equal(strlen(hash), strlen(password_nobody));
+    password_nobody(&cost, nobody_hash);
+    assert_int_equal(argon2id_verify(nobody_hash, "x", 1), ARGON2_VERIFY_MISMATCH);
+    assert_false(password_hash_is_weaker(nobody_hash, &cost));
+    assert_true(password_hash(&cost, "correct horse", hash));
+    assert_int_equal(strlen(hash), strlen(nobody_hash));
     for (unsigned turn = 1; turn <= TURNS_MAX; turn++) {
-        uint64_t real = verify_cost_ns(hash), nobody = verify_cost_ns(password_nobody);
+        uint64_t real = verify_cost_ns(hash), nobody = verify_cost_ns(nobody_hash);
 
         real_ns = real < real_ns ? real : real_ns;
         nobody_ns = nobody < nobody_ns ? nobody : nobody_ns;
@@ -141,6 +186,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rfc9106_argon2id_vector),
         cmocka_unit_test(hashes_are_phc_strings_of_our_cost),
+        cmocka_unit_test(weaker_is_a_table),
+        cmocka_unit_test(every_cost_of_the_settings_works),
         cmocka_unit_test(verify_is_a_table),
         cmocka_unit_test(nobody_costs_as_much),
     };

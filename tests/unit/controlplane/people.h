@@ -61,6 +61,9 @@ static int folder_make(void **state)
     setup_settings.transports_per_participant_max = 8;
     setup_settings.login_attempts_per_minute = 1000;
     setup_settings.account_attempts_per_minute = 5;
+    setup_settings.argon2_memory_kib = 19456;
+    setup_settings.argon2_passes = 2;
+    setup_settings.argon2_lanes = 1;
     setup_settings.rate_limit_events = 60;
     setup_settings.rate_limit_window_s = 60;
 #ifdef TEST_POSTGRES
@@ -73,7 +76,8 @@ static int folder_make(void **state)
 }
 
 /* Runs the loop until *count is `wanted`; fails after seconds. */
-static void loop_until(uv_loop_t *loop, const unsigned *count, unsigned wanted, unsigned seconds)
+static inline void loop_until(uv_loop_t *loop, const unsigned *count, unsigned wanted,
+                              unsigned seconds)
 {
     uint64_t end_ns = clock_monotonic_ns() + seconds * NS_PER_S;
 
@@ -85,7 +89,7 @@ static void loop_until(uv_loop_t *loop, const unsigned *count, unsigned wanted, 
     }
 }
 
-static void loop_for(uv_loop_t *loop, unsigned ms)
+static inline void loop_for(uv_loop_t *loop, unsigned ms)
 {
     uint64_t end_ns = clock_monotonic_ns() + ms * NS_PER_MS;
 
@@ -95,13 +99,13 @@ static void loop_for(uv_loop_t *loop, unsigned ms)
     }
 }
 
-static void count_closed(void *context)
+static inline void count_closed(void *context)
 {
     ++*(unsigned *)context;
 }
 
 /* Open, and where that takes a moment connected. */
-static struct persistence *store_open(uv_loop_t *loop)
+static inline struct persistence *store_open(uv_loop_t *loop)
 {
     char why[192] = "";
     struct persistence *store = persistence_open(loop, &setup_settings, why);
@@ -114,7 +118,7 @@ static struct persistence *store_open(uv_loop_t *loop)
     return store;
 }
 
-static void store_close(uv_loop_t *loop, struct persistence *store)
+static inline void store_close(uv_loop_t *loop, struct persistence *store)
 {
     unsigned closed = 0;
 

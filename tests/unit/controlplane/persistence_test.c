@@ -3,6 +3,12 @@
 
 #include "controlplane/people/audit.h"
 
+static void on_fence(void *context, enum persistence_result result)
+{
+    *(unsigned *)context = answers;
+    on_done(context, result);
+}
+
 static void users_are_kept_whole(void **state)
 {
     struct persistence *store = store_open(&test_loop);
@@ -180,6 +186,36 @@ static void every_audit_word_is_in_the_table(void **state)
     store_close(&test_loop, store);
 }
 
+/* Also with several connections an empty batch comes back behind everything asked before it. */
+static void a_thousand_at_once_and_a_fence_behind_them(void **state)
+{
+    struct persistence *store = store_open(&test_loop);
+    struct user_row user = user_sample("ada@example.org");
+    uint64_t start_ns;
+    unsigned before = 0;
+
+    user_insert(store, &user, on_done, NULL);
+    assert_int_equal(answer_of_last(), PERSISTED);
+    start_ns = clock_monotonic_ns();
+    for (unsigned i = 0; i < 1000; i++)
+        user_by_id(store, user.id, on_user, NULL);
+    audit_insert_batch(store, NULL, 0, on_fence, &before);
+    user_by_email(store, user.email, on_user, NULL);
+    assert_int_equal(answers, 0);
+    loop_until(&test_loop, &answers, 1002, 3);
+    start_ns = clock_monotonic_ns() - start_ns;
+    print_message("# 1000 steps asked for at once: %.1f ms\n", (double)start_ns / NS_PER_MS);
+    assert_int_equal(last, PERSISTED);
+    assert_true(before >= 1000);
+    answers = 0;
+    for (unsigned i = 0; i < 100; i++) /* a close finishes what is under way */
+        user_by_id(store, user.id, on_user, NULL);
+    store_close(&test_loop, store);
+    assert_int_equal(answers, 100);
+    assert_int_equal(last, PERSISTED);
+    answers = 0;
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -188,6 +224,7 @@ int main(void)
         T(meetings_go_from_waiting_to_closed),
         T(stale_meetings_are_closed),
         T(every_audit_word_is_in_the_table),
+        T(a_thousand_at_once_and_a_fence_behind_them),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,6 +6,7 @@
 #include <arpa/inet.h>
 
 #include "controlplane/people/audit.h"
+#include "src/sanitizer.h"
 
 static struct persistence *store_open_unready(void)
 {
@@ -113,15 +114,24 @@ static void typeorms_tables_are_used_as_they_stand(void **state)
 
 static void of_two_starters_one_makes_the_tables(void **state)
 {
-    struct persistence *stores[3];
+    struct persistence *stores[8];
+    unsigned ready = 0;
 
-    for (unsigned i = 0; i < 3; i++)
+    for (unsigned i = 0; i < 8; i++)
         stores[i] = store_open_unready();
-    for (unsigned i = 0; i < 3; i++)
-        status_wait(stores[i], "ok", 10);
+    for (unsigned turn = 0; turn < 2000 && ready < 8; turn++) {
+        loop_for(&test_loop, 5);
+        for (unsigned i = ready = 0; i < 8; i++) {
+            const char *status = persistence_status(stores[i]);
+
+            ready += !strcmp(status, "ok");
+            assert_false(strncmp(status, "PostgreSQL: ", 12) == 0); /* none trips over another */
+        }
+    }
+    assert_int_equal(ready, 8);
     assert_int_equal(outside_number("SELECT version FROM ringcast_schema"), 2);
     assert_int_equal(outside_number("SELECT count(*) FROM ringcast_schema"), 1);
-    for (unsigned i = 0; i < 3; i++)
+    for (unsigned i = 0; i < 8; i++)
         store_close(&test_loop, stores[i]);
 }
 
@@ -261,8 +271,9 @@ static void ask_in_vain(struct persistence *store, unsigned count)
     loop_until(&test_loop, &answers, count, 3);
     answers = 0;
     assert_int_equal(last, PERSISTENCE_UNAVAILABLE);
-    assert_in_range(clock_monotonic_ns() - start_ns, 0, 1000 * NS_PER_MS);
-    assert_true(tick_gap_ns < 300 * NS_PER_MS); /* nothing waited (the machine is shared) */
+    assert_in_range(clock_monotonic_ns() - start_ns, 0, SANITIZER_PATIENCE * 1000 * NS_PER_MS);
+    assert_true(tick_gap_ns <
+                SANITIZER_PATIENCE * 300 * NS_PER_MS); /* nothing waited (the machine is shared) */
     ticker.data = &closed;
     uv_close((uv_handle_t *)&ticker, ticker_closed);
     loop_until(&test_loop, &closed, 1, 1);
@@ -271,9 +282,15 @@ static void ask_in_vain(struct persistence *store, unsigned count)
 
 static void comes_back(struct persistence *store)
 {
+    enum persistence_result result = PERSISTENCE_UNAVAILABLE;
+
     status_wait(store, "ok", 6);
-    user_by_email(store, "ada@example.org", on_user, NULL);
-    assert_int_equal(answer_of_last(), PERSISTED);
+    /* Under a sanitizer the handshakes of the other connections may take an answer's time. */
+    for (unsigned i = 0; result != PERSISTED && i < 1 + 9 * BUILT_WITH_SANITIZER; i++) {
+        user_by_email(store, "ada@example.org", on_user, NULL);
+        result = answer_of_last();
+    }
+    assert_int_equal(result, PERSISTED);
 }
 
 static void an_outage_of(const char *end, const char *again)
@@ -302,6 +319,45 @@ static void a_stopped_server_is_unavailable_and_comes_back(void **state)
 static void a_hung_server_is_unavailable_and_comes_back(void **state)
 {
     an_outage_of("hang", "go on");
+}
+
+static void a_hang_is_noticed_though_nobody_asks(void **state)
+{
+    struct persistence *store = store_open(&test_loop);
+
+    server_tell("hang");
+    status_wait(store, "PostgreSQL does not answer", 5);
+    server_tell("go on");
+    status_wait(store, "ok", 6);
+    store_close(&test_loop, store);
+}
+
+/* A role that owns nothing, on a database that its owner has started Ringcast on once. */
+static void a_role_with_no_more_than_it_needs(void **state)
+{
+    struct user_row user = user_sample("ada@example.org");
+    struct audit_row row = {.action = "config_changed", .created_us = 1700000000123456};
+    struct persistence *store;
+
+    store_close(&test_loop, store_open(&test_loop));
+    run_outside("DROP ROLE IF EXISTS modest; CREATE ROLE modest LOGIN PASSWORD 'modest';"
+                "GRANT SELECT, INSERT, UPDATE ON users, meetings TO modest;"
+                "GRANT SELECT, INSERT ON audit_logs TO modest;"
+                "GRANT SELECT, UPDATE ON ringcast_schema TO modest;"
+                "GRANT SELECT, INSERT, UPDATE, DELETE ON ringcast_active_meetings TO modest");
+    strcpy(setup_settings.postgres_user, "modest");
+    strcpy(setup_settings.postgres_password, "modest");
+    store = store_open(&test_loop);
+    user_insert(store, &user, on_done, NULL);
+    assert_int_equal(answer_of_last(), PERSISTED);
+    uuid_make(row.id);
+    strcpy(row.user_id, user.id);
+    audit_insert_batch(store, &row, 1, on_done, NULL);
+    assert_int_equal(answer_of_last(), PERSISTED);
+    assert_int_equal(outside_number("SELECT count(*) FROM audit_logs WHERE \"userId\" IS NOT NULL"),
+                     1);
+    store_close(&test_loop, store);
+    run_outside("DROP OWNED BY modest; DROP ROLE modest");
 }
 
 static void a_start_without_a_server_waits_for_it(void **state)
@@ -465,7 +521,7 @@ static void cut_after_commit_nothing_is_doubled(void **state)
     for (unsigned i = 0; i < 3000; i++) {
         audit_write(audit, AUDIT_user_joined, NULL, "f47ac10b-58cc-4372-a567-0e02b2c3d479", NULL,
                     "{\"n\":%u}", i);
-        if (i % 500 == 250) {
+        if (i % 750 == 375) {
             unsigned before = relay_swallowed;
 
             relay_swallows = true;
@@ -476,7 +532,7 @@ static void cut_after_commit_nothing_is_doubled(void **state)
     }
     for (unsigned i = 0; i < 1000 && outside_number("SELECT count(*) FROM audit_logs") < 3000; i++)
         loop_for(&test_loop, 10);
-    assert_true(relay_swallowed >= 5);
+    assert_true(relay_swallowed >= 4);
     assert_int_equal(outside_number("SELECT count(*) FROM audit_logs"), 3000);
     assert_int_equal(outside_number("SELECT count(DISTINCT metadata->>'n') FROM audit_logs"), 3000);
     assert_int_equal(outside_number("SELECT count(*) FROM (SELECT " SQL_N " n, lag(" SQL_N ") OVER "
@@ -499,6 +555,8 @@ int main(void)
         T(only_its_own_meetings_are_stale),
         T(a_stopped_server_is_unavailable_and_comes_back),
         T(a_hung_server_is_unavailable_and_comes_back),
+        T(a_hang_is_noticed_though_nobody_asks),
+        T(a_role_with_no_more_than_it_needs),
         T(a_start_without_a_server_waits_for_it),
         T(several_hosts_and_tls_that_is_verified),
         T(cut_after_commit_nothing_is_doubled),

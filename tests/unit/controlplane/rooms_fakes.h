@@ -276,6 +276,8 @@ void meetings_close_stale(struct persistence *store, int64_t ended_ms, done_call
 
 static char deactivated[UUID_TEXT_BYTES];
 static int auth_answer = -1; /* instead of the real one */
+static int64_t token_life_s;
+static uint32_t fake_keys, looked_up;
 
 void auth_verify(struct auth *auth, const char *token, auth_callback done, void *context)
 {
@@ -290,14 +292,28 @@ void auth_verify(struct auth *auth, const char *token, auth_callback done, void 
         snprintf(w->user.display_name, sizeof(w->user.display_name), "name of %.8s", token);
     }
 }
+void auth_look_up(struct auth *auth, const char *user_id, auth_callback done, void *context)
+{
+    looked_up++;
+    auth_verify(auth, user_id, done, context);
+}
+uint32_t auth_keys(const struct auth *auth)
+{
+    return fake_keys;
+}
 int64_t auth_token_expiry(struct auth *auth, const char *token)
 {
-    return (int64_t)(clock_wall_ns() / NS_PER_S) + 3600;
+    return (int64_t)(clock_wall_ns() / NS_PER_S) + token_life_s;
 }
 
 /* ---- audit ---- */
 
 static int audits[AUDIT_COUNT], audit_holds;
+static bool audit_down;
+static uint64_t audit_rows_asked, audit_rows_written; /* by a call; in all */
+static struct {
+    char user_id[UUID_TEXT_BYTES], room_id[UUID_TEXT_BYTES], ip[46];
+} audit_last;
 
 void audit_hold(struct audit *audit)
 {
@@ -308,7 +324,13 @@ void audit_release(struct audit *audit)
     audit_holds--;
 }
 
-void audit_write(struct audit *audit, enum audit_action action, const char *user_id,
+bool audit_ready(struct audit *audit, uint64_t rows)
+{
+    audit_rows_asked = rows;
+    return !audit_down;
+}
+
+bool audit_write(struct audit *audit, enum audit_action action, const char *user_id,
                  const char *room_id, const char *ip, const char *format, ...)
 {
     char text[1024];
@@ -316,14 +338,19 @@ void audit_write(struct audit *audit, enum audit_action action, const char *user
     cJSON *json;
 
     audits[action]++;
+    audit_rows_written++;
+    snprintf(audit_last.user_id, sizeof(audit_last.user_id), "%s", user_id ? user_id : "");
+    snprintf(audit_last.room_id, sizeof(audit_last.room_id), "%s", room_id ? room_id : "");
+    snprintf(audit_last.ip, sizeof(audit_last.ip), "%s", ip ? ip : "");
     if (!format)
-        return;
+        return !audit_down;
     va_start(arguments, format);
     vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
     json = cJSON_Parse(text);
-    assert_non_null(json);
+    assert_true(cJSON_IsObject(json));
     cJSON_Delete(json);
+    return !audit_down;
 }
 
 /* ---- the data plane ---- */
@@ -470,8 +497,10 @@ static void fakes_reset(void)
     memset(audits, 0, sizeof(audits));
     memset(deactivated, 0, sizeof(deactivated));
     work_count = meeting_count = meetings_made = 0;
-    store_down = false;
+    store_down = audit_down = false;
     auth_answer = -1;
+    token_life_s = 3600;
+    looked_up = 0;
 }
 
 #endif

@@ -620,28 +620,6 @@ static void test_two_rooms(void **state)
     leave_test(host);
 }
 
-/* C7: deactivated or expired. */
-static void test_cut(void **state)
-{
-    struct socket *a = connect_user(user(1)), *b = connect_user(user(2));
-    const char *room = make_room(a);
-
-    assert_ok(call(a, "room:join", "{'roomId':'%s'}", room));
-    assert_ok(call(b, "room:join", "{'roomId':'%s'}", room));
-    skip_heard(a);
-    auth_answer = AUTH_UNAVAILABLE; /* the store is away: nobody is cut */
-    wait_ms(4500);
-    assert_true(a->open && b->open);
-    auth_answer = -1;
-    strcpy(deactivated, user(2));
-    wait_ms(4500);
-    assert_true(a->open);
-    assert_false(b->open);
-    heard(a, "room:userLeft"); /* at once: no grace for who may not come back */
-    leave_test(a);
-    leave_test(b);
-}
-
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -649,7 +627,7 @@ int main(void)
         T(test_authentication), T(test_create_and_join), T(test_publish_and_consume),
         T(test_restart_ice),    T(test_host_actions),    T(test_grace_and_resume),
         T(test_cap_race),       T(test_rate_limit),      T(test_errors),
-        T(test_data_plane),     T(test_two_rooms),       T(test_cut),
+        T(test_data_plane),     T(test_two_rooms),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

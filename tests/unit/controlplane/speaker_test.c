@@ -143,6 +143,8 @@ static void the_word_passes(void **state)
         {"one is louder, both speak on", "v2000", "l2000", false},
         {"the one who had it stops after both spoke", "v1900 s100", "v2000", true},
         {"a breath is no end", "v1960 s40", "v2000", false},
+        {"60 ms, after longer pauses, are no end either", "v1500 s300 v140 s60", "v2000", false},
+        {"who has said more this second keeps it", "v2000 s200", "s1600 v600", false},
         {"the other stopped as well", "s2000", "v1800 s200", false},
         {"a cough", "v3000 s1000", "s3600 l400", false},
         {"two coughs", "v3000 s1000", "s3300 l260 s180 l260", false},

@@ -63,6 +63,8 @@ static const char *next_message(int *fd)
 
 static void messages(void **state)
 {
+    uint64_t before_us = clock_monotonic_ns() / NS_PER_US;
+    unsigned long long usec = 0;
     int fd;
 
     listen_at(socket_path);
@@ -74,6 +76,9 @@ static void messages(void **state)
     assert_string_equal(next_message(&fd), "WATCHDOG=1\n");
     assert_int_equal(notify_stopping(), 0);
     assert_string_equal(next_message(&fd), "STOPPING=1\n");
+    assert_int_equal(notify_reloading(), 0); /* one message: systemd asks for the time beside it */
+    assert_int_equal(sscanf(next_message(&fd), "RELOADING=1\nMONOTONIC_USEC=%llu\n", &usec), 1);
+    assert_in_range(usec, before_us, clock_monotonic_ns() / NS_PER_US);
     assert_int_equal(notify_status("%d workers\nMAINPID=%d", 2, 1), 0);
     assert_string_equal(next_message(&fd), "STATUS=2 workers MAINPID=1\n");
     assert_int_equal(notify_status("%600s", "x"), 0);

@@ -1,0 +1,371 @@
+// Settings of a running Ringcast: every live one really changes by a reload, a wrong file changes nothing,
+// what needs a restart is named, and the audit log has the names and no values.
+
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { createHmac, randomBytes } from 'node:crypto';
+import { chmodSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { connect as connectTcp } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { promisify } from 'node:util';
+import { Polling } from '../lib/polling.mjs';
+import { Ringcast, binaries, sleep, slower, until } from '../lib/ringcast.mjs';
+
+const run = promisify(execFile);
+const directory = mkdtempSync(join(tmpdir(), 'ringcast-settings-'));
+const file = join(directory, 'ringcast.conf');
+const keyFile = join(directory, 'keys');
+const SECRET = randomBytes(24).toString('hex');
+const OLDER = randomBytes(24).toString('hex');
+// Weak enough to be asked anything often, one address a caller (the proxy is us).
+const BASE = {
+  trusted_proxies: '127.0.0.1', login_attempts_per_minute: 1000, rate_limit_events: 1000, jwt_secret: SECRET,
+  media_log_level: 'warn', workers: 2, reconnect_grace_s: 0,
+};
+let ringcast;
+let addresses = 0, stops = 0;
+
+chmodSync(directory, 0o755);
+
+function write(settings, extra = '') {
+  const text = Object.entries(settings).map(([name, value]) => `${name} = ${value}\n`).join('') + extra;
+  writeFileSync(`${file}.new`, text);
+  renameSync(`${file}.new`, file);
+}
+
+// What the processes say from the signal until it is quiet again.
+async function reload() {
+  const from = ringcast.log.length;
+  ringcast.process.kill('SIGHUP');
+  await until(() => ringcast.log.slice(from).includes('asked to reload'), 3000, 'passed on');
+  await sleep(150 * slower);
+  return ringcast.log.slice(from);
+}
+
+async function configure(settings, extra) {
+  write({ ...BASE, ...settings }, extra);
+  return reload();
+}
+
+before(async () => {
+  write(BASE);
+  ringcast = await Ringcast.start({ RINGCAST_LOGIN_ATTEMPTS: '', MEDIASOUP_LOG_LEVEL: '', RECONNECT_GRACE: '' }, [], ['--config', file]);
+  ringcast.url = `http://127.0.0.1:${ringcast.port}`; // not ::1: that is no trusted proxy here
+});
+after(async () => {
+  await ringcast?.stop();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+// ---- somebody at an address of their own ----
+
+const address = () => `198.18.${++addresses >> 8}.${addresses & 255}`;
+
+async function rest(method, path, { body, token, ip = address(), headers = {} } = {}) {
+  const reply = await fetch(ringcast.url + path, {
+    method, body: body && JSON.stringify(body),
+    headers: { 'x-forwarded-for': ip, 'content-type': 'application/json', ...(token ? { authorization: `Bearer ${token}` } : {}), ...headers },
+  });
+  return { status: reply.status, headers: reply.headers, body: await reply.json() };
+}
+
+async function person(ip) {
+  const who = { email: `p${randomBytes(6).toString('hex')}@example.org`, password: 'correct horse', displayName: 'P' };
+  const { status, body } = await rest('POST', '/auth/register', { body: who, ip });
+  assert.equal(status, 201, JSON.stringify(body));
+  return { ...who, token: body.accessToken, expiresIn: body.expiresIn, id: body.user.id };
+}
+
+const connect = (token, ip = address()) => Polling.open(ringcast.url, token, { 'x-forwarded-for': ip });
+
+async function sql(text) {
+  const { stdout } = await run('sqlite3', ['-cmd', '.timeout 3000', join(ringcast.directory, 'data/ringcast.sqlite3'), text]);
+  return stdout.trim();
+}
+
+function forged(secret) {
+  const part = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
+  return async () => {
+    const { id, email } = await person();
+    const now = Math.floor(Date.now() / 1000);
+    const text = `${part({ alg: 'HS256', typ: 'JWT' })}.${part({ sub: id, email, displayName: 'P', iat: now, exp: now + 600 })}`;
+    const token = `${text}.${createHmac('sha256', secret).update(text).digest('base64url')}`;
+    return (await rest('GET', '/auth/me', { token })).status;
+  };
+}
+
+// Two sockets in a room; what the first hears of the second, in `ms` after `deed`.
+async function witnessed(deed, ms) {
+  const [a, b] = [await connect((await person()).token), await connect((await person()).token)];
+  const { roomId } = await a.must('room:create', { title: 'x' });
+  await a.must('room:join', { roomId });
+  await b.must('room:join', { roomId });
+  const from = a.heard.length;
+  await deed(b, roomId);
+  await sleep(ms);
+  const names = a.heard.slice(from).map((event) => event.name);
+  await Promise.all([a.close(), b.close()]);
+  return names;
+}
+
+async function refusedAfter(count, waitMs = 0) {
+  const socket = await connect((await person()).token);
+  for (let i = 0; i < count; i++) await socket.call('room:create', { title: 'x' });
+  await sleep(waitMs);
+  const ack = await socket.call('room:create', { title: 'x' });
+  await socket.close();
+  return ack.code ?? 'passed';
+}
+
+// Ports of the workers that four transports of one room are on.
+async function workersOfRoom() {
+  const socket = await connect((await person()).token);
+  const { roomId } = await socket.must('room:create', { title: 'x' });
+  await socket.must('room:join', { roomId });
+  const ports = new Set();
+  for (let i = 0; i < 4; i++)
+    ports.add((await socket.must('media:createTransport', { roomId, direction: 'send' })).iceCandidates[0].port);
+  await socket.close();
+  return ports.size;
+}
+
+async function transports() {
+  const socket = await connect((await person()).token);
+  const { roomId } = await socket.must('room:create', { title: 'x' });
+  await socket.must('room:join', { roomId });
+  let count = 0;
+  while (count < 6 && !(await socket.call('media:createTransport', { roomId, direction: 'send' })).code) count++;
+  await socket.close();
+  return count;
+}
+
+async function hashOfNewAccount() {
+  const { id } = await person();
+  return (await sql(`SELECT passwordHash FROM users WHERE id='${id}'`)).split('$')[3];
+}
+
+async function wrongLogins(ip) {
+  const { email } = await person();
+  const statuses = [];
+  for (let i = 0; i < 3; i++) statuses.push((await rest('POST', '/auth/login', { body: { email, password: 'wrong horse' }, ip: ip ?? address() })).status);
+  return statuses.join();
+}
+
+// A debug line of the control plane: a socket that closed.
+async function debugLine() {
+  const from = ringcast.log.length;
+  await (await connect((await person()).token)).close();
+  await sleep(100 * slower);
+  return /level=debug process=controlplane/.test(ringcast.log.slice(from));
+}
+
+// Last words of the forwarder that was running before the level was changed.
+async function lastWords() {
+  const from = ringcast.log.length;
+  const { forwarder } = await ringcast.pids();
+  process.kill(forwarder, 'SIGTERM');
+  await until(async () => { const now = (await ringcast.pids()).forwarder; return now && now !== forwarder; }, 5000, 'replaced');
+  await until(async () => (await ringcast.health()).status === 'ok', 5000, 'well');
+  return /process=forwarder .*msg="stopped cleanly"/.test(ringcast.log.slice(from));
+}
+
+const TURN = { turn_secret: SECRET };
+const TURN_AT = { turn_urls: 'turn:a.example.org' };
+async function iceServers() {
+  const socket = await Polling.open(ringcast.url, (await person()).token);
+  const { roomId } = await socket.must('room:create', { title: 'x' });
+  const { iceServers: servers } = await socket.must('room:join', { roomId });
+  await socket.close();
+  return servers;
+}
+
+// Per live setting: values, and what can be seen of each.
+const live = {
+  log_level: { values: { info: false, debug: true }, see: debugLine },
+  media_log_level: { values: { error: false, debug: true }, see: lastWords },
+  cors_origins: {
+    values: { 'https://a.example.org': 'https://a.example.org', 'https://b.example.org': null },
+    see: async () => (await rest('GET', '/health', { headers: { origin: 'https://a.example.org' } })).headers.get('access-control-allow-origin'),
+  },
+  trusted_proxies: {
+    values: { '127.0.0.1': '203.0.113.9', '10.0.0.1': '127.0.0.1' },
+    see: async () => {
+      const { id } = await person('203.0.113.9');
+      return until(() => sql(`SELECT ipAddress FROM audit_logs WHERE userId='${id}'`), 3000, 'audited');
+    },
+  },
+  jwt_secret: { values: { [OLDER]: 200, [`${SECRET},${OLDER}`]: 200, [SECRET]: 401 }, see: forged(OLDER) },
+  jwt_secret_file: {
+    values: { [keyFile]: 200, '""': 401 },
+    with: { [keyFile]: { jwt_secret: '""' }, '""': { jwt_secret: SECRET } },
+    see: forged(OLDER),
+  },
+  jwt_expiration_s: { values: { 60: 60, 7200: 7200 }, see: async () => (await person()).expiresIn },
+  room_participants_max: {
+    values: { 5: 400, 50: 201 },
+    see: async () => (await rest('POST', '/rooms', { token: (await person()).token, body: { title: 'x', maxParticipants: 20 } })).status,
+  },
+  transports_per_participant_max: { values: { 2: 2, 4: 4 }, see: transports },
+  reconnect_grace_s: {
+    values: { 0: true, 30: false },
+    see: async () => (await witnessed((b) => b.close(), 400)).includes('room:userLeft'),
+  },
+  rate_limit_events: { values: { 2: 'rate_limited', 100: 'passed' }, see: () => refusedAfter(2) },
+  rate_limit_window_s: {
+    values: { 1: 'passed', 3600: 'rate_limited' }, with: { 1: { rate_limit_events: 2 }, 3600: { rate_limit_events: 2 } },
+    see: () => refusedAfter(2, 1100),
+  },
+  short_events: {
+    values: { on: true, off: false },
+    see: async () => (await witnessed((b, roomId) => b.call('room:leave', { roomId }), 200)).includes('userLeft'),
+  },
+  login_attempts_per_minute: {
+    values: { 2: '401,401,429', 100: '401,401,401' }, with: { 2: { account_attempts_per_minute: 100 }, 100: { account_attempts_per_minute: 100 } },
+    see: () => wrongLogins(address()),
+  },
+  account_attempts_per_minute: { values: { 1: '401,429,429', 5: '401,401,401' }, see: () => wrongLogins() },
+  argon2_memory_kib: { values: { 19456: 'm=19456,t=2,p=1', 20480: 'm=20480,t=2,p=1' }, see: hashOfNewAccount },
+  argon2_passes: { values: { 2: 'm=19456,t=2,p=1', 3: 'm=19456,t=3,p=1' }, see: hashOfNewAccount },
+  argon2_lanes: { values: { 1: 'm=19456,t=2,p=1', 2: 'm=19456,t=2,p=2' }, see: hashOfNewAccount },
+  sockets_per_address_max: {
+    values: { 2: 'refused', 10: 'open' },
+    see: async () => {
+      const { token } = await person();
+      const ip = address();
+      const held = [await connect(token, ip), await connect(token, ip)];
+      const third = await connect(token, ip).catch(() => null);
+      await Promise.all([...held, third].map((socket) => socket?.close()));
+      return third ? 'open' : 'refused';
+    },
+  },
+  turn_urls: {
+    values: { 'turn:a.example.org': 'turn:a.example.org', 'turn:b.example.org,stun:c.example.org': 'stun:c.example.org,turn:b.example.org' },
+    with: { 'turn:a.example.org': TURN, 'turn:b.example.org,stun:c.example.org': TURN },
+    see: async () => (await iceServers()).flatMap((server) => server.urls).sort().join(),
+  },
+  turn_secret: {
+    values: { [SECRET]: SECRET, [OLDER]: OLDER }, with: { [SECRET]: TURN_AT, [OLDER]: TURN_AT },
+    see: async () => {
+      const { username, credential } = (await iceServers())[0];
+      return [SECRET, OLDER].find((secret) => createHmac('sha1', secret).update(username).digest('base64') === credential);
+    },
+  },
+  turn_ttl_s: {
+    values: { 60: 60, 600: 600 }, with: { 60: { ...TURN, ...TURN_AT }, 600: { ...TURN, ...TURN_AT } },
+    see: async () => Math.round((Number((await iceServers())[0].username.split(':')[0]) - Date.now() / 1000) / 10) * 10,
+  },
+  connections_per_minute: {
+    values: { 3: 3, 1000: 8 },
+    see: async () => {
+      const from = `127.0.0.${3 + ++addresses % 250}`; // no proxy of ours
+      let served = 0;
+      for (let i = 0; i < 8; i++) served += await new Promise((resolve) => {
+        const socket = connectTcp({ host: '127.0.0.1', port: ringcast.port, localAddress: from });
+        let text = '';
+        socket.on('data', (data) => { text += data; });
+        socket.on('error', () => {});
+        socket.on('close', () => resolve(text.startsWith('HTTP/1.1 200') ? 1 : 0));
+        socket.write('GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n');
+      });
+      return served;
+    },
+  },
+  drain_s: {
+    values: { 0: false, 3: true },
+    // Does a socket outlive the request to stop by a second? (Then the next one is started.)
+    see: async () => {
+      const socket = await connect((await person()).token);
+      process.kill((await ringcast.pids()).controlplane, 'SIGTERM');
+      await sleep(1000);
+      const outlived = socket.closed === null && socket.heard.some((event) => event.name === 'server:draining');
+      await socket.close();
+      const stopped = until(() => ringcast.log.match(/process=controlplane area=main msg=stopped/g)?.length > stops, 8000, 'stopped');
+      await stopped;
+      stops = ringcast.log.match(/process=controlplane area=main msg=stopped/g).length;
+      await until(async () => (await ringcast.health()).status === 'ok', 10000, 'started again');
+      return outlived;
+    },
+  },
+  room_together: { values: { 1000000: 1, 0: 2 }, see: workersOfRoom },
+};
+
+// The settings that the table marks live.
+async function liveNames() {
+  const { stdout } = await run(join(binaries, 'ringcastctl'), ['settings', '--markdown']);
+  return stdout.split('\n').map((line) => line.split(' | ')).filter((cells) => cells[5] === 'yes')
+    .map((cells) => cells[0].match(/`(.*)`/)[1]);
+}
+
+test('every live setting has a demonstration here', async () => {
+  assert.deepEqual(Object.keys(live).sort(), (await liveNames()).sort(), 'add what can be seen of it to `live`');
+});
+
+writeFileSync(keyFile, `${SECRET}\n${OLDER}\n`, { mode: 0o600 });
+chmodSync(keyFile, 0o644); // the control plane is another user when we are root
+
+for (const [name, { values, with: more = {}, see }] of Object.entries(live))
+  test(`a reload changes ${name}`, async () => {
+    const seen = {};
+    for (const value of Object.keys(values)) {
+      await configure({ [name]: value, ...more[value] });
+      seen[value] = await see();
+    }
+    assert.deepEqual(seen, values, ringcast.log.slice(-2000));
+  });
+
+// ---- F9 ----
+
+test('a wrong file is refused with its sentence and changes nothing, not even what is right in it', async () => {
+  await configure({ jwt_expiration_s: 1234 });
+  const wrong = [
+    ['htp_port = 3', 'there is no setting htp_port; did you mean http_port?'],
+    ['jwt_expiration_s = 59', 'jwt_expiration_s must be a whole number from 60 to 31536000 s; it is'],
+    ['workers = 17', 'workers must be a whole number from 0 to 16; it is'],
+    ['log_level = loud', 'log_level must be one of: error warn info debug; it is'],
+    ['cors_origins = nonsense', "CORS_ORIGINS: 'nonsense' is not an origin"],
+    ['trusted_proxies = nowhere', "TRUSTED_PROXIES: 'nowhere' is not an address"],
+    [`jwt_secret_file = ${join(directory, 'none')}`, 'jwt_secret and jwt_secret_file are both set'],
+    [`jwt_secret = ""\njwt_secret_file = ${join(directory, 'none')}`, 'cannot be read: No such file'],
+    ['jwt_secret = a,', 'ends with a comma'],
+    ['turn_urls = turn:a.example.org', 'TURN_SECRET is not set'],
+    ['turn_urls = http://a.example.org', 'turn_urls must be stun:, stuns:, turn: or turns: URLs'],
+    ['http_port', 'is not of the form: name = value'],
+  ];
+  for (const [line, says] of wrong) {
+    const log = await configure({ jwt_expiration_s: 4321 }, `${line}\n`);
+    assert.match(log, /process=controlplane area=reload why=.*the old ones stay in force/, line);
+    assert.ok(log.includes(says), `${line}: ${log}`);
+    assert.equal((await person()).expiresIn, 1234, line);
+    assert.equal((await ringcast.health()).status, 'ok');
+  }
+  rmSync(`${file}`);
+  assert.match(await reload(), /cannot be read: No such file/);
+  assert.equal((await person()).expiresIn, 1234);
+  const before = await ringcast.pids();
+  await configure({ jwt_expiration_s: 4321 });
+  assert.equal((await person()).expiresIn, 4321);
+  assert.deepEqual(await ringcast.pids(), before); // nobody was started anew for any of this
+});
+
+test('what needs a restart is named and does not change', async () => {
+  const log = await configure({ node_env: 'staging', ping_interval_ms: 1000, consent_timeout_ms: 6000 });
+  assert.match(log, /process=controlplane .*settings="?node_env,ping_interval_ms"? .*need a restart/);
+  assert.match(log, /process=supervisor .*settings=consent_timeout_ms .*need a restart/);
+});
+
+test('a reload is audited with names and without values', async () => {
+  const planted = `planted-${randomBytes(16).toString('hex')}-planted`;
+  await configure({ jwt_secret: `${SECRET},${planted}`, jwt_expiration_s: 60, cors_origins: 'https://c.example.org' });
+  await configure({ jwt_secret: `${SECRET},${planted}`, jwt_expiration_s: 60, cors_origins: 'https://c.example.org' }); // nothing new
+  const rows = await until(async () => {
+    const text = await sql(`SELECT metadata FROM audit_logs WHERE action='config_changed' ORDER BY rowid`);
+    return text.includes('cors_origins,jwt_secret,jwt_expiration_s') && text.split('\n').map((line) => JSON.parse(line));
+  }, 5000, 'audited');
+  assert.equal(rows.filter((row) => row.settings === 'cors_origins,jwt_secret,jwt_expiration_s').length, 1);
+  const known = new Set(Object.keys(live));
+  for (const { settings } of rows) for (const name of settings.split(',')) assert.ok(known.has(name), name);
+  assert.ok(!ringcast.log.includes(planted));
+  assert.ok(!readFileSync(join(ringcast.directory, 'data/ringcast.sqlite3')).includes(planted));
+});

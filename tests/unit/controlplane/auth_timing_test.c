@@ -1,0 +1,150 @@
+/* Accounts: every failure takes equally long (threats.md C4). */
+#include "auth_world.h"
+
+#include <dirent.h>
+
+enum { KINDS = 3, ROUNDS_MIN = 24, ROUNDS_MAX = 192 };
+
+struct durations {
+    double worked_ms[KINDS][ROUNDS_MAX], waited_ms[KINDS][ROUNDS_MAX];
+    unsigned rounds;
+};
+
+/* How long the threads of this process were ready and got no processor. */
+static double starved_ms(void)
+{
+    DIR *threads = opendir("/proc/self/task");
+    unsigned long long sum_ns = 0, waited_ns;
+    const struct dirent *entry;
+
+    assert_non_null(threads);
+    while ((entry = readdir(threads)) != NULL) {
+        char path[64];
+        FILE *file;
+
+        snprintf(path, sizeof(path), "/proc/self/task/%.20s/schedstat", entry->d_name);
+        file = entry->d_name[0] == '.' ? NULL : fopen(path, "r");
+        if (file && fscanf(file, "%*u %llu", &waited_ns) == 1)
+            sum_ns += waited_ns;
+        if (file)
+            fclose(file);
+    }
+    closedir(threads);
+    return (double)sum_ns / 1e6;
+}
+
+static void time_one_failure(unsigned kind, double *worked_ms, double *waited_ms)
+{
+    static const char *const who[KINDS] = {"ada@example.org", "eve@example.org", "bob@example.org"};
+    double starved_before_ms = starved_ms();
+    uint64_t processor_ns = clock_read_ns(CLOCK_PROCESS_CPUTIME_ID), wall_ns = clock_monotonic_ns();
+
+    auth_login(auth, who[kind], kind == 2 ? "correct horse" : "wrong horse", "192.0.2.1", on_auth,
+               NULL);
+    while (answers == 0)
+        uv_run(&test_loop, UV_RUN_ONCE);
+    answers = 0;
+    wall_ns = clock_monotonic_ns() - wall_ns;
+    processor_ns = clock_read_ns(CLOCK_PROCESS_CPUTIME_ID) - processor_ns;
+    assert_int_equal(last, AUTH_REFUSED);
+    *worked_ms = (double)processor_ns / 1e6;
+    *waited_ms = (double)wall_ns / 1e6 - (starved_ms() - starved_before_ms) - *worked_ms;
+}
+
+static void time_failures(struct durations *d)
+{
+    for (unsigned end = d->rounds + ROUNDS_MIN; d->rounds < end; d->rounds++)
+        for (unsigned turn = 0; turn < KINDS; turn++) {
+            unsigned kind = (d->rounds + turn) % KINDS;
+
+            time_one_failure(kind, &d->worked_ms[kind][d->rounds], &d->waited_ms[kind][d->rounds]);
+        }
+}
+
+static int by_size(const void *a, const void *b)
+{
+    double left = *(const double *)a, right = *(const double *)b;
+
+    return (left > right) - (left < right);
+}
+
+/* Mean of the middle half, and how wide that is: the machine's other work is in the tails. */
+static double middle_mean(double *values, unsigned count, double *width)
+{
+    double sum = 0;
+
+    qsort(values, count, sizeof(*values), by_size);
+    for (unsigned i = count / 4; i < count - count / 4; i++)
+        sum += values[i];
+    *width = values[count - count / 4 - 1] - values[count / 4];
+    return sum / (count - 2 * (count / 4));
+}
+
+/* Are the kinds less than limit_ms apart, and is what we cannot know (the width over the root of the
+ * count is about a standard error) so small that this is no accident? Each is compared with the
+ * others of its round: from one to the next the processor itself may be faster or slower. */
+static bool apart_at_most(double values[KINDS][ROUNDS_MAX], unsigned rounds, double limit_ms,
+                          double *apart_ms)
+{
+    double apart[ROUNDS_MAX], least = 0, most = 0, widest = 0;
+
+    for (unsigned kind = 0; kind < KINDS; kind++) {
+        double mean, width;
+
+        for (unsigned i = 0; i < rounds; i++)
+            apart[i] = values[kind][i] - (values[0][i] + values[1][i] + values[2][i]) / KINDS;
+        mean = middle_mean(apart, rounds, &width);
+        least = mean < least ? mean : least;
+        most = mean > most ? mean : most;
+        widest = width > widest ? width : widest;
+    }
+    *apart_ms = most - least;
+    limit_ms -= *apart_ms;
+    return limit_ms > 0 && widest * widest < limit_ms * limit_ms * rounds;
+}
+
+/* threats.md C4. The time until an answer is what the process worked, what it waited for (the rest
+ * of the wall time; below zero when threads work side by side), and what other work of the machine
+ * took, which is left out: what a stranger could learn from is in the first two. A loaded machine
+ * gets more rounds: they make both more exact, so that a difference that is there stays. Sanitizers
+ * stretch a hash, and with it the noise: there the bound is half a hash, which one that is left out
+ * exceeds just as well. */
+static void failures_take_equally_long(void **state)
+{
+    static struct durations d;
+    double worked_ms = 0, waited_ms = 0, limit_ms = 0;
+
+    d.rounds = 0;
+    setup_settings.account_attempts_per_minute = 1000;
+    assert_int_equal(registering("ada@example.org", "correct horse"), AUTH_OK);
+    assert_int_equal(registering("bob@example.org", "correct horse"), AUTH_OK);
+    deactivate("bob@example.org", false);
+    while (d.rounds < ROUNDS_MAX) {
+        double hash[ROUNDS_MAX], hash_ms, width;
+        bool same_work, same_waiting;
+
+        time_failures(&d);
+        memcpy(hash, d.worked_ms[0], d.rounds * sizeof(*hash));
+        hash_ms = middle_mean(hash, d.rounds, &width);
+        limit_ms = BUILT_WITH_SANITIZER ? hash_ms / 2 : 2;
+        same_work = apart_at_most(d.worked_ms, d.rounds, limit_ms, &worked_ms);
+        same_waiting = apart_at_most(d.waited_ms, d.rounds, limit_ms, &waited_ms);
+        print_message("# a wrong password costs %.1f ms; unknown email and deactivated user: %.2f "
+                      "ms apart in work, %.2f ms in waiting\n",
+                      hash_ms, worked_ms, waited_ms);
+        assert_true(limit_ms <= hash_ms / 2); /* else a missing hash would not be seen */
+        if (same_work && same_waiting)
+            return;
+    }
+    fail_msg("work differs by %.2f ms, waiting by %.2f ms; allowed are %.2f ms", worked_ms,
+             waited_ms, limit_ms);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        ACCOUNT_TEST(failures_take_equally_long),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

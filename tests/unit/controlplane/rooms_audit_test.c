@@ -1,0 +1,227 @@
+/* C22: every event that clients may send, and the rows of the audit log that it writes, a table written
+ * from signaling.md §3. Generated from it: no event writes more rows than it asked room for, and with a
+ * log that takes none each of those that write is refused and changes nothing. */
+#include "rooms_steps.h"
+
+enum { MAX_ACTIONS = 4 };
+
+/* %r the room, %t and %p the caller's own transport and producer, %c its consumer, %o a guest's id,
+ * %O its producer. The caller is the host; a guest with two producers is in the room. */
+static const struct {
+    const char *event, *payload;
+    struct {
+        enum audit_action action;
+        int count;
+    } rows[MAX_ACTIONS]; /* count 0: no more */
+} table[] = {
+    {"room:create", "{'title':'x'}", {{AUDIT_room_created, 1}}},
+    {"room:join", "{'roomId':'%r'}", {{0}}}, /* asked twice */
+    {"room:leave", "{'roomId':'%r'}", {{AUDIT_user_left, 1}, {AUDIT_producer_closed, 1}}},
+    {"room:close",
+     "{'roomId':'%r'}",
+     {{AUDIT_room_closed, 1}, {AUDIT_user_left, 2}, {AUDIT_producer_closed, 3}}},
+    {"room:kick",
+     "{'roomId':'%r','targetUserId':'%o'}",
+     {{AUDIT_user_kicked, 1}, {AUDIT_producer_closed, 2}}},
+    {"room:muteAll", "{'roomId':'%r'}", {{AUDIT_all_muted, 1}, {AUDIT_user_muted, 1}}},
+    {"room:changeRole",
+     "{'roomId':'%r','targetUserId':'%o','newRole':'co_host'}",
+     {{AUDIT_role_changed, 1}}},
+    {"media:getRouterCapabilities", "{'roomId':'%r'}", {{0}}},
+    {"media:createTransport", "{'roomId':'%r','direction':'send'}", {{0}}},
+    {"media:connectTransport",
+     "{'transportId':'%t','dtlsParameters':{'role':'client','fingerprints':[{'algorithm':"
+     "'sha-256','value':'" FINGERPRINT "'}]}}",
+     {{0}}}, /* its row comes when the data plane says so */
+    {"media:restartIce", "{'transportId':'%t'}", {{0}}},
+    {"media:closeTransport", "{'transportId':'%t'}", {{AUDIT_producer_closed, 1}}},
+    {"media:produce", "video", {{AUDIT_producer_created, 1}}},
+    {"media:consume", "%O", {{AUDIT_consumer_created, 1}}},
+    {"media:resumeConsumer", "{'consumerId':'%c'}", {{0}}},
+    {"media:pauseConsumer", "{'consumerId':'%c'}", {{0}}},
+    {"media:closeProducer", "{'producerId':'%p'}", {{AUDIT_producer_closed, 1}}},
+    {"media:pauseProducer", "{'producerId':'%p'}", {{0}}},
+    {"media:resumeProducer", "{'producerId':'%p'}", {{0}}},
+    {"media:getStats", "{'transportId':'%t'}", {{0}}},
+};
+#define EVENTS_HERE (sizeof(table) / sizeof(table[0]))
+
+static const char *room, *consumer;
+static struct person host, guest;
+
+static void build(void **state)
+{
+    struct socket *s;
+    const cJSON *ack;
+
+    setup(state);
+    s = connect_user(user(1));
+    room = make_room(s);
+    leave_test(s);
+    host = enter(1, room);
+    guest = enter(2, room);
+    ack = produce(host.s, room, host.send, "audio");
+    assert_ok(ack);
+    host.audio = keep(text_of(ack, "id"));
+    publish(&guest, room);
+    ack = consume(host.s, room, host.recv, guest.audio);
+    assert_ok(ack);
+    consumer = keep(text_of(ack, "id"));
+    memset(audits, 0, sizeof(audits));
+    audit_rows_asked = audit_rows_written = 0;
+}
+
+static void scrap(void **state)
+{
+    settings.reconnect_grace_s = 0;
+    leave_test(host.s);
+    leave_test(guest.s);
+    teardown(state);
+}
+
+static const cJSON *run(size_t row)
+{
+    const char *from = table[row].payload, *with;
+    char payload[1024];
+    size_t bytes = 0;
+
+    if (strcmp(table[row].event, "media:produce") == 0)
+        return produce(host.s, room, host.send, from);
+    if (strcmp(table[row].event, "media:consume") == 0)
+        return consume(host.s, room, host.recv, guest.video);
+    for (; *from; from++) {
+        if (*from != '%') {
+            payload[bytes++] = *from;
+            continue;
+        }
+        from++;
+        with = *from == 'r'   ? room
+               : *from == 't' ? host.send
+               : *from == 'p' ? host.audio
+               : *from == 'c' ? consumer
+                              : guest.id;
+        bytes += (size_t)sprintf(payload + bytes, "%s", with);
+    }
+    payload[bytes] = '\0';
+    return call(host.s, table[row].event, "%s", payload);
+}
+
+static int expected(size_t row, enum audit_action action)
+{
+    for (int i = 0; i < MAX_ACTIONS; i++)
+        if (table[row].rows[i].count && table[row].rows[i].action == action)
+            return table[row].rows[i].count;
+    return 0;
+}
+
+static void every_event_writes_its_rows(void **state)
+{
+    static const char *const names[] = {
+#define A(name) #name,
+        AUDIT_ACTIONS(A)
+#undef A
+    };
+
+    for (size_t row = 0; row < EVENTS_HERE; row++) {
+        build(state);
+        assert_ok(run(row));
+        for (int action = 0; action < AUDIT_COUNT; action++)
+            if (audits[action] != expected(row, action))
+                fail_msg("%s: %d × %s, not %d", table[row].event, audits[action], names[action],
+                         expected(row, action));
+        if (audit_rows_written > audit_rows_asked)
+            fail_msg("%s writes %d rows and asked for %d", table[row].event,
+                     (int)audit_rows_written, (int)audit_rows_asked);
+        if (audit_rows_written) { /* who, where and from where */
+            assert_string_not_equal(audit_last.user_id, "");
+            assert_string_not_equal(audit_last.room_id, "");
+            assert_string_equal(audit_last.ip, "192.0.2.7");
+        }
+        scrap(state);
+    }
+}
+
+/* Members and what they have, as a number that any change changes. */
+static long state_of_room(void)
+{
+    struct room *r = room_find(rooms, room);
+    struct participant *p;
+    struct transport *t;
+    struct producer *producer;
+    struct consumer *c;
+    long sum = meeting_count;
+
+    if (r == NULL || r->closed)
+        return -1;
+    TAILQ_FOREACH(p, &r->participants, link)
+    {
+        sum = sum * 31 + 7 + (long)p->role * 3 + p->is_muted;
+        TAILQ_FOREACH(t, &p->transports, link)
+        {
+            sum = sum * 31 + 11 + t->row.dtls_role;
+            TAILQ_FOREACH(producer, &t->producers, link)
+            sum = sum * 31 + 13 + producer->ortc.row.paused;
+            TAILQ_FOREACH(c, &t->consumers, of_transport)
+            sum = sum * 31 + 17;
+        }
+    }
+    return sum;
+}
+
+static void what_cannot_be_logged_does_not_happen(void **state)
+{
+    unsigned refused = 0;
+
+    for (size_t row = 0; row < EVENTS_HERE; row++) {
+        const cJSON *ack;
+        long before;
+        bool asks;
+
+        build(state);
+        before = state_of_room();
+        audit_down = true;
+        ack = run(row);
+        asks = audit_rows_asked > 0;
+        if (table[row].rows[0].count && !asks)
+            fail_msg("%s writes rows and does not ask", table[row].event);
+        if (asks) {
+            assert_code(ack, "unavailable");
+            if (before != state_of_room())
+                fail_msg("%s was refused and changed something", table[row].event);
+            assert_int_equal(audit_rows_written, 0);
+            skip_heard(guest.s);
+            refused++;
+        } else {
+            assert_ok(ack);
+        }
+        audit_down = false;
+        scrap(state);
+    }
+    assert_int_equal(refused, 12);
+}
+
+/* Not a call: nobody waits for an answer, and nobody can be refused. */
+static void leaving_by_itself_goes_on(void **state)
+{
+    build(state);
+    audit_down = true;
+    settings.reconnect_grace_s = 0;
+    leave_test(guest.s);
+    assert_int_equal(audits[AUDIT_user_left], 1);
+    assert_int_equal(audits[AUDIT_producer_closed], 2);
+    leave_test(host.s);
+    assert_int_equal(audits[AUDIT_user_left], 2);
+    assert_int_equal(audits[AUDIT_room_closed], 1);
+    teardown(state);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_event_writes_its_rows),
+        cmocka_unit_test(what_cannot_be_logged_does_not_happen),
+        cmocka_unit_test(leaving_by_itself_goes_on),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

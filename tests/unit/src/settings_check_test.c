@@ -1,0 +1,113 @@
+/* --check: what settings meet on this machine, found without leaving anything. */
+#define _GNU_SOURCE
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+/* cmocka wants these first */
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "src/settings.h"
+
+static char said[4000];
+
+static void tell(bool is_problem, const char *sentence)
+{
+    size_t used = strlen(said);
+
+    snprintf(said + used, sizeof(said) - used, "%s: %s\n", is_problem ? "problem" : "warning",
+             sentence);
+}
+
+static unsigned check(const char *who, const char *first, const char *second)
+{
+    char *argv[] = {"program", (char *)first, (char *)second, NULL}, error[SETTING_ERROR_BYTES];
+    enum settings_request request;
+    struct settings settings;
+
+    said[0] = '\0';
+    if (!settings_load(&settings, second ? 3 : first ? 2 : 1, argv, NULL, &request, error))
+        fail_msg("%s", error);
+    return settings_check(&settings, who, tell);
+}
+
+static void findings_are_a_table(void **state)
+{
+    static const struct {
+        const char *who, *first, *second;
+        const char *says; /* NULL: nothing */
+    } rows[] = {
+        {"DP", NULL, NULL, NULL},
+        {"CP", NULL, NULL, NULL},
+        {"DP", "--media-listen-ip=127.0.0.1,::1", NULL, NULL},
+        {"DP", "--media-listen-ip=0.0.0.0,::", NULL, NULL},
+        {"DP", "--media-listen-ip=192.0.2.1", NULL,
+         "problem: media_listen_ip: 192.0.2.1 is no address of this machine"},
+        {"DP", "--media-listen-ip=127.0.0.1, 2001:db8::77", NULL,
+         "problem: media_listen_ip: 2001:db8::77 is no address of this machine"},
+        {"CP", "--media-listen-ip=192.0.2.1", NULL, NULL}, /* not its own */
+        {"CP", "--http-listen-ip=192.0.2.1", NULL,
+         "problem: http_listen_ip: 192.0.2.1 is no address of this machine"},
+        {"CP", "--http-listen-ip=127.0.0.1", NULL, NULL},
+        {"CP", "--http-listen-ip=127.0.0.1,::1", NULL, "problem: http_listen_ip takes one address"},
+        {"DP", "--media-port-max=40000", "--http-port=8080",
+         "warning: media_port_min 40000 to media_port_max 40000 are 1 ports"},
+        {"DP", "--http-port=40001", NULL, "warning: http_port 40001 lies among the media ports"},
+        {"CP", "--node-env=production", NULL, "warning: media_announced_ip is 127.0.0.1: only"},
+        {"CP", "--data-directory=/dev/null", NULL, "problem: data_directory /dev/null is no"},
+        {"CP", "--data-directory=/nonexistent-a/b/c", NULL, "root"},
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        unsigned problems = check(rows[i].who, rows[i].first, rows[i].second);
+        const char *says = rows[i].says;
+
+        if (says && strstr(says, "are 1 ports") && sysconf(_SC_NPROCESSORS_ONLN) == 1)
+            continue;
+        if (says && strcmp(says, "root") == 0) /* root may make it in / */
+            says = geteuid() == 0 ? NULL : "problem: data_directory /nonexistent-a/b/c cannot be";
+        if (!says ? said[0] != '\0' : !strstr(said, says))
+            fail_msg("row %zu: \"%s\" does not say \"%s\"", i, said, says ? says : "nothing");
+        assert_int_equal(problems > 0, says && strncmp(says, "problem", 7) == 0);
+    }
+    assert_int_not_equal(access("/nonexistent-a", F_OK), 0); /* nothing was made */
+}
+
+/* The user who will work there decides, not root who asks. */
+static void a_directory_is_judged_as_its_user(void **state)
+{
+    char path[] = "/tmp/ringcast-check-XXXXXX", option[80];
+
+    assert_non_null(mkdtemp(path));
+    snprintf(option, sizeof(option), "--data-directory=%s", path);
+    assert_int_equal(check("CP", option, NULL), 0); /* root's own is given away at the start */
+    if (geteuid() == 0) {
+        assert_int_equal(chown(path, 1, 1), 0); /* somebody else's */
+        assert_int_equal(check("CP", option, NULL), 1);
+        assert_non_null(strstr(said, "is not usable by nobody: Permission denied"));
+        assert_int_equal(check("CP", option, "--run-as=no-such-user"), 1);
+        assert_non_null(strstr(said, "is no user of this machine"));
+        assert_int_equal(check("CP", option, "--run-as=root"), 1);
+        assert_int_equal(geteuid(), 0);
+    } else {
+        chmod(path, 0555);
+        assert_int_equal(check("CP", option, NULL), 1);
+    }
+    rmdir(path);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(findings_are_a_table),
+        cmocka_unit_test(a_directory_is_judged_as_its_user),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
