@@ -538,7 +538,8 @@ void audit_insert_batch(struct persistence *store, const struct audit_row *rows,
         request_finished(store, request);
         return;
     }
-    memcpy(copy, rows, count * sizeof(*rows));
+    if (count) /* a fence may come without rows at all */
+        memcpy(copy, rows, count * sizeof(*rows));
     text = (char *)(copy + count);
     for (size_t i = 0; i < count; i++) {
         size_t bytes;

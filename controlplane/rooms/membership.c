@@ -340,29 +340,37 @@ static void join(struct call *call, struct room *room, struct wishes wishes)
         tell(p, NOTICE_active_speaker, active_speaker_json(room));
 }
 
+/* A join that waits for the store. */
+struct knock {
+    struct wishes wishes;
+    char at[UUID_TEXT_BYTES]; /* room id or code */
+};
+
 static void meeting_found(void *context, enum persistence_result result,
                           const struct meeting_row *meeting)
 {
     struct call *call = context;
+    struct knock *knock = call->data;
     struct room *room;
 
     if (!call_resume(call)) {
         call_drop(call);
         return;
     }
+    /* Others may have opened, or even closed, it while the store was asked; then it does not matter that
+     * the store had no time for this one of many who came at once. */
+    room = room_find(call->rooms, knock->at);
     if (result == PERSISTENCE_NOT_FOUND) {
         call_fail(call, ERROR_room_not_found);
-    } else if (result != PERSISTED) {
+    } else if (result != PERSISTED && room == NULL) {
         call_fail(call, ERROR_unavailable);
     } else {
-        /* Others may have opened, or even closed, it while the store was asked. */
-        room = room_find(call->rooms, meeting->id);
         if (room == NULL && strcmp(meeting->status, "closed") == 0)
             call_fail(call, ERROR_room_closed);
         else if (room == NULL && (room = room_open(call->rooms, meeting)) == NULL)
             call_fail(call, ERROR_unavailable);
         else
-            join(call, room, *(struct wishes *)call->data);
+            join(call, room, knock->wishes);
         if (room != NULL && room->participant_count == 0 && !room->closed)
             room_forget(room);
     }
@@ -373,7 +381,7 @@ void handle_room_join(struct call *call)
 {
     struct wishes wishes = {.resume = payload_flag(call->payload, "resume"),
                             .levels = payload_flag(call->payload, "audioLevels")};
-    struct wishes *kept;
+    struct knock *knock;
     const char *id = payload_text(call->payload, "roomId");
     struct room *room = room_find(call->rooms, id);
     char code[ROOM_CODE_BYTES] = "";
@@ -389,21 +397,23 @@ void handle_room_join(struct call *call)
         return;
     }
     later = call_defer(call);
-    kept = malloc(sizeof(*kept));
-    if (later == NULL || kept == NULL) {
+    knock = calloc(1, sizeof(*knock));
+    if (later == NULL || knock == NULL) {
         call_fail(call, ERROR_unavailable);
-        free(kept);
+        free(knock);
         if (later != NULL)
             call_drop(later);
         return;
     }
-    *kept = wishes;
-    later->data = kept;
+    knock->wishes = wishes;
+    later->data = knock;
     if (strlen(id) == ROOM_CODE_BYTES - 1) {
         for (i = 0; i < ROOM_CODE_BYTES; i++)
             code[i] = (char)toupper((unsigned char)id[i]);
         id = code;
     }
+    if (strlen(id) < sizeof(knock->at)) /* longer: no room has such an id */
+        strcpy(knock->at, id);
     meeting_find(call->rooms->store, id, meeting_found, later);
 }
 

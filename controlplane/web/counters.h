@@ -42,6 +42,7 @@
     X(refused_bad_request, "Engine.IO requests refused: code 3")                                \
     X(refused_forbidden, "Engine.IO requests refused: code 4")                                  \
     X(refused_unsupported_version, "Engine.IO requests refused: code 5")                        \
+    X(posts_delayed, "payloads answered late: the client said too much")                        \
     X(sockets_refused, "Socket.IO connections answered with CONNECT_ERROR")                     \
     X(events_received, "Socket.IO events received")                                             \
     X(events_sent, "Socket.IO events sent")                                                     \

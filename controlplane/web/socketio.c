@@ -60,8 +60,21 @@ void client_rearm(struct client *client)
         client->connect_until_ms = now_ms + io->settings->connect_timeout_ms;
     if (client->connect_until_ms != 0 && (until_ms == 0 || client->connect_until_ms < until_ms))
         until_ms = client->connect_until_ms;
+    if (client->post != NULL && (until_ms == 0 || client->post_until_ms < until_ms))
+        until_ms = client->post_until_ms;
     /* Never at once: a deadline that nothing moved would keep the loop from everything else. */
     uv_timer_start(&client->timer, timer_passed, until_ms > now_ms ? until_ms - now_ms : 1, 0);
+}
+
+static void post_release(struct client *client)
+{
+    struct http_call *call = client->post;
+
+    client->post = NULL;
+    if (call == NULL)
+        return;
+    http_on_gone(call, NULL, NULL);
+    http_reply_bytes(call, 200, "text/html", "ok", 2);
 }
 
 /* Tells the sockets and lets go of the client. */
@@ -75,6 +88,7 @@ static void client_end(struct client *client)
     if (client->next != NULL)
         client->next->link = client->link;
     client->link = NULL;
+    post_release(client);
     tally_drop(&io->tally, client->tally, uv_now(io->loop));
     io->counters.sessions_open--;
     uv_close((uv_handle_t *)&client->timer, handle_closed);
@@ -92,6 +106,8 @@ static void timer_passed(uv_timer_t *timer)
         client_end(client);
         return;
     }
+    if (client->post != NULL && now_ms >= client->post_until_ms)
+        post_release(client);
     if (client->connect_until_ms != 0 && now_ms >= client->connect_until_ms) {
         client->io->counters.timeouts++;
         engine_close(&client->engine, "connect timeout", now_ms);
@@ -174,6 +190,7 @@ static void out_message(void *owner, const char *bytes, size_t count, bool is_bi
 {
     struct client *client = owner;
 
+    client->post_packets++;
     if (!client->io->message(client, bytes, count, is_binary))
         engine_abort(&client->engine, "parse error");
 }
@@ -378,6 +395,32 @@ static void client_poll(struct client *client, struct http_call *call)
     client_rearm(client);
 }
 
+static void post_gone(void *context)
+{
+    struct client *client = context;
+
+    post_release(client); /* to nobody */
+}
+
+/* As with a WebSocket that says much: it may say more when it is entitled to what it said. A client
+ * posts one body at a time, so the answer is what slows it down. */
+static void post_answer(struct client *client, struct http_call *call)
+{
+    uint64_t now_us = uv_now(client->io->loop) * 1000, spent_us = client->posted_until_us;
+
+    spent_us = (spent_us > now_us ? spent_us : now_us) +
+               (uint64_t)client->post_packets * WEBSOCKET_FRAME_US;
+    client->posted_until_us = spent_us;
+    client->post = call;
+    if (spent_us <= now_us + WEBSOCKET_BURST_US || client->is_closed) {
+        post_release(client);
+        return;
+    }
+    client->io->counters.posts_delayed++;
+    client->post_until_ms = (spent_us - WEBSOCKET_BURST_US) / 1000 + 1;
+    http_on_gone(call, post_gone, client);
+}
+
 static void client_post(struct client *client, struct http_call *call)
 {
     struct slice type = http_field(&call->head, "content-type");
@@ -389,11 +432,17 @@ static void client_post(struct client *client, struct http_call *call)
         refuse(call, ENGINE_BAD_REQUEST);
         return;
     }
+    if (client->post != NULL) {
+        engine_abort(&client->engine, "transport error"); /* two at once */
+        refuse(call, ENGINE_BAD_REQUEST);
+        return;
+    }
     client->references++;
+    client->post_packets = 0;
     ok = engine_post(&client->engine, call->body == NULL ? "" : call->body, call->body_bytes,
                      uv_now(client->io->loop));
     if (ok)
-        http_reply_bytes(call, 200, "text/html", "ok", 2);
+        post_answer(client, call);
     else
         refuse(call, ENGINE_BAD_REQUEST);
     client_rearm(client);

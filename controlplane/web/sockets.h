@@ -41,6 +41,9 @@ struct client {
     bool is_closed, is_probe; /* is_probe: the websocket is not the session's yet */
     struct engine engine;
     struct http_call *poll; /* waits for something to say */
+    struct http_call *post; /* taken; answered at post_until_ms, for the client says too much */
+    uint64_t post_until_ms, posted_until_us;
+    unsigned post_packets; /* of the one being taken */
     struct websocket *websocket;
     uv_timer_t timer;
     uint64_t connect_until_ms; /* 0: a socket is there */

@@ -453,6 +453,39 @@ static void test_cap_race(void **state)
     assert_int_equal(rooms_participant_count(rooms, room), 0);
 }
 
+static void join_later(struct socket *s, const char *room)
+{
+    cJSON *args = cJSON_CreateArray();
+
+    cJSON_AddItemToArray(args, json_texts("roomId", room, NULL));
+    rooms_socket_handlers.event(s, "room:join", args, 1);
+    cJSON_Delete(args);
+}
+
+/* Of many who come at once the store has no time for all: the room is open, so they get in. */
+static void test_store_busy(void **state)
+{
+    struct socket *host = connect_user(user(1)), *a = connect_user(user(2)),
+                  *b = connect_user(user(3));
+    const char *room = make_room(host);
+    char longer[UUID_TEXT_BYTES + 8];
+
+    snprintf(longer, sizeof(longer), "%sx", room);
+    join_later(a, room);
+    store_down = true; /* for those after a */
+    join_later(b, room);
+    join_later(host, longer);
+    store_down = false;
+    pump();
+    assert_string_equal(text_of(a->ack, "role"), "participant");
+    assert_string_equal(text_of(b->ack, "role"), "participant");
+    assert_code(host->ack, "unavailable"); /* nothing that the store did not say */
+    assert_int_equal(rooms_participant_count(rooms, room), 2);
+    leave_test(a);
+    leave_test(b);
+    leave_test(host);
+}
+
 static void test_rate_limit(void **state)
 {
     struct socket *s = connect_user(user(1));
@@ -626,8 +659,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(test_authentication), T(test_create_and_join), T(test_publish_and_consume),
         T(test_restart_ice),    T(test_host_actions),    T(test_grace_and_resume),
-        T(test_cap_race),       T(test_rate_limit),      T(test_errors),
-        T(test_data_plane),     T(test_two_rooms),
+        T(test_cap_race),       T(test_store_busy),      T(test_rate_limit),
+        T(test_errors),         T(test_data_plane),      T(test_two_rooms),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
