@@ -22,6 +22,9 @@
 #define JOBS_WAITING_MAX 64
 #define ROWS_PER_JOB 1 /* audit rows */
 #define BUSY_RETRY_S 2 /* 64 jobs of 25 ms on two threads are through in one */
+/* A refused login is told at a multiple of this after it was asked for: how long the stored hash takes
+ * (bcrypt by what the NestJS backend chose, argon2id by the settings) does not show in it. */
+uint64_t auth_refusal_ns = 300 * NS_PER_MS;
 #define NAME_BYTES (256 + ADDRESS_NAME_BYTES)
 
 enum job_kind { JOB_REGISTER, JOB_LOGIN, JOB_VERIFY };
@@ -38,7 +41,7 @@ struct job {
     char new_hash[PASSWORD_HASH_BYTES];
     char ip[46];
     char account[NAME_BYTES], address[ADDRESS_NAME_BYTES];
-    uint64_t taken_ns;
+    uint64_t taken_ns, refused_ns;
     enum auth_result result;
     uint32_t retry_after_s;
     char token[TOKEN_BYTES_MAX]; /* "" : none */
@@ -61,11 +64,14 @@ struct auth {
     struct familiar *familiar;
     struct job_list waiting; /* for a hash thread */
     struct job_list ready;   /* answered in the next turn of the loop */
+    struct job *refused;     /* to be told at refused_ns, earliest first */
     unsigned at_work;        /* on hash threads */
     unsigned hashing;        /* all jobs that are to be hashed, from the call to the hash's end */
     unsigned jobs;           /* all there are */
     uv_async_t wake;
-    bool closing, wake_closed;
+    uv_timer_t refusals;
+    unsigned handles; /* of these two, still open */
+    bool closing;
 };
 
 static void list_append(struct job_list *list, struct job *job)
@@ -88,7 +94,7 @@ static struct job *list_take(struct job_list *list)
 
 static void auth_free_when_idle(struct auth *auth)
 {
-    if (!auth->closing || auth->jobs || !auth->wake_closed)
+    if (!auth->closing || auth->jobs || auth->handles)
         return;
     audit_release(auth->audit);
     throttle_delete(auth->addresses);
@@ -130,13 +136,41 @@ static void job_finish(struct job *job, enum auth_result result)
     job->result = result;
     explicit_bzero(job->password, sizeof(job->password));
     list_append(&auth->ready, job);
-    if (!auth->wake_closed && !uv_is_closing((uv_handle_t *)&auth->wake)) {
+    if (!auth->closing) {
         uv_async_send(&auth->wake);
         return;
     }
     while ((job = list_take(&auth->ready)))
         job_answer(job);
     auth_free_when_idle(auth);
+}
+
+static void refusals_tell(uv_timer_t *timer)
+{
+    struct auth *auth = timer->data;
+    uint64_t now_ns = clock_monotonic_ns();
+    struct job *job;
+
+    while ((job = auth->refused) && (job->refused_ns <= now_ns || auth->closing)) {
+        auth->refused = job->next;
+        job_finish(job, AUTH_REFUSED);
+    }
+    if (job)
+        uv_timer_start(timer, refusals_tell, (job->refused_ns - now_ns) / NS_PER_MS + 1, 0);
+}
+
+static void job_refuse(struct job *job)
+{
+    struct auth *auth = job->auth;
+    uint64_t now_ns = clock_monotonic_ns(), every_ns = auth_refusal_ns ? auth_refusal_ns : 1;
+    struct job **at = &auth->refused;
+
+    job->refused_ns = job->taken_ns + ((now_ns - job->taken_ns) / every_ns + 1) * every_ns;
+    while (*at && (*at)->refused_ns <= job->refused_ns)
+        at = &(*at)->next;
+    job->next = *at;
+    *at = job;
+    refusals_tell(&auth->refusals);
 }
 
 static struct job *job_make(struct auth *auth, enum job_kind kind, auth_callback done,
@@ -271,7 +305,7 @@ static void login_hashed(struct job *job)
                     !job->found     ? "unknown_email"
                     : !job->matches ? "wrong_password"
                                     : "deactivated");
-        job_finish(job, AUTH_REFUSED);
+        job_refuse(job);
         return;
     }
     throttle_give_back(auth->accounts, job->account, job->taken_ns);
@@ -472,8 +506,10 @@ struct auth *auth_open(uv_loop_t *loop, struct persistence *store, struct audit 
         auth->store = store;
         auth->audit = audit;
         auth->settings = settings;
-        auth->wake.data = auth;
+        auth->wake.data = auth->refusals.data = auth;
         if (uv_async_init(loop, &auth->wake, ready_answer) == 0) {
+            uv_timer_init(loop, &auth->refusals);
+            auth->handles = 2;
             audit_hold(audit);
             return auth;
         }
@@ -488,11 +524,11 @@ struct auth *auth_open(uv_loop_t *loop, struct persistence *store, struct audit 
     return NULL;
 }
 
-static void wake_closed(uv_handle_t *handle)
+static void handle_closed(uv_handle_t *handle)
 {
     struct auth *auth = handle->data;
 
-    auth->wake_closed = true;
+    auth->handles--;
     auth_free_when_idle(auth);
 }
 
@@ -502,11 +538,13 @@ void auth_close(struct auth *auth)
     struct job *job;
 
     auth->closing = true;
-    uv_close((uv_handle_t *)&auth->wake, wake_closed);
+    uv_close((uv_handle_t *)&auth->wake, handle_closed);
+    uv_close((uv_handle_t *)&auth->refusals, handle_closed);
     while ((job = list_take(&auth->waiting))) {
         auth->hashing--;
         job_fail(job);
     }
+    refusals_tell(&auth->refusals);
     while ((job = list_take(&auth->ready)))
         job_answer(job);
 }

@@ -9,6 +9,8 @@
 #include "audit.h"
 #include "persistence.h"
 
+extern uint64_t auth_refusal_ns; /* refused logins are told at multiples of it; 0: at once */
+
 struct auth;
 struct auth *auth_open(uv_loop_t *loop, struct persistence *store, struct audit *audit,
                        const struct settings *settings, char *why /* 192 */);

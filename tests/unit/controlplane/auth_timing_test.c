@@ -140,10 +140,42 @@ static void failures_take_equally_long(void **state)
              waited_ms, limit_ms);
 }
 
+/* What the processor shows of bcrypt, whose cost another backend chose, the clock does not: refusals
+ * come at the same moments after the call, and one at a later multiple when its hash takes longer. */
+static void refusals_come_at_fixed_moments(void **state)
+{
+    static const char *const who[] = {"ada@example.org", "eve@example.org", "old@example.org"};
+    const uint64_t every_ns = 400 * NS_PER_MS * SANITIZER_PATIENCE;
+    outside_t *outside = outside_open();
+
+    assert_int_equal(registering(who[0], "correct horse"), AUTH_OK);
+    outside_run(outside, "INSERT INTO users (id, email, \"passwordHash\", \"displayName\") VALUES "
+                         "('0b0f5a52-6f0e-4e3a-9b3c-0d6c3a5f7e11', 'old@example.org', "
+                         "'$2b$10$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW', 'Old')");
+    outside_close(outside);
+    auth_refusal_ns = every_ns;
+    for (unsigned i = 0; i < 3; i++) {
+        uint64_t began_ns = clock_monotonic_ns(), took_ns;
+
+        assert_int_equal(logging_in(who[i], "wrong horse", "192.0.2.1"), AUTH_REFUSED);
+        took_ns = clock_monotonic_ns() - began_ns;
+        assert_in_range(took_ns / NS_PER_MS, every_ns / NS_PER_MS, every_ns * 7 / 4 / NS_PER_MS);
+    }
+    auth_refusal_ns = 10 * NS_PER_MS; /* less than a hash takes */
+    assert_int_equal(logging_in(who[0], "wrong horse", "192.0.2.1"), AUTH_REFUSED);
+    auth_refusal_ns = 60 * NS_PER_S; /* and one that waits when all ends is answered */
+    auth_login(auth, who[0], "wrong horse", "192.0.2.1", on_auth, NULL);
+    loop_for(&test_loop, 300 * SANITIZER_PATIENCE);
+    assert_int_equal(answers, 0);
+    everything_close();
+    assert_int_equal(answers, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         ACCOUNT_TEST(failures_take_equally_long),
+        ACCOUNT_TEST(refusals_come_at_fixed_moments),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
