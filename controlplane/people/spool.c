@@ -16,7 +16,6 @@
 
 #define SEGMENT_PREFIX "audit-spool-"
 #define REPAIR_SUFFIX ".new"
-#define MICROSECONDS_MIN 100000000000000 /* 1973; as milliseconds, the year 5138 */
 #define SEGMENT_NAME_BYTES (sizeof(SEGMENT_PREFIX) + 16)
 
 uint64_t spool_bytes_max = 256ull << 20;
@@ -121,8 +120,6 @@ bool spool_line_parse(char *line, size_t length, struct audit_row *row)
     strcpy(row->room_id, room);
     strcpy(row->ip_address, ip);
     row->created_us = strtoll(created, NULL, 10);
-    if (row->created_us < MICROSECONDS_MIN) /* of a version that wrote milliseconds */
-        row->created_us *= 1000;
     row->metadata = strcmp(at, "-") ? at : NULL;
     return true;
 }

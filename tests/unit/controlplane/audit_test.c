@@ -63,7 +63,7 @@ static void rows_arrive_whole_and_in_order(void **state)
     start_ns = clock_monotonic_ns() - start_ns;
     print_message("# audit_write: mean %.1f us, worst %.1f us\n", (double)start_ns / 2000 / 1e3,
                   (double)worst_ns / 1e3);
-    rows_wait(2000, 5);
+    rows_wait(2000, 20);
     rows_are_in_order(2000);
     assert_int_equal(outside_number("SELECT count(*) FROM audit_logs WHERE \"userId\" IS NULL AND "
                                     "\"roomId\"='f47ac10b-58cc-4372-a567-0e02b2c3d479' AND "
@@ -115,9 +115,9 @@ static void the_spool_is_replayed_once_and_in_order(void **state)
     assert_int_equal(outside_number("SELECT count(*) FROM audit_logs"), 128);
     store_break(false, "");
     store_break(true, "NEW.metadata = '{\"n\":400}'");
-    rows_wait(384, 5);
+    rows_wait(384, 20);
     store_break(false, "");
-    rows_wait(500, 5);
+    rows_wait(500, 20);
     rows_are_in_order(500);
     loop_for(&test_loop, 50);
     assert_int_equal(spool_files_bytes(&files), 0);
@@ -138,24 +138,18 @@ static void a_locked_store_only_delays(void **state)
     assert_true(audit->away);
     outside_run(outside, "ROLLBACK");
     outside_close(outside);
-    rows_wait(100, 5);
+    rows_wait(100, 20);
     rows_are_in_order(100);
     stop(audit, store);
 }
 
-/* What an older version left behind: milliseconds. And: no row is older than the one before. */
+/* No row is older than the one before. */
 static void times_say_the_order(void **state)
 {
     struct persistence *store = store_open(&test_loop);
     struct audit *audit = audit_start(store);
-    struct audit_row old = {.id = "f47ac10b-58cc-4372-a567-0e02b2c3d479",
-                            .action = "user_left",
-                            .created_us = 1700000000123};
-    char line[SPOOL_LINE_BYTES + 1];
-    struct audit_row back;
+    int64_t last_us;
 
-    assert_true(spool_line_parse(line, spool_line_format(&old, line) - 1, &back));
-    assert_int_equal(back.created_us, 1700000000123000);
     for (unsigned i = 0; i < 1000; i++) {
         int64_t before = audit->written_us;
 
@@ -163,10 +157,10 @@ static void times_say_the_order(void **state)
         assert_true(audit->written_us > before);
     }
     audit->written_us += 500000; /* the clock is set back by half a second */
-    old.created_us = audit->written_us;
+    last_us = audit->written_us;
     row_write(audit, 1000);
-    assert_int_equal(audit->written_us, old.created_us + 1);
-    rows_wait(1001, 5);
+    assert_int_equal(audit->written_us, last_us + 1);
+    rows_wait(1001, 20);
     rows_are_in_order(1001);
     audit->written_us += 3600 * 1000000ll; /* and by an hour: believed */
     row_write(audit, 1001);
@@ -190,7 +184,7 @@ static void segments_turn_over_and_are_removed(void **state)
     assert_true(spool_files_bytes(&files) > 40000);
     assert_true(files > 10);
     store_break(false, "");
-    rows_wait(400, 5);
+    rows_wait(400, 20);
     rows_are_in_order(400);
     loop_for(&test_loop, 50);
     assert_int_equal(spool_files_bytes(&files), 0);
@@ -230,7 +224,7 @@ static void a_close_while_the_store_is_away_keeps_the_spool(void **state)
     audit = audit_start(store);
     for (unsigned i = 300; i < 320; i++) /* newer ones stay behind older ones */
         row_write(audit, i);
-    rows_wait(320, 5);
+    rows_wait(320, 20);
     rows_are_in_order(320);
     stop(audit, store);
 }
