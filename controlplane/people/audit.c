@@ -540,14 +540,16 @@ bool audit_ready(struct audit *audit, uint64_t rows)
         kept_to_spool(audit);
     ready = audit->kept_count == 0 && !spool_sync_has_failed(audit->spool);
     if (ready && !spool_reserve(audit->spool, rows_bytes(rows))) {
+        int reason = errno;
+
         ready = false;
         if (!audit->write_error)
             LOG(ERROR, "audit",
                 "there is no room for audit rows; calls are refused until there is: free space in "
                 "the data directory, or bring the database back",
-                F("reason", "%s", reason_text(errno)),
+                F("reason", "%s", reason_text(reason)),
                 F("bytes", "%llu", (unsigned long long)spool_bytes(audit->spool)));
-        audit->write_error = errno;
+        audit->write_error = reason;
     } else if (ready) {
         audit->write_error = 0;
     }
