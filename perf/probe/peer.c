@@ -19,12 +19,29 @@ static double since_ms(uint64_t began_ns)
     return (double)(probe_now_ns() - began_ns) / 1e6;
 }
 
+static void news_put(struct peer *peer, const char *producer_id)
+{
+    pthread_mutex_lock(&peer->mutex);
+    g_queue_push_tail(peer->news, g_strdup(producer_id));
+    pthread_mutex_unlock(&peer->mutex);
+}
+
+static char *news_take(struct peer *peer)
+{
+    char *producer_id;
+
+    pthread_mutex_lock(&peer->mutex);
+    producer_id = g_queue_pop_head(peer->news);
+    pthread_mutex_unlock(&peer->mutex);
+    return producer_id;
+}
+
 static void on_event(void *context, const char *name, const cJSON *payload)
 {
     struct peer *peer = context;
 
     if (strcmp(name, "media:newProducer") == 0)
-        g_async_queue_push(peer->news, g_strdup(text_of(payload, "producerId")));
+        news_put(peer, text_of(payload, "producerId"));
 }
 
 /* The router's capabilities, cut to what the probe can take: Opus, VP8 and its RTX. */
@@ -66,7 +83,7 @@ bool peer_join(struct peer *peer, const struct signaling_options *options, const
         return false;
     peer->account_ms = since_ms(began);
     began = probe_now_ns();
-    peer->news = g_async_queue_new_full(g_free);
+    peer->news = g_queue_new();
     pthread_mutex_init(&peer->mutex, NULL);
     peer->signaling = signaling_open(options, token, on_event, peer, why);
     free(token);
@@ -94,7 +111,7 @@ bool peer_join(struct peer *peer, const struct signaling_options *options, const
     peer->capabilities =
         own_capabilities(cJSON_GetObjectItemCaseSensitive(answer, "rtpCapabilities"));
     cJSON_ArrayForEach(producer, cJSON_GetObjectItemCaseSensitive(answer, "existingProducers"))
-        g_async_queue_push(peer->news, g_strdup(text_of(producer, "producerId")));
+        news_put(peer, text_of(producer, "producerId"));
     cJSON_Delete(answer);
     peer->join_ms = since_ms(began);
     return true;
@@ -286,7 +303,7 @@ bool peer_consume_news(struct peer *peer, char *why)
     char *id;
     bool ok = true;
 
-    while (ok && (id = g_async_queue_try_pop(peer->news))) {
+    while (ok && (id = news_take(peer))) {
         if (peer->consumer_count == CONSUMERS_MAX_PROBE)
             peer->left_out++;
         else /* whoever published may be gone again: nobody's fault */
@@ -319,7 +336,7 @@ void peer_leave(struct peer *peer)
     if (peer->recv)
         transport_close(peer->recv);
     if (peer->news) {
-        g_async_queue_unref(peer->news);
+        g_queue_free_full(peer->news, g_free);
         pthread_mutex_destroy(&peer->mutex);
     }
     for (unsigned i = 0; i < peer->consumer_count; i++)

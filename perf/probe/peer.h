@@ -15,12 +15,12 @@
 struct peer {
     const char *name;
     struct signaling *signaling;
-    GAsyncQueue *news; /* producer ids that appeared, char * */
+    GQueue *news; /* producer ids that appeared, char *; under mutex */
     struct transport *send, *recv;
     char room_id[64], room_code[32], recv_id[64];
     cJSON *capabilities;
     struct sender video, audio;
-    pthread_mutex_t mutex;             /* consumers */
+    pthread_mutex_t mutex;             /* news, consumers */
     unsigned consumer_count, left_out; /* left_out: streams that were one too many */
     struct receiver consumers[CONSUMERS_MAX_PROBE];
     uint64_t mark; /* of this process, in every packet */
