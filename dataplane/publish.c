@@ -37,17 +37,30 @@ void publish_gone(struct worker *w, enum table_id table, uint32_t index, uint32_
     row_write(table, region_row(w->config.actual, table, index), &row.header);
 }
 
-/* ---- rates: since the row that stands there was published, which is ours ---- */
+/* ---- rates: since the row that stands there was published, if it is ours ---- */
 
 #define RATE_SPAN_NS_MIN (100 * NS_PER_MS) /* a shorter span says little: the rate before stays */
 
-/* Of the row that is about to be replaced; 0 when it is of something else. */
-static uint64_t span_since(const struct worker *w, const struct row_header *was,
-                           uint32_t generation, uint64_t published_ns)
+/* The row that is about to be replaced; one of zeros when it is of something else, which another worker
+ * may have written. */
+static const void *published_before(const struct worker *w, enum table_id table, uint32_t index,
+                                    uint32_t generation)
 {
-    return __atomic_load_n(&was->generation, __ATOMIC_RELAXED) == generation && was->used
-               ? w->now_ns - published_ns
-               : 0;
+    static const union {
+        struct transport_state_row transport;
+        struct producer_state_row producer;
+        struct consumer_state_row consumer;
+    } nothing;
+    const struct row_header *row = region_row(w->config.actual, table, index);
+
+    return __atomic_load_n(&row->generation, __ATOMIC_RELAXED) == generation && row->used
+               ? (const void *)row
+               : &nothing;
+}
+
+static uint64_t span_since(const struct worker *w, uint64_t published_ns)
+{
+    return published_ns ? w->now_ns - published_ns : 0;
 }
 
 static uint32_t bits_per_second(uint64_t bytes, uint64_t were, uint32_t before, uint64_t span_ns)
@@ -62,9 +75,9 @@ static uint32_t bits_per_second(uint64_t bytes, uint64_t were, uint32_t before, 
 
 void publish_transport(struct worker *w, struct transport *t)
 {
-    const struct transport_state_row *was = (const struct transport_state_row *)region_row(
-        w->config.actual, TABLE_transport_state, t->index);
-    uint64_t span_ns = span_since(w, &was->header, t->generation, was->published_ns);
+    const struct transport_state_row *was =
+        published_before(w, TABLE_transport_state, t->index, t->generation);
+    uint64_t span_ns = span_since(w, was->published_ns);
     const struct path *path = ice_selected(&t->ice);
     struct transport_state_row row = {
         .bytes_received = t->bytes_received,
@@ -100,9 +113,9 @@ void publish_transport(struct worker *w, struct transport *t)
 
 static void publish_producer(struct worker *w, struct producer *p)
 {
-    const struct producer_state_row *was = (const struct producer_state_row *)region_row(
-        w->config.actual, TABLE_producer_state, p->index);
-    uint64_t span_ns = span_since(w, &was->header, p->generation, was->published_ns);
+    const struct producer_state_row *was =
+        published_before(w, TABLE_producer_state, p->index, p->generation);
+    uint64_t span_ns = span_since(w, was->published_ns);
     struct producer_state_row row = {.published_ns = w->now_ns};
 
     for (int i = 0; i < p->encoding_count; i++) {
@@ -127,9 +140,9 @@ static void publish_producer(struct worker *w, struct producer *p)
 
 static void publish_consumer(struct worker *w, struct consumer *c)
 {
-    const struct consumer_state_row *was = (const struct consumer_state_row *)region_row(
-        w->config.actual, TABLE_consumer_state, c->index);
-    uint64_t span_ns = span_since(w, &was->header, c->generation, was->published_ns);
+    const struct consumer_state_row *was =
+        published_before(w, TABLE_consumer_state, c->index, c->generation);
+    uint64_t span_ns = span_since(w, was->published_ns);
     struct consumer_state_row row = {
         .packets_sent = c->packets,
         .bytes_sent = c->bytes,
