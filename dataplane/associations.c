@@ -293,6 +293,13 @@ static void association_begin(struct handshaker *h, uint32_t index, bool has_dat
     association_settle(h, a);
 }
 
+static void seat_use(struct handshaker *h, uint32_t index, uint32_t generation)
+{
+    h->seats[index].generation = generation;
+    if (h->seats_end <= index)
+        h->seats_end = index + 1;
+}
+
 /* ---- notes ---- */
 
 /* The seat that a handle of worker w means; a new generation takes the seat over. NULL: the handle
@@ -313,7 +320,7 @@ static struct seat *seat_find(struct handshaker *h, uint32_t w, handle_word hand
         row.worker != w)
         return NULL;
     seat_clear(h, index);
-    seat->generation = generation;
+    seat_use(h, index, generation);
     seat->worker = (uint8_t)w;
     return seat;
 }
@@ -380,8 +387,10 @@ static bool is_settled(const struct handshaker *h, const struct seat *seat)
  * A row whose writer is inside just now is looked at again next time. */
 void associations_sweep(struct handshaker *h)
 {
-    for (unsigned n = 0; n < SWEEP_SEATS; n++) {
-        uint32_t index = h->sweep_at++ % TRANSPORTS_MAX;
+    uint32_t share = (h->seats_end + SWEEP_BEATS - 1) / SWEEP_BEATS;
+
+    for (uint32_t n = 0; n < share; n++) {
+        uint32_t index = h->sweep_at++ % h->seats_end;
         struct seat *seat = &h->seats[index];
         struct transport_row row;
         enum row_verdict verdict;
@@ -421,7 +430,7 @@ static void adopt(struct handshaker *h, uint32_t index)
         *seat = (struct seat){0};
         return;
     }
-    seat->generation = shared->generation;
+    seat_use(h, index, shared->generation);
     desired = seat->generation ? row_copy(TABLE_transport, &row,
                                           region_row(h->config.desired, TABLE_transport, index),
                                           seat->generation)

@@ -1,6 +1,7 @@
-/* The forwarder process: worker threads, and the main thread as their housekeeper. */
+/* The forwarder process: worker threads, which the main thread starts and stops. */
 #define _GNU_SOURCE
 #include <netinet/in.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -234,13 +235,8 @@ static uint32_t seat_workers(struct forwarder *f, const struct settings *setting
 
 static bool start_workers(struct forwarder *f, const struct settings *settings)
 {
-    sigset_t all, before;
     char why[192];
     bool ok = true;
-
-    /* Signals are the main thread's. */
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, &before);
 
     pthread_barrier_init(&f->opened, NULL, f->worker_count + 1);
     pthread_barrier_init(&f->started, NULL, f->worker_count + 1);
@@ -254,7 +250,6 @@ static bool start_workers(struct forwarder *f, const struct settings *settings)
             return false; /* those that wait at the barrier end with the process */
         }
     }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_barrier_wait(&f->opened);
     for (uint32_t w = 0; w < f->worker_count; w++) {
         const struct seat *seat = &f->seats[w];
@@ -296,33 +291,14 @@ static void publish_node(struct forwarder *f)
     row_write(TABLE_node, region_row(&f->actual, TABLE_node, 0), &node.header);
 }
 
-/* The process is as well as its worst worker: its heartbeat is that of the one whose last turn is
- * longest ago. */
-static uint64_t oldest_beat(const struct forwarder *f, uint64_t now_ns)
+/* Until the end is wanted; `open` lets signals in while this thread sleeps, and only then. */
+static void wait_for_stop(struct forwarder *f, const sigset_t *open)
 {
-    uint64_t oldest_ns = now_ns;
-
-    for (uint32_t w = 0; w < f->worker_count; w++) {
-        uint64_t beat_ns =
-            atomic_load_explicit(&f->seats[w].worker->heartbeat_ns, memory_order_relaxed);
-
-        if (beat_ns && beat_ns < oldest_ns)
-            oldest_ns = beat_ns;
-    }
-    return oldest_ns;
-}
-
-static void keep_house(struct forwarder *f)
-{
-    const struct timespec nap = {.tv_nsec = REGION_HEARTBEAT_NS};
+    const struct timespec look_again = {.tv_nsec = 40 * NS_PER_MS};
 
     while (!stop_wanted) {
-        uint64_t beat_ns = oldest_beat(f, clock_monotonic_ns());
-
-        atomic_store_explicit(&f->actual.header->heartbeat_ns, beat_ns, memory_order_relaxed);
-        atomic_store_explicit(&f->resume.header->heartbeat_ns, beat_ns, memory_order_relaxed);
         publish_node(f);
-        nanosleep(&nap, NULL);
+        ppoll(NULL, 0, f->has_fingerprints ? NULL : &look_again, open);
     }
 }
 
@@ -349,7 +325,11 @@ int forwarder_main(const struct settings *settings, struct descriptors *descript
     static struct forwarder forwarder; /* too big for a stack; one per process */
     struct forwarder *f = &forwarder;
     struct sigaction action = {.sa_handler = on_stop};
+    sigset_t all, open;
 
+    /* Signals are the main thread's, and wait until it sleeps. */
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &open);
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGINT, &action, NULL);
     if (!map_regions(f, descriptors))
@@ -370,10 +350,10 @@ int forwarder_main(const struct settings *settings, struct descriptors *descript
     }
     if (!start_workers(f, settings))
         return 1;
-    publish_node(f);
+    region_beats_forget(&f->actual, f->worker_count);
     pthread_barrier_wait(&f->started);
     LOG(INFO, "start", "forwarding", F("workers", "%u", f->worker_count));
-    keep_house(f);
+    wait_for_stop(f, &open);
     stop_workers(f);
     LOG(INFO, "stop", "stopped cleanly");
     return 0;

@@ -77,7 +77,7 @@ static void beat(struct handshaker *h)
     h->now_ns = clock_of(h);
     if (h->now_ns < h->next_beat_ns)
         return;
-    atomic_store_explicit(&h->config.keys->header->heartbeat_ns, h->now_ns, memory_order_relaxed);
+    region_beat(h->config.keys, 0, h->now_ns);
     h->next_beat_ns = h->now_ns + REGION_HEARTBEAT_NS;
     associations_sweep(h);
 }

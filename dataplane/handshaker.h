@@ -30,7 +30,7 @@
 #define HANDSHAKE_YIELD_MS 3000 /* when all are taken, one older than this makes room */
 #define NOTES_PER_TURN 8        /* of each worker; a datagram may cost 1 ms */
 #define TICK_NS 10000000ull     /* grain of retransmission timers and deadlines */
-#define SWEEP_SEATS 512         /* looked at per beat: all 32 768 in 2.6 s */
+#define SWEEP_BEATS 43          /* in which all seats are looked at: 2.6 s */
 
 struct handshaker;
 
@@ -72,7 +72,7 @@ struct handshaker {
     uint32_t unfinished, untold;
     uint32_t kept;      /* associations, finished ones included */
     uint32_t bells_due; /* bit w: ring worker w's */
-    uint32_t sweep_at;
+    uint32_t sweep_at, seats_end; /* seats from seats_end on were never used */
     uint64_t now_ns, next_tick_ns, next_beat_ns;
     struct ring_datagram note; /* private copy */
     struct seat seats[TRANSPORTS_MAX];

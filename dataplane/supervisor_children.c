@@ -302,7 +302,7 @@ void children_tell_log_level(const struct supervisor *s)
 /* The last sign of life, or when it must at the latest have given one. */
 static uint64_t child_heartbeat(const struct supervisor *s, struct child *child)
 {
-    uint64_t beat_ns = atomic_load_explicit(&child->header->heartbeat_ns, memory_order_relaxed);
+    uint64_t beat_ns = region_heartbeat(child->header);
     uint64_t limit_ns = child->adopted ? ADOPTED_LIMIT_NS : START_LIMIT_NS;
 
     if (beat_ns > child->judge_ns && !child->beating) { /* before: its predecessor's */
@@ -355,9 +355,7 @@ int children_timeout_ms(const struct supervisor *s, uint64_t now_ns)
 
     for (unsigned c = 0; c < CHILD_COUNT; c++) {
         const struct child *child = &s->children[c];
-        uint64_t late_ns =
-            atomic_load_explicit(&child->header->heartbeat_ns, memory_order_relaxed) +
-            HEALTH_LATE_NS;
+        uint64_t late_ns = region_heartbeat(child->header) + HEALTH_LATE_NS;
 
         if (child->pidfd < 0 || child->health.suspect_ns != 0)
             return TICK_BUSY_MS;

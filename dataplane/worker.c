@@ -12,8 +12,8 @@
 
 #define FILL_NS_MIN (60 * 1000ull) /* a nap shorter than what it costs to take is none */
 /* Sleep at most this long. Timers of an idle worker may be late by so much; where packets come, they
- * wake it more often. With the housekeeper's beat a worker's sign of life is 70 ms old at most. */
-#define WAIT_NS_MAX (30 * NS_PER_MS)
+ * wake it more often. */
+#define WAIT_NS_MAX REGION_HEARTBEAT_NS
 
 /* huge: large pages where the kernel has them, for what is walked from one object to the next. */
 static void *map_array(size_t bytes, bool huge)
@@ -215,7 +215,7 @@ static void housekeeping(struct worker *w)
         ring_bell(w->config.bell_control);
     w->ring_handshaker = false;
     w->ring_control = false;
-    atomic_store_explicit(&w->heartbeat_ns, w->now_ns, memory_order_relaxed);
+    region_beat(w->config.actual, w->config.index, w->now_ns);
 }
 
 /* Every packet has a verdict, now or when it leaves the pool. */

@@ -138,6 +138,7 @@ uint64_t region_layout_hash(void)
     hash = hash_number(hash, sizeof(struct region_header));
     hash = hash_number(hash, offsetof(struct region_header, heads));
     hash = hash_number(hash, offsetof(struct region_header, tails));
+    hash = hash_number(hash, offsetof(struct region_header, beats));
     hash = hash_number(hash, WORKERS_MAX);
     for (unsigned id = 0; id < REGION_COUNT; id++) {
         struct layout layout = layout_of(id);
@@ -305,4 +306,25 @@ struct ring region_ring(const struct region *producer, const struct region *cons
         .slot_bytes = ring_shapes[producer->id].slot_bytes,
         .slot_count = ring_shapes[producer->id].slots,
     };
+}
+
+/* ---- heartbeats ---- */
+
+void region_beats_forget(const struct region *region, uint32_t threads)
+{
+    for (uint32_t t = threads; t < WORKERS_MAX; t++)
+        region_beat(region, t, 0);
+}
+
+uint64_t region_heartbeat(const struct region_header *header)
+{
+    uint64_t oldest_ns = 0;
+
+    for (uint32_t t = 0; t < WORKERS_MAX; t++) {
+        uint64_t ns = atomic_load_explicit(&header->beats[t].ns, memory_order_acquire);
+
+        if (ns && (!oldest_ns || ns < oldest_ns))
+            oldest_ns = ns;
+    }
+    return oldest_ns;
 }

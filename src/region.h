@@ -24,9 +24,15 @@
 enum region_id { REGION_desired, REGION_actual, REGION_keys, REGION_resume, REGION_COUNT };
 extern const char *const region_names[REGION_COUNT]; /* "desired" … also the descriptors' names */
 
-/* How often a working writer says so. Each beat of an idle process wakes a core (20 µs in a virtual
- * machine), so no more often than it takes to find a hung one within 100 ms. */
-#define REGION_HEARTBEAT_NS (40 * 1000000ull)
+/* How often a thread of the data plane that works says so at least. Each beat of an idle one wakes a
+ * core (20 µs in a virtual machine), so no more often than it takes to find a hung one in 100 ms. */
+#define REGION_HEARTBEAT_NS (60 * 1000000ull)
+
+/* When a thread last said that it lives, monotonic; 0: there is no such thread. */
+struct region_beat {
+    _Atomic uint64_t ns;
+    uint8_t pad[56];
+};
 
 #define REGION_MAGIC 0x31305443474e4952ull /* "RINGCT01" */
 
@@ -37,8 +43,6 @@ struct region_header {
         layout_hash; /* region_layout_hash(): both sides must have been built from one rows.h */
     uint64_t bytes;  /* of the whole region */
     uint64_t instance_id; /* random; the supervisor's that created it */
-    _Atomic uint64_t
-        heartbeat_ns; /* monotonic; the data plane stores it every REGION_HEARTBEAT_NS */
     _Atomic uint32_t writer_pid;
     _Atomic uint32_t writer_starts; /* rises with every process that takes this region as writer */
     _Atomic uint32_t rescan_wanted; /* the writer of a reader-side region asks its peer: rescan */
@@ -47,6 +51,7 @@ struct region_header {
     struct ring_head heads[WORKERS_MAX];
     /* How far this writer has read the rings of the *other* regions: tails (consumer side). */
     struct ring_tail tails[WORKERS_MAX];
+    struct region_beat beats[WORKERS_MAX]; /* the writer's threads: workers, else the first only */
 };
 _Static_assert(sizeof(struct region_header) <= 8192, "region header grew past its room");
 #define REGION_HEADER_BYTES 8192
@@ -75,6 +80,15 @@ int region_reopen_readonly(int fd);
  * closed afterwards. False, with a sentence in `why` (128 bytes), when it does not fit this build. */
 bool region_map(struct region *region, enum region_id id, int fd, bool writable, char *why);
 void region_unmap(struct region *region);
+
+/* `thread` of this region's writer lives. A writer of `threads` threads forgets what a predecessor with
+ * more of them said. A writer is as well as its worst thread: its heartbeat is the oldest; 0: never. */
+static inline void region_beat(const struct region *region, uint32_t thread, uint64_t now_ns)
+{
+    atomic_store_explicit(&region->header->beats[thread].ns, now_ns, memory_order_release);
+}
+void region_beats_forget(const struct region *region, uint32_t threads);
+uint64_t region_heartbeat(const struct region_header *header);
 
 /* Row `index` of a table in its mapped region. index must be < tables[table].rows. */
 static inline struct row_header *region_row(const struct region *region, enum table_id table,

@@ -14,7 +14,8 @@
 
 #define QUEUE_REQUESTS_MAX 1024
 #define ANSWER_MS_MAX 800 /* threats.md F16, F17: unavailable within a second */
-#define WATCH_MS 50
+#define WATCH_MS 50       /* while an answer is owed or the database is not well */
+#define WATCH_CALM_MS 500 /* otherwise */
 #define PROBE_MS 1000
 #define IDLE_MS 2000 /* nobody asked for so long: see whether it still answers */
 #define REFUSALS_MAX 4096
@@ -85,6 +86,18 @@ static void answer(enum request_kind kind, union request_callback callback, void
 
 /* ---- health ---- */
 
+static void watch(uv_timer_t *timer);
+
+/* The watchdog is due soon when there is something to watch. */
+static void watch_on(struct persistence *store)
+{
+    uint64_t ms = store->asked_count || !store->healthy ? WATCH_MS : WATCH_CALM_MS;
+
+    if (!uv_is_active((uv_handle_t *)&store->watchdog) ||
+        uv_timer_get_due_in(&store->watchdog) > ms)
+        uv_timer_start(&store->watchdog, watch, ms, 0);
+}
+
 void backend_problem(struct persistence *store, const char *problem)
 {
     if (store->healthy) {
@@ -94,6 +107,7 @@ void backend_problem(struct persistence *store, const char *problem)
     }
     store->healthy = false;
     snprintf(store->status, sizeof(store->status), "%s", problem);
+    watch_on(store);
 }
 
 /* Only a write that succeeded proves health: reads go on from a full disk. */
@@ -292,6 +306,7 @@ static void request_send(struct persistence *store, struct request *request)
         request->repeated = true;
         request_finished(store, request);
     }
+    watch_on(store);
 }
 
 static void look_done(void *context, enum persistence_result result, const struct user_row *user)
@@ -335,6 +350,7 @@ static void watch(uv_timer_t *timer)
     if (store->healthy && !store->looking && !store->closing && !store->asked_count &&
         now_ns > store->answered_ns + IDLE_MS * NS_PER_MS)
         look(store);
+    watch_on(store);
 }
 
 /* ---- open and close ---- */
@@ -381,7 +397,7 @@ struct persistence *persistence_open(uv_loop_t *loop, const struct settings *set
         handles_close(store);
         return NULL;
     }
-    uv_timer_start(&store->watchdog, watch, WATCH_MS, WATCH_MS);
+    watch_on(store);
     return store;
 }
 

@@ -183,7 +183,7 @@ static bool map_regions(struct plane *plane, struct descriptors *set, char *why)
     }
     atomic_store(&plane->desired.header->writer_pid, (uint32_t)getpid());
     atomic_fetch_add(&plane->desired.header->writer_starts, 1);
-    atomic_store(&plane->desired.header->heartbeat_ns, clock_monotonic_ns());
+    region_beat(&plane->desired, 0, clock_monotonic_ns());
     plane_take_over(plane);
     LOG(INFO, "plane", "connected to the data plane",
         F("instance", "%016llx", (unsigned long long)plane->desired.header->instance_id));
@@ -249,7 +249,7 @@ static bool looks_up(struct plane *plane)
 
     if (!plane->mapped)
         return false;
-    beat_ns = atomic_load_explicit(&plane->actual.header->heartbeat_ns, memory_order_acquire);
+    beat_ns = region_heartbeat(plane->actual.header);
     if (now_ns > beat_ns && now_ns - beat_ns > HEARTBEAT_SILENCE_MS * NS_PER_MS)
         return false;
     if (plane->up)
@@ -269,8 +269,7 @@ static void beat(uv_timer_t *timer)
     bool up;
 
     if (plane->mapped)
-        atomic_store_explicit(&plane->desired.header->heartbeat_ns, clock_monotonic_ns(),
-                              memory_order_release);
+        region_beat(&plane->desired, 0, clock_monotonic_ns());
     up = looks_up(plane);
     if (up != plane->up) {
         plane->up = up;

@@ -7,7 +7,7 @@
 
 static bool check_heartbeat(const struct region *region)
 {
-    uint64_t heartbeat_ns = atomic_load(&region->header->heartbeat_ns);
+    uint64_t heartbeat_ns = region_heartbeat(region->header);
     uint64_t now_ns = clock_monotonic_ns();
     uint64_t age_ns = now_ns > heartbeat_ns ? now_ns - heartbeat_ns : 0;
 
@@ -38,7 +38,7 @@ static void check_rings(const struct region *region, const struct region *reader
     }
 }
 
-/* `alive` is the region whose header has this writer's heartbeat: the forwarder writes two. */
+/* `alive` is the region in which this writer beats: the forwarder writes two. */
 static bool check_region(const struct region *region, const struct region *reader,
                          const struct region *alive)
 {

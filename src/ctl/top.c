@@ -61,7 +61,7 @@ static void look(const struct observer *observer, const struct top_sample *befor
                  struct top_sample *now)
 {
     now->now_ns = clock_monotonic_ns();
-    now->heartbeat_ns = atomic_load(&observer->actual.header->heartbeat_ns);
+    now->heartbeat_ns = region_heartbeat(observer->actual.header);
     for (uint32_t w = 0; w < WORKERS_MAX; w++) {
         now->worker_there[w] =
             row_copy(TABLE_worker_state, &now->workers[w],

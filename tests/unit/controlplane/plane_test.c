@@ -108,7 +108,7 @@ static void far_make_regions(uint64_t instance)
     }
     far.bell_control = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     row_write(TABLE_node, region_row(&far.actual, TABLE_node, 0), &node.header);
-    atomic_store(&far.actual.header->heartbeat_ns, clock_monotonic_ns());
+    region_beat(&far.actual, 0, clock_monotonic_ns());
 }
 
 static void far_drop_regions(void)
@@ -125,7 +125,7 @@ static void far_drop_regions(void)
 static void far_beat(uv_timer_t *timer)
 {
     if (far.beating)
-        atomic_store(&far.actual.header->heartbeat_ns, clock_monotonic_ns());
+        region_beat(&far.actual, 0, clock_monotonic_ns());
 }
 
 static void changed(void *context, enum table_id table, handle_word handle)
@@ -262,8 +262,7 @@ static void test_rows_notes_bells(void **state)
     assert_true(next_change(1, &note));
     assert_true(plane_read(plane, TABLE_transport, handle, &seen));
     assert_int_equal(seen.dtls_role, DTLS_ROLE_server);
-    assert_true(atomic_load(&far.desired.header->heartbeat_ns) + 300 * NS_PER_MS >
-                clock_monotonic_ns());
+    assert_true(region_heartbeat(far.desired.header) + 300 * NS_PER_MS > clock_monotonic_ns());
     assert_int_equal(atomic_load(&far.desired.header->writer_starts), 1);
 
     plane_remove(plane, TABLE_transport, handle, 1);

@@ -418,11 +418,11 @@ static void heartbeat_moves(void **state)
     handshaker_start();
     assert_int_equal(header->writer_pid, getpid());
     assert_int_equal(header->writer_starts, 1);
-    before = header->heartbeat_ns;
+    before = region_heartbeat(header);
     turns(REGION_HEARTBEAT_NS / NS_PER_MS - 1);
-    assert_true(header->heartbeat_ns == before);
+    assert_true(region_heartbeat(header) == before);
     turns(2);
-    assert_true(header->heartbeat_ns >= before + REGION_HEARTBEAT_NS);
+    assert_true(region_heartbeat(header) >= before + REGION_HEARTBEAT_NS);
     handshaker_start();
     assert_int_equal(header->writer_starts, 2);
 }

@@ -252,7 +252,7 @@ static int fake_child(const char *role)
     atomic_store(&region.header->writer_pid, (uint32_t)getpid());
     atomic_fetch_add(&region.header->writer_starts, 1);
     while (!stop_wanted) {
-        atomic_store(&region.header->heartbeat_ns, clock_monotonic_ns());
+        region_beat(&region, 0, clock_monotonic_ns());
         usleep(10000);
     }
     return 0;
@@ -481,8 +481,8 @@ static void test_supervisor_dies(void **state)
     kill(old, SIGKILL);
     waitpid(old, NULL, 0);
     manage(life);
-    beat_ns = atomic_load(&life->actual.header->heartbeat_ns);
-    WAIT_FOR(life, atomic_load(&life->actual.header->heartbeat_ns) > beat_ns + MS(100));
+    beat_ns = region_heartbeat(life->actual.header);
+    WAIT_FOR(life, region_heartbeat(life->actual.header) > beat_ns + MS(100));
     /* a new one takes over, starts nobody, and sees the death of a child that is not its own */
     supervisor_start(life);
     wait_ready(life);

@@ -288,7 +288,7 @@ static void *work(void *unused)
     counters.verdicts[VERDICT_drop_empty] = 103;
     counters.counters[COUNTER_received] = 2000;
     nanosleep(&nap, NULL);
-    atomic_store(&actual.header->heartbeat_ns, clock_monotonic_ns());
+    region_beat(&actual, 0, clock_monotonic_ns());
     row_write(TABLE_worker_state, region_row(&actual, TABLE_worker_state, 2), &worker.header);
     row_write(TABLE_worker_counters, region_row(&actual, TABLE_worker_counters, 2),
               &counters.header);
@@ -324,8 +324,8 @@ static void check_of_living_writers(void **state)
 {
     uint64_t now_ns = clock_monotonic_ns();
 
-    atomic_store(&desired.header->heartbeat_ns, now_ns);
-    atomic_store(&actual.header->heartbeat_ns, now_ns);
+    region_beat(&desired, 0, now_ns);
+    region_beat(&actual, 0, now_ns);
     atomic_store(&actual.header->writer_pid, 4242);
     atomic_store(&desired.header->heads[1].published, 9);
     atomic_store(&actual.header->tails[1].consumed, 4);
@@ -333,7 +333,7 @@ static void check_of_living_writers(void **state)
     says(out, "instance        0000000000abcdef");
     says(out, "writer          pid 4242");
     says(out, "published 9, overflows 0, unread 5");
-    atomic_store(&desired.header->heartbeat_ns, now_ns - 5 * NS_PER_S);
+    region_beat(&desired, 0, now_ns - 5 * NS_PER_S);
     assert_int_equal(run("check"), 1);
     says(out, "its writer is gone or stuck");
 }

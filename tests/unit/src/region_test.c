@@ -92,9 +92,9 @@ static void a_new_region_maps_for_both_sides(void **state)
         close(fd);
         close(readonly);
         assert_int_equal(reader.header->instance_id, 0x1234);
-        atomic_store(&writer.header->heartbeat_ns, 77);
+        region_beat(&writer, 0, 77);
         writer.base[writer.bytes - 1] = 5;
-        assert_int_equal(atomic_load(&reader.header->heartbeat_ns), 77);
+        assert_int_equal(region_heartbeat(reader.header), 77);
         assert_int_equal(reader.base[reader.bytes - 1], 5);
         for (unsigned t = 0; t < TABLE_COUNT; t++)
             assert_int_equal(reader.tables[t] != NULL, tables[t].region == id);
@@ -102,6 +102,26 @@ static void a_new_region_maps_for_both_sides(void **state)
         region_unmap(&reader);
         assert_null(reader.base);
     }
+}
+
+/* A writer is as well as its worst thread; threads of a predecessor with more of them are forgotten. */
+static void the_oldest_beat_counts(void **state)
+{
+    int fd = made(REGION_actual);
+    struct region region;
+
+    assert_true(region_map(&region, REGION_actual, fd, true, why));
+    close(fd);
+    assert_int_equal(region_heartbeat(region.header), 0);
+    region_beat(&region, 0, 500);
+    region_beat(&region, 1, 300);
+    region_beat(&region, WORKERS_MAX - 1, 400);
+    assert_int_equal(region_heartbeat(region.header), 300);
+    region_beat(&region, 1, 600);
+    assert_int_equal(region_heartbeat(region.header), 400);
+    region_beats_forget(&region, 2);
+    assert_int_equal(region_heartbeat(region.header), 500);
+    region_unmap(&region);
 }
 
 static void last_row_of_each_table_is_inside(void **state)
@@ -309,6 +329,7 @@ int main(void)
         cmocka_unit_test(layout_has_no_overlap),
         cmocka_unit_test(hash_depends_on_every_detail),
         cmocka_unit_test(a_new_region_maps_for_both_sides),
+        cmocka_unit_test(the_oldest_beat_counts),
         cmocka_unit_test(last_row_of_each_table_is_inside),
         cmocka_unit_test(sealed_against_resizing),
         cmocka_unit_test(a_readonly_descriptor_stays_readonly),
