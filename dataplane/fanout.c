@@ -2,11 +2,11 @@
  * goes to one of them lies side by side for segmentation and the cipher.
  *
  *   queue of a producer ─► job: its packets × its consumers, served from `cursor` on
- *     fan_out, each turn:  gather   which consumers of which jobs are due, within the turn's share
+ *     fan_out, each turn:  gather   which consumers of which jobs are due, within the turn's budget
  *                          emit     subscriber by subscriber: select, rewrite, protect, send
  *                          retire   the packets of jobs that are done
  *
- * A room larger than a turn's share goes on in the next turn, behind all producers that have received
+ * A room larger than a turn's budget goes on in the next turn, behind all producers that have received
  * something meanwhile: its size costs itself, not its neighbours on this worker. */
 #include <string.h>
 
@@ -15,6 +15,11 @@
 #include "src/clock.h"
 
 #define SRTP_INDEX_END (1ull << 48)
+/* What sending costs, in units that are about nanoseconds: a send, and in it a packet and its bytes. */
+#define COST_SEND 1200
+#define COST_PACKET 150
+#define COST_1024_BYTES 360
+#define ROUND 64 /* consumers of one producer, before it is the next one's turn */
 #define ENCODING_ALIVE_NS (1500 * NS_PER_MS) /* silence after which an encoding is not forwarded */
 
 /* Sequence numbers, indexes and time stamps that this consumer gets next follow what it had. */
@@ -235,21 +240,21 @@ void fan_out_forget(struct worker *w, struct producer *p)
     retire(w, &p->waiting);
     if (p->is_listed) {
         list_remove(&w->fresh, p);
-        list_remove(&w->late, p);
+        list_remove(&w->late[p->kind], p);
     }
     p->is_listed = false;
 }
 
-/* ---- a turn's share ---- */
+/* ---- a turn's budget ---- */
 
-static void due_add(struct worker *w, struct consumer *c)
+/* True when this is the first that the subscriber gets in this turn. */
+static bool due_add(struct worker *w, struct consumer *c)
 {
     struct egress *to = c->egress;
+    bool first = !to->due_last;
 
     c->next_due = NULL;
-    if (to->due_last) {
-        to->due_last->next_due = c;
-    } else {
+    if (first) {
         to->due_first = c;
         to->next_touched = NULL;
         if (w->touched_last)
@@ -257,44 +262,85 @@ static void due_add(struct worker *w, struct consumer *c)
         else
             w->touched_first = to;
         w->touched_last = to;
+    } else {
+        to->due_last->next_due = c;
     }
     to->due_last = c;
+    return first;
 }
 
-/* Marks consumers of p's job from its cursor on; about `share` packets, returns how many. */
-static uint32_t gather_job(struct worker *w, struct producer *p, uint32_t share)
+static void job_begin(struct producer *p)
 {
-    uint32_t packets = 0;
+    p->job = p->waiting;
+    p->waiting = (struct packet_queue){0};
+    p->cursor = p->consumers;
+    p->job_cost = 0;
+    for (const struct packet *packet = p->job.first; packet; packet = packet->next)
+        p->job_cost += COST_PACKET + packet->payload_bytes * COST_1024_BYTES / 1024;
+}
 
-    if (!p->job.first) {
-        p->job = p->waiting;
-        p->waiting = (struct packet_queue){0};
-        p->cursor = p->consumers;
-    }
-    while (p->cursor && packets < share) {
+/* Marks the next consumers of p's job, ROUND of them at most; returns what they cost. */
+static uint32_t job_round(struct worker *w, struct producer *p, uint32_t budget)
+{
+    uint32_t cost = 0, consumers = 0;
+
+    while (p->cursor && cost < budget && consumers < ROUND) {
         struct consumer *c = p->cursor;
 
         p->cursor = c->next_of_producer;
         __builtin_prefetch(p->cursor);
         if (c->paused || !c->egress->open)
             continue;
-        due_add(w, c);
-        packets += p->job.count;
+        cost += p->job_cost + (due_add(w, c) ? COST_SEND : 0);
+        consumers++;
     }
-    return packets;
+    return cost;
 }
 
-/* Takes jobs off `from` within `share` packets; appends their producers to `gathered`. */
-static void gather(struct worker *w, struct producer_list *from, uint32_t share,
-                   struct producer_list *gathered)
+/* Serves the producers of `list` round by round within `budget`; what is left of the budget. Those
+ * whose job is through go to `done`; of the others, those whose turn it is next stand in front. */
+static uint32_t gather(struct worker *w, struct producer_list *list, uint32_t budget,
+                       struct producer_list *done)
 {
-    while (from->first && share > 0) {
-        struct producer *p = list_take(from);
-        uint32_t packets = gather_job(w, p, share);
+    while (list->first && budget > 0) {
+        struct producer *p = list_take(list);
+        uint32_t cost;
 
-        share -= packets < share ? packets : share;
-        list_append(gathered, p);
+        if (!p->job.first)
+            job_begin(p);
+        cost = job_round(w, p, budget);
+        budget -= cost < budget ? cost : budget;
+        list_append(p->cursor ? list : done, p);
     }
+    return budget;
+}
+
+/* Many audio producers of a room have one small packet each, and a send costs several times what the
+ * packet does. So audio goes in sweeps: what comes while one is under way sets off with the next one,
+ * side by side, and leaves in one send for each subscriber. Small rooms do not wait. */
+static bool waits_for_sweep(const struct worker *w, const struct producer *p)
+{
+    return p->kind == MEDIA_KIND_audio && w->late[MEDIA_KIND_audio].first &&
+           p->consumer_count > ROUND;
+}
+
+static uint32_t gather_fresh(struct worker *w, uint32_t budget, struct producer_list *done)
+{
+    struct producer_list fresh = w->fresh, ready = {0};
+
+    w->fresh = (struct producer_list){0};
+    while (fresh.first) {
+        struct producer *p = list_take(&fresh);
+
+        list_append(waits_for_sweep(w, p) ? &w->fresh : &ready, p);
+    }
+    budget = gather(w, &ready, budget, done);
+    while (ready.first) {
+        struct producer *p = list_take(&ready);
+
+        list_append(p->job.first ? &w->late[p->kind] : &w->fresh, p);
+    }
+    return budget;
 }
 
 static void emit_consumer(struct worker *w, struct producer *p, struct consumer *c)
@@ -324,6 +370,8 @@ static void emit(struct worker *w)
 {
     struct egress *to = w->touched_first;
 
+    if (!to)
+        return;
     w->touched_first = NULL;
     w->touched_last = NULL;
     for (; to; to = to->next_touched) {
@@ -340,20 +388,19 @@ static void emit(struct worker *w)
 
 void fan_out(struct worker *w)
 {
-    struct producer_list gathered = {0};
+    struct producer_list done = {0};
+    uint32_t left;
 
-    gather(w, &w->fresh, FAN_OUT_FRESH, &gathered);
-    gather(w, &w->late, FAN_OUT_LATE, &gathered);
-    if (!gathered.first)
-        return;
+    left = gather_fresh(w, FAN_OUT_FRESH, &done);
+    left = gather(w, &w->late[MEDIA_KIND_audio], left + FAN_OUT_LATE / 2, &done);
+    gather(w, &w->late[MEDIA_KIND_video], left + FAN_OUT_LATE / 2, &done);
     emit(w);
-    while (gathered.first) {
-        struct producer *p = list_take(&gathered);
+    while (done.first) {
+        struct producer *p = list_take(&done);
 
-        if (!p->cursor)
-            retire(w, &p->job);
-        p->is_listed = p->job.first || p->waiting.first;
+        retire(w, &p->job);
+        p->is_listed = p->waiting.first;
         if (p->is_listed)
-            list_append(&w->late, p);
+            list_append(p->kind == MEDIA_KIND_audio ? &w->fresh : &w->late[p->kind], p);
     }
 }

@@ -150,6 +150,10 @@ bool rtp_padding_strip(const uint8_t *data, const struct rtp_view *view, size_t 
     return true;
 }
 
+/* Shorter MIDs get headers as long as if they had so much, by padding (RFC 8285 4.1): a client numbers
+ * its streams "0" to "99", and packets of one size to one client can leave as one send. */
+#define MID_BYTES_ALIKE 2
+
 /* Room for an element with the data's offset returned, or 0 when it does not fit. */
 static uint16_t template_add(struct rtp_template *t, unsigned id, size_t bytes)
 {
@@ -210,6 +214,8 @@ void rtp_template_build(struct rtp_template *t, const uint8_t *data, const struc
         t->size = RTP_FIXED_BYTES;
         return;
     }
+    if (t->mid_at != 0 && options->mid_bytes < MID_BYTES_ALIKE && t->size < RTP_HEADER_BYTES_MAX)
+        t->size = (uint16_t)(t->size + MID_BYTES_ALIKE - options->mid_bytes);
     t->size = (uint16_t)((t->size + 3) & ~3);
     t->bytes[0] |= 0x10;
     store16(t->bytes + RTP_FIXED_BYTES, PROFILE_ONE_BYTE);

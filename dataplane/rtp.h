@@ -89,7 +89,8 @@ struct rtp_template_options {
  * extension block (one-byte form) in ascending id: MID and abs-send-time and transport-cc (if in the
  * mask) get zeroed room whether the sender had them or not; of the rest, what the sender sent, its id
  * is mapped and in the mask, copied verbatim. RID and repaired RID are never sent. Elements that do
- * not fit RTP_HEADER_BYTES_MAX are left out. CSRCs are dropped. */
+ * not fit RTP_HEADER_BYTES_MAX are left out. CSRCs are dropped. MIDs of one and of two bytes make
+ * headers of one size. */
 void rtp_template_build(struct rtp_template *t, const uint8_t *data, const struct rtp_view *view,
                         const struct rtp_template_options *options);
 

@@ -36,11 +36,11 @@
 #define REPORT_INTERVAL_NS (1 * 1000000000ull)    /* RTCP reports of an active transport */
 #define PUBLISH_INTERVAL_NS (500 * 1000000ull)    /* statistics rows of an active transport */
 #define IDLE_INTERVAL_NS (2500 * 1000000ull)      /* look at a silent transport */
-/* Packets to subscribers in one turn: of producers that have just received something, and of those
- * that were not finished before. Together about a millisecond of sending: what a large room costs a
- * small one on the same worker at most. */
-#define FAN_OUT_FRESH 768
-#define FAN_OUT_LATE 384
+/* Sending in one turn, about nanoseconds: for producers that have just received something, and for
+ * those that were not finished before. Together about a millisecond, what a large room costs a small
+ * one on the same worker at most. */
+#define FAN_OUT_FRESH 600000
+#define FAN_OUT_LATE 300000
 #define BACKLOG_NS_MAX (100 * 1000000ull) /* a producer's packets that wait longer are too many */
 #define RTCP_PER_SECOND_MAX 100           /* per transport (threats.md D18) */
 #define STUN_PER_SECOND_MAX 50            /* answered, per transport */
@@ -183,10 +183,11 @@ struct producer {
     uint8_t levels[AUDIO_LEVEL_SLOTS];
     struct header_kind typical;  /* what its latest consumer gets */
     struct packet_queue job;     /* packets that the fan-out is at, */
+    uint32_t job_cost;           /* what they cost for one consumer, */
     struct consumer *cursor;     /* and who gets them next; NULL: all were served */
     struct packet_queue waiting; /* what came since */
     bool is_listed;
-    struct producer *next_listed; /* of worker.fresh or worker.late */
+    struct producer *next_listed; /* of worker.fresh or worker.late[] */
     struct producer *next_leaving;
 };
 
@@ -295,7 +296,7 @@ struct worker {
     struct producer *leaving;
 
     struct pool pool;
-    struct producer_list fresh, late; /* not begun; begun and not finished */
+    struct producer_list fresh, late[MEDIA_KIND_video + 1]; /* not begun; begun, by kind */
     struct egress *touched_first, *touched_last;
     size_t protect_count;
     struct srtp_protect_job protect[SRTP_BURST];
@@ -305,7 +306,6 @@ struct worker {
     uint32_t transport_count, producer_count, consumer_count;
     uint64_t turns, busy_ns, next_publish_ns;
     struct pace pace;
-    _Atomic uint64_t heartbeat_ns; /* read by the housekeeper */
     _Atomic bool stop;
 };
 
@@ -380,11 +380,11 @@ packet_header_for(struct packet *packet, const struct producer *p, const struct 
                ? &header->template
                : packet_header_build(packet, p, kind);
 }
-/* A turn's share of what is queued. */
+/* What a turn's budget allows of what is queued. */
 void fan_out(struct worker *w);
 static inline bool fan_out_has_work(const struct worker *w)
 {
-    return w->fresh.first || w->late.first;
+    return w->fresh.first || w->late[MEDIA_KIND_audio].first || w->late[MEDIA_KIND_video].first;
 }
 /* Gives back what is queued of a producer that goes. */
 void fan_out_forget(struct worker *w, struct producer *p);

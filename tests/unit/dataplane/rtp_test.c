@@ -261,6 +261,11 @@ static void template_build(void **state)
         {FIXED, same_ids, 1 << 1, 3, "90e5 0001 00000002 00000000 bede0001 12000000", 17, 0, 0},
         {FIXED, same_ids, 1 << 1, 0, "80e5 0001 00000002 00000000", 0, 0, 0},
         {FIXED, same_ids, 1 << 1, 17, "80e5 0001 00000002 00000000", 0, 0, 0},
+        /* MIDs of one and of two bytes make headers of one size */
+        {EXTENDED "bede0001 a07f0000", same_ids, 1 << 1 | 1 << 4 | 1 << 10, 1,
+         "90e5 0001 00000002 00000000 bede0003 1000 42000000 a07f 00000000", 17, 19, 0},
+        {EXTENDED "bede0001 a07f0000", same_ids, 1 << 1 | 1 << 4 | 1 << 10, 2,
+         "90e5 0001 00000002 00000000 bede0003 110000 42000000 a07f 000000", 17, 20, 0},
         /* the sender's values of those are not taken over */
         {EXTENDED "bede0003 10aa 42112233 517777 000000", same_ids, 1 << 1 | 1 << 4 | 1 << 5, 2,
          "90e5 0001 00000002 00000000 bede0003 110000 42000000 510000 0000", 17, 20, 24},
