@@ -5,6 +5,7 @@
  *   raw.c      sendto, sendmmsg, sendmmsg with UDP_SEGMENT; recvfrom, recvmmsg
  *   backend.c  the same work through `struct io_backend`
  *   rounds.c   alternating rounds, medians
+ *   paced.c    a bare forwarder at the pace of a scenario
  *   device.c   where it goes */
 #ifndef RINGCAST_BENCH_IO_H
 #define RINGCAST_BENCH_IO_H
@@ -89,5 +90,17 @@ bool rounds_receive(struct place *place, const struct flight *flight, unsigned r
                     struct figures *figures);
 /* A receive that finds nothing, ns a call. */
 bool rounds_idle(struct place *place, unsigned rounds, struct figures *figures);
+double median(double *of, unsigned count); /* sorts them */
+
+/* work.segments datagrams come `hz` times a second; each goes to all destinations. */
+struct pace_of {
+    struct work work;
+    uint32_t hz, seconds;
+};
+struct paced {
+    double ns;        /* CPU time of the forwarding thread per datagram sent, sleeping included */
+    double sendto_ns; /* a bare sendto of that size, before and behind */
+};
+bool paced_measure(struct place *place, const struct pace_of *pace, struct paced *paced);
 
 #endif

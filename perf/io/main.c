@@ -13,7 +13,7 @@ enum device { DEVICE_LOOPBACK, DEVICE_NULL, DEVICE_OFFLOAD };
 static const char *const device_names[] = {"loopback", "null", "null-offload"};
 
 static struct options {
-    uint32_t destinations, bytes, segments, datagrams, rounds;
+    uint32_t destinations, bytes, segments, datagrams, rounds, hz;
     enum device device;
     bool bound, sends, receives, json;
 } options = {.destinations = 1000, .datagrams = 4000, .rounds = 9, .sends = true, .receives = true};
@@ -32,6 +32,9 @@ static const char usage[] =
     "  --datagrams N       of one round (default 4000)\n"
     "  --rounds N          1..99, one more is thrown away; methods alternate (default 9)\n"
     "  --only send|receive\n"
+    "  --paced HZ          instead: a bare forwarder. HZ times a second --segments datagrams of "
+    "--bytes\n"
+    "                      come and go to all --destinations, on loopback and two processors\n"
     "  --method NAME       only this one, for a profiler; its ratios mean nothing then\n"
     "  --json              one JSON object instead of text\n";
 
@@ -61,7 +64,8 @@ static void options_read(int count, char **words)
         {"device", 1, NULL, 'd'}, {"bound", 0, NULL, 'B'},    {"destinations", 1, NULL, 'n'},
         {"bytes", 1, NULL, 'b'},  {"segments", 1, NULL, 's'}, {"datagrams", 1, NULL, 'p'},
         {"rounds", 1, NULL, 'r'}, {"only", 1, NULL, 'o'},     {"method", 1, NULL, 'm'},
-        {"json", 0, NULL, 'j'},   {"help", 0, NULL, 'h'},     {NULL, 0, NULL, 0}};
+        {"json", 0, NULL, 'j'},   {"paced", 1, NULL, 'P'},    {"help", 0, NULL, 'h'},
+        {NULL, 0, NULL, 0}};
     int option;
 
     while ((option = getopt_long(count, words, "", names, NULL)) != -1) {
@@ -79,6 +83,8 @@ static void options_read(int count, char **words)
             options.datagrams = number(optarg, 1, 1000000);
         else if (option == 'r')
             options.rounds = number(optarg, 1, ROUNDS_MAX);
+        else if (option == 'P')
+            options.hz = number(optarg, 1, 10000);
         else if (option == 'j')
             options.json = true;
         else if (option == 'm')
@@ -91,6 +97,10 @@ static void options_read(int count, char **words)
             fputs(usage, option == 'h' ? stdout : stderr);
             exit(option == 'h' ? 0 : 2);
         }
+    }
+    if (options.hz && (options.device != DEVICE_LOOPBACK || !options.bytes || !options.segments)) {
+        fprintf(stderr, "--paced wants --bytes and --segments, and loopback\n%s", usage);
+        exit(2);
     }
     if (options.device != DEVICE_LOOPBACK)
         options.receives = false;
@@ -182,6 +192,31 @@ static bool measure_receives(struct place *place)
     return true;
 }
 
+#define PACED_SECONDS 3
+
+static bool measure_paced(struct place *place)
+{
+    struct pace_of pace = {.work = {.segments = options.segments, .bytes = options.bytes},
+                           .hz = options.hz,
+                           .seconds = PACED_SECONDS};
+    struct paced paced;
+
+    if (!paced_measure(place, &pace, &paced))
+        return false;
+    if (options.json)
+        printf("{\"program\":\"ringcast-bench-io\",\"version\":\"%s\",\"paced\":{\"hz\":%u,"
+               "\"segments\":%u,\"bytes\":%u,\"destinations\":%u,\"ns\":%.1f,"
+               "\"sendto_ns\":%.1f}}\n",
+               ringcast_version, options.hz, options.segments, options.bytes, options.destinations,
+               paced.ns, paced.sendto_ns);
+    else
+        printf("a bare forwarder, %u times a second %u datagrams of %u B to %u: %.0f ns each "
+               "= %.2f sendto (%.0f ns)\n",
+               options.hz, options.segments, options.bytes, options.destinations, paced.ns,
+               paced.ns / paced.sendto_ns, paced.sendto_ns);
+    return true;
+}
+
 int main(int count, char **words)
 {
     struct place *place;
@@ -197,6 +232,11 @@ int main(int count, char **words)
     place = place_open(options.destinations, options.device == DEVICE_LOOPBACK, options.bound);
     if (!place)
         return 1;
+    if (options.hz) {
+        ok = measure_paced(place);
+        place_close(place);
+        return ok ? 0 : 1;
+    }
     if (options.json)
         printf("{\"program\":\"ringcast-bench-io\",\"version\":\"%s\",\"device\":\"%s\","
                "\"bound\":%s,\"destinations\":%u,\"rounds\":%u,\"datagrams\":%u,\"rows\":[",

@@ -51,7 +51,7 @@ static bool destination_open(struct place *place, uint32_t i, bool on_loopback)
         name->sin_port = htons((uint16_t)(20000 + i));
         return true;
     }
-    name->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    name->sin_addr.s_addr = htonl(0x7f400001u + i); /* 127.64.0.1 and on: as many routes as clients */
     fd = place->sockets[i] = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return false;
@@ -117,7 +117,7 @@ static int order(const void *a, const void *b)
     return left < right ? -1 : left > right;
 }
 
-static double median(double *of, unsigned count)
+double median(double *of, unsigned count)
 {
     qsort(of, count, sizeof(of[0]), order);
     return of[count / 2];

@@ -1,11 +1,12 @@
 // Starts a Ringcast on one core (free ports, data in /tmp), ringcast-load on another, runs a named
 // scenario, stops both and says what came out. Also a library: see tests/integration/load.test.mjs.
 
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { promisify } from 'node:util';
 import { binaries, Ringcast } from '../../tests/lib/ringcast.mjs';
 import { machine } from '../machine.mjs';
 
@@ -38,6 +39,30 @@ export const scenarios = {
   'idle-30000': (n = 30000) => ['--idle', n, '--publishers', 1, '--subscribers', 10, '--settle-seconds', 60],
   'small-beside-large': (n = 1000) => ['--rooms', 11, '--publishers', 1, '--subscribers', 5, '--large', n, '--room-latency'],
 };
+
+// The same datagrams through a bare forwarder: HZ times a second so many of so many bytes to N.
+const bareWork = {
+  'video-1-to-N': (n = 100) => ['--paced', 30, '--segments', 9, '--bytes', 1200, '--destinations', n],
+  'audio-20-to-50': (n = 50) => ['--paced', 1000, '--segments', 1, '--bytes', 160, '--destinations', n],
+};
+
+// What it costs, on the same processors, right after a run: the bound. Null where there is none.
+async function bare(name, n, options) {
+  const words = bareWork[name]?.(n);
+  if (!words || n > 10000) return null;
+  const command = [...prefix(options), 'taskset', '-c', `${options.serverCore},${options.loadCore}`,
+    join(binaries, 'ringcast-bench-io'), ...words, '--json'].map(String);
+  try {
+    const { stdout } = await promisify(execFile)(command[0], command.slice(1));
+    return { ...JSON.parse(stdout).paced, command: command.join(' ') };
+  } catch (error) {
+    console.error(`no bound for this run: ${(error.stderr || error.message).trim()}`);
+    return null;
+  }
+}
+
+const besideBare = ({ result, bare }) => (bare && result?.measured
+  ? `bare forwarder ${Math.round(bare.ns)} ns: ${(result.server.cpu_ns_per_packet / bare.ns).toFixed(2)} times it` : '');
 
 export const prefix = (options) => (options.nice ? ['nice', '-n', String(options.nice)] : []);
 
@@ -91,7 +116,9 @@ export async function measure(words, options) {
   let server;
   try {
     server = await serve(options);
-    return { ...await load(server, words, options), log: server.log };
+    const run = { ...await load(server, words, options), log: server.log };
+    await server.stop();
+    return { ...run, bare: options.bare ? await options.bare() : null };
   } finally {
     await server?.stop();
     unlock();
@@ -123,7 +150,7 @@ function line(n, r) {
     `p50 ${latency.p50.toFixed(2)} p99 ${latency.p99.toFixed(2)} ms, ${Math.round(result.packets_per_second)} packets/s, ` +
     `${Math.round(result.server.cpu_ns_per_packet)} ns each (${result.server.sendto_per_packet.toFixed(3)} sendto), ` +
     `server core ${(100 * result.server.core_busy_share).toFixed(0)} %, generator ${(100 * result.generator.cpu_share).toFixed(0)} %` +
-    deaths + (result.valid ? '' : ` INVALID: ${result.invalid_because.join('; ')}`);
+    (r.bare ? `, ${besideBare(r)}` : '') + deaths + (result.valid ? '' : ` INVALID: ${result.invalid_because.join('; ')}`);
 }
 
 // The first room beside the worst and the median of the others.
@@ -135,8 +162,8 @@ function rooms([first, ...others]) {
 }
 
 // Of a run, for --json.
-const kept = ({ result, command, backend, text }) => ({ measured: false, failure: text.trim(), ...result,
-  backend, command: command.join(' ') });
+const kept = ({ result, command, backend, text, bare }) => ({ measured: false, failure: text.trim(), ...result,
+  backend, bare, command: command.join(' ') });
 
 // Doubles until it fails, then halves the interval down to 3 %. A run that the generator spoiled is
 // tried once more; then the search ends with what is known.
@@ -207,10 +234,12 @@ async function main() {
     const scenario = scenarios[name === 'fan-out' ? 'video-1-to-N' : 'audio-20-to-50'];
     ({ status, all } = await fanOut(scenario, options, words));
   } else {
+    options.bare = () => bare(name, n, options);
     for (let round = 0; round < options.rounds; round++) {
       const r = await measure([...scenarios[name](n), ...words], options);
       if (r.result?.room_latency_ms) console.log(rooms(r.result.room_latency_ms));
-      console.log(options.rounds > 1 ? line(`round ${round + 1}`, r) : [r.text, ...complaints(r.log)].join('\n'));
+      console.log(options.rounds > 1 ? line(`round ${round + 1}`, r) : [r.text.trimEnd(), besideBare(r), ...complaints(r.log)]
+        .filter(Boolean).join('\n'));
       all.push(kept(r));
       status = Math.max(status, r.status ?? 1);
     }
