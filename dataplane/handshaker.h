@@ -70,8 +70,8 @@ struct handshaker {
     struct ring from_worker[WORKERS_MAX], to_worker[WORKERS_MAX];
     struct association *oldest, *newest;
     uint32_t unfinished, untold;
-    uint32_t kept;      /* associations, finished ones included */
-    uint32_t bells_due; /* bit w: ring worker w's */
+    uint32_t kept;                /* associations, finished ones included */
+    uint32_t bells_due;           /* bit w: ring worker w's */
     uint32_t sweep_at, seats_end; /* seats from seats_end on were never used */
     uint64_t now_ns, next_tick_ns, next_beat_ns;
     struct ring_datagram note; /* private copy */

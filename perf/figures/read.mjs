@@ -37,6 +37,7 @@ function loadFigures(result) {
   return {
     valid: result.valid === true, why: (result.invalid_because ?? []).join('; '),
     cpu_ns: known(server.cpu_ns_per_packet), sendto: known(server.sendto_per_packet),
+    times_bare: known(server.cpu_ns_per_packet / result.bare?.ns), // what perf/load/run measured right after
     memory_mib: known(server.memory_mib_per_endpoint), server_share: server.cpu_share,
     // What else ran on the server's core: a busy machine shows here.
     others_share: Math.max(0, server.core_busy_share - server.cpu_share),
@@ -56,7 +57,7 @@ function together(rounds) {
   return {
     rounds: rounds.length, valid_rounds: valid.length, valid: valid.length > 0,
     why: valid.length ? '' : counted.map((r) => r.why).find(Boolean) ?? 'no valid round',
-    cpu_ns: of('cpu_ns'), sendto: of('sendto'), memory_mib: of('memory_mib'), server_share: of('server_share'),
+    cpu_ns: of('cpu_ns'), sendto: of('sendto'), times_bare: of('times_bare'), memory_mib: of('memory_mib'), server_share: of('server_share'),
     others_share: of('others_share'), generator_share: of('generator_share'), packets_per_second: of('packets_per_second'),
     loss: Math.max(...counted.map((r) => r.loss)),
     latency: Object.fromEntries(percentiles.map((p) => [p, median(counted.map((r) => r.latency?.[p]))])),

@@ -153,12 +153,13 @@ export function cpuSection({ micro, io, runs }, judged) {
       value: r.cpu_ns, color: colors[r.who] ?? 3, invalid: !r.valid })) }),
     ioPlot(io, 1200), ioPlot(io, 160),
   ]) + table({ caption: 'Whole servers, one core. CPU of all their processes per packet that arrived; worst loss of the ' +
-      'rounds. In turn: in one run of perf/compare with the others',
-    columns: ['Load', '#sendto', '#ns', '#packets/s',
+      'rounds. In turn: in one run of perf/compare with the others. Times bare: what a forwarder of bare calls, without ' +
+      'ciphers, cost at that pace right after',
+    columns: ['Load', '#sendto', '#ns', '#times bare', '#packets/s',
       '#loss', '#core used', '#by others', '#MiB a client', '#rounds',
       'Backend', ...told],
-    rows: runs.map((r) => [runName(r), cell(r.sendto), cell(r.cpu_ns), cell(r.packets_per_second, 4), percent(r.loss),
-      percent(r.server_share), percent(r.others_share), cell(r.memory_mib, 2), `${r.valid_rounds} of ${r.rounds}`,
+    rows: runs.map((r) => [runName(r), cell(r.sendto), cell(r.cpu_ns), cell(r.times_bare), cell(r.packets_per_second, 4),
+      percent(r.loss), percent(r.server_share), percent(r.others_share), cell(r.memory_mib, 2), `${r.valid_rounds} of ${r.rounds}`,
       r.backend ?? '–', ...how(r)]) }) +
     table({ caption: 'Ringcast beside a peer in the same run: its CPU per packet as a share of the peer’s',
       columns: ['Load', 'Peer', '#Ringcast / peer', '#rounds',

@@ -51,7 +51,8 @@ static bool destination_open(struct place *place, uint32_t i, bool on_loopback)
         name->sin_port = htons((uint16_t)(20000 + i));
         return true;
     }
-    name->sin_addr.s_addr = htonl(0x7f400001u + i); /* 127.64.0.1 and on: as many routes as clients */
+    name->sin_addr.s_addr =
+        htonl(0x7f400001u + i); /* 127.64.0.1 and on: as many routes as clients */
     fd = place->sockets[i] = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return false;

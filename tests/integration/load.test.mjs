@@ -86,3 +86,19 @@ test('wrong arguments and a server that is not there are said in words', () => {
   assert.equal(away.status, 1);
   assert.match(away.stdout, /FAILED .*http:\/\/127.0.0.1:1.*connect/);
 });
+
+test('the bare forwarder delivers everything, and says what it wants', () => {
+  const bare = (command, ...words) => spawnSync(command, words, { encoding: 'utf8' });
+  const program = join(binaries, 'ringcast-bench-io');
+  const small = ['--segments', '3', '--bytes', '400', '--destinations', '20'];
+  const one = bare(program, '--paced', '50', ...small, '--json');
+  assert.equal(one.status, 0, one.stderr); // not so when more than one in a thousand was lost
+  const { paced } = JSON.parse(one.stdout);
+  assert.ok(paced.ns > 50 && paced.ns < 1e6 && paced.sendto_ns > 50, one.stdout);
+  const incomplete = bare(program, '--paced', '50');
+  assert.equal(incomplete.status, 2);
+  assert.match(incomplete.stderr, /--paced wants --bytes and --segments/);
+  const narrow = bare('taskset', '-c', '0', program, '--paced', '50', ...small);
+  assert.equal(narrow.status, 1);
+  assert.match(narrow.stderr, /two processors/);
+});
