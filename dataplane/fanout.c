@@ -370,8 +370,6 @@ static void emit(struct worker *w)
 {
     struct egress *to = w->touched_first;
 
-    if (!to)
-        return;
     w->touched_first = NULL;
     w->touched_last = NULL;
     for (; to; to = to->next_touched) {
@@ -391,6 +389,8 @@ void fan_out(struct worker *w)
     struct producer_list done = {0};
     uint32_t left;
 
+    if (!fan_out_has_work(w))
+        return;
     left = gather_fresh(w, FAN_OUT_FRESH, &done);
     left = gather(w, &w->late[MEDIA_KIND_audio], left + FAN_OUT_LATE / 2, &done);
     gather(w, &w->late[MEDIA_KIND_video], left + FAN_OUT_LATE / 2, &done);
