@@ -1,7 +1,7 @@
 /* The three processes of ringcast-dataplane and how they start.
  *
  *   ringcast-dataplane                    supervisor: regions, sockets, doorbells; starts and watches
- *     ├ ringcast-dataplane --role=forwarder    workers + housekeeper (unprivileged, sandboxed)
+ *     ├ ringcast-dataplane --role=forwarder    worker threads (unprivileged, sandboxed)
  *     └ ringcast-dataplane --role=handshaker   DTLS (unprivileged, sandboxed)
  *
  * A child is given the supervisor's settings as a configuration file of memory (descriptor 4): what
