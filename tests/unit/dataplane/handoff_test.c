@@ -399,7 +399,7 @@ static void sender_reports_cross(void **state)
 /* The home keeps a packet until the last subscriber elsewhere has it, over several turns. */
 static void packets_are_held_while_a_job_lasts(void **state)
 {
-    enum { CONSUMERS = 200, BURST = 10 }; /* more than a turn's share */
+    enum { CONSUMERS = 300, BURST = 10 }; /* more than a turn's budget */
     struct pair x;
     size_t total = 0;
 
