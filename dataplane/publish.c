@@ -41,21 +41,13 @@ void publish_gone(struct worker *w, enum table_id table, uint32_t index, uint32_
 
 #define RATE_SPAN_NS_MIN (100 * NS_PER_MS) /* a shorter span says little: the rate before stays */
 
-/* The row that is about to be replaced; one of zeros when it is of something else, which another worker
- * may have written. */
-static const void *published_before(const struct worker *w, enum table_id table, uint32_t index,
-                                    uint32_t generation)
+/* The row that is about to be replaced; zeros when it is of something else. Read like a stranger's: the
+ * next to write there may be another worker. */
+static void published_before(const struct worker *w, enum table_id table, uint32_t index,
+                             uint32_t generation, struct row_header *was)
 {
-    static const union {
-        struct transport_state_row transport;
-        struct producer_state_row producer;
-        struct consumer_state_row consumer;
-    } nothing;
-    const struct row_header *row = region_row(w->config.actual, table, index);
-
-    return __atomic_load_n(&row->generation, __ATOMIC_RELAXED) == generation && row->used
-               ? (const void *)row
-               : &nothing;
+    if (row_copy(table, was, region_row(w->config.actual, table, index), generation) != ROW_OK)
+        memset(was, 0, tables[table].row_bytes);
 }
 
 static uint64_t span_since(const struct worker *w, uint64_t published_ns)
@@ -75,9 +67,8 @@ static uint32_t bits_per_second(uint64_t bytes, uint64_t were, uint32_t before, 
 
 void publish_transport(struct worker *w, struct transport *t)
 {
-    const struct transport_state_row *was =
-        published_before(w, TABLE_transport_state, t->index, t->generation);
-    uint64_t span_ns = span_since(w, was->published_ns);
+    struct transport_state_row was;
+    uint64_t span_ns;
     const struct path *path = ice_selected(&t->ice);
     struct transport_state_row row = {
         .bytes_received = t->bytes_received,
@@ -95,13 +86,15 @@ void publish_transport(struct worker *w, struct transport *t)
         .srtp_profile = t->profile,
     };
 
+    published_before(w, TABLE_transport_state, t->index, t->generation, &was.header);
+    span_ns = span_since(w, was.published_ns);
     row.receive_bps =
-        bits_per_second(row.bytes_received, was->bytes_received, was->receive_bps, span_ns);
-    row.send_bps = bits_per_second(row.bytes_sent, was->bytes_sent, was->send_bps, span_ns);
-    row.rtp_receive_bps = bits_per_second(row.rtp_bytes_received, was->rtp_bytes_received,
-                                          was->rtp_receive_bps, span_ns);
+        bits_per_second(row.bytes_received, was.bytes_received, was.receive_bps, span_ns);
+    row.send_bps = bits_per_second(row.bytes_sent, was.bytes_sent, was.send_bps, span_ns);
+    row.rtp_receive_bps = bits_per_second(row.rtp_bytes_received, was.rtp_bytes_received,
+                                          was.rtp_receive_bps, span_ns);
     row.rtp_send_bps =
-        bits_per_second(row.rtp_bytes_sent, was->rtp_bytes_sent, was->rtp_send_bps, span_ns);
+        bits_per_second(row.rtp_bytes_sent, was.rtp_bytes_sent, was.rtp_send_bps, span_ns);
     if (path) {
         memcpy(row.remote_ip, path->remote_ip, sizeof(row.remote_ip));
         memcpy(row.local_ip, path->local_ip, sizeof(row.local_ip));
@@ -113,11 +106,12 @@ void publish_transport(struct worker *w, struct transport *t)
 
 static void publish_producer(struct worker *w, struct producer *p)
 {
-    const struct producer_state_row *was =
-        published_before(w, TABLE_producer_state, p->index, p->generation);
-    uint64_t span_ns = span_since(w, was->published_ns);
+    struct producer_state_row was;
+    uint64_t span_ns;
     struct producer_state_row row = {.published_ns = w->now_ns};
 
+    published_before(w, TABLE_producer_state, p->index, p->generation, &was.header);
+    span_ns = span_since(w, was.published_ns);
     for (int i = 0; i < p->encoding_count; i++) {
         const struct encoding *e = &p->encodings[i];
 
@@ -131,7 +125,7 @@ static void publish_producer(struct worker *w, struct producer *p)
             row.encoding_packets_lost[i] =
                 (int64_t)(e->highest_index - e->first_index + 1 - e->packets);
         row.encoding_bps[i] =
-            bits_per_second(e->bytes, was->encoding_bytes[i], was->encoding_bps[i], span_ns);
+            bits_per_second(e->bytes, was.encoding_bytes[i], was.encoding_bps[i], span_ns);
         row.encoding_rtx_packets[i] = (uint32_t)e->rtx_packets;
         row.encoding_pli_sent[i] = e->pli_sent;
     }
@@ -140,9 +134,8 @@ static void publish_producer(struct worker *w, struct producer *p)
 
 static void publish_consumer(struct worker *w, struct consumer *c)
 {
-    const struct consumer_state_row *was =
-        published_before(w, TABLE_consumer_state, c->index, c->generation);
-    uint64_t span_ns = span_since(w, was->published_ns);
+    struct consumer_state_row was;
+    uint64_t span_ns;
     struct consumer_state_row row = {
         .packets_sent = c->packets,
         .bytes_sent = c->bytes,
@@ -155,10 +148,12 @@ static void publish_consumer(struct worker *w, struct consumer *c)
         .pli_received = c->pli_received,
         .fir_received = c->fir_received,
         .nack_received = c->nack_received,
-        .send_bps = bits_per_second(c->bytes, was->bytes_sent, was->send_bps, span_ns),
         .encoding = c->encoding,
     };
 
+    published_before(w, TABLE_consumer_state, c->index, c->generation, &was.header);
+    span_ns = span_since(w, was.published_ns);
+    row.send_bps = bits_per_second(c->bytes, was.bytes_sent, was.send_bps, span_ns);
     publish(w, TABLE_consumer_state, c->index, c->generation, &row.header);
 }
 
