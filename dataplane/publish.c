@@ -41,34 +41,35 @@ void publish_gone(struct worker *w, enum table_id table, uint32_t index, uint32_
 
 #define RATE_SPAN_NS_MIN (100 * NS_PER_MS) /* a shorter span says little: the rate before stays */
 
-/* The row that is about to be replaced; zeros when it is of something else. Read like a stranger's: the
+/* Of the row that is about to be replaced; 0 when it is of something else. Read by atomic loads: the
  * next to write there may be another worker. */
-static void published_before(const struct worker *w, enum table_id table, uint32_t index,
-                             uint32_t generation, struct row_header *was)
+static uint64_t span_since(const struct worker *w, const struct row_header *was,
+                           uint32_t generation, const uint64_t *published_ns)
 {
-    if (row_copy(table, was, region_row(w->config.actual, table, index), generation) != ROW_OK)
-        memset(was, 0, tables[table].row_bytes);
+    return __atomic_load_n(&was->generation, __ATOMIC_RELAXED) == generation &&
+                   __atomic_load_n(&was->used, __ATOMIC_RELAXED)
+               ? w->now_ns - __atomic_load_n(published_ns, __ATOMIC_RELAXED)
+               : 0;
 }
 
-static uint64_t span_since(const struct worker *w, uint64_t published_ns)
+/* were, before: bytes and rate in that row, not looked at without a span. */
+static uint32_t bits_per_second(uint64_t bytes, const uint64_t *were, const uint32_t *before,
+                                uint64_t span_ns)
 {
-    return published_ns ? w->now_ns - published_ns : 0;
-}
-
-static uint32_t bits_per_second(uint64_t bytes, uint64_t were, uint32_t before, uint64_t span_ns)
-{
-    uint64_t bps;
+    uint64_t then, bps;
 
     if (span_ns < RATE_SPAN_NS_MIN)
-        return span_ns ? before : 0;
-    bps = bytes > were ? (bytes - were) * 8000000 / (span_ns / 1000) : 0;
+        return span_ns ? __atomic_load_n(before, __ATOMIC_RELAXED) : 0;
+    then = __atomic_load_n(were, __ATOMIC_RELAXED);
+    bps = bytes > then ? (bytes - then) * 8000000 / (span_ns / 1000) : 0;
     return bps < UINT32_MAX ? (uint32_t)bps : UINT32_MAX;
 }
 
 void publish_transport(struct worker *w, struct transport *t)
 {
-    struct transport_state_row was;
-    uint64_t span_ns;
+    const struct transport_state_row *was = (const struct transport_state_row *)region_row(
+        w->config.actual, TABLE_transport_state, t->index);
+    uint64_t span_ns = span_since(w, &was->header, t->generation, &was->published_ns);
     const struct path *path = ice_selected(&t->ice);
     struct transport_state_row row = {
         .bytes_received = t->bytes_received,
@@ -86,15 +87,13 @@ void publish_transport(struct worker *w, struct transport *t)
         .srtp_profile = t->profile,
     };
 
-    published_before(w, TABLE_transport_state, t->index, t->generation, &was.header);
-    span_ns = span_since(w, was.published_ns);
     row.receive_bps =
-        bits_per_second(row.bytes_received, was.bytes_received, was.receive_bps, span_ns);
-    row.send_bps = bits_per_second(row.bytes_sent, was.bytes_sent, was.send_bps, span_ns);
-    row.rtp_receive_bps = bits_per_second(row.rtp_bytes_received, was.rtp_bytes_received,
-                                          was.rtp_receive_bps, span_ns);
+        bits_per_second(row.bytes_received, &was->bytes_received, &was->receive_bps, span_ns);
+    row.send_bps = bits_per_second(row.bytes_sent, &was->bytes_sent, &was->send_bps, span_ns);
+    row.rtp_receive_bps = bits_per_second(row.rtp_bytes_received, &was->rtp_bytes_received,
+                                          &was->rtp_receive_bps, span_ns);
     row.rtp_send_bps =
-        bits_per_second(row.rtp_bytes_sent, was.rtp_bytes_sent, was.rtp_send_bps, span_ns);
+        bits_per_second(row.rtp_bytes_sent, &was->rtp_bytes_sent, &was->rtp_send_bps, span_ns);
     if (path) {
         memcpy(row.remote_ip, path->remote_ip, sizeof(row.remote_ip));
         memcpy(row.local_ip, path->local_ip, sizeof(row.local_ip));
@@ -106,12 +105,11 @@ void publish_transport(struct worker *w, struct transport *t)
 
 static void publish_producer(struct worker *w, struct producer *p)
 {
-    struct producer_state_row was;
-    uint64_t span_ns;
+    const struct producer_state_row *was = (const struct producer_state_row *)region_row(
+        w->config.actual, TABLE_producer_state, p->index);
+    uint64_t span_ns = span_since(w, &was->header, p->generation, &was->published_ns);
     struct producer_state_row row = {.published_ns = w->now_ns};
 
-    published_before(w, TABLE_producer_state, p->index, p->generation, &was.header);
-    span_ns = span_since(w, was.published_ns);
     for (int i = 0; i < p->encoding_count; i++) {
         const struct encoding *e = &p->encodings[i];
 
@@ -125,7 +123,7 @@ static void publish_producer(struct worker *w, struct producer *p)
             row.encoding_packets_lost[i] =
                 (int64_t)(e->highest_index - e->first_index + 1 - e->packets);
         row.encoding_bps[i] =
-            bits_per_second(e->bytes, was.encoding_bytes[i], was.encoding_bps[i], span_ns);
+            bits_per_second(e->bytes, &was->encoding_bytes[i], &was->encoding_bps[i], span_ns);
         row.encoding_rtx_packets[i] = (uint32_t)e->rtx_packets;
         row.encoding_pli_sent[i] = e->pli_sent;
     }
@@ -134,8 +132,9 @@ static void publish_producer(struct worker *w, struct producer *p)
 
 static void publish_consumer(struct worker *w, struct consumer *c)
 {
-    struct consumer_state_row was;
-    uint64_t span_ns;
+    const struct consumer_state_row *was = (const struct consumer_state_row *)region_row(
+        w->config.actual, TABLE_consumer_state, c->index);
+    uint64_t span_ns = span_since(w, &was->header, c->generation, &was->published_ns);
     struct consumer_state_row row = {
         .packets_sent = c->packets,
         .bytes_sent = c->bytes,
@@ -151,9 +150,7 @@ static void publish_consumer(struct worker *w, struct consumer *c)
         .encoding = c->encoding,
     };
 
-    published_before(w, TABLE_consumer_state, c->index, c->generation, &was.header);
-    span_ns = span_since(w, was.published_ns);
-    row.send_bps = bits_per_second(c->bytes, was.bytes_sent, was.send_bps, span_ns);
+    row.send_bps = bits_per_second(c->bytes, &was->bytes_sent, &was->send_bps, span_ns);
     publish(w, TABLE_consumer_state, c->index, c->generation, &row.header);
 }
 
