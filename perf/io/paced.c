@@ -13,7 +13,6 @@
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -121,7 +120,7 @@ static bool receivers_prepare(const struct place *place)
     return true;
 }
 
-/* As ringcast-load times its unit: short loops to a socket that nobody reads. */
+/* As ringcast-load times its unit: short loops to a socket that nobody reads. 0: there is none. */
 static double sendto_ns(const struct place *place, uint32_t bytes)
 {
     const struct timespec pause = {.tv_nsec = SENDTO_PAUSE_NS};
@@ -131,8 +130,11 @@ static double sendto_ns(const struct place *place, uint32_t bytes)
     double runs[SENDTO_RUNS];
 
     if (unread < 0 || bind(unread, (struct sockaddr *)&to, sizeof(to)) != 0 ||
-        getsockname(unread, (struct sockaddr *)&to, &to_bytes) != 0)
+        getsockname(unread, (struct sockaddr *)&to, &to_bytes) != 0) {
+        if (unread >= 0)
+            close(unread);
         return 0;
+    }
     for (unsigned r = 0; r < SENDTO_RUNS; r++) {
         uint64_t began_ns = clock_read_ns(CLOCK_THREAD_CPUTIME_ID);
 
@@ -199,7 +201,7 @@ bool paced_measure(struct place *place, const struct pace_of *pace, struct paced
     paced->sendto_ns += sendto_ns(place, pace->work.bytes) / 2;
     atomic_store(&far.stop, true);
     pthread_join(thread, NULL);
-    if (far.failure || sent == 0 || far.received + sent / 1000 < sent) {
+    if (far.failure || paced->sendto_ns <= 0 || sent == 0 || far.received + sent / 1000 < sent) {
         fprintf(stderr, "a bare forwarder sent %llu datagrams, of which %llu came: %s\n",
                 (unsigned long long)sent, (unsigned long long)far.received,
                 far.failure ? far.failure : "no measurement");

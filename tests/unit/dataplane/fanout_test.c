@@ -88,19 +88,7 @@ static struct rig *hall_open(void)
     for (uint32_t i = 0; i < SPEAKERS + CROWD && i < PEOPLE; i++)
         rig_connect(rig, &people[i], i, SRTP_PROFILE_aead_aes_128_gcm);
     for (uint32_t s = 0; s < SPEAKERS; s++) {
-        struct producer_row row = {
-            .transport = handle_make(s, 1),
-            .kind = MEDIA_KIND_audio,
-            .type = PRODUCER_TYPE_simple,
-            .codec_count = 1,
-            .encoding_count = 1,
-            .codec = {CODEC_opus},
-            .codec_payload_type = {111},
-            .codec_mapped_payload_type = {100},
-            .codec_clock_rate = {48000},
-            .encoding_ssrc = {AUDIO_SSRC + s},
-            .cname = "speaker",
-        };
+        struct producer_row row = rig_audio_row(s, AUDIO_SSRC + s);
 
         rig_row(rig, TABLE_producer, s, &row.header, 1);
     }

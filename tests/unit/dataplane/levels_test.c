@@ -6,21 +6,9 @@ enum { LEVEL_ID = 7, SPEAKER = 0, LISTENER = 1 };
 
 static void audio_producer(struct rig *rig, uint32_t index, bool paused, uint32_t generation)
 {
-    struct producer_row row = {
-        .transport = handle_make(SPEAKER, 1),
-        .kind = MEDIA_KIND_audio,
-        .type = PRODUCER_TYPE_simple,
-        .paused = paused,
-        .codec_count = 1,
-        .encoding_count = 1,
-        .codec = {CODEC_opus},
-        .codec_payload_type = {111},
-        .codec_mapped_payload_type = {100},
-        .codec_clock_rate = {48000},
-        .encoding_ssrc = {AUDIO_SSRC},
-        .cname = "speaker",
-    };
+    struct producer_row row = rig_audio_row(SPEAKER, AUDIO_SSRC);
 
+    row.paused = paused;
     row.extension_router_id[LEVEL_ID] = EXTENSION_audio_level;
     rig_row(rig, TABLE_producer, index, &row.header, generation);
 }

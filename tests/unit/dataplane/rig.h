@@ -452,6 +452,23 @@ static inline void rig_video_producer(struct rig *rig, uint32_t index, uint32_t 
     rig_row(rig, TABLE_producer, index, &row.header, 1);
 }
 
+static inline struct producer_row rig_audio_row(uint32_t transport, uint32_t ssrc)
+{
+    return (struct producer_row){
+        .transport = handle_make(transport, 1),
+        .kind = MEDIA_KIND_audio,
+        .type = PRODUCER_TYPE_simple,
+        .codec_count = 1,
+        .encoding_count = 1,
+        .codec = {CODEC_opus},
+        .codec_payload_type = {111},
+        .codec_mapped_payload_type = {100},
+        .codec_clock_rate = {48000},
+        .encoding_ssrc = {ssrc},
+        .cname = "speaker",
+    };
+}
+
 static inline void rig_consumer(struct rig *rig, uint32_t index, uint32_t transport,
                                 uint32_t producer, uint32_t ssrc, bool paused, uint32_t generation)
 {
