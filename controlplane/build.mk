@@ -1,7 +1,7 @@
 # The control plane: HTTP, Socket.IO, accounts, rooms, negotiation.
 LIBRARIES += controlplane
 controlplane_SOURCES := $(wildcard controlplane/web/*.c controlplane/people/*.c controlplane/live/*.c \
-  controlplane/rooms/*.c)
+  controlplane/ortc/*.c controlplane/tables/*.c controlplane/rooms/*.c)
 controlplane_LINK := -lhiredis -lwslay -luv -lcjson -ljwt -largon2 -lsqlite3 -lpq -lssl -lcrypto -lcrypt -lm
 
 PROGRAMS += ringcast-controlplane

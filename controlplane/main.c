@@ -15,11 +15,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "controlplane/check.h"
+#include "check.h"
 #include "controlplane/live/live.h"
 #include "controlplane/people/auth.h"
 #include "controlplane/people/directory.h"
-#include "controlplane/reload.h"
+#include "reload.h"
 #include "controlplane/rooms/rooms.h"
 #include "controlplane/web/socketio.h"
 #include "src/clock.h"

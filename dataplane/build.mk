@@ -1,6 +1,7 @@
 # The data plane: one binary, three processes (supervisor, forwarder, handshaker).
 LIBRARIES += dataplane
-dataplane_SOURCES := $(filter-out dataplane/main.c,$(wildcard dataplane/*.c dataplane/io/*.c))
+dataplane_SOURCES := $(filter-out dataplane/main.c,$(wildcard dataplane/*.c dataplane/*/*.c \
+  dataplane/*/*/*.c))
 dataplane_LINK := -lIPSec_MB -luring -lssl -lcrypto -lseccomp
 
 PROGRAMS += ringcast-dataplane

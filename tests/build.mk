@@ -1,6 +1,6 @@
 # Unit tests: tests/unit/<folder>/…/X_test.c is one program, linked with that folder's archive and
 # what that folder may use (cmocka). A test may include the .c it tests.
-UNIT_TESTS := $(wildcard tests/unit/*/*_test.c tests/unit/*/*/*_test.c)
+UNIT_TESTS := $(sort $(shell find tests/unit -name '*_test.c'))
 TEST_PROGRAMS := $(UNIT_TESTS:%.c=%)
 UNIT_USES_src := src
 UNIT_USES_dataplane := dataplane kmod-free src
@@ -13,8 +13,8 @@ $(1)_USES := $$(UNIT_USES_$(word 3,$(subst /, ,$(1))))
 $(1)_LINK := -lcmocka -lsrtp2
 endef
 $(foreach t,$(TEST_PROGRAMS),$(eval $(call UNIT_TEST_VARIABLES,$(t))))
-tests/unit/dataplane/stun_test_LINK += -lnice
-tests/unit/dataplane/ice_test_LINK += -lnice
+tests/unit/dataplane/engines/stun_test_LINK += -lnice
+tests/unit/dataplane/engines/ice_test_LINK += -lnice
 
 # make unit        every unit test;  make unit-NAME  those whose path contains NAME
 .PHONY: unit

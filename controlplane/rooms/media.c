@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "random.h"
+#include "src/random.h"
 #include "src/log.h"
 #include "state.h"
 

@@ -8,7 +8,7 @@
 #include "controlplane/live/live.h"
 #include "controlplane/people/auth.h"
 #include "controlplane/web/socketio.h"
-#include "plane.h"
+#include "controlplane/tables/plane.h"
 
 struct rooms;
 struct rooms *rooms_open(uv_loop_t *loop, const struct settings *settings, struct plane *plane,

@@ -17,7 +17,7 @@
 
 #include "controlplane/live/live.h"
 #include "errors.h"
-#include "ortc.h"
+#include "controlplane/ortc/ortc.h"
 #include "rate_limit.h"
 #include "rooms.h"
 #include "speaker.h"

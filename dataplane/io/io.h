@@ -18,7 +18,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "../path.h"
+#include "dataplane/path.h"
 
 #define IO_BATCH 256             /* packets that one io_receive returns at most */
 #define IO_SLOTS_BYTES (1 << 18) /* transmit memory of one turn; more would not stay in the cache */

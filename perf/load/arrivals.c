@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "dataplane/rtp.h"
+#include "dataplane/engines/rtp.h"
 #include "media.h"
 #include "src/clock.h"
 

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "dataplane/srtp.h"
+#include "dataplane/engines/srtp/srtp.h"
 
 #define MTU 1200
 

@@ -18,9 +18,9 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "dataplane/srtp.h"
-#include "dataplane/transport_cc.h"
-#include "dataplane/wheel.h"
+#include "dataplane/engines/srtp/srtp.h"
+#include "dataplane/engines/transport_cc.h"
+#include "dataplane/engines/wheel.h"
 #include "dtls_client.h"
 #include "hdr.h"
 #include "net.h"

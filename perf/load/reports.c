@@ -2,7 +2,7 @@
  * decodable came, NACK and transport-cc when asked for; and what the server asks of us. */
 #include <string.h>
 
-#include "dataplane/rtcp.h"
+#include "dataplane/engines/rtcp.h"
 #include "media.h"
 #include "src/clock.h"
 

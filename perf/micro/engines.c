@@ -7,7 +7,7 @@
 #include "packets.h"
 
 #include "dataplane/io/io.h"
-#include "dataplane/rtp.h"
+#include "dataplane/engines/rtp.h"
 
 #define DATAGRAM_ROOM 1600
 #define KEYS 50 /* as many subscribers */

@@ -9,7 +9,7 @@
 
 #include "cases.h"
 
-#include "dataplane/srtp_engine.h"
+#include "dataplane/engines/srtp/engine.h"
 
 #define VALUES_MAX 16
 

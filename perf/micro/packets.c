@@ -5,7 +5,7 @@
 #include <openssl/hmac.h>
 #include <string.h>
 
-#include "dataplane/srtp.h"
+#include "dataplane/engines/srtp/srtp.h"
 
 static void put16(uint8_t *p, uint32_t v)
 {

@@ -4,7 +4,7 @@
 #define RINGCAST_BENCH_PACKETS_H
 
 #include "bench.h"
-#include "dataplane/srtp.h"
+#include "dataplane/engines/srtp/srtp.h"
 
 enum {
     PACKET_HEADER_BYTES = 24, /* MID of one character and abs-send-time, in and out alike */

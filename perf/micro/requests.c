@@ -8,7 +8,7 @@
 #include "packets.h"
 #include "world.h"
 
-#include "dataplane/rtcp.h"
+#include "dataplane/engines/rtcp.h"
 #include "src/clock.h"
 
 #define CLIENTS 200

@@ -11,7 +11,7 @@
 #define RINGCAST_BENCH_WORLD_H
 
 #include "bench.h"
-#include "dataplane/worker.h"
+#include "dataplane/forwarder/worker.h"
 
 #define BENCH_UFRAG_BYTES 32
 

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "dataplane/dtls.h"
+#include "dataplane/engines/dtls.h"
 #include "src/clock.h"
 
 #define DATAGRAMS_MAX 64

@@ -2,7 +2,7 @@
 /* Arbitrary bytes as an RTCP compound: every reader on every packet, every entry. */
 #include <stdlib.h>
 
-#include "dataplane/rtcp.h"
+#include "dataplane/engines/rtcp.h"
 
 static void read_all(const struct rtcp_packet *packet)
 {

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "dataplane/rtp.h"
-#include "dataplane/srtp.h"
+#include "dataplane/engines/rtp.h"
+#include "dataplane/engines/srtp/srtp.h"
 
 static const enum srtp_profile profiles[3] = {
     SRTP_PROFILE_aes128_cm_sha1_80,

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "dataplane/ice.h"
+#include "dataplane/engines/ice.h"
 #include "src/clock.h"
 
 #define CHECKS 24

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "controlplane/rooms/ortc.h"
+#include "controlplane/ortc/ortc.h"
 
 static cJSON *refusal(const char *why)
 {

@@ -9,7 +9,7 @@
 
 #include "perf/load/stun_client.c"
 
-#include "dataplane/stun.h"
+#include "dataplane/engines/stun.h"
 
 static const struct stun_check check = {.remote_ufrag = "serverufrag",
                                         .local_ufrag = "Ab+/",

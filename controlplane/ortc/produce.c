@@ -1,0 +1,398 @@
+/* S3–S5: from what a client sends to what consumers get, and the producer's row. */
+#include <string.h>
+#include <strings.h>
+
+#include "parts.h"
+#include "src/random.h"
+
+#define ABS_CAPTURE_TIME "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time"
+
+/* One producer's codecs beside those of the router that they were matched with. */
+struct mapping {
+    struct ortc_codecs sent, router;
+    int mapped[ORTC_CODECS_MAX]; /* of sent: router's payload type */
+};
+
+static const struct ortc_codec *codec_with(const struct ortc_codecs *codecs, double payload_type)
+{
+    uint32_t i;
+
+    for (i = 0; i < codecs->count; i++) {
+        if (codecs->list[i].payload_type == payload_type)
+            return &codecs->list[i];
+    }
+    return NULL;
+}
+
+static const struct ortc_codec *rtx_of(const struct ortc_codecs *codecs, double payload_type)
+{
+    uint32_t i;
+
+    for (i = 0; i < codecs->count; i++) {
+        if (codecs->list[i].is_rtx && codecs->list[i].apt == payload_type)
+            return &codecs->list[i];
+    }
+    return NULL;
+}
+
+static bool map_media(struct mapping *map, uint32_t i, char *why)
+{
+    uint32_t c;
+
+    for (c = 0; c < map->router.count; c++) {
+        if (!map->router.list[c].is_rtx &&
+            ortc_match(&map->sent.list[i], &map->router.list[c], true)) {
+            map->mapped[i] = (int)map->router.list[c].payload_type;
+            return true;
+        }
+    }
+    return ortc_refuse(why, "codec %s with payload type %g is not one of the router's",
+                       map->sent.list[i].mime, map->sent.list[i].payload_type);
+}
+
+static bool map_rtx(struct mapping *map, uint32_t i, char *why)
+{
+    const struct ortc_codec *media = codec_with(&map->sent, map->sent.list[i].apt), *router;
+
+    if (media == NULL || media->is_rtx)
+        return ortc_refuse(why, "retransmission codec with payload type %g names no media codec",
+                           map->sent.list[i].payload_type);
+    router = rtx_of(&map->router, map->mapped[media - map->sent.list]);
+    if (router == NULL)
+        return ortc_refuse(why, "the router has no retransmission codec for %s", media->mime);
+    map->mapped[i] = (int)router->payload_type;
+    return true;
+}
+
+/* S4. */
+static bool map_codecs(struct mapping *map, const cJSON *sent, const cJSON *router, char *why)
+{
+    uint32_t i, k;
+
+    ortc_read_codecs(ortc_get(sent, "codecs"), "payloadType", &map->sent);
+    ortc_read_codecs(ortc_get(router, "codecs"), "preferredPayloadType", &map->router);
+    for (i = 0; i < map->sent.count; i++) {
+        if (!map->sent.list[i].is_rtx && !map_media(map, i, why))
+            return false;
+    }
+    for (i = 0; i < map->sent.count; i++) {
+        if (map->sent.list[i].is_rtx && !map_rtx(map, i, why))
+            return false;
+    }
+    for (i = 0; i < map->sent.count; i++) {
+        for (k = 0; k < i; k++) {
+            if (map->sent.list[i].payload_type == map->sent.list[k].payload_type)
+                return ortc_refuse(why,
+                                   "payload type %g is used twice; this server wants them "
+                                   "distinct",
+                                   map->sent.list[i].payload_type);
+        }
+    }
+    return true;
+}
+
+static bool has_extension(const cJSON *list, const char *uri)
+{
+    const cJSON *item;
+
+    cJSON_ArrayForEach(item, list)
+    {
+        if (strcmp(ortc_text(item, "uri"), uri) == 0)
+            return true;
+    }
+    return false;
+}
+
+static cJSON *consumable_codecs(const struct mapping *map)
+{
+    cJSON *list = cJSON_CreateArray();
+    uint32_t i;
+
+    for (i = 0; i < map->sent.count; i++) {
+        const struct ortc_codec *sent = &map->sent.list[i],
+                                *router = codec_with(&map->router, map->mapped[i]), *rtx;
+        cJSON *item;
+
+        if (sent->is_rtx)
+            continue;
+        item = cJSON_CreateObject();
+        ortc_add_text(item, "mimeType", router->mime);
+        ortc_add_number(item, "payloadType", router->payload_type);
+        ortc_add_number(item, "clockRate", router->clock_rate);
+        if (router->channels != 0)
+            ortc_add_number(item, "channels", router->channels);
+        ortc_add(item, "parameters", cJSON_Duplicate(ortc_get(sent->json, "parameters"), true));
+        ortc_add(item, "rtcpFeedback",
+                 cJSON_Duplicate(ortc_get(router->json, "rtcpFeedback"), true));
+        ortc_push(list, item);
+
+        rtx = rtx_of(&map->router, router->payload_type);
+        if (rtx == NULL)
+            continue;
+        item = cJSON_CreateObject();
+        ortc_add_text(item, "mimeType", rtx->mime);
+        ortc_add_number(item, "payloadType", rtx->payload_type);
+        ortc_add_number(item, "clockRate", rtx->clock_rate);
+        ortc_add(item, "parameters", cJSON_Duplicate(ortc_get(rtx->json, "parameters"), true));
+        ortc_add_array(item, "rtcpFeedback");
+        ortc_push(list, item);
+    }
+    return list;
+}
+
+static cJSON *consumable_extensions(const char *kind, const cJSON *sent, const cJSON *router)
+{
+    cJSON *list = cJSON_CreateArray();
+    const cJSON *item;
+
+    cJSON_ArrayForEach(item, ortc_get(router, "headerExtensions"))
+    {
+        const char *direction = ortc_text(item, "direction"), *uri = ortc_text(item, "uri");
+        cJSON *copy;
+
+        if (strcmp(ortc_text(item, "kind"), kind) != 0 ||
+            (strcmp(direction, "sendrecv") != 0 && strcmp(direction, "sendonly") != 0))
+            continue;
+        if (strcmp(uri, ABS_CAPTURE_TIME) == 0 &&
+            !has_extension(ortc_get(sent, "headerExtensions"), uri))
+            continue;
+        copy = cJSON_CreateObject();
+        ortc_add_text(copy, "uri", uri);
+        ortc_add_number(copy, "id", ortc_get(item, "preferredId")->valuedouble);
+        ortc_add_flag(copy, "encrypt", cJSON_IsTrue(ortc_get(item, "preferredEncrypt")));
+        ortc_add_object(copy, "parameters");
+        ortc_push(list, copy);
+    }
+    return list;
+}
+
+/* S5. */
+static cJSON *make_consumable(const char *kind, const struct mapping *map, const cJSON *sent,
+                              const cJSON *router, const char *cname)
+{
+    cJSON *out = cJSON_CreateObject(), *encodings, *encoding, *rtcp;
+    const cJSON *msid = ortc_get(sent, "msid");
+    uint32_t ssrc = random_between(100000000, 999999999);
+
+    ortc_add(out, "codecs", consumable_codecs(map));
+    ortc_add(out, "headerExtensions", consumable_extensions(kind, sent, router));
+    encodings = cJSON_Duplicate(ortc_get(sent, "encodings"), true);
+    cJSON_ArrayForEach(encoding, encodings)
+    {
+        cJSON_DeleteItemFromObjectCaseSensitive(encoding, "rid");
+        cJSON_DeleteItemFromObjectCaseSensitive(encoding, "rtx");
+        cJSON_DeleteItemFromObjectCaseSensitive(encoding, "codecPayloadType");
+        ortc_set(encoding, "ssrc", cJSON_CreateNumber(ssrc++));
+    }
+    ortc_add(out, "encodings", encodings);
+    rtcp = ortc_add_object(out, "rtcp");
+    ortc_add_text(rtcp, "cname", cname);
+    ortc_add_flag(rtcp, "reducedSize", true);
+    if (msid != NULL)
+        ortc_add(out, "msid", cJSON_Duplicate(msid, true));
+    return out;
+}
+
+/* ---- the row ---- */
+
+static bool row_codecs(struct producer_row *row, const struct mapping *map, char *why)
+{
+    uint32_t i;
+
+    for (i = 0; i < map->sent.count; i++) {
+        const struct ortc_codec *sent = &map->sent.list[i], *rtx;
+        uint32_t c = row->codec_count;
+
+        if (sent->is_rtx)
+            continue;
+        if (c == CODECS_MAX)
+            return ortc_refuse(why, "more than the %d media codecs of this server", CODECS_MAX);
+        if ((strncasecmp(sent->mime, "audio/", 6) == 0) != (row->kind == MEDIA_KIND_audio))
+            return ortc_refuse(why,
+                               "codec %s is of the other kind; this server wants one kind in "
+                               "a producer",
+                               sent->mime);
+        row->codec[c] = (uint8_t)sent->codec;
+        row->codec_payload_type[c] = (uint8_t)sent->payload_type;
+        row->codec_mapped_payload_type[c] = (uint8_t)map->mapped[i];
+        row->codec_clock_rate[c] = (uint32_t)sent->clock_rate;
+        rtx = rtx_of(&map->sent, sent->payload_type);
+        if (rtx != NULL)
+            row->codec_rtx_payload_type[c] = (uint8_t)rtx->payload_type;
+        rtx = rtx_of(&map->router, map->mapped[i]);
+        if (rtx != NULL)
+            row->codec_mapped_rtx_payload_type[c] = (uint8_t)rtx->payload_type;
+        row->codec_count++;
+    }
+    if (row->codec_count == 0)
+        return ortc_refuse(why, "rtpParameters.codecs has no media codec; this server needs one");
+    return true;
+}
+
+static bool row_encoding(struct producer_row *row, const cJSON *encoding, char *why)
+{
+    uint32_t e = row->encoding_count++, spatial, temporal;
+    const cJSON *ssrc = ortc_get(encoding, "ssrc"),
+                *rtx_ssrc = ortc_get(ortc_get(encoding, "rtx"), "ssrc");
+    const char *rid = ortc_text(encoding, "rid");
+
+    ortc_scalability(ortc_text(encoding, "scalabilityMode"), &spatial, &temporal);
+    if (spatial > 8 || temporal > 8)
+        return ortc_refuse(why, "scalabilityMode has more than the 8 layers of this server");
+    row->encoding_ssrc[e] = ssrc != NULL ? (uint32_t)ssrc->valuedouble : 0;
+    row->encoding_rtx_ssrc[e] = rtx_ssrc != NULL ? (uint32_t)rtx_ssrc->valuedouble : 0;
+    row->encoding_spatial_layers[e] = (uint8_t)spatial;
+    row->encoding_temporal_layers[e] = (uint8_t)temporal;
+    if (rid != NULL)
+        memcpy(row->encoding_rid + e * RID_BYTES_MAX, rid, strlen(rid));
+    return true;
+}
+
+/* Can every packet be told which encoding it belongs to? */
+static bool check_encodings(const struct producer_row *row, char *why)
+{
+    uint32_t ssrcs[2 * ENCODINGS_MAX], count = 0, e, i, k;
+
+    for (e = 0; e < row->encoding_count; e++) {
+        const char *rid = row->encoding_rid + e * RID_BYTES_MAX;
+
+        if (row->encoding_ssrc[e] == 0 && rid[0] == '\0' &&
+            (row->encoding_count > 1 || row->mid_bytes == 0))
+            return ortc_refuse(why,
+                               "encoding %u has neither ssrc nor rid: this server could not "
+                               "tell its packets",
+                               e);
+        for (k = 0; k < e; k++) {
+            if (rid[0] != '\0' &&
+                strncmp(rid, row->encoding_rid + k * RID_BYTES_MAX, RID_BYTES_MAX) == 0)
+                return ortc_refuse(why, "rid %.15s is used twice; this server wants them distinct",
+                                   rid);
+        }
+        if (row->encoding_ssrc[e] != 0)
+            ssrcs[count++] = row->encoding_ssrc[e];
+        if (row->encoding_rtx_ssrc[e] != 0)
+            ssrcs[count++] = row->encoding_rtx_ssrc[e];
+    }
+    for (i = 0; i < count; i++) {
+        for (k = 0; k < i; k++) {
+            if (ssrcs[i] == ssrcs[k])
+                return ortc_refuse(why, "ssrc %u is used twice; this server wants them distinct",
+                                   ssrcs[i]);
+        }
+    }
+    return true;
+}
+
+/* The type rule of S3. */
+static bool row_type(struct producer_row *row, char *why)
+{
+    bool layered = row->encoding_spatial_layers[0] > 1 || row->encoding_temporal_layers[0] > 1;
+    enum codec codec = row->codec[0];
+
+    if (row->encoding_count > 1) {
+        if (codec != CODEC_vp8 && codec != CODEC_h264)
+            return ortc_refuse(why, "several encodings (simulcast) go with VP8 and H264 only on "
+                                    "this server");
+        row->type = PRODUCER_TYPE_simulcast;
+    } else if (layered && (codec == CODEC_vp8 || codec == CODEC_vp9 || codec == CODEC_h264 ||
+                           codec == CODEC_av1)) {
+        row->type = PRODUCER_TYPE_svc;
+    } else {
+        row->type = PRODUCER_TYPE_simple;
+    }
+    return true;
+}
+
+static bool row_extensions(struct producer_row *row, const char *kind, const cJSON *sent,
+                           const cJSON *router, char *why)
+{
+    const cJSON *extension, *known;
+    uint32_t taken = 0;
+
+    cJSON_ArrayForEach(extension, ortc_get(sent, "headerExtensions"))
+    {
+        uint32_t id = (uint32_t)ortc_get(extension, "id")->valuedouble;
+
+        if (taken & 1u << id)
+            return ortc_refuse(why,
+                               "header extension id %u is used twice; this server wants them "
+                               "distinct",
+                               id);
+        taken |= 1u << id;
+        cJSON_ArrayForEach(known, ortc_get(router, "headerExtensions"))
+        {
+            if (strcmp(ortc_text(known, "kind"), kind) == 0 &&
+                strcmp(ortc_text(known, "uri"), ortc_text(extension, "uri")) == 0)
+                row->extension_router_id[id] = (uint8_t)ortc_get(known, "preferredId")->valuedouble;
+        }
+    }
+    return true;
+}
+
+static bool fill_row(struct producer_row *row, const char *kind, const struct mapping *map,
+                     const cJSON *sent, const cJSON *router, const char *cname, char *why)
+{
+    const char *mid = ortc_text(sent, "mid");
+    const cJSON *encoding;
+
+    row->kind = strcmp(kind, "audio") == 0 ? MEDIA_KIND_audio : MEDIA_KIND_video;
+    if (mid != NULL) {
+        row->mid_bytes = (uint8_t)strlen(mid);
+        memcpy(row->mid, mid, strlen(mid));
+    }
+    memcpy(row->cname, cname, strlen(cname) + 1);
+    cJSON_ArrayForEach(encoding, ortc_get(sent, "encodings"))
+    {
+        if (!row_encoding(row, encoding, why))
+            return false;
+    }
+    return row_codecs(row, map, why) && check_encodings(row, why) && row_type(row, why) &&
+           row_extensions(row, kind, sent, router, why);
+}
+
+bool ortc_produce(struct ortc_producer *out, const char *kind, const cJSON *rtp_parameters,
+                  const cJSON *router_capabilities, char cname[CNAME_ROOM], char *why)
+{
+    cJSON *sent, *encodings, *rtcp;
+    struct mapping map;
+    char name[CNAME_ROOM];
+
+    memset(out, 0, sizeof(*out));
+    ortc_begin();
+    if (kind == NULL || (strcmp(kind, "audio") != 0 && strcmp(kind, "video") != 0))
+        return ortc_refuse(why, "kind is not audio or video");
+    sent = out->rtp_parameters = cJSON_Duplicate(rtp_parameters, true);
+    if (!ortc_normalize_parameters(sent, why))
+        goto refused;
+    encodings = ortc_get(sent, "encodings");
+    if (cJSON_GetArraySize(encodings) == 0)
+        ortc_push(encodings, cJSON_CreateObject());
+    if (!ortc_complete(why))
+        goto refused;
+    /* One CNAME for all producers of a transport, so that browsers keep sound and picture together. */
+    rtcp = ortc_get(sent, "rtcp");
+    memcpy(name, cname, CNAME_ROOM);
+    if (name[0] == '\0' && ortc_text(rtcp, "cname") != NULL)
+        memcpy(name, ortc_text(rtcp, "cname"), strlen(ortc_text(rtcp, "cname")) + 1);
+    if (name[0] == '\0')
+        random_word(name, 8);
+    ortc_set(rtcp, "cname", cJSON_CreateString(name));
+    if (!map_codecs(&map, sent, router_capabilities, why) ||
+        !fill_row(&out->row, kind, &map, sent, router_capabilities, name, why))
+        goto refused;
+    out->consumable_parameters = make_consumable(kind, &map, sent, router_capabilities, name);
+    if (!ortc_complete(why))
+        goto refused;
+    memcpy(cname, name, CNAME_ROOM);
+    return true;
+refused:
+    ortc_producer_free(out);
+    return false;
+}
+
+void ortc_producer_free(struct ortc_producer *producer)
+{
+    cJSON_Delete(producer->rtp_parameters);
+    cJSON_Delete(producer->consumable_parameters);
+    producer->rtp_parameters = producer->consumable_parameters = NULL;
+}

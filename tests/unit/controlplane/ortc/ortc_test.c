@@ -1,0 +1,390 @@
+/* Negotiation against the captures of a real browser, and the rows it fills. What is refused and how
+ * it compares with mediasoup on thousands of inputs: tests/integration/ortc. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "controlplane/ortc/parts.h"
+
+#define LIST "opus,VP8,VP9,VP9:2,H264:4d0032,H264:42e01f,AV1"
+
+static cJSON *router, *device;
+
+static cJSON *load(const char *name)
+{
+    char path[128], *text = NULL;
+    size_t room = 0;
+    cJSON *json;
+    FILE *file;
+
+    snprintf(path, sizeof(path), "tests/data/ortc/%s.json", name);
+    file = fopen(path, "r");
+    assert_non_null(file);
+    assert_true(getdelim(&text, &room, '\0', file) > 0);
+    fclose(file);
+    json = cJSON_Parse(text);
+    assert_non_null(json);
+    free(text);
+    return json;
+}
+
+static cJSON *take(cJSON *from, const char *key)
+{
+    cJSON *item = cJSON_DetachItemFromObject(from, key);
+
+    assert_non_null(item);
+    cJSON_Delete(from);
+    return item;
+}
+
+static int setup(void **state)
+{
+    char why[ORTC_WHY_BYTES];
+
+    router = ortc_router_capabilities(LIST, why);
+    assert_non_null(router);
+    device = take(load("device-chromium"), "recvRtpCapabilities");
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    cJSON_Delete(router);
+    cJSON_Delete(device);
+    return 0;
+}
+
+static void assert_same(const cJSON *a, const cJSON *b)
+{
+    if (!cJSON_Compare(a, b, true)) {
+        char *x = cJSON_Print(a), *y = cJSON_Print(b);
+
+        print_error("ours %s\ntheirs %s\n", x, y);
+        free(x);
+        free(y);
+        fail();
+    }
+}
+
+static void test_router(void **state)
+{
+    static const struct {
+        const char *list, *refusal;
+    } bad[] = {
+        {"", "is empty"},
+        {"opus,VP10", "VP10 is unknown"},
+        {"VP9:9", "profile"},
+        {"H264:zz", "profile-level-id"},
+        {"opus:1", "colon"},
+        {"PCMU,PCMU", "payload type"},
+        {"VP8,VP8,VP8,VP8,VP8,VP8,VP8,VP8,VP8,VP8,VP8,VP8,VP8,VP8,VP8,VP8,VP8", "payload type"},
+    };
+    cJSON *captured = load("router-rtpCapabilities");
+    char why[ORTC_WHY_BYTES];
+    size_t i;
+
+    /* cJSON_Compare minds the order of feedback; the differential test compares it as a set too */
+    assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(router, "codecs")),
+                     cJSON_GetArraySize(cJSON_GetObjectItem(captured, "codecs")));
+    assert_same(cJSON_GetObjectItem(router, "headerExtensions"),
+                cJSON_GetObjectItem(captured, "headerExtensions"));
+    cJSON_Delete(captured);
+    for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        cJSON *made = ortc_router_capabilities(bad[i].list, why);
+
+        assert_null(made);
+        if (strstr(why, bad[i].refusal) == NULL)
+            fail_msg("%s: %s", bad[i].list, why);
+    }
+}
+
+static void test_captures(void **state)
+{
+    static const struct {
+        const char *tag, *kind;
+        enum producer_type type;
+        enum codec codec;
+        uint8_t payload_type, mapped, rtx, mapped_rtx, encodings, consumer_payload, consumer_rtx;
+        uint16_t mask; /* of the consumer */
+    } rows[] = {
+        {"av-audio", "audio", PRODUCER_TYPE_simple, CODEC_opus, 111, 100, 0, 0, 1, 100, 0, 0x852},
+        {"av-video", "video", PRODUCER_TYPE_simple, CODEC_vp8, 96, 101, 97, 102, 1, 101, 102,
+         0xb32},
+        {"h264-video", "video", PRODUCER_TYPE_simple, CODEC_h264, 108, 109, 109, 110, 1, 109, 110,
+         0xb32},
+        {"vp8-simulcast-video", "video", PRODUCER_TYPE_simulcast, CODEC_vp8, 96, 101, 97, 102, 3,
+         101, 102, 0xb32},
+        {"vp9-svc-video", "video", PRODUCER_TYPE_svc, CODEC_vp9, 98, 103, 99, 104, 1, 103, 104,
+         0xb32},
+    };
+    size_t i;
+
+    for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char name[64], why[ORTC_WHY_BYTES] = "", cname[CNAME_ROOM] = "";
+        struct ortc_producer producer;
+        struct consumer_row consumer;
+        cJSON *sent, *wanted, *got, *encoding;
+
+        snprintf(name, sizeof(name), "produce-%s", rows[i].tag);
+        sent = take(load(name), "produceRtpParameters");
+        if (!ortc_produce(&producer, rows[i].kind, sent, router, cname, why))
+            fail_msg("%s: %s", rows[i].tag, why);
+        assert_int_equal(producer.row.type, rows[i].type);
+        assert_int_equal(producer.row.codec_count, 1);
+        assert_int_equal(producer.row.codec[0], rows[i].codec);
+        assert_int_equal(producer.row.codec_payload_type[0], rows[i].payload_type);
+        assert_int_equal(producer.row.codec_mapped_payload_type[0], rows[i].mapped);
+        assert_int_equal(producer.row.codec_rtx_payload_type[0], rows[i].rtx);
+        assert_int_equal(producer.row.codec_mapped_rtx_payload_type[0], rows[i].mapped_rtx);
+        assert_int_equal(producer.row.encoding_count, rows[i].encodings);
+        assert_true(row_in_range(TABLE_producer, &producer.row, NULL));
+        assert_string_equal(producer.row.cname, cname);
+        assert_true(strlen(cname) >= 8);
+        assert_int_equal(producer.row.mid_bytes, 1);
+
+        assert_true(ortc_can_consume(&producer, device));
+        snprintf(name, sizeof(name), "consume-%s", rows[i].tag);
+        wanted = take(load(name), "rtpParameters");
+        got = ortc_consume(&producer, device, ortc_text(wanted, "mid"), &consumer, why);
+        assert_non_null(got);
+        assert_int_equal(consumer.payload_type, rows[i].consumer_payload);
+        assert_int_equal(consumer.rtx_payload_type, rows[i].consumer_rtx);
+        assert_int_equal(consumer.extension_mask, rows[i].mask);
+        assert_int_equal(consumer.rtx_ssrc, rows[i].consumer_rtx ? consumer.ssrc + 1 : 0);
+        assert_true(row_in_range(TABLE_consumer, &consumer, NULL));
+        encoding = cJSON_GetArrayItem(ortc_get(got, "encodings"), 0);
+        assert_true(ortc_get(encoding, "ssrc")->valuedouble == consumer.ssrc);
+        /* random on both sides */
+        ortc_set(got, "rtcp", cJSON_Duplicate(ortc_get(wanted, "rtcp"), 1));
+        ortc_set(encoding, "ssrc",
+                 cJSON_Duplicate(
+                     ortc_get(cJSON_GetArrayItem(ortc_get(wanted, "encodings"), 0), "ssrc"), 1));
+        if (consumer.rtx_ssrc != 0)
+            ortc_set(ortc_get(encoding, "rtx"), "ssrc",
+                     cJSON_CreateNumber(ortc_get(encoding, "ssrc")->valuedouble + 1));
+        assert_same(got, wanted);
+        cJSON_Delete(got);
+        cJSON_Delete(wanted);
+        cJSON_Delete(sent);
+        ortc_producer_free(&producer);
+    }
+}
+
+/* The client numbers extensions as it likes; RIDs and layers land in the row. */
+static void test_row_details(void **state)
+{
+    char why[ORTC_WHY_BYTES], cname[CNAME_ROOM] = "given";
+    cJSON *sent = take(load("produce-vp8-simulcast-video"), "produceRtpParameters");
+    struct ortc_producer producer;
+
+    assert_true(ortc_produce(&producer, "video", sent, router, cname, why));
+    assert_int_equal(producer.row.extension_router_id[9], 1);  /* mid */
+    assert_int_equal(producer.row.extension_router_id[10], 2); /* rid */
+    assert_int_equal(producer.row.extension_router_id[11], 3);
+    assert_int_equal(producer.row.extension_router_id[2], 4);
+    assert_int_equal(producer.row.extension_router_id[4], 5);
+    assert_int_equal(producer.row.extension_router_id[13], 7);
+    assert_int_equal(producer.row.extension_router_id[6], 0);
+    assert_string_equal(producer.row.encoding_rid, "r0");
+    assert_string_equal(producer.row.encoding_rid + 2 * RID_BYTES_MAX, "r2");
+    assert_int_equal(producer.row.encoding_temporal_layers[1], 3);
+    assert_int_equal(producer.row.encoding_ssrc[0], 0);
+    assert_string_equal(producer.row.cname, "given"); /* one CNAME per transport */
+    ortc_producer_free(&producer);
+    cJSON_Delete(sent);
+}
+
+static void test_layers(void **state)
+{
+    static const struct {
+        const char *mode;
+        uint32_t spatial, temporal;
+    } rows[] = {{"L3T3_KEY", 3, 3}, {"S2T1", 2, 1}, {"L1T2", 1, 2}, {"L12T3", 12, 3},
+                {"L0T3", 1, 1},     {"X3T3", 1, 1}, {"L3", 1, 1},   {"", 1, 1},
+                {NULL, 1, 1},       {"L3T", 1, 1},  {"L3T0", 1, 1}, {"l3t3", 1, 1}};
+    uint32_t spatial, temporal;
+    size_t i;
+
+    for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        ortc_scalability(rows[i].mode, &spatial, &temporal);
+        assert_int_equal(spatial, rows[i].spatial);
+        assert_int_equal(temporal, rows[i].temporal);
+    }
+}
+
+/* What a client could use against others: text that would end up in their SDP. */
+static void test_hostile(void **state)
+{
+    static const char *const edits[][2] = {
+        {"codecs/0/parameters/x", "1\r\na=candidate:evil"},
+        {"msid", "a\nb"},
+        {"rtcp/cname", "c\rd"},
+        {"mid", "012345678901234567890123456789012"},
+        {"codecs/0/mimeType", "video/VP8\r"},
+    };
+    size_t i;
+
+    for (i = 0; i < sizeof(edits) / sizeof(edits[0]); i++) {
+        cJSON *sent = take(load("produce-av-video"), "produceRtpParameters"), *at = sent;
+        char path[64], why[ORTC_WHY_BYTES], cname[CNAME_ROOM] = "", *rest = path, *word;
+        struct ortc_producer producer;
+
+        snprintf(path, sizeof(path), "%s", edits[i][0]);
+        while ((word = strsep(&rest, "/")) != NULL && rest != NULL)
+            at = cJSON_IsArray(at) ? cJSON_GetArrayItem(at, atoi(word)) : ortc_get(at, word);
+        ortc_set(at, word, cJSON_CreateString(edits[i][1]));
+        if (ortc_produce(&producer, "video", sent, router, cname, why))
+            fail_msg("%s was accepted", edits[i][0]);
+        assert_non_null(strstr(why, "this server"));
+        assert_null(producer.rtp_parameters);
+        assert_string_equal(cname, "");
+        cJSON_Delete(sent);
+    }
+}
+
+/* ---- H10: memory ends after the k-th allocation ---- */
+
+static long allocations_left = -1; /* -1: no end */
+
+static void *failing_malloc(size_t bytes)
+{
+    if (allocations_left == 0)
+        return NULL;
+    if (allocations_left > 0)
+        allocations_left--;
+    return malloc(bytes);
+}
+
+/* Whole or refused: what is given out is as long as it is with all the memory there is. */
+static void assert_whole(const cJSON *json, size_t *length)
+{
+    long left = allocations_left;
+    char *text;
+
+    allocations_left = -1;
+    text = cJSON_PrintUnformatted(json);
+    if (*length == 0)
+        *length = strlen(text);
+    assert_int_equal(strlen(text), *length);
+    free(text);
+    allocations_left = left;
+}
+
+static void test_no_memory(void **state)
+{
+    static const char *const tags[] = {"av-audio", "vp8-simulcast-video"};
+    cJSON_Hooks hooks = {.malloc_fn = failing_malloc, .free_fn = free};
+    size_t t;
+
+    for (t = 0; t < 2; t++) {
+        size_t produced = 0, consumable = 0, consumed = 0, made = 0;
+        long refused = 0, accepted = 0, k;
+        char name[64], why[ORTC_WHY_BYTES];
+        cJSON *sent, *out;
+
+        snprintf(name, sizeof(name), "produce-%s", tags[t]);
+        sent = take(load(name), "produceRtpParameters");
+        cJSON_InitHooks(&hooks);
+        for (k = 4000; k >= 0; k--) { /* the first has plenty and tells the lengths */
+            char cname[CNAME_ROOM] = "sixteen letters.";
+            struct ortc_producer producer;
+            struct consumer_row row;
+
+            allocations_left = k;
+            if (ortc_produce(&producer, t == 0 ? "audio" : "video", sent, router, cname, why)) {
+                accepted++;
+                assert_whole(producer.rtp_parameters, &produced);
+                assert_whole(producer.consumable_parameters, &consumable);
+                ortc_can_consume(&producer, device);
+                out = ortc_consume(&producer, device, "0", &row, why);
+                if (out != NULL)
+                    assert_whole(out, &consumed);
+                cJSON_Delete(out);
+                ortc_producer_free(&producer);
+            } else {
+                refused++;
+            }
+            allocations_left = k;
+            out = ortc_router_capabilities(LIST, why);
+            if (out != NULL)
+                assert_whole(out, &made);
+            cJSON_Delete(out);
+        }
+        allocations_left = -1;
+        cJSON_InitHooks(NULL);
+        cJSON_Delete(sent);
+        assert_true(refused > 100 && accepted > 100 && consumed > 0 && made > 0);
+    }
+}
+
+#define F256                                                                                  \
+    "00:11:22:33:44:55:66:77:88:99:aa:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99:AA:BB:CC:" \
+    "DD:EE:FF"
+#define FP(algorithm, value) "{\"algorithm\":\"" algorithm "\",\"value\":\"" value "\"}"
+
+static void test_dtls(void **state)
+{
+    static const struct {
+        const char *json;
+        int role; /* -1: refused */
+    } rows[] = {
+        {"{\"role\":\"client\",\"fingerprints\":[" FP("sha-256", F256) "]}", DTLS_ROLE_server},
+        {"{\"role\":\"auto\",\"fingerprints\":[" FP("sha-256", F256) "]}", DTLS_ROLE_server},
+        {"{\"fingerprints\":[" FP("sha-256", F256) "]}", DTLS_ROLE_server},
+        {"{\"role\":\"server\",\"fingerprints\":[" FP("sha-256", F256) "]}", DTLS_ROLE_client},
+        {"{\"role\":\"client\",\"fingerprints\":[" FP("sha-1", "00") "," FP("sha-256", F256) "]}",
+         DTLS_ROLE_server},
+        {"{\"role\":\"both\",\"fingerprints\":[" FP("sha-256", F256) "]}", -1},
+        {"{\"role\":5,\"fingerprints\":[" FP("sha-256", F256) "]}", -1},
+        {"{\"role\":\"client\",\"fingerprints\":[" FP("sha-256", F256 ":00") "]}", -1},
+        {"{\"role\":\"client\",\"fingerprints\":[" FP("sha-512", F256) "]}", -1},
+        {"{\"role\":\"client\",\"fingerprints\":[" FP("sha-256", "") "]}", -1},
+        {"{\"role\":\"client\",\"fingerprints\":[" FP("sha-1", F256) "]}", -1},
+        {"{\"role\":\"client\",\"fingerprints\":[" FP("sha-224", F256) "]}", -1},
+        {"{\"role\":\"client\",\"fingerprints\":[]}", -1},
+        {"{\"role\":\"client\",\"fingerprints\":[5]}", -1},
+        {"{\"role\":\"client\",\"fingerprints\":{}}", -1},
+        {"{\"role\":\"client\"}", -1},
+        {"{}", -1},
+        {"[]", -1},
+    };
+    size_t i;
+
+    for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        cJSON *json = cJSON_Parse(rows[i].json);
+        struct transport_row row = {0};
+        char why[ORTC_WHY_BYTES] = "";
+        bool ok;
+
+        assert_non_null(json);
+        ok = ortc_dtls_parameters(json, &row, why);
+        if (ok != (rows[i].role >= 0))
+            fail_msg("%s: %s", rows[i].json, why);
+        assert_int_equal(row.dtls_role, ok ? rows[i].role : 0);
+        if (ok) {
+            assert_int_equal(row.fingerprint_algorithm, FINGERPRINT_sha_256);
+            assert_int_equal(row.fingerprint_bytes, 32);
+            assert_int_equal(row.fingerprint[10], 0xaa);
+            assert_int_equal(row.fingerprint[31], 0xff);
+        } else {
+            assert_true(strlen(why) > 10);
+        }
+        cJSON_Delete(json);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_router),      cmocka_unit_test(test_captures),
+        cmocka_unit_test(test_row_details), cmocka_unit_test(test_layers),
+        cmocka_unit_test(test_hostile),     cmocka_unit_test(test_dtls),
+        cmocka_unit_test(test_no_memory),
+    };
+
+    return cmocka_run_group_tests(tests, setup, teardown);
+}

@@ -1,0 +1,552 @@
+/* The control plane's end of shared memory, against real regions and a supervisor of the test's own:
+ * rows, notes, bells, events, silence, restarts on either side. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "controlplane/tables/parts.h"
+#include "src/clock.h"
+#include "src/descriptors.h"
+#include "src/log.h"
+
+/* ---- the data plane's side ---- */
+
+static struct {
+    char directory[64];
+    struct sockaddr_un address;
+    int listener, desired_fd, actual_fd, bell_worker[2], bell_control;
+    struct region desired, actual; /* as the forwarder maps them */
+    struct ring changes[2], events[2];
+    uv_thread_t thread;
+    uv_timer_t beat;
+    bool beating;
+    int clients;
+} far;
+
+static uv_loop_t loop;
+static struct settings settings;
+static struct plane *open_plane; /* closed by the teardown when a test failed half-way */
+static int ups, downs;
+static struct {
+    enum table_id table;
+    handle_word handle;
+} told[128];
+static int told_count;
+
+static void supervise(void *unused)
+{
+    for (;;) {
+        int client = accept(far.listener, NULL, NULL);
+        struct descriptors set = {0};
+        char role[32] = "";
+
+        if (client < 0)
+            return;
+        if (recv(client, role, sizeof(role) - 1, 0) > 0 && strcmp(role, "control") == 0) {
+            descriptors_add(&set, far.desired_fd, "desired");
+            descriptors_add(&set, region_reopen_readonly(far.actual_fd), "actual");
+            descriptors_add(&set, far.bell_worker[0], "bell.worker.%u", 0);
+            descriptors_add(&set, far.bell_worker[1], "bell.worker.%u", 1);
+            descriptors_add(&set, far.bell_control, "bell.control");
+            descriptors_send(client, &set);
+            close(descriptors_get(&set, "actual"));
+            __atomic_add_fetch(&far.clients, 1, __ATOMIC_SEQ_CST);
+        }
+        close(client);
+    }
+}
+
+static void far_listen(void)
+{
+    far.listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    unlink(far.address.sun_path);
+    assert_int_equal(bind(far.listener, (struct sockaddr *)&far.address, sizeof(far.address)), 0);
+    assert_int_equal(listen(far.listener, 4), 0);
+    uv_thread_create(&far.thread, supervise, NULL);
+}
+
+static void far_unlisten(void)
+{
+    shutdown(far.listener, SHUT_RDWR);
+    uv_thread_join(&far.thread);
+    close(far.listener);
+}
+
+static void far_make_regions(uint64_t instance)
+{
+    struct node_row node = {
+        .header = {.generation = 1, .used = 1}, .worker_count = 2, .has_fingerprints = 1};
+    struct worker_state_row worker = {.header = {.generation = 1, .used = 1}, .has_ipv4 = 1};
+    int readonly;
+    char why[128];
+
+    far.desired_fd = region_create(REGION_desired, instance);
+    far.actual_fd = region_create(REGION_actual, instance);
+    assert_true(far.desired_fd >= 0 && far.actual_fd >= 0);
+    readonly = region_reopen_readonly(far.desired_fd);
+    assert_true(region_map(&far.desired, REGION_desired, readonly, false, why));
+    close(readonly);
+    assert_true(region_map(&far.actual, REGION_actual, far.actual_fd, true, why));
+    for (uint32_t w = 0; w < 2; w++) {
+        far.bell_worker[w] = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+        far.changes[w] = region_ring(&far.desired, &far.actual, w);
+        far.events[w] = region_ring(&far.actual, &far.desired, w);
+        worker.udp_port = (uint16_t)(40000 + w);
+        row_write(TABLE_worker_state, region_row(&far.actual, TABLE_worker_state, w),
+                  &worker.header);
+    }
+    far.bell_control = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    row_write(TABLE_node, region_row(&far.actual, TABLE_node, 0), &node.header);
+    region_beat(&far.actual, 0, clock_monotonic_ns());
+}
+
+static void far_drop_regions(void)
+{
+    region_unmap(&far.desired);
+    region_unmap(&far.actual);
+    close(far.desired_fd);
+    close(far.actual_fd);
+    close(far.bell_worker[0]);
+    close(far.bell_worker[1]);
+    close(far.bell_control);
+}
+
+static void far_beat(uv_timer_t *timer)
+{
+    if (far.beating)
+        region_beat(&far.actual, 0, clock_monotonic_ns());
+}
+
+static void changed(void *context, enum table_id table, handle_word handle)
+{
+    assert_true(told_count < 128);
+    told[told_count].table = table;
+    told[told_count++].handle = handle;
+}
+
+static void up(void *context, bool is_up)
+{
+    *(is_up ? &ups : &downs) += 1;
+}
+
+static const struct plane_handlers handlers = {.changed = changed, .up = up};
+
+static void run_ms(uint64_t ms)
+{
+    uint64_t end = uv_hrtime() / 1000000 + ms;
+
+    while (uv_hrtime() / 1000000 < end)
+        uv_run(&loop, UV_RUN_ONCE);
+}
+
+static void run_until(const int *count, int wanted)
+{
+    for (int i = 0; i < 400 && *count < wanted; i++)
+        run_ms(10);
+    assert_int_equal(*count, wanted);
+}
+
+static int setup(void **state)
+{
+    memset(&far, 0, sizeof(far));
+    ups = downs = told_count = 0;
+    log_open("test", LOG_ERROR, false);
+    snprintf(far.directory, sizeof(far.directory), "/tmp/plane-test-XXXXXX");
+    assert_non_null(mkdtemp(far.directory));
+    snprintf(settings.data_directory, sizeof(settings.data_directory), "%s", far.directory);
+    far.address.sun_family = AF_UNIX;
+    snprintf(far.address.sun_path, sizeof(far.address.sun_path), "%s/dataplane.sock",
+             far.directory);
+    far_make_regions(1);
+    far_listen();
+    uv_loop_init(&loop);
+    uv_timer_init(&loop, &far.beat);
+    uv_timer_start(&far.beat, far_beat, 0, 20);
+    far.beating = true;
+    return 0;
+}
+
+static void shut(struct plane *plane)
+{
+    plane_close(plane);
+    open_plane = NULL;
+}
+
+static int teardown(void **state)
+{
+    if (open_plane != NULL)
+        shut(open_plane);
+    uv_close((uv_handle_t *)&far.beat, NULL);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    assert_int_equal(uv_loop_close(&loop), 0);
+    far_unlisten();
+    far_drop_regions();
+    unlink(far.address.sun_path);
+    rmdir(far.directory);
+    return 0;
+}
+
+static struct plane *open_up(void)
+{
+    int wanted = ups + 1;
+    struct plane *plane = open_plane = plane_open(&loop, &settings, &handlers, NULL);
+
+    assert_non_null(plane);
+    run_until(&ups, wanted);
+    assert_true(plane_is_up(plane));
+    return plane;
+}
+
+static struct transport_row transport_row(uint32_t worker)
+{
+    struct transport_row row = {.worker = worker, .direction = DIRECTION_send};
+
+    strcpy(row.ice_ufrag, "abcdefghabcdefghabcdefghabcdefgh");
+    strcpy(row.ice_pwd, "secretsecretsecretsecretsecret12");
+    return row;
+}
+
+/* What the forwarder would read of a change. */
+static bool next_change(uint32_t worker, struct ring_note *note)
+{
+    const struct ring_note *shared = ring_peek(&far.changes[worker]);
+
+    if (!shared)
+        return false;
+    *note = *shared;
+    ring_consume(&far.changes[worker]);
+    return true;
+}
+
+/* ---- tests ---- */
+
+static void test_rows_notes_bells(void **state)
+{
+    struct plane *plane = open_up();
+    struct transport_row row = transport_row(1), seen;
+    struct ring_note note;
+    handle_word handle, again;
+    uint64_t rings;
+
+    assert_int_equal(plane_worker_port(plane, 1), 40001);
+    assert_int_equal(plane_worker_port(plane, 5), 0);
+    assert_int_equal(plane_worker_port(plane, 99), 0);
+    handle = plane_add(plane, TABLE_transport, &row, 1);
+    assert_true(handle != 0);
+    assert_int_equal(handle_index(handle), 0); /* from the front */
+    assert_int_equal(handle_generation(handle), 1);
+    assert_int_equal(
+        row_copy(TABLE_transport, &seen, region_row(&far.desired, TABLE_transport, 0), 1), ROW_OK);
+    assert_string_equal(seen.ice_ufrag, row.ice_ufrag);
+    assert_false(next_change(0, &note));
+    assert_true(next_change(1, &note));
+    assert_int_equal(note.table, TABLE_transport);
+    assert_int_equal(note.handle, handle);
+    assert_int_equal(read(far.bell_worker[1], &rings, 8), -1); /* rung at the end of the turn */
+    row.dtls_role = DTLS_ROLE_server;
+    assert_true(plane_update(plane, TABLE_transport, handle, &row, 1));
+    run_ms(30);
+    assert_int_equal(read(far.bell_worker[1], &rings, 8), 8);
+    assert_int_equal(rings, 1); /* once for both changes */
+    assert_true(next_change(1, &note));
+    assert_true(plane_read(plane, TABLE_transport, handle, &seen));
+    assert_int_equal(seen.dtls_role, DTLS_ROLE_server);
+    assert_true(region_heartbeat(far.desired.header) + 300 * NS_PER_MS > clock_monotonic_ns());
+    assert_int_equal(atomic_load(&far.desired.header->writer_starts), 1);
+
+    plane_remove(plane, TABLE_transport, handle, 1);
+    assert_true(next_change(1, &note));
+    assert_false(plane_read(plane, TABLE_transport, handle, &seen));
+    assert_false(plane_update(plane, TABLE_transport, handle, &row, 1));
+    plane_remove(plane, TABLE_transport, handle, 1); /* twice: nothing */
+    assert_false(next_change(1, &note));
+    assert_int_equal(
+        ((struct transport_row *)region_row(&far.desired, TABLE_transport, 0))->ice_pwd[0],
+        0); /* wiped */
+    again = plane_add(plane, TABLE_transport, &row, 1);
+    assert_int_equal(handle_index(again), 1); /* the freed row rests first */
+    run_ms(QUARANTINE_MS + 50);
+    again = plane_add(plane, TABLE_transport, &row, 1);
+    assert_int_equal(handle_index(again), 0);
+    assert_int_equal(handle_generation(again), 2);
+    assert_false(plane_read(plane, TABLE_transport, handle, &seen)); /* the old handle is past */
+
+    row.direction = 9; /* refused before anybody sees it */
+    log_open("test", LOG_ERROR, false);
+    assert_int_equal(plane_add(plane, TABLE_transport, &row, 1), 0);
+    assert_int_equal(plane_add(plane, TABLE_node, &row, 1), 0);
+    assert_int_equal(plane_add(plane, TABLE_transport, &row, WORKERS_MAX), 0);
+    shut(plane);
+}
+
+static void test_pick_worker(void **state)
+{
+    struct plane *plane = open_up();
+    struct room_row room = {.worker = 0};
+    struct transport_row row = transport_row(0);
+
+    assert_int_equal(plane_pick_worker(plane, -1, 0), 0);
+    assert_true(plane_add(plane, TABLE_room, &room, 0) != 0);
+    assert_int_equal(plane_pick_worker(plane, -1, 0), 1); /* equal transports: fewer rooms */
+    room.worker = 1;
+    assert_true(plane_add(plane, TABLE_room, &room, 1) != 0);
+    assert_true(plane_add(plane, TABLE_transport, &row, 0) != 0);
+    assert_int_equal(plane_pick_worker(plane, -1, 0), 1);
+    shut(plane);
+}
+
+/* A small room stays where it began, a large one spreads evenly; consumers count as well. */
+static void test_rooms_spread(void **state)
+{
+    struct plane *plane = open_up();
+    struct transport_row row = transport_row(0);
+    struct consumer_row consumer = {.ssrc = 5, .kind = MEDIA_KIND_video, .priority = 1};
+    uint32_t on[2] = {0};
+    handle_word first;
+
+    first = plane_add(plane, TABLE_consumer, &consumer, 0);
+    assert_true(first != 0);
+    assert_int_equal(plane_pick_worker(plane, -1, 0), 1);
+    plane_remove(plane, TABLE_consumer, first, 0);
+    assert_int_equal(plane_pick_worker(plane, -1, 0), 0);
+    for (int i = 0; i < 1000; i++) {
+        int worker = plane_pick_worker(plane, 0, 16);
+
+        assert_in_range(worker, 0, 1);
+        assert_true(i > 16 || worker == 0);
+        assert_true(plane_add(plane, TABLE_transport, &row, (uint32_t)worker) != 0);
+        on[worker]++;
+    }
+    assert_in_range(on[0], on[1], on[1] + 17);
+    assert_int_equal(plane_pick_worker(plane, 7, 16), 1); /* no such worker: the least loaded */
+    shut(plane);
+}
+
+static void test_table_full(void **state)
+{
+    struct plane *plane = open_up();
+    struct room_row row = {.worker = 0};
+    handle_word handle = 0, last = 0;
+    struct ring_note note;
+    uint32_t i, notes = 0;
+
+    for (i = 0; i < ROOMS_MAX; i++) {
+        last = plane_add(plane, TABLE_room, &row, 0);
+        assert_true(last != 0);
+    }
+    log_open("test", LOG_ERROR, false);
+    assert_int_equal(plane_add(plane, TABLE_room, &row, 0), 0);
+    plane_remove(plane, TABLE_room, last, 0);
+    assert_int_equal(plane_add(plane, TABLE_room, &row, 0), 0); /* still resting */
+    run_ms(QUARANTINE_MS + 50);
+    handle = plane_add(plane, TABLE_room, &row, 0);
+    assert_int_equal(handle_index(handle), handle_index(last));
+    assert_int_equal(handle_generation(handle), 2);
+
+    /* more changes than the ring holds: what does not fit raises the mark for a rescan */
+    assert_true(ring_overflowed(&far.changes[0]));
+    while (next_change(0, &note))
+        notes++;
+    assert_int_equal(notes, CHANGE_RING_SLOTS);
+    shut(plane);
+}
+
+static void test_events(void **state)
+{
+    struct plane *plane = open_up();
+    struct transport_row row = transport_row(0);
+    struct transport_state_row written = {.header = {.generation = 1, .used = 1},
+                                          .ice_state = ICE_STATE_connected},
+                               seen;
+    handle_word handle = plane_add(plane, TABLE_transport, &row, 0);
+    struct ring_note note = {.table = TABLE_transport_state, .handle = handle};
+    const uint64_t one = 1;
+    uint32_t i;
+
+    row_write(TABLE_transport_state,
+              region_row(&far.actual, TABLE_transport_state, handle_index(handle)),
+              &written.header);
+    ring_put_note(&far.events[1], note);
+    note.table = TABLE_node; /* not a thing to be told */
+    ring_put_note(&far.events[1], note);
+    note.table = TABLE_transport_state;
+    note.handle = 0xffffffffu; /* no such row */
+    ring_put_note(&far.events[1], note);
+    note.table = 4711;
+    ring_put_note(&far.events[1], note);
+    assert_int_equal(write(far.bell_control, &one, 8), 8);
+    run_until(&told_count, 1);
+    run_ms(30);
+    assert_int_equal(told_count, 1);
+    assert_int_equal(told[0].table, TABLE_transport_state);
+    assert_int_equal(told[0].handle, handle);
+    assert_true(plane_read(plane, TABLE_transport_state, handle, &seen));
+    assert_int_equal(seen.ice_state, ICE_STATE_connected);
+    assert_false(plane_read(plane, TABLE_transport_state, handle + (1ull << 32), &seen));
+
+    /* overflow: everything that stands in `desired` is told anew */
+    told_count = 0;
+    note.table = TABLE_node;
+    note.handle = 0;
+    for (i = 0; i < EVENT_RING_SLOTS + 1; i++)
+        ring_put_note(&far.events[0], note);
+    assert_int_equal(write(far.bell_control, &one, 8), 8);
+    run_until(&told_count, 1);
+    assert_int_equal(told[0].handle, handle);
+    assert_null(ring_peek(&far.events[0]));
+
+    /* a head that makes no sense (the other side is not trusted) does not hang us or end it */
+    atomic_fetch_add(&far.events[0].head->published, 1ull << 40);
+    assert_int_equal(write(far.bell_control, &one, 8), 8);
+    run_until(&told_count, 2);
+    assert_int_equal(atomic_load(&far.events[0].head->published),
+                     atomic_load(&far.events[0].tail->consumed));
+    note.table = TABLE_transport_state;
+    note.handle = handle;
+    ring_put_note(&far.events[0], note);
+    assert_int_equal(write(far.bell_control, &one, 8), 8);
+    run_until(&told_count, 3);
+    shut(plane);
+}
+
+static void test_silence_and_new_regions(void **state)
+{
+    struct plane *plane = open_up();
+    struct transport_row row = transport_row(0), seen;
+    handle_word handle = plane_add(plane, TABLE_transport, &row, 0);
+    uint64_t began_ns;
+    int clients;
+
+    far.beating = false; /* the forwarder hangs */
+    began_ns = clock_monotonic_ns();
+    run_until(&downs, 1);
+    assert_true(clock_monotonic_ns() - began_ns > 400 * NS_PER_MS * SANITIZER_PATIENCE);
+    assert_true(clock_monotonic_ns() - began_ns < 900 * NS_PER_MS * SANITIZER_PATIENCE);
+    assert_false(plane_is_up(plane));
+    assert_int_equal(plane_add(plane, TABLE_transport, &row, 0), 0);
+    assert_int_equal(plane_pick_worker(plane, -1, 0), -1);
+    row.dtls_role = DTLS_ROLE_server; /* what should be can still be said */
+    assert_true(plane_update(plane, TABLE_transport, handle, &row, 0));
+    clients = __atomic_load_n(&far.clients, __ATOMIC_SEQ_CST);
+    run_ms(1200); /* it asks the supervisor, which has the same regions */
+    assert_true(__atomic_load_n(&far.clients, __ATOMIC_SEQ_CST) > clients);
+    far.beating = true; /* a new child, the same regions: rows stand */
+    run_until(&ups, 2);
+    assert_true(plane_read(plane, TABLE_transport, handle, &seen));
+    assert_int_equal(seen.dtls_role, DTLS_ROLE_server);
+
+    far.beating = false; /* the supervisor is gone too, and a new one makes new regions */
+    far_unlisten();
+    far_drop_regions();
+    run_until(&downs, 2);
+    far_make_regions(2);
+    far_listen();
+    far.beating = true;
+    run_until(&ups, 3);
+    assert_false(plane_read(plane, TABLE_transport, handle, &seen));
+    plane_remove(plane, TABLE_transport, handle, 0); /* a late goodbye does no harm */
+    assert_int_equal(handle_generation(plane_add(plane, TABLE_transport, &row, 0)), 1);
+    shut(plane);
+}
+
+static void test_take_over(void **state)
+{
+    struct plane *plane = open_up();
+    struct transport_row row = transport_row(1), seen;
+    struct producer_row producer = {.kind = MEDIA_KIND_audio,
+                                    .type = PRODUCER_TYPE_simple,
+                                    .codec_count = 1,
+                                    .encoding_count = 1};
+    struct consumer_row consumer = {.kind = MEDIA_KIND_audio};
+    struct room_row room = {.worker = 1};
+    handle_word handles[4];
+    struct ring_note note;
+    struct row_header *torn;
+    static const enum table_id order[] = {TABLE_consumer, TABLE_producer, TABLE_transport,
+                                          TABLE_room};
+    int i;
+
+    handles[0] = plane_add(plane, TABLE_room, &room, 1);
+    row.room = handles[0];
+    handles[1] = plane_add(plane, TABLE_transport, &row, 1);
+    producer.transport = consumer.transport = handles[1];
+    handles[2] = plane_add(plane, TABLE_producer, &producer, 1);
+    consumer.producer = handles[2];
+    handles[3] = plane_add(plane, TABLE_consumer, &consumer, 1);
+    run_ms(30);
+    while (next_change(1, &note))
+        ;
+    shut(plane); /* as kill -9 would leave it: nothing is freed */
+    run_ms(30);
+    torn = region_row(&far.desired, TABLE_consumer, 0);
+    assert_int_equal(torn->used, 1);
+
+    plane = open_up();
+    for (i = 0; i < 4; i++) { /* users before what they use, through the worker's ring */
+        assert_true(next_change(1, &note));
+        assert_int_equal(note.table, order[i]);
+        assert_int_equal(handle_index(note.handle), 0);
+        assert_int_equal(region_row(&far.desired, order[i], 0)->used, 0);
+    }
+    assert_false(next_change(1, &note));
+    assert_int_equal(atomic_load(&far.desired.header->writer_starts), 2);
+    run_ms(QUARANTINE_MS + 50);
+    handles[1] = plane_add(plane, TABLE_transport, &row, 1);
+    assert_int_equal(handle_index(handles[1]), 0);
+    assert_int_equal(handle_generation(handles[1]), 2); /* goes on from what the region holds */
+    assert_true(plane_read(plane, TABLE_transport, handles[1], &seen));
+    shut(plane);
+}
+
+static void test_no_data_plane(void **state)
+{
+    struct plane *plane;
+    struct room_row room = {0};
+
+    far_unlisten();
+    unlink(far.address.sun_path);
+    plane = open_plane = plane_open(&loop, &settings, &handlers, NULL);
+    run_ms(700);
+    assert_false(plane_is_up(plane));
+    assert_int_equal(plane_add(plane, TABLE_room, &room, 0), 0);
+    assert_int_equal(plane_pick_worker(plane, -1, 0), -1);
+    assert_int_equal(plane_worker_port(plane, 0), 0);
+    far_listen(); /* it comes later */
+    run_until(&ups, 1);
+    assert_true(plane_add(plane, TABLE_room, &room, 0) != 0);
+    shut(plane);
+
+    plane = open_plane =
+        plane_open(&loop, &settings, &handlers, NULL); /* closed while it connects */
+    uv_run(&loop, UV_RUN_NOWAIT);
+    shut(plane);
+    run_ms(100);
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        T(test_rows_notes_bells),
+        T(test_pick_worker),
+        T(test_rooms_spread),
+        T(test_table_full),
+        T(test_events),
+        T(test_take_over),
+        T(test_silence_and_new_regions),
+        T(test_no_data_plane),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,373 @@
+/* ICE-lite agent on a virtual clock: selection, nomination, moves, the path table, consent. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "dataplane/engines/ice.c"
+#include "src/clock.h"
+#include "stun_nice.h"
+
+#define PASSWORD "b9fsoqtjdmis8atidcktk70kf4repqs9"
+#define CONSENT_NS (30 * NS_PER_S)
+
+static struct path path_number(unsigned number)
+{
+    struct path path = {.remote_port = (uint16_t)(1000 + number), .local_port = 40000};
+
+    memset(path.remote_ip + 10, 0xff, 2);
+    path.remote_ip[12] = 192;
+    path.remote_ip[15] = (uint8_t)(number % 200 + 1);
+    memcpy(path.local_ip, path.remote_ip, 16);
+    return path;
+}
+
+/* A check as an authentic request that was parsed; `fingerprint_at` says how long it was. */
+static struct stun_request check(bool nominate)
+{
+    return (struct stun_request){.controlling = true,
+                                 .has_priority = true,
+                                 .priority = 7,
+                                 .use_candidate = nominate,
+                                 .integrity_at = 80,
+                                 .fingerprint_at = 104};
+}
+
+static enum ice_event ask(struct ice *ice, unsigned number, bool nominate, uint64_t now_ns)
+{
+    struct path path = path_number(number);
+    struct stun_request request = check(nominate);
+    uint8_t out[STUN_RESPONSE_BYTES_MAX];
+    size_t out_bytes = 0;
+    enum ice_event event = ice_request(ice, &request, &path, PASSWORD, now_ns, out, &out_bytes);
+
+    assert_int_equal(out_bytes, 64); /* every valid check is answered, whatever it changes */
+    assert_int_equal(out[0] << 8 | out[1], 0x0101);
+    return event;
+}
+
+static int selected_number(const struct ice *ice)
+{
+    const struct path *path = ice_selected(ice);
+
+    return path ? path->remote_port - 1000 : -1;
+}
+
+static void starts_with_nothing(void **state)
+{
+    struct path path = {{0}};
+    struct ice ice;
+
+    memset(&ice, 0xff, sizeof(ice));
+    ice_init(&ice);
+    assert_int_equal(ice.state, ICE_STATE_new);
+    assert_null(ice_selected(&ice));
+    assert_int_equal(ice_find(&ice, &path), -1); /* a free place is no path */
+    assert_false(ice_consent_lost(&ice, UINT64_MAX, 0));
+}
+
+static void first_check_selects(void **state)
+{
+    struct ice ice;
+    struct path path = path_number(1);
+
+    ice_init(&ice);
+    assert_int_equal(ask(&ice, 1, false, 5), ICE_CONNECTED);
+    assert_int_equal(selected_number(&ice), 1);
+    assert_int_equal(ice_find(&ice, &path), 0);
+    assert_false(ice.nominated);
+    assert_int_equal(ice.paths[0].priority, 7);
+    assert_int_equal(ask(&ice, 2, false, 6), ICE_NOTHING); /* another path: known, not selected */
+    assert_int_equal(selected_number(&ice), 1);
+    path = path_number(2);
+    assert_int_equal(ice_find(&ice, &path), 1);
+    path.local_port++;
+    assert_int_equal(ice_find(&ice, &path), -1);
+}
+
+/* A clock that stands at 0 is no reason to forget what was checked. */
+static void time_zero_counts(void **state)
+{
+    struct ice ice;
+    struct path path = path_number(1);
+
+    ice_init(&ice);
+    assert_int_equal(ask(&ice, 1, true, 0), ICE_COMPLETED);
+    assert_int_equal(ice_find(&ice, &path), 0);
+    assert_int_equal(ask(&ice, 2, true, 0), ICE_MOVED);
+    assert_int_equal(ask(&ice, 1, true, 1), ICE_NOTHING);
+    assert_int_equal(selected_number(&ice), 2);
+}
+
+/* ---- states × events ---- */
+
+enum event { CHECK_SELECTED, CHECK_OTHER, NOMINATE_SELECTED, NOMINATE_OTHER, SILENCE, EVENTS };
+
+#define T0 (100 * NS_PER_S)
+
+/* Brings an agent into a state; path 1 is the selected one where there is one. */
+static void bring_into(struct ice *ice, unsigned wanted)
+{
+    ice_init(ice);
+    if (wanted == ICE_STATE_new)
+        return;
+    ask(ice, 1, wanted == ICE_STATE_completed, T0);
+    if (wanted == ICE_STATE_disconnected)
+        assert_true(ice_consent_lost(ice, T0 + CONSENT_NS, CONSENT_NS));
+    assert_int_equal(ice->state, wanted);
+}
+
+static void every_state_and_event(void **state)
+{
+    static const struct {
+        uint8_t state, event, next;
+        enum ice_event told;
+        int selected;
+        bool nominated, lost;
+    } table[] = {
+        {ICE_STATE_new, CHECK_SELECTED, ICE_STATE_connected, ICE_CONNECTED, 1, false, false},
+        {ICE_STATE_new, CHECK_OTHER, ICE_STATE_connected, ICE_CONNECTED, 2, false, false},
+        {ICE_STATE_new, NOMINATE_SELECTED, ICE_STATE_completed, ICE_COMPLETED, 1, true, false},
+        {ICE_STATE_new, NOMINATE_OTHER, ICE_STATE_completed, ICE_COMPLETED, 2, true, false},
+        {ICE_STATE_new, SILENCE, ICE_STATE_new, ICE_NOTHING, -1, false, false},
+        {ICE_STATE_connected, CHECK_SELECTED, ICE_STATE_connected, ICE_NOTHING, 1, false, false},
+        {ICE_STATE_connected, CHECK_OTHER, ICE_STATE_connected, ICE_NOTHING, 1, false, false},
+        {ICE_STATE_connected, NOMINATE_SELECTED, ICE_STATE_completed, ICE_COMPLETED, 1, true,
+         false},
+        {ICE_STATE_connected, NOMINATE_OTHER, ICE_STATE_completed, ICE_COMPLETED, 2, true, false},
+        {ICE_STATE_connected, SILENCE, ICE_STATE_disconnected, ICE_NOTHING, -1, false, true},
+        {ICE_STATE_completed, CHECK_SELECTED, ICE_STATE_completed, ICE_NOTHING, 1, true, false},
+        {ICE_STATE_completed, CHECK_OTHER, ICE_STATE_completed, ICE_NOTHING, 1, true, false},
+        {ICE_STATE_completed, NOMINATE_SELECTED, ICE_STATE_completed, ICE_NOTHING, 1, true, false},
+        {ICE_STATE_completed, NOMINATE_OTHER, ICE_STATE_completed, ICE_MOVED, 2, true, false},
+        {ICE_STATE_completed, SILENCE, ICE_STATE_disconnected, ICE_NOTHING, -1, false, true},
+        {ICE_STATE_disconnected, CHECK_SELECTED, ICE_STATE_connected, ICE_CONNECTED, 1, false,
+         false},
+        {ICE_STATE_disconnected, CHECK_OTHER, ICE_STATE_connected, ICE_CONNECTED, 2, false, false},
+        {ICE_STATE_disconnected, NOMINATE_SELECTED, ICE_STATE_completed, ICE_COMPLETED, 1, true,
+         false},
+        {ICE_STATE_disconnected, NOMINATE_OTHER, ICE_STATE_completed, ICE_COMPLETED, 2, true,
+         false},
+        {ICE_STATE_disconnected, SILENCE, ICE_STATE_disconnected, ICE_NOTHING, -1, false, false},
+    };
+
+    assert_int_equal(sizeof(table) / sizeof(table[0]), ICE_STATE_COUNT * EVENTS);
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        unsigned number = table[i].event == CHECK_OTHER || table[i].event == NOMINATE_OTHER ? 2 : 1;
+        bool nominate = table[i].event >= NOMINATE_SELECTED;
+        enum ice_event told = ICE_NOTHING;
+        bool lost = false;
+        struct ice ice;
+
+        assert_int_equal(table[i].state, i / EVENTS); /* every pair once, in order */
+        assert_int_equal(table[i].event, i % EVENTS);
+        bring_into(&ice, table[i].state);
+        if (table[i].event == SILENCE)
+            lost = ice_consent_lost(&ice, T0 + 2 * CONSENT_NS, CONSENT_NS);
+        else
+            told = ask(&ice, number, nominate, T0 + CONSENT_NS + 1);
+        if (told != table[i].told || ice.state != table[i].next || lost != table[i].lost ||
+            selected_number(&ice) != table[i].selected || ice.nominated != table[i].nominated)
+            fail_msg("row %zu: told %d, state %u, selected %d, nominated %d, lost %d", i, told,
+                     ice.state, selected_number(&ice), ice.nominated, lost);
+    }
+}
+
+/* ---- moves ---- */
+
+/* threats.md D4: at most one move in a second, to the nanosecond; the first selection is none. */
+static void moves_once_a_second(void **state)
+{
+    static const struct {
+        uint64_t at_ns;
+        unsigned number;
+        enum ice_event told;
+        int selected;
+    } table[] = {
+        {T0, 1, ICE_COMPLETED, 1},
+        {T0 + 1, 2, ICE_MOVED, 2}, /* a better path soon after the first one: at once */
+        {T0 + 2, 1, ICE_NOTHING, 2},
+        {T0 + NS_PER_S, 3, ICE_NOTHING, 2},
+        {T0 + NS_PER_S, 2, ICE_NOTHING, 2},
+        {T0 + NS_PER_S + 1, 3, ICE_MOVED, 3},
+        {T0 + NS_PER_S + 2, 2, ICE_NOTHING, 3},
+        {T0 + 2 * NS_PER_S, 1, ICE_NOTHING, 3},
+        {T0 + 2 * NS_PER_S + 1, 1, ICE_MOVED, 1},
+    };
+    struct ice ice;
+
+    ice_init(&ice);
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        assert_int_equal(ask(&ice, table[i].number, true, table[i].at_ns), table[i].told);
+        assert_int_equal(selected_number(&ice), table[i].selected);
+        assert_true(ice.nominated);
+    }
+    ice_init(&ice);
+    unsigned moves = 0;
+
+    ask(&ice, 0, true, T0); /* a client that nominates another path every 10 ms for 10 s */
+    for (unsigned i = 1; i <= 1000; i++)
+        moves += ask(&ice, i, true, T0 + i * 10 * NS_PER_MS) == ICE_MOVED;
+    assert_in_range(moves, 9, 10);
+}
+
+/* ---- the table of paths ---- */
+
+static void full_table_forgets_the_oldest(void **state)
+{
+    struct ice ice;
+
+    ice_init(&ice);
+    for (unsigned i = 0; i < ICE_PATHS_MAX; i++)
+        ask(&ice, i, false, T0 + i);
+    ask(&ice, 1, false, T0 + 50); /* 0 is selected, so 2 is the oldest now */
+    for (unsigned i = 100; i < 103; i++) {
+        ask(&ice, i, false, T0 + i);
+        struct path came = path_number(i), gone = path_number(i - 98), kept = path_number(0);
+
+        assert_true(ice_find(&ice, &came) >= 0);
+        assert_int_equal(ice_find(&ice, &gone), -1);
+        assert_int_equal(ice_find(&ice, &kept), 0);
+    }
+    struct path again = path_number(1);
+
+    assert_true(ice_find(&ice, &again) >= 0);
+    for (unsigned i = 0; i < 5000; i++) { /* never more, and the selected one always stays */
+        unsigned used = 0;
+
+        ask(&ice, 200 + i, false, T0 + 1000 + i);
+        for (unsigned p = 0; p < ICE_PATHS_MAX; p++)
+            used += ice.paths[p].last_check_ns != 0;
+        assert_int_equal(used, ICE_PATHS_MAX);
+        assert_int_equal(selected_number(&ice), 0);
+    }
+}
+
+/* ---- consent ---- */
+
+static void consent_ends_at_the_nanosecond(void **state)
+{
+    struct ice ice;
+    struct path path = path_number(1);
+
+    ice_init(&ice);
+    ask(&ice, 1, true, T0);
+    assert_false(ice_consent_lost(&ice, T0, CONSENT_NS));
+    assert_false(ice_consent_lost(&ice, T0 - 1, CONSENT_NS)); /* a clock read a moment earlier */
+    assert_false(ice_consent_lost(&ice, T0 + CONSENT_NS - 1, CONSENT_NS));
+    ask(&ice, 1, false, T0 + CONSENT_NS - 1); /* a check without USE-CANDIDATE renews it */
+    assert_false(ice_consent_lost(&ice, T0 + 2 * CONSENT_NS - 2, CONSENT_NS));
+    ask(&ice, 2, false, T0 + 2 * CONSENT_NS - 2); /* one on another path does not */
+    assert_non_null(ice_selected(&ice));
+    assert_true(ice_consent_lost(&ice, T0 + 2 * CONSENT_NS - 1, CONSENT_NS));
+    assert_false(ice_consent_lost(&ice, T0 + 3 * CONSENT_NS, CONSENT_NS)); /* told once */
+    assert_int_equal(ice.state, ICE_STATE_disconnected);
+    assert_null(ice_selected(&ice));
+    assert_int_equal(ice_find(&ice, &path), -1);
+
+    /* And back again, on whichever path comes first. */
+    assert_int_equal(ask(&ice, 3, false, T0 + 4 * CONSENT_NS), ICE_CONNECTED);
+    assert_int_equal(ask(&ice, 3, true, T0 + 4 * CONSENT_NS + 1), ICE_COMPLETED);
+    assert_int_equal(ask(&ice, 1, true, T0 + 4 * CONSENT_NS + 2), ICE_MOVED);
+    assert_true(ice_consent_lost(&ice, T0 + 5 * CONSENT_NS + 2, CONSENT_NS));
+}
+
+/* ---- requests that are refused ---- */
+
+static void errors_change_nothing(void **state)
+{
+    static const struct {
+        bool unknown, priority, controlled;
+        unsigned code;
+    } table[] = {
+        {false, true, true, 487}, {false, false, false, 400}, {false, false, true, 400},
+        {true, true, false, 420}, {true, false, true, 420},
+    };
+
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        for (unsigned s = 0; s < ICE_STATE_COUNT; s++) {
+            struct ice ice, before;
+            struct stun_request request = check(true);
+            struct path path = path_number(5);
+            uint8_t out[STUN_RESPONSE_BYTES_MAX];
+            size_t bytes;
+
+            bring_into(&ice, s);
+            before = ice;
+            request.has_unknown_required = table[i].unknown;
+            request.unknown[0] = 0x7fff;
+            request.unknown_count = table[i].unknown;
+            request.has_priority = table[i].priority;
+            request.controlled = table[i].controlled;
+            request.controlling = !table[i].controlled;
+            assert_int_equal(
+                ice_request(&ice, &request, &path, PASSWORD, T0 + 9 * CONSENT_NS, out, &bytes),
+                ICE_NOTHING);
+            assert_memory_equal(&ice, &before, sizeof(ice));
+            assert_int_equal(out[0] << 8 | out[1], 0x0111);
+            assert_int_equal(out[26] * 100 + out[27], table[i].code);
+            assert_in_range(bytes, 60, request.fingerprint_at + 8);
+        }
+    }
+}
+
+/* threats.md D2, should a request ever be shorter than its answer: silence. */
+static void never_answers_with_more_than_was_asked(void **state)
+{
+    for (uint16_t fingerprint_at = 40; fingerprint_at < 80; fingerprint_at += 4) {
+        struct stun_request request = check(false);
+        struct path path = path_number(5);
+        uint8_t out[STUN_RESPONSE_BYTES_MAX];
+        struct ice ice;
+        size_t bytes;
+
+        ice_init(&ice);
+        request.fingerprint_at = fingerprint_at;
+        ice_request(&ice, &request, &path, PASSWORD, T0, out, &bytes);
+        assert_int_equal(bytes, fingerprint_at + 8 < 64 ? 0 : 64);
+    }
+}
+
+/* libnice as the client: it takes our success, and turns to controlling when we say 487. */
+static void nice_agrees(void **state)
+{
+    for (unsigned controlling = 0; controlling < 2; controlling++) {
+        uint8_t data[512], out[STUN_RESPONSE_BYTES_MAX];
+        struct path path = path_number(1);
+        struct nice_check client;
+        struct stun_request request;
+        struct ice ice;
+        size_t answer, bytes = nice_check_make(&client, data, sizeof(data), "ours", "them",
+                                               PASSWORD, true, controlling, 99, 12345);
+
+        ice_init(&ice);
+        assert_int_equal(stun_parse(data, bytes, &request), STUN_OK);
+        assert_int_equal(stun_authenticate(data, bytes, &request, PASSWORD), STUN_OK);
+        assert_int_equal(ice_request(&ice, &request, &path, PASSWORD, T0, out, &answer),
+                         controlling ? ICE_COMPLETED : ICE_NOTHING);
+        assert_int_equal(nice_check_result(&client, out, answer, &path), controlling ? 0 : 487);
+        assert_int_equal(ice_selected(&ice) != NULL, controlling);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(starts_with_nothing),
+        cmocka_unit_test(first_check_selects),
+        cmocka_unit_test(time_zero_counts),
+        cmocka_unit_test(every_state_and_event),
+        cmocka_unit_test(moves_once_a_second),
+        cmocka_unit_test(full_table_forgets_the_oldest),
+        cmocka_unit_test(consent_ends_at_the_nanosecond),
+        cmocka_unit_test(errors_change_nothing),
+        cmocka_unit_test(never_answers_with_more_than_was_asked),
+        cmocka_unit_test(nice_agrees),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

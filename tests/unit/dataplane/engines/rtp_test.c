@@ -1,0 +1,413 @@
+/* RTP headers: classification, parsing with header extensions, padding, the consumers' template. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include "dataplane/engines/rtp.h"
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "tests/data/chromium_rtp.h"
+
+#define COUNT(rows) (sizeof(rows) / sizeof(*(rows)))
+
+static size_t unhex(const char *hex, uint8_t *out, size_t room)
+{
+    size_t bytes = 0;
+
+    for (; *hex; hex++) {
+        char pair[3] = {hex[0], hex[0] == ' ' ? 0 : hex[1], 0};
+
+        if (*hex == ' ')
+            continue;
+        assert_true(bytes < room);
+        out[bytes++] = (uint8_t)strtoul(pair, NULL, 16);
+        hex++;
+    }
+    return bytes;
+}
+
+/* RFC 7983 and RFC 5761 4: all first bytes, some second bytes and lengths (D24). */
+static void classify(void **state)
+{
+    static const size_t lengths[] = {0, 1, 2, 7, 8, 11, 12, 13, 19, 20, 1200};
+    uint8_t data[1200] = {0};
+
+    for (unsigned first = 0; first < 256; first++) {
+        for (unsigned second = 0; second < 256; second++) {
+            for (size_t l = 0; l < COUNT(lengths); l++) {
+                enum packet_kind want = PACKET_unknown;
+                size_t n = lengths[l];
+
+                data[0] = (uint8_t)first;
+                data[1] = (uint8_t)second;
+                if (first <= 3 && n >= 20)
+                    want = PACKET_stun;
+                else if (first >= 20 && first <= 63 && n >= 13)
+                    want = PACKET_dtls;
+                else if (first >= 128 && first <= 191 && second >= 192 && second <= 223 && n >= 8)
+                    want = PACKET_rtcp;
+                else if (first >= 128 && first <= 191 && (second < 192 || second > 223) && n >= 12)
+                    want = PACKET_rtp;
+                assert_int_equal(packet_classify(data, n), want);
+            }
+        }
+    }
+}
+
+/* "id=hex …" of what was found, ids ascending. */
+static void elements_text(const uint8_t *data, const struct rtp_view *view, char *out, size_t room)
+{
+    size_t at = 0;
+
+    out[0] = 0;
+    for (unsigned id = 0; id < 16; id++) {
+        if (view->element[id].offset == 0)
+            continue;
+        at += (size_t)snprintf(out + at, room - at, "%s%u=", at ? " " : "", id);
+        for (unsigned i = 0; i < view->element[id].bytes; i++)
+            at += (size_t)snprintf(out + at, room - at, "%02x", data[view->element[id].offset + i]);
+    }
+}
+
+/* Fixed header of the rows below: marker, PT 96, sequence 1, timestamp 2, SSRC 3. */
+#define FIXED "80e0 0001 00000002 00000003"
+#define EXTENDED "90e0 0001 00000002 00000003"
+
+static void parse(void **state)
+{
+    static const struct {
+        const char *packet;
+        bool ok;
+        unsigned header_bytes;
+        const char *elements;
+    } rows[] = {
+        /* fixed header */
+        {"", false, 0, ""},
+        {"80e0 0001 00000002 000000", false, 0, ""},
+        {FIXED, true, 12, ""},
+        {FIXED "aabb", true, 12, ""},
+        {"00e0 0001 00000002 00000003", false, 0, ""}, /* versions */
+        {"40e0 0001 00000002 00000003", false, 0, ""},
+        {"c0e0 0001 00000002 00000003", false, 0, ""},
+        /* CSRCs */
+        {"81e0 0001 00000002 00000003 11111111", true, 16, ""},
+        {"81e0 0001 00000002 00000003 111111", false, 0, ""},
+        {"8fe0 0001 00000002 00000003 11111111", false, 0, ""},
+        {"91e0 0001 00000002 00000003 11111111 bede0001 10aa0000", true, 24, "1=aa"},
+        /* the block's own size */
+        {EXTENDED, false, 0, ""},
+        {EXTENDED "bede00", false, 0, ""},
+        {EXTENDED "bede0000", true, 16, ""},
+        {EXTENDED "bede0001", false, 0, ""},
+        {EXTENDED "bede0001 10aa00", false, 0, ""},
+        {EXTENDED "bedeffff 10aa0000", false, 0, ""},
+        /* one-byte elements */
+        {EXTENDED "bede0001 10aa0000", true, 20, "1=aa"},
+        {EXTENDED "bede0001 12aabbcc ff", true, 20, "1=aabbcc"},
+        {EXTENDED "bede0001 13aabbcc", false, 0, ""},    /* one byte too long */
+        {EXTENDED "bede0001 13aabbcc dd", false, 0, ""}, /* reaches into the payload */
+        {EXTENDED "bede0001 00001faa", false, 0, ""},
+        {EXTENDED "bede0002 10aa 0000 20bb 00 30", false, 0, ""},           /* head without data */
+        {EXTENDED "bede0002 00 10aa 00 20bb 00 00", true, 24, "1=aa 2=bb"}, /* padding inside */
+        {EXTENDED "bede0001 00000000", true, 20, ""},
+        {EXTENDED "bede0002 10aa f0 00 20bb 0000", true, 24, "1=aa"},     /* 15 stops */
+        {EXTENDED "bede0002 10aa ff ff ffff ffff", true, 24, "1=aa"},     /* whatever follows */
+        {EXTENDED "bede0002 10aa 10bb 20cc 0000", true, 24, "1=aa 2=cc"}, /* the first counts */
+        {EXTENDED "bede0002 e0aa d1bbcc 000000", true, 24, "13=bbcc 14=aa"},
+        {EXTENDED "bede0005 1f 000102030405060708090a0b0c0d0e0f 000000", true, 36,
+         "1=000102030405060708090a0b0c0d0e0f"},
+        {EXTENDED "bede0001 05 10bb 00", true, 20,
+         "1=bb"}, /* id 0 is one byte whatever its length */
+        /* two-byte elements */
+        {EXTENDED "10000001 0101aa00", true, 20, "1=aa"},
+        {EXTENDED "100f0001 0101aa00", true, 20, "1=aa"},                  /* appbits */
+        {EXTENDED "10000002 0f01aa 0e01bb 0000", true, 24, "14=bb 15=aa"}, /* 15 is an id here */
+        {EXTENDED "10000002 01 00 02 00 03 01 aa 00", true, 24, "1= 2= 3=aa"},
+        {EXTENDED "10000002 10 01 aa ff 01 bb 00 00", true, 24, ""}, /* ids beyond 15 */
+        {EXTENDED "10000001 00000000", true, 20, ""},
+        {EXTENDED "10000001 00000001", false, 0, ""}, /* id without a length */
+        {EXTENDED "10000001 0103aabb", false, 0, ""},
+        {EXTENDED "10000001 01ffaabb", false, 0, ""},
+        {EXTENDED "10000001 00000100", true, 20, "1="},
+        /* other extensions are stepped over */
+        {EXTENDED "abcd0001 13aabbcc", true, 20, ""},
+        {EXTENDED "11000001 0103aabb", true, 20, ""},
+    };
+
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        uint8_t data[128], *exact;
+        struct rtp_view view;
+        char text[256];
+        size_t bytes = unhex(rows[i].packet, data, sizeof(data));
+
+        exact = malloc(bytes + 1); /* so that a sanitizer sees the end */
+        exact = realloc(exact, bytes ? bytes : 1);
+        memcpy(exact, data, bytes);
+        if (rtp_parse(exact, bytes, &view) != rows[i].ok)
+            fail_msg("row %zu: %s", i, rows[i].packet);
+        if (rows[i].ok) {
+            elements_text(exact, &view, text, sizeof(text));
+            assert_string_equal(text, rows[i].elements);
+            assert_int_equal(view.header_bytes, rows[i].header_bytes);
+            assert_int_equal(view.bytes, bytes);
+            assert_int_equal(view.ssrc, 3);
+            assert_int_equal(view.timestamp, 2);
+            assert_int_equal(view.sequence, 1);
+            assert_int_equal(view.payload_type, 96);
+            assert_true(view.marker);
+            assert_false(view.has_padding);
+        }
+        free(exact);
+    }
+}
+
+static void parse_sizes(void **state)
+{
+    static uint8_t data[70000] = {0x80};
+    struct rtp_view view;
+
+    assert_true(rtp_parse(data, 65535, &view));
+    assert_int_equal(view.bytes, 65535);
+    assert_false(rtp_parse(data, 65536, &view));
+    data[0] = 0x90;
+    data[12] = 0xab;
+    data[14] = 0x3f;
+    data[15] = 0xfc; /* 16 + 4 * 16380 = 65536 */
+    assert_false(rtp_parse(data, 65535, &view));
+    data[15] = 0xfb;
+    assert_true(rtp_parse(data, 65535, &view));
+    assert_int_equal(view.header_bytes, 65532);
+}
+
+static void padding(void **state)
+{
+    static const struct {
+        unsigned char first;
+        const char *payload;
+        bool ok;
+        size_t payload_bytes;
+    } rows[] = {
+        {0x80, "", true, 0},        {0x80, "aabbcc", true, 3}, {0xa0, "", false, 0},
+        {0xa0, "aabb01", true, 2},  {0xa0, "aabb03", true, 0}, {0xa0, "aabb04", false, 0},
+        {0xa0, "aabb00", false, 0}, {0xa0, "01", true, 0},     {0xa0, "aabbccff", false, 0},
+    };
+
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        uint8_t data[64] = {0};
+        struct rtp_view view;
+        size_t payload_bytes = 99;
+        size_t bytes = 12 + unhex(rows[i].payload, data + 12, sizeof(data) - 12);
+
+        data[0] = rows[i].first;
+        assert_true(rtp_parse(data, bytes + 10, &view)); /* the tag was there */
+        if (rtp_padding_strip(data, &view, bytes, &payload_bytes) != rows[i].ok)
+            fail_msg("row %zu", i);
+        if (rows[i].ok)
+            assert_int_equal(payload_bytes, rows[i].payload_bytes);
+        assert_false(rtp_padding_strip(data, &view, 11, &payload_bytes));
+    }
+}
+
+/* Clear packets of a real Chromium: every field as an independent parser saw it. */
+static void chromium_headers(void **state)
+{
+    for (size_t i = 0; i < COUNT(chromium_rtp); i++) {
+        uint8_t data[256];
+        struct rtp_view view;
+        char text[512];
+        size_t bytes = unhex(chromium_rtp[i].data, data, sizeof(data));
+
+        assert_true(rtp_parse(data, bytes, &view));
+        assert_int_equal(view.header_bytes, chromium_rtp[i].header_bytes);
+        elements_text(data, &view, text, sizeof(text));
+        assert_string_equal(text, chromium_rtp[i].elements);
+    }
+}
+
+/* What a sender numbers 1… is what the router numbers, here. */
+static const uint8_t same_ids[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
+/* Chromium's own numbering: 3 abs-send-time, 4 mid, 5 transport-cc, 10 rid, 13 orientation. */
+static const uint8_t chromium_ids[16] = {
+    [1] = EXTENSION_audio_level,   [2] = EXTENSION_toffset,
+    [3] = EXTENSION_abs_send_time, [4] = EXTENSION_mid,
+    [5] = EXTENSION_transport_cc,  [10] = EXTENSION_rid,
+    [11] = EXTENSION_repaired_rid, [13] = EXTENSION_video_orientation,
+};
+static const uint8_t odd_ids[16] = {[1] = 15, [2] = 200, [3] = 6, [4] = 6, [5] = 8};
+
+/* Templates as ortc.md §10 says: rebuilt block, router's ids, room for MID, abs-send-time and
+ * transport-cc, the rest copied. */
+static void template_build(void **state)
+{
+    static const struct {
+        const char *packet;
+        const uint8_t *ids;
+        uint16_t mask;
+        uint8_t mid_bytes;
+        const char *header; /* SSRC 0, PT 101 */
+        unsigned mid_at, abs_send_time_at, transport_cc_at;
+    } rows[] = {
+        /* nothing in, nothing asked */
+        {FIXED, same_ids, 0, 0, "80e5 0001 00000002 00000000", 0, 0, 0},
+        {FIXED, same_ids, 0, 4, "80e5 0001 00000002 00000000", 0, 0, 0},
+        {EXTENDED "bede0001 60aa0000", same_ids, 0, 0, "80e5 0001 00000002 00000000", 0, 0, 0},
+        /* room whether the sender had them or not */
+        {FIXED, same_ids, 1 << 1 | 1 << 4 | 1 << 5, 1,
+         "90e5 0001 00000002 00000000 bede0003 1000 42000000 510000 000000", 17, 19, 23},
+        {FIXED, same_ids, 1 << 4, 1, "90e5 0001 00000002 00000000 bede0001 42000000", 0, 17, 0},
+        {FIXED, same_ids, 1 << 1, 3, "90e5 0001 00000002 00000000 bede0001 12000000", 17, 0, 0},
+        {FIXED, same_ids, 1 << 1, 0, "80e5 0001 00000002 00000000", 0, 0, 0},
+        {FIXED, same_ids, 1 << 1, 17, "80e5 0001 00000002 00000000", 0, 0, 0},
+        /* MIDs of one and of two bytes make headers of one size */
+        {EXTENDED "bede0001 a07f0000", same_ids, 1 << 1 | 1 << 4 | 1 << 10, 1,
+         "90e5 0001 00000002 00000000 bede0003 1000 42000000 a07f 00000000", 17, 19, 0},
+        {EXTENDED "bede0001 a07f0000", same_ids, 1 << 1 | 1 << 4 | 1 << 10, 2,
+         "90e5 0001 00000002 00000000 bede0003 110000 42000000 a07f 000000", 17, 20, 0},
+        /* the sender's values of those are not taken over */
+        {EXTENDED "bede0003 10aa 42112233 517777 000000", same_ids, 1 << 1 | 1 << 4 | 1 << 5, 2,
+         "90e5 0001 00000002 00000000 bede0003 110000 42000000 510000 0000", 17, 20, 24},
+        /* mapped, ascending, masked; RID and repaired RID never */
+        {EXTENDED "bede0005 d0bb 40aa 32010203 10cc a1d0d1 b0ee 22f1f2f3 00", chromium_ids, 0xffff,
+         1, "90e5 0001 00000002 00000000 bede0005 1000 42000000 510000 60cc 80bb 92f1f2f3 000000",
+         17, 19, 23},
+        {EXTENDED "bede0003 d0bb 40aa 32010203 10cc 0000", chromium_ids, 1 << 8, 1,
+         "90e5 0001 00000002 00000000 bede0001 80bb0000", 0, 0, 0},
+        {EXTENDED "bede0002 20bb 30cc 00000000", same_ids, 1 << 2 | 1 << 3, 0,
+         "80e5 0001 00000002 00000000", 0, 0, 0},
+        /* ids that cannot be; two that mean the same: the first */
+        {EXTENDED "bede0003 10aa 20bb 40dd 30cc 50ee 0000", odd_ids, 0xffff, 0,
+         "90e5 0001 00000002 00000000 bede0003 42000000 510000 60cc 80ee 00", 0, 17, 21},
+        /* CSRCs dropped, two-byte form read; empty or long data cannot be sent in the one-byte form */
+        {"91e0 0001 00000002 00000003 11111111 10000003 0602aabb 0700 080155 00 0000", same_ids,
+         0xffc0, 0, "90e5 0001 00000002 00000000 bede0002 61aabb 8055 000000", 0, 0, 0},
+        {EXTENDED "10000006 0611 0102030405060708090a0b0c0d0e0f1011 0801aa 0000", same_ids, 0xffc0,
+         0, "90e5 0001 00000002 00000000 bede0001 80aa0000", 0, 0, 0},
+        {EXTENDED "10000006 0610 0102030405060708090a0b0c0d0e0f10 0801aa 000000", same_ids, 0xffc0,
+         0, "90e5 0001 00000002 00000000 bede0005 6f 0102030405060708090a0b0c0d0e0f10 80aa 00", 0,
+         0, 0},
+    };
+
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct rtp_template_options options = {
+            .router_id = rows[i].ids,
+            .mask = rows[i].mask,
+            .mid_bytes = rows[i].mid_bytes,
+            .payload_type = 101,
+        };
+        uint8_t data[128], want[RTP_HEADER_BYTES_MAX];
+        struct rtp_template t;
+        struct rtp_view view;
+        size_t bytes = unhex(rows[i].packet, data, sizeof(data));
+        size_t want_bytes = unhex(rows[i].header, want, sizeof(want));
+
+        if (!rtp_parse(data, bytes, &view))
+            fail_msg("row %zu does not parse", i);
+        rtp_template_build(&t, data, &view, &options);
+        if (t.size != want_bytes || memcmp(t.bytes, want, want_bytes) != 0) {
+            for (size_t b = 0; b < t.size; b++)
+                fprintf(stderr, "%02x", t.bytes[b]);
+            fail_msg(" is row %zu", i);
+        }
+        assert_int_equal(t.mid_at, rows[i].mid_at);
+        assert_int_equal(t.abs_send_time_at, rows[i].abs_send_time_at);
+        assert_int_equal(t.transport_cc_at, rows[i].transport_cc_at);
+    }
+}
+
+/* Elements that do not fit are left out whole; the result always parses. */
+static void template_full(void **state)
+{
+    uint8_t data[12 + 4 + 4 * 64] = {0x90}, out[RTP_HEADER_BYTES_MAX];
+    struct rtp_template_options options = {.router_id = same_ids, .mask = 0xffff, .mid_bytes = 16};
+    struct rtp_template t;
+    struct rtp_view view, built;
+    size_t at = 16;
+
+    data[12] = 0xbe;
+    data[13] = 0xde;
+    data[15] = 64;
+    for (unsigned id = 6; id <= 12; id++) {
+        data[at++] = (uint8_t)(id << 4 | 15);
+        memset(data + at, (int)id, 16);
+        at += 16;
+    }
+    assert_true(rtp_parse(data, sizeof(data), &view));
+    rtp_template_build(&t, data, &view, &options);
+    assert_true(t.size <= RTP_HEADER_BYTES_MAX && t.size % 4 == 0);
+    rtp_template_copy(out, sizeof(out), &t, &(struct rtp_patch){.mid = "0123456789abcdef"});
+    assert_true(rtp_parse(out, t.size, &built));
+    assert_int_equal(built.header_bytes, t.size);
+    /* 16 + 17 (mid) + 4 + 3 + 5 * 17 = 125: ids 11 and 12 are left out */
+    for (unsigned id = 1; id <= 12; id++) {
+        unsigned want = id == 2 || id == 3 || id > 10 ? 0 : id == 4 ? 3 : id == 5 ? 2 : 16;
+
+        assert_int_equal(built.element[id].bytes, want);
+        if (id >= 6 && want)
+            assert_int_equal(out[built.element[id].offset + 15], id);
+    }
+}
+
+static void template_copy(void **state)
+{
+    struct rtp_template_options options = {.router_id = same_ids,
+                                           .mask = 1 << 1 | 1 << 4 | 1 << 5,
+                                           .mid_bytes = 2,
+                                           .payload_type = 127};
+    uint8_t data[64], out[64], want[64];
+    struct rtp_template t;
+    struct rtp_view view;
+    size_t bytes = unhex(FIXED, data, sizeof(data));
+
+    assert_true(rtp_parse(data, bytes, &view));
+    rtp_template_build(&t, data, &view, &options);
+    memset(out, 0xa5, sizeof(out));
+    for (int exact = 0; exact < 2; exact++)
+        rtp_template_copy(out, exact ? t.size : sizeof(out), &t,
+                          &(struct rtp_patch){.ssrc = 0xdeadbeef,
+                                              .timestamp = 0x01020304,
+                                              .sequence = 0xfffe,
+                                              .mid = "17",
+                                              .abs_send_time = 0x123456});
+    bytes = unhex("90ff fffe 01020304 deadbeef bede0003 113137 42123456 510000 0000", want,
+                  sizeof(want));
+    assert_int_equal(bytes, t.size);
+    assert_memory_equal(out, want, bytes);
+}
+
+/* 6.18 fixed point of seconds modulo 64. */
+static void abs_send_time(void **state)
+{
+    static const struct {
+        uint64_t wall_ns;
+        uint32_t value;
+    } rows[] = {
+        {0, 0},
+        {1000000000, 1 << 18},
+        {500000000, 1 << 17},
+        {63999999999, 0xffffff},
+        {64000000000, 0},
+        {64000003815, 1}, /* 2^-18 s = 3814.7 ns */
+        {64000003814, 0},
+        {1700000000ull * 1000000000 + 250000000, (1700000000 % 64 << 18) + (1 << 16)},
+        {UINT64_MAX, (18446744073u % 64 << 18) + (709551615ull * (1 << 18)) / 1000000000},
+    };
+
+    for (size_t i = 0; i < COUNT(rows); i++)
+        assert_int_equal(rtp_abs_send_time(rows[i].wall_ns), rows[i].value);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(classify),         cmocka_unit_test(parse),
+        cmocka_unit_test(parse_sizes),      cmocka_unit_test(padding),
+        cmocka_unit_test(chromium_headers), cmocka_unit_test(template_build),
+        cmocka_unit_test(template_full),    cmocka_unit_test(template_copy),
+        cmocka_unit_test(abs_send_time),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,113 @@
+/* Hung or starved: the truth table of supervisor_health.c. */
+#define _GNU_SOURCE
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <unistd.h>
+
+#include "dataplane/supervisor/health.h"
+
+#define MS(count) ((uint64_t)(count)*NS_PER_MS * SANITIZER_PATIENCE)
+
+static struct process_sample sample_of(uint64_t taken_ns, char state, uint64_t ran_ms,
+                                       uint64_t waited_ms)
+{
+    return (struct process_sample){
+        .taken_ns = taken_ns,
+        .count = 2,
+        .threads = {{.id = 1, .state = 'S', .ran_ns = 5, .waited_ns = 5},
+                    {.id = 2, .state = state, .ran_ns = MS(ran_ms), .waited_ns = MS(waited_ms)}}};
+}
+
+/* One thread beside a sleeping one, seen when it became suspect and a window later. */
+static void test_health_truth_table(void **state)
+{
+    static const struct {
+        const char *what;
+        char before, after;
+        unsigned window_ms, ran_ms, waited_ms;
+        enum health_verdict wanted;
+    } rows[] = {
+        {"asleep, nothing kept it: deadlock", 'S', 'S', 60, 0, 0, HEALTH_HUNG},
+        {"spins and has the processor", 'R', 'R', 60, 60, 0, HEALTH_HUNG},
+        {"spins on half a processor", 'R', 'R', 100, 50, 45, HEALTH_HUNG},
+        {"window too short to tell", 'S', 'S', 59, 0, 0, HEALTH_SUSPECT},
+        {"runnable and never ran", 'R', 'R', 60, 0, 0, HEALTH_SUSPECT},
+        {"runnable and hardly ran", 'R', 'R', 100, 24, 0, HEALTH_SUSPECT},
+        {"runnable and ran a quarter", 'R', 'R', 100, 25, 70, HEALTH_HUNG},
+        {"had waited, sleeps now", 'R', 'S', 100, 5, 80, HEALTH_SUSPECT},
+        {"in the kernel", 'D', 'D', 60, 0, 0, HEALTH_HUNG},
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        uint64_t beat_ns = MS(1000), now_ns = beat_ns + MS(101);
+        struct process_sample sample = sample_of(now_ns, rows[i].before, 7, 7);
+        struct health health = {0};
+        const char *why = NULL;
+        enum health_verdict verdict;
+
+        assert_int_equal(health_step(&health, now_ns, beat_ns, &sample, &why), HEALTH_SUSPECT);
+        now_ns += MS(rows[i].window_ms);
+        sample = sample_of(now_ns, rows[i].after, 7 + rows[i].ran_ms, 7 + rows[i].waited_ms);
+        verdict = health_step(&health, now_ns, beat_ns, &sample, &why);
+        if (verdict != rows[i].wanted)
+            fail_msg("%s: %d, not %d", rows[i].what, verdict, rows[i].wanted);
+        if (verdict == HEALTH_HUNG)
+            assert_non_null(why);
+    }
+}
+
+static void test_health_edges(void **state)
+{
+    struct health health = {0};
+    struct process_sample stopped = sample_of(MS(200), 'T', 0, 0), none = {.taken_ns = MS(200)};
+    const char *why = NULL;
+
+    assert_int_equal(health_step(&health, MS(200), MS(100), NULL, &why), HEALTH_WELL);
+    /* stopped: only when all of it is, and then at once */
+    assert_int_equal(health_step(&health, MS(201), MS(100), &stopped, &why), HEALTH_SUSPECT);
+    stopped.threads[0].state = 'T';
+    assert_int_equal(health_step(&health, MS(201), MS(100), &stopped, &why), HEALTH_HUNG);
+    /* a heartbeat makes well, and forgets */
+    assert_int_equal(health_step(&health, MS(202), MS(202), NULL, &why), HEALTH_WELL);
+    assert_int_equal(health.suspect_ns, 0);
+    /* nothing can be learnt: not hung before the limit, and then only after enough looks */
+    for (unsigned looks = 0; looks < HEALTH_LOOKS_MIN; looks++)
+        assert_int_equal(health_step(&health, MS(5000) + looks, MS(202), &none, &why),
+                         HEALTH_SUSPECT);
+    assert_int_equal(health_step(&health, MS(5000) + HEALTH_LIMIT_NS, MS(202), &none, &why),
+                     HEALTH_SUSPECT);
+    assert_int_equal(health_step(&health, MS(5001) + HEALTH_LIMIT_NS, MS(202), &none, &why),
+                     HEALTH_HUNG);
+    /* we slept ourselves for long: one look is no proof */
+    health = (struct health){0};
+    health_step(&health, MS(5000), MS(202), &none, &why);
+    assert_int_equal(health_step(&health, MS(60000), MS(202), &none, &why), HEALTH_SUSPECT);
+}
+
+static void test_sample_of_self(void **state)
+{
+    struct process_sample sample;
+
+    process_sample_read(&sample, getpid(), 77);
+    assert_int_equal(sample.taken_ns, 77);
+    assert_true(sample.count >= 1);
+    assert_int_equal(sample.threads[0].id, getpid());
+    assert_int_equal(sample.threads[0].state, 'R');
+    process_sample_read(&sample, 0x3fffffff, 78); /* nobody */
+    assert_int_equal(sample.count, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_health_truth_table),
+        cmocka_unit_test(test_health_edges),
+        cmocka_unit_test(test_sample_of_self),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
