@@ -33,6 +33,6 @@
 #define DTLS_RING_SLOTS 512 /* per worker and direction */
 #define DTLS_DATAGRAM_BYTES_MAX 1500
 
-#define PACKET_BYTES_MAX 1500 /* larger datagrams are refused (threats.md D23) */
+#define DATAGRAM_BYTES_MAX 1500 /* larger datagrams are refused (threats.md D23) */
 
 #endif

@@ -35,22 +35,22 @@ static void store32(uint8_t *p, uint32_t v)
     store16(p + 2, (uint16_t)v);
 }
 
-enum packet_kind packet_classify(const uint8_t *data, size_t bytes)
+enum datagram_kind datagram_classify(const uint8_t *data, size_t bytes)
 {
     enum { STUN_BYTES = 20, DTLS_BYTES = 13, RTCP_BYTES = 8 };
 
     if (bytes < 2)
-        return PACKET_unknown;
+        return DATAGRAM_unknown;
     if (data[0] <= 3)
-        return bytes >= STUN_BYTES ? PACKET_stun : PACKET_unknown;
+        return bytes >= STUN_BYTES ? DATAGRAM_stun : DATAGRAM_unknown;
     if (data[0] >= 20 && data[0] <= 63)
-        return bytes >= DTLS_BYTES ? PACKET_dtls : PACKET_unknown;
+        return bytes >= DTLS_BYTES ? DATAGRAM_dtls : DATAGRAM_unknown;
     if (data[0] >= 128 && data[0] <= 191) {
         if (data[1] >= 192 && data[1] <= 223)
-            return bytes >= RTCP_BYTES ? PACKET_rtcp : PACKET_unknown;
-        return bytes >= RTP_FIXED_BYTES ? PACKET_rtp : PACKET_unknown;
+            return bytes >= RTCP_BYTES ? DATAGRAM_rtcp : DATAGRAM_unknown;
+        return bytes >= RTP_FIXED_BYTES ? DATAGRAM_rtp : DATAGRAM_unknown;
     }
-    return PACKET_unknown;
+    return DATAGRAM_unknown;
 }
 
 /* The first element of an id counts; what repeats is skipped. */

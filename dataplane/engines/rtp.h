@@ -34,10 +34,10 @@ enum extension_id {
 };
 
 /* What a datagram is, by its first byte(s). */
-enum packet_kind { PACKET_stun, PACKET_dtls, PACKET_rtp, PACKET_rtcp, PACKET_unknown };
+enum datagram_kind { DATAGRAM_stun, DATAGRAM_dtls, DATAGRAM_rtp, DATAGRAM_rtcp, DATAGRAM_unknown };
 /* RFC 7983: 0–3 STUN, 20–63 DTLS, 128–191 RTP or RTCP; RTCP when the second byte is 192–223
  * (RFC 5761 4). Shorter than the protocol's fixed header: unknown. */
-enum packet_kind packet_classify(const uint8_t *data, size_t bytes);
+enum datagram_kind datagram_classify(const uint8_t *data, size_t bytes);
 
 struct rtp_element {
     uint16_t offset; /* of the data in the packet; 0: not there */

@@ -283,7 +283,7 @@ enum stun_verdict stun_parse(const uint8_t *data, size_t bytes, struct stun_requ
     struct attribute a;
 
     memset(request, 0, sizeof(*request));
-    if (bytes < HEADER_BYTES || bytes > PACKET_BYTES_MAX || data[0] & 0xc0 ||
+    if (bytes < HEADER_BYTES || bytes > DATAGRAM_BYTES_MAX || data[0] & 0xc0 ||
         read16(data + 2) != bytes - HEADER_BYTES || bytes % 4 || read32(data + 4) != MAGIC_COOKIE)
         return STUN_MALFORMED;
     if (read16(data) != BINDING_REQUEST)

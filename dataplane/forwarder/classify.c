@@ -72,7 +72,7 @@ static void ice_changed(struct worker *w, struct transport *t, enum ice_event ev
     event_tell(w, TABLE_transport_state, t->index, t->generation);
 }
 
-static enum verdict stun_receive(struct worker *w, const struct io_packet *packet)
+static enum verdict stun_receive(struct worker *w, const struct io_datagram *datagram)
 {
     const struct ice_credentials *named;
     struct stun_request request;
@@ -82,24 +82,24 @@ static enum verdict stun_receive(struct worker *w, const struct io_packet *packe
     enum ice_event event;
     uint8_t *slot;
 
-    if (stun_parse(packet->data, packet->bytes, &request) != STUN_OK)
+    if (stun_parse(datagram->data, datagram->bytes, &request) != STUN_OK)
         return VERDICT_drop_stun_malformed;
     t = credentials_find(w, &request, &named);
     if (!t)
         return VERDICT_drop_stun_stranger;
-    if (stun_authenticate(packet->data, packet->bytes, &request, named->password) != STUN_OK)
+    if (stun_authenticate(datagram->data, datagram->bytes, &request, named->password) != STUN_OK)
         return VERDICT_drop_stun_unauthentic;
     if (!within_rate(w, t, &t->stun_in_window, STUN_PER_SECOND_MAX))
         return VERDICT_drop_stun_limit;
-    t->bytes_received += packet->bytes;
+    t->bytes_received += datagram->bytes;
     t->dirty = true;
     credentials_proven(w, t, named);
-    event = ice_request(&t->ice, &request, &packet->path, named->password, w->now_ns, answer,
+    event = ice_request(&t->ice, &request, &datagram->path, named->password, w->now_ns, answer,
                         &answer_bytes);
     ice_changed(w, t, event);
     if (answer_bytes == 0)
         return VERDICT_drop_stun_limit;
-    slot = worker_slot(w, &packet->path, (uint32_t)answer_bytes);
+    slot = worker_slot(w, &datagram->path, (uint32_t)answer_bytes);
     if (slot) {
         memcpy(slot, answer, answer_bytes);
         t->bytes_sent += answer_bytes;
@@ -108,20 +108,20 @@ static enum verdict stun_receive(struct worker *w, const struct io_packet *packe
     return VERDICT_stun_answered;
 }
 
-static void media_receive(struct worker *w, uint32_t position, enum packet_kind kind)
+static void media_receive(struct worker *w, uint32_t position, enum datagram_kind kind)
 {
-    const struct io_packet *packet = &w->packets[position];
-    struct transport *t = transport_of_path(w, &packet->path);
+    const struct io_datagram *datagram = &w->datagrams[position];
+    struct transport *t = transport_of_path(w, &datagram->path);
 
     if (!t) {
         settle(w, position, VERDICT_drop_media_stranger);
         return;
     }
-    t->bytes_received += packet->bytes;
+    t->bytes_received += datagram->bytes;
     t->dirty = true;
     if (!t->profile) {
         settle(w, position, VERDICT_drop_media_unkeyed);
-    } else if (kind == PACKET_rtp) {
+    } else if (kind == DATAGRAM_rtp) {
         ingress_add(w, position, t);
     } else {
         feedback_receive(w, position, t);
@@ -130,14 +130,14 @@ static void media_receive(struct worker *w, uint32_t position, enum packet_kind 
 
 static void dtls_receive(struct worker *w, uint32_t position)
 {
-    const struct io_packet *packet = &w->packets[position];
-    struct transport *t = transport_of_path(w, &packet->path);
+    const struct io_datagram *datagram = &w->datagrams[position];
+    struct transport *t = transport_of_path(w, &datagram->path);
 
     if (!t) {
         settle(w, position, VERDICT_drop_dtls_stranger);
         return;
     }
-    t->bytes_received += packet->bytes;
+    t->bytes_received += datagram->bytes;
     if (t->dtls_role == DTLS_ROLE_unset)
         settle(w, position, VERDICT_drop_dtls_unconnected);
     else
@@ -148,24 +148,24 @@ void classify(struct worker *w)
 {
     w->unprotect_count = 0;
     w->newcomer_count = 0;
-    for (uint32_t i = 0; i < w->packet_count; i++) {
-        const struct io_packet *packet = &w->packets[i];
-        enum packet_kind kind;
+    for (uint32_t i = 0; i < w->datagram_count; i++) {
+        const struct io_datagram *datagram = &w->datagrams[i];
+        enum datagram_kind kind;
 
-        if (packet->bytes == 0) {
+        if (datagram->bytes == 0) {
             settle(w, i, VERDICT_drop_empty);
             continue;
         }
-        if (packet->bytes > PACKET_BYTES_MAX) {
+        if (datagram->bytes > DATAGRAM_BYTES_MAX) {
             settle(w, i, VERDICT_drop_oversize);
             continue;
         }
-        kind = packet_classify(packet->data, packet->bytes);
-        if (kind == PACKET_stun)
-            settle(w, i, stun_receive(w, packet));
-        else if (kind == PACKET_dtls)
+        kind = datagram_classify(datagram->data, datagram->bytes);
+        if (kind == DATAGRAM_stun)
+            settle(w, i, stun_receive(w, datagram));
+        else if (kind == DATAGRAM_dtls)
             dtls_receive(w, i);
-        else if (kind == PACKET_unknown)
+        else if (kind == DATAGRAM_unknown)
             settle(w, i, VERDICT_drop_first_byte);
         else
             media_receive(w, i, kind);

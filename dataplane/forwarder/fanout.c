@@ -128,7 +128,7 @@ static bool forward(struct worker *w, struct consumer *c, const struct producer 
         worker_flush(w);
     if (index >= SRTP_INDEX_END) /* used up, after 2^48 packets: this key sends no more */
         return false;
-    slot = bytes <= PACKET_BYTES_MAX ? worker_slot(w, &to->path, bytes) : NULL;
+    slot = bytes <= DATAGRAM_BYTES_MAX ? worker_slot(w, &to->path, bytes) : NULL;
     if (!slot)
         return false;
     if (index >= c->index_reserved)

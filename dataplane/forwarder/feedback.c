@@ -210,11 +210,11 @@ static void bye(struct transport *t, const struct rtcp_packet *packet)
 
 void feedback_receive(struct worker *w, uint32_t position, struct transport *t)
 {
-    struct io_packet *packet = &w->packets[position];
+    struct io_datagram *datagram = &w->datagrams[position];
     struct rtcp_packet packets[RTCP_PACKETS_MAX];
-    size_t bytes = packet->bytes, count;
+    size_t bytes = datagram->bytes, count;
 
-    switch (srtcp_unprotect(w->srtp, &t->receive_key, &t->rtcp_window, packet->data, &bytes)) {
+    switch (srtcp_unprotect(w->srtp, &t->receive_key, &t->rtcp_window, datagram->data, &bytes)) {
     case SRTP_OK:
         break;
     case SRTP_MALFORMED:
@@ -231,7 +231,7 @@ void feedback_receive(struct worker *w, uint32_t position, struct transport *t)
         settle(w, position, VERDICT_drop_rtcp_limit);
         return;
     }
-    count = rtcp_split(packet->data, bytes, packets);
+    count = rtcp_split(datagram->data, bytes, packets);
     settle(w, position, count ? VERDICT_rtcp_consumed : VERDICT_drop_rtcp_malformed);
     for (size_t i = 0; i < count; i++) {
         switch (packets[i].type) {

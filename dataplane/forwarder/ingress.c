@@ -163,20 +163,20 @@ static struct packet *packet_for(struct worker *w, const struct stream *stream)
 
 void ingress_add(struct worker *w, uint32_t position, struct transport *t)
 {
-    struct io_packet *packet = &w->packets[position];
+    struct io_datagram *datagram = &w->datagrams[position];
     size_t n = w->unprotect_count;
     struct rtp_view *view = &w->unprotect_view[n];
     struct newcomer *newcomer = NULL;
     struct packet *wanted;
     struct stream *stream;
 
-    if (!rtp_parse(packet->data, packet->bytes, view)) {
+    if (!rtp_parse(datagram->data, datagram->bytes, view)) {
         settle(w, position, VERDICT_drop_rtp_malformed);
         return;
     }
     stream = known_stream(t, view->ssrc);
     if (!stream) {
-        newcomer = newcomer_of(w, t, packet->data, view);
+        newcomer = newcomer_of(w, t, datagram->data, view);
         if (!newcomer) {
             settle(w, position, VERDICT_drop_rtp_unrouted);
             return;
@@ -192,12 +192,12 @@ void ingress_add(struct worker *w, uint32_t position, struct transport *t)
     w->unprotect[n] = (struct srtp_unprotect_job){
         .key = &t->receive_key,
         .stream = &stream->srtp,
-        .packet = packet->data,
+        .packet = datagram->data,
         .out = wanted ? wanted->room : NULL,
         .ssrc = view->ssrc,
         .sequence = view->sequence,
         .header_bytes = view->header_bytes,
-        .bytes = (uint16_t)packet->bytes,
+        .bytes = (uint16_t)datagram->bytes,
     };
     w->unprotect_count++;
 }

@@ -5,11 +5,11 @@
 
 void handshaker_pass(struct worker *w, uint32_t position, struct transport *t)
 {
-    const struct io_packet *packet = &w->packets[position];
+    const struct io_datagram *datagram = &w->datagrams[position];
     struct ring_datagram *slot;
 
     /* RFC 6347 4.1: a record header is 13 bytes. */
-    if (packet->bytes < 13 || packet->bytes > sizeof(slot->data)) {
+    if (datagram->bytes < 13 || datagram->bytes > sizeof(slot->data)) {
         settle(w, position, VERDICT_drop_dtls_malformed);
         return;
     }
@@ -20,8 +20,8 @@ void handshaker_pass(struct worker *w, uint32_t position, struct transport *t)
     }
     slot->handle = handle_make(t->index, t->generation);
     slot->note = DTLS_NOTE_datagram;
-    slot->bytes = packet->bytes;
-    memcpy(slot->data, packet->data, packet->bytes);
+    slot->bytes = datagram->bytes;
+    memcpy(slot->data, datagram->data, datagram->bytes);
     ring_publish(&w->to_handshaker);
     w->ring_handshaker = true;
     settle(w, position, VERDICT_dtls_passed);

@@ -21,8 +21,8 @@
 #define POOL_PACKETS 4096
 /* The last packets of the pool are audio's: under pressure it goes before video. */
 #define POOL_AUDIO_PACKETS (POOL_PACKETS / 8)
-#define PACKET_ROOM 1536 /* PACKET_BYTES_MAX and what a cipher may read beyond */
-_Static_assert(PACKET_BYTES_MAX + 32 <= PACKET_ROOM, "packets outgrew their room");
+#define PACKET_ROOM 1536 /* DATAGRAM_BYTES_MAX and what a cipher may read beyond */
+_Static_assert(DATAGRAM_BYTES_MAX + 32 <= PACKET_ROOM, "packets outgrew their room");
 
 #define PACKET_OWN UINT8_MAX /* lane of what this worker received itself */
 

@@ -24,7 +24,7 @@ static void pad(struct packet *packet, uint32_t bytes)
 {
     uint8_t *end = packet->room + packet->bytes;
 
-    if (bytes == 0 || packet->bytes + bytes > PACKET_BYTES_MAX)
+    if (bytes == 0 || packet->bytes + bytes > DATAGRAM_BYTES_MAX)
         return;
     memset(end, 0, bytes);
     end[bytes - 1] = (uint8_t)bytes;

@@ -221,12 +221,12 @@ static void housekeeping(struct worker *w)
 /* Every packet has a verdict, now or when it leaves the pool. */
 static void count_verdicts(struct worker *w)
 {
-    for (size_t i = 0; i < w->packet_count; i++) {
-        w->counters[COUNTER_received_bytes] += w->packets[i].bytes;
-        if (w->packet_verdict[i] != VERDICT_PENDING)
-            w->verdicts[w->packet_verdict[i]]++;
+    for (size_t i = 0; i < w->datagram_count; i++) {
+        w->counters[COUNTER_received_bytes] += w->datagrams[i].bytes;
+        if (w->datagram_verdict[i] != VERDICT_PENDING)
+            w->verdicts[w->datagram_verdict[i]]++;
     }
-    w->counters[COUNTER_received] += w->packet_count;
+    w->counters[COUNTER_received] += w->datagram_count;
 }
 
 bool worker_turn(struct worker *w)
@@ -235,15 +235,15 @@ bool worker_turn(struct worker *w)
     bool handed;
 
     read_clocks(w);
-    w->packet_count = w->backend->receive(w->io, w->packets, IO_BATCH);
-    if (w->packet_count > 0) {
+    w->datagram_count = w->backend->receive(w->io, w->datagrams, IO_BATCH);
+    if (w->datagram_count > 0) {
         classify(w);    /* kind, transport, gates; answers STUN, passes DTLS, acts on RTCP */
         ingress_run(w); /* unprotects RTP into the pool, finds producers, counts */
         count_verdicts(w);
         w->backend->release(w->io);
     }
-    received = w->packet_count;
-    w->packet_count = 0;
+    received = w->datagram_count;
+    w->datagram_count = 0;
     handed = handoff_receive(w); /* from other workers, to mirrors of their producers */
     handoff_publish(w);          /* so that they begin while we fan out */
     fan_out(w);                  /* subscriber by subscriber: select, rewrite, protect, send */

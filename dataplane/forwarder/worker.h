@@ -276,9 +276,9 @@ struct worker {
         uint32_t row;
     } rescan;
 
-    size_t packet_count;
-    struct io_packet packets[IO_BATCH];
-    uint8_t packet_verdict[IO_BATCH];
+    size_t datagram_count;
+    struct io_datagram datagrams[IO_BATCH];
+    uint8_t datagram_verdict[IO_BATCH];
     size_t unprotect_count;
     struct srtp_unprotect_job unprotect[IO_BATCH];
     struct rtp_view unprotect_view[IO_BATCH];
@@ -331,7 +331,7 @@ struct transport *worker_transport(struct worker *worker, handle_word handle);
 
 static inline void settle(struct worker *w, uint32_t position, enum verdict verdict)
 {
-    w->packet_verdict[position] = (uint8_t)verdict;
+    w->datagram_verdict[position] = (uint8_t)verdict;
 }
 
 /* ---- classify.c: kinds, gates, STUN ---- */

@@ -143,7 +143,7 @@ static void clients_are_sent_to(const struct trial *trial, const struct io_backe
 /* One turn after a sleep, and the empty one that comes before the next. */
 static void trial_round(struct trial *trial, bool is_timed)
 {
-    static struct io_packet packets[IO_BATCH];
+    static struct io_datagram datagrams[IO_BATCH];
     const struct io_backend *backend = trial->measured->backend;
     bool sends = is_timed;
     uint64_t start_ns;
@@ -153,7 +153,7 @@ static void trial_round(struct trial *trial, bool is_timed)
     start_ns = clock_read_ns(CLOCK_THREAD_CPUTIME_ID);
     backend->wait(trial->io, 0);
     do {
-        received = backend->receive(trial->io, packets, IO_BATCH);
+        received = backend->receive(trial->io, datagrams, IO_BATCH);
         backend->release(trial->io);
         if (received > 0 && sends)
             clients_are_sent_to(trial, backend);

@@ -1,10 +1,10 @@
 /* I/O backends: how a worker's packets come in and go out. Everything above is the same on all.
  *
- *   io_receive ─► packets[] (memory of the backend) … work … ─► io_release
+ *   io_receive ─► datagrams[] (memory of the backend) … work … ─► io_release
  *   io_slot ─► write exactly the bytes asked for ─► io_slot … ─► io_transmit
  *
  * Threads: one worker owns one `struct io`; nothing here is shared.
- * Memory:  received packets belong to the backend and stay valid until io_release. Transmit slots
+ * Memory:  received datagrams belong to the backend and stay valid until io_release. Transmit slots
  *          belong to the backend; a slot is the caller's from io_slot to io_transmit. Consecutive
  *          slots of equal path and equal size (the last may be shorter) leave as one segmented send
  *          (UDP_SEGMENT) where the backend can; so ask for them in that order.
@@ -20,13 +20,13 @@
 
 #include "dataplane/path.h"
 
-#define IO_BATCH 256             /* packets that one io_receive returns at most */
+#define IO_BATCH 256             /* datagrams that one io_receive returns at most */
 #define IO_SLOTS_BYTES (1 << 18) /* transmit memory of one turn; more would not stay in the cache */
 #define IO_SEGMENTS_MAX 64       /* UDP_SEGMENT: segments of one send */
 
-struct io_packet {
+struct io_datagram {
     uint8_t *data;  /* writable; at least 32 bytes may be read beyond `bytes` */
-    uint32_t bytes; /* may be 0 or more than PACKET_BYTES_MAX: the caller judges */
+    uint32_t bytes; /* may be 0 or more than DATAGRAM_BYTES_MAX: the caller judges */
     struct path path;
 };
 
@@ -34,7 +34,7 @@ struct io_counters {
     uint64_t received, received_bytes, truncated;
     uint64_t
         receive_overflow; /* dropped by the kernel for want of room, since the socket is open */
-    uint64_t sent, sent_bytes, sends; /* packets, bytes, and system-level sends they took */
+    uint64_t sent, sent_bytes, sends; /* datagrams, bytes, and system-level sends they took */
     uint64_t send_full, send_failed;
     uint64_t zero_copy,
         zero_copy_copied; /* sends asked to go without copying; copied all the same */
@@ -53,11 +53,11 @@ struct io_backend {
     /* NULL with a sentence in `why` (128 bytes) when this machine cannot do it. Else `why` may say
      * what it does without, or stays empty. */
     struct io *(*open)(const struct io_descriptors *descriptors, char *why);
-    /* Fills at most `max` (≤ IO_BATCH) packets; never waits. */
-    size_t (*receive)(struct io *io, struct io_packet *packets, size_t max);
-    /* Gives all packets of the last receive back. */
+    /* Fills at most `max` (≤ IO_BATCH) datagrams; never waits. */
+    size_t (*receive)(struct io *io, struct io_datagram *datagrams, size_t max);
+    /* Gives all datagrams of the last receive back. */
     void (*release)(struct io *io);
-    /* Room for one datagram of exactly `bytes` (≤ PACKET_BYTES_MAX) on the way back along `path`.
+    /* Room for one datagram of exactly `bytes` (≤ DATAGRAM_BYTES_MAX) on the way back along `path`.
      * NULL when this turn's transmit memory is used up: call transmit and ask again. 16 bytes
      * before the slot are not touched by it; nothing may be written past `bytes`. */
     uint8_t *(*slot)(struct io *io, const struct path *path, uint32_t bytes);

@@ -10,8 +10,8 @@
 #define FEED_MAX 4096
 #define LINE_BYTES 64
 /* Room for FEED_MAX of the longest datagrams we take, one outsized one, and what wrapping wastes. */
-#define ARENA_BYTES (FEED_MAX * 1536u + 4 * DATAGRAM_BYTES_MAX)
-_Static_assert(PACKET_BYTES_MAX + RECEIVE_BYTES_BEHIND <= 1536, "datagrams outgrew their share");
+#define ARENA_BYTES (FEED_MAX * 1536u + 4 * RECEIVE_BYTES_MAX)
+_Static_assert(DATAGRAM_BYTES_MAX + RECEIVE_BYTES_BEHIND <= 1536, "datagrams outgrew their share");
 
 struct fed {
     struct path path;
@@ -82,7 +82,7 @@ bool io_replay_feed(struct io *io, const struct path *path, const uint8_t *data,
     struct fed *fed = &io->queue[io->fed % FEED_MAX];
     uint32_t room, at;
 
-    if (bytes > DATAGRAM_BYTES_MAX || io->fed - io->released == FEED_MAX)
+    if (bytes > RECEIVE_BYTES_MAX || io->fed - io->released == FEED_MAX)
         return false;
     room = (bytes + RECEIVE_BYTES_BEHIND + LINE_BYTES - 1) / LINE_BYTES * LINE_BYTES;
     at = arena_place(io, room);
@@ -105,7 +105,7 @@ void io_replay_sink(struct io *io,
     io->sink_context = context;
 }
 
-static size_t replay_receive(struct io *io, struct io_packet *packets, size_t max)
+static size_t replay_receive(struct io *io, struct io_datagram *datagrams, size_t max)
 {
     size_t count = 0;
 
@@ -113,14 +113,14 @@ static size_t replay_receive(struct io *io, struct io_packet *packets, size_t ma
         max = IO_BATCH;
     while (count < max && io->taken != io->fed) {
         const struct fed *fed = &io->queue[io->taken++ % FEED_MAX];
-        struct io_packet *packet = &packets[count++];
+        struct io_datagram *datagram = &datagrams[count++];
 
-        packet->data = io->arena + fed->at;
-        packet->bytes = fed->bytes;
-        packet->path = fed->path;
+        datagram->data = io->arena + fed->at;
+        datagram->bytes = fed->bytes;
+        datagram->path = fed->path;
         io->counters.received++;
         io->counters.received_bytes += fed->bytes;
-        __builtin_prefetch(packet->data, 1);
+        __builtin_prefetch(datagram->data, 1);
     }
     return count;
 }

@@ -96,7 +96,7 @@ uint8_t *slots_take(struct slots *slots, const struct path *path, uint32_t bytes
     struct run *run = slots->run_count ? &slots->runs[slots->run_count - 1] : NULL;
     uint8_t *slot = slots->memory + slots->used;
 
-    if (bytes > PACKET_BYTES_MAX || bytes > IO_SLOTS_BYTES - slots->used)
+    if (bytes > DATAGRAM_BYTES_MAX || bytes > IO_SLOTS_BYTES - slots->used)
         return NULL;
     if (!run || !run_continues(run, path, bytes) || path_refuses(slots, run)) {
         if (slots->run_count == RUNS_MAX || IO_SLOTS_BYTES - slots->used < RUN_RESERVE)
@@ -144,26 +144,26 @@ bool error_refuses_segments(int error)
            error == EOPNOTSUPP;
 }
 
-size_t message_split(struct message *message, struct io_packet *packets, size_t room,
+size_t message_split(struct message *message, struct io_datagram *datagrams, size_t room,
                      struct io_counters *counters)
 {
     size_t count = 0;
 
     while (message->pending && count < room) {
-        struct io_packet *packet = &packets[count++];
+        struct io_datagram *datagram = &datagrams[count++];
         uint32_t bytes = message->bytes;
 
         if (message->segment_bytes && bytes > message->segment_bytes)
             bytes = message->segment_bytes;
-        packet->data = message->data;
-        packet->bytes = bytes;
-        packet->path = message->path;
+        datagram->data = message->data;
+        datagram->bytes = bytes;
+        datagram->path = message->path;
         message->data += bytes;
         message->bytes -= bytes;
         message->pending = message->bytes > 0;
         counters->received++;
         counters->received_bytes += bytes;
-        __builtin_prefetch(packet->data, 1);
+        __builtin_prefetch(datagram->data, 1);
     }
     return count;
 }

@@ -10,12 +10,12 @@
 
 #include "io.h"
 
-#define RUNS_MAX 1024             /* of one turn */
-#define RUN_BYTES_MAX 65000       /* of one UDP_SEGMENT send; the IP length field ends at 65535 */
-#define RUN_RESERVE 16384         /* with less left no run begins: the next arena takes it whole */
-#define SLOTS_BYTES_AROUND 64     /* readable before the first and behind the last slot */
-#define DATAGRAM_BYTES_MAX 65536u /* of one receive: a datagram or what GRO made of several */
-#define RECEIVE_BYTES_BEHIND 32   /* readable behind a received packet */
+#define RUNS_MAX 1024            /* of one turn */
+#define RUN_BYTES_MAX 65000      /* of one UDP_SEGMENT send; the IP length field ends at 65535 */
+#define RUN_RESERVE 16384        /* with less left no run begins: the next arena takes it whole */
+#define SLOTS_BYTES_AROUND 64    /* readable before the first and behind the last slot */
+#define RECEIVE_BYTES_MAX 65536u /* of one receive: a datagram or what GRO made of several */
+#define RECEIVE_BYTES_BEHIND 32  /* readable behind a received packet */
 
 struct run {
     struct path path;
@@ -94,7 +94,7 @@ struct message {
 };
 
 /* Hands out at most `room` datagrams of it. Returns how many; the rest stays pending. */
-size_t message_split(struct message *message, struct io_packet *packets, size_t room,
+size_t message_split(struct message *message, struct io_datagram *datagrams, size_t room,
                      struct io_counters *counters);
 
 #endif

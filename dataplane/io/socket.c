@@ -13,7 +13,7 @@
 #define WHY_BYTES 128
 #define WAIT_SECONDS_MAX 3600
 /* An odd number of cache lines: the first lines of all buffers do not fall into one cache set. */
-#define BUFFER_BYTES (DATAGRAM_BYTES_MAX + RECEIVE_BYTES_BEHIND + 1568)
+#define BUFFER_BYTES (RECEIVE_BYTES_MAX + RECEIVE_BYTES_BEHIND + 1568)
 _Static_assert(BUFFER_BYTES % 64 == 0 && BUFFER_BYTES / 64 % 2 == 1, "not an odd number of lines");
 
 struct receive_room {
@@ -85,7 +85,7 @@ static struct io *socket_open(const struct io_descriptors *descriptors, char *wh
     sends_open(io->sends, &io->endpoints);
     for (unsigned i = 0; i < IO_BATCH; i++) {
         io->receive_rooms[i].iovec.iov_base = io->buffers + (size_t)i * BUFFER_BYTES;
-        io->receive_rooms[i].iovec.iov_len = DATAGRAM_BYTES_MAX;
+        io->receive_rooms[i].iovec.iov_len = RECEIVE_BYTES_MAX;
         received_reset(io, i);
     }
     return io;
@@ -121,7 +121,7 @@ static bool message_next(struct io *io)
     return true;
 }
 
-static size_t socket_receive(struct io *io, struct io_packet *packets, size_t max)
+static size_t socket_receive(struct io *io, struct io_datagram *datagrams, size_t max)
 {
     size_t count = 0;
 
@@ -136,7 +136,7 @@ static size_t socket_receive(struct io *io, struct io_packet *packets, size_t ma
             socket_fill(io, &io->endpoints.list[(io->turn + i) % sockets], (unsigned)max);
     }
     do
-        count += message_split(&io->current, packets + count, max - count, &io->counters);
+        count += message_split(&io->current, datagrams + count, max - count, &io->counters);
     while (count < max && message_next(io));
     return count;
 }

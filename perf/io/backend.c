@@ -39,7 +39,7 @@ static void backend_send(const struct io_backend *backend, struct place *place, 
 
 static uint32_t backend_receive(const struct io_backend *backend, struct io *io)
 {
-    static struct io_packet packets[IO_BATCH];
+    static struct io_datagram packets[IO_BATCH];
     uint32_t count = 0;
     size_t received;
 

@@ -269,17 +269,17 @@ static void rtp_arrived(struct media *media, struct endpoint *e, uint8_t *data, 
 static void datagram(struct media *media, struct endpoint *e, const struct net_message *m,
                      uint8_t *data, size_t bytes)
 {
-    switch (packet_classify(data, bytes)) {
-    case PACKET_rtp:
+    switch (datagram_classify(data, bytes)) {
+    case DATAGRAM_rtp:
         rtp_arrived(media, e, data, bytes, m->arrived_ns);
         break;
-    case PACKET_rtcp:
+    case DATAGRAM_rtcp:
         reports_received(e, data, bytes);
         break;
-    case PACKET_stun:
+    case DATAGRAM_stun:
         endpoint_stun(e, m, data, bytes);
         break;
-    case PACKET_dtls:
+    case DATAGRAM_dtls:
         endpoint_dtls(e, data, bytes);
         break;
     default:

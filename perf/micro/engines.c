@@ -94,7 +94,7 @@ static void classify_work(void *state)
     struct stage *s = state;
 
     for (size_t i = 0; i < IO_BATCH; i++)
-        s->sum += packet_classify(s->datagrams[i], s->options.bytes);
+        s->sum += datagram_classify(s->datagrams[i], s->options.bytes);
 }
 
 static void classify_step(void *state, struct bench_tally *tally)
@@ -246,7 +246,7 @@ static void unprotect_step(void *state, struct bench_tally *tally)
 const struct bench_case case_classify = {
     .name = "classify",
     .unit = "packet",
-    .prose = "packet_classify",
+    .prose = "datagram_classify",
     .open = open_stage,
     .step = classify_step,
     .close = close_stage,

@@ -12,7 +12,7 @@ void samples_look(void *context, const struct path *path, const uint8_t *data, u
 
     /* A prime stride: first, last and whoever else, of every producer and position in the burst. */
     if (samples->seen++ % 7 != 0 || samples->count == SAMPLES_MAX || bytes > DATAGRAM_ROOM ||
-        packet_classify(data, bytes) != PACKET_rtp)
+        datagram_classify(data, bytes) != DATAGRAM_rtp)
         return;
     s = &samples->of[samples->count++];
     s->path = *path;

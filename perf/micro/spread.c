@@ -342,11 +342,11 @@ static void defaults(struct bench_options *o)
     if (o->workers < 2 || o->fanout < o->workers || o->burst > BURST_MAX ||
         o->units / o->fanout > PREPARED_MAX || o->rounds > BENCH_ROUNDS_MAX ||
         o->publishers * o->burst * SAMPLED_BURSTS > PREPARED_MAX ||
-        o->bytes < PACKET_HEADER_BYTES + 16 || o->bytes > PACKET_BYTES_MAX - SRTP_TAIL_BYTES_MAX)
+        o->bytes < PACKET_HEADER_BYTES + 16 || o->bytes > DATAGRAM_BYTES_MAX - SRTP_TAIL_BYTES_MAX)
         bench_die("2 workers or more, a consumer or more for each, bursts of %d packets at most, "
                   "%d packets in a round, of %d to %d bytes",
                   BURST_MAX, PREPARED_MAX, PACKET_HEADER_BYTES + 16,
-                  PACKET_BYTES_MAX - SRTP_TAIL_BYTES_MAX);
+                  DATAGRAM_BYTES_MAX - SRTP_TAIL_BYTES_MAX);
 }
 
 static void open_spread(struct spread *b)

@@ -294,9 +294,9 @@ static void *open_whole(struct bench_options *o, char *what)
     defaults(o);
     producers = (size_t)o->rooms * o->publishers;
     if (o->together > o->rooms || o->together * o->publishers * o->burst > IO_BATCH ||
-        o->bytes < PACKET_HEADER_BYTES + 16 || o->bytes > PACKET_BYTES_MAX - SRTP_TAIL_BYTES_MAX)
+        o->bytes < PACKET_HEADER_BYTES + 16 || o->bytes > DATAGRAM_BYTES_MAX - SRTP_TAIL_BYTES_MAX)
         bench_die("at most %d packets and all rooms a turn, of %d to %d bytes", IO_BATCH,
-                  PACKET_HEADER_BYTES + 16, PACKET_BYTES_MAX - SRTP_TAIL_BYTES_MAX);
+                  PACKET_HEADER_BYTES + 16, DATAGRAM_BYTES_MAX - SRTP_TAIL_BYTES_MAX);
     b->options = *o;
     shape = (struct world_shape){.profile = o->profile,
                                  .kind = o->audio ? MEDIA_KIND_audio : MEDIA_KIND_video,

@@ -39,7 +39,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     struct rtp_view view;
     size_t payload_bytes;
 
-    packet_classify(data, bytes);
+    datagram_classify(data, bytes);
     if (bytes < 4)
         return 0;
     for (enum codec codec = CODEC_none; codec <= CODEC_other; codec++)

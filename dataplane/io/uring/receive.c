@@ -154,7 +154,7 @@ static bool arrival_next(struct io *io)
     return true;
 }
 
-size_t uring_receive(struct io *io, struct io_packet *packets, size_t max)
+size_t uring_receive(struct io *io, struct io_datagram *datagrams, size_t max)
 {
     size_t count = 0;
 
@@ -169,7 +169,7 @@ size_t uring_receive(struct io *io, struct io_packet *packets, size_t max)
         uring_reap(io);
     }
     do
-        count += message_split(&io->current, packets + count, max - count, &io->counters);
+        count += message_split(&io->current, datagrams + count, max - count, &io->counters);
     while (count < max && arrival_next(io));
     return count;
 }

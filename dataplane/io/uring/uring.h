@@ -2,7 +2,7 @@
  * (uring_receive.c), sending without copying (uring_send.c), waiting (io_uring.c). What is copied it
  * sends by sendmmsg (sends.h).
  *
- *   kernel ─► CQ ─► arrivals (our queue of filled buffers) ─► io_packet ─► io_release ─► spare
+ *   kernel ─► CQ ─► arrivals (our queue of filled buffers) ─► io_datagram ─► io_release ─► spare
  *      ▲                                                                                   │
  *      └── buffer ring ◄─────────────── uring_arm, before the kernel is entered ◄──────────┘
  *
@@ -50,9 +50,9 @@ _Static_assert(OFFERED + SUBMISSIONS + ARENAS * (IO_SLOTS_BYTES / ZERO_COPY_BYTE
 /* One buffer: struct io_uring_recvmsg_out | name | control | payload. 64 KiB of payload, or GRO's
  * super-packets would be cut. An odd number of cache lines apart (see io_socket.c). */
 #define PAYLOAD_AT (sizeof(struct io_uring_recvmsg_out) + NAME_BYTES + CONTROL_BYTES)
-#define URING_BUFFER_BYTES (DATAGRAM_BYTES_MAX + 1600)
+#define URING_BUFFER_BYTES (RECEIVE_BYTES_MAX + 1600)
 _Static_assert(URING_BUFFER_BYTES % 64 == 0 && URING_BUFFER_BYTES / 64 % 2 == 1, "even lines");
-_Static_assert(PAYLOAD_AT + DATAGRAM_BYTES_MAX + RECEIVE_BYTES_BEHIND <= URING_BUFFER_BYTES,
+_Static_assert(PAYLOAD_AT + RECEIVE_BYTES_MAX + RECEIVE_BYTES_BEHIND <= URING_BUFFER_BYTES,
                "buffers too small");
 _Static_assert(PAYLOAD_AT % 16 == 0, "payload not aligned");
 
@@ -114,7 +114,7 @@ void uring_ring_close(struct io *io);
 void uring_arm(struct io *io);
 /* Moves all completions to where they belong. Does not enter the kernel. */
 void uring_reap(struct io *io);
-size_t uring_receive(struct io *io, struct io_packet *packets, size_t max);
+size_t uring_receive(struct io *io, struct io_datagram *datagrams, size_t max);
 void uring_release(struct io *io);
 
 /* ---- uring_send.c ---- */

@@ -38,20 +38,20 @@ static void classify(void **state)
     for (unsigned first = 0; first < 256; first++) {
         for (unsigned second = 0; second < 256; second++) {
             for (size_t l = 0; l < COUNT(lengths); l++) {
-                enum packet_kind want = PACKET_unknown;
+                enum datagram_kind want = DATAGRAM_unknown;
                 size_t n = lengths[l];
 
                 data[0] = (uint8_t)first;
                 data[1] = (uint8_t)second;
                 if (first <= 3 && n >= 20)
-                    want = PACKET_stun;
+                    want = DATAGRAM_stun;
                 else if (first >= 20 && first <= 63 && n >= 13)
-                    want = PACKET_dtls;
+                    want = DATAGRAM_dtls;
                 else if (first >= 128 && first <= 191 && second >= 192 && second <= 223 && n >= 8)
-                    want = PACKET_rtcp;
+                    want = DATAGRAM_rtcp;
                 else if (first >= 128 && first <= 191 && (second < 192 || second > 223) && n >= 12)
-                    want = PACKET_rtp;
-                assert_int_equal(packet_classify(data, n), want);
+                    want = DATAGRAM_rtp;
+                assert_int_equal(datagram_classify(data, n), want);
             }
         }
     }

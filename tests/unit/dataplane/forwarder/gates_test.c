@@ -424,8 +424,8 @@ static void every_first_byte_has_a_verdict(void **state)
             feed(rig, &c.path, packet, bytes);
             rig_turn(rig);
             for (size_t s = 0; s < rig->sent_count; s++)
-                assert_int_not_equal(packet_classify(rig->sent[s].data, rig->sent[s].bytes),
-                                     PACKET_stun);
+                assert_int_not_equal(datagram_classify(rig->sent[s].data, rig->sent[s].bytes),
+                                     DATAGRAM_stun);
         }
     for (int v = 0; v < VERDICT_COUNT; v++)
         after += rig->worker->verdicts[v];

@@ -428,7 +428,7 @@ static void packets_are_held_while_a_job_lasts(void **state)
         struct rig_sent s = x.away->sent[i];
         int n = (int)s.bytes;
 
-        if (packet_classify(s.data, s.bytes) != PACKET_rtp)
+        if (datagram_classify(s.data, s.bytes) != DATAGRAM_rtp)
             continue;
         assert_int_equal(srtp_unprotect(x.people[AWAY_SUBSCRIBER].receive, s.data, &n), 0);
         assert_int_equal(s.data[n - 1], (uint8_t)(get32(s.data + 4) / 3000 + 699));
@@ -491,7 +491,7 @@ static _Atomic uint64_t away_sent;
 
 static void count_rtp(void *context, const struct path *path, const uint8_t *data, uint32_t bytes)
 {
-    if (packet_classify(data, bytes) == PACKET_rtp)
+    if (datagram_classify(data, bytes) == DATAGRAM_rtp)
         atomic_fetch_add((_Atomic uint64_t *)context, 1);
 }
 

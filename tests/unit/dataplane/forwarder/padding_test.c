@@ -137,13 +137,13 @@ static void nothing_grows_beyond_a_datagram(void **state)
         memcpy(both[i]->room, bytes, sizeof(bytes));
         both[i]->data = both[i]->room;
         both[i]->payload_at = 12;
-        both[i]->bytes = (uint16_t)(PACKET_BYTES_MAX - 10 + i * 11);
+        both[i]->bytes = (uint16_t)(DATAGRAM_BYTES_MAX - 10 + i * 11);
         both[i]->payload_bytes = (uint16_t)(both[i]->bytes - 12);
         assert_true(rtp_parse(both[i]->room, both[i]->bytes, &both[i]->view));
     }
     padding_merge(&p, both, 2);
     assert_int_equal(packet->padding_bytes, 0);
-    assert_int_equal(packet->bytes, PACKET_BYTES_MAX - 10);
+    assert_int_equal(packet->bytes, DATAGRAM_BYTES_MAX - 10);
     free(packet);
     free(longer);
 }

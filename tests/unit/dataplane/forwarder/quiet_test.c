@@ -115,7 +115,7 @@ static void a_call_neither_allocates_nor_locks(void **state)
         rig_wall_ns += 10 * NS_PER_MS;
         armed_turn(rig);
         for (size_t s = 0; s < rig->sent_count; s++)
-            forwarded += packet_classify(rig->sent[s].data, rig->sent[s].bytes) == PACKET_rtp;
+            forwarded += datagram_classify(rig->sent[s].data, rig->sent[s].bytes) == DATAGRAM_rtp;
         if (i == 200) {
             rig_free_row(rig, TABLE_consumer, 12, 1);
             rig_free_row(rig, TABLE_transport, 11, 1);

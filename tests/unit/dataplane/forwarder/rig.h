@@ -513,7 +513,7 @@ static inline size_t client_received_rtp(struct rig *rig, struct client *c, stru
         struct rig_sent *s = &rig->sent[i];
         int n = (int)s->bytes;
 
-        if (!path_equal(&s->path, &c->path) || packet_classify(s->data, s->bytes) != PACKET_rtp)
+        if (!path_equal(&s->path, &c->path) || datagram_classify(s->data, s->bytes) != DATAGRAM_rtp)
             continue;
         if (out && count < max) {
             out[count] = *s;
@@ -538,7 +538,7 @@ static inline size_t client_next_rtcp(struct rig *rig, struct client *c, size_t 
         *copy = rig->sent[(*at)++];
         n = (int)copy->bytes;
         if (!path_equal(&copy->path, &c->path) ||
-            packet_classify(copy->data, copy->bytes) != PACKET_rtcp)
+            datagram_classify(copy->data, copy->bytes) != DATAGRAM_rtcp)
             continue;
         assert_int_equal(srtp_unprotect_rtcp(c->receive, copy->data, &n), srtp_err_status_ok);
         count = rtcp_split(copy->data, (size_t)n, packets);

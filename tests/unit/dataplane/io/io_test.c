@@ -35,7 +35,7 @@ static void log_add(struct log *log, const struct path *path, const uint8_t *dat
         (struct entry){.path = *path, .bytes = bytes, .sum = sum_of(data, bytes)};
 }
 
-static void log_packet(void *context, const struct io_packet *packet)
+static void log_packet(void *context, const struct io_datagram *packet)
 {
     static volatile uint8_t beyond;
 
@@ -203,7 +203,7 @@ struct rounds {
     uint32_t sums[ROUND_FEEDS];
 };
 
-static void check_next(void *context, const struct io_packet *packet)
+static void check_next(void *context, const struct io_datagram *packet)
 {
     struct rounds *rounds = context;
 
@@ -535,7 +535,7 @@ static void slots_end(void **state)
     uint64_t slots = 0, runs = 0;
     uint8_t *slot, *end = NULL;
 
-    assert_null(io_replay_backend.slot(io, &path, PACKET_BYTES_MAX + 1));
+    assert_null(io_replay_backend.slot(io, &path, DATAGRAM_BYTES_MAX + 1));
     for (; (slot = io_replay_backend.slot(io, &path, 1500)); slots++) {
         assert_true(!end || slot == end); /* one behind the other, exactly as big as asked */
         end = slot + 1500;

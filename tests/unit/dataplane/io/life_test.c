@@ -3,7 +3,7 @@
 
 #include <pthread.h>
 
-static void count_packet(void *context, const struct io_packet *packet)
+static void count_packet(void *context, const struct io_datagram *packet)
 {
     *(uint64_t *)context += packet->bytes;
 }
@@ -118,7 +118,7 @@ static void empty_datagrams_are_packets(void **state)
     {
         struct server server;
         int client = socket_bound("127.0.0.1");
-        struct io_packet packets[64];
+        struct io_datagram packets[64];
         struct path path;
         struct io *io;
         uint64_t bytes = 0;

@@ -207,10 +207,10 @@ static inline ssize_t client_receive(int client, uint8_t *data, size_t room, uin
 
 /* Receives until `count` packets are there or none came for half a second. */
 static inline size_t receive_all(const struct io_backend *backend, struct io *io,
-                                 void (*each)(void *context, const struct io_packet *packet),
+                                 void (*each)(void *context, const struct io_datagram *packet),
                                  void *context, size_t count, size_t batch)
 {
-    static struct io_packet packets[IO_BATCH];
+    static struct io_datagram packets[IO_BATCH];
     uint64_t end_ns = clock_monotonic_ns() + NS_PER_S / 2;
     size_t got = 0;
 

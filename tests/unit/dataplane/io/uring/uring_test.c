@@ -99,7 +99,7 @@ static void refuses_all_but_its_own(void **state)
     server_close(&server);
 }
 
-static void count_packet(void *context, const struct io_packet *packet)
+static void count_packet(void *context, const struct io_datagram *packet)
 {
     assert_int_equal(packet->bytes, 100);
     (*(size_t *)context)++;
@@ -108,7 +108,7 @@ static void count_packet(void *context, const struct io_packet *packet)
 /* All buffers held: receiving stops, what comes waits in the socket, and nothing is lost. */
 static void goes_on_after_want_of_buffers(void **state)
 {
-    static struct io_packet packets[IO_BATCH];
+    static struct io_datagram packets[IO_BATCH];
     static uint8_t data[100];
     struct server server;
     struct io *io = ring_open(&server);
@@ -144,7 +144,7 @@ static void keeps_a_buffer_while_parts_wait(void **state)
     struct io *io = ring_open(&server);
     int client = socket_bound("127.0.0.1");
     struct path path = path_between(&server, client, "127.0.0.1", "127.0.0.1");
-    struct io_packet packet;
+    struct io_datagram packet;
     uint32_t freed = io->freed;
 
     client_send(client, &path, "abc", 3, 1);

@@ -138,7 +138,7 @@ static void scene_open(struct scene *scene)
 /* One turn; each datagram is filled with a number of its own. */
 static void turn(struct scene *scene, unsigned number)
 {
-    static struct io_packet packets[IO_BATCH];
+    static struct io_datagram packets[IO_BATCH];
 
     for (unsigned r = 0; r < RUNS; r++)
         for (unsigned i = 0; i < SEGMENTS; i++) {
