@@ -257,7 +257,7 @@ bool worker_turn(struct worker *w)
 /* Leaves packets to gather until the last turn's beginning is fill_ns ago. */
 static void let_batch_fill(struct worker *w, uint64_t began_ns, uint64_t ended_ns)
 {
-    uint64_t due_ns = began_ns + w->pace.fill_ns;
+    uint64_t due_ns = began_ns + w->batch_fill.wait_ns;
     struct timespec nap = {0};
 
     if (due_ns < ended_ns + FILL_NS_MIN)
@@ -269,18 +269,18 @@ static void let_batch_fill(struct worker *w, uint64_t began_ns, uint64_t ended_n
 
 void worker_run(struct worker *w)
 {
-    w->pace.bound_ns = w->config.fill_ns_max;
+    w->batch_fill.wait_ns_max = w->config.fill_ns_max;
     while (!atomic_load_explicit(&w->stop, memory_order_acquire)) {
         bool busy = worker_turn(w);
         uint64_t began_ns = w->now_ns, ended_ns = clock_monotonic_ns();
 
         w->busy_ns += ended_ns - began_ns;
-        pace_turn(&w->pace, began_ns, ended_ns, busy);
+        batch_fill_add_turn(&w->batch_fill, began_ns, ended_ns, busy);
         if (!busy && !w->rescan.active && !ring_peek(&w->changes) &&
             !ring_peek(&w->from_handshaker) && handoff_may_sleep(w)) {
             w->backend->wait(w->io, WAIT_NS_MAX);
             handoff_awake(w);
-        } else if (busy && w->pace.fill_ns && !fan_out_has_work(w)) {
+        } else if (busy && w->batch_fill.wait_ns && !fan_out_has_work(w)) {
             let_batch_fill(w, began_ns, ended_ns);
         }
     }

@@ -17,7 +17,7 @@
 #include "dataplane/engines/ice.h"
 #include "dataplane/io/io.h"
 #include "dataplane/engines/map.h"
-#include "dataplane/engines/pace.h"
+#include "dataplane/engines/batch_fill.h"
 #include "packet.h"
 #include "dataplane/engines/rtp.h"
 #include "src/region.h"
@@ -247,7 +247,7 @@ struct worker_config {
     int bell_control, bell_handshaker; /* eventfds, -1: none (tests) */
     struct handoff *handoff;           /* to the other workers; NULL: there are none */
     uint64_t consent_ns;
-    uint64_t fill_ns_max; /* see pace.h */
+    uint64_t fill_ns_max; /* see engines/batch_fill.h */
     uint16_t udp_port;
     bool has_ipv4, has_ipv6;
     uint64_t (*monotonic_ns)(void); /* NULL: the real clocks */
@@ -305,7 +305,7 @@ struct worker {
     uint64_t counters[COUNTER_COUNT];
     uint32_t transport_count, producer_count, consumer_count;
     uint64_t turns, busy_ns, next_publish_ns;
-    struct pace pace;
+    struct batch_fill batch_fill;
     _Atomic bool stop;
 };
 
