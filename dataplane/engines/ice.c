@@ -24,7 +24,7 @@ void ice_init(struct ice *ice)
     ice->state = ICE_STATE_new;
 }
 
-int ice_find(const struct ice *ice, const struct path *path)
+int ice_find_path(const struct ice *ice, const struct path *path)
 {
     for (int i = 0; i < ICE_PATHS_MAX; i++)
         if (ice->paths[i].last_check_ns && path_equal(&ice->paths[i].path, path))
@@ -32,7 +32,7 @@ int ice_find(const struct ice *ice, const struct path *path)
     return -1;
 }
 
-const struct path *ice_selected(const struct ice *ice)
+const struct path *ice_selected_path(const struct ice *ice)
 {
     return ice->selected < 0 ? NULL : &ice->paths[ice->selected].path;
 }
@@ -54,7 +54,7 @@ static int path_place(const struct ice *ice)
 static int path_checked(struct ice *ice, const struct path *path, uint32_t priority,
                         uint64_t now_ns)
 {
-    int index = ice_find(ice, path);
+    int index = ice_find_path(ice, path);
 
     if (index < 0) {
         index = path_place(ice);
@@ -114,9 +114,9 @@ static unsigned request_fault(const struct stun_request *request)
     return 0;
 }
 
-enum ice_event ice_request(struct ice *ice, const struct stun_request *request,
-                           const struct path *path, const char *password, uint64_t now_ns,
-                           uint8_t out[STUN_RESPONSE_BYTES_MAX], size_t *out_bytes)
+enum ice_event ice_receive_request(struct ice *ice, const struct stun_request *request,
+                                   const struct path *path, const char *password, uint64_t now_ns,
+                                   uint8_t out[STUN_RESPONSE_BYTES_MAX], size_t *out_bytes)
 {
     unsigned fault = request_fault(request);
     int index;
@@ -133,7 +133,7 @@ enum ice_event ice_request(struct ice *ice, const struct stun_request *request,
     return step(ice, request->use_candidate ? INPUT_nominate : INPUT_check, index, now_ns);
 }
 
-void ice_restarted(struct ice *ice)
+void ice_finish_restart(struct ice *ice)
 {
     for (int i = 0; i < ICE_PATHS_MAX; i++)
         if (i != ice->selected)
@@ -141,7 +141,7 @@ void ice_restarted(struct ice *ice)
     ice->nominated = false;
 }
 
-bool ice_consent_lost(struct ice *ice, uint64_t now_ns, uint64_t consent_ns)
+bool ice_check_consent(struct ice *ice, uint64_t now_ns, uint64_t consent_ns)
 {
     int8_t next = next_state[ice->state][INPUT_consent_lost];
 

@@ -42,7 +42,7 @@ bool map_open(struct map *map, uint32_t entries)
 
     while (slots < entries * 2)
         slots *= 2;
-    memory = mmap(NULL, (size_t)slots * sizeof(struct map_slot), PROT_READ | PROT_WRITE,
+    memory = mmap(NULL, (size_t)slots * sizeof(struct map_entry), PROT_READ | PROT_WRITE,
                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED)
         return false;
@@ -53,12 +53,12 @@ bool map_open(struct map *map, uint32_t entries)
 void map_close(struct map *map)
 {
     if (map->slots)
-        munmap(map->slots, ((size_t)map->mask + 1) * sizeof(struct map_slot));
+        munmap(map->slots, ((size_t)map->mask + 1) * sizeof(struct map_entry));
     *map = (struct map){0};
 }
 
 /* The slot of key, or the free one where it would go. */
-static struct map_slot *probe(const struct map *map, uint64_t key)
+static struct map_entry *probe(const struct map *map, uint64_t key)
 {
     uint32_t i = home(map, key);
 
@@ -69,14 +69,14 @@ static struct map_slot *probe(const struct map *map, uint64_t key)
 
 uint32_t map_find(const struct map *map, uint64_t key)
 {
-    const struct map_slot *slot = probe(map, key);
+    const struct map_entry *slot = probe(map, key);
 
     return slot->key == key ? slot->value : MAP_NONE;
 }
 
 bool map_set(struct map *map, uint64_t key, uint32_t value)
 {
-    struct map_slot *slot = probe(map, key);
+    struct map_entry *slot = probe(map, key);
 
     if (slot->key == 0) {
         if (map->count >= map->mask / 4 * 3)
@@ -90,7 +90,7 @@ bool map_set(struct map *map, uint64_t key, uint32_t value)
 
 void map_remove(struct map *map, uint64_t key, uint32_t value)
 {
-    struct map_slot *slot = probe(map, key);
+    struct map_entry *slot = probe(map, key);
     uint32_t hole, next;
 
     if (slot->key != key || slot->value != value)

@@ -10,14 +10,14 @@
 
 #define MAP_NONE UINT32_MAX
 
-struct map_slot {
+struct map_entry {
     uint64_t key;
     uint32_t value;
     uint32_t reserved;
 };
 
 struct map {
-    struct map_slot *slots;
+    struct map_entry *slots;
     uint32_t mask; /* slots - 1, slots a power of two */
     uint32_t count;
 };

@@ -278,7 +278,7 @@ static bool attribute_take(struct stun_request *request, const struct attribute 
     }
 }
 
-enum stun_verdict stun_parse(const uint8_t *data, size_t bytes, struct stun_request *request)
+enum stun_result stun_parse(const uint8_t *data, size_t bytes, struct stun_request *request)
 {
     struct attribute a;
 
@@ -299,8 +299,8 @@ enum stun_verdict stun_parse(const uint8_t *data, size_t bytes, struct stun_requ
     return STUN_OK;
 }
 
-enum stun_verdict stun_authenticate(const uint8_t *data, size_t bytes,
-                                    const struct stun_request *request, const char *password)
+enum stun_result stun_authenticate(const uint8_t *data, size_t bytes,
+                                   const struct stun_request *request, const char *password)
 {
     uint8_t tag[INTEGRITY_BYTES];
     size_t fingerprint_at = request->fingerprint_at, integrity_at = request->integrity_at;

@@ -1,7 +1,7 @@
 /* STUN for an ICE-lite server: reading binding requests and building the answers. No state, no I/O.
  *
  * Source: RFC 8489 (and RFC 5389 which browsers still speak), RFC 8445 7.3, RFC 5769 vectors.
- * Errors: enum stun_verdict, always the peer's fault. The cheap checks come first, so that a flood
+ * Errors: enum stun_result, always the peer's fault. The cheap checks come first, so that a flood
  * of strangers never reaches the HMAC: stun_parse touches no secret. */
 #ifndef RINGCAST_STUN_H
 #define RINGCAST_STUN_H
@@ -14,7 +14,7 @@
 
 #define STUN_RESPONSE_BYTES_MAX 128
 
-enum stun_verdict { STUN_OK, STUN_MALFORMED, STUN_NOT_REQUEST, STUN_UNAUTHENTIC };
+enum stun_result { STUN_OK, STUN_MALFORMED, STUN_NOT_REQUEST, STUN_UNAUTHENTIC };
 
 struct stun_request {
     uint8_t transaction[12];
@@ -34,12 +34,12 @@ struct stun_request {
  * MESSAGE-INTEGRITY (one MESSAGE-INTEGRITY-SHA256 between them is stepped over: RFC 8489 clients may
  * send both), FINGERPRINT last, both present, USERNAME of the form ours:theirs in ICE characters. A
  * binding indication, a response or another method is STUN_NOT_REQUEST. */
-enum stun_verdict stun_parse(const uint8_t *data, size_t bytes, struct stun_request *request);
+enum stun_result stun_parse(const uint8_t *data, size_t bytes, struct stun_request *request);
 
 /* FINGERPRINT (CRC-32) first, then MESSAGE-INTEGRITY (HMAC-SHA1 with our password, compared in
  * constant time). */
-enum stun_verdict stun_authenticate(const uint8_t *data, size_t bytes,
-                                    const struct stun_request *request, const char *password);
+enum stun_result stun_authenticate(const uint8_t *data, size_t bytes,
+                                   const struct stun_request *request, const char *password);
 
 /* Answers, all with MESSAGE-INTEGRITY and FINGERPRINT, without SOFTWARE and reason phrases: 60 to 80
  * bytes, not more than the request has (threats.md D2). Return bytes written to out. */

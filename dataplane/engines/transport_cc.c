@@ -12,7 +12,7 @@
 
 enum symbol { NOT_RECEIVED = 0, SMALL_DELTA = 1, LARGE_DELTA = 2 };
 
-bool transport_cc_arrived(struct transport_cc *cc, uint16_t sequence, uint64_t now_ns)
+bool transport_cc_add_packet(struct transport_cc *cc, uint16_t sequence, uint64_t now_ns)
 {
     uint32_t tick = (uint32_t)(now_ns / TICK_NS);
     int16_t ahead = (int16_t)(sequence - cc->base);
@@ -89,8 +89,8 @@ static size_t chunks_write(const uint8_t *symbols, size_t count, uint8_t *out)
     return bytes;
 }
 
-size_t transport_cc_report(struct transport_cc *cc, uint32_t sender_ssrc, uint32_t media_ssrc,
-                           uint8_t *out, size_t room)
+size_t transport_cc_build_report(struct transport_cc *cc, uint32_t sender_ssrc, uint32_t media_ssrc,
+                                 uint8_t *out, size_t room)
 {
     uint8_t symbols[SYMBOLS_MAX];
     int16_t deltas[SYMBOLS_MAX];

@@ -25,11 +25,11 @@ struct transport_cc {
 };
 
 /* A packet came. True when it is the first one since the last report: time to plan the next. */
-bool transport_cc_arrived(struct transport_cc *cc, uint16_t sequence, uint64_t now_ns);
+bool transport_cc_add_packet(struct transport_cc *cc, uint16_t sequence, uint64_t now_ns);
 
 /* Builds one RTCP feedback packet about as many packets as fit `room` (≥ 64) and takes them off the
  * report; returns its bytes, 0 when there is nothing (more) to report. Call until 0. */
-size_t transport_cc_report(struct transport_cc *cc, uint32_t sender_ssrc, uint32_t media_ssrc,
-                           uint8_t *out, size_t room);
+size_t transport_cc_build_report(struct transport_cc *cc, uint32_t sender_ssrc, uint32_t media_ssrc,
+                                 uint8_t *out, size_t room);
 
 #endif

@@ -26,7 +26,7 @@ static struct transport *transport_of_path(struct worker *w, const struct path *
     if (i == MAP_NONE)
         return NULL;
     t = &w->objects.transports[i];
-    return t->generation && ice_find(&t->ice, path) >= 0 ? t : NULL;
+    return t->generation && ice_find_path(&t->ice, path) >= 0 ? t : NULL;
 }
 
 void paths_update(struct worker *w, struct transport *t)
@@ -50,7 +50,7 @@ void paths_update(struct worker *w, struct transport *t)
 
 void egress_update(struct transport *t)
 {
-    const struct path *path = ice_selected(&t->ice);
+    const struct path *path = ice_selected_path(&t->ice);
 
     t->egress->open = path && t->profile;
     if (path)
@@ -94,8 +94,8 @@ static enum verdict stun_receive(struct worker *w, const struct io_datagram *dat
     t->bytes_received += datagram->bytes;
     t->dirty = true;
     credentials_proven(w, t, named);
-    event = ice_request(&t->ice, &request, &datagram->path, named->password, w->now_ns, answer,
-                        &answer_bytes);
+    event = ice_receive_request(&t->ice, &request, &datagram->path, named->password, w->now_ns,
+                                answer, &answer_bytes);
     ice_changed(w, t, event);
     if (answer_bytes == 0)
         return VERDICT_drop_stun_limit;

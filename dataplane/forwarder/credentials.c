@@ -94,6 +94,6 @@ void credentials_proven(struct worker *w, struct transport *t, const struct ice_
     if (!t->outgoing.ufrag_bytes || named == &t->outgoing)
         return;
     unmap(w, t, &t->outgoing);
-    ice_restarted(&t->ice);
+    ice_finish_restart(&t->ice);
     w->counters[COUNTER_ice_restarts]++;
 }

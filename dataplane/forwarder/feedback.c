@@ -34,7 +34,7 @@ static bool key_frame_ask(struct worker *w, struct producer *p, struct encoding 
     struct rtcp_buffer buffer = {.data = compound, .capacity = 64};
     uint32_t media_ssrc = e->started ? e->seen_ssrc : e->ssrc;
 
-    if (media_ssrc == 0 || !p->transport->profile || !ice_selected(&p->transport->ice) ||
+    if (media_ssrc == 0 || !p->transport->profile || !ice_selected_path(&p->transport->ice) ||
         !rtcp_add_pli(&buffer, p->transport->report_ssrc, media_ssrc))
         return false;
     rtcp_send(w, p->transport, compound, buffer.bytes);

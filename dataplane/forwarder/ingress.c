@@ -245,8 +245,8 @@ static void congestion_note(struct worker *w, struct transport *t, const uint8_t
     struct rtp_element e = element_of(view, t->transport_cc_id);
 
     if (e.bytes == 2 &&
-        transport_cc_arrived(&t->inbound->congestion,
-                             (uint16_t)(data[e.offset] << 8 | data[e.offset + 1]), w->now_ns))
+        transport_cc_add_packet(&t->inbound->congestion,
+                                (uint16_t)(data[e.offset] << 8 | data[e.offset + 1]), w->now_ns))
         timer_set(&w->wheel, &t->feedback_timer, w->now_ns + TRANSPORT_CC_INTERVAL_NS);
 }
 
@@ -359,7 +359,7 @@ void ingress_run(struct worker *w)
         return;
     srtp_unprotect_burst(w->srtp, w->unprotect, w->unprotect_count);
     for (size_t i = 0; i < w->unprotect_count; i++) {
-        uint8_t srtp = w->unprotect[i].verdict;
+        uint8_t srtp = w->unprotect[i].result;
         struct newcomer *newcomer = w->unprotect_newcomer[i];
         enum verdict verdict;
 

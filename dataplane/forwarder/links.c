@@ -44,7 +44,7 @@ bool handshaker_tell(struct worker *w, struct transport *t, enum dtls_note note)
 static void send_datagram(struct worker *w, struct transport *t, const uint8_t *data,
                           uint32_t bytes)
 {
-    const struct path *path = ice_selected(&t->ice);
+    const struct path *path = ice_selected_path(&t->ice);
     uint8_t *slot;
 
     if (!path || bytes == 0 || bytes > DTLS_DATAGRAM_BYTES_MAX)

@@ -70,7 +70,7 @@ void publish_transport(struct worker *w, struct transport *t)
     const struct transport_state_row *was = (const struct transport_state_row *)region_row(
         w->config.actual, TABLE_transport_state, t->index);
     uint64_t span_ns = span_since(w, &was->header, t->generation, &was->published_ns);
-    const struct path *path = ice_selected(&t->ice);
+    const struct path *path = ice_selected_path(&t->ice);
     struct transport_state_row row = {
         .bytes_received = t->bytes_received,
         .bytes_sent = t->bytes_sent + t->egress->bytes,

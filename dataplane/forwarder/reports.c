@@ -18,7 +18,7 @@ static uint32_t rtcp_next_index(struct worker *w, struct transport *t)
 {
     if (t->rtcp_index >= t->rtcp_index_reserved) {
         struct transport_resume_row row = {.header = {.generation = t->generation, .used = 1}};
-        const struct path *path = ice_selected(&t->ice);
+        const struct path *path = ice_selected_path(&t->ice);
 
         t->rtcp_index_reserved = t->rtcp_index + INDEX_RESERVE;
         row.rtcp_index_reserved = t->rtcp_index_reserved;
@@ -36,7 +36,7 @@ static uint32_t rtcp_next_index(struct worker *w, struct transport *t)
 
 void rtcp_send(struct worker *w, struct transport *t, uint8_t *compound, size_t bytes)
 {
-    const struct path *path = ice_selected(&t->ice);
+    const struct path *path = ice_selected_path(&t->ice);
     uint8_t *slot;
 
     if (!path || !t->profile || bytes == 0)
@@ -166,8 +166,8 @@ void congestion_send(struct worker *w, struct transport *t)
         if (p->encodings[0].started)
             media_ssrc =
                 p->encodings[0].seen_ssrc; /* any will do: the numbers are transport-wide */
-    while ((bytes = transport_cc_report(&t->inbound->congestion, t->report_ssrc, media_ssrc, packet,
-                                        COMPOUND_BYTES)) > 0)
+    while ((bytes = transport_cc_build_report(&t->inbound->congestion, t->report_ssrc, media_ssrc,
+                                              packet, COMPOUND_BYTES)) > 0)
         rtcp_send(w, t, packet, bytes);
 }
 

@@ -164,13 +164,13 @@ static void fire(void *context, struct timer *timer)
     struct transport *t = timer->owner;
     uint64_t next = IDLE_INTERVAL_NS;
 
-    if (ice_consent_lost(&t->ice, w->now_ns, w->config.consent_ns)) {
+    if (ice_check_consent(&t->ice, w->now_ns, w->config.consent_ns)) {
         w->counters[COUNTER_consent_expired]++;
         paths_update(w, t);
         publish_transport(w, t);
         event_tell(w, TABLE_transport_state, t->index, t->generation);
     }
-    if (t->profile && ice_selected(&t->ice) && (t->producers || t->consumers)) {
+    if (t->profile && ice_selected_path(&t->ice) && (t->producers || t->consumers)) {
         targets_choose(w, t);
         if (w->now_ns >= t->next_report_ns) {
             reports_send(w, t);

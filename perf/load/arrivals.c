@@ -106,7 +106,7 @@ static void decrypted(struct media *media, struct srtp_unprotect_job *job, struc
     const uint8_t *payload;
     size_t bytes;
 
-    switch (job->verdict) {
+    switch (job->result) {
     case SRTP_OK:
         break;
     case SRTP_REPLAYED:
@@ -180,9 +180,9 @@ static void feedback_note(struct endpoint *e, struct receiver *r, const uint8_t 
     if (element->bytes != 2)
         return;
     e->transport_cc_media = r->ssrc;
-    if (transport_cc_arrived(e->transport_cc,
-                             (uint16_t)(data[element->offset] << 8 | data[element->offset + 1]),
-                             arrived_ns)) {
+    if (transport_cc_add_packet(e->transport_cc,
+                                (uint16_t)(data[element->offset] << 8 | data[element->offset + 1]),
+                                arrived_ns)) {
         e->next_feedback_ns = e->media->now_ns + TRANSPORT_CC_INTERVAL_NS;
         endpoint_arm(e, e->next_feedback_ns);
     }

@@ -111,8 +111,8 @@ void report_feedback(struct endpoint *e)
     for (;;) {
         struct rtcp_buffer b = {.data = data, .capacity = COMPOUND_BYTES};
 
-        b.bytes = transport_cc_report(e->transport_cc, e->report_ssrc, e->transport_cc_media, data,
-                                      COMPOUND_BYTES);
+        b.bytes = transport_cc_build_report(e->transport_cc, e->report_ssrc, e->transport_cc_media,
+                                            data, COMPOUND_BYTES);
         if (b.bytes == 0)
             break;
         compound_send(e, &b);

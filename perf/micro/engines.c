@@ -239,8 +239,8 @@ static void unprotect_step(void *state, struct bench_tally *tally)
     tally->ticks += bench_measure(unprotect_work, s);
     tally->units += s->options.burst;
     for (size_t i = 0; i < s->options.burst; i++)
-        if (s->unprotect[i].verdict != SRTP_OK)
-            bench_die("a packet was not taken: verdict %d", s->unprotect[i].verdict);
+        if (s->unprotect[i].result != SRTP_OK)
+            bench_die("a packet was not taken: result %d", s->unprotect[i].result);
 }
 
 const struct bench_case case_classify = {

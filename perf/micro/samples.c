@@ -54,7 +54,7 @@ uint32_t sample_open(struct bench_world *world, struct sample *s, const uint64_t
     stream.highest_index = next_index[producer] - back - 1;
     world_client_key(world, transport, true, &key);
     srtp_unprotect_burst(world->crypto, &job, 1);
-    if (job.verdict != SRTP_OK)
+    if (job.result != SRTP_OK)
         bench_die("a packet of consumer %u is not what its client can decrypt", consumer);
     s->bytes = job.bytes;
     return producer;

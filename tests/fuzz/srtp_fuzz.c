@@ -80,13 +80,13 @@ static void rtp(size_t profile, const uint8_t *data, size_t bytes)
 
         memcpy(packet, data, bytes);
         srtp_unprotect_burst(engine, &receive, 1);
-        require(receive.verdict != SRTP_OK && receive.bytes == bytes);
+        require(receive.result != SRTP_OK && receive.bytes == bytes);
         require(memcmp(&stream, &nothing, sizeof(stream)) == 0);
         memcpy(packet, data, view.header_bytes);
         srtp_protect_burst(engine, &send, 1);
         receive.bytes = (uint16_t)(bytes + tag);
         srtp_unprotect_burst(engine, &receive, 1);
-        require(receive.verdict == SRTP_OK && receive.bytes == bytes);
+        require(receive.result == SRTP_OK && receive.bytes == bytes);
         require(memcmp(packet, data, bytes) == 0);
     }
     free(packet);

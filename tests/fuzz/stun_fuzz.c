@@ -39,8 +39,8 @@ static void agent_holds(const struct ice *ice)
     require(ice->selected >= -1 && ice->selected < ICE_PATHS_MAX);
     for (unsigned i = 0; i < ICE_PATHS_MAX; i++)
         used += ice->paths[i].last_check_ns != 0;
-    if (ice_selected(ice)) {
-        require(ice_find(ice, ice_selected(ice)) == ice->selected);
+    if (ice_selected_path(ice)) {
+        require(ice_find_path(ice, ice_selected_path(ice)) == ice->selected);
         require(ice->state == ICE_STATE_connected || ice->state == ICE_STATE_completed);
         require(ice->nominated == (ice->state == ICE_STATE_completed));
     } else {
@@ -65,12 +65,12 @@ static void checks(const struct stun_request *parsed, size_t bytes)
         if (turn & 1)
             memset(path.remote_ip + 10, 0xff, 2);
         request.use_candidate = parsed->use_candidate && turn & 2;
-        ice_request(&ice, &request, &path, "password", now_ns, out, &out_bytes);
+        ice_receive_request(&ice, &request, &path, "password", now_ns, out, &out_bytes);
         require(out_bytes <= bytes && out_bytes <= sizeof(out) && out_bytes % 4 == 0);
         require(out_bytes == 0 || out_bytes == 20u + (size_t)(out[2] << 8 | out[3]));
         agent_holds(&ice);
         now_ns += (uint64_t)turn * 150 * NS_PER_MS;
-        ice_consent_lost(&ice, now_ns, 30 * NS_PER_S);
+        ice_check_consent(&ice, now_ns, 30 * NS_PER_S);
         agent_holds(&ice);
     }
 }

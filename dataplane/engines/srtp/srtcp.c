@@ -107,8 +107,8 @@ static void window_move(struct srtcp_window *window, size_t i, uint32_t ssrc, ui
     window->senders[i].highest_index = index;
 }
 
-enum srtp_verdict srtcp_protect(struct srtp_engine *engine, const struct srtp_key *key,
-                                uint32_t index, uint8_t *packet, size_t *bytes)
+enum srtp_result srtcp_protect(struct srtp_engine *engine, const struct srtp_key *key,
+                               uint32_t index, uint8_t *packet, size_t *bytes)
 {
     const struct srtp_key_inside *inside = srtp_inside(key);
     uint8_t computed[AEAD_TAG_BYTES];
@@ -132,8 +132,8 @@ enum srtp_verdict srtcp_protect(struct srtp_engine *engine, const struct srtp_ke
     return SRTP_OK;
 }
 
-enum srtp_verdict srtcp_unprotect(struct srtp_engine *engine, const struct srtp_key *key,
-                                  struct srtcp_window *window, uint8_t *packet, size_t *bytes)
+enum srtp_result srtcp_unprotect(struct srtp_engine *engine, const struct srtp_key *key,
+                                 struct srtcp_window *window, uint8_t *packet, size_t *bytes)
 {
     const struct srtp_key_inside *inside = srtp_inside(key);
     bool cm = inside->profile == SRTP_PROFILE_aes128_cm_sha1_80;

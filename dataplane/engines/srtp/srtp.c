@@ -122,10 +122,10 @@ static void unprotect_hash_ahead(struct srtp_engine *engine, struct srtp_unprote
         uint64_t index;
 
         engine->guess[i] = UINT64_MAX;
-        job->verdict = SRTP_OK;
+        job->result = SRTP_OK;
         if (job->header_bytes < SRTP_HEADER_BYTES_MIN ||
             (size_t)job->header_bytes + srtp_tag_bytes(profile) > job->bytes) {
-            job->verdict = SRTP_MALFORMED;
+            job->result = SRTP_MALFORMED;
             continue;
         }
         if (profile != SRTP_PROFILE_aes128_cm_sha1_80)
@@ -190,18 +190,18 @@ static void unprotect_chunk(struct srtp_engine *engine, struct srtp_unprotect_jo
         bool cm = key->profile == SRTP_PROFILE_aes128_cm_sha1_80;
         uint64_t index = index_estimate(job->stream, job->sequence);
 
-        if (job->verdict == SRTP_MALFORMED)
+        if (job->result == SRTP_MALFORMED)
             continue;
         if (index > SRTP_INDEX_MAX) {
-            job->verdict = SRTP_KEY_LIMIT;
+            job->result = SRTP_KEY_LIMIT;
             continue;
         }
         if (srtp_replayed(job->stream, index)) {
-            job->verdict = SRTP_REPLAYED;
+            job->result = SRTP_REPLAYED;
             continue;
         }
         if (!(cm ? authentic_cm(engine, job, i, index) : decrypt_aead(engine, job, index))) {
-            job->verdict = SRTP_UNAUTHENTIC;
+            job->result = SRTP_UNAUTHENTIC;
             continue;
         }
         srtp_window_move(job->stream, index);

@@ -8,7 +8,7 @@
  *        or the 31-bit SRTCP index.
  * Threads: everything belongs to one worker.
  * Memory: keys and streams are the caller's, plain memory, zero-wiped by srtp_key_wipe.
- * Errors: enum srtp_verdict; all of them are the peer's fault but SRTP_KEY_LIMIT.
+ * Errors: enum srtp_result; all of them are the peer's fault but SRTP_KEY_LIMIT.
  * Source: RFC 3711 (3.3 processing, 3.3.1 index, 3.3.2 replay, 4.3 key derivation), RFC 5764,
  *         RFC 7714 (AEAD), RFC 6188 is not used. Built on intel-ipsec-mb; see shared limits for
  *         which manager serves which burst size. */
@@ -25,7 +25,7 @@
 #define SRTP_REPLAY_WINDOW 1024 /* packets */
 #define SRTP_TAIL_BYTES_MAX 20  /* what protecting adds at most: tag 16 + SRTCP index 4 */
 
-enum srtp_verdict { SRTP_OK, SRTP_MALFORMED, SRTP_UNAUTHENTIC, SRTP_REPLAYED, SRTP_KEY_LIMIT };
+enum srtp_result { SRTP_OK, SRTP_MALFORMED, SRTP_UNAUTHENTIC, SRTP_REPLAYED, SRTP_KEY_LIMIT };
 
 /* Session keys of one direction. Opaque; its real content is in srtp_engine.h (static-asserted).
  * Compact on purpose: a worker walks thousands of these in order. */
@@ -91,7 +91,7 @@ void srtp_protect_burst(struct srtp_engine *engine, const struct srtp_protect_jo
 /* One received SRTP packet. header_bytes: fixed header, CSRCs and extension, as rtp_parse() found
  * them. Header and clear payload go to `out` (room for `bytes`, not overlapping packet), NULL: in
  * place. On SRTP_OK, `bytes` has lost the tag, `index` is the packet's index and the stream has moved;
- * on any other verdict nothing but `verdict` has changed and the content of packet and out is
+ * on any other result nothing but `result` has changed and the content of packet and out is
  * undefined. Jobs of one stream in one burst are checked against each other too. */
 struct srtp_unprotect_job {
     const struct srtp_key *key;
@@ -103,7 +103,7 @@ struct srtp_unprotect_job {
     uint16_t sequence;
     uint16_t header_bytes;
     uint16_t bytes;
-    uint8_t verdict; /* enum srtp_verdict */
+    uint8_t result; /* enum srtp_result */
 };
 void srtp_unprotect_burst(struct srtp_engine *engine, struct srtp_unprotect_job *jobs,
                           size_t count);
@@ -111,11 +111,11 @@ void srtp_unprotect_burst(struct srtp_engine *engine, struct srtp_unprotect_job 
 /* SRTCP, one compound at a time. Protecting works in place: `packet` has room for
  * SRTP_TAIL_BYTES_MAX more; *bytes grows. index is the 31-bit SRTCP index of this sender (per key),
  * never used twice. */
-enum srtp_verdict srtcp_protect(struct srtp_engine *engine, const struct srtp_key *key,
-                                uint32_t index, uint8_t *packet, size_t *bytes);
-/* In place; *bytes shrinks to the clear compound. On any other verdict than SRTP_OK neither *bytes nor
+enum srtp_result srtcp_protect(struct srtp_engine *engine, const struct srtp_key *key,
+                               uint32_t index, uint8_t *packet, size_t *bytes);
+/* In place; *bytes shrinks to the clear compound. On any other result than SRTP_OK neither *bytes nor
  * the window has changed. */
-enum srtp_verdict srtcp_unprotect(struct srtp_engine *engine, const struct srtp_key *key,
-                                  struct srtcp_window *window, uint8_t *packet, size_t *bytes);
+enum srtp_result srtcp_unprotect(struct srtp_engine *engine, const struct srtp_key *key,
+                                 struct srtcp_window *window, uint8_t *packet, size_t *bytes);
 
 #endif

@@ -43,7 +43,8 @@ static enum ice_event ask(struct ice *ice, unsigned number, bool nominate, uint6
     struct stun_request request = check(nominate);
     uint8_t out[STUN_RESPONSE_BYTES_MAX];
     size_t out_bytes = 0;
-    enum ice_event event = ice_request(ice, &request, &path, PASSWORD, now_ns, out, &out_bytes);
+    enum ice_event event =
+        ice_receive_request(ice, &request, &path, PASSWORD, now_ns, out, &out_bytes);
 
     assert_int_equal(out_bytes, 64); /* every valid check is answered, whatever it changes */
     assert_int_equal(out[0] << 8 | out[1], 0x0101);
@@ -52,7 +53,7 @@ static enum ice_event ask(struct ice *ice, unsigned number, bool nominate, uint6
 
 static int selected_number(const struct ice *ice)
 {
-    const struct path *path = ice_selected(ice);
+    const struct path *path = ice_selected_path(ice);
 
     return path ? path->remote_port - 1000 : -1;
 }
@@ -65,9 +66,9 @@ static void starts_with_nothing(void **state)
     memset(&ice, 0xff, sizeof(ice));
     ice_init(&ice);
     assert_int_equal(ice.state, ICE_STATE_new);
-    assert_null(ice_selected(&ice));
-    assert_int_equal(ice_find(&ice, &path), -1); /* a free place is no path */
-    assert_false(ice_consent_lost(&ice, UINT64_MAX, 0));
+    assert_null(ice_selected_path(&ice));
+    assert_int_equal(ice_find_path(&ice, &path), -1); /* a free place is no path */
+    assert_false(ice_check_consent(&ice, UINT64_MAX, 0));
 }
 
 static void first_check_selects(void **state)
@@ -78,15 +79,15 @@ static void first_check_selects(void **state)
     ice_init(&ice);
     assert_int_equal(ask(&ice, 1, false, 5), ICE_CONNECTED);
     assert_int_equal(selected_number(&ice), 1);
-    assert_int_equal(ice_find(&ice, &path), 0);
+    assert_int_equal(ice_find_path(&ice, &path), 0);
     assert_false(ice.nominated);
     assert_int_equal(ice.paths[0].priority, 7);
     assert_int_equal(ask(&ice, 2, false, 6), ICE_NOTHING); /* another path: known, not selected */
     assert_int_equal(selected_number(&ice), 1);
     path = path_number(2);
-    assert_int_equal(ice_find(&ice, &path), 1);
+    assert_int_equal(ice_find_path(&ice, &path), 1);
     path.local_port++;
-    assert_int_equal(ice_find(&ice, &path), -1);
+    assert_int_equal(ice_find_path(&ice, &path), -1);
 }
 
 /* A clock that stands at 0 is no reason to forget what was checked. */
@@ -97,7 +98,7 @@ static void time_zero_counts(void **state)
 
     ice_init(&ice);
     assert_int_equal(ask(&ice, 1, true, 0), ICE_COMPLETED);
-    assert_int_equal(ice_find(&ice, &path), 0);
+    assert_int_equal(ice_find_path(&ice, &path), 0);
     assert_int_equal(ask(&ice, 2, true, 0), ICE_MOVED);
     assert_int_equal(ask(&ice, 1, true, 1), ICE_NOTHING);
     assert_int_equal(selected_number(&ice), 2);
@@ -117,7 +118,7 @@ static void bring_into(struct ice *ice, unsigned wanted)
         return;
     ask(ice, 1, wanted == ICE_STATE_completed, T0);
     if (wanted == ICE_STATE_disconnected)
-        assert_true(ice_consent_lost(ice, T0 + CONSENT_NS, CONSENT_NS));
+        assert_true(ice_check_consent(ice, T0 + CONSENT_NS, CONSENT_NS));
     assert_int_equal(ice->state, wanted);
 }
 
@@ -167,7 +168,7 @@ static void every_state_and_event(void **state)
         assert_int_equal(table[i].event, i % EVENTS);
         bring_into(&ice, table[i].state);
         if (table[i].event == SILENCE)
-            lost = ice_consent_lost(&ice, T0 + 2 * CONSENT_NS, CONSENT_NS);
+            lost = ice_check_consent(&ice, T0 + 2 * CONSENT_NS, CONSENT_NS);
         else
             told = ask(&ice, number, nominate, T0 + CONSENT_NS + 1);
         if (told != table[i].told || ice.state != table[i].next || lost != table[i].lost ||
@@ -229,13 +230,13 @@ static void full_table_forgets_the_oldest(void **state)
         ask(&ice, i, false, T0 + i);
         struct path came = path_number(i), gone = path_number(i - 98), kept = path_number(0);
 
-        assert_true(ice_find(&ice, &came) >= 0);
-        assert_int_equal(ice_find(&ice, &gone), -1);
-        assert_int_equal(ice_find(&ice, &kept), 0);
+        assert_true(ice_find_path(&ice, &came) >= 0);
+        assert_int_equal(ice_find_path(&ice, &gone), -1);
+        assert_int_equal(ice_find_path(&ice, &kept), 0);
     }
     struct path again = path_number(1);
 
-    assert_true(ice_find(&ice, &again) >= 0);
+    assert_true(ice_find_path(&ice, &again) >= 0);
     for (unsigned i = 0; i < 5000; i++) { /* never more, and the selected one always stays */
         unsigned used = 0;
 
@@ -256,24 +257,24 @@ static void consent_ends_at_the_nanosecond(void **state)
 
     ice_init(&ice);
     ask(&ice, 1, true, T0);
-    assert_false(ice_consent_lost(&ice, T0, CONSENT_NS));
-    assert_false(ice_consent_lost(&ice, T0 - 1, CONSENT_NS)); /* a clock read a moment earlier */
-    assert_false(ice_consent_lost(&ice, T0 + CONSENT_NS - 1, CONSENT_NS));
+    assert_false(ice_check_consent(&ice, T0, CONSENT_NS));
+    assert_false(ice_check_consent(&ice, T0 - 1, CONSENT_NS)); /* a clock read a moment earlier */
+    assert_false(ice_check_consent(&ice, T0 + CONSENT_NS - 1, CONSENT_NS));
     ask(&ice, 1, false, T0 + CONSENT_NS - 1); /* a check without USE-CANDIDATE renews it */
-    assert_false(ice_consent_lost(&ice, T0 + 2 * CONSENT_NS - 2, CONSENT_NS));
+    assert_false(ice_check_consent(&ice, T0 + 2 * CONSENT_NS - 2, CONSENT_NS));
     ask(&ice, 2, false, T0 + 2 * CONSENT_NS - 2); /* one on another path does not */
-    assert_non_null(ice_selected(&ice));
-    assert_true(ice_consent_lost(&ice, T0 + 2 * CONSENT_NS - 1, CONSENT_NS));
-    assert_false(ice_consent_lost(&ice, T0 + 3 * CONSENT_NS, CONSENT_NS)); /* told once */
+    assert_non_null(ice_selected_path(&ice));
+    assert_true(ice_check_consent(&ice, T0 + 2 * CONSENT_NS - 1, CONSENT_NS));
+    assert_false(ice_check_consent(&ice, T0 + 3 * CONSENT_NS, CONSENT_NS)); /* told once */
     assert_int_equal(ice.state, ICE_STATE_disconnected);
-    assert_null(ice_selected(&ice));
-    assert_int_equal(ice_find(&ice, &path), -1);
+    assert_null(ice_selected_path(&ice));
+    assert_int_equal(ice_find_path(&ice, &path), -1);
 
     /* And back again, on whichever path comes first. */
     assert_int_equal(ask(&ice, 3, false, T0 + 4 * CONSENT_NS), ICE_CONNECTED);
     assert_int_equal(ask(&ice, 3, true, T0 + 4 * CONSENT_NS + 1), ICE_COMPLETED);
     assert_int_equal(ask(&ice, 1, true, T0 + 4 * CONSENT_NS + 2), ICE_MOVED);
-    assert_true(ice_consent_lost(&ice, T0 + 5 * CONSENT_NS + 2, CONSENT_NS));
+    assert_true(ice_check_consent(&ice, T0 + 5 * CONSENT_NS + 2, CONSENT_NS));
 }
 
 /* ---- requests that are refused ---- */
@@ -304,9 +305,9 @@ static void errors_change_nothing(void **state)
             request.has_priority = table[i].priority;
             request.controlled = table[i].controlled;
             request.controlling = !table[i].controlled;
-            assert_int_equal(
-                ice_request(&ice, &request, &path, PASSWORD, T0 + 9 * CONSENT_NS, out, &bytes),
-                ICE_NOTHING);
+            assert_int_equal(ice_receive_request(&ice, &request, &path, PASSWORD,
+                                                 T0 + 9 * CONSENT_NS, out, &bytes),
+                             ICE_NOTHING);
             assert_memory_equal(&ice, &before, sizeof(ice));
             assert_int_equal(out[0] << 8 | out[1], 0x0111);
             assert_int_equal(out[26] * 100 + out[27], table[i].code);
@@ -327,7 +328,7 @@ static void never_answers_with_more_than_was_asked(void **state)
 
         ice_init(&ice);
         request.fingerprint_at = fingerprint_at;
-        ice_request(&ice, &request, &path, PASSWORD, T0, out, &bytes);
+        ice_receive_request(&ice, &request, &path, PASSWORD, T0, out, &bytes);
         assert_int_equal(bytes, fingerprint_at + 8 < 64 ? 0 : 64);
     }
 }
@@ -347,10 +348,10 @@ static void nice_agrees(void **state)
         ice_init(&ice);
         assert_int_equal(stun_parse(data, bytes, &request), STUN_OK);
         assert_int_equal(stun_authenticate(data, bytes, &request, PASSWORD), STUN_OK);
-        assert_int_equal(ice_request(&ice, &request, &path, PASSWORD, T0, out, &answer),
+        assert_int_equal(ice_receive_request(&ice, &request, &path, PASSWORD, T0, out, &answer),
                          controlling ? ICE_COMPLETED : ICE_NOTHING);
         assert_int_equal(nice_check_result(&client, out, answer, &path), controlling ? 0 : 487);
-        assert_int_equal(ice_selected(&ice) != NULL, controlling);
+        assert_int_equal(ice_selected_path(&ice) != NULL, controlling);
     }
 }
 

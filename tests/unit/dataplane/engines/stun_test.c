@@ -39,18 +39,18 @@ static struct path path_ipv4(uint32_t ip, uint16_t port)
 }
 
 /* Parses and authenticates from memory that ends where the datagram ends. */
-static enum stun_verdict judge(const uint8_t *data, size_t bytes, const char *password,
-                               struct stun_request *request)
+static enum stun_result judge(const uint8_t *data, size_t bytes, const char *password,
+                              struct stun_request *request)
 {
     uint8_t *exact = malloc(bytes ? bytes : 1);
-    enum stun_verdict verdict;
+    enum stun_result result;
 
     memcpy(exact, data, bytes);
-    verdict = stun_parse(exact, bytes, request);
-    if (verdict == STUN_OK && password)
-        verdict = stun_authenticate(exact, bytes, request, password);
+    result = stun_parse(exact, bytes, request);
+    if (result == STUN_OK && password)
+        result = stun_authenticate(exact, bytes, request, password);
     free(exact);
-    return verdict;
+    return result;
 }
 
 /* ---- vectors ---- */
@@ -156,7 +156,7 @@ static void chromium_checks(void **state)
 
 static const struct {
     const char *letters;
-    enum stun_verdict verdict;
+    enum stun_result result;
     const char *unknown; /* two bytes each */
 } structures[] = {
     {"UPCMF", STUN_OK},
@@ -239,12 +239,11 @@ static void structure(void **state)
         uint8_t data[1500];
         size_t bytes = message_build(data, structures[i].letters, PASSWORD);
         struct stun_request r;
-        enum stun_verdict verdict = judge(data, bytes, PASSWORD, &r);
+        enum stun_result result = judge(data, bytes, PASSWORD, &r);
 
-        if (verdict != structures[i].verdict)
-            fail_msg("%s: verdict %d, not %d", structures[i].letters, verdict,
-                     structures[i].verdict);
-        if (verdict != STUN_OK)
+        if (result != structures[i].result)
+            fail_msg("%s: result %d, not %d", structures[i].letters, result, structures[i].result);
+        if (result != STUN_OK)
             continue;
         assert_int_equal(r.has_unknown_required, structures[i].unknown != NULL);
         assert_int_equal(r.has_unknown_required, r.unknown_count > 0);
@@ -266,7 +265,7 @@ static void header(void **state)
 {
     static const struct {
         uint8_t at, value;
-        enum stun_verdict verdict;
+        enum stun_result result;
     } table[] = {
         {0, 0x80, STUN_MALFORMED},   {0, 0x40, STUN_MALFORMED},   {0, 0xc0, STUN_MALFORMED},
         {0, 0x01, STUN_NOT_REQUEST}, {1, 0x11, STUN_NOT_REQUEST}, {1, 0x03, STUN_NOT_REQUEST},
@@ -282,7 +281,7 @@ static void header(void **state)
         uint8_t saved = data[table[i].at];
 
         data[table[i].at] = table[i].value;
-        assert_int_equal(judge(data, bytes, PASSWORD, &r), table[i].verdict);
+        assert_int_equal(judge(data, bytes, PASSWORD, &r), table[i].result);
         data[table[i].at] = saved;
     }
     for (size_t part = 0; part < bytes; part++)

@@ -77,7 +77,7 @@ static void report_all(struct transport_cc *cc, struct decoded *d, size_t room)
     uint8_t out[2000];
     size_t bytes;
 
-    while ((bytes = transport_cc_report(cc, 1, 2, out, room)) > 0) {
+    while ((bytes = transport_cc_build_report(cc, 1, 2, out, room)) > 0) {
         assert_true(bytes <= room);
         assert_int_equal(bytes % 4, 0);
         decode(d, out, bytes);
@@ -92,14 +92,14 @@ static void a_steady_stream(void **state)
     memset(&cc, 0, sizeof(cc));
     memset(&d, 0, sizeof(d));
     for (unsigned i = 0; i < 100; i++)
-        assert_int_equal(transport_cc_arrived(&cc, (uint16_t)(65500 + i), 5000 * MS + i * 3 * MS),
-                         i == 0);
+        assert_int_equal(
+            transport_cc_add_packet(&cc, (uint16_t)(65500 + i), 5000 * MS + i * 3 * MS), i == 0);
     report_all(&cc, &d, 1000);
     assert_int_equal(d.packets, 100);
     assert_int_equal(d.reports, 1);
     for (unsigned i = 0; i < 100; i++)
         assert_int_equal(d.arrival_us[(uint16_t)(65500 + i)], 5000000 + i * 3000);
-    assert_true(transport_cc_arrived(&cc, (uint16_t)(65500 + 100), 6000 * MS));
+    assert_true(transport_cc_add_packet(&cc, (uint16_t)(65500 + 100), 6000 * MS));
 }
 
 /* Loss, reordering, silence longer than a delta can say: random, against what was fed in. */
@@ -126,10 +126,10 @@ static void anything_that_can_happen(void **state)
                 if (rand() % 10 == 0)
                     continue; /* lost */
                 if (rand() % 10 == 0 && i > 0 && !fed[(uint16_t)(sequence - 1)]) {
-                    transport_cc_arrived(&cc, (uint16_t)(sequence - 1), now); /* late */
+                    transport_cc_add_packet(&cc, (uint16_t)(sequence - 1), now); /* late */
                     fed[(uint16_t)(sequence - 1)] = (int64_t)(now / 250000 * 250);
                 }
-                transport_cc_arrived(&cc, sequence, now);
+                transport_cc_add_packet(&cc, sequence, now);
                 fed[sequence] = (int64_t)(now / 250000 * 250);
             }
             report_all(&cc, &d, 64 + (size_t)(rand() % 900));
@@ -148,7 +148,7 @@ static void more_than_the_window_forgets_the_oldest(void **state)
     memset(&cc, 0, sizeof(cc));
     memset(&d, 0, sizeof(d));
     for (unsigned i = 0; i < 3000; i++)
-        transport_cc_arrived(&cc, (uint16_t)i, 5000 * MS + i * MS / 10);
+        transport_cc_add_packet(&cc, (uint16_t)i, 5000 * MS + i * MS / 10);
     report_all(&cc, &d, 1000);
     assert_int_equal(d.packets, TRANSPORT_CC_WINDOW);
     assert_true(d.arrival_us[2999] != 0);
@@ -164,16 +164,16 @@ static void a_late_packet_is_reported_with_what_followed(void **state)
     memset(&d, 0, sizeof(d));
     for (unsigned i = 0; i < 10; i++)
         if (i != 4)
-            transport_cc_arrived(&cc, (uint16_t)i, 5000 * MS + i * MS);
+            transport_cc_add_packet(&cc, (uint16_t)i, 5000 * MS + i * MS);
     report_all(&cc, &d, 1000);
     assert_int_equal(d.packets, 9);
     assert_int_equal(d.arrival_us[4], 0);
-    assert_true(transport_cc_arrived(&cc, 4, 5020 * MS));
+    assert_true(transport_cc_add_packet(&cc, 4, 5020 * MS));
     report_all(&cc, &d, 1000);
     assert_int_equal(d.first, 4);
     assert_int_equal(d.count, 6);
     assert_int_equal(d.arrival_us[4], 5020000);
-    assert_int_equal(transport_cc_report(&cc, 1, 2, (uint8_t[64]){0}, 64), 0);
+    assert_int_equal(transport_cc_build_report(&cc, 1, 2, (uint8_t[64]){0}, 64), 0);
 }
 
 /* What was lost between two reports is said, in the second one. */
@@ -184,9 +184,9 @@ static void a_gap_at_the_start_is_reported(void **state)
 
     memset(&cc, 0, sizeof(cc));
     memset(&d, 0, sizeof(d));
-    transport_cc_arrived(&cc, 100, 5000 * MS);
+    transport_cc_add_packet(&cc, 100, 5000 * MS);
     report_all(&cc, &d, 1000);
-    transport_cc_arrived(&cc, 104, 5100 * MS);
+    transport_cc_add_packet(&cc, 104, 5100 * MS);
     report_all(&cc, &d, 1000);
     assert_int_equal(d.first, 101);
     assert_int_equal(d.count, 4);

@@ -91,7 +91,7 @@ static void rtp_round(struct test_key *k, srtp_t sender, srtp_t receiver, struct
     for (size_t i = 0; i < count; i++) {
         size_t clear_bytes = (size_t)send[i].header_bytes + send[i].payload_bytes;
 
-        assert_int_equal(receive[i].verdict, SRTP_OK);
+        assert_int_equal(receive[i].result, SRTP_OK);
         assert_int_equal(receive[i].index, send[i].index);
         assert_int_equal(receive[i].bytes, clear_bytes);
         assert_memory_equal(theirs[i], clear[i], clear_bytes);
@@ -174,12 +174,12 @@ static void same_verdicts(void **state)
             srtp_unprotect_burst(engine, &job, 1);
             oracle_bytes = (int)bytes;
             same = (srtp_unprotect(receiver, theirs, &oracle_bytes) == srtp_err_status_ok) ==
-                   (job.verdict == SRTP_OK);
+                   (job.result == SRTP_OK);
             if (!same)
                 fail_msg("profile %zu packet %zu index %llx newest %llx: ours %d", p, i,
-                         (unsigned long long)index, (unsigned long long)newest, job.verdict);
-            taken += job.verdict == SRTP_OK;
-            refused += job.verdict != SRTP_OK;
+                         (unsigned long long)index, (unsigned long long)newest, job.result);
+            taken += job.result == SRTP_OK;
+            refused += job.result != SRTP_OK;
         }
         assert_true(taken > 6000 && refused > 1000);
         srtp_dealloc(receiver);

@@ -169,7 +169,7 @@ static void unprotect(void **state)
                     if (now_ns() - start < best)
                         best = now_ns() - start;
                     for (size_t i = 0; i < burst; i++)
-                        assert_int_equal(jobs[i].verdict, SRTP_OK);
+                        assert_int_equal(jobs[i].result, SRTP_OK);
                 }
                 fprintf(stderr, "# unprotect %-10s %4zu B, burst %2zu: %5.0f\n", names[p], bytes,
                         burst, (double)best / (double)burst);

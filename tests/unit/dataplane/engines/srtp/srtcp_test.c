@@ -133,8 +133,8 @@ static void tampering(void **state)
     }
 }
 
-static enum srtp_verdict receive(const struct srtp_key *key, struct srtcp_window *window,
-                                 uint32_t ssrc, uint32_t index)
+static enum srtp_result receive(const struct srtp_key *key, struct srtcp_window *window,
+                                uint32_t ssrc, uint32_t index)
 {
     uint8_t packet[64] = {0x80, 201, 0, 1};
     size_t bytes = 8;
@@ -149,7 +149,7 @@ static void replay_per_sender(void **state)
 {
     static const struct {
         uint32_t ssrc, index;
-        enum srtp_verdict verdict;
+        enum srtp_result result;
     } steps[] = {
         {1, 1, SRTP_OK},
         {1, 1, SRTP_REPLAYED},
@@ -179,7 +179,7 @@ static void replay_per_sender(void **state)
 
     test_key_make(engine, &k, SRTP_PROFILE_aead_aes_128_gcm);
     for (size_t i = 0; i < sizeof(steps) / sizeof(*steps); i++)
-        if (receive(&k.key, &window, steps[i].ssrc, steps[i].index) != steps[i].verdict)
+        if (receive(&k.key, &window, steps[i].ssrc, steps[i].index) != steps[i].result)
             fail_msg("step %zu", i);
     /* three places are taken; as many new senders as there are places push out the old ones only */
     for (uint32_t ssrc = 100; ssrc < 100 + SRTCP_SENDERS_MAX; ssrc++)

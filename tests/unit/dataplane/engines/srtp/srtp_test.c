@@ -99,7 +99,7 @@ static void rfc7714_16_srtp(void **state)
         assert_hex(out, bytes, rows[i].wire);
         job = unprotect_job(&key, &stream, out, 12, bytes);
         srtp_unprotect_burst(engine, &job, 1);
-        assert_int_equal(job.verdict, SRTP_OK);
+        assert_int_equal(job.result, SRTP_OK);
         assert_int_equal(job.index, 0xf17b);
         assert_hex(out, job.bytes, MARS GALLIA);
     }
@@ -143,7 +143,7 @@ static void chromium_call(void **state)
             ssrcs[s] = srtp_load32(wire + 8);
             job = unprotect_job(&key, &streams[s], out, header, bytes);
             srtp_unprotect_burst(engine, &job, 1);
-            assert_int_equal(job.verdict, SRTP_OK);
+            assert_int_equal(job.result, SRTP_OK);
             assert_int_equal(job.bytes, clear_bytes);
             assert_memory_equal(out, clear, clear_bytes);
             bytes = protect_one(engine, &key, job.index, clear, header, clear_bytes, out);
@@ -171,7 +171,7 @@ static void tampering(void **state)
         bytes = protect_one(engine, &k.key, 6, wire, 12, sizeof(clear), out);
         job = unprotect_job(&k.key, &stream, out, 12, bytes);
         srtp_unprotect_burst(engine, &job, 1);
-        assert_int_equal(job.verdict, SRTP_OK);
+        assert_int_equal(job.result, SRTP_OK);
         clear[2] = 0;
         clear[3] = 7;
         bytes = protect_one(engine, &k.key, 7, clear, 12, sizeof(clear), wire);
@@ -181,14 +181,14 @@ static void tampering(void **state)
             out[at] ^= (uint8_t)(1u << at % 8);
             job = unprotect_job(&k.key, &stream, out, 12, bytes);
             srtp_unprotect_burst(engine, &job, 1);
-            assert_int_equal(job.verdict, SRTP_UNAUTHENTIC);
+            assert_int_equal(job.result, SRTP_UNAUTHENTIC);
             assert_int_equal(job.bytes, bytes);
             assert_memory_equal(&stream, &before, sizeof(stream));
         }
         job = unprotect_job(&k.key, &stream, wire, 12, bytes);
         job.index = 99;
         srtp_unprotect_burst(engine, &job, 1);
-        assert_int_equal(job.verdict, SRTP_OK);
+        assert_int_equal(job.result, SRTP_OK);
         assert_int_equal(job.index, 7);
         assert_memory_equal(wire, clear, sizeof(clear));
     }
@@ -201,7 +201,7 @@ static uint8_t receive(const struct srtp_key *key, struct srtp_stream *stream, u
     struct srtp_unprotect_job job = unprotect_job(key, stream, wire, 12, bytes);
 
     srtp_unprotect_burst(engine, &job, 1);
-    return job.verdict;
+    return job.result;
 }
 
 /* How far back a packet lies behind the newest, and what becomes of it when it was not seen and
@@ -266,7 +266,7 @@ static void index_estimation(void **state)
     static const struct {
         bool started;
         uint64_t highest, sent;
-        uint8_t verdict;
+        uint8_t result;
     } rows[] = {
         {false, 0, 0, SRTP_OK},
         {false, 0, 65535, SRTP_OK},
@@ -293,11 +293,11 @@ static void index_estimation(void **state)
         for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
             struct srtp_stream stream = {.started = rows[i].started,
                                          .highest_index = rows[i].highest};
-            uint64_t highest = rows[i].verdict == SRTP_OK && rows[i].sent > rows[i].highest
+            uint64_t highest = rows[i].result == SRTP_OK && rows[i].sent > rows[i].highest
                                    ? rows[i].sent
                                    : rows[i].highest;
 
-            if (receive(&k.key, &stream, rows[i].sent) != rows[i].verdict)
+            if (receive(&k.key, &stream, rows[i].sent) != rows[i].result)
                 fail_msg("profile %zu row %zu", p, i);
             assert_int_equal(stream.highest_index, highest);
         }
@@ -335,8 +335,8 @@ static void one_stream_in_one_burst(void **state)
 
             if (i % 16 == 4)
                 want = SRTP_UNAUTHENTIC;
-            if (jobs[i].verdict != want)
-                fail_msg("profile %zu packet %zu: %d", p, i, jobs[i].verdict);
+            if (jobs[i].result != want)
+                fail_msg("profile %zu packet %zu: %d", p, i, jobs[i].result);
             if (want == SRTP_OK) {
                 assert_int_equal(jobs[i].index, base + i / 2);
                 assert_int_equal(jobs[i].bytes, 20 + i % 40);
@@ -435,7 +435,7 @@ static void guard_bytes(void **state)
                                 sizeof(area) - 64 - 12 - bytes - tag);
             job = unprotect_job(&k.key, &stream, area + 64, 12, 12 + bytes + tag);
             srtp_unprotect_burst(engine, &job, 1);
-            assert_int_equal(job.verdict, SRTP_OK);
+            assert_int_equal(job.result, SRTP_OK);
             assert_memory_equal(area, guard, 64);
             assert_memory_equal(area + 64, clear, 12 + bytes);
             assert_memory_equal(area + 64 + 12 + bytes + tag, guard,
@@ -520,7 +520,7 @@ static void malformed(void **state)
         struct test_key k;
         const struct {
             size_t header_bytes, bytes;
-            uint8_t verdict;
+            uint8_t result;
         } rows[] = {
             {12, 12 + tag - 1, SRTP_MALFORMED},
             {12, 12 + tag, SRTP_UNAUTHENTIC},
@@ -538,7 +538,7 @@ static void malformed(void **state)
                 unprotect_job(&k.key, &stream, packet, rows[i].header_bytes, rows[i].bytes);
 
             srtp_unprotect_burst(engine, &job, 1);
-            assert_int_equal(job.verdict, rows[i].verdict);
+            assert_int_equal(job.result, rows[i].result);
             assert_int_equal(job.bytes, rows[i].bytes);
             assert_false(stream.started);
         }
