@@ -40,7 +40,7 @@ struct control {
     struct persistence *store;
     struct audit *audit;
     struct auth *auth;
-    struct plane *plane;
+    struct dataplane *dataplane;
     struct rooms *rooms;
     struct live *live;
     struct socketio *io;
@@ -103,7 +103,7 @@ static void tell_health(struct http_call *call)
 {
     const struct control *control = http_context(call);
     const char *persistence = persistence_status(control->store);
-    bool plane_up = plane_is_up(control->plane);
+    bool plane_up = dataplane_is_up(control->dataplane);
     bool draining = control->drain_until_ms != 0;
     struct audit_health audit;
     char state_why[SETTING_ERROR_BYTES];
@@ -299,7 +299,7 @@ static void stop(struct control *control)
     http_close(control->http);
     control->rooms = NULL;
     live_close(control->live);
-    plane_close(control->plane);
+    dataplane_close(control->dataplane);
     audit_close(control->audit);
     persistence_close(control->store, store_closed, control);
 }
@@ -400,22 +400,22 @@ static bool open_all(struct control *control, char *why)
     if (control->auth == NULL)
         return false;
     snprintf(why, WHY_BYTES, "out of memory");
-    control->plane = plane_open(loop, settings, &rooms_plane_handlers, &control->rooms);
-    if (control->plane == NULL)
+    control->dataplane = dataplane_open(loop, settings, &rooms_dataplane_handlers, &control->rooms);
+    if (control->dataplane == NULL)
         return false;
-    control->rooms = rooms_open(loop, settings, control->plane, control->store, control->auth,
+    control->rooms = rooms_open(loop, settings, control->dataplane, control->store, control->auth,
                                 control->audit, why);
     if (control->rooms == NULL)
         return false;
     if (strcmp(settings->state, "redis") == 0 &&
         (!live_instance(settings, instance, why) || !live_start(control->live, instance, why)))
         return false;
-    rooms_mirror(control->rooms, control->live);
+    rooms_set_live(control->rooms, control->live);
     api_open(control->http, control->auth, control->store, control->audit, settings,
              rooms_participant_count, control->rooms);
     http_route(control->http, "GET", "/health", tell_health, control);
     http_metrics_add(control->http, tell_process, control);
-    http_metrics_add(control->http, rooms_tell_metrics, control->rooms);
+    http_metrics_add(control->http, rooms_write_metrics, control->rooms);
     http_metrics_add(control->http, tell_audit, control->audit);
     snprintf(why, WHY_BYTES, "out of memory");
     control->io = socketio_open(control->http, settings, &rooms_socket_handlers, control->rooms);

@@ -3,7 +3,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "parts.h"
+#include "internal.h"
 
 /* ---- what is supported: rows of ortc.md §3 ---- */
 

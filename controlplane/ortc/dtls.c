@@ -2,7 +2,7 @@
 #include <ctype.h>
 #include <string.h>
 
-#include "parts.h"
+#include "internal.h"
 
 /* sha-1 and sha-224 are refused: a collision there would be a way past gate G4. */
 static const struct {

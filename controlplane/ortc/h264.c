@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "parts.h"
+#include "internal.h"
 
 /* profile_idc and the constraint bits that tell the profiles of one idc apart. First match wins. */
 static const struct {

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "parts.h"
+#include "internal.h"
 
 bool ortc_refuse(char *why, const char *format, ...)
 {

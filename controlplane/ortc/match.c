@@ -1,7 +1,7 @@
 /* When are two codecs the same one? Strict matching, ortc.md S4. */
 #include <strings.h>
 
-#include "parts.h"
+#include "internal.h"
 
 static const cJSON *parameter(const struct ortc_codec *codec, const char *key)
 {

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "parts.h"
+#include "internal.h"
 
 static bool normalize_values(cJSON *owner, const char *what, char *why)
 {

@@ -2,7 +2,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "parts.h"
+#include "internal.h"
 #include "src/random.h"
 
 #define ABS_CAPTURE_TIME "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time"

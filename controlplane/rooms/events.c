@@ -31,16 +31,16 @@
       "roomId?:text transportId:text producerId:text rtpCapabilities:object", media_consume)      \
     X("media:resumeConsumer", OWN_CONSUMER, COUNTED, "consumerId:text", media_resume_consumer)    \
     X("media:pauseConsumer", OWN_CONSUMER, COUNTED, "consumerId:text", media_pause_consumer)      \
-    X("media:setPreferredLayers", OWN_CONSUMER, COUNTED, "consumerId:text", media_later)          \
-    X("media:setPriority", OWN_CONSUMER, COUNTED, "consumerId:text", media_later)                 \
+    X("media:setPreferredLayers", OWN_CONSUMER, COUNTED, "consumerId:text", unsupported)          \
+    X("media:setPriority", OWN_CONSUMER, COUNTED, "consumerId:text", unsupported)                 \
     X("media:closeProducer", OWN_PRODUCER, COUNTED, "roomId?:text producerId:text",               \
       media_close_producer)                                                                       \
     X("media:pauseProducer", OWN_PRODUCER, COUNTED, "producerId:text", media_pause_producer)      \
     X("media:resumeProducer", OWN_PRODUCER, COUNTED, "producerId:text", media_resume_producer)    \
     X("media:getStats", ANYONE, FREE, "transportId?:text producerId?:text consumerId?:text",      \
       media_get_stats)                                                                            \
-    X("media:produceData", OWN_TRANSPORT, COUNTED, "transportId:text", media_later)               \
-    X("media:consumeData", OWN_TRANSPORT, COUNTED, "transportId:text", media_later)
+    X("media:produceData", OWN_TRANSPORT, COUNTED, "transportId:text", unsupported)               \
+    X("media:consumeData", OWN_TRANSPORT, COUNTED, "transportId:text", unsupported)
 /* clang-format on */
 
 static const struct event events[] = {
@@ -100,7 +100,8 @@ bool shape_fits(const char *shape, const cJSON *payload, char *why)
     return true;
 }
 
-void handle_media_later(struct call *call)
+void handle_unsupported(struct request *request)
 {
-    call_fail_because(call, ERROR_unavailable, "%s is not part of this version", call->event->name);
+    request_fail_because(request, ERROR_unavailable, "%s is not part of this version",
+                         request->event->name);
 }

@@ -63,11 +63,11 @@ void participant_remove(struct participant *p, enum departure how)
     cJSON *value;
 
     media_close_all(p, !room->closed);
-    participant_unmirror(p);
+    live_state_remove_participant(p);
     if (p->session != NULL)
         participant_detach(p);
     else if (p->grace_until_ms != 0)
-        TAILQ_REMOVE(&room->rooms->ghosts, p, ghost_link);
+        TAILQ_REMOVE(&room->rooms->absent, p, absent_link);
     TAILQ_REMOVE(&room->participants, p, link);
     room->participant_count--;
     if (!room->closed) {
@@ -75,83 +75,84 @@ void participant_remove(struct participant *p, enum departure how)
         if (how == KICKED)
             cJSON_AddTrueToObject(value, "kicked");
         cJSON_AddItemToObject(value, "participants", participants_json(room));
-        tell_room(room, NULL, NOTICE_user_left, value);
+        announce_to_room(room, NULL, NOTICE_user_left, value);
     }
     if (how != KICKED) /* that one is audited with who did it */
         audit_write(room->rooms->audit, AUDIT_user_left, p->user_id, room->id, p->ip,
                     "{\"reason\":\"%s\"}", room->closed ? "room closed" : reasons[how]);
     free(p);
     if (room->participant_count == 0 && how != REPLACED)
-        room_shut(room, false, NULL);
+        room_close(room, false, NULL);
 }
 
 /* ---- create ---- */
 
-struct creation {
+struct pending_room {
     struct meeting_row meeting;
     int attempts;
 };
 
 static void created(void *context, enum persistence_result result)
 {
-    struct call *call = context;
-    struct creation *creation = call->data;
+    struct request *request = context;
+    struct pending_room *pending_room = request->data;
     bool logged = false;
 
-    if (result == PERSISTENCE_DUPLICATE && ++creation->attempts < 5) {
-        uuid_make(creation->meeting.id);
-        room_code_make(creation->meeting.room_code);
-        meeting_insert(call->rooms->store, &creation->meeting, created, call);
+    if (result == PERSISTENCE_DUPLICATE && ++pending_room->attempts < 5) {
+        uuid_make(pending_room->meeting.id);
+        room_code_make(pending_room->meeting.room_code);
+        meeting_insert(request->rooms->store, &pending_room->meeting, created, request);
         return;
     }
     if (result == PERSISTED)
-        logged = audit_write(call->rooms->audit, AUDIT_room_created, creation->meeting.host_id,
-                             creation->meeting.id, socket_client_ip(call->socket),
-                             "{\"roomCode\":\"%s\",\"maxParticipants\":%u}",
-                             creation->meeting.room_code, creation->meeting.participants_max);
-    if (call_resume(call)) {
+        logged =
+            audit_write(request->rooms->audit, AUDIT_room_created, pending_room->meeting.host_id,
+                        pending_room->meeting.id, socket_client_ip(request->socket),
+                        "{\"roomCode\":\"%s\",\"maxParticipants\":%u}",
+                        pending_room->meeting.room_code, pending_room->meeting.participants_max);
+    if (request_resume(request)) {
         if (logged)
-            call_succeed(call, json_texts("roomId", creation->meeting.id, "roomCode",
-                                          creation->meeting.room_code, NULL));
+            request_succeed(request, json_texts("roomId", pending_room->meeting.id, "roomCode",
+                                                pending_room->meeting.room_code, NULL));
         else
-            call_fail(call, ERROR_unavailable);
+            request_fail(request, ERROR_unavailable);
     }
-    call_drop(call);
+    request_drop(request);
 }
 
-void handle_room_create(struct call *call)
+void handle_room_create(struct request *request)
 {
-    uint32_t cap = call->rooms->settings->room_participants_max;
-    struct creation *creation = calloc(1, sizeof(*creation));
+    uint32_t cap = request->rooms->settings->room_participants_max;
+    struct pending_room *pending_room = calloc(1, sizeof(*pending_room));
     cJSON *errors = cJSON_CreateArray();
-    struct call *later = NULL;
+    struct request *later = NULL;
 
-    if (creation == NULL || errors == NULL || call->rooms->draining) {
-        call_fail(call, ERROR_unavailable);
-    } else if (!validate_line(call->payload, "title", 255, creation->meeting.title,
-                              sizeof(creation->meeting.title), errors) ||
-               !validate_count(call->payload, "maxParticipants", 2, cap, cap,
-                               &creation->meeting.participants_max, errors)) {
+    if (pending_room == NULL || errors == NULL || request->rooms->draining) {
+        request_fail(request, ERROR_unavailable);
+    } else if (!validate_line(request->payload, "title", 255, pending_room->meeting.title,
+                              sizeof(pending_room->meeting.title), errors) ||
+               !validate_count(request->payload, "maxParticipants", 2, cap, cap,
+                               &pending_room->meeting.participants_max, errors)) {
         const char *why = cJSON_GetStringValue(cJSON_GetArrayItem(errors, 0));
 
-        call_fail_because(call, ERROR_invalid_payload, "%s", why != NULL ? why : "title");
+        request_fail_because(request, ERROR_invalid_payload, "%s", why != NULL ? why : "title");
     } else {
-        later = call_defer(call);
+        later = request_defer(request);
         if (later == NULL)
-            call_fail(call, ERROR_unavailable);
+            request_fail(request, ERROR_unavailable);
     }
     cJSON_Delete(errors);
     if (later == NULL) {
-        free(creation);
+        free(pending_room);
         return;
     }
-    later->data = creation;
-    uuid_make(creation->meeting.id);
-    room_code_make(creation->meeting.room_code);
-    memcpy(creation->meeting.host_id, call->session->user_id, UUID_TEXT_BYTES);
-    strcpy(creation->meeting.status, "waiting");
-    creation->meeting.created_ms = creation->meeting.updated_ms = wall_ms();
-    meeting_insert(call->rooms->store, &creation->meeting, created, later);
+    later->data = pending_room;
+    uuid_make(pending_room->meeting.id);
+    room_code_make(pending_room->meeting.room_code);
+    memcpy(pending_room->meeting.host_id, request->session->user_id, UUID_TEXT_BYTES);
+    strcpy(pending_room->meeting.status, "waiting");
+    pending_room->meeting.created_ms = pending_room->meeting.updated_ms = wall_ms();
+    meeting_insert(request->rooms->store, &pending_room->meeting, created, later);
 }
 
 /* ---- join ---- */
@@ -200,7 +201,7 @@ static cJSON *join_answer(const struct participant *p)
 }
 
 /* What somebody who resumes still has. */
-static void add_seat(cJSON *answer, const struct participant *p)
+static void add_resumed_media(cJSON *answer, const struct participant *p)
 {
     cJSON *transports, *producers, *consumers, *item;
     const struct transport *t;
@@ -234,187 +235,187 @@ static void add_seat(cJSON *answer, const struct participant *p)
     }
 }
 
-static void tell_replaced(struct participant *p)
+static void announce_replaced(struct participant *p)
 {
-    tell(p, NOTICE_user_kicked, json_texts("roomId", p->room->id, "reason", "replaced", NULL));
+    announce(p, NOTICE_user_kicked, json_texts("roomId", p->room->id, "reason", "replaced", NULL));
 }
 
 /* The same person on a new socket: seat and media go over to it. */
-static void take_over(struct call *call, struct participant *p)
+static void take_over(struct request *request, struct participant *p)
 {
     struct session *old = p->session;
     cJSON *answer;
 
     if (old != NULL) {
-        tell_replaced(p);
+        announce_replaced(p);
         participant_detach(p);
     } else {
-        TAILQ_REMOVE(&call->rooms->ghosts, p, ghost_link);
+        TAILQ_REMOVE(&request->rooms->absent, p, absent_link);
         p->grace_until_ms = 0;
     }
-    attach(p, call->session);
-    participant_mirror(p);
-    audit_write(call->rooms->audit, AUDIT_user_joined, p->user_id, p->room->id, p->ip,
+    attach(p, request->session);
+    live_state_put_participant(p);
+    audit_write(request->rooms->audit, AUDIT_user_joined, p->user_id, p->room->id, p->ip,
                 "{\"role\":\"%s\",\"resumed\":true}", role_text(p->role));
     answer = join_answer(p);
-    add_seat(answer, p);
-    call_succeed(call, answer);
+    add_resumed_media(answer, p);
+    request_succeed(request, answer);
     if (old != NULL)
         socket_disconnect(old->socket);
 }
 
 /* What room:join may ask for. */
-struct wishes {
+struct join_options {
     bool resume, levels;
 };
 
-static void join(struct call *call, struct room *room, struct wishes wishes)
+static void join(struct request *request, struct room *room, struct join_options options)
 {
-    uint32_t cap = call->rooms->settings->room_participants_max;
-    struct participant *p = participant_find(room, call->session->user_id);
+    uint32_t cap = request->rooms->settings->room_participants_max;
+    struct participant *p = participant_find(room, request->session->user_id);
     enum role role = ROLE_PARTICIPANT;
     bool replaced = p != NULL;
     cJSON *value;
 
     if (room->closed) {
-        call_fail(call, ERROR_room_closed);
+        request_fail(request, ERROR_room_closed);
         return;
     }
-    if (p != NULL && p->session == call->session) { /* asked twice: told twice */
-        p->wants_levels = wishes.levels;
-        call_succeed(call, join_answer(p));
+    if (p != NULL && p->session == request->session) { /* asked twice: told twice */
+        p->wants_audio_levels = options.levels;
+        request_succeed(request, join_answer(p));
         return;
     }
-    if (call->session->participant_count >= ROOMS_PER_SOCKET_MAX) {
-        call_fail_because(call, ERROR_limit_reached, "%d rooms for one socket",
-                          ROOMS_PER_SOCKET_MAX);
+    if (request->session->participant_count >= ROOMS_PER_SOCKET_MAX) {
+        request_fail_because(request, ERROR_limit_reached, "%d rooms for one socket",
+                             ROOMS_PER_SOCKET_MAX);
         return;
     }
-    if (p != NULL && wishes.resume) {
-        p->wants_levels = wishes.levels;
-        take_over(call, p);
+    if (p != NULL && options.resume) {
+        p->wants_audio_levels = options.levels;
+        take_over(request, p);
         return;
     }
     if (p != NULL) {
         role = p->role;
-        tell_replaced(p);
+        announce_replaced(p);
         participant_remove(p, REPLACED);
     }
     if (room->participants_max < cap)
         cap = room->participants_max;
     if (room->participant_count >= cap) {
-        call_fail(call, ERROR_room_full);
+        request_fail(request, ERROR_room_full);
         return;
     }
-    if (strcmp(room->host_id, call->session->user_id) == 0)
+    if (strcmp(room->host_id, request->session->user_id) == 0)
         role = ROLE_HOST;
-    p = participant_new(room, call->session, role);
+    p = participant_new(room, request->session, role);
     if (p == NULL) {
-        call_fail(call, ERROR_unavailable);
+        request_fail(request, ERROR_unavailable);
         if (replaced && room->participant_count == 0)
-            room_shut(room, false, NULL);
+            room_close(room, false, NULL);
         return;
     }
-    p->wants_levels = wishes.levels;
+    p->wants_audio_levels = options.levels;
     if (role == ROLE_HOST && !room->active) {
         room->active = true;
         room->active_ms = p->joined_ms;
     }
     if (room->participant_count > room->peak)
         room->peak = room->participant_count;
-    room_mirror(room);
-    participant_mirror(p);
+    live_state_put_room(room);
+    live_state_put_participant(p);
     room_save(room);
-    room_place(room); /* when the data plane is down, createTransport tries again */
-    audit_write(call->rooms->audit, AUDIT_user_joined, p->user_id, room->id, p->ip,
+    room_assign_worker(room); /* when the data plane is down, createTransport tries again */
+    audit_write(request->rooms->audit, AUDIT_user_joined, p->user_id, room->id, p->ip,
                 "{\"role\":\"%s\"}", role_text(role));
     value = json_texts("userId", p->user_id, "displayName", p->display_name, "role",
                        role_text(role), NULL);
     cJSON_AddItemToObject(value, "participants", participants_json(room));
-    tell_room(room, p, NOTICE_user_joined, value);
+    announce_to_room(room, p, NOTICE_user_joined, value);
     value = join_answer(p);
-    if (wishes.resume)
+    if (options.resume)
         cJSON_AddFalseToObject(value, "resumed");
-    call_succeed(call, value);
+    request_succeed(request, value);
     if (room->dominant != NULL)
-        tell(p, NOTICE_active_speaker, active_speaker_json(room));
+        announce(p, NOTICE_active_speaker, active_speaker_json(room));
 }
 
 /* A join that waits for the store. */
-struct knock {
-    struct wishes wishes;
+struct pending_join {
+    struct join_options options;
     char at[UUID_TEXT_BYTES]; /* room id or code */
 };
 
 static void meeting_found(void *context, enum persistence_result result,
                           const struct meeting_row *meeting)
 {
-    struct call *call = context;
-    struct knock *knock = call->data;
+    struct request *request = context;
+    struct pending_join *pending_join = request->data;
     struct room *room;
 
-    if (!call_resume(call)) {
-        call_drop(call);
+    if (!request_resume(request)) {
+        request_drop(request);
         return;
     }
     /* Others may have opened, or even closed, it while the store was asked; then it does not matter that
      * the store had no time for this one of many who came at once. */
-    room = room_find(call->rooms, knock->at);
+    room = room_find(request->rooms, pending_join->at);
     if (result == PERSISTENCE_NOT_FOUND) {
-        call_fail(call, ERROR_room_not_found);
+        request_fail(request, ERROR_room_not_found);
     } else if (result != PERSISTED && room == NULL) {
-        call_fail(call, ERROR_unavailable);
+        request_fail(request, ERROR_unavailable);
     } else {
         if (room == NULL && strcmp(meeting->status, "closed") == 0)
-            call_fail(call, ERROR_room_closed);
-        else if (room == NULL && (room = room_open(call->rooms, meeting)) == NULL)
-            call_fail(call, ERROR_unavailable);
+            request_fail(request, ERROR_room_closed);
+        else if (room == NULL && (room = room_open(request->rooms, meeting)) == NULL)
+            request_fail(request, ERROR_unavailable);
         else
-            join(call, room, knock->wishes);
+            join(request, room, pending_join->options);
         if (room != NULL && room->participant_count == 0 && !room->closed)
-            room_forget(room);
+            room_discard(room);
     }
-    call_drop(call);
+    request_drop(request);
 }
 
-void handle_room_join(struct call *call)
+void handle_room_join(struct request *request)
 {
-    struct wishes wishes = {.resume = payload_flag(call->payload, "resume"),
-                            .levels = payload_flag(call->payload, "audioLevels")};
-    struct knock *knock;
-    const char *id = payload_text(call->payload, "roomId");
-    struct room *room = room_find(call->rooms, id);
+    struct join_options options = {.resume = payload_flag(request->payload, "resume"),
+                                   .levels = payload_flag(request->payload, "audioLevels")};
+    struct pending_join *pending_join;
+    const char *id = payload_text(request->payload, "roomId");
+    struct room *room = room_find(request->rooms, id);
     char code[ROOM_CODE_BYTES] = "";
-    struct call *later;
+    struct request *later;
     size_t i;
 
     if (room != NULL) {
-        join(call, room, wishes);
+        join(request, room, options);
         return;
     }
-    if (call->rooms->draining) {
-        call_fail(call, ERROR_unavailable);
+    if (request->rooms->draining) {
+        request_fail(request, ERROR_unavailable);
         return;
     }
-    later = call_defer(call);
-    knock = calloc(1, sizeof(*knock));
-    if (later == NULL || knock == NULL) {
-        call_fail(call, ERROR_unavailable);
-        free(knock);
+    later = request_defer(request);
+    pending_join = calloc(1, sizeof(*pending_join));
+    if (later == NULL || pending_join == NULL) {
+        request_fail(request, ERROR_unavailable);
+        free(pending_join);
         if (later != NULL)
-            call_drop(later);
+            request_drop(later);
         return;
     }
-    knock->wishes = wishes;
-    later->data = knock;
+    pending_join->options = options;
+    later->data = pending_join;
     if (strlen(id) == ROOM_CODE_BYTES - 1) {
         for (i = 0; i < ROOM_CODE_BYTES; i++)
             code[i] = (char)toupper((unsigned char)id[i]);
         id = code;
     }
-    if (strlen(id) < sizeof(knock->at)) /* longer: no room has such an id */
-        strcpy(knock->at, id);
-    meeting_find(call->rooms->store, id, meeting_found, later);
+    if (strlen(id) < sizeof(pending_join->at)) /* longer: no room has such an id */
+        strcpy(pending_join->at, id);
+    meeting_find(request->rooms->store, id, meeting_found, later);
 }
 
 /* ---- the others ---- */
@@ -427,37 +428,37 @@ static cJSON *success(void)
     return value;
 }
 
-void handle_room_leave(struct call *call)
+void handle_room_leave(struct request *request)
 {
-    participant_remove(call->caller, LEFT);
-    call_succeed(call, success());
+    participant_remove(request->caller, LEFT);
+    request_succeed(request, success());
 }
 
-void handle_room_close(struct call *call)
+void handle_room_close(struct request *request)
 {
-    room_shut(call->room, true, call->session);
-    call_succeed(call, success());
+    room_close(request->room, true, request->session);
+    request_succeed(request, success());
 }
 
-void handle_room_kick(struct call *call)
+void handle_room_kick(struct request *request)
 {
     struct participant *target =
-        participant_find(call->room, payload_text(call->payload, "targetUserId"));
+        participant_find(request->room, payload_text(request->payload, "targetUserId"));
 
     if (target == NULL) {
-        call_fail(call, ERROR_user_not_found);
+        request_fail(request, ERROR_user_not_found);
         return;
     }
     if (target->role == ROLE_HOST) {
-        call_fail(call, ERROR_cannot_kick_host);
+        request_fail(request, ERROR_cannot_kick_host);
         return;
     }
-    audit_write(call->rooms->audit, AUDIT_user_kicked, target->user_id, call->room->id,
-                socket_client_ip(call->socket), "{\"by\":\"%s\"}", call->session->user_id);
-    tell(target, NOTICE_user_kicked,
-         json_texts("roomId", call->room->id, "reason", "kicked", NULL));
+    audit_write(request->rooms->audit, AUDIT_user_kicked, target->user_id, request->room->id,
+                socket_client_ip(request->socket), "{\"by\":\"%s\"}", request->session->user_id);
+    announce(target, NOTICE_user_kicked,
+             json_texts("roomId", request->room->id, "reason", "kicked", NULL));
     participant_remove(target, KICKED);
-    call_succeed(call, success());
+    request_succeed(request, success());
 }
 
 static void mute(struct participant *p)
@@ -474,58 +475,61 @@ static void mute(struct participant *p)
         }
     }
     p->is_muted = true;
-    participant_mirror(p);
+    live_state_put_participant(p);
 }
 
-void handle_room_mute_all(struct call *call)
+void handle_room_mute_all(struct request *request)
 {
     struct participant *p;
     uint32_t count = 0;
     cJSON *value;
 
-    TAILQ_FOREACH(p, &call->room->participants, link)
+    TAILQ_FOREACH(p, &request->room->participants, link)
     {
         if (p->role == ROLE_HOST)
             continue;
         mute(p);
         count++;
-        tell(p, NOTICE_all_muted,
-             json_texts("roomId", call->room->id, "mutedBy", call->session->user_id, NULL));
-        audit_write(call->rooms->audit, AUDIT_user_muted, p->user_id, call->room->id,
-                    socket_client_ip(call->socket), "{\"by\":\"%s\"}", call->session->user_id);
+        announce(
+            p, NOTICE_all_muted,
+            json_texts("roomId", request->room->id, "mutedBy", request->session->user_id, NULL));
+        audit_write(request->rooms->audit, AUDIT_user_muted, p->user_id, request->room->id,
+                    socket_client_ip(request->socket), "{\"by\":\"%s\"}",
+                    request->session->user_id);
     }
-    audit_write(call->rooms->audit, AUDIT_all_muted, call->session->user_id, call->room->id,
-                socket_client_ip(call->socket), "{\"mutedCount\":%u}", count);
+    audit_write(request->rooms->audit, AUDIT_all_muted, request->session->user_id,
+                request->room->id, socket_client_ip(request->socket), "{\"mutedCount\":%u}", count);
     value = success();
     cJSON_AddNumberToObject(value, "mutedCount", count);
-    call_succeed(call, value);
+    request_succeed(request, value);
 }
 
-void handle_room_change_role(struct call *call)
+void handle_room_change_role(struct request *request)
 {
-    const char *wanted = payload_text(call->payload, "newRole");
+    const char *wanted = payload_text(request->payload, "newRole");
     struct participant *target =
-        participant_find(call->room, payload_text(call->payload, "targetUserId"));
+        participant_find(request->room, payload_text(request->payload, "targetUserId"));
     enum role role = strcmp(wanted, "co_host") == 0 ? ROLE_CO_HOST : ROLE_PARTICIPANT;
 
     if (role == ROLE_PARTICIPANT && strcmp(wanted, "participant") != 0) {
-        call_fail_because(call, ERROR_invalid_payload, "newRole is not co_host or participant");
+        request_fail_because(request, ERROR_invalid_payload,
+                             "newRole is not co_host or participant");
         return;
     }
     if (target == NULL) {
-        call_fail(call, ERROR_user_not_found);
+        request_fail(request, ERROR_user_not_found);
         return;
     }
     if (target->role == ROLE_HOST) {
-        call_fail(call, ERROR_cannot_change_host);
+        request_fail(request, ERROR_cannot_change_host);
         return;
     }
     target->role = role;
-    participant_mirror(target);
-    audit_write(call->rooms->audit, AUDIT_role_changed, target->user_id, call->room->id,
-                socket_client_ip(call->socket), "{\"by\":\"%s\",\"newRole\":\"%s\"}",
-                call->session->user_id, role_text(role));
-    tell_room(call->room, NULL, NOTICE_role_changed,
-              json_texts("userId", target->user_id, "newRole", role_text(role), NULL));
-    call_succeed(call, success());
+    live_state_put_participant(target);
+    audit_write(request->rooms->audit, AUDIT_role_changed, target->user_id, request->room->id,
+                socket_client_ip(request->socket), "{\"by\":\"%s\",\"newRole\":\"%s\"}",
+                request->session->user_id, role_text(role));
+    announce_to_room(request->room, NULL, NOTICE_role_changed,
+                     json_texts("userId", target->user_id, "newRole", role_text(role), NULL));
+    request_succeed(request, success());
 }

@@ -8,8 +8,8 @@ static void tell_workers(struct rooms *rooms, struct metrics *metrics)
     uint32_t workers = 0;
 
     for (uint32_t w = 0; w < WORKERS_MAX; w++) {
-        if (!plane_read(rooms->plane, TABLE_worker_state, handle_make(w, 0), &state) ||
-            !plane_read(rooms->plane, TABLE_worker_counters, handle_make(w, 0), &row))
+        if (!dataplane_row_read(rooms->dataplane, TABLE_worker_state, handle_make(w, 0), &state) ||
+            !dataplane_row_read(rooms->dataplane, TABLE_worker_counters, handle_make(w, 0), &row))
             continue;
         workers++;
 #define V(name, text) sum.verdicts[VERDICT_##name] += row.verdicts[VERDICT_##name];
@@ -36,26 +36,26 @@ static void tell_workers(struct rooms *rooms, struct metrics *metrics)
 #undef C
 }
 
-void rooms_tell_metrics(struct metrics *metrics, void *context)
+void rooms_write_metrics(struct metrics *metrics, void *context)
 {
     struct rooms *rooms = context;
     const struct room *room;
-    const struct participant *ghost;
-    uint32_t rooms_open = 0, participants = 0, ghosts = 0;
+    const struct participant *p;
+    uint32_t rooms_open = 0, participants = 0, absent = 0;
 
     TAILQ_FOREACH(room, &rooms->all, link)
     {
         rooms_open += !room->closed;
         participants += room->participant_count;
     }
-    TAILQ_FOREACH(ghost, &rooms->ghosts, ghost_link)
-    ghosts++;
+    TAILQ_FOREACH(p, &rooms->absent, absent_link)
+    absent++;
     metrics_value(metrics, "rooms_open", "gauge", "rooms that are live", rooms_open);
     metrics_value(metrics, "participants", "gauge", "people in rooms", participants);
     metrics_value(metrics, "participants_in_grace", "gauge",
-                  "of these, dropped sockets whose seat is kept", ghosts);
+                  "of these, dropped sockets whose seat is kept", absent);
     metrics_value(metrics, "calls_total", "counter",
-                  "Socket.IO events taken by a handler or refused", (double)rooms->calls);
+                  "Socket.IO events taken by a handler or refused", (double)rooms->requests);
     metrics_head(metrics, "call_errors_total", "counter", "Socket.IO events refused, by code");
     for (int i = 0; i < ROOM_ERROR_COUNT; i++)
         metrics_labelled(metrics, "call_errors_total", "code", room_error_codes[i],
@@ -64,6 +64,6 @@ void rooms_tell_metrics(struct metrics *metrics, void *context)
                   "sockets refused: missing, forged, expired or unknown token",
                   (double)rooms->refused_tokens);
     metrics_value(metrics, "dataplane_up", "gauge", "1 while the data plane answers",
-                  plane_is_up(rooms->plane));
+                  dataplane_is_up(rooms->dataplane));
     tell_workers(rooms, metrics);
 }

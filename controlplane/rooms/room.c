@@ -49,20 +49,20 @@ struct room *room_open(struct rooms *rooms, const struct meeting_row *meeting)
     return room;
 }
 
-bool room_place(struct room *room)
+bool room_assign_worker(struct room *room)
 {
-    struct plane *plane = room->rooms->plane;
+    struct dataplane *dataplane = room->rooms->dataplane;
     struct room_row row = {0};
 
     if (room->handle != 0)
-        return plane_is_up(plane);
-    room->worker = plane_pick_worker(plane, -1, 0);
+        return dataplane_is_up(dataplane);
+    room->worker = dataplane_pick_worker(dataplane, -1, 0);
     if (room->worker < 0)
         return false;
     id_bytes(room->id, row.id);
     row.created_wall_ms = (uint64_t)room->created_ms;
     row.worker = (uint32_t)room->worker;
-    room->handle = plane_add(plane, TABLE_room, &row, row.worker);
+    room->handle = dataplane_row_add(dataplane, TABLE_room, &row, row.worker);
     return room->handle != 0;
 }
 
@@ -70,7 +70,7 @@ static void room_free(struct room *room)
 {
     struct rooms *rooms = room->rooms;
 
-    levels_forget_room(room);
+    audio_levels_forget_room(room);
     index_remove(&rooms->rooms_by_id, &room->by_id);
     index_remove(&rooms->rooms_by_code, &room->by_code);
     TAILQ_REMOVE(&rooms->all, room, link);
@@ -78,13 +78,13 @@ static void room_free(struct room *room)
     free(room);
 }
 
-void room_forget(struct room *room)
+void room_discard(struct room *room)
 {
     if (!room->saving && room->handle == 0)
         room_free(room);
 }
 
-void room_shut(struct room *room, bool tell_them, const struct session *closed_by)
+void room_close(struct room *room, bool announced, const struct session *closed_by)
 {
     struct rooms *rooms = room->rooms;
     struct participant *p;
@@ -93,13 +93,13 @@ void room_shut(struct room *room, bool tell_them, const struct session *closed_b
         return;
     room->closed = true;
     room->closed_ms = wall_ms();
-    if (tell_them)
-        tell_room(room, NULL, NOTICE_room_closed, json_texts("roomId", room->id, NULL));
+    if (announced)
+        announce_to_room(room, NULL, NOTICE_room_closed, json_texts("roomId", room->id, NULL));
     while ((p = TAILQ_FIRST(&room->participants)) != NULL)
         participant_remove(p, GONE);
     live_room_remove(rooms->live, room->id);
     if (room->handle != 0)
-        plane_remove(rooms->plane, TABLE_room, room->handle, (uint32_t)room->worker);
+        dataplane_row_remove(rooms->dataplane, TABLE_room, room->handle, (uint32_t)room->worker);
     room->handle = 0;
     audit_write(rooms->audit, AUDIT_room_closed, closed_by ? closed_by->user_id : NULL, room->id,
                 closed_by ? socket_client_ip(closed_by->socket) : NULL, "{\"peakParticipants\":%u}",

@@ -1,4 +1,4 @@
-/* The object that holds all rooms: opened, ticked, told by the data plane, closed. */
+/* The object that holds all rooms: opened, ticked, told by the data dataplane, closed. */
 #include "rooms.h"
 
 #include <stdio.h>
@@ -62,20 +62,20 @@ static void tick(uv_timer_t *timer)
     struct participant *p, *next;
     struct room *room, *after;
 
-    for (p = TAILQ_FIRST(&rooms->ghosts); p != NULL; p = next) {
-        next = TAILQ_NEXT(p, ghost_link);
+    for (p = TAILQ_FIRST(&rooms->absent); p != NULL; p = next) {
+        next = TAILQ_NEXT(p, absent_link);
         if (now_ms < p->grace_until_ms)
             continue;
         participant_remove(p, GONE);
         /* Removing one may shut a room and take others along: start over. */
-        next = TAILQ_FIRST(&rooms->ghosts);
+        next = TAILQ_FIRST(&rooms->absent);
     }
     for (room = TAILQ_FIRST(&rooms->all); room != NULL; room = after) {
         after = TAILQ_NEXT(room, link);
         room_save(room);
     }
     stale_close(rooms);
-    sessions_tick(rooms);
+    sessions_reverify(rooms);
 }
 
 bool rooms_check(const struct settings *settings, char *why)
@@ -87,9 +87,9 @@ bool rooms_check(const struct settings *settings, char *why)
     return ok;
 }
 
-struct rooms *rooms_open(uv_loop_t *loop, const struct settings *settings, struct plane *plane,
-                         struct persistence *store, struct auth *auth, struct audit *audit,
-                         char *why)
+struct rooms *rooms_open(uv_loop_t *loop, const struct settings *settings,
+                         struct dataplane *dataplane, struct persistence *store, struct auth *auth,
+                         struct audit *audit, char *why)
 {
     struct rooms *rooms;
 
@@ -103,14 +103,14 @@ struct rooms *rooms_open(uv_loop_t *loop, const struct settings *settings, struc
     rooms->references = 1;
     rooms->loop = loop;
     rooms->settings = settings;
-    rooms->plane = plane;
+    rooms->dataplane = dataplane;
     rooms->store = store;
     rooms->auth = auth;
     rooms->audit = audit;
     audit_hold(audit); /* calls under way may still write when audit_close was called */
     TAILQ_INIT(&rooms->all);
     TAILQ_INIT(&rooms->sessions);
-    TAILQ_INIT(&rooms->ghosts);
+    TAILQ_INIT(&rooms->absent);
     TAILQ_INIT(&rooms->heard);
     TAILQ_INIT(&rooms->touched);
     rooms->transport_of_row = calloc(TRANSPORTS_MAX, sizeof(struct transport *));
@@ -131,8 +131,8 @@ struct rooms *rooms_open(uv_loop_t *loop, const struct settings *settings, struc
     rooms->tick.data = rooms;
     uv_timer_init(loop, &rooms->tick);
     uv_timer_start(&rooms->tick, tick, TICK_MS, TICK_MS);
-    rooms->levels_tick.data = rooms;
-    uv_timer_init(loop, &rooms->levels_tick);
+    rooms->audio_levels_tick.data = rooms;
+    uv_timer_init(loop, &rooms->audio_levels_tick);
     rooms_ref(rooms);
     rooms->stale = true;
     stale_close(rooms);
@@ -162,7 +162,7 @@ void rooms_close(struct rooms *rooms)
         if (room->closed)
             room_save(room); /* a last attempt */
         else
-            room_shut(room, true, NULL);
+            room_close(room, true, NULL);
     }
     while ((session = TAILQ_FIRST(&rooms->sessions)) != NULL) {
         TAILQ_REMOVE(&rooms->sessions, session, link);
@@ -175,7 +175,7 @@ void rooms_close(struct rooms *rooms)
         free(session);
     }
     uv_close((uv_handle_t *)&rooms->tick, tick_closed);
-    uv_close((uv_handle_t *)&rooms->levels_tick, tick_closed);
+    uv_close((uv_handle_t *)&rooms->audio_levels_tick, tick_closed);
 }
 
 uint32_t rooms_participant_count(void *context, const char *room_id)
@@ -203,4 +203,5 @@ static void plane_up(void *context, bool is_up)
         transports_check_all(rooms);
 }
 
-const struct plane_handlers rooms_plane_handlers = {.changed = plane_changed, .up = plane_up};
+const struct dataplane_handlers rooms_dataplane_handlers = {.changed = plane_changed,
+                                                            .up = plane_up};

@@ -112,7 +112,7 @@ static void connecting(struct socket *socket, const cJSON *auth, const char *bea
 
 /* ---- a socket that stays ---- */
 
-void session_cut(struct session *session)
+void session_disconnect(struct session *session)
 {
     struct participant *p;
 
@@ -133,7 +133,7 @@ static void verified_again(void *context, enum auth_result result, const struct 
         session->verifying = false;
         /* A store that does not answer cuts nobody. */
         if (result == AUTH_REFUSED)
-            session_cut(session);
+            session_disconnect(session);
     }
     verification_free(v);
 }
@@ -149,7 +149,7 @@ static void session_verify(struct session *session, uint64_t now_ms)
     TAILQ_REMOVE(&rooms->sessions, session, link);
     TAILQ_INSERT_TAIL(&rooms->sessions, session, link);
     if (session->expires_s <= wall_ms() / 1000) {
-        session_cut(session);
+        session_disconnect(session);
         return;
     }
     if (session->verifying || (v = verification_new(rooms, session->socket)) == NULL)
@@ -163,7 +163,7 @@ static void session_verify(struct session *session, uint64_t now_ms)
     }
 }
 
-void sessions_tick(struct rooms *rooms)
+void sessions_reverify(struct rooms *rooms)
 {
     uint64_t now_ms = uv_now(rooms->loop);
     uint32_t most = 2 * rooms->session_count * TICK_MS / REVERIFY_MS + 1;
@@ -197,7 +197,7 @@ static void closed(struct socket *socket, const char *reason)
             continue;
         }
         p->grace_until_ms = uv_now(rooms->loop) + grace_s * 1000ull;
-        TAILQ_INSERT_TAIL(&rooms->ghosts, p, ghost_link);
+        TAILQ_INSERT_TAIL(&rooms->absent, p, absent_link);
     }
     socket_set_data(socket, NULL);
     live_socket_remove(rooms->live, socket_id(socket));
@@ -210,20 +210,20 @@ static void closed(struct socket *socket, const char *reason)
 
 /* ---- events ---- */
 
-static bool rate_passes(struct call *call)
+static bool rate_passes(struct request *request)
 {
-    struct session *session = call->session;
-    const struct settings *settings = call->rooms->settings;
+    struct session *session = request->session;
+    const struct settings *settings = request->rooms->settings;
     uint64_t window_ms = settings->rate_limit_window_s * 1000ull,
-             now_ms = uv_now(call->rooms->loop);
+             now_ms = uv_now(request->rooms->loop);
 
-    if (call->event != NULL && call->event->rate == RATE_FREE)
+    if (request->event != NULL && request->event->rate == RATE_FREE)
         return true;
     if (rate_limit_pass(&session->rate, settings->rate_limit_events, window_ms, now_ms))
         return true;
     if (session->rate_audited_ms == 0 || now_ms - session->rate_audited_ms >= window_ms) {
         session->rate_audited_ms = now_ms;
-        audit_write(call->rooms->audit, AUDIT_rate_limited, session->user_id, NULL,
+        audit_write(request->rooms->audit, AUDIT_rate_limited, session->user_id, NULL,
                     socket_client_ip(session->socket), "{\"limit\":%u,\"windowSeconds\":%u}",
                     settings->rate_limit_events, settings->rate_limit_window_s);
     }
@@ -231,118 +231,121 @@ static bool rate_passes(struct call *call)
 }
 
 /* The caller as a participant of the room that the payload names. */
-static bool resolve_member(struct call *call)
+static bool resolve_member(struct request *request)
 {
-    call->room = room_find(call->rooms, payload_text(call->payload, "roomId"));
-    if (call->room == NULL) {
-        call_fail(call, ERROR_room_not_found);
+    request->room = room_find(request->rooms, payload_text(request->payload, "roomId"));
+    if (request->room == NULL) {
+        request_fail(request, ERROR_room_not_found);
         return false;
     }
-    if (call->room->closed) {
-        call_fail(call, ERROR_room_closed);
+    if (request->room->closed) {
+        request_fail(request, ERROR_room_closed);
         return false;
     }
-    LIST_FOREACH(call->caller, &call->session->participants, session_link)
+    LIST_FOREACH(request->caller, &request->session->participants, session_link)
     {
-        if (call->caller->room == call->room)
+        if (request->caller->room == request->room)
             return true;
     }
-    call_fail(call, ERROR_not_in_room);
+    request_fail(request, ERROR_not_in_room);
     return false;
 }
 
 /* Other people's transports, producers and consumers are answered like ones that do not exist. */
-static bool resolve_owned(struct call *call)
+static bool resolve_owned(struct request *request)
 {
     enum room_error error = ERROR_transport_not_found;
 
-    if (call->event->may == MAY_OWN_TRANSPORT) {
-        call->transport = transport_find(call->rooms, payload_text(call->payload, "transportId"));
-    } else if (call->event->may == MAY_OWN_PRODUCER) {
+    if (request->event->may == MAY_OWN_TRANSPORT) {
+        request->transport =
+            transport_find(request->rooms, payload_text(request->payload, "transportId"));
+    } else if (request->event->may == MAY_OWN_PRODUCER) {
         error = ERROR_producer_not_found;
-        call->producer = producer_find(call->rooms, payload_text(call->payload, "producerId"));
-        call->transport = call->producer != NULL ? call->producer->transport : NULL;
+        request->producer =
+            producer_find(request->rooms, payload_text(request->payload, "producerId"));
+        request->transport = request->producer != NULL ? request->producer->transport : NULL;
     } else {
         error = ERROR_consumer_not_found;
-        call->consumer = consumer_find(call->rooms, payload_text(call->payload, "consumerId"));
-        call->transport = call->consumer != NULL ? call->consumer->transport : NULL;
+        request->consumer =
+            consumer_find(request->rooms, payload_text(request->payload, "consumerId"));
+        request->transport = request->consumer != NULL ? request->consumer->transport : NULL;
     }
-    if (call->transport == NULL || call->transport->owner->session != call->session) {
-        call_fail(call, error);
+    if (request->transport == NULL || request->transport->owner->session != request->session) {
+        request_fail(request, error);
         return false;
     }
-    call->caller = call->transport->owner;
-    call->room = call->caller->room;
+    request->caller = request->transport->owner;
+    request->room = request->caller->room;
     return true;
 }
 
-static bool resolve(struct call *call)
+static bool resolve(struct request *request)
 {
-    enum permission may = call->event->may;
+    enum permission may = request->event->may;
 
     if (may == MAY_ANYONE)
         return true;
     if (may >= MAY_OWN_TRANSPORT) {
         struct room *owned_in;
 
-        if (payload_text(call->payload, "roomId") == NULL)
-            return resolve_owned(call);
+        if (payload_text(request->payload, "roomId") == NULL)
+            return resolve_owned(request);
         /* Both named: the room must be one the caller is in, and the object must lie in it. */
-        if (!resolve_member(call))
+        if (!resolve_member(request))
             return false;
-        owned_in = call->room;
-        if (!resolve_owned(call))
+        owned_in = request->room;
+        if (!resolve_owned(request))
             return false;
-        if (call->room == owned_in)
+        if (request->room == owned_in)
             return true;
-        call_fail_because(call, ERROR_not_in_room, "this object belongs to another room");
+        request_fail_because(request, ERROR_not_in_room, "this object belongs to another room");
         return false;
     }
-    if (!resolve_member(call))
+    if (!resolve_member(request))
         return false;
-    if (may == MAY_MEMBER || call->caller->role == ROLE_HOST ||
-        (may == MAY_MODERATE && call->caller->role == ROLE_CO_HOST))
+    if (may == MAY_MEMBER || request->caller->role == ROLE_HOST ||
+        (may == MAY_MODERATE && request->caller->role == ROLE_CO_HOST))
         return true;
-    call_fail(call, ERROR_not_host);
+    request_fail(request, ERROR_not_host);
     return false;
 }
 
 /* What cannot be logged does not happen. */
-static bool can_be_logged(const struct call *call)
+static bool can_be_logged(const struct request *request)
 {
-    uint64_t rows = call_rows(call);
+    uint64_t rows = request_audit_rows(request);
 
-    return rows == 0 || audit_ready(call->rooms->audit, rows);
+    return rows == 0 || audit_ready(request->rooms->audit, rows);
 }
 
 static void event(struct socket *socket, const char *name, const cJSON *args, int64_t ack)
 {
     char why[SHAPE_WHY_BYTES];
-    struct call call = {.rooms = socket_context(socket),
-                        .socket = socket,
-                        .session = socket_data(socket),
-                        .event = event_find(name),
-                        .name = name,
-                        .payload = cJSON_GetArrayItem(args, 0),
-                        .ack = ack};
+    struct request request = {.rooms = socket_context(socket),
+                              .socket = socket,
+                              .session = socket_data(socket),
+                              .event = event_find(name),
+                              .name = name,
+                              .payload = cJSON_GetArrayItem(args, 0),
+                              .ack = ack};
 
-    if (call.session == NULL || call.rooms->closing)
+    if (request.session == NULL || request.rooms->closing)
         return;
-    call.rooms->calls++;
-    if (!rate_passes(&call))
-        call_fail(&call, ERROR_rate_limited);
-    else if (call.event == NULL)
-        call_fail(&call, ERROR_unknown_event);
-    else if (!cJSON_IsObject(call.payload))
-        call_fail_because(&call, ERROR_invalid_payload, "%s wants one object", name);
-    else if (!shape_fits(call.event->shape, call.payload, why))
-        call_fail_because(&call, ERROR_invalid_payload, "%s", why);
-    else if (!resolve(&call))
+    request.rooms->requests++;
+    if (!rate_passes(&request))
+        request_fail(&request, ERROR_rate_limited);
+    else if (request.event == NULL)
+        request_fail(&request, ERROR_unknown_event);
+    else if (!cJSON_IsObject(request.payload))
+        request_fail_because(&request, ERROR_invalid_payload, "%s wants one object", name);
+    else if (!shape_fits(request.event->shape, request.payload, why))
+        request_fail_because(&request, ERROR_invalid_payload, "%s", why);
+    else if (!resolve(&request))
         return; /* answered */
-    else if (!can_be_logged(&call))
-        call_fail(&call, ERROR_unavailable);
+    else if (!can_be_logged(&request))
+        request_fail(&request, ERROR_unavailable);
     else
-        call.event->handle(&call);
+        request.event->handle(&request);
 }
 
 const struct socket_handlers rooms_socket_handlers = {

@@ -5,10 +5,10 @@
  *     └─────► session ──────┘ (a connected socket; a participant without one is in its grace time)
  *
  * Each line is a list owned by its upper end; what is freed takes down what hangs below it.
- * Files: session.c (sockets, dispatch), events.c (the table), logged.c (who is audited), call.c (acks,
- * errors), tell.c (events
- * to clients), membership.c (join … changeRole), room.c (life of a room), media.c (transports),
- * producing.c, consuming.c, stats.c, levels.c (who speaks), mirroring.c (live state); rooms.c opens,
+ * Files: session.c (sockets, dispatch), events.c (the table), audit_rows.c (who is audited), request.c (acks,
+ * errors), announce.c (events
+ * to clients), membership.c (join … changeRole), room.c (life of a room), transport.c,
+ * producer.c, consumer.c, request_stats.c, audio_levels.c (who speaks), live_state.c (live state); rooms.c opens,
  * closes and ticks. */
 #ifndef RINGCAST_ROOMS_STATE_H
 #define RINGCAST_ROOMS_STATE_H
@@ -39,7 +39,7 @@ enum role { ROLE_PARTICIPANT, ROLE_CO_HOST, ROLE_HOST };
 struct rooms {
     uv_loop_t *loop;
     const struct settings *settings;
-    struct plane *plane;
+    struct dataplane *dataplane;
     struct persistence *store;
     struct auth *auth;
     struct audit *audit;
@@ -51,16 +51,16 @@ struct rooms {
     TAILQ_HEAD(, room) all;
     TAILQ_HEAD(, session) sessions; /* the one verified longest ago first */
     uint32_t session_count;
-    TAILQ_HEAD(, participant) ghosts;
+    TAILQ_HEAD(, participant) absent;
     TAILQ_HEAD(, room) heard;            /* with sound that tells its level */
     TAILQ_HEAD(, participant) touched;   /* what the live state says of them is old */
     struct transport **transport_of_row; /* by index of the desired row */
 
-    uv_timer_t tick, levels_tick;
+    uv_timer_t tick, audio_levels_tick;
     uint32_t references; /* the timers, and asynchronous steps under way: freed at 0 */
     bool closing, draining;
     bool stale, stale_asked; /* meetings of an earlier run are still to be closed */
-    uint64_t calls, refused_tokens, errors[ROOM_ERROR_COUNT]; /* for /metrics */
+    uint64_t requests, refused_tokens, errors[ROOM_ERROR_COUNT]; /* for /metrics */
 };
 
 struct session {
@@ -114,11 +114,11 @@ struct participant {
     enum role role;
     int64_t joined_ms;
     bool is_muted, is_video_off, is_touched;
-    bool wants_levels;       /* room:join {audioLevels:true} */
+    bool wants_audio_levels; /* room:join {audioLevels:true} */
     uint64_t grace_until_ms; /* loop time */
     TAILQ_HEAD(, transport) transports;
     uint32_t transport_count, producer_count;
-    TAILQ_ENTRY(participant) link, ghost_link, touched_link;
+    TAILQ_ENTRY(participant) link, absent_link, touched_link;
     LIST_ENTRY(participant) session_link;
 };
 
@@ -166,7 +166,7 @@ struct consumer {
 /* ---- one call of a client ---- */
 
 struct event;
-struct call {
+struct request {
     struct rooms *rooms;
     struct socket *socket;
     struct session *session;
@@ -184,23 +184,23 @@ struct call {
 };
 
 /* Each call ends with exactly one of these. */
-void call_succeed(struct call *call, cJSON *value);
-void call_fail(struct call *call, enum room_error error);
-void call_fail_because(struct call *call, enum room_error error, const char *format, ...)
+void request_succeed(struct request *request, cJSON *value);
+void request_fail(struct request *request, enum room_error error);
+void request_fail_because(struct request *request, enum room_error error, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-/* A copy that outlives the handler; call_resume, first thing in the callback, says whether the socket
- * is still there; call_drop when it ended. */
-struct call *call_defer(struct call *call);
-bool call_resume(struct call *call);
-void call_drop(struct call *call);
+/* A copy that outlives the handler; request_resume, first thing in the callback, says whether the socket
+ * is still there; request_drop when it ended. */
+struct request *request_defer(struct request *request);
+bool request_resume(struct request *request);
+void request_drop(struct request *request);
 
 const char *payload_text(const cJSON *payload, const char *key); /* NULL: absent */
 bool payload_flag(const cJSON *payload, const char *key);
 
 extern const char *const room_error_codes[ROOM_ERROR_COUNT];
 
-/* Audit rows that the call writes at most, once its row of the table of events is resolved (logged.c). */
-uint64_t call_rows(const struct call *call);
+/* Audit rows that the call writes at most, once its row of the table of events is resolved (audit_rows.c). */
+uint64_t request_audit_rows(const struct request *request);
 
 /* ---- the events that clients may send (events.c) ---- */
 
@@ -221,7 +221,7 @@ struct event {
     enum permission may;
     enum rate_class rate;
     const char *shape; /* "roomId:text paused?:flag": see events.c */
-    void (*handle)(struct call *call);
+    void (*handle)(struct request *request);
 };
 
 const struct event *event_find(const char *name);
@@ -236,13 +236,13 @@ bool shape_fits(const char *shape, const cJSON *payload, char *why);
     H(media_connect_transport) H(media_close_transport) H(media_produce)                   \
     H(media_close_producer) H(media_pause_producer) H(media_resume_producer)               \
     H(media_consume) H(media_resume_consumer) H(media_pause_consumer) H(media_get_stats)   \
-    H(media_restart_ice) H(media_later)
+    H(media_restart_ice) H(unsupported)
 /* clang-format on */
-#define HANDLER(name) void handle_##name(struct call *call);
+#define HANDLER(name) void handle_##name(struct request *request);
 HANDLERS(HANDLER)
 #undef HANDLER
 
-/* ---- what clients are told (tell.c) ---- */
+/* ---- what clients are told (announce.c) ---- */
 
 /* N(name, canonical, short name of the seed or NULL) */
 /* clang-format off */
@@ -272,11 +272,11 @@ enum notice {
 };
 
 /* Both take value. except may be NULL. Participants without a socket hear nothing. */
-void tell(struct participant *to, enum notice notice, cJSON *value);
-void tell_room(struct room *room, const struct participant *except, enum notice notice,
-               cJSON *value);
+void announce(struct participant *to, enum notice notice, cJSON *value);
+void announce_to_room(struct room *room, const struct participant *except, enum notice notice,
+                      cJSON *value);
 /* Those who asked for volumes only. */
-void tell_listeners(struct room *room, enum notice notice, cJSON *value);
+void announce_to_listeners(struct room *room, enum notice notice, cJSON *value);
 /* An object of texts: key, value, key, value, …, NULL. */
 cJSON *json_texts(const char *key, ...) __attribute__((sentinel));
 cJSON *participants_json(const struct room *room);
@@ -288,12 +288,12 @@ const char *role_text(enum role role);
 
 struct room *room_find(struct rooms *rooms, const char *id_or_code);
 struct room *room_open(struct rooms *rooms, const struct meeting_row *meeting);
-/* Takes everybody out and ends the meeting. tell_them: `room:closed` to all. */
-void room_shut(struct room *room, bool tell_them, const struct session *closed_by);
+/* Takes everybody out and ends the meeting. announced: `room:closed` to all. */
+void room_close(struct room *room, bool announced, const struct session *closed_by);
 /* Of a room that nobody got into: the meeting stays as it is. */
-void room_forget(struct room *room);
+void room_discard(struct room *room);
 /* Gives the room a worker and a row when it has none; false while the data plane is down. */
-bool room_place(struct room *room);
+bool room_assign_worker(struct room *room);
 /* Brings the meeting's row to what it should say; frees a closed room when that is done. */
 void room_save(struct room *room);
 
@@ -303,35 +303,35 @@ enum departure { LEFT, KICKED, REPLACED, GONE, CUT };
 void participant_remove(struct participant *participant, enum departure how);
 void participant_detach(struct participant *participant); /* from its socket; no grace by itself */
 
-/* ---- what others see in the live state (mirroring.c) ---- */
+/* ---- what others see in the live state (live_state.c) ---- */
 
-void room_mirror(const struct room *room);
-void participant_mirror(struct participant *participant);
-void participant_unmirror(struct participant *participant);
+void live_state_put_room(const struct room *room);
+void live_state_put_participant(struct participant *participant);
+void live_state_remove_participant(struct participant *participant);
 
-/* ---- media (media.c, producing.c, consuming.c) ---- */
+/* ---- media (transport.c, producer.c, consumer.c) ---- */
 
-/* All media of somebody, users before what they use. tell_others: false when the room goes too. */
-void media_close_all(struct participant *owner, bool tell_others);
-void transport_close(struct transport *transport, bool tell_others);
+/* All media of somebody, users before what they use. announced: false when the room goes too. */
+void media_close_all(struct participant *owner, bool announced);
+void transport_close(struct transport *transport, bool announced);
 void transport_changed(struct rooms *rooms, handle_word handle);
 void transports_check_all(struct rooms *rooms); /* after the data plane came (back) */
 struct transport *transport_find(struct rooms *rooms, const char *id);
 struct producer *producer_find(struct rooms *rooms, const char *id);
 struct consumer *consumer_find(struct rooms *rooms, const char *id);
-void producer_close(struct producer *producer, bool tell_others);
+void producer_close(struct producer *producer, bool announced);
 bool producer_set_paused(struct producer *producer, bool paused);
-void consumer_close(struct consumer *consumer, bool tell_owner);
+void consumer_close(struct consumer *consumer, bool announced);
 uint32_t worker_of(const struct transport *transport);
 /* The row's 16 bytes of an id's text. */
 void id_bytes(const char *text, uint8_t out[16]);
 
-/* ---- who speaks, and how loud (levels.c) ---- */
+/* ---- who speaks, and how loud (audio_levels.c) ---- */
 
 /* A producer came, was paused or goes on: listens to it, or no longer. */
-void levels_follow(struct producer *producer);
-void levels_forget(struct producer *producer);
-void levels_forget_room(struct room *room);
+void audio_levels_follow(struct producer *producer);
+void audio_levels_forget(struct producer *producer);
+void audio_levels_forget_room(struct room *room);
 cJSON *active_speaker_json(const struct room *room);
 
 /* ---- what a client is told about STUN and TURN (ice_servers.c) ---- */
@@ -342,8 +342,8 @@ bool ice_servers_check(const struct settings *settings, char *why /* 192 */);
 
 /* ---- sessions (session.c) ---- */
 
-void session_cut(struct session *session);
-void sessions_tick(struct rooms *rooms);
+void session_disconnect(struct session *session);
+void sessions_reverify(struct rooms *rooms);
 void rooms_ref(struct rooms *rooms);
 void rooms_unref(struct rooms *rooms);
 int64_t wall_ms(void);

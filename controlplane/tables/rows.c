@@ -4,7 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "parts.h"
+#include "internal.h"
 #include "src/log.h"
 
 union any_row {
@@ -19,28 +19,28 @@ union any_row {
 static const enum table_id removal_order[] = {TABLE_consumer, TABLE_producer, TABLE_transport,
                                               TABLE_room};
 
-struct slots *plane_slots(struct plane *plane, enum table_id table)
+struct slots *dataplane_slots(struct dataplane *dataplane, enum table_id table)
 {
     switch (table) {
     case TABLE_room:
-        return &plane->rooms;
+        return &dataplane->rooms;
     case TABLE_transport:
-        return &plane->transports;
+        return &dataplane->transports;
     case TABLE_producer:
-        return &plane->producers;
+        return &dataplane->producers;
     case TABLE_consumer:
-        return &plane->consumers;
+        return &dataplane->consumers;
     default:
         return NULL;
     }
 }
 
-bool plane_rows_open(struct plane *plane)
+bool dataplane_rows_open(struct dataplane *dataplane)
 {
     size_t i;
 
     for (i = 0; i < 4; i++) {
-        struct slots *slots = plane_slots(plane, removal_order[i]);
+        struct slots *slots = dataplane_slots(dataplane, removal_order[i]);
 
         slots->count = tables[removal_order[i]].rows;
         slots->index = calloc(slots->count, sizeof(*slots->index));
@@ -51,12 +51,12 @@ bool plane_rows_open(struct plane *plane)
     return true;
 }
 
-void plane_rows_close(struct plane *plane)
+void dataplane_rows_close(struct dataplane *dataplane)
 {
     size_t i;
 
     for (i = 0; i < 4; i++) {
-        struct slots *slots = plane_slots(plane, removal_order[i]);
+        struct slots *slots = dataplane_slots(dataplane, removal_order[i]);
 
         free(slots->index);
         free(slots->free_ms);
@@ -65,9 +65,9 @@ void plane_rows_close(struct plane *plane)
 
 /* ---- slots ---- */
 
-static bool slot_take(struct plane *plane, struct slots *slots, uint32_t *index)
+static bool slot_take(struct dataplane *dataplane, struct slots *slots, uint32_t *index)
 {
-    uint32_t now_ms = (uint32_t)uv_now(plane->loop);
+    uint32_t now_ms = (uint32_t)uv_now(dataplane->loop);
 
     if (slots->waiting > 0 && now_ms - slots->free_ms[slots->head] >= QUARANTINE_MS) {
         *index = slots->index[slots->head];
@@ -81,40 +81,41 @@ static bool slot_take(struct plane *plane, struct slots *slots, uint32_t *index)
     return true;
 }
 
-static void slot_give(struct plane *plane, struct slots *slots, uint32_t index)
+static void slot_give(struct dataplane *dataplane, struct slots *slots, uint32_t index)
 {
     uint32_t tail = (slots->head + slots->waiting) % slots->count;
 
     slots->index[tail] = index;
-    slots->free_ms[tail] = (uint32_t)uv_now(plane->loop);
+    slots->free_ms[tail] = (uint32_t)uv_now(dataplane->loop);
     slots->waiting++;
 }
 
 /* ---- notes and bells ---- */
 
-static void note_change(struct plane *plane, enum table_id table, handle_word handle,
+static void note_change(struct dataplane *dataplane, enum table_id table, handle_word handle,
                         uint32_t worker)
 {
     struct ring_note note = {.table = table, .handle = handle};
 
-    if (worker >= WORKERS_MAX || plane->bell_worker[worker] < 0)
+    if (worker >= WORKERS_MAX || dataplane->bell_worker[worker] < 0)
         return;
-    ring_put_note(&plane->changes[worker], note); /* full: the overflow mark asks for a rescan */
-    plane->bells_due |= 1u << worker;
+    ring_put_note(&dataplane->changes[worker],
+                  note); /* full: the overflow mark asks for a rescan */
+    dataplane->bells_due |= 1u << worker;
 }
 
 /* Once per turn of the loop, however many rows changed in it. */
-void plane_ring_bells(struct plane *plane)
+void dataplane_ring_bells(struct dataplane *dataplane)
 {
     const uint64_t one = 1;
     uint32_t w;
 
-    for (w = 0; plane->bells_due != 0; w++) {
-        if ((plane->bells_due & 1u << w) == 0)
+    for (w = 0; dataplane->bells_due != 0; w++) {
+        if ((dataplane->bells_due & 1u << w) == 0)
             continue;
-        plane->bells_due &= ~(1u << w);
-        if (write(plane->bell_worker[w], &one, sizeof(one)) < 0 && errno != EAGAIN)
-            LOG(WARN, "plane",
+        dataplane->bells_due &= ~(1u << w);
+        if (write(dataplane->bell_worker[w], &one, sizeof(one)) < 0 && errno != EAGAIN)
+            LOG(WARN, "dataplane",
                 "cannot ring a worker's bell; it will see the change at its next turn",
                 F("worker", "%u", w), F("error", "%s", strerror(errno)));
     }
@@ -122,61 +123,63 @@ void plane_ring_bells(struct plane *plane)
 
 /* ---- the public verbs ---- */
 
-static struct row_header *row_of(struct plane *plane, enum table_id table, handle_word handle)
+static struct row_header *row_of(struct dataplane *dataplane, enum table_id table,
+                                 handle_word handle)
 {
     struct row_header *row;
 
-    if (!plane->mapped || handle == 0 || handle_index(handle) >= tables[table].rows)
+    if (!dataplane->mapped || handle == 0 || handle_index(handle) >= tables[table].rows)
         return NULL;
-    row = region_row(&plane->desired, table, handle_index(handle));
+    row = region_row(&dataplane->desired, table, handle_index(handle));
     return row->used == 1 && row->generation == handle_generation(handle) ? row : NULL;
 }
 
-handle_word plane_add(struct plane *plane, enum table_id table, const void *row, uint32_t worker)
+handle_word dataplane_row_add(struct dataplane *dataplane, enum table_id table, const void *row,
+                              uint32_t worker)
 {
-    struct slots *slots = plane_slots(plane, table);
+    struct slots *slots = dataplane_slots(dataplane, table);
     struct row_header *to;
     const struct field *bad;
     union any_row copy;
     uint32_t index;
     handle_word handle;
 
-    if (slots == NULL || !plane->up || worker >= WORKERS_MAX)
+    if (slots == NULL || !dataplane->up || worker >= WORKERS_MAX)
         return 0;
     memcpy(&copy, row, tables[table].row_bytes);
     if (!row_in_range(table, &copy, &bad)) {
-        LOG(ERROR, "plane", "a row of ours is out of range: this is a bug, please report it",
+        LOG(ERROR, "dataplane", "a row of ours is out of range: this is a bug, please report it",
             F("table", "%s", tables[table].name), F("field", "%s", bad->name));
         return 0;
     }
-    if (!slot_take(plane, slots, &index)) {
-        LOG(WARN, "plane", "a table is full: calls that need a row of it are refused",
+    if (!slot_take(dataplane, slots, &index)) {
+        LOG(WARN, "dataplane", "a table is full: calls that need a row of it are refused",
             F("table", "%s", tables[table].name), F("rows", "%u", slots->count));
         return 0;
     }
-    to = region_row(&plane->desired, table, index);
+    to = region_row(&dataplane->desired, table, index);
     copy.header.generation = to->generation + 1 != 0 ? to->generation + 1 : 1;
     copy.header.used = 1;
     copy.header.reserved = 0;
     row_write(table, to, &copy.header);
     handle = handle_make(index, copy.header.generation);
-    note_change(plane, table, handle, worker);
+    note_change(dataplane, table, handle, worker);
     if (table == TABLE_transport || table == TABLE_consumer)
-        plane->load[worker]++;
+        dataplane->load[worker]++;
     else if (table == TABLE_room)
-        plane->room_count[worker]++;
+        dataplane->room_count[worker]++;
     return handle;
 }
 
-bool plane_update(struct plane *plane, enum table_id table, handle_word handle, const void *row,
-                  uint32_t worker)
+bool dataplane_row_update(struct dataplane *dataplane, enum table_id table, handle_word handle,
+                          const void *row, uint32_t worker)
 {
     struct row_header *to;
     union any_row copy;
 
-    if (plane_slots(plane, table) == NULL)
+    if (dataplane_slots(dataplane, table) == NULL)
         return false;
-    to = row_of(plane, table, handle);
+    to = row_of(dataplane, table, handle);
     if (to == NULL)
         return false;
     memcpy(&copy, row, tables[table].row_bytes);
@@ -184,14 +187,15 @@ bool plane_update(struct plane *plane, enum table_id table, handle_word handle, 
     if (!row_in_range(table, &copy, NULL))
         return false;
     row_write(table, to, &copy.header);
-    note_change(plane, table, handle, worker);
+    note_change(dataplane, table, handle, worker);
     return true;
 }
 
-void plane_remove(struct plane *plane, enum table_id table, handle_word handle, uint32_t worker)
+void dataplane_row_remove(struct dataplane *dataplane, enum table_id table, handle_word handle,
+                          uint32_t worker)
 {
-    struct slots *slots = plane_slots(plane, table);
-    struct row_header *to = slots != NULL ? row_of(plane, table, handle) : NULL;
+    struct slots *slots = dataplane_slots(dataplane, table);
+    struct row_header *to = slots != NULL ? row_of(dataplane, table, handle) : NULL;
     union any_row copy;
 
     if (to == NULL)
@@ -200,19 +204,20 @@ void plane_remove(struct plane *plane, enum table_id table, handle_word handle, 
     memset(&copy, 0, sizeof(copy));
     copy.header.generation = to->generation;
     row_write(table, to, &copy.header);
-    note_change(plane, table, handle, worker);
-    slot_give(plane, slots, handle_index(handle));
+    note_change(dataplane, table, handle, worker);
+    slot_give(dataplane, slots, handle_index(handle));
     if (worker >= WORKERS_MAX)
         return;
-    if ((table == TABLE_transport || table == TABLE_consumer) && plane->load[worker] > 0)
-        plane->load[worker]--;
-    else if (table == TABLE_room && plane->room_count[worker] > 0)
-        plane->room_count[worker]--;
+    if ((table == TABLE_transport || table == TABLE_consumer) && dataplane->load[worker] > 0)
+        dataplane->load[worker]--;
+    else if (table == TABLE_room && dataplane->room_count[worker] > 0)
+        dataplane->room_count[worker]--;
 }
 
 /* ---- after a restart of the control plane ---- */
 
-static uint32_t worker_of(struct plane *plane, enum table_id table, const struct row_header *row)
+static uint32_t worker_of(struct dataplane *dataplane, enum table_id table,
+                          const struct row_header *row)
 {
     handle_word transport;
 
@@ -224,21 +229,21 @@ static uint32_t worker_of(struct plane *plane, enum table_id table, const struct
                                         : ((const struct consumer_row *)row)->transport;
     if (handle_index(transport) >= tables[TABLE_transport].rows)
         return WORKERS_MAX;
-    return ((const struct transport_row *)region_row(&plane->desired, TABLE_transport,
+    return ((const struct transport_row *)region_row(&dataplane->desired, TABLE_transport,
                                                      handle_index(transport)))
         ->worker;
 }
 
 /* Frees used rows and rebuilds the slots. Reads no further than rows were ever used, so that the
  * rest of the sparse file stays unpaid. */
-static uint32_t take_over_table(struct plane *plane, enum table_id table)
+static uint32_t take_over_table(struct dataplane *dataplane, enum table_id table)
 {
-    struct slots *slots = plane_slots(plane, table);
+    struct slots *slots = dataplane_slots(dataplane, table);
     uint32_t index, w, freed = 0;
 
     slots->fresh = slots->head = slots->waiting = 0;
     for (index = 0; index < slots->count; index++) {
-        struct row_header *row = region_row(&plane->desired, table, index);
+        struct row_header *row = region_row(&dataplane->desired, table, index);
         handle_word handle = handle_make(index, row->generation);
         union any_row copy;
 
@@ -247,7 +252,7 @@ static uint32_t take_over_table(struct plane *plane, enum table_id table)
             break;
         slots->fresh = index + 1;
         if (row->used != 0 || atomic_load(&row->sequence) % 2 != 0) {
-            uint32_t worker = worker_of(plane, table, row);
+            uint32_t worker = worker_of(dataplane, table, row);
 
             memset(&copy, 0, sizeof(copy));
             copy.header.generation = row->generation;
@@ -255,25 +260,25 @@ static uint32_t take_over_table(struct plane *plane, enum table_id table)
             freed++;
             for (w = 0; w < WORKERS_MAX; w++) {
                 if (worker == w || worker >= WORKERS_MAX)
-                    note_change(plane, table, handle, w);
+                    note_change(dataplane, table, handle, w);
             }
         }
-        slot_give(plane, slots, index);
+        slot_give(dataplane, slots, index);
     }
     return freed;
 }
 
-void plane_take_over(struct plane *plane)
+void dataplane_take_over(struct dataplane *dataplane)
 {
     uint32_t freed[4];
     size_t i;
 
-    memset(plane->load, 0, sizeof(plane->load));
-    memset(plane->room_count, 0, sizeof(plane->room_count));
+    memset(dataplane->load, 0, sizeof(dataplane->load));
+    memset(dataplane->room_count, 0, sizeof(dataplane->room_count));
     for (i = 0; i < 4; i++)
-        freed[i] = take_over_table(plane, removal_order[i]);
+        freed[i] = take_over_table(dataplane, removal_order[i]);
     if (freed[0] + freed[1] + freed[2] + freed[3] > 0)
-        LOG(INFO, "plane", "freed what an earlier control plane left",
+        LOG(INFO, "dataplane", "freed what an earlier control plane left",
             F("consumers", "%u", freed[0]), F("producers", "%u", freed[1]),
             F("transports", "%u", freed[2]), F("rooms", "%u", freed[3]));
 }

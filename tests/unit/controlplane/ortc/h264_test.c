@@ -5,7 +5,7 @@
 
 #include <cmocka.h>
 
-#include "controlplane/ortc/parts.h"
+#include "controlplane/ortc/internal.h"
 
 static void test_parse(void **state)
 {

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "controlplane/ortc/parts.h"
+#include "controlplane/ortc/internal.h"
 
 #define LIST "opus,VP8,VP9,VP9:2,H264:4d0032,H264:42e01f,AV1"
 

@@ -16,12 +16,13 @@ static cJSON *servers_of(const char *urls, const char *secret, const char **who)
     snprintf(settings.turn_urls, sizeof(settings.turn_urls), "%s", urls);
     snprintf(settings.turn_secret, sizeof(settings.turn_secret), "%s", secret);
     servers = cJSON_Duplicate(
-        cJSON_GetObjectItem(call(s, "room:join", "{'roomId':'%s'}", room), "iceServers"), 1);
+        cJSON_GetObjectItem(request(s, "room:join", "{'roomId':'%s'}", room), "iceServers"), 1);
     again = cJSON_GetObjectItem(
-        call(s, "media:createTransport", "{'roomId':'%s','direction':'send'}", room), "iceServers");
+        request(s, "media:createTransport", "{'roomId':'%s','direction':'send'}", room),
+        "iceServers");
     assert_int_equal(cJSON_GetArraySize(servers), cJSON_GetArraySize(again));
     *who = user(1);
-    call(s, "room:leave", "{'roomId':'%s'}", room);
+    request(s, "room:leave", "{'roomId':'%s'}", room);
     leave_test(s);
     wait_ms(20);
     return servers;

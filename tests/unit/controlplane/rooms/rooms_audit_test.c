@@ -103,7 +103,7 @@ static const cJSON *run(size_t row)
         bytes += (size_t)sprintf(payload + bytes, "%s", with);
     }
     payload[bytes] = '\0';
-    return call(host.s, table[row].event, "%s", payload);
+    return request(host.s, table[row].event, "%s", payload);
 }
 
 static int expected(size_t row, enum audit_action action)

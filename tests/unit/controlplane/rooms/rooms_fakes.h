@@ -1,4 +1,4 @@
-/* Stand-ins at link time for sockets, accounts, store, audit and data plane, so that rooms and
+/* Stand-ins at link time for sockets, accounts, store, audit and data dataplane, so that rooms and
  * sessions run alone. Everything asynchronous waits in one queue until pump() runs it. */
 #ifndef RINGCAST_ROOMS_FAKES_H
 #define RINGCAST_ROOMS_FAKES_H
@@ -375,11 +375,11 @@ static struct {
     char removed[256]; /* c, p, t, r in the order they went */
     int removed_count;
     bool up, full, broken; /* broken: updates fail */
-} fake_plane;
+} fake_dataplane;
 
 static union fake_row *fake_row(enum table_id table, handle_word handle)
 {
-    union fake_row *row = &fake_plane.rows[table][handle_index(handle) % FAKE_ROWS];
+    union fake_row *row = &fake_dataplane.rows[table][handle_index(handle) % FAKE_ROWS];
 
     return row->header.used && row->header.generation == handle_generation(handle) ? row : NULL;
 }
@@ -388,22 +388,23 @@ static int fake_used(enum table_id table)
     int count = 0;
 
     for (int i = 0; i < FAKE_ROWS; i++)
-        count += fake_plane.rows[table][i].header.used;
+        count += fake_dataplane.rows[table][i].header.used;
     return count;
 }
-bool plane_is_up(const struct plane *plane)
+bool dataplane_is_up(const struct dataplane *dataplane)
 {
-    return fake_plane.up;
+    return fake_dataplane.up;
 }
-handle_word plane_add(struct plane *plane, enum table_id table, const void *row, uint32_t worker)
+handle_word dataplane_row_add(struct dataplane *dataplane, enum table_id table, const void *row,
+                              uint32_t worker)
 {
-    uint32_t index = fake_plane.next[table];
-    union fake_row *to = &fake_plane.rows[table][index % FAKE_ROWS];
+    uint32_t index = fake_dataplane.next[table];
+    union fake_row *to = &fake_dataplane.rows[table][index % FAKE_ROWS];
     uint32_t generation = to->header.generation + 1;
 
-    if (!fake_plane.up || fake_plane.full)
+    if (!fake_dataplane.up || fake_dataplane.full)
         return 0;
-    fake_plane.next[table] = (index + 1) % FAKE_ROWS;
+    fake_dataplane.next[table] = (index + 1) % FAKE_ROWS;
     assert_false(to->header.used);
     assert_true(worker < 2);
     assert_true(row_in_range(table, row, NULL));
@@ -412,30 +413,32 @@ handle_word plane_add(struct plane *plane, enum table_id table, const void *row,
     to->header.used = 1;
     return handle_make(index, generation);
 }
-bool plane_update(struct plane *plane, enum table_id table, handle_word handle, const void *row,
-                  uint32_t worker)
+bool dataplane_row_update(struct dataplane *dataplane, enum table_id table, handle_word handle,
+                          const void *row, uint32_t worker)
 {
     union fake_row *to = fake_row(table, handle);
     struct row_header header;
 
-    if (!to || fake_plane.broken)
+    if (!to || fake_dataplane.broken)
         return false;
     header = to->header;
     memcpy(to, row, tables[table].row_bytes);
     to->header = header;
     return true;
 }
-void plane_remove(struct plane *plane, enum table_id table, handle_word handle, uint32_t worker)
+void dataplane_row_remove(struct dataplane *dataplane, enum table_id table, handle_word handle,
+                          uint32_t worker)
 {
     union fake_row *to = fake_row(table, handle);
 
     if (!to)
         return;
     to->header.used = 0;
-    if (fake_plane.removed_count < 255)
-        fake_plane.removed[fake_plane.removed_count++] = "rtpc"[table];
+    if (fake_dataplane.removed_count < 255)
+        fake_dataplane.removed[fake_dataplane.removed_count++] = "rtpc"[table];
 }
-bool plane_read(struct plane *plane, enum table_id table, handle_word handle, void *row)
+bool dataplane_row_read(struct dataplane *dataplane, enum table_id table, handle_word handle,
+                        void *row)
 {
     struct node_row *node = row;
     struct worker_state_row *state = row;
@@ -447,21 +450,22 @@ bool plane_read(struct plane *plane, enum table_id table, handle_word handle, vo
         node->worker_count = 2;
         node->has_fingerprints = 1;
         memset(node->fingerprint_sha_256, 0xab, 32);
-        return fake_plane.up;
+        return fake_dataplane.up;
     case TABLE_worker_state:
         memset(state, 0, sizeof(*state));
         state->udp_port = (uint16_t)(40000 + handle_index(handle));
         state->has_ipv4 = 1;
-        return fake_plane.up;
+        return fake_dataplane.up;
     case TABLE_transport_state:
-        memcpy(row, &fake_plane.states[handle_index(handle) % FAKE_ROWS], tables[table].row_bytes);
+        memcpy(row, &fake_dataplane.states[handle_index(handle) % FAKE_ROWS],
+               tables[table].row_bytes);
         return true;
     case TABLE_producer_state:
     case TABLE_consumer_state:
     case TABLE_audio_level:
-        from = table == TABLE_producer_state   ? fake_plane.producer_states
-               : table == TABLE_consumer_state ? fake_plane.consumer_states
-                                               : fake_plane.levels;
+        from = table == TABLE_producer_state   ? fake_dataplane.producer_states
+               : table == TABLE_consumer_state ? fake_dataplane.consumer_states
+                                               : fake_dataplane.levels;
         from += handle_index(handle) % FAKE_ROWS;
         if (from->header.generation != handle_generation(handle))
             return false;
@@ -479,21 +483,21 @@ bool plane_read(struct plane *plane, enum table_id table, handle_word handle, vo
         return false;
     }
 }
-int plane_pick_worker(struct plane *plane, int preferred, uint32_t slack)
+int dataplane_pick_worker(struct dataplane *dataplane, int preferred, uint32_t slack)
 {
-    if (!fake_plane.up)
+    if (!fake_dataplane.up)
         return -1;
     return preferred >= 0 ? preferred : (int)fake_used(TABLE_room) % 2;
 }
-uint16_t plane_worker_port(struct plane *plane, uint32_t worker)
+uint16_t dataplane_worker_port(struct dataplane *dataplane, uint32_t worker)
 {
     return (uint16_t)(40000 + worker);
 }
 
 static void fakes_reset(void)
 {
-    memset(&fake_plane, 0, sizeof(fake_plane));
-    fake_plane.up = true;
+    memset(&fake_dataplane, 0, sizeof(fake_dataplane));
+    fake_dataplane.up = true;
     memset(audits, 0, sizeof(audits));
     memset(deactivated, 0, sizeof(deactivated));
     work_count = meeting_count = meetings_made = 0;

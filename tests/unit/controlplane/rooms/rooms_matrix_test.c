@@ -33,9 +33,9 @@ static int build(void **state)
     bystander = enter(60, room1);
     people[OUTSIDER] = enter(OUTSIDER, room2);
     people[STRANGER] = (struct person){.s = connect_user(user(STRANGER)), .id = user(STRANGER)};
-    assert_ok(call(people[HOST].s, "room:changeRole",
-                   "{'roomId':'%s','targetUserId':'%s','newRole':'co_host'}", room1,
-                   people[CO_HOST].id));
+    assert_ok(request(people[HOST].s, "room:changeRole",
+                      "{'roomId':'%s','targetUserId':'%s','newRole':'co_host'}", room1,
+                      people[CO_HOST].id));
     publish(&bystander, room1);
     for (int who = OUTSIDER; who < GONE_MEMBER; who++) {
         bool outside = who == OUTSIDER;
@@ -50,7 +50,7 @@ static int build(void **state)
         keep(text_of(consume(bystander.s, room1, bystander.recv, people[HOST].audio), "id"));
     host2_consumer =
         keep(text_of(consume(host2.s, room2, host2.recv, people[OUTSIDER].audio), "id"));
-    assert_ok(call(people[GONE_MEMBER].s, "room:leave", "{'roomId':'%s'}", room1));
+    assert_ok(request(people[GONE_MEMBER].s, "room:leave", "{'roomId':'%s'}", room1));
     return 0;
 }
 
@@ -68,14 +68,14 @@ static int scrap(void **state)
 static uint64_t fingerprint_of_all(void)
 {
     uint64_t hash = 0xcbf29ce484222325ull;
-    const uint8_t *bytes = (const uint8_t *)fake_plane.rows;
+    const uint8_t *bytes = (const uint8_t *)fake_dataplane.rows;
     struct participant *p;
     struct room *room;
 
     for (int table = 0; table < 4; table++)
         for (size_t i = 0; i < 64 * sizeof(union fake_row); i++)
-            hash =
-                (hash ^ bytes[(size_t)table * sizeof(fake_plane.rows[0]) + i]) * 0x100000001b3ull;
+            hash = (hash ^ bytes[(size_t)table * sizeof(fake_dataplane.rows[0]) + i]) *
+                   0x100000001b3ull;
     TAILQ_FOREACH(room, &rooms->all, link)
     {
         TAILQ_FOREACH(p, &room->participants, link)
@@ -135,17 +135,17 @@ static void test_room_events(void **state)
             build(state);
             before = fingerprint_of_all();
             snprintf(payload, sizeof(payload), room_events[e].payload, room1, bystander.id);
-            ack = call(people[who].s, room_events[e].event, payload);
+            ack = request(people[who].s, room_events[e].event, payload);
             expect(who, room_events[e].event, "the room", ack, expected, before);
             if (expected == NULL && who < HOST && strncmp(room_events[e].event, "room:k", 6) == 0) {
                 before = fingerprint_of_all(); /* never the host */
-                ack = call(people[who].s, "room:kick", "{'roomId':'%s','targetUserId':'%s'}", room1,
-                           people[HOST].id);
+                ack = request(people[who].s, "room:kick", "{'roomId':'%s','targetUserId':'%s'}",
+                              room1, people[HOST].id);
                 expect(who, "room:kick", "the host", ack, "cannot_kick_host", before);
             }
             before = fingerprint_of_all();
             snprintf(payload, sizeof(payload), room_events[e].payload, "nowhere", bystander.id);
-            ack = call(people[who].s, room_events[e].event, payload);
+            ack = request(people[who].s, room_events[e].event, payload);
             expect(who, room_events[e].event, "no room", ack, "room_not_found", before);
             scrap(state);
         }
@@ -213,8 +213,8 @@ static void test_media_events(void **state)
                 const char *expected =
                     whose == OWN && owns ? media_events[e].if_own : missing[media_events[e].object];
                 uint64_t before = fingerprint_of_all();
-                const cJSON *ack = call(people[who].s, media_events[e].event, "{'%s':'%s'%s}",
-                                        media_events[e].key, id, media_events[e].rest);
+                const cJSON *ack = request(people[who].s, media_events[e].event, "{'%s':'%s'%s}",
+                                           media_events[e].key, id, media_events[e].rest);
 
                 expect(who, media_events[e].event, whose_names[whose], ack, expected, before);
             }
@@ -244,8 +244,9 @@ static void test_produce(void **state)
                 const cJSON *ack;
 
                 if (expected == NULL) /* its first ones had the same mid and SSRC */
-                    assert_ok(call(people[who].s, "media:closeProducer",
-                                   "{'roomId':'%s','producerId':'%s'}", room, people[who].audio));
+                    assert_ok(request(people[who].s, "media:closeProducer",
+                                      "{'roomId':'%s','producerId':'%s'}", room,
+                                      people[who].audio));
                 before = fingerprint_of_all();
                 ack = produce(people[who].s, room, id, "audio");
                 expect(who, "media:produce", whose_names[whose], ack, expected, before);
@@ -293,12 +294,12 @@ static void test_for_everybody(void **state)
         const cJSON *ack;
 
         build(state);
-        ack = call(people[who].s, "room:create", "{'title':'mine'}");
+        ack = request(people[who].s, "room:create", "{'title':'mine'}");
         expect(who, "room:create", "a new room", ack, NULL, 0);
-        ack = call(people[who].s, "room:join", "{'roomId':'%s'}", keep(text_of(ack, "roomId")));
+        ack = request(people[who].s, "room:join", "{'roomId':'%s'}", keep(text_of(ack, "roomId")));
         expect(who, "room:join", "their own room", ack, NULL, 0);
         assert_string_equal(text_of(ack, "role"), "host");
-        ack = call(people[who].s, "room:join", "{'roomId':'%s'}", room1);
+        ack = request(people[who].s, "room:join", "{'roomId':'%s'}", room1);
         expect(who, "room:join", "the room", ack, NULL, 0);
         assert_string_equal(text_of(ack, "role"), who == HOST      ? "host"
                                                   : who == CO_HOST ? "co_host"

@@ -114,7 +114,7 @@ static void leave_test(struct socket *s)
 
 /* One call; the acknowledgement belongs to the socket until its next one. `format` is JSON with ' in
  * place of ". */
-static const cJSON *call_json(struct socket *s, const char *event, cJSON *payload)
+static const cJSON *request_json(struct socket *s, const char *event, cJSON *payload)
 {
     static int64_t acks;
     cJSON *args = cJSON_CreateArray();
@@ -144,7 +144,7 @@ static cJSON *json_of(const char *format, va_list arguments)
     return json;
 }
 
-static const cJSON *call(struct socket *s, const char *event, const char *format, ...)
+static const cJSON *request(struct socket *s, const char *event, const char *format, ...)
 {
     va_list arguments;
     cJSON *payload;
@@ -152,7 +152,7 @@ static const cJSON *call(struct socket *s, const char *event, const char *format
     va_start(arguments, format);
     payload = json_of(format, arguments);
     va_end(arguments);
-    return call_json(s, event, payload);
+    return request_json(s, event, payload);
 }
 
 static const char *text_of(const cJSON *object, const char *key)
@@ -208,7 +208,7 @@ static const char *keep(const char *text)
 
 static const char *make_room(struct socket *host)
 {
-    const cJSON *ack = call(host, "room:create", "{'title':'standup','maxParticipants':100}");
+    const cJSON *ack = request(host, "room:create", "{'title':'standup','maxParticipants':100}");
 
     assert_ok(ack);
     return keep(text_of(ack, "roomId"));
@@ -217,7 +217,7 @@ static const char *make_room(struct socket *host)
 static const char *make_transport(struct socket *s, const char *room, const char *direction)
 {
     const cJSON *ack =
-        call(s, "media:createTransport", "{'roomId':'%s','direction':'%s'}", room, direction);
+        request(s, "media:createTransport", "{'roomId':'%s','direction':'%s'}", room, direction);
 
     assert_ok(ack);
     return keep(text_of(ack, "id"));
@@ -234,7 +234,7 @@ static const cJSON *produce(struct socket *s, const char *room, const char *tran
     cJSON_AddItemToObject(payload, "rtpParameters",
                           cJSON_Duplicate(kind[0] == 'a' ? audio_parameters : video_parameters, 1));
     cJSON_AddItemToObject(payload, "appData", cJSON_Parse("{\"source\":\"camera\"}"));
-    return call_json(s, "media:produce", payload);
+    return request_json(s, "media:produce", payload);
 }
 
 static const cJSON *consume(struct socket *s, const char *room, const char *transport,
@@ -246,7 +246,7 @@ static const cJSON *consume(struct socket *s, const char *room, const char *tran
     cJSON_AddStringToObject(payload, "transportId", transport);
     cJSON_AddStringToObject(payload, "producerId", producer);
     cJSON_AddItemToObject(payload, "rtpCapabilities", cJSON_Duplicate(capabilities, 1));
-    return call_json(s, "media:consume", payload);
+    return request_json(s, "media:consume", payload);
 }
 
 /* Somebody in a room with a send and a recv transport. */
@@ -259,7 +259,7 @@ static struct person enter(int n, const char *room)
 {
     struct person p = {.s = connect_user(user(n)), .id = user(n)};
 
-    assert_ok(call(p.s, "room:join", "{'roomId':'%s'}", room));
+    assert_ok(request(p.s, "room:join", "{'roomId':'%s'}", room));
     p.send = make_transport(p.s, room, "send");
     p.recv = make_transport(p.s, room, "recv");
     return p;

@@ -7,8 +7,8 @@ static void the_store_away_cuts_nobody_a_deactivation_does(void **state)
     struct socket *a = connect_user(user(1)), *b = connect_user(user(2));
     const char *room = make_room(a);
 
-    assert_ok(call(a, "room:join", "{'roomId':'%s'}", room));
-    assert_ok(call(b, "room:join", "{'roomId':'%s'}", room));
+    assert_ok(request(a, "room:join", "{'roomId':'%s'}", room));
+    assert_ok(request(b, "room:join", "{'roomId':'%s'}", room));
     skip_heard(a);
     auth_answer = AUTH_UNAVAILABLE; /* the store is away: nobody is cut */
     wait_ms(REVERIFY_MS + 500);
@@ -71,7 +71,7 @@ static void thousands_are_looked_at_in_time(void **state)
     session->verified_ms = uv_now(&loop) - REVERIFY_MS;
     looked_up = 0;
     while (sockets[MANY - 1]->open && ticks < 100) {
-        sessions_tick(rooms);
+        sessions_reverify(rooms);
         pump();
         ticks++;
         assert_true(looked_up <= ticks * REVERIFY_PER_TICK_MAX);
@@ -82,7 +82,7 @@ static void thousands_are_looked_at_in_time(void **state)
         open += sockets[i]->open;
     assert_int_equal(open, MANY - MANY / 200);
     looked_up = 0; /* and not again before the next time */
-    sessions_tick(rooms);
+    sessions_reverify(rooms);
     assert_int_equal(looked_up, 0);
     for (int i = 0; i < MANY; i++)
         leave_test(sockets[i]);

@@ -39,7 +39,7 @@ static void test_create_and_join(void **state)
 
     assert_int_equal(audits[AUDIT_room_created], 1);
     assert_string_equal(meeting_of(room)->status, "waiting");
-    ack = call(a, "room:join", "{'roomId':'%s'}", room);
+    ack = request(a, "room:join", "{'roomId':'%s'}", room);
     assert_ok(ack);
     assert_string_equal(text_of(ack, "role"), "host");
     assert_string_equal(text_of(ack, "roomId"), room);
@@ -56,7 +56,7 @@ static void test_create_and_join(void **state)
     assert_int_equal(fake_used(TABLE_room), 1);
     skip_heard(a);
 
-    ack = call(b, "room:join", "{'roomId':'%s'}", code); /* by code */
+    ack = request(b, "room:join", "{'roomId':'%s'}", code); /* by code */
     assert_ok(ack);
     assert_string_equal(text_of(ack, "role"), "participant");
     value = heard(a, "room:userJoined");
@@ -73,25 +73,26 @@ static void test_create_and_join(void **state)
     heard_nothing(a);
     assert_int_equal(meeting_of(room)->participants_peak, 2);
 
-    ack = call(b, "room:join", "{'roomId':'%s'}", room); /* again, same socket */
+    ack = request(b, "room:join", "{'roomId':'%s'}", room); /* again, same socket */
     assert_ok(ack);
     heard_nothing(a);
     assert_int_equal(rooms_participant_count(rooms, room), 2);
 
-    assert_code(call(b, "room:join", "{'roomId':'nowhere'}"), "room_not_found");
-    assert_code(call(b, "room:create", "{'title':'  '}"), "invalid_payload");
-    assert_code(call(b, "room:create", "{'title':'x','maxParticipants':1}"), "invalid_payload");
-    assert_code(call(b, "room:create", "{'title':'x','maxParticipants':101}"), "invalid_payload");
+    assert_code(request(b, "room:join", "{'roomId':'nowhere'}"), "room_not_found");
+    assert_code(request(b, "room:create", "{'title':'  '}"), "invalid_payload");
+    assert_code(request(b, "room:create", "{'title':'x','maxParticipants':1}"), "invalid_payload");
+    assert_code(request(b, "room:create", "{'title':'x','maxParticipants':101}"),
+                "invalid_payload");
 
     settings.short_events = false;
-    assert_ok(call(b, "room:leave", "{'roomId':'%s'}", room));
+    assert_ok(request(b, "room:leave", "{'roomId':'%s'}", room));
     value = heard(a, "room:userLeft");
     assert_null(cJSON_GetObjectItem(value, "kicked"));
     assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(value, "participants")), 1);
     heard_nothing(a);
-    assert_ok(call(a, "room:leave", "{'roomId':'%s'}", room));
+    assert_ok(request(a, "room:leave", "{'roomId':'%s'}", room));
     assert_string_equal(meeting_of(room)->status, "closed"); /* its last one left */
-    assert_code(call(a, "room:join", "{'roomId':'%s'}", room), "room_closed");
+    assert_code(request(a, "room:join", "{'roomId':'%s'}", room), "room_closed");
     assert_int_equal(audits[AUDIT_user_left], 2);
     assert_int_equal(audits[AUDIT_room_closed], 1);
     leave_test(a);
@@ -108,7 +109,7 @@ static void test_publish_and_consume(void **state)
 
     leave_test(host);
     b = enter(2, room);
-    ack = call(a.s, "media:createTransport", "{'roomId':'%s','dir':'recv'}", room);
+    ack = request(a.s, "media:createTransport", "{'roomId':'%s','dir':'recv'}", room);
     assert_ok(ack);
     value = cJSON_GetObjectItem(ack, "iceParameters");
     assert_int_equal(strlen(text_of(value, "usernameFragment")), 32);
@@ -132,22 +133,25 @@ static void test_publish_and_consume(void **state)
     assert_int_equal(strlen(text_of(cJSON_GetArrayItem(list, 2), "value")), 95);
     assert_true(cJSON_IsArray(cJSON_GetObjectItem(ack, "iceServers")));
     assert_null(cJSON_GetObjectItem(ack, "sctpParameters"));
-    assert_ok(call(a.s, "media:closeTransport", "{'transportId':'%s'}", keep(text_of(ack, "id"))));
+    assert_ok(
+        request(a.s, "media:closeTransport", "{'transportId':'%s'}", keep(text_of(ack, "id"))));
 
-    ack = call(a.s, "media:connectTransport",
-               "{'transportId':'%s','dtlsParameters':{'role':'client','fingerprints':[{'algorithm':"
-               "'sha-256','value':'" FINGERPRINT "'}]}}",
-               a.send);
+    ack = request(
+        a.s, "media:connectTransport",
+        "{'transportId':'%s','dtlsParameters':{'role':'client','fingerprints':[{'algorithm':"
+        "'sha-256','value':'" FINGERPRINT "'}]}}",
+        a.send);
     assert_ok(ack);
     assert_true(cJSON_IsTrue(cJSON_GetObjectItem(ack, "connected")));
     assert_int_equal(transport_find(rooms, a.send)->row.dtls_role, DTLS_ROLE_server);
     assert_int_equal(
         fake_row(TABLE_transport, transport_find(rooms, a.send)->handle)->transport.fingerprint[1],
         0x11);
-    ack = call(a.s, "media:connectTransport",
-               "{'transportId':'%s','dtlsParameters':{'role':'server','fingerprints':[{'algorithm':"
-               "'sha-256','value':'" FINGERPRINT "'}]}}",
-               a.send);
+    ack = request(
+        a.s, "media:connectTransport",
+        "{'transportId':'%s','dtlsParameters':{'role':'server','fingerprints':[{'algorithm':"
+        "'sha-256','value':'" FINGERPRINT "'}]}}",
+        a.send);
     assert_code(ack, "already_connected");
     assert_int_equal(transport_find(rooms, a.send)->row.dtls_role, DTLS_ROLE_server);
 
@@ -182,54 +186,54 @@ static void test_publish_and_consume(void **state)
     assert_code(consume(b.s, room, b.send, a.video), "wrong_direction");
     assert_code(consume(b.s, room, b.recv, "nothing"), "producer_not_found");
 
-    ack = call(b.s, "media:resumeConsumer", "{'consumerId':'%s'}", consumer);
+    ack = request(b.s, "media:resumeConsumer", "{'consumerId':'%s'}", consumer);
     assert_true(cJSON_IsTrue(cJSON_GetObjectItem(ack, "resumed")));
     assert_int_equal(fake_row(TABLE_consumer, c->handle)->consumer.paused, 0);
-    ack = call(b.s, "media:pauseConsumer", "{'consumerId':'%s'}", consumer);
+    ack = request(b.s, "media:pauseConsumer", "{'consumerId':'%s'}", consumer);
     assert_true(cJSON_IsTrue(cJSON_GetObjectItem(ack, "paused")));
     assert_int_equal(fake_row(TABLE_consumer, c->handle)->consumer.paused, 1);
 
-    ack = call(a.s, "media:pauseProducer", "{'producerId':'%s'}", a.audio);
+    ack = request(a.s, "media:pauseProducer", "{'producerId':'%s'}", a.audio);
     assert_true(cJSON_IsTrue(cJSON_GetObjectItem(ack, "paused")));
     assert_string_equal(text_of(heard(b.s, "media:producerPaused"), "kind"), "audio");
     assert_string_equal(text_of(heard(b.s, "media:consumerPaused"), "consumerId"), consumer);
     assert_true(participant_find(room_find(rooms, room), a.id)->is_muted);
     assert_int_equal(
         fake_row(TABLE_producer, producer_find(rooms, a.audio)->handle)->producer.paused, 1);
-    ack = call(a.s, "media:resumeProducer", "{'producerId':'%s'}", a.audio);
+    ack = request(a.s, "media:resumeProducer", "{'producerId':'%s'}", a.audio);
     assert_true(cJSON_IsTrue(cJSON_GetObjectItem(ack, "resumed")));
     heard(b.s, "media:producerResumed");
     heard(b.s, "media:consumerResumed");
     assert_false(participant_find(room_find(rooms, room), a.id)->is_muted);
 
-    ack = call(a.s, "media:getStats", "{'producerId':'%s'}", a.audio);
+    ack = request(a.s, "media:getStats", "{'producerId':'%s'}", a.audio);
     assert_true(cJSON_IsArray(ack));
-    ack = call(b.s, "media:getStats", "{'consumerId':'%s'}", consumer);
+    ack = request(b.s, "media:getStats", "{'consumerId':'%s'}", consumer);
     assert_string_equal(text_of(cJSON_GetArrayItem(ack, 0), "type"), "outbound-rtp");
-    ack = call(b.s, "media:getStats", "{'transportId':'%s'}", b.recv);
+    ack = request(b.s, "media:getStats", "{'transportId':'%s'}", b.recv);
     assert_string_equal(text_of(cJSON_GetArrayItem(ack, 0), "iceRole"), "controlled");
 
-    ack = call(a.s, "media:closeProducer", "{'roomId':'%s','producerId':'%s'}", room, a.audio);
+    ack = request(a.s, "media:closeProducer", "{'roomId':'%s','producerId':'%s'}", room, a.audio);
     assert_true(cJSON_IsTrue(cJSON_GetObjectItem(ack, "closed")));
     assert_string_equal(text_of(heard(b.s, "media:producerClosed"), "producerId"), a.audio);
     heard(b.s, "producerClosed");
     assert_string_equal(text_of(heard(b.s, "media:consumerClosed"), "consumerId"), consumer);
     heard_nothing(b.s);
-    assert_code(call(b.s, "media:resumeConsumer", "{'consumerId':'%s'}", consumer),
+    assert_code(request(b.s, "media:resumeConsumer", "{'consumerId':'%s'}", consumer),
                 "consumer_not_found");
 
     /* leaving: producerClosed, consumerClosed, then userLeft; rows go users first */
-    fake_plane.removed_count = 0;
-    assert_ok(call(a.s, "room:leave", "{'roomId':'%s'}", room));
+    fake_dataplane.removed_count = 0;
+    assert_ok(request(a.s, "room:leave", "{'roomId':'%s'}", room));
     heard(b.s, "media:producerClosed");
     heard(b.s, "producerClosed");
     heard(b.s, "media:consumerClosed");
     heard(b.s, "room:userLeft");
     heard(b.s, "userLeft");
     heard_nothing(b.s);
-    assert_memory_equal(fake_plane.removed, "cptt", 4);
-    assert_ok(call(b.s, "room:leave", "{'roomId':'%s'}", room));
-    assert_memory_equal(fake_plane.removed, "cpttttr", 7);
+    assert_memory_equal(fake_dataplane.removed, "cptt", 4);
+    assert_ok(request(b.s, "room:leave", "{'roomId':'%s'}", room));
+    assert_memory_equal(fake_dataplane.removed, "cpttttr", 7);
     leave_test(a.s);
     leave_test(b.s);
 }
@@ -245,7 +249,7 @@ static void test_restart_ice(void **state)
     const cJSON *ice;
 
     for (int i = 0; i < 2; i++) {
-        ice = cJSON_GetObjectItem(call(a.s, "media:restartIce", "{'transportId':'%s'}", a.send),
+        ice = cJSON_GetObjectItem(request(a.s, "media:restartIce", "{'transportId':'%s'}", a.send),
                                   "iceParameters");
         now = fake_row(TABLE_transport, t->handle)->transport;
         assert_string_equal(text_of(ice, "usernameFragment"), now.ice_ufrag);
@@ -259,8 +263,8 @@ static void test_restart_ice(void **state)
         memcpy(before.ice_pwd, now.ice_pwd, sizeof(now.ice_pwd));
         assert_memory_equal(&before, &now, sizeof(now));
     }
-    fake_plane.broken = true;
-    assert_code(call(a.s, "media:restartIce", "{'transportId':'%s'}", a.send), "unavailable");
+    fake_dataplane.broken = true;
+    assert_code(request(a.s, "media:restartIce", "{'transportId':'%s'}", a.send), "unavailable");
     assert_string_equal(t->row.ice_ufrag, now.ice_ufrag);
     leave_test(a.s);
     leave_test(host);
@@ -276,19 +280,19 @@ static void test_host_actions(void **state)
     publish(&a, room);
     publish(&b, room);
     publish(&c, room);
-    assert_ok(call(a.s, "room:changeRole",
-                   "{'roomId':'%s','targetUserId':'%s','newRole':'co_host'}", room, b.id));
-    assert_code(call(a.s, "room:changeRole", "{'roomId':'%s','targetUserId':'%s','newRole':'host'}",
-                     room, b.id),
+    assert_ok(request(a.s, "room:changeRole",
+                      "{'roomId':'%s','targetUserId':'%s','newRole':'co_host'}", room, b.id));
+    assert_code(request(a.s, "room:changeRole",
+                        "{'roomId':'%s','targetUserId':'%s','newRole':'host'}", room, b.id),
                 "invalid_payload");
-    assert_code(call(a.s, "room:changeRole",
-                     "{'roomId':'%s','targetUserId':'%s','newRole':'participant'}", room, a.id),
+    assert_code(request(a.s, "room:changeRole",
+                        "{'roomId':'%s','targetUserId':'%s','newRole':'participant'}", room, a.id),
                 "cannot_change_host");
     skip_heard(a.s);
     skip_heard(b.s);
     skip_heard(c.s);
 
-    ack = call(b.s, "room:muteAll", "{'roomId':'%s'}", room); /* a co-host mutes itself too */
+    ack = request(b.s, "room:muteAll", "{'roomId':'%s'}", room); /* a co-host mutes itself too */
     assert_ok(ack);
     assert_int_equal(cJSON_GetObjectItem(ack, "mutedCount")->valueint, 2);
     assert_false(producer_find(rooms, a.audio)->ortc.row.paused);
@@ -307,11 +311,11 @@ static void test_host_actions(void **state)
     heard_nothing(b.s);
 
     skip_heard(c.s);
-    assert_code(call(b.s, "room:kick", "{'roomId':'%s','targetUserId':'%s'}", room, a.id),
+    assert_code(request(b.s, "room:kick", "{'roomId':'%s','targetUserId':'%s'}", room, a.id),
                 "cannot_kick_host");
-    assert_code(call(b.s, "room:kick", "{'roomId':'%s','targetUserId':'%s'}", room, user(9)),
+    assert_code(request(b.s, "room:kick", "{'roomId':'%s','targetUserId':'%s'}", room, user(9)),
                 "user_not_found");
-    assert_ok(call(b.s, "room:kick", "{'roomId':'%s','targetUserId':'%s'}", room, c.id));
+    assert_ok(request(b.s, "room:kick", "{'roomId':'%s','targetUserId':'%s'}", room, c.id));
     value = heard(c.s, "room:userKicked");
     assert_string_equal(text_of(value, "reason"), "kicked");
     heard(c.s, "userKicked");
@@ -329,7 +333,7 @@ static void test_host_actions(void **state)
     assert_int_equal(audits[AUDIT_role_changed], 1);
 
     skip_heard(b.s);
-    assert_ok(call(a.s, "room:close", "{'roomId':'%s'}", room));
+    assert_ok(request(a.s, "room:close", "{'roomId':'%s'}", room));
     assert_string_equal(text_of(heard(b.s, "room:closed"), "roomId"), room);
     heard(b.s, "roomClosed");
     heard_nothing(b.s);
@@ -360,7 +364,7 @@ static void test_grace_and_resume(void **state)
     assert_int_equal(fake_used(TABLE_producer), 4);
 
     again = connect_user(user(2));
-    ack = call(again, "room:join", "{'roomId':'%s','resume':true}", room);
+    ack = request(again, "room:join", "{'roomId':'%s','resume':true}", room);
     assert_ok(ack);
     assert_true(cJSON_IsTrue(cJSON_GetObjectItem(ack, "resumed")));
     assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(ack, "transports")), 2);
@@ -371,11 +375,11 @@ static void test_grace_and_resume(void **state)
     heard_nothing(a.s);
     wait_ms(800); /* past the first deadline */
     assert_int_equal(rooms_participant_count(rooms, room), 2);
-    assert_ok(call(again, "media:resumeConsumer", "{'consumerId':'%s'}", consumer));
+    assert_ok(request(again, "media:resumeConsumer", "{'consumerId':'%s'}", consumer));
 
     /* the old socket still looks alive: the new one takes over, the old one is closed */
     b.s = connect_user(user(2));
-    ack = call(b.s, "room:join", "{'roomId':'%s','resume':true}", room);
+    ack = request(b.s, "room:join", "{'roomId':'%s','resume':true}", room);
     assert_true(cJSON_IsTrue(cJSON_GetObjectItem(ack, "resumed")));
     skip_heard(again);
     assert_string_equal(text_of(again->heard[again->heard_count - 2].value, "reason"), "replaced");
@@ -383,12 +387,12 @@ static void test_grace_and_resume(void **state)
     socket_unref(again);
 
     /* without resume: replaced as a whole, the role stays */
-    assert_ok(call(a.s, "room:changeRole",
-                   "{'roomId':'%s','targetUserId':'%s','newRole':'co_host'}", room, b.id));
+    assert_ok(request(a.s, "room:changeRole",
+                      "{'roomId':'%s','targetUserId':'%s','newRole':'co_host'}", room, b.id));
     skip_heard(a.s);
     skip_heard(b.s);
     again = connect_user(user(2));
-    ack = call(again, "room:join", "{'roomId':'%s'}", room);
+    ack = request(again, "room:join", "{'roomId':'%s'}", room);
     assert_string_equal(text_of(ack, "role"), "co_host");
     assert_string_equal(text_of(heard(b.s, "room:userKicked"), "reason"), "replaced");
     heard(b.s, "userKicked");
@@ -397,7 +401,7 @@ static void test_grace_and_resume(void **state)
     skip_heard(a.s);
     assert_string_equal(a.s->heard[a.s->heard_count - 1].name, "userJoined");
     assert_int_equal(fake_used(TABLE_transport), 2);
-    assert_code(call(b.s, "room:leave", "{'roomId':'%s'}", room), "not_in_room");
+    assert_code(request(b.s, "room:leave", "{'roomId':'%s'}", room), "not_in_room");
     leave_test(b.s);
 
     /* grace over: cleaned up as in the seed's third sequence */
@@ -492,11 +496,11 @@ static void test_rate_limit(void **state)
 
     settings.rate_limit_events = 60;
     for (int i = 0; i < 60; i++)
-        assert_code(call(s, "room:leave", "{'roomId':'x'}"), "room_not_found");
-    assert_code(call(s, "room:leave", "{'roomId':'x'}"), "rate_limited");
-    assert_code(call(s, "no:such", "{}"), "rate_limited");
-    assert_code(call(s, "media:getStats", "{'producerId':'x'}"), "producer_not_found");
-    assert_code(call(s, "media:getRouterCapabilities", "{'roomId':'x'}"), "room_not_found");
+        assert_code(request(s, "room:leave", "{'roomId':'x'}"), "room_not_found");
+    assert_code(request(s, "room:leave", "{'roomId':'x'}"), "rate_limited");
+    assert_code(request(s, "no:such", "{}"), "rate_limited");
+    assert_code(request(s, "media:getStats", "{'producerId':'x'}"), "producer_not_found");
+    assert_code(request(s, "media:getRouterCapabilities", "{'roomId':'x'}"), "room_not_found");
     assert_int_equal(audits[AUDIT_rate_limited], 1); /* once a window */
     assert_int_equal(rooms->errors[ERROR_rate_limited], 2);
     leave_test(s);
@@ -510,14 +514,14 @@ static void test_errors(void **state)
     const cJSON *value;
 
     skip_heard(s);
-    assert_code(call(s, "room:fly", "{}"), "unknown_event");
-    assert_code(call(s, "room:join", "{}"), "invalid_payload");
-    assert_code(call(s, "room:join", "{'roomId':5}"), "invalid_payload");
-    assert_code(call(s, "room:join", "{'roomId':''}"), "invalid_payload");
-    assert_code(call(s, "room:join", "[]"), "invalid_payload");
-    assert_code(call(s, "room:join", "'text'"), "invalid_payload");
-    assert_code(call(s, "room:join", "null"), "invalid_payload");
-    assert_code(call(s, "media:restartIce", "{'transportId':'x'}"), "transport_not_found");
+    assert_code(request(s, "room:fly", "{}"), "unknown_event");
+    assert_code(request(s, "room:join", "{}"), "invalid_payload");
+    assert_code(request(s, "room:join", "{'roomId':5}"), "invalid_payload");
+    assert_code(request(s, "room:join", "{'roomId':''}"), "invalid_payload");
+    assert_code(request(s, "room:join", "[]"), "invalid_payload");
+    assert_code(request(s, "room:join", "'text'"), "invalid_payload");
+    assert_code(request(s, "room:join", "null"), "invalid_payload");
+    assert_code(request(s, "media:restartIce", "{'transportId':'x'}"), "transport_not_found");
     rooms_socket_handlers.event(s, "room:join", args, -1); /* no ack asked, nothing given */
     cJSON_Delete(args);
     value = heard(s, "error");
@@ -526,14 +530,14 @@ static void test_errors(void **state)
     assert_null(cJSON_GetObjectItem(value, "status"));
 
     store_down = true;
-    assert_code(call(s, "room:create", "{'title':'x'}"), "unavailable");
-    assert_code(call(s, "room:join", "{'roomId':'%s'}", room), "unavailable");
+    assert_code(request(s, "room:create", "{'title':'x'}"), "unavailable");
+    assert_code(request(s, "room:join", "{'roomId':'%s'}", room), "unavailable");
     store_down = false;
-    assert_ok(call(s, "room:join", "{'roomId':'%s'}", room));
+    assert_ok(request(s, "room:join", "{'roomId':'%s'}", room));
     store_down = true; /* while the room closes: saved when the store is back */
-    assert_ok(call(s, "room:close", "{'roomId':'%s'}", room));
+    assert_ok(request(s, "room:close", "{'roomId':'%s'}", room));
     assert_string_equal(meeting_of(room)->status, "active");
-    assert_code(call(s, "room:join", "{'roomId':'%s'}", room), "room_closed");
+    assert_code(request(s, "room:join", "{'roomId':'%s'}", room), "room_closed");
     store_down = false;
     wait_ms(400);
     assert_string_equal(meeting_of(room)->status, "closed");
@@ -549,30 +553,30 @@ static void test_data_plane(void **state)
     struct transport *t;
     const cJSON *value;
 
-    fake_plane.up = false;
-    assert_ok(call(host, "room:join", "{'roomId':'%s'}", room)); /* people meet all the same */
-    assert_code(call(host, "media:createTransport", "{'roomId':'%s','direction':'send'}", room),
+    fake_dataplane.up = false;
+    assert_ok(request(host, "room:join", "{'roomId':'%s'}", room)); /* people meet all the same */
+    assert_code(request(host, "media:createTransport", "{'roomId':'%s','direction':'send'}", room),
                 "unavailable");
-    fake_plane.up = true;
+    fake_dataplane.up = true;
     a = enter(2, room);
     b = enter(3, room);
     publish(&a, room);
     assert_ok(consume(b.s, room, b.recv, a.video));
-    fake_plane.full = true;
-    assert_code(call(a.s, "media:createTransport", "{'roomId':'%s','direction':'send'}", room),
+    fake_dataplane.full = true;
+    assert_code(request(a.s, "media:createTransport", "{'roomId':'%s','direction':'send'}", room),
                 "unavailable");
     assert_code(consume(b.s, room, b.recv, a.audio), "unavailable");
-    fake_plane.full = false;
+    fake_dataplane.full = false;
 
     /* states are told to the owner, once each */
     skip_heard(a.s);
     skip_heard(b.s);
     t = transport_find(rooms, a.send);
-    fake_plane.states[handle_index(t->handle)].state.ice_state = ICE_STATE_connected;
-    fake_plane.states[handle_index(t->handle)].state.dtls_state = DTLS_STATE_connected;
-    rooms_plane_handlers.changed(&rooms, TABLE_transport_state, t->handle);
-    rooms_plane_handlers.changed(&rooms, TABLE_transport_state, t->handle);
-    rooms_plane_handlers.changed(&rooms, TABLE_transport_state, t->handle ^ (1ull << 32));
+    fake_dataplane.states[handle_index(t->handle)].state.ice_state = ICE_STATE_connected;
+    fake_dataplane.states[handle_index(t->handle)].state.dtls_state = DTLS_STATE_connected;
+    rooms_dataplane_handlers.changed(&rooms, TABLE_transport_state, t->handle);
+    rooms_dataplane_handlers.changed(&rooms, TABLE_transport_state, t->handle);
+    rooms_dataplane_handlers.changed(&rooms, TABLE_transport_state, t->handle ^ (1ull << 32));
     value = heard(a.s, "media:transportState");
     assert_string_equal(text_of(value, "iceState"), "connected");
     assert_string_equal(text_of(value, "dtlsState"), "connected");
@@ -580,33 +584,33 @@ static void test_data_plane(void **state)
     assert_int_equal(audits[AUDIT_transport_connected], 1);
 
     /* consent runs out and comes back: told, and the loss is on record */
-    fake_plane.states[handle_index(t->handle)].state.ice_state = ICE_STATE_disconnected;
-    rooms_plane_handlers.changed(&rooms, TABLE_transport_state, t->handle);
+    fake_dataplane.states[handle_index(t->handle)].state.ice_state = ICE_STATE_disconnected;
+    rooms_dataplane_handlers.changed(&rooms, TABLE_transport_state, t->handle);
     assert_string_equal(text_of(heard(a.s, "media:transportState"), "iceState"), "disconnected");
     assert_int_equal(audits[AUDIT_transport_failed], 1);
-    fake_plane.states[handle_index(t->handle)].state.ice_state = ICE_STATE_completed;
-    rooms_plane_handlers.changed(&rooms, TABLE_transport_state, t->handle);
+    fake_dataplane.states[handle_index(t->handle)].state.ice_state = ICE_STATE_completed;
+    rooms_dataplane_handlers.changed(&rooms, TABLE_transport_state, t->handle);
     assert_string_equal(text_of(heard(a.s, "media:transportState"), "iceState"), "completed");
     assert_non_null(transport_find(rooms, a.send));
     assert_int_equal(audits[AUDIT_transport_connected], 1);
 
     extra = make_transport(b.s, room, "send"); /* wrong certificate: closed by us */
     t = transport_find(rooms, extra);
-    fake_plane.states[handle_index(t->handle)].state.dtls_state = DTLS_STATE_failed;
-    fake_plane.states[handle_index(t->handle)].state.dtls_failure =
+    fake_dataplane.states[handle_index(t->handle)].state.dtls_state = DTLS_STATE_failed;
+    fake_dataplane.states[handle_index(t->handle)].state.dtls_failure =
         DTLS_FAILURE_fingerprint_mismatch;
-    rooms_plane_handlers.changed(&rooms, TABLE_transport_state, t->handle);
+    rooms_dataplane_handlers.changed(&rooms, TABLE_transport_state, t->handle);
     assert_string_equal(text_of(heard(b.s, "media:transportState"), "dtlsState"), "failed");
     assert_null(transport_find(rooms, extra));
     assert_int_equal(audits[AUDIT_transport_failed], 2);
 
     /* new regions: every row is gone */
-    rooms_plane_handlers.up(&rooms, false);
-    memset(fake_plane.rows, 0, sizeof(fake_plane.rows));
-    memset(fake_plane.states, 0, sizeof(fake_plane.states));
-    memset(fake_plane.next, 0, sizeof(fake_plane.next));
+    rooms_dataplane_handlers.up(&rooms, false);
+    memset(fake_dataplane.rows, 0, sizeof(fake_dataplane.rows));
+    memset(fake_dataplane.states, 0, sizeof(fake_dataplane.states));
+    memset(fake_dataplane.next, 0, sizeof(fake_dataplane.next));
     skip_heard(b.s);
-    rooms_plane_handlers.up(&rooms, true);
+    rooms_dataplane_handlers.up(&rooms, true);
     heard(b.s, "media:producerClosed"); /* sound, which nobody consumed */
     heard(b.s, "producerClosed");
     heard(b.s, "media:producerClosed");
@@ -630,25 +634,25 @@ static void test_two_rooms(void **state)
     struct person a = enter(2, room1);
     const cJSON *ack;
 
-    assert_ok(call(a.s, "room:join", "{'roomId':'%s'}", room2));
+    assert_ok(request(a.s, "room:join", "{'roomId':'%s'}", room2));
     send2 = make_transport(a.s, room2, "send");
     assert_code(produce(a.s, room1, send2, "audio"), "not_in_room");
     publish(&a, room1);
     assert_code(
-        call(a.s, "media:closeProducer", "{'roomId':'%s','producerId':'%s'}", room2, a.audio),
+        request(a.s, "media:closeProducer", "{'roomId':'%s','producerId':'%s'}", room2, a.audio),
         "not_in_room");
     assert_code(consume(a.s, room2, make_transport(a.s, room2, "recv"), a.audio),
                 "producer_not_found");
     ack = produce(a.s, room2, send2, "audio"); /* same mid and SSRC, other transport */
     assert_ok(ack);
-    assert_ok(call(a.s, "room:leave", "{'roomId':'%s'}", room2));
+    assert_ok(request(a.s, "room:leave", "{'roomId':'%s'}", room2));
     assert_non_null(producer_find(rooms, a.audio));
     for (int i = 1; i < ROOMS_PER_SOCKET_MAX; i++)
-        assert_ok(call(a.s, "room:join", "{'roomId':'%s'}", make_room(host)));
+        assert_ok(request(a.s, "room:join", "{'roomId':'%s'}", make_room(host)));
     room2 = make_room(host);
-    assert_code(call(a.s, "room:join", "{'roomId':'%s'}", room2), "limit_reached");
+    assert_code(request(a.s, "room:join", "{'roomId':'%s'}", room2), "limit_reached");
     assert_string_equal(meeting_of(room2)->status, "waiting"); /* not closed by that */
-    assert_ok(call(host, "room:join", "{'roomId':'%s'}", room2));
+    assert_ok(request(host, "room:join", "{'roomId':'%s'}", room2));
     leave_test(a.s);
     leave_test(host);
 }

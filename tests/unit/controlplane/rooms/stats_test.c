@@ -41,7 +41,7 @@ static struct producer_state_row *producer_row_of(const char *id)
 {
     struct producer *p = producer_find(rooms, id);
     struct producer_state_row *row =
-        &fake_plane.producer_states[handle_index(p->handle)].producer_state;
+        &fake_dataplane.producer_states[handle_index(p->handle)].producer_state;
 
     row->header.generation = handle_generation(p->handle);
     row->header.used = 1;
@@ -58,7 +58,7 @@ static void producers(void **state)
     const cJSON *list, *item;
 
     publish(&a, room);
-    list = call(a.s, "media:getStats", "{'producerId':'%s'}", a.video);
+    list = request(a.s, "media:getStats", "{'producerId':'%s'}", a.video);
     assert_int_equal(cJSON_GetArraySize(list), 0); /* nothing came yet */
     row = producer_row_of(a.video);
     row->encoding_packets[0] = 1000;
@@ -70,7 +70,7 @@ static void producers(void **state)
     row->encoding_rtx_packets[0] = 12;
     row->encoding_pli_sent[0] = 4;
     row->encoding_ssrc[0] = 0xdeadbeef;
-    list = call(a.s, "media:getStats", "{'producerId':'%s'}", a.video);
+    list = request(a.s, "media:getStats", "{'producerId':'%s'}", a.video);
     assert_int_equal(cJSON_GetArraySize(list), 1);
     item = cJSON_GetArrayItem(list, 0);
     assert_members(item, COMMON " rtxSsrc packetsRetransmitted pliCount");
@@ -85,7 +85,7 @@ static void producers(void **state)
     assert_true(number(item, "packetsRetransmitted") == 12);
     assert_true(number(item, "timestamp") > 0);
     row->published_ns -= 2 * NS_PER_S; /* nothing comes any more: nobody publishes that */
-    item = cJSON_GetArrayItem(call(a.s, "media:getStats", "{'producerId':'%s'}", a.video), 0);
+    item = cJSON_GetArrayItem(request(a.s, "media:getStats", "{'producerId':'%s'}", a.video), 0);
     assert_true(number(item, "bitrate") == 0);
     assert_true(number(item, "packetCount") == 1000);
     leave_test(a.s);
@@ -105,7 +105,7 @@ static void consumers(void **state)
     publish(&a, room);
     id = keep(text_of(consume(b.s, room, b.recv, a.audio), "id"));
     c = consumer_find(rooms, id);
-    row = &fake_plane.consumer_states[handle_index(c->handle)].consumer_state;
+    row = &fake_dataplane.consumer_states[handle_index(c->handle)].consumer_state;
     row->header.generation = handle_generation(c->handle);
     row->header.used = 1;
     row->published_ns = clock_monotonic_ns();
@@ -118,7 +118,7 @@ static void consumers(void **state)
     row->nack_received = 5;
     row->pli_received = 6;
     row->fir_received = 7;
-    list = call(b.s, "media:getStats", "{'consumerId':'%s'}", id);
+    list = request(b.s, "media:getStats", "{'consumerId':'%s'}", id);
     assert_int_equal(cJSON_GetArraySize(list), 1); /* of its source nothing is known */
     item = cJSON_GetArrayItem(list, 0);
     assert_members(item, COMMON " nackCount pliCount firCount"); /* no report, no round trip */
@@ -134,7 +134,7 @@ static void consumers(void **state)
     source = producer_row_of(a.audio);
     source->encoding_packets[0] = 60;
     source->encoding_ssrc[0] = 99;
-    list = call(b.s, "media:getStats", "{'consumerId':'%s'}", id);
+    list = request(b.s, "media:getStats", "{'consumerId':'%s'}", id);
     assert_int_equal(cJSON_GetArraySize(list), 2);
     assert_true(number(cJSON_GetArrayItem(list, 0), "roundTripTime") == 12.345);
     item = cJSON_GetArrayItem(list, 1);
@@ -142,7 +142,8 @@ static void consumers(void **state)
     assert_string_equal(text_of(item, "type"), "inbound-rtp");
     assert_true(number(item, "ssrc") == 99 && number(item, "packetCount") == 60);
     row->encoding = 3; /* one that this producer has not */
-    assert_int_equal(cJSON_GetArraySize(call(b.s, "media:getStats", "{'consumerId':'%s'}", id)), 1);
+    assert_int_equal(cJSON_GetArraySize(request(b.s, "media:getStats", "{'consumerId':'%s'}", id)),
+                     1);
     leave_test(a.s);
     leave_test(b.s);
     leave_test(host);
@@ -154,11 +155,11 @@ static void transports(void **state)
     const char *room = make_room(host);
     struct person a = enter(1, room);
     struct transport *t = transport_find(rooms, a.send);
-    struct transport_state_row *row = &fake_plane.states[handle_index(t->handle)].state;
+    struct transport_state_row *row = &fake_dataplane.states[handle_index(t->handle)].state;
     static const uint8_t v4[16] = {[10] = 0xff, [11] = 0xff, [12] = 192, [14] = 2, [15] = 1};
     const cJSON *item, *tuple;
 
-    item = cJSON_GetArrayItem(call(a.s, "media:getStats", "{'transportId':'%s'}", a.send), 0);
+    item = cJSON_GetArrayItem(request(a.s, "media:getStats", "{'transportId':'%s'}", a.send), 0);
     assert_string_equal(text_of(item, "iceState"), "new");
     assert_null(cJSON_GetObjectItem(item, "iceSelectedTuple"));
     row->published_ns = clock_monotonic_ns();
@@ -178,7 +179,7 @@ static void transports(void **state)
     row->local_ip[15] = 1;
     row->remote_port = 5000;
     row->local_port = 40000;
-    item = cJSON_GetArrayItem(call(a.s, "media:getStats", "{'transportId':'%s'}", a.send), 0);
+    item = cJSON_GetArrayItem(request(a.s, "media:getStats", "{'transportId':'%s'}", a.send), 0);
     assert_members(
         item, "type transportId timestamp iceRole iceState dtlsState bytesReceived recvBitrate "
               "bytesSent sendBitrate rtpBytesReceived rtpRecvBitrate rtpBytesSent "
@@ -197,11 +198,11 @@ static void transports(void **state)
     assert_string_equal(text_of(tuple, "localIp"), "::1");
     assert_true(number(tuple, "remotePort") == 5000 && number(tuple, "localPort") == 40000);
     row->published_ns -= 2 * NS_PER_S;
-    item = cJSON_GetArrayItem(call(a.s, "media:getStats", "{'transportId':'%s'}", a.send), 0);
+    item = cJSON_GetArrayItem(request(a.s, "media:getStats", "{'transportId':'%s'}", a.send), 0);
     assert_true(number(item, "recvBitrate") == 0 && number(item, "rtpSendBitrate") == 0);
 
-    assert_code(call(a.s, "media:getStats", "{}"), "invalid_payload");
-    assert_code(call(a.s, "media:getStats", "{'transportId':'%s','producerId':'x'}", a.send),
+    assert_code(request(a.s, "media:getStats", "{}"), "invalid_payload");
+    assert_code(request(a.s, "media:getStats", "{'transportId':'%s','producerId':'x'}", a.send),
                 "invalid_payload");
     leave_test(a.s);
     leave_test(host);

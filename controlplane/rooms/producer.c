@@ -28,7 +28,7 @@ static void update_flags(struct participant *p, uint8_t kind)
         p->is_muted = off;
     else
         p->is_video_off = off;
-    participant_mirror(p);
+    live_state_put_participant(p);
 }
 
 /* ---- what is already there on this transport ---- */
@@ -90,47 +90,48 @@ static void producer_free(struct producer *producer)
     free(producer);
 }
 
-/* Negotiates and puts the row in place; NULL after having answered the call. */
-static struct producer *producer_new(struct call *call)
+/* Negotiates and puts the row in place; NULL after having answered the request. */
+static struct producer *producer_new(struct request *request)
 {
-    const cJSON *parameters = cJSON_GetObjectItemCaseSensitive(call->payload, "rtpParameters");
+    const cJSON *parameters = cJSON_GetObjectItemCaseSensitive(request->payload, "rtpParameters");
     struct producer *producer = calloc(1, sizeof(*producer));
-    struct transport *transport = call->transport;
+    struct transport *transport = request->transport;
     char why[ORTC_WHY_BYTES], cname[CNAME_ROOM];
     struct producer_row *row;
 
     if (producer == NULL) {
-        call_fail(call, ERROR_unavailable);
+        request_fail(request, ERROR_unavailable);
         return NULL;
     }
     row = &producer->ortc.row;
     memcpy(cname, transport->cname, sizeof(cname));
-    producer->app_data = copy_app_data(call->payload);
+    producer->app_data = copy_app_data(request->payload);
     if (producer->app_data == NULL) {
-        call_fail_because(call, ERROR_invalid_payload, "appData is longer than %d bytes",
-                          APP_DATA_BYTES_MAX);
+        request_fail_because(request, ERROR_invalid_payload, "appData is longer than %d bytes",
+                             APP_DATA_BYTES_MAX);
         goto failed;
     }
-    if (!ortc_produce(&producer->ortc, payload_text(call->payload, "kind"), parameters,
-                      call->rooms->capabilities, cname, why)) {
-        call_fail_because(call, ERROR_cannot_produce, "%s", why);
+    if (!ortc_produce(&producer->ortc, payload_text(request->payload, "kind"), parameters,
+                      request->rooms->capabilities, cname, why)) {
+        request_fail_because(request, ERROR_cannot_produce, "%s", why);
         goto failed;
     }
     if (!is_distinct(transport, row)) {
-        call_fail_because(call, ERROR_cannot_produce,
-                          "another producer of this transport has this mid or ssrc");
+        request_fail_because(request, ERROR_cannot_produce,
+                             "another producer of this transport has this mid or ssrc");
         goto failed;
     }
     uuid_make(producer->id);
     id_bytes(producer->id, row->id);
     row->transport = transport->handle;
-    row->paused = payload_flag(call->payload, "paused");
+    row->paused = payload_flag(request->payload, "paused");
     TAILQ_INIT(&producer->consumers);
     speaker_begin(&producer->speaker);
     producer->transport = transport;
-    producer->handle = plane_add(call->rooms->plane, TABLE_producer, row, worker_of(transport));
+    producer->handle =
+        dataplane_row_add(request->rooms->dataplane, TABLE_producer, row, worker_of(transport));
     if (producer->handle == 0) {
-        call_fail(call, ERROR_unavailable);
+        request_fail(request, ERROR_unavailable);
         goto failed;
     }
     memcpy(transport->cname, cname, sizeof(cname));
@@ -140,41 +141,42 @@ failed:
     return NULL;
 }
 
-void handle_media_produce(struct call *call)
+void handle_media_produce(struct request *request)
 {
-    const char *kind = payload_text(call->payload, "kind");
+    const char *kind = payload_text(request->payload, "kind");
     struct producer *producer;
     cJSON *value;
 
     if (strcmp(kind, "audio") != 0 && strcmp(kind, "video") != 0) {
-        call_fail_because(call, ERROR_invalid_payload, "kind is not audio or video");
+        request_fail_because(request, ERROR_invalid_payload, "kind is not audio or video");
         return;
     }
-    if (call->transport->row.direction != DIRECTION_send) {
-        call_fail(call, ERROR_wrong_direction);
+    if (request->transport->row.direction != DIRECTION_send) {
+        request_fail(request, ERROR_wrong_direction);
         return;
     }
-    if (call->caller->producer_count >= PRODUCERS_PER_PARTICIPANT_MAX) {
-        call_fail_because(call, ERROR_limit_reached, "%d producers; close one first",
-                          PRODUCERS_PER_PARTICIPANT_MAX);
+    if (request->caller->producer_count >= PRODUCERS_PER_PARTICIPANT_MAX) {
+        request_fail_because(request, ERROR_limit_reached, "%d producers; close one first",
+                             PRODUCERS_PER_PARTICIPANT_MAX);
         return;
     }
-    producer = producer_new(call);
+    producer = producer_new(request);
     if (producer == NULL)
         return;
-    index_put(&call->rooms->producers, &producer->by_id, producer->id);
-    TAILQ_INSERT_TAIL(&call->transport->producers, producer, link);
-    call->caller->producer_count++;
-    levels_follow(producer);
-    update_flags(call->caller, producer->ortc.row.kind);
-    audit_write(call->rooms->audit, AUDIT_producer_created, call->caller->user_id, call->room->id,
-                call->caller->ip, "{\"producerId\":\"%s\",\"kind\":\"%s\"}", producer->id, kind);
-    value =
-        json_texts("producerId", producer->id, "userId", call->caller->user_id, "kind", kind, NULL);
+    index_put(&request->rooms->producers, &producer->by_id, producer->id);
+    TAILQ_INSERT_TAIL(&request->transport->producers, producer, link);
+    request->caller->producer_count++;
+    audio_levels_follow(producer);
+    update_flags(request->caller, producer->ortc.row.kind);
+    audit_write(request->rooms->audit, AUDIT_producer_created, request->caller->user_id,
+                request->room->id, request->caller->ip, "{\"producerId\":\"%s\",\"kind\":\"%s\"}",
+                producer->id, kind);
+    value = json_texts("producerId", producer->id, "userId", request->caller->user_id, "kind", kind,
+                       NULL);
     cJSON_AddItemToObject(value, "appData", cJSON_Duplicate(producer->app_data, true));
     cJSON_AddBoolToObject(value, "paused", producer->ortc.row.paused);
-    tell_room(call->room, call->caller, NOTICE_new_producer, value);
-    call_succeed(call, json_texts("producerId", producer->id, "id", producer->id, NULL));
+    announce_to_room(request->room, request->caller, NOTICE_new_producer, value);
+    request_succeed(request, json_texts("producerId", producer->id, "id", producer->id, NULL));
 }
 
 /* ---- pause, resume, close ---- */
@@ -189,45 +191,45 @@ bool producer_set_paused(struct producer *producer, bool paused)
     if (producer->ortc.row.paused == paused)
         return true;
     row.paused = paused;
-    if (!plane_update(room->rooms->plane, TABLE_producer, producer->handle, &row,
-                      worker_of(producer->transport)))
+    if (!dataplane_row_update(room->rooms->dataplane, TABLE_producer, producer->handle, &row,
+                              worker_of(producer->transport)))
         return false;
     producer->ortc.row.paused = paused;
-    levels_follow(producer);
+    audio_levels_follow(producer);
     update_flags(owner, row.kind);
-    tell_room(room, owner, paused ? NOTICE_producer_paused : NOTICE_producer_resumed,
-              json_texts("producerId", producer->id, "userId", owner->user_id, "kind",
-                         kind_text(producer), NULL));
+    announce_to_room(room, owner, paused ? NOTICE_producer_paused : NOTICE_producer_resumed,
+                     json_texts("producerId", producer->id, "userId", owner->user_id, "kind",
+                                kind_text(producer), NULL));
     TAILQ_FOREACH(consumer, &producer->consumers, of_producer)
-    tell(consumer->transport->owner, paused ? NOTICE_consumer_paused : NOTICE_consumer_resumed,
-         json_texts("consumerId", consumer->id, NULL));
+    announce(consumer->transport->owner, paused ? NOTICE_consumer_paused : NOTICE_consumer_resumed,
+             json_texts("consumerId", consumer->id, NULL));
     return true;
 }
 
-static void set_paused(struct call *call, bool paused)
+static void set_paused(struct request *request, bool paused)
 {
     cJSON *value;
 
-    if (!producer_set_paused(call->producer, paused)) {
-        call_fail(call, ERROR_unavailable);
+    if (!producer_set_paused(request->producer, paused)) {
+        request_fail(request, ERROR_unavailable);
         return;
     }
     value = cJSON_CreateObject();
     cJSON_AddTrueToObject(value, paused ? "paused" : "resumed");
-    call_succeed(call, value);
+    request_succeed(request, value);
 }
 
-void handle_media_pause_producer(struct call *call)
+void handle_media_pause_producer(struct request *request)
 {
-    set_paused(call, true);
+    set_paused(request, true);
 }
 
-void handle_media_resume_producer(struct call *call)
+void handle_media_resume_producer(struct request *request)
 {
-    set_paused(call, false);
+    set_paused(request, false);
 }
 
-void producer_close(struct producer *producer, bool tell_others)
+void producer_close(struct producer *producer, bool announced)
 {
     struct transport *transport = producer->transport;
     struct participant *owner = transport->owner;
@@ -235,13 +237,13 @@ void producer_close(struct producer *producer, bool tell_others)
     uint8_t kind = producer->ortc.row.kind;
     struct consumer *consumer;
 
-    levels_forget(producer);
-    if (tell_others)
-        tell_room(owner->room, owner, NOTICE_producer_closed,
-                  json_texts("producerId", producer->id, "userId", owner->user_id, NULL));
+    audio_levels_forget(producer);
+    if (announced)
+        announce_to_room(owner->room, owner, NOTICE_producer_closed,
+                         json_texts("producerId", producer->id, "userId", owner->user_id, NULL));
     while ((consumer = TAILQ_FIRST(&producer->consumers)) != NULL)
-        consumer_close(consumer, tell_others);
-    plane_remove(rooms->plane, TABLE_producer, producer->handle, worker_of(transport));
+        consumer_close(consumer, announced);
+    dataplane_row_remove(rooms->dataplane, TABLE_producer, producer->handle, worker_of(transport));
     audit_write(rooms->audit, AUDIT_producer_closed, owner->user_id, owner->room->id, owner->ip,
                 "{\"producerId\":\"%s\",\"kind\":\"%s\"}", producer->id, kind_text(producer));
     index_remove(&rooms->producers, &producer->by_id);
@@ -251,11 +253,11 @@ void producer_close(struct producer *producer, bool tell_others)
     update_flags(owner, kind);
 }
 
-void handle_media_close_producer(struct call *call)
+void handle_media_close_producer(struct request *request)
 {
     cJSON *value = cJSON_CreateObject();
 
-    producer_close(call->producer, true);
+    producer_close(request->producer, true);
     cJSON_AddTrueToObject(value, "closed");
-    call_succeed(call, value);
+    request_succeed(request, value);
 }

@@ -1,6 +1,6 @@
-/* What the steps of negotiation share; private to ortc_*.c. */
-#ifndef RINGCAST_ORTC_PARTS_H
-#define RINGCAST_ORTC_PARTS_H
+/* What the steps of negotiation share; private to *.c. */
+#ifndef RINGCAST_ORTC_INTERNAL_H
+#define RINGCAST_ORTC_INTERNAL_H
 
 #include <stdint.h>
 
@@ -28,7 +28,7 @@ struct ortc_codecs {
     struct ortc_codec list[ORTC_CODECS_MAX];
 };
 
-/* ---- ortc_json.c ---- */
+/* ---- json.c ---- */
 
 /* Says why something is refused; always false. Refusals that mediasoup does not know, the bounds of
  * this implementation, contain the words "this server" (the differential test tells them by that). */
@@ -62,7 +62,7 @@ bool ortc_whole(const cJSON *item, double min, double max);
 /* Reads an already normalised list. payload_key: "payloadType" or "preferredPayloadType". */
 void ortc_read_codecs(cJSON *array, const char *payload_key, struct ortc_codecs *out);
 
-/* ---- ortc_parameters.c, ortc_capabilities.c: S2 and its twin for capabilities, in place ---- */
+/* ---- parameters.c, capabilities.c: S2 and its twin for capabilities, in place ---- */
 
 bool ortc_normalize_codec(cJSON *codec, bool is_capability, char *why);
 bool ortc_normalize_parameters(cJSON *rtp_parameters, char *why);
@@ -71,12 +71,12 @@ bool ortc_normalize_capabilities(cJSON *capabilities, char *why);
 /* Of one encoding: `L3T3_KEY` is 3, 3; what does not parse is 1, 1. */
 void ortc_scalability(const char *mode, uint32_t *spatial, uint32_t *temporal);
 
-/* ---- ortc_match.c ---- */
+/* ---- match.c ---- */
 
 /* Strict match (ortc.md S4). answer, unless NULL, is written into a's profile-level-id. */
 bool ortc_match(const struct ortc_codec *a, const struct ortc_codec *b, bool modify);
 
-/* ---- ortc_h264.c ---- */
+/* ---- h264.c ---- */
 
 enum h264_profile {
     H264_NONE,

@@ -43,7 +43,7 @@ static bool tells_level(const struct producer_row *row)
 
 static void tick(uv_timer_t *timer);
 
-void levels_forget(struct producer *producer)
+void audio_levels_forget(struct producer *producer)
 {
     struct room *room = producer->transport->owner->room;
 
@@ -55,12 +55,12 @@ void levels_forget(struct producer *producer)
     TAILQ_REMOVE(&room->heard, producer, heard_link);
 }
 
-void levels_follow(struct producer *producer)
+void audio_levels_follow(struct producer *producer)
 {
     struct room *room = producer->transport->owner->room;
-    uv_timer_t *timer = &room->rooms->levels_tick;
+    uv_timer_t *timer = &room->rooms->audio_levels_tick;
 
-    levels_forget(producer);
+    audio_levels_forget(producer);
     if (producer->ortc.row.paused || !tells_level(&producer->ortc.row))
         return;
     producer->is_heard = true;
@@ -90,10 +90,10 @@ static double power_of(uint8_t level)
     return powers[level & 0x7f]; /* 127 is digital silence */
 }
 
-static void listen_to(struct plane *plane, struct producer *p, uint32_t last_slot)
+static void listen_to(struct dataplane *dataplane, struct producer *p, uint32_t last_slot)
 {
     struct audio_level_row row;
-    bool known = plane_read(plane, TABLE_audio_level, p->handle, &row);
+    bool known = dataplane_row_read(dataplane, TABLE_audio_level, p->handle, &row);
 
     if ((int32_t)(last_slot - p->next_slot) > CATCH_UP_SLOTS)
         p->next_slot = last_slot - CATCH_UP_SLOTS;
@@ -125,7 +125,7 @@ static void find_speaker(struct room *room)
     if (found == NULL)
         return;
     room->dominant = found;
-    tell_room(room, NULL, NOTICE_active_speaker, active_speaker_json(room));
+    announce_to_room(room, NULL, NOTICE_active_speaker, active_speaker_json(room));
 }
 
 cJSON *active_speaker_json(const struct room *room)
@@ -183,7 +183,7 @@ static size_t volumes_take(struct room *room, struct volume loudest[VOLUMES_MAX]
 }
 
 /* An empty list once when it became quiet, then nothing while it is. */
-static void tell_volumes(struct room *room)
+static void announce_volumes(struct room *room)
 {
     struct volume loudest[VOLUMES_MAX];
     size_t count = volumes_take(room, loudest), i;
@@ -201,10 +201,10 @@ static void tell_volumes(struct room *room)
         cJSON_AddNumberToObject(item, "volume", loudest[i].db);
         cJSON_AddItemToArray(list, item);
     }
-    tell_listeners(room, NOTICE_audio_levels, value);
+    announce_to_listeners(room, NOTICE_audio_levels, value);
 }
 
-void levels_forget_room(struct room *room)
+void audio_levels_forget_room(struct room *room)
 {
     if (room->is_heard)
         TAILQ_REMOVE(&room->rooms->heard, room, heard_link);
@@ -217,14 +217,14 @@ static void room_tick(struct room *room, uint32_t now)
     struct producer *p;
 
     TAILQ_FOREACH(p, &room->heard, heard_link)
-    listen_to(room->rooms->plane, p, now - DELAY_SLOTS);
+    listen_to(room->rooms->dataplane, p, now - DELAY_SLOTS);
     find_speaker(room);
     if (now_ms - room->levels_ms < VOLUMES_MS)
         return;
     room->levels_ms = now_ms;
-    tell_volumes(room);
+    announce_volumes(room);
     if (TAILQ_EMPTY(&room->heard)) /* and that it is quiet has been told */
-        levels_forget_room(room);
+        audio_levels_forget_room(room);
 }
 
 /* Runs while there is anybody to listen to: an idle installation does not wake for it. */

@@ -18,37 +18,37 @@ static const char *const messages[ROOM_ERROR_COUNT] = {
 #undef E
 };
 
-void call_succeed(struct call *call, cJSON *value)
+void request_succeed(struct request *request, cJSON *value)
 {
-    if (call->ack >= 0)
-        socket_ack(call->socket, call->ack, value);
+    if (request->ack >= 0)
+        socket_ack(request->socket, request->ack, value);
     else
         cJSON_Delete(value);
 }
 
-static void fail(struct call *call, enum room_error error, const char *message)
+static void fail(struct request *request, enum room_error error, const char *message)
 {
     cJSON *value = cJSON_CreateObject();
 
-    call->rooms->errors[error]++;
-    if (call->ack >= 0)
+    request->rooms->errors[error]++;
+    if (request->ack >= 0)
         cJSON_AddStringToObject(value, "status", "error");
     cJSON_AddStringToObject(value, "code", room_error_codes[error]);
     cJSON_AddStringToObject(value, "message", message);
-    if (call->ack >= 0) {
-        socket_ack(call->socket, call->ack, value);
+    if (request->ack >= 0) {
+        socket_ack(request->socket, request->ack, value);
         return;
     }
-    cJSON_AddStringToObject(value, "event", call->name);
-    socket_emit(call->socket, "error", value);
+    cJSON_AddStringToObject(value, "event", request->name);
+    socket_emit(request->socket, "error", value);
 }
 
-void call_fail(struct call *call, enum room_error error)
+void request_fail(struct request *request, enum room_error error)
 {
-    fail(call, error, messages[error]);
+    fail(request, error, messages[error]);
 }
 
-void call_fail_because(struct call *call, enum room_error error, const char *format, ...)
+void request_fail_because(struct request *request, enum room_error error, const char *format, ...)
 {
     char text[400];
     va_list arguments;
@@ -57,40 +57,40 @@ void call_fail_because(struct call *call, enum room_error error, const char *for
     va_start(arguments, format);
     vsnprintf(text + length, sizeof(text) - (size_t)length, format, arguments);
     va_end(arguments);
-    fail(call, error, text);
+    fail(request, error, text);
 }
 
-struct call *call_defer(struct call *call)
+struct request *request_defer(struct request *request)
 {
-    struct call *copy = malloc(sizeof(*copy));
+    struct request *copy = malloc(sizeof(*copy));
 
     if (copy == NULL)
         return NULL;
-    *copy = *call;
+    *copy = *request;
     copy->payload = NULL;
     copy->room = NULL;
     copy->caller = NULL;
     copy->transport = NULL;
     copy->producer = NULL;
     copy->consumer = NULL;
-    copy->name = call->event != NULL ? call->event->name : "";
+    copy->name = request->event != NULL ? request->event->name : "";
     socket_ref(copy->socket);
     rooms_ref(copy->rooms);
     return copy;
 }
 
-bool call_resume(struct call *call)
+bool request_resume(struct request *request)
 {
-    call->session = socket_is_open(call->socket) ? socket_data(call->socket) : NULL;
-    return call->session != NULL && !call->rooms->closing;
+    request->session = socket_is_open(request->socket) ? socket_data(request->socket) : NULL;
+    return request->session != NULL && !request->rooms->closing;
 }
 
-void call_drop(struct call *call)
+void request_drop(struct request *request)
 {
-    socket_unref(call->socket);
-    rooms_unref(call->rooms);
-    free(call->data);
-    free(call);
+    socket_unref(request->socket);
+    rooms_unref(request->rooms);
+    free(request->data);
+    free(request);
 }
 
 const char *payload_text(const cJSON *payload, const char *key)

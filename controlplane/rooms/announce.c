@@ -18,7 +18,7 @@ static const char *short_name(const struct rooms *rooms, enum notice notice)
     return rooms->settings->short_events ? names[notice].short_name : NULL;
 }
 
-void tell(struct participant *to, enum notice notice, cJSON *value)
+void announce(struct participant *to, enum notice notice, cJSON *value)
 {
     const char *other;
 
@@ -32,8 +32,8 @@ void tell(struct participant *to, enum notice notice, cJSON *value)
     socket_emit(to->session->socket, other != NULL ? other : names[notice].canonical, value);
 }
 
-static void tell_many(struct room *room, const struct participant *except, bool listeners_only,
-                      enum notice notice, cJSON *value)
+static void announce_to_many(struct room *room, const struct participant *except,
+                             bool listeners_only, enum notice notice, cJSON *value)
 {
     const char *other = short_name(room->rooms, notice);
     struct socket **sockets = malloc((room->participant_count + 1) * sizeof(*sockets));
@@ -43,7 +43,7 @@ static void tell_many(struct room *room, const struct participant *except, bool 
     if (sockets != NULL && value != NULL) {
         TAILQ_FOREACH(p, &room->participants, link)
         {
-            if (p != except && p->session != NULL && (p->wants_levels || !listeners_only))
+            if (p != except && p->session != NULL && (p->wants_audio_levels || !listeners_only))
                 sockets[count++] = p->session->socket;
         }
     }
@@ -56,15 +56,15 @@ static void tell_many(struct room *room, const struct participant *except, bool 
     cJSON_Delete(value);
 }
 
-void tell_room(struct room *room, const struct participant *except, enum notice notice,
-               cJSON *value)
+void announce_to_room(struct room *room, const struct participant *except, enum notice notice,
+                      cJSON *value)
 {
-    tell_many(room, except, false, notice, value);
+    announce_to_many(room, except, false, notice, value);
 }
 
-void tell_listeners(struct room *room, enum notice notice, cJSON *value)
+void announce_to_listeners(struct room *room, enum notice notice, cJSON *value)
 {
-    tell_many(room, NULL, true, notice, value);
+    announce_to_many(room, NULL, true, notice, value);
 }
 
 cJSON *json_texts(const char *key, ...)

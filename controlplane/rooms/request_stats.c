@@ -50,7 +50,7 @@ static cJSON *transport_stats(struct rooms *rooms, struct transport *t)
     struct transport_state_row state = {0};
     cJSON *list = cJSON_CreateArray(), *item;
 
-    plane_read(rooms->plane, TABLE_transport_state, t->handle, &state);
+    dataplane_row_read(rooms->dataplane, TABLE_transport_state, t->handle, &state);
     item = json_texts("type", "webrtc-transport", "transportId", t->id, "iceRole", "controlled",
                       "iceState", field_enum_text(SHOW_ice_state, state.ice_state), "dtlsState",
                       field_enum_text(SHOW_dtls_state, state.dtls_state), NULL);
@@ -123,7 +123,7 @@ static cJSON *producer_stats(struct rooms *rooms, struct producer *producer)
     cJSON *list = cJSON_CreateArray();
     uint32_t e;
 
-    plane_read(rooms->plane, TABLE_producer_state, producer->handle, &state);
+    dataplane_row_read(rooms->dataplane, TABLE_producer_state, producer->handle, &state);
     for (e = 0; e < producer->ortc.row.encoding_count; e++)
         add_encoding(list, producer, &state, e);
     return list;
@@ -136,8 +136,8 @@ static cJSON *consumer_stats(struct rooms *rooms, struct consumer *consumer)
     struct producer_state_row source = {0};
     cJSON *list = cJSON_CreateArray(), *item;
 
-    plane_read(rooms->plane, TABLE_consumer_state, consumer->handle, &state);
-    plane_read(rooms->plane, TABLE_producer_state, consumer->producer->handle, &source);
+    dataplane_row_read(rooms->dataplane, TABLE_consumer_state, consumer->handle, &state);
+    dataplane_row_read(rooms->dataplane, TABLE_producer_state, consumer->producer->handle, &source);
     item = stream("outbound-rtp", consumer->producer, consumer->row.ssrc, consumer->row.rtx_ssrc);
     cJSON_AddNumberToObject(item, "packetCount", (double)state.packets_sent);
     cJSON_AddNumberToObject(item, "byteCount", (double)state.bytes_sent);
@@ -156,31 +156,31 @@ static cJSON *consumer_stats(struct rooms *rooms, struct consumer *consumer)
     return list;
 }
 
-void handle_media_get_stats(struct call *call)
+void handle_media_get_stats(struct request *request)
 {
-    const char *transport_id = payload_text(call->payload, "transportId"),
-               *producer_id = payload_text(call->payload, "producerId"),
-               *consumer_id = payload_text(call->payload, "consumerId");
-    struct transport *transport = transport_find(call->rooms, transport_id);
-    struct producer *producer = producer_find(call->rooms, producer_id);
-    struct consumer *consumer = consumer_find(call->rooms, consumer_id);
+    const char *transport_id = payload_text(request->payload, "transportId"),
+               *producer_id = payload_text(request->payload, "producerId"),
+               *consumer_id = payload_text(request->payload, "consumerId");
+    struct transport *transport = transport_find(request->rooms, transport_id);
+    struct producer *producer = producer_find(request->rooms, producer_id);
+    struct consumer *consumer = consumer_find(request->rooms, consumer_id);
 
     if ((transport_id != NULL) + (producer_id != NULL) + (consumer_id != NULL) != 1)
-        call_fail_because(call, ERROR_invalid_payload,
-                          "give one of transportId, producerId, consumerId");
+        request_fail_because(request, ERROR_invalid_payload,
+                             "give one of transportId, producerId, consumerId");
     else if (transport_id != NULL &&
-             (transport == NULL || transport->owner->session != call->session))
-        call_fail(call, ERROR_transport_not_found);
+             (transport == NULL || transport->owner->session != request->session))
+        request_fail(request, ERROR_transport_not_found);
     else if (producer_id != NULL &&
-             (producer == NULL || producer->transport->owner->session != call->session))
-        call_fail(call, ERROR_producer_not_found);
+             (producer == NULL || producer->transport->owner->session != request->session))
+        request_fail(request, ERROR_producer_not_found);
     else if (consumer_id != NULL &&
-             (consumer == NULL || consumer->transport->owner->session != call->session))
-        call_fail(call, ERROR_consumer_not_found);
+             (consumer == NULL || consumer->transport->owner->session != request->session))
+        request_fail(request, ERROR_consumer_not_found);
     else if (transport != NULL)
-        call_succeed(call, transport_stats(call->rooms, transport));
+        request_succeed(request, transport_stats(request->rooms, transport));
     else if (producer != NULL)
-        call_succeed(call, producer_stats(call->rooms, producer));
+        request_succeed(request, producer_stats(request->rooms, producer));
     else
-        call_succeed(call, consumer_stats(call->rooms, consumer));
+        request_succeed(request, consumer_stats(request->rooms, consumer));
 }

@@ -4,7 +4,7 @@
 
 #include "state.h"
 
-void room_mirror(const struct room *room)
+void live_state_put_room(const struct room *room)
 {
     live_room_put(room->rooms->live,
                   &(struct live_room){.id = room->id,
@@ -17,7 +17,7 @@ void room_mirror(const struct room *room)
 }
 
 /* Many changes of a moment (a dozen producers that go) become one JSON. */
-void participant_mirror(struct participant *p)
+void live_state_put_participant(struct participant *p)
 {
     struct rooms *rooms = p->room->rooms;
 
@@ -28,7 +28,7 @@ void participant_mirror(struct participant *p)
     live_touch(rooms->live);
 }
 
-void participant_unmirror(struct participant *p)
+void live_state_remove_participant(struct participant *p)
 {
     struct rooms *rooms = p->room->rooms;
 
@@ -65,7 +65,7 @@ static void gather(void *context)
     }
 }
 
-void rooms_mirror(struct rooms *rooms, struct live *live)
+void rooms_set_live(struct rooms *rooms, struct live *live)
 {
     rooms->live = live;
     live_on_gather(live, gather, rooms);

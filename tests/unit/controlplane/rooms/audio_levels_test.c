@@ -1,4 +1,4 @@
-/* Who hears of speakers and volumes, when, and how often: levels.c on rows as the data plane would
+/* Who hears of speakers and volumes, when, and how often: audio_levels.c on rows as the data plane would
  * publish them. */
 #include "rooms_steps.h"
 
@@ -18,7 +18,7 @@ static void publish_levels(void)
 
         if (!voices[i])
             continue;
-        row = &fake_plane.levels[handle_index(voices[i]->handle)].level;
+        row = &fake_dataplane.levels[handle_index(voices[i]->handle)].level;
         row->header.generation = handle_generation(voices[i]->handle);
         row->header.used = 1;
         row->newest_slot = slot();
@@ -51,13 +51,13 @@ static int heard_of(struct socket *s, const char *name, const cJSON **last)
     return count;
 }
 
-static struct person speaker_enter(int n, const char *room, bool wants_levels)
+static struct person speaker_enter(int n, const char *room, bool wants_audio_levels)
 {
     struct person p = {.s = connect_user(user(n)), .id = user(n)};
     const cJSON *ack;
 
-    assert_ok(call(p.s, "room:join", "{'roomId':'%s','audioLevels':%s}", room,
-                   wants_levels ? "true" : "false"));
+    assert_ok(request(p.s, "room:join", "{'roomId':'%s','audioLevels':%s}", room,
+                      wants_audio_levels ? "true" : "false"));
     p.send = make_transport(p.s, room, "send");
     p.recv = make_transport(p.s, room, "recv");
     ack = produce(p.s, room, p.send, "audio");
@@ -101,35 +101,35 @@ static void everybody_hears_who_speaks(void **state)
     assert_int_equal(heard_of(a.s, "media:audioLevels", NULL), 0); /* nobody asked */
 
     late = connect_user(user(3)); /* who joins later is told */
-    assert_ok(call(late, "room:join", "{'roomId':'%s'}", room));
+    assert_ok(request(late, "room:join", "{'roomId':'%s'}", room));
     assert_int_equal(heard_of(late, "media:activeSpeaker", &value), 1);
     assert_string_equal(text_of(value, "userId"), b.id);
 
     /* muted, it is nobody's turn until somebody speaks; then it may be the same one again */
     skip_heard(a.s);
-    assert_ok(call(b.s, "media:pauseProducer", "{'producerId':'%s'}", b.audio));
+    assert_ok(request(b.s, "media:pauseProducer", "{'producerId':'%s'}", b.audio));
     assert_null(room_find(rooms, room)->dominant);
     pass_ms(800); /* its row would still say that it is loud */
     assert_int_equal(heard_of(a.s, "media:activeSpeaker", NULL), 0);
-    assert_ok(call(b.s, "media:resumeProducer", "{'producerId':'%s'}", b.audio));
+    assert_ok(request(b.s, "media:resumeProducer", "{'producerId':'%s'}", b.audio));
     pass_ms(1200);
     assert_int_equal(heard_of(a.s, "media:activeSpeaker", &value), 1);
     assert_string_equal(text_of(value, "userId"), b.id);
 
     skip_heard(late);
     voices[2] = NULL; /* closed while it has the word, then gone as a whole */
-    assert_ok(call(b.s, "media:closeProducer", "{'producerId':'%s'}", b.audio));
+    assert_ok(request(b.s, "media:closeProducer", "{'producerId':'%s'}", b.audio));
     assert_null(room_find(rooms, room)->dominant);
     loudness[1] = 30;
     pass_ms(1200);
     assert_int_equal(heard_of(late, "media:activeSpeaker", &value), 1);
     assert_string_equal(text_of(value, "userId"), a.id);
     voices[1] = NULL;
-    assert_ok(call(a.s, "room:leave", "{'roomId':'%s'}", room));
+    assert_ok(request(a.s, "room:leave", "{'roomId':'%s'}", room));
     assert_null(room_find(rooms, room)->dominant);
     pass_ms(1200); /* nothing is left in the list of those that are listened to */
     assert_true(TAILQ_EMPTY(&rooms->heard));
-    assert_false(uv_is_active((uv_handle_t *)&rooms->levels_tick));
+    assert_false(uv_is_active((uv_handle_t *)&rooms->audio_levels_tick));
     leave_test(a.s);
     leave_test(b.s);
     leave_test(late);
@@ -184,15 +184,15 @@ static void volumes_for_those_who_asked(void **state)
     loudness[2] = 20;
     pass_ms(900);
     assert_true(heard_of(a.s, "media:audioLevels", NULL) >= 1);
-    assert_ok(call(b.s, "room:join", "{'roomId':'%s','audioLevels':true}", room));
-    assert_ok(call(a.s, "room:join", "{'roomId':'%s'}", room));
+    assert_ok(request(b.s, "room:join", "{'roomId':'%s','audioLevels':true}", room));
+    assert_ok(request(a.s, "room:join", "{'roomId':'%s'}", room));
     skip_heard(a.s);
     skip_heard(b.s);
     pass_ms(1100);
     assert_int_equal(heard_of(a.s, "media:audioLevels", NULL), 0);
     assert_true(heard_of(b.s, "media:audioLevels", NULL) >= 1);
-    assert_ok(call(a.s, "media:pauseProducer", "{'producerId':'%s'}", a.audio));
-    assert_ok(call(a.s, "room:muteAll", "{'roomId':'%s'}", room));
+    assert_ok(request(a.s, "media:pauseProducer", "{'producerId':'%s'}", a.audio));
+    assert_ok(request(a.s, "room:muteAll", "{'roomId':'%s'}", room));
     pass_ms(700);
     assert_int_equal(heard_of(b.s, "media:audioLevels", &value), 1);
     assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(value, "volumes")), 0);
@@ -212,11 +212,11 @@ static void a_seat_taken_over(void **state)
     pass_ms(700);
     assert_true(heard_of(a.s, "media:audioLevels", NULL) >= 1);
     again = connect_user(user(1));
-    assert_ok(call(again, "room:join", "{'roomId':'%s','resume':true}", room));
+    assert_ok(request(again, "room:join", "{'roomId':'%s','resume':true}", room));
     skip_heard(again);
     pass_ms(700);
     assert_int_equal(heard_of(again, "media:audioLevels", NULL), 0);
-    assert_ok(call(again, "room:join", "{'roomId':'%s','audioLevels':true}", room));
+    assert_ok(request(again, "room:join", "{'roomId':'%s','audioLevels':true}", room));
     pass_ms(700);
     assert_true(heard_of(again, "media:audioLevels", NULL) >= 1);
     voices[1] = NULL;

@@ -1,12 +1,12 @@
-/* The inside of struct plane; private to plane.c and plane_rows.c.
+/* The inside of struct dataplane; private to dataplane.c and rows.c.
  *
- *   plane.c       connection to the supervisor, heartbeats, events
- *   plane_rows.c  rows of `desired`: taking, publishing, freeing, taking over
+ *   dataplane.c       connection to the supervisor, heartbeats, events
+ *   rows.c  rows of `desired`: taking, publishing, freeing, taking over
  */
-#ifndef RINGCAST_PLANE_PARTS_H
-#define RINGCAST_PLANE_PARTS_H
+#ifndef RINGCAST_TABLES_INTERNAL_H
+#define RINGCAST_TABLES_INTERNAL_H
 
-#include "plane.h"
+#include "dataplane.h"
 #include "src/region.h"
 #include "src/sanitizer.h"
 
@@ -28,10 +28,10 @@ struct slots {
     uint32_t head, waiting, count;
 };
 
-struct plane {
+struct dataplane {
     uv_loop_t *loop;
     const struct settings *settings;
-    struct plane_handlers handlers;
+    struct dataplane_handlers handlers;
     void *context;
 
     bool mapped, up, closing, connecting;
@@ -53,11 +53,11 @@ struct plane {
     bool bell_polled;
 };
 
-struct slots *plane_slots(struct plane *plane, enum table_id table);
-bool plane_rows_open(struct plane *plane);
-void plane_rows_close(struct plane *plane);
+struct slots *dataplane_slots(struct dataplane *dataplane, enum table_id table);
+bool dataplane_rows_open(struct dataplane *dataplane);
+void dataplane_rows_close(struct dataplane *dataplane);
 /* Frees what an earlier control plane left in the freshly mapped `desired`. */
-void plane_take_over(struct plane *plane);
-void plane_ring_bells(struct plane *plane);
+void dataplane_take_over(struct dataplane *dataplane);
+void dataplane_ring_bells(struct dataplane *dataplane);
 
 #endif

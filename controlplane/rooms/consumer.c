@@ -22,32 +22,33 @@ static bool has_ssrc(const struct transport *transport, const struct consumer_ro
 }
 
 /* SSRCs are drawn at random; within one transport they must also differ. */
-static cJSON *negotiate(struct call *call, const struct ortc_producer *producer,
+static cJSON *negotiate(struct request *request, const struct ortc_producer *producer,
                         struct consumer_row *row)
 {
-    const cJSON *capabilities = cJSON_GetObjectItemCaseSensitive(call->payload, "rtpCapabilities");
+    const cJSON *capabilities =
+        cJSON_GetObjectItemCaseSensitive(request->payload, "rtpCapabilities");
     char mid[CONSUMER_MID_BYTES_MAX + 4], why[ORTC_WHY_BYTES] = "no free SSRC";
     cJSON *parameters;
     int attempt;
 
-    snprintf(mid, sizeof(mid), "%u", call->transport->next_mid % 100000000u);
+    snprintf(mid, sizeof(mid), "%u", request->transport->next_mid % 100000000u);
     for (attempt = 0; attempt < 8; attempt++) {
         parameters = ortc_consume(producer, capabilities, mid, row, why);
-        if (parameters == NULL || !has_ssrc(call->transport, row))
+        if (parameters == NULL || !has_ssrc(request->transport, row))
             break;
         cJSON_Delete(parameters);
         parameters = NULL;
     }
     if (parameters == NULL)
-        call_fail_because(call, ERROR_cannot_consume, "%s", why);
+        request_fail_because(request, ERROR_cannot_consume, "%s", why);
     return parameters;
 }
 
-static struct consumer *consumer_new(struct call *call, struct producer *producer,
+static struct consumer *consumer_new(struct request *request, struct producer *producer,
                                      const struct consumer_row *row)
 {
     struct consumer *consumer = calloc(1, sizeof(*consumer));
-    struct transport *transport = call->transport;
+    struct transport *transport = request->transport;
 
     if (consumer == NULL)
         return NULL;
@@ -59,13 +60,13 @@ static struct consumer *consumer_new(struct call *call, struct producer *produce
     consumer->row.transport = transport->handle;
     consumer->row.producer = producer->handle;
     consumer->row.paused = 1;
-    consumer->handle =
-        plane_add(call->rooms->plane, TABLE_consumer, &consumer->row, worker_of(transport));
+    consumer->handle = dataplane_row_add(request->rooms->dataplane, TABLE_consumer, &consumer->row,
+                                         worker_of(transport));
     if (consumer->handle == 0) {
         free(consumer);
         return NULL;
     }
-    index_put(&call->rooms->consumers, &consumer->by_id, consumer->id);
+    index_put(&request->rooms->consumers, &consumer->by_id, consumer->id);
     TAILQ_INSERT_TAIL(&transport->consumers, consumer, of_transport);
     TAILQ_INSERT_TAIL(&producer->consumers, consumer, of_producer);
     transport->consumer_count++;
@@ -73,91 +74,92 @@ static struct consumer *consumer_new(struct call *call, struct producer *produce
     return consumer;
 }
 
-void handle_media_consume(struct call *call)
+void handle_media_consume(struct request *request)
 {
     static const char *const types[] = {"none", "simple", "simulcast", "svc"};
     struct producer *producer =
-        producer_find(call->rooms, payload_text(call->payload, "producerId"));
-    const cJSON *capabilities = cJSON_GetObjectItemCaseSensitive(call->payload, "rtpCapabilities");
+        producer_find(request->rooms, payload_text(request->payload, "producerId"));
+    const cJSON *capabilities =
+        cJSON_GetObjectItemCaseSensitive(request->payload, "rtpCapabilities");
     struct consumer_row row;
     struct consumer *consumer;
     cJSON *parameters, *value;
 
-    if (call->transport->row.direction != DIRECTION_recv) {
-        call_fail(call, ERROR_wrong_direction);
+    if (request->transport->row.direction != DIRECTION_recv) {
+        request_fail(request, ERROR_wrong_direction);
         return;
     }
-    if (producer == NULL || producer->transport->owner->room != call->room) {
-        call_fail(call, ERROR_producer_not_found);
+    if (producer == NULL || producer->transport->owner->room != request->room) {
+        request_fail(request, ERROR_producer_not_found);
         return;
     }
-    if (call->transport->consumer_count >= CONSUMERS_PER_TRANSPORT_MAX) {
-        call_fail_because(call, ERROR_limit_reached, "%d consumers of one transport",
-                          CONSUMERS_PER_TRANSPORT_MAX);
+    if (request->transport->consumer_count >= CONSUMERS_PER_TRANSPORT_MAX) {
+        request_fail_because(request, ERROR_limit_reached, "%d consumers of one transport",
+                             CONSUMERS_PER_TRANSPORT_MAX);
         return;
     }
     if (!ortc_can_consume(&producer->ortc, capabilities)) {
-        call_fail(call, ERROR_cannot_consume);
+        request_fail(request, ERROR_cannot_consume);
         return;
     }
-    parameters = negotiate(call, &producer->ortc, &row);
+    parameters = negotiate(request, &producer->ortc, &row);
     if (parameters == NULL)
         return;
-    consumer = consumer_new(call, producer, &row);
+    consumer = consumer_new(request, producer, &row);
     if (consumer == NULL) {
         cJSON_Delete(parameters);
-        call_fail(call, ERROR_unavailable);
+        request_fail(request, ERROR_unavailable);
         return;
     }
-    audit_write(call->rooms->audit, AUDIT_consumer_created, call->caller->user_id, call->room->id,
-                call->caller->ip, "{\"consumerId\":\"%s\",\"producerId\":\"%s\"}", consumer->id,
-                producer->id);
+    audit_write(request->rooms->audit, AUDIT_consumer_created, request->caller->user_id,
+                request->room->id, request->caller->ip,
+                "{\"consumerId\":\"%s\",\"producerId\":\"%s\"}", consumer->id, producer->id);
     value = json_texts("consumerId", consumer->id, "id", consumer->id, "producerId", producer->id,
                        "kind", row.kind == MEDIA_KIND_audio ? "audio" : "video", "type",
                        types[producer->ortc.row.type], NULL);
     cJSON_AddItemToObject(value, "rtpParameters", parameters);
     cJSON_AddBoolToObject(value, "producerPaused", producer->ortc.row.paused);
-    call_succeed(call, value);
+    request_succeed(request, value);
 }
 
-static void set_paused(struct call *call, bool paused)
+static void set_paused(struct request *request, bool paused)
 {
-    struct consumer *consumer = call->consumer;
+    struct consumer *consumer = request->consumer;
     struct consumer_row row = consumer->row;
     cJSON *value;
 
     row.paused = paused;
     if (row.paused != consumer->row.paused &&
-        !plane_update(call->rooms->plane, TABLE_consumer, consumer->handle, &row,
-                      worker_of(consumer->transport))) {
-        call_fail(call, ERROR_unavailable);
+        !dataplane_row_update(request->rooms->dataplane, TABLE_consumer, consumer->handle, &row,
+                              worker_of(consumer->transport))) {
+        request_fail(request, ERROR_unavailable);
         return;
     }
     consumer->row = row;
     value = cJSON_CreateObject();
     cJSON_AddTrueToObject(value, paused ? "paused" : "resumed");
-    call_succeed(call, value);
+    request_succeed(request, value);
 }
 
-void handle_media_resume_consumer(struct call *call)
+void handle_media_resume_consumer(struct request *request)
 {
-    set_paused(call, false);
+    set_paused(request, false);
 }
 
-void handle_media_pause_consumer(struct call *call)
+void handle_media_pause_consumer(struct request *request)
 {
-    set_paused(call, true);
+    set_paused(request, true);
 }
 
-void consumer_close(struct consumer *consumer, bool tell_owner)
+void consumer_close(struct consumer *consumer, bool announced)
 {
     struct transport *transport = consumer->transport;
     struct rooms *rooms = transport->owner->room->rooms;
 
-    if (tell_owner)
-        tell(transport->owner, NOTICE_consumer_closed,
-             json_texts("consumerId", consumer->id, NULL));
-    plane_remove(rooms->plane, TABLE_consumer, consumer->handle, worker_of(transport));
+    if (announced)
+        announce(transport->owner, NOTICE_consumer_closed,
+                 json_texts("consumerId", consumer->id, NULL));
+    dataplane_row_remove(rooms->dataplane, TABLE_consumer, consumer->handle, worker_of(transport));
     index_remove(&rooms->consumers, &consumer->by_id);
     TAILQ_REMOVE(&transport->consumers, consumer, of_transport);
     TAILQ_REMOVE(&consumer->producer->consumers, consumer, of_producer);

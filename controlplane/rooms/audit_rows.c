@@ -37,12 +37,12 @@ static uint64_t room_rows(const struct room *room)
     return rows;
 }
 
-uint64_t call_rows(const struct call *call)
+uint64_t request_audit_rows(const struct request *request)
 {
     for (size_t i = 0; i < sizeof(logged) / sizeof(logged[0]); i++)
-        if (strcmp(logged[i].event, call->event->name) == 0)
+        if (strcmp(logged[i].event, request->event->name) == 0)
             return logged[i].extent == ONE_ROW    ? 1
                    : logged[i].extent == ONE_SEAT ? SEAT_ROWS
-                                                  : room_rows(call->room);
+                                                  : room_rows(request->room);
     return 0;
 }

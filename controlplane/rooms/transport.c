@@ -75,7 +75,7 @@ static cJSON *candidates(struct rooms *rooms, uint32_t worker)
     struct worker_state_row state;
     uint32_t count = 0;
 
-    if (!plane_read(rooms->plane, TABLE_worker_state, handle_make(worker, 0), &state))
+    if (!dataplane_row_read(rooms->dataplane, TABLE_worker_state, handle_make(worker, 0), &state))
         return list;
     snprintf(addresses, sizeof(addresses), "%s", rooms->settings->media_announced_ip);
     while ((word = strsep(&rest, ",")) != NULL) {
@@ -113,7 +113,7 @@ static cJSON *dtls_parameters(struct rooms *rooms)
     struct node_row node;
 
     list = cJSON_AddArrayToObject(parameters, "fingerprints");
-    if (plane_read(rooms->plane, TABLE_node, 0, &node)) {
+    if (dataplane_row_read(rooms->dataplane, TABLE_node, 0, &node)) {
         add_fingerprint(list, "sha-512", node.fingerprint_sha_512, 64);
         add_fingerprint(list, "sha-384", node.fingerprint_sha_384, 48);
         add_fingerprint(list, "sha-256", node.fingerprint_sha_256, 32);
@@ -146,20 +146,21 @@ static cJSON *transport_answer(struct rooms *rooms, const struct transport *tran
 
 /* ---- calls ---- */
 
-void handle_media_get_router_capabilities(struct call *call)
+void handle_media_get_router_capabilities(struct request *request)
 {
     cJSON *value = cJSON_CreateObject();
 
     cJSON_AddItemToObject(value, "rtpCapabilities",
-                          cJSON_CreateRaw(call->rooms->capabilities_text));
-    call_succeed(call, value);
+                          cJSON_CreateRaw(request->rooms->capabilities_text));
+    request_succeed(request, value);
 }
 
 static struct transport *transport_new(struct participant *owner, enum direction direction)
 {
     struct room *room = owner->room;
     struct rooms *rooms = room->rooms;
-    int worker = plane_pick_worker(rooms->plane, room->worker, rooms->settings->room_together);
+    int worker =
+        dataplane_pick_worker(rooms->dataplane, room->worker, rooms->settings->room_together);
     struct transport *t = worker >= 0 ? calloc(1, sizeof(*t)) : NULL;
 
     if (t == NULL)
@@ -174,7 +175,7 @@ static struct transport *transport_new(struct participant *owner, enum direction
     random_word(t->row.ice_pwd, 32);
     TAILQ_INIT(&t->producers);
     TAILQ_INIT(&t->consumers);
-    t->handle = plane_add(rooms->plane, TABLE_transport, &t->row, t->row.worker);
+    t->handle = dataplane_row_add(rooms->dataplane, TABLE_transport, &t->row, t->row.worker);
     if (t->handle == 0) {
         free(t);
         return NULL;
@@ -186,100 +187,103 @@ static struct transport *transport_new(struct participant *owner, enum direction
     return t;
 }
 
-void handle_media_create_transport(struct call *call)
+void handle_media_create_transport(struct request *request)
 {
-    const char *text = payload_text(call->payload, "direction");
-    uint32_t most = call->rooms->settings->transports_per_participant_max;
+    const char *text = payload_text(request->payload, "direction");
+    uint32_t most = request->rooms->settings->transports_per_participant_max;
     enum direction direction;
     struct transport *t;
     cJSON *answer;
 
     if (text == NULL)
-        text = payload_text(call->payload, "dir");
+        text = payload_text(request->payload, "dir");
     if (text == NULL || (strcmp(text, "send") != 0 && strcmp(text, "recv") != 0)) {
-        call_fail_because(call, ERROR_invalid_payload, "direction is not send or recv");
+        request_fail_because(request, ERROR_invalid_payload, "direction is not send or recv");
         return;
     }
     direction = strcmp(text, "send") == 0 ? DIRECTION_send : DIRECTION_recv;
-    if (call->caller->transport_count >= most) {
-        call_fail_because(call, ERROR_limit_reached, "%u transports; close one first", most);
+    if (request->caller->transport_count >= most) {
+        request_fail_because(request, ERROR_limit_reached, "%u transports; close one first", most);
         return;
     }
-    if (!room_place(call->room)) {
-        call_fail_because(call, ERROR_unavailable, "the media service is not running");
+    if (!room_assign_worker(request->room)) {
+        request_fail_because(request, ERROR_unavailable, "the media service is not running");
         return;
     }
-    t = transport_new(call->caller, direction);
+    t = transport_new(request->caller, direction);
     if (t == NULL) {
-        call_fail_because(call, ERROR_unavailable, "no room for another transport");
+        request_fail_because(request, ERROR_unavailable, "no room for another transport");
         return;
     }
-    answer = transport_answer(call->rooms, t);
+    answer = transport_answer(request->rooms, t);
     if (answer == NULL) {
         LOG(ERROR, "media",
             "no announced address is of a family that media is received on: set "
             "MEDIASOUP_ANNOUNCED_IP to match MEDIASOUP_LISTEN_IP",
-            F("announced", "%s", call->rooms->settings->media_announced_ip));
+            F("announced", "%s", request->rooms->settings->media_announced_ip));
         transport_close(t, false);
-        call_fail_because(call, ERROR_unavailable, "the media service has no address to offer");
+        request_fail_because(request, ERROR_unavailable,
+                             "the media service has no address to offer");
         return;
     }
-    call_succeed(call, answer);
+    request_succeed(request, answer);
 }
 
-void handle_media_connect_transport(struct call *call)
+void handle_media_connect_transport(struct request *request)
 {
-    const cJSON *parameters = cJSON_GetObjectItemCaseSensitive(call->payload, "dtlsParameters");
-    struct transport *t = call->transport;
+    const cJSON *parameters = cJSON_GetObjectItemCaseSensitive(request->payload, "dtlsParameters");
+    struct transport *t = request->transport;
     struct transport_row row = t->row;
     char why[ORTC_WHY_BYTES];
     cJSON *value;
 
     if (t->row.dtls_role != DTLS_ROLE_unset) {
-        call_fail(call, ERROR_already_connected);
+        request_fail(request, ERROR_already_connected);
         return;
     }
     if (!ortc_dtls_parameters(parameters, &row, why)) {
-        call_fail_because(call, ERROR_invalid_payload, "%s", why);
+        request_fail_because(request, ERROR_invalid_payload, "%s", why);
         return;
     }
-    if (!plane_update(call->rooms->plane, TABLE_transport, t->handle, &row, row.worker)) {
-        call_fail(call, ERROR_unavailable);
+    if (!dataplane_row_update(request->rooms->dataplane, TABLE_transport, t->handle, &row,
+                              row.worker)) {
+        request_fail(request, ERROR_unavailable);
         return;
     }
     t->row = row;
     value = cJSON_CreateObject();
     cJSON_AddTrueToObject(value, "connected");
-    call_succeed(call, value);
+    request_succeed(request, value);
 }
 
 /* The data plane takes checks with the old credentials, too, until one with these has come. */
-void handle_media_restart_ice(struct call *call)
+void handle_media_restart_ice(struct request *request)
 {
-    struct transport *t = call->transport;
+    struct transport *t = request->transport;
     struct transport_row row = t->row;
     cJSON *value;
 
     random_word(row.ice_ufrag, 32);
     random_word(row.ice_pwd, 32);
-    if (!plane_update(call->rooms->plane, TABLE_transport, t->handle, &row, row.worker)) {
-        call_fail(call, ERROR_unavailable);
+    if (!dataplane_row_update(request->rooms->dataplane, TABLE_transport, t->handle, &row,
+                              row.worker)) {
+        request_fail(request, ERROR_unavailable);
         return;
     }
     t->row = row;
     value = cJSON_CreateObject();
     cJSON_AddItemToObject(value, "iceParameters", ice_parameters(&t->row));
-    call_succeed(call, value);
+    request_succeed(request, value);
     explicit_bzero(&row, sizeof(row));
 }
 
-void handle_media_close_transport(struct call *call)
+void handle_media_close_transport(struct request *request)
 {
     cJSON *value = cJSON_CreateObject();
 
-    transport_close(call->transport, true);
+    transport_close(request->transport, true);
     cJSON_AddTrueToObject(value, "closed");
-    call_succeed(call, value);
+    request_succeed(request, value);
 }
 
 /* ---- closing ---- */
@@ -292,23 +296,23 @@ static void close_consumers(struct transport *t)
         consumer_close(consumer, false);
 }
 
-static void close_producers(struct transport *t, bool tell_others)
+static void close_producers(struct transport *t, bool announced)
 {
     struct producer *producer;
 
     while ((producer = TAILQ_FIRST(&t->producers)) != NULL)
-        producer_close(producer, tell_others);
+        producer_close(producer, announced);
 }
 
-void transport_close(struct transport *t, bool tell_others)
+void transport_close(struct transport *t, bool announced)
 {
     struct rooms *rooms = t->owner->room->rooms;
 
     close_consumers(t);
-    close_producers(t, tell_others);
+    close_producers(t, announced);
     if (rooms->transport_of_row[handle_index(t->handle)] == t)
         rooms->transport_of_row[handle_index(t->handle)] = NULL;
-    plane_remove(rooms->plane, TABLE_transport, t->handle, t->row.worker);
+    dataplane_row_remove(rooms->dataplane, TABLE_transport, t->handle, t->row.worker);
     index_remove(&rooms->transports, &t->by_id);
     TAILQ_REMOVE(&t->owner->transports, t, link);
     t->owner->transport_count--;
@@ -316,16 +320,16 @@ void transport_close(struct transport *t, bool tell_others)
     free(t);
 }
 
-void media_close_all(struct participant *owner, bool tell_others)
+void media_close_all(struct participant *owner, bool announced)
 {
     struct transport *t;
 
     TAILQ_FOREACH(t, &owner->transports, link)
     close_consumers(t);
     TAILQ_FOREACH(t, &owner->transports, link)
-    close_producers(t, tell_others);
+    close_producers(t, announced);
     while ((t = TAILQ_FIRST(&owner->transports)) != NULL)
-        transport_close(t, tell_others);
+        transport_close(t, announced);
 }
 
 /* ---- what the data plane says ---- */
@@ -344,11 +348,11 @@ static const char *dtls_text(uint8_t state)
     return text != NULL ? text : "new";
 }
 
-static void tell_state(struct transport *t, uint8_t ice, uint8_t dtls)
+static void announce_state(struct transport *t, uint8_t ice, uint8_t dtls)
 {
-    tell(t->owner, NOTICE_transport_state,
-         json_texts("transportId", t->id, "iceState", ice_text(ice), "dtlsState", dtls_text(dtls),
-                    NULL));
+    announce(t->owner, NOTICE_transport_state,
+             json_texts("transportId", t->id, "iceState", ice_text(ice), "dtlsState",
+                        dtls_text(dtls), NULL));
 }
 
 /* failure: NULL when it is none. */
@@ -383,10 +387,10 @@ void transport_changed(struct rooms *rooms, handle_word handle)
         return;
     t = rooms->transport_of_row[handle_index(handle)];
     if (t == NULL || t->handle != handle ||
-        !plane_read(rooms->plane, TABLE_transport_state, handle, &state) ||
+        !dataplane_row_read(rooms->dataplane, TABLE_transport_state, handle, &state) ||
         (state.ice_state == t->ice_told && state.dtls_state == t->dtls_told))
         return;
-    tell_state(t, state.ice_state, state.dtls_state);
+    announce_state(t, state.ice_state, state.dtls_state);
     ice_told = t->ice_told;
     dtls_told = t->dtls_told;
     t->ice_told = state.ice_state;
@@ -409,12 +413,12 @@ static void check_participant(struct rooms *rooms, struct participant *p)
 
     for (t = TAILQ_FIRST(&p->transports); t != NULL; t = next) {
         next = TAILQ_NEXT(t, link);
-        if (plane_read(rooms->plane, TABLE_transport, t->handle, &row) &&
+        if (dataplane_row_read(rooms->dataplane, TABLE_transport, t->handle, &row) &&
             memcmp(row.id, t->row.id, sizeof(row.id)) == 0) {
             transport_changed(rooms, t->handle);
             continue;
         }
-        tell_state(t, ICE_STATE_disconnected, DTLS_STATE_failed);
+        announce_state(t, ICE_STATE_disconnected, DTLS_STATE_failed);
         audit_state(t, AUDIT_transport_failed, "restarted");
         transport_close(t, true);
     }
@@ -430,7 +434,8 @@ void transports_check_all(struct rooms *rooms)
     {
         TAILQ_FOREACH(p, &room->participants, link)
         check_participant(rooms, p);
-        if (room->handle != 0 && !plane_read(rooms->plane, TABLE_room, room->handle, &row))
+        if (room->handle != 0 &&
+            !dataplane_row_read(rooms->dataplane, TABLE_room, room->handle, &row))
             room->handle = 0;
     }
 }

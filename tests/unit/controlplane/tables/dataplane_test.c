@@ -15,7 +15,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "controlplane/tables/parts.h"
+#include "controlplane/tables/internal.h"
 #include "src/clock.h"
 #include "src/descriptors.h"
 #include "src/log.h"
@@ -36,7 +36,7 @@ static struct {
 
 static uv_loop_t loop;
 static struct settings settings;
-static struct plane *open_plane; /* closed by the teardown when a test failed half-way */
+static struct dataplane *open_dataplane; /* closed by the teardown when a test failed half-way */
 static int ups, downs;
 static struct {
     enum table_id table;
@@ -140,7 +140,7 @@ static void up(void *context, bool is_up)
     *(is_up ? &ups : &downs) += 1;
 }
 
-static const struct plane_handlers handlers = {.changed = changed, .up = up};
+static const struct dataplane_handlers handlers = {.changed = changed, .up = up};
 
 static void run_ms(uint64_t ms)
 {
@@ -177,16 +177,16 @@ static int setup(void **state)
     return 0;
 }
 
-static void shut(struct plane *plane)
+static void shut(struct dataplane *dataplane)
 {
-    plane_close(plane);
-    open_plane = NULL;
+    dataplane_close(dataplane);
+    open_dataplane = NULL;
 }
 
 static int teardown(void **state)
 {
-    if (open_plane != NULL)
-        shut(open_plane);
+    if (open_dataplane != NULL)
+        shut(open_dataplane);
     uv_close((uv_handle_t *)&far.beat, NULL);
     uv_run(&loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&loop), 0);
@@ -197,15 +197,16 @@ static int teardown(void **state)
     return 0;
 }
 
-static struct plane *open_up(void)
+static struct dataplane *open_up(void)
 {
     int wanted = ups + 1;
-    struct plane *plane = open_plane = plane_open(&loop, &settings, &handlers, NULL);
+    struct dataplane *dataplane = open_dataplane =
+        dataplane_open(&loop, &settings, &handlers, NULL);
 
-    assert_non_null(plane);
+    assert_non_null(dataplane);
     run_until(&ups, wanted);
-    assert_true(plane_is_up(plane));
-    return plane;
+    assert_true(dataplane_is_up(dataplane));
+    return dataplane;
 }
 
 static struct transport_row transport_row(uint32_t worker)
@@ -233,16 +234,16 @@ static bool next_change(uint32_t worker, struct ring_note *note)
 
 static void test_rows_notes_bells(void **state)
 {
-    struct plane *plane = open_up();
+    struct dataplane *dataplane = open_up();
     struct transport_row row = transport_row(1), seen;
     struct ring_note note;
     handle_word handle, again;
     uint64_t rings;
 
-    assert_int_equal(plane_worker_port(plane, 1), 40001);
-    assert_int_equal(plane_worker_port(plane, 5), 0);
-    assert_int_equal(plane_worker_port(plane, 99), 0);
-    handle = plane_add(plane, TABLE_transport, &row, 1);
+    assert_int_equal(dataplane_worker_port(dataplane, 1), 40001);
+    assert_int_equal(dataplane_worker_port(dataplane, 5), 0);
+    assert_int_equal(dataplane_worker_port(dataplane, 99), 0);
+    handle = dataplane_row_add(dataplane, TABLE_transport, &row, 1);
     assert_true(handle != 0);
     assert_int_equal(handle_index(handle), 0); /* from the front */
     assert_int_equal(handle_generation(handle), 1);
@@ -255,102 +256,105 @@ static void test_rows_notes_bells(void **state)
     assert_int_equal(note.handle, handle);
     assert_int_equal(read(far.bell_worker[1], &rings, 8), -1); /* rung at the end of the turn */
     row.dtls_role = DTLS_ROLE_server;
-    assert_true(plane_update(plane, TABLE_transport, handle, &row, 1));
+    assert_true(dataplane_row_update(dataplane, TABLE_transport, handle, &row, 1));
     run_ms(30);
     assert_int_equal(read(far.bell_worker[1], &rings, 8), 8);
     assert_int_equal(rings, 1); /* once for both changes */
     assert_true(next_change(1, &note));
-    assert_true(plane_read(plane, TABLE_transport, handle, &seen));
+    assert_true(dataplane_row_read(dataplane, TABLE_transport, handle, &seen));
     assert_int_equal(seen.dtls_role, DTLS_ROLE_server);
     assert_true(region_heartbeat(far.desired.header) + 300 * NS_PER_MS > clock_monotonic_ns());
     assert_int_equal(atomic_load(&far.desired.header->writer_starts), 1);
 
-    plane_remove(plane, TABLE_transport, handle, 1);
+    dataplane_row_remove(dataplane, TABLE_transport, handle, 1);
     assert_true(next_change(1, &note));
-    assert_false(plane_read(plane, TABLE_transport, handle, &seen));
-    assert_false(plane_update(plane, TABLE_transport, handle, &row, 1));
-    plane_remove(plane, TABLE_transport, handle, 1); /* twice: nothing */
+    assert_false(dataplane_row_read(dataplane, TABLE_transport, handle, &seen));
+    assert_false(dataplane_row_update(dataplane, TABLE_transport, handle, &row, 1));
+    dataplane_row_remove(dataplane, TABLE_transport, handle, 1); /* twice: nothing */
     assert_false(next_change(1, &note));
     assert_int_equal(
         ((struct transport_row *)region_row(&far.desired, TABLE_transport, 0))->ice_pwd[0],
         0); /* wiped */
-    again = plane_add(plane, TABLE_transport, &row, 1);
+    again = dataplane_row_add(dataplane, TABLE_transport, &row, 1);
     assert_int_equal(handle_index(again), 1); /* the freed row rests first */
     run_ms(QUARANTINE_MS + 50);
-    again = plane_add(plane, TABLE_transport, &row, 1);
+    again = dataplane_row_add(dataplane, TABLE_transport, &row, 1);
     assert_int_equal(handle_index(again), 0);
     assert_int_equal(handle_generation(again), 2);
-    assert_false(plane_read(plane, TABLE_transport, handle, &seen)); /* the old handle is past */
+    assert_false(
+        dataplane_row_read(dataplane, TABLE_transport, handle, &seen)); /* the old handle is past */
 
     row.direction = 9; /* refused before anybody sees it */
     log_open("test", LOG_ERROR, false);
-    assert_int_equal(plane_add(plane, TABLE_transport, &row, 1), 0);
-    assert_int_equal(plane_add(plane, TABLE_node, &row, 1), 0);
-    assert_int_equal(plane_add(plane, TABLE_transport, &row, WORKERS_MAX), 0);
-    shut(plane);
+    assert_int_equal(dataplane_row_add(dataplane, TABLE_transport, &row, 1), 0);
+    assert_int_equal(dataplane_row_add(dataplane, TABLE_node, &row, 1), 0);
+    assert_int_equal(dataplane_row_add(dataplane, TABLE_transport, &row, WORKERS_MAX), 0);
+    shut(dataplane);
 }
 
 static void test_pick_worker(void **state)
 {
-    struct plane *plane = open_up();
+    struct dataplane *dataplane = open_up();
     struct room_row room = {.worker = 0};
     struct transport_row row = transport_row(0);
 
-    assert_int_equal(plane_pick_worker(plane, -1, 0), 0);
-    assert_true(plane_add(plane, TABLE_room, &room, 0) != 0);
-    assert_int_equal(plane_pick_worker(plane, -1, 0), 1); /* equal transports: fewer rooms */
+    assert_int_equal(dataplane_pick_worker(dataplane, -1, 0), 0);
+    assert_true(dataplane_row_add(dataplane, TABLE_room, &room, 0) != 0);
+    assert_int_equal(dataplane_pick_worker(dataplane, -1, 0),
+                     1); /* equal transports: fewer rooms */
     room.worker = 1;
-    assert_true(plane_add(plane, TABLE_room, &room, 1) != 0);
-    assert_true(plane_add(plane, TABLE_transport, &row, 0) != 0);
-    assert_int_equal(plane_pick_worker(plane, -1, 0), 1);
-    shut(plane);
+    assert_true(dataplane_row_add(dataplane, TABLE_room, &room, 1) != 0);
+    assert_true(dataplane_row_add(dataplane, TABLE_transport, &row, 0) != 0);
+    assert_int_equal(dataplane_pick_worker(dataplane, -1, 0), 1);
+    shut(dataplane);
 }
 
 /* A small room stays where it began, a large one spreads evenly; consumers count as well. */
 static void test_rooms_spread(void **state)
 {
-    struct plane *plane = open_up();
+    struct dataplane *dataplane = open_up();
     struct transport_row row = transport_row(0);
     struct consumer_row consumer = {.ssrc = 5, .kind = MEDIA_KIND_video, .priority = 1};
     uint32_t on[2] = {0};
     handle_word first;
 
-    first = plane_add(plane, TABLE_consumer, &consumer, 0);
+    first = dataplane_row_add(dataplane, TABLE_consumer, &consumer, 0);
     assert_true(first != 0);
-    assert_int_equal(plane_pick_worker(plane, -1, 0), 1);
-    plane_remove(plane, TABLE_consumer, first, 0);
-    assert_int_equal(plane_pick_worker(plane, -1, 0), 0);
+    assert_int_equal(dataplane_pick_worker(dataplane, -1, 0), 1);
+    dataplane_row_remove(dataplane, TABLE_consumer, first, 0);
+    assert_int_equal(dataplane_pick_worker(dataplane, -1, 0), 0);
     for (int i = 0; i < 1000; i++) {
-        int worker = plane_pick_worker(plane, 0, 16);
+        int worker = dataplane_pick_worker(dataplane, 0, 16);
 
         assert_in_range(worker, 0, 1);
         assert_true(i > 16 || worker == 0);
-        assert_true(plane_add(plane, TABLE_transport, &row, (uint32_t)worker) != 0);
+        assert_true(dataplane_row_add(dataplane, TABLE_transport, &row, (uint32_t)worker) != 0);
         on[worker]++;
     }
     assert_in_range(on[0], on[1], on[1] + 17);
-    assert_int_equal(plane_pick_worker(plane, 7, 16), 1); /* no such worker: the least loaded */
-    shut(plane);
+    assert_int_equal(dataplane_pick_worker(dataplane, 7, 16),
+                     1); /* no such worker: the least loaded */
+    shut(dataplane);
 }
 
 static void test_table_full(void **state)
 {
-    struct plane *plane = open_up();
+    struct dataplane *dataplane = open_up();
     struct room_row row = {.worker = 0};
     handle_word handle = 0, last = 0;
     struct ring_note note;
     uint32_t i, notes = 0;
 
     for (i = 0; i < ROOMS_MAX; i++) {
-        last = plane_add(plane, TABLE_room, &row, 0);
+        last = dataplane_row_add(dataplane, TABLE_room, &row, 0);
         assert_true(last != 0);
     }
     log_open("test", LOG_ERROR, false);
-    assert_int_equal(plane_add(plane, TABLE_room, &row, 0), 0);
-    plane_remove(plane, TABLE_room, last, 0);
-    assert_int_equal(plane_add(plane, TABLE_room, &row, 0), 0); /* still resting */
+    assert_int_equal(dataplane_row_add(dataplane, TABLE_room, &row, 0), 0);
+    dataplane_row_remove(dataplane, TABLE_room, last, 0);
+    assert_int_equal(dataplane_row_add(dataplane, TABLE_room, &row, 0), 0); /* still resting */
     run_ms(QUARANTINE_MS + 50);
-    handle = plane_add(plane, TABLE_room, &row, 0);
+    handle = dataplane_row_add(dataplane, TABLE_room, &row, 0);
     assert_int_equal(handle_index(handle), handle_index(last));
     assert_int_equal(handle_generation(handle), 2);
 
@@ -359,17 +363,17 @@ static void test_table_full(void **state)
     while (next_change(0, &note))
         notes++;
     assert_int_equal(notes, CHANGE_RING_SLOTS);
-    shut(plane);
+    shut(dataplane);
 }
 
 static void test_events(void **state)
 {
-    struct plane *plane = open_up();
+    struct dataplane *dataplane = open_up();
     struct transport_row row = transport_row(0);
     struct transport_state_row written = {.header = {.generation = 1, .used = 1},
                                           .ice_state = ICE_STATE_connected},
                                seen;
-    handle_word handle = plane_add(plane, TABLE_transport, &row, 0);
+    handle_word handle = dataplane_row_add(dataplane, TABLE_transport, &row, 0);
     struct ring_note note = {.table = TABLE_transport_state, .handle = handle};
     const uint64_t one = 1;
     uint32_t i;
@@ -391,9 +395,10 @@ static void test_events(void **state)
     assert_int_equal(told_count, 1);
     assert_int_equal(told[0].table, TABLE_transport_state);
     assert_int_equal(told[0].handle, handle);
-    assert_true(plane_read(plane, TABLE_transport_state, handle, &seen));
+    assert_true(dataplane_row_read(dataplane, TABLE_transport_state, handle, &seen));
     assert_int_equal(seen.ice_state, ICE_STATE_connected);
-    assert_false(plane_read(plane, TABLE_transport_state, handle + (1ull << 32), &seen));
+    assert_false(
+        dataplane_row_read(dataplane, TABLE_transport_state, handle + (1ull << 32), &seen));
 
     /* overflow: everything that stands in `desired` is told anew */
     told_count = 0;
@@ -417,14 +422,14 @@ static void test_events(void **state)
     ring_put_note(&far.events[0], note);
     assert_int_equal(write(far.bell_control, &one, 8), 8);
     run_until(&told_count, 3);
-    shut(plane);
+    shut(dataplane);
 }
 
 static void test_silence_and_new_regions(void **state)
 {
-    struct plane *plane = open_up();
+    struct dataplane *dataplane = open_up();
     struct transport_row row = transport_row(0), seen;
-    handle_word handle = plane_add(plane, TABLE_transport, &row, 0);
+    handle_word handle = dataplane_row_add(dataplane, TABLE_transport, &row, 0);
     uint64_t began_ns;
     int clients;
 
@@ -433,17 +438,17 @@ static void test_silence_and_new_regions(void **state)
     run_until(&downs, 1);
     assert_true(clock_monotonic_ns() - began_ns > 400 * NS_PER_MS * SANITIZER_PATIENCE);
     assert_true(clock_monotonic_ns() - began_ns < 900 * NS_PER_MS * SANITIZER_PATIENCE);
-    assert_false(plane_is_up(plane));
-    assert_int_equal(plane_add(plane, TABLE_transport, &row, 0), 0);
-    assert_int_equal(plane_pick_worker(plane, -1, 0), -1);
+    assert_false(dataplane_is_up(dataplane));
+    assert_int_equal(dataplane_row_add(dataplane, TABLE_transport, &row, 0), 0);
+    assert_int_equal(dataplane_pick_worker(dataplane, -1, 0), -1);
     row.dtls_role = DTLS_ROLE_server; /* what should be can still be said */
-    assert_true(plane_update(plane, TABLE_transport, handle, &row, 0));
+    assert_true(dataplane_row_update(dataplane, TABLE_transport, handle, &row, 0));
     clients = __atomic_load_n(&far.clients, __ATOMIC_SEQ_CST);
     run_ms(1200); /* it asks the supervisor, which has the same regions */
     assert_true(__atomic_load_n(&far.clients, __ATOMIC_SEQ_CST) > clients);
     far.beating = true; /* a new child, the same regions: rows stand */
     run_until(&ups, 2);
-    assert_true(plane_read(plane, TABLE_transport, handle, &seen));
+    assert_true(dataplane_row_read(dataplane, TABLE_transport, handle, &seen));
     assert_int_equal(seen.dtls_role, DTLS_ROLE_server);
 
     far.beating = false; /* the supervisor is gone too, and a new one makes new regions */
@@ -454,15 +459,15 @@ static void test_silence_and_new_regions(void **state)
     far_listen();
     far.beating = true;
     run_until(&ups, 3);
-    assert_false(plane_read(plane, TABLE_transport, handle, &seen));
-    plane_remove(plane, TABLE_transport, handle, 0); /* a late goodbye does no harm */
-    assert_int_equal(handle_generation(plane_add(plane, TABLE_transport, &row, 0)), 1);
-    shut(plane);
+    assert_false(dataplane_row_read(dataplane, TABLE_transport, handle, &seen));
+    dataplane_row_remove(dataplane, TABLE_transport, handle, 0); /* a late goodbye does no harm */
+    assert_int_equal(handle_generation(dataplane_row_add(dataplane, TABLE_transport, &row, 0)), 1);
+    shut(dataplane);
 }
 
 static void test_take_over(void **state)
 {
-    struct plane *plane = open_up();
+    struct dataplane *dataplane = open_up();
     struct transport_row row = transport_row(1), seen;
     struct producer_row producer = {.kind = MEDIA_KIND_audio,
                                     .type = PRODUCER_TYPE_simple,
@@ -477,22 +482,22 @@ static void test_take_over(void **state)
                                           TABLE_room};
     int i;
 
-    handles[0] = plane_add(plane, TABLE_room, &room, 1);
+    handles[0] = dataplane_row_add(dataplane, TABLE_room, &room, 1);
     row.room = handles[0];
-    handles[1] = plane_add(plane, TABLE_transport, &row, 1);
+    handles[1] = dataplane_row_add(dataplane, TABLE_transport, &row, 1);
     producer.transport = consumer.transport = handles[1];
-    handles[2] = plane_add(plane, TABLE_producer, &producer, 1);
+    handles[2] = dataplane_row_add(dataplane, TABLE_producer, &producer, 1);
     consumer.producer = handles[2];
-    handles[3] = plane_add(plane, TABLE_consumer, &consumer, 1);
+    handles[3] = dataplane_row_add(dataplane, TABLE_consumer, &consumer, 1);
     run_ms(30);
     while (next_change(1, &note))
         ;
-    shut(plane); /* as kill -9 would leave it: nothing is freed */
+    shut(dataplane); /* as kill -9 would leave it: nothing is freed */
     run_ms(30);
     torn = region_row(&far.desired, TABLE_consumer, 0);
     assert_int_equal(torn->used, 1);
 
-    plane = open_up();
+    dataplane = open_up();
     for (i = 0; i < 4; i++) { /* users before what they use, through the worker's ring */
         assert_true(next_change(1, &note));
         assert_int_equal(note.table, order[i]);
@@ -502,35 +507,35 @@ static void test_take_over(void **state)
     assert_false(next_change(1, &note));
     assert_int_equal(atomic_load(&far.desired.header->writer_starts), 2);
     run_ms(QUARANTINE_MS + 50);
-    handles[1] = plane_add(plane, TABLE_transport, &row, 1);
+    handles[1] = dataplane_row_add(dataplane, TABLE_transport, &row, 1);
     assert_int_equal(handle_index(handles[1]), 0);
     assert_int_equal(handle_generation(handles[1]), 2); /* goes on from what the region holds */
-    assert_true(plane_read(plane, TABLE_transport, handles[1], &seen));
-    shut(plane);
+    assert_true(dataplane_row_read(dataplane, TABLE_transport, handles[1], &seen));
+    shut(dataplane);
 }
 
 static void test_no_data_plane(void **state)
 {
-    struct plane *plane;
+    struct dataplane *dataplane;
     struct room_row room = {0};
 
     far_unlisten();
     unlink(far.address.sun_path);
-    plane = open_plane = plane_open(&loop, &settings, &handlers, NULL);
+    dataplane = open_dataplane = dataplane_open(&loop, &settings, &handlers, NULL);
     run_ms(700);
-    assert_false(plane_is_up(plane));
-    assert_int_equal(plane_add(plane, TABLE_room, &room, 0), 0);
-    assert_int_equal(plane_pick_worker(plane, -1, 0), -1);
-    assert_int_equal(plane_worker_port(plane, 0), 0);
+    assert_false(dataplane_is_up(dataplane));
+    assert_int_equal(dataplane_row_add(dataplane, TABLE_room, &room, 0), 0);
+    assert_int_equal(dataplane_pick_worker(dataplane, -1, 0), -1);
+    assert_int_equal(dataplane_worker_port(dataplane, 0), 0);
     far_listen(); /* it comes later */
     run_until(&ups, 1);
-    assert_true(plane_add(plane, TABLE_room, &room, 0) != 0);
-    shut(plane);
+    assert_true(dataplane_row_add(dataplane, TABLE_room, &room, 0) != 0);
+    shut(dataplane);
 
-    plane = open_plane =
-        plane_open(&loop, &settings, &handlers, NULL); /* closed while it connects */
+    dataplane = open_dataplane =
+        dataplane_open(&loop, &settings, &handlers, NULL); /* closed while it connects */
     uv_run(&loop, UV_RUN_NOWAIT);
-    shut(plane);
+    shut(dataplane);
     run_ms(100);
 }
 
