@@ -71,31 +71,31 @@ static void decodable(struct media *media, struct receiver *r, const uint8_t *pa
 static void content(struct media *media, struct endpoint *e, struct receiver *r,
                     const uint8_t *payload, size_t bytes, uint64_t arrived_ns)
 {
-    struct stamp stamp;
+    struct payload_label label;
     bool counts;
 
-    switch (stamp_read(payload, bytes, &stamp)) {
-    case STAMP_FOREIGN:
+    switch (payload_read(payload, bytes, &label)) {
+    case PAYLOAD_FOREIGN:
         media->counts.foreign += media->measuring;
         return;
-    case STAMP_CORRUPT:
+    case PAYLOAD_CORRUPT:
         media->counts.corrupt += media->measuring;
         return;
-    case STAMP_OK:
+    case PAYLOAD_OK:
         break;
     }
-    if (stamp.stream != r->stream) {
+    if (label.stream != r->stream) {
         media->counts.misrouted += media->measuring;
         return;
     }
     if (!r->decodable)
         decodable(media, r, payload, bytes);
-    if (tracker_take(&r->tracker, stamp.number, &counts) < TRACKED_DUPLICATE && counts) {
-        uint64_t latency = arrived_ns > stamp.sent_ns ? arrived_ns - stamp.sent_ns : 0;
+    if (loss_counter_record(&r->loss, label.number, &counts) < ARRIVED_DUPLICATE && counts) {
+        uint64_t latency = arrived_ns > label.sent_ns ? arrived_ns - label.sent_ns : 0;
 
-        hdr_record(&media->latency[r->kind], latency);
+        histogram_record(&media->latency[r->kind], latency);
         if (media->room_latency)
-            hdr_record(&media->room_latency[r->room], latency);
+            histogram_record(&media->room_latency[r->room], latency);
         media->last_counted_ns = arrived_ns;
     }
 }
@@ -136,8 +136,8 @@ static void decrypted(struct media *media, struct srtp_unprotect_job *job, struc
     payload = payload_of(job, from->is_rtx, &bytes);
     if (bytes == 0)
         return; /* padding only: a probe */
-    if (media_chance(media, media->options->receive_scramble) && bytes > STAMP_BYTES + 4) {
-        job->packet[payload - job->packet + (ptrdiff_t)bytes - STAMP_BYTES - 1] ^= 0x10;
+    if (media_chance(media, media->options->receive_scramble) && bytes > LABEL_BYTES + 4) {
+        job->packet[payload - job->packet + (ptrdiff_t)bytes - LABEL_BYTES - 1] ^= 0x10;
         media->counts.injected_scramble += media->measuring;
     }
     content(media, from->endpoint, r, payload, bytes, from->arrived_ns);
@@ -321,8 +321,9 @@ void arrivals_run(struct media *media)
             now = media->now_ns = clock_monotonic_ns();
             for (size_t i = 0; i < count; i++) {
                 if (media->measuring)
-                    hdr_record(&media->read_lag,
-                               now > messages[i].arrived_ns ? now - messages[i].arrived_ns : 0);
+                    histogram_record(&media->read_lag, now > messages[i].arrived_ns
+                                                           ? now - messages[i].arrived_ns
+                                                           : 0);
                 message(media, &messages[i]);
             }
             flush(media);

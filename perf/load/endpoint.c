@@ -301,7 +301,7 @@ void endpoint_add_receivers(struct media *media, void *argument)
     for (unsigned i = 0; i < added->count; i++) {
         e->receivers[e->receiver_count++] = added->receivers[i];
         if (media->measuring)
-            tracker_open(&added->receivers[i]->tracker, 0, true);
+            loss_counter_start(&added->receivers[i]->loss, 0, true);
     }
     for (unsigned i = 0; i < e->receiver_count; i++) {
         slot_put(e, e->receivers[i]->ssrc, e->receivers[i]);
@@ -331,7 +331,7 @@ void endpoint_end(struct media *media, void *endpoint)
         struct receiver *r = e->receivers[i];
 
         if (media->measuring)
-            tracker_leave(&r->tracker);
+            loss_counter_stop_at_highest(&r->loss);
         receiver_sum(media, r);
         free(r->srtp_rtx);
         free(r);

@@ -149,7 +149,7 @@ bool media_start(struct media *media, const struct options *options, char *why)
     pthread_mutex_init(&media->mutex, NULL);
     pthread_cond_init(&media->ran, NULL);
     wheel_init(&media->wheel, media->now_ns);
-    stamp_open(media->random);
+    payload_open(media->random);
     media->endpoints = calloc(ENDPOINTS_MAX, sizeof(*media->endpoints));
     media->senders = calloc(ENDPOINTS_MAX, sizeof(*media->senders));
     media->heap = calloc(ENDPOINTS_MAX, sizeof(*media->heap));

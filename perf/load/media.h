@@ -22,13 +22,13 @@
 #include "dataplane/engines/transport_cc.h"
 #include "dataplane/engines/wheel.h"
 #include "dtls_client.h"
-#include "hdr.h"
+#include "histogram.h"
 #include "net.h"
 #include "options.h"
-#include "stamp.h"
+#include "payload.h"
 #include "stun_client.h"
 #include "target.h"
-#include "tracker.h"
+#include "loss_counter.h"
 
 #define SENDERS_PER_ENDPOINT_MAX 2
 #define RTP_PAYLOAD_BYTES_MAX 1400
@@ -83,7 +83,7 @@ struct receiver {
     uint8_t kind, payload_type, rtx_payload_type;
     uint32_t ssrc, rtx_ssrc;
     struct srtp_stream srtp, *srtp_rtx;
-    struct tracker tracker;
+    struct loss_counter loss;
     bool decodable; /* video: a key frame came */
     uint32_t before_key_frame;
     uint64_t asked_ns; /* PLI */
@@ -189,8 +189,8 @@ struct media {
     uint64_t window_began_ns, window_ended_ns, last_counted_ns;
     struct media_counts counts;
     struct media_sums sums[2]; /* by kind */
-    struct hdr latency[2], lateness, read_lag;
-    struct hdr *room_latency;                /* --room-latency: by room */
+    struct histogram latency[2], lateness, read_lag;
+    struct histogram *room_latency;          /* --room-latency: by room */
     uint64_t own_cpu_ns, own_process_cpu_ns; /* used in the window */
     uint64_t drops, send_failed;             /* of our own sockets, in window and drain */
     _Atomic uint32_t connected, failed;
@@ -292,9 +292,9 @@ void report_feedback(struct endpoint *e);
 
 /* ---- window.c ---- */
 
-void window_open(struct media *media, void *unused);
-void window_close(struct media *media, void *unused);
-void window_sum(struct media *media, void *unused); /* after the drain: all that are left */
+void measurement_start(struct media *media, void *unused);
+void measurement_stop(struct media *media, void *unused);
+void measurement_sum(struct media *media, void *unused); /* after the drain: all that are left */
 void receiver_sum(struct media *media, struct receiver *r);
 
 struct media_progress {

@@ -513,9 +513,9 @@ static bool measure(struct run *run, struct result *result)
         result->sendto_before_ns = cpu_sendto_ns(run->options->server_cpu, result->sendto_bytes);
     say(run, "measuring");
     cpu_sample_take(&result->before, run->options);
-    media_call(media, window_open, NULL);
+    media_call(media, measurement_start, NULL);
     ok = window(run, result);
-    media_call(media, window_close, NULL);
+    media_call(media, measurement_stop, NULL);
     cpu_sample_take(&result->after, run->options);
     result->measured = ok;
     result->server_died = cpu_gone(&result->before, &result->after);
@@ -523,7 +523,7 @@ static bool measure(struct run *run, struct result *result)
         result->sendto_after_ns = cpu_sendto_ns(run->options->server_cpu, result->sendto_bytes);
     ok = drain(run) && ok;
     media_call(media, senders_end, NULL);
-    media_call(media, window_sum, NULL);
+    media_call(media, measurement_sum, NULL);
     if (atomic_load(&media->failed) && ok)
         snprintf(run->why, TARGET_WHY_BYTES, "%u endpoints failed: %.300s",
                  atomic_load(&media->failed), media->failure);

@@ -2,7 +2,7 @@
 #ifndef RINGCAST_LOAD_SCENARIO_H
 #define RINGCAST_LOAD_SCENARIO_H
 
-#include "report.h"
+#include "result.h"
 
 /* Runs until done or *interrupted. What went wrong stands in result->failure; result->measured says
  * whether there are figures all the same. */

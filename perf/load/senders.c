@@ -212,7 +212,8 @@ static void held_send(struct media *media, struct sender *s)
 static void packet_send(struct media *media, struct sender *s, struct packet *packet,
                         uint8_t *payload, size_t head_bytes, size_t payload_bytes)
 {
-    struct stamp stamp = {.stream = s->id, .number = s->number++, .sent_ns = s->last_frame_ns};
+    struct payload_label label = {
+        .stream = s->id, .number = s->number++, .sent_ns = s->last_frame_ns};
     uint8_t header[HEADER_BYTES_MAX];
     uint64_t index = s->index++;
     size_t header_bytes;
@@ -221,7 +222,7 @@ static void packet_send(struct media *media, struct sender *s, struct packet *pa
     packet->payload_type = s->payload_type;
     packet->sequence = (uint16_t)index;
     header_bytes = header_write(s, packet, header);
-    stamp_write(payload, head_bytes, payload_bytes, &stamp);
+    payload_write(payload, head_bytes, payload_bytes, &label);
     s->packets++;
     s->bytes += (uint32_t)payload_bytes;
     if (s->history)
@@ -276,8 +277,8 @@ static void frame_send(struct media *media, struct sender *s)
 
     if (count > FRAME_PACKETS_MAX)
         count = FRAME_PACKETS_MAX;
-    if (bytes < count * (KEY_HEAD_BYTES + STAMP_BYTES))
-        bytes = count * (KEY_HEAD_BYTES + STAMP_BYTES);
+    if (bytes < count * (KEY_HEAD_BYTES + LABEL_BYTES))
+        bytes = count * (KEY_HEAD_BYTES + LABEL_BYTES);
     small = bytes / count;
     larger = bytes % count; /* the last so many packets have one byte more */
     s->key_frame_wanted = false;
@@ -316,7 +317,7 @@ void senders_run(struct media *media)
         uint64_t now = clock_monotonic_ns();
 
         if (media->measuring)
-            hdr_record(&media->lateness, now - s->due_ns);
+            histogram_record(&media->lateness, now - s->due_ns);
         s->last_frame_ns = now;
         s->last_wall_ns = clock_wall_ns();
         if (s->kind == STREAM_VIDEO)

@@ -5,7 +5,7 @@
 
 #include <pthread.h>
 
-#include "reports.h"
+#include "rtcp.h"
 #include "signaling.h"
 #include "transport.h"
 

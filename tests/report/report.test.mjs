@@ -8,10 +8,10 @@ import { dirname, join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { escape, bars, lines, number } from '../../perf/figures/plot.mjs';
-import { median, read } from '../../perf/figures/read.mjs';
-import { report } from '../../perf/figures/report.mjs';
-import { judge, mark, name, readTargets } from '../../perf/figures/targets.mjs';
+import { escape, bars, lines, number } from '../../perf/reporting/plot.mjs';
+import { median, read } from '../../perf/reporting/read.mjs';
+import { report } from '../../perf/reporting/report.mjs';
+import { judge, mark, name, readTargets } from '../../perf/reporting/targets.mjs';
 import { machine } from '../../perf/machine.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url)), perf = join(here, '../../perf');

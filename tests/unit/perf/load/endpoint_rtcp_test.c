@@ -9,7 +9,7 @@
 /* cmocka wants these first */
 #include <cmocka.h>
 
-#include "perf/load/reports.c"
+#include "perf/load/endpoint_rtcp.c"
 
 /* Sequence numbers that came, r… came as RTX; then those that must be asked for, in order. */
 static const struct {

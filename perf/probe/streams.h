@@ -4,8 +4,8 @@
  *
  * Threads: a sender belongs to its sending thread but for key_frame_wanted; a receiver to the
  * transport's thread, read by others after the run. */
-#ifndef RINGCAST_PROBE_MEDIA_H
-#define RINGCAST_PROBE_MEDIA_H
+#ifndef RINGCAST_PROBE_STREAMS_H
+#define RINGCAST_PROBE_STREAMS_H
 
 #include <stdatomic.h>
 #include <stdbool.h>

@@ -30,7 +30,7 @@ static void receiver_open(struct media *media, struct receiver *r)
 {
     const struct sender *s = media->senders[r->stream];
 
-    tracker_open(&r->tracker, s ? s->window_from : 0, !r->tracker.started);
+    loss_counter_start(&r->loss, s ? s->window_from : 0, !r->loss.started);
 }
 
 static void receiver_close(struct media *media, struct receiver *r)
@@ -38,9 +38,9 @@ static void receiver_close(struct media *media, struct receiver *r)
     const struct sender *s = media->senders[r->stream];
 
     if (s && s->running)
-        tracker_close(&r->tracker, s->window_to);
+        loss_counter_stop(&r->loss, s->window_to);
     else /* it left: how far it came is not for us to blame on the server */
-        tracker_leave(&r->tracker);
+        loss_counter_stop_at_highest(&r->loss);
 }
 
 /* Counts that belong to the window begin anew; the others are of the whole run. */
@@ -50,7 +50,7 @@ static void counts_open(struct media_counts *c)
     c->unauthentic = c->replayed = c->malformed = c->corrupt = c->foreign = c->misrouted = 0;
 }
 
-void window_open(struct media *media, void *unused)
+void measurement_start(struct media *media, void *unused)
 {
     for (uint32_t i = 0; i < media->sender_count; i++)
         if (media->senders[i]) {
@@ -60,11 +60,11 @@ void window_open(struct media *media, void *unused)
     counts_open(&media->counts);
     memset(media->sums, 0, sizeof(media->sums));
     for (int kind = 0; kind < 2; kind++)
-        hdr_reset(&media->latency[kind]);
+        histogram_reset(&media->latency[kind]);
     for (unsigned i = 0; media->room_latency && i < media->options->rooms; i++)
-        hdr_reset(&media->room_latency[i]);
-    hdr_reset(&media->lateness);
-    hdr_reset(&media->read_lag);
+        histogram_reset(&media->room_latency[i]);
+    histogram_reset(&media->lateness);
+    histogram_reset(&media->read_lag);
     for_receivers(media, receiver_open);
     media->drops = net_drops(media->net);
     media->send_failed = net_counters(media->net)->send_failed;
@@ -76,7 +76,7 @@ void window_open(struct media *media, void *unused)
 
 /* The window is closed for what is sent; what was sent in it may still come for a while: trackers
  * and latency know by number, only counts by wall time end here. */
-void window_close(struct media *media, void *unused)
+void measurement_stop(struct media *media, void *unused)
 {
     media->window_ended_ns = clock_monotonic_ns();
     media->own_cpu_ns = thread_cpu_ns() - media->own_cpu_ns;
@@ -91,18 +91,18 @@ void window_close(struct media *media, void *unused)
 void receiver_sum(struct media *media, struct receiver *r)
 {
     struct media_sums *sums = &media->sums[r->kind];
-    uint32_t expected = tracker_expected(&r->tracker), lost = tracker_lost(&r->tracker);
+    uint32_t expected = loss_counter_expected(&r->loss), lost = loss_counter_lost(&r->loss);
 
-    if (!r->tracker.measuring)
+    if (!r->loss.measuring)
         return;
     sums->receivers++;
-    sums->silent += !r->tracker.started;
+    sums->silent += !r->loss.started;
     sums->expected += expected;
-    sums->received += r->tracker.received;
+    sums->received += r->loss.received;
     sums->lost += lost;
-    sums->duplicates += r->tracker.duplicates;
-    sums->reordered += r->tracker.reordered;
-    sums->ancient += r->tracker.ancient;
+    sums->duplicates += r->loss.duplicates;
+    sums->reordered += r->loss.reordered;
+    sums->ancient += r->loss.ancient;
     sums->with_loss += lost != 0;
     /* Of one who was there all the time exact, of others at most what it lost. */
     if (media->senders[r->stream])
@@ -112,12 +112,12 @@ void receiver_sum(struct media *media, struct receiver *r)
         sums->lost_worst = lost;
     if (expected && (double)lost / expected > sums->loss_worst)
         sums->loss_worst = (double)lost / expected;
-    if (r->tracker.distance_max > sums->distance_max)
-        sums->distance_max = r->tracker.distance_max;
-    r->tracker.measuring = false; /* counted */
+    if (r->loss.distance_max > sums->distance_max)
+        sums->distance_max = r->loss.distance_max;
+    r->loss.measuring = false; /* counted */
 }
 
-void window_sum(struct media *media, void *unused)
+void measurement_sum(struct media *media, void *unused)
 {
     media->drops = net_drops(media->net) - media->drops;
     media->send_failed = net_counters(media->net)->send_failed - media->send_failed;
@@ -126,7 +126,7 @@ void window_sum(struct media *media, void *unused)
 
 static bool flows(const struct receiver *r)
 {
-    return r->tracker.started && r->decodable;
+    return r->loss.started && r->decodable;
 }
 
 void media_progress(struct media *media, void *argument)

@@ -1,5 +1,5 @@
 /* The result of a run. */
-#include "report.h"
+#include "result.h"
 
 #include <cjson/cJSON.h>
 #include <errno.h>
@@ -60,7 +60,7 @@ void result_judge(struct result *r, const struct media *m)
     r->invalid_count = 0;
     if (own_cpu(m) > OWN_CPU_MAX)
         r->invalid[r->invalid_count++] = "the generator's thread used more than 90 % of its core";
-    if (hdr_percentile(&m->lateness, 99) > LATENESS_MAX_NS)
+    if (histogram_percentile(&m->lateness, 99) > LATENESS_MAX_NS)
         r->invalid[r->invalid_count++] = "frames were sent more than 2 ms late (p99)";
     if (m->drops)
         r->invalid[r->invalid_count++] = "the generator's own sockets overflowed";
@@ -72,13 +72,13 @@ void result_judge(struct result *r, const struct media *m)
 
 /* ---- for a human ---- */
 
-static void print_latency(const char *what, const struct hdr *h)
+static void print_latency(const char *what, const struct histogram *h)
 {
     if (h->count)
         printf("%-9s p50 %.3f  p90 %.3f  p99 %.3f  p99.9 %.3f  max %.3f ms\n", what,
-               (double)hdr_percentile(h, 50) / 1e6, (double)hdr_percentile(h, 90) / 1e6,
-               (double)hdr_percentile(h, 99) / 1e6, (double)hdr_percentile(h, 99.9) / 1e6,
-               (double)h->max / 1e6);
+               (double)histogram_percentile(h, 50) / 1e6, (double)histogram_percentile(h, 90) / 1e6,
+               (double)histogram_percentile(h, 99) / 1e6,
+               (double)histogram_percentile(h, 99.9) / 1e6, (double)h->max / 1e6);
 }
 
 static void print_sums(const char *what, const struct media_sums *s)
@@ -147,8 +147,8 @@ void result_print(const struct result *r, const struct media *m)
     printf(
         "generator %.1f %% of its core, sent late p99 %.3f ms, read after p99 %.3f ms, own drops "
         "%lu, refused sends %lu, %.1f packets a read\n",
-        100 * own_cpu(m), (double)hdr_percentile(&m->lateness, 99) / 1e6,
-        (double)hdr_percentile(&m->read_lag, 99) / 1e6, m->drops, m->send_failed,
+        100 * own_cpu(m), (double)histogram_percentile(&m->lateness, 99) / 1e6,
+        (double)histogram_percentile(&m->read_lag, 99) / 1e6, m->drops, m->send_failed,
         (double)net_counters(m->net)->received / ((double)net_counters(m->net)->messages + 1e-9));
     if (r->failure[0])
         printf("NOTE      %s\n", r->failure);
@@ -160,7 +160,7 @@ void result_print(const struct result *r, const struct media *m)
 
 /* ---- JSON ---- */
 
-static cJSON *latency_json(const struct hdr *h)
+static cJSON *latency_json(const struct histogram *h)
 {
     static const struct {
         const char *name;
@@ -170,10 +170,10 @@ static cJSON *latency_json(const struct hdr *h)
 
     cJSON_AddNumberToObject(o, "count", (double)h->count);
     cJSON_AddNumberToObject(o, "min", (double)(h->count ? h->min : 0) / 1e6);
-    cJSON_AddNumberToObject(o, "mean", hdr_mean(h) / 1e6);
+    cJSON_AddNumberToObject(o, "mean", histogram_mean(h) / 1e6);
     for (size_t i = 0; i < sizeof(points) / sizeof(points[0]); i++)
         cJSON_AddNumberToObject(o, points[i].name,
-                                (double)hdr_percentile(h, points[i].percentile) / 1e6);
+                                (double)histogram_percentile(h, points[i].percentile) / 1e6);
     cJSON_AddNumberToObject(o, "max", (double)h->max / 1e6);
     return o;
 }
@@ -238,7 +238,7 @@ static void server_json(cJSON *root, const struct result *r, const struct media 
 
 static cJSON *result_json(const struct result *r, const struct media *m)
 {
-    static struct hdr all;
+    static struct histogram all;
     cJSON *root = cJSON_CreateObject(), *one;
 
     cJSON_AddBoolToObject(root, "measured", r->measured);
@@ -261,9 +261,9 @@ static cJSON *result_json(const struct result *r, const struct media *m)
                             (double)m->counts.rtp_received_bytes * 8 / 1e6 / window_s(m));
     cJSON_AddItemToObject(root, "video", sums_json(&m->sums[STREAM_VIDEO]));
     cJSON_AddItemToObject(root, "audio", sums_json(&m->sums[STREAM_AUDIO]));
-    hdr_reset(&all);
-    hdr_add(&all, &m->latency[STREAM_VIDEO]);
-    hdr_add(&all, &m->latency[STREAM_AUDIO]);
+    histogram_reset(&all);
+    histogram_add(&all, &m->latency[STREAM_VIDEO]);
+    histogram_add(&all, &m->latency[STREAM_AUDIO]);
     cJSON_AddItemToObject(root, "latency_ms", latency_json(&all));
     cJSON_AddItemToObject(root, "video_latency_ms", latency_json(&m->latency[STREAM_VIDEO]));
     cJSON_AddItemToObject(root, "audio_latency_ms", latency_json(&m->latency[STREAM_AUDIO]));

@@ -1,6 +1,6 @@
 /* What a run found: for a human, and as JSON. */
-#ifndef RINGCAST_LOAD_REPORT_H
-#define RINGCAST_LOAD_REPORT_H
+#ifndef RINGCAST_LOAD_RESULT_H
+#define RINGCAST_LOAD_RESULT_H
 
 #include "cpu.h"
 #include "media.h"

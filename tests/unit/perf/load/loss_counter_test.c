@@ -9,7 +9,7 @@
 /* cmocka wants these first */
 #include <cmocka.h>
 
-#include "perf/load/tracker.c"
+#include "perf/load/loss_counter.c"
 
 /* Numbers in the order in which they come; '[' opens the measurement at 10 before anything else of it
  * came, '(' opens it for one who joins, ']' closes it in front of 20, '>' is a receiver that leaves. */
@@ -35,9 +35,9 @@ static const struct {
     {"[ 10 11 12 13 14 15 16 17 18 19 ] 5000 11", 10, 10, 0, 0, 0, 1, 0}, /* too old to tell */
 };
 
-static struct tracker run(const char *script)
+static struct loss_counter run(const char *script)
 {
-    struct tracker t = {0};
+    struct loss_counter t = {0};
     char copy[200], *rest = copy, *word;
     bool counts;
 
@@ -45,19 +45,19 @@ static struct tracker run(const char *script)
     while ((word = strsep(&rest, " ")))
         switch (word[0]) {
         case '[':
-            tracker_open(&t, 10, false);
+            loss_counter_start(&t, 10, false);
             break;
         case '(':
-            tracker_open(&t, 0, true);
+            loss_counter_start(&t, 0, true);
             break;
         case ']':
-            tracker_close(&t, 20);
+            loss_counter_stop(&t, 20);
             break;
         case '>':
-            tracker_leave(&t);
+            loss_counter_stop_at_highest(&t);
             break;
         default:
-            tracker_take(&t, (uint32_t)atoi(word), &counts);
+            loss_counter_record(&t, (uint32_t)atoi(word), &counts);
         }
     return t;
 }
@@ -65,15 +65,15 @@ static struct tracker run(const char *script)
 static void scripts(void **state)
 {
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        struct tracker t = run(rows[i].script);
+        struct loss_counter t = run(rows[i].script);
 
-        if (tracker_expected(&t) != rows[i].expected || t.received != rows[i].received ||
-            tracker_lost(&t) != rows[i].lost || t.duplicates != rows[i].duplicates ||
+        if (loss_counter_expected(&t) != rows[i].expected || t.received != rows[i].received ||
+            loss_counter_lost(&t) != rows[i].lost || t.duplicates != rows[i].duplicates ||
             t.reordered != rows[i].reordered || t.ancient != rows[i].ancient ||
             t.distance_max != rows[i].distance)
             fail_msg("%s: expected %u received %u lost %u duplicates %u reordered %u ancient %u "
                      "distance %u",
-                     rows[i].script, tracker_expected(&t), t.received, tracker_lost(&t),
+                     rows[i].script, loss_counter_expected(&t), t.received, loss_counter_lost(&t),
                      t.duplicates, t.reordered, t.ancient, t.distance_max);
     }
 }
@@ -82,48 +82,48 @@ static void scripts(void **state)
 static void against_memory(void **state)
 {
     static uint8_t came[200000];
-    struct tracker t = {0};
+    struct loss_counter t = {0};
     unsigned received = 0, duplicates = 0;
     bool counts;
 
     srand(7);
     memset(came, 0, sizeof(came));
-    tracker_open(&t, 1000, false);
+    loss_counter_start(&t, 1000, false);
     for (uint32_t n = 0; n < 190000; n++) {
         uint32_t number = n + (uint32_t)rand() % 1500;
 
         if (rand() % 50 == 0)
             continue;
-        tracker_take(&t, number, &counts);
+        loss_counter_record(&t, number, &counts);
         if (number >= 1000 && number < 150000) {
             received += !came[number];
             duplicates += came[number];
         }
         came[number] = 1;
         if (n == 100000)
-            tracker_close(&t, 150000);
+            loss_counter_stop(&t, 150000);
     }
     assert_int_equal(t.ancient, 0);
     assert_int_equal(t.received, received);
     assert_int_equal(t.duplicates, duplicates);
-    assert_int_equal(tracker_lost(&t), 149000 - received);
+    assert_int_equal(loss_counter_lost(&t), 149000 - received);
 }
 
 /* Numbers go round after 2^32. */
 static void wraps(void **state)
 {
-    struct tracker t = {0};
+    struct loss_counter t = {0};
     bool counts;
 
-    tracker_open(&t, UINT32_MAX - 4, false);
+    loss_counter_start(&t, UINT32_MAX - 4, false);
     for (uint32_t i = 0; i < 10; i++)
         if (i != 7)
-            assert_int_equal(tracker_take(&t, UINT32_MAX - 4 + i, &counts), TRACKED_NEW);
-    tracker_close(&t, 5);
-    assert_int_equal(tracker_expected(&t), 10);
-    assert_int_equal(tracker_lost(&t), 1);
-    assert_int_equal(tracker_take(&t, 2, &counts), TRACKED_LATE);
-    assert_int_equal(tracker_lost(&t), 0);
+            assert_int_equal(loss_counter_record(&t, UINT32_MAX - 4 + i, &counts), ARRIVED_NEW);
+    loss_counter_stop(&t, 5);
+    assert_int_equal(loss_counter_expected(&t), 10);
+    assert_int_equal(loss_counter_lost(&t), 1);
+    assert_int_equal(loss_counter_record(&t, 2, &counts), ARRIVED_LATE);
+    assert_int_equal(loss_counter_lost(&t), 0);
 }
 
 int main(void)

@@ -1,5 +1,5 @@
 /* The probe's generated streams and its exact measurements. */
-#include "media.h"
+#include "streams.h"
 
 #include <stdlib.h>
 #include <string.h>

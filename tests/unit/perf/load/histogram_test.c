@@ -8,26 +8,26 @@
 /* cmocka wants these first */
 #include <cmocka.h>
 
-#include "perf/load/hdr.c"
+#include "perf/load/histogram.c"
 
-static struct hdr h, other;
+static struct histogram h, other;
 
 static void buckets(void **state)
 {
     uint32_t last = 0;
 
-    assert_int_equal(hdr_bucket(0), 0);
-    assert_int_equal(hdr_bucket(2047), 2047);
-    assert_int_equal(hdr_bucket(UINT64_MAX), HDR_BUCKETS - 1);
-    assert_int_equal(hdr_bucket((1ull << HDR_BITS_MAX) - 1), HDR_BUCKETS - 1);
-    for (uint64_t v = 1; v < 1ull << HDR_BITS_MAX; v += v / 700 + 1) {
-        uint32_t b = hdr_bucket(v);
+    assert_int_equal(histogram_bucket(0), 0);
+    assert_int_equal(histogram_bucket(2047), 2047);
+    assert_int_equal(histogram_bucket(UINT64_MAX), HISTOGRAM_BUCKETS - 1);
+    assert_int_equal(histogram_bucket((1ull << HISTOGRAM_BITS_MAX) - 1), HISTOGRAM_BUCKETS - 1);
+    for (uint64_t v = 1; v < 1ull << HISTOGRAM_BITS_MAX; v += v / 700 + 1) {
+        uint32_t b = histogram_bucket(v);
         uint64_t end = bucket_last(b);
 
-        assert_true(b >= last && b < HDR_BUCKETS);
+        assert_true(b >= last && b < HISTOGRAM_BUCKETS);
         assert_true(end >= v && end - v <= v / 1024);
-        assert_int_equal(hdr_bucket(end), b);
-        assert_true(end + 1 == 1ull << HDR_BITS_MAX || hdr_bucket(end + 1) == b + 1);
+        assert_int_equal(histogram_bucket(end), b);
+        assert_true(end + 1 == 1ull << HISTOGRAM_BITS_MAX || histogram_bucket(end + 1) == b + 1);
         last = b;
     }
 }
@@ -46,23 +46,24 @@ static void percentiles(void **state)
     uint64_t x = 88172645463325252ull;
     double sum = 0;
 
-    hdr_reset(&h);
-    assert_int_equal(hdr_percentile(&h, 50), 0);
+    histogram_reset(&h);
+    assert_int_equal(histogram_percentile(&h, 50), 0);
     for (size_t i = 0; i < 20000; i++) {
         x ^= x << 13;
         x ^= x >> 7;
         x ^= x << 17;
         values[i] = x >> (28 + x % 30); /* over many powers of two */
         sum += (double)values[i];
-        hdr_record(&h, values[i]);
+        histogram_record(&h, values[i]);
     }
     qsort(values, 20000, sizeof(values[0]), ascending);
     assert_int_equal(h.min, values[0]);
     assert_int_equal(h.max, values[19999]);
-    assert_true(hdr_mean(&h) > sum / 20000 * 0.999 && hdr_mean(&h) < sum / 20000 * 1.001);
+    assert_true(histogram_mean(&h) > sum / 20000 * 0.999 &&
+                histogram_mean(&h) < sum / 20000 * 1.001);
     for (size_t i = 0; i < sizeof(points) / sizeof(points[0]); i++) {
         size_t rank = points[i] <= 0 ? 1 : (size_t)(points[i] / 100 * 20000 + 0.9999999);
-        uint64_t exact = values[rank - 1], found = hdr_percentile(&h, points[i]);
+        uint64_t exact = values[rank - 1], found = histogram_percentile(&h, points[i]);
 
         assert_true(found >= exact && found - exact <= exact / 1024);
     }
@@ -70,22 +71,22 @@ static void percentiles(void **state)
 
 static void adding(void **state)
 {
-    hdr_reset(&h);
-    hdr_reset(&other);
-    hdr_add(&h, &other);
+    histogram_reset(&h);
+    histogram_reset(&other);
+    histogram_add(&h, &other);
     assert_int_equal(h.count, 0);
-    hdr_record(&other, 5000);
-    hdr_add(&h, &other);
+    histogram_record(&other, 5000);
+    histogram_add(&h, &other);
     assert_int_equal(h.min, 5000);
-    hdr_reset(&other);
-    hdr_record(&other, 7);
-    hdr_record(&other, 900000);
-    hdr_add(&h, &other);
+    histogram_reset(&other);
+    histogram_record(&other, 7);
+    histogram_record(&other, 900000);
+    histogram_add(&h, &other);
     assert_int_equal(h.count, 3);
     assert_int_equal(h.min, 7);
     assert_int_equal(h.max, 900000);
-    assert_int_equal(hdr_percentile(&h, 10), 7);
-    assert_int_equal(hdr_percentile(&h, 100), 900000);
+    assert_int_equal(histogram_percentile(&h, 10), 7);
+    assert_int_equal(histogram_percentile(&h, 100), 900000);
 }
 
 int main(void)

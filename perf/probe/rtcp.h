@@ -1,8 +1,8 @@
 /* The probe's RTCP (RFC 3550 6.4): what it reports and what it takes from reports. No I/O. */
-#ifndef RINGCAST_PROBE_REPORTS_H
-#define RINGCAST_PROBE_REPORTS_H
+#ifndef RINGCAST_PROBE_RTCP_H
+#define RINGCAST_PROBE_RTCP_H
 
-#include "media.h"
+#include "streams.h"
 
 #define REPORT_ROOM 1400 /* with room for SRTCP */
 #define REPORT_BLOCKS_MAX 31

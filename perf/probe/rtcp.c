@@ -1,5 +1,5 @@
 /* The probe's RTCP: reports out and in. */
-#include "reports.h"
+#include "rtcp.h"
 
 #include <string.h>
 #include <time.h>

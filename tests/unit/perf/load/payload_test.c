@@ -7,7 +7,7 @@
 /* cmocka wants these first */
 #include <cmocka.h>
 
-#include "perf/load/stamp.c"
+#include "perf/load/payload.c"
 
 static void write_and_read(void **state)
 {
@@ -15,26 +15,26 @@ static void write_and_read(void **state)
         size_t head, bytes;
     } rows[] = {{0, 24}, {1, 120}, {4, 1161}, {14, 1162}, {7, 60}, {0, 1400}, {36, 60}};
     uint8_t payload[1500];
-    struct stamp stamp, found;
+    struct payload_label label, found;
 
-    stamp_open(12345);
+    payload_open(12345);
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        stamp = (struct stamp){.stream = (uint32_t)i * 77,
-                               .number = 1000003u * (uint32_t)i,
-                               .sent_ns = 1234567890123ull + i};
+        label = (struct payload_label){.stream = (uint32_t)i * 77,
+                                       .number = 1000003u * (uint32_t)i,
+                                       .sent_ns = 1234567890123ull + i};
         memset(payload, 0xee, sizeof(payload));
-        stamp_write(payload, rows[i].head, rows[i].bytes, &stamp);
+        payload_write(payload, rows[i].head, rows[i].bytes, &label);
         for (size_t k = 0; k < rows[i].head; k++)
             assert_int_equal(payload[k], 0xee);
         assert_int_equal(payload[rows[i].bytes], 0xee);
-        assert_int_equal(stamp_read(payload, rows[i].bytes, &found), STAMP_OK);
-        assert_int_equal(found.stream, stamp.stream);
-        assert_int_equal(found.number, stamp.number);
-        assert_int_equal(found.sent_ns, stamp.sent_ns);
-        assert_int_equal(found.body_bytes, rows[i].bytes - rows[i].head - STAMP_BYTES);
+        assert_int_equal(payload_read(payload, rows[i].bytes, &found), PAYLOAD_OK);
+        assert_int_equal(found.stream, label.stream);
+        assert_int_equal(found.number, label.number);
+        assert_int_equal(found.sent_ns, label.sent_ns);
+        assert_int_equal(found.body_bytes, rows[i].bytes - rows[i].head - LABEL_BYTES);
         /* A server may write another head, longer or shorter. */
-        assert_int_equal(stamp_read(payload + rows[i].head, rows[i].bytes - rows[i].head, &found),
-                         STAMP_OK);
+        assert_int_equal(payload_read(payload + rows[i].head, rows[i].bytes - rows[i].head, &found),
+                         PAYLOAD_OK);
     }
 }
 
@@ -42,21 +42,21 @@ static void every_bit(void **state)
 {
     enum { BYTES = 300, HEAD = 4 };
     uint8_t payload[BYTES];
-    struct stamp stamp = {.stream = 3, .number = 4, .sent_ns = 5}, found;
+    struct payload_label label = {.stream = 3, .number = 4, .sent_ns = 5}, found;
 
-    stamp_open(99);
-    stamp_write(payload, HEAD, BYTES, &stamp);
+    payload_open(99);
+    payload_write(payload, HEAD, BYTES, &label);
     for (size_t bit = HEAD * 8; bit < BYTES * 8; bit++) {
         payload[bit / 8] ^= (uint8_t)(1u << bit % 8);
-        if (stamp_read(payload, BYTES, &found) == STAMP_OK)
+        if (payload_read(payload, BYTES, &found) == PAYLOAD_OK)
             fail_msg("bit %zu", bit);
         payload[bit / 8] ^= (uint8_t)(1u << bit % 8);
     }
-    assert_int_equal(stamp_read(payload, BYTES, &found), STAMP_OK);
+    assert_int_equal(payload_read(payload, BYTES, &found), PAYLOAD_OK);
     for (size_t bytes = 0; bytes < BYTES; bytes++)
-        assert_int_not_equal(stamp_read(payload, bytes, &found), STAMP_OK);
-    stamp_open(100); /* another run's */
-    assert_int_equal(stamp_read(payload, BYTES, &found), STAMP_FOREIGN);
+        assert_int_not_equal(payload_read(payload, bytes, &found), PAYLOAD_OK);
+    payload_open(100); /* another run's */
+    assert_int_equal(payload_read(payload, BYTES, &found), PAYLOAD_FOREIGN);
 }
 
 int main(void)

@@ -1,0 +1,74 @@
+/* The recognisable payload: pattern and label. */
+#include "payload.h"
+
+#include <string.h>
+
+#define PATTERN_PLACES 4096u /* a power of two */
+#define CHECK_AT 14          /* in the stamp */
+
+static uint8_t pattern[PATTERN_PLACES + PAYLOAD_BODY_BYTES_MAX];
+static uint32_t mark;
+
+void payload_open(uint64_t seed)
+{
+    uint64_t x = seed | 1;
+
+    for (size_t i = 0; i < sizeof(pattern); i++) { /* xorshift64 */
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        pattern[i] = (uint8_t)(x >> 24);
+    }
+    mark = (uint32_t)(x >> 16);
+}
+
+static const uint8_t *body_of(const struct payload_label *label)
+{
+    return pattern + ((label->number * 61u + label->stream * 1009u) & (PATTERN_PLACES - 1));
+}
+
+/* Over everything of the stamp but itself: no single changed bit goes by. */
+static uint16_t check_of(const uint8_t *at)
+{
+    uint16_t words[LABEL_BYTES / 2], sum = 0;
+
+    memcpy(words, at, sizeof(words));
+    for (size_t i = 0; i < LABEL_BYTES / 2; i++)
+        sum = (uint16_t)(sum + words[i]);
+    return (uint16_t)(sum - words[CHECK_AT / 2]);
+}
+
+void payload_write(uint8_t *payload, size_t head_bytes, size_t bytes, struct payload_label *label)
+{
+    uint8_t *at = payload + bytes - LABEL_BYTES;
+    uint16_t check;
+
+    label->body_bytes = (uint16_t)(bytes - LABEL_BYTES - head_bytes);
+    memcpy(payload + head_bytes, body_of(label), label->body_bytes);
+    memcpy(at, &mark, 4);
+    memcpy(at + 4, &label->stream, 4);
+    memcpy(at + 8, &label->number, 4);
+    memcpy(at + 12, &label->body_bytes, 2);
+    memcpy(at + 16, &label->sent_ns, 8);
+    check = check_of(at);
+    memcpy(at + CHECK_AT, &check, 2);
+}
+
+enum payload_verdict payload_read(const uint8_t *payload, size_t bytes, struct payload_label *label)
+{
+    const uint8_t *at = payload + bytes - LABEL_BYTES;
+    uint16_t check;
+
+    if (bytes < LABEL_BYTES || memcmp(at, &mark, 4) != 0)
+        return PAYLOAD_FOREIGN;
+    memcpy(&label->stream, at + 4, 4);
+    memcpy(&label->number, at + 8, 4);
+    memcpy(&label->body_bytes, at + 12, 2);
+    memcpy(&label->sent_ns, at + 16, 8);
+    memcpy(&check, at + CHECK_AT, 2);
+    if (check != check_of(at) || label->body_bytes > PAYLOAD_BODY_BYTES_MAX ||
+        (size_t)label->body_bytes + LABEL_BYTES > bytes ||
+        memcmp(at - label->body_bytes, body_of(label), label->body_bytes) != 0)
+        return PAYLOAD_CORRUPT;
+    return PAYLOAD_OK;
+}
