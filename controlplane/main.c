@@ -99,9 +99,9 @@ static void tell_audit(struct metrics *metrics, void *context)
                   "levels that the spool reached: 50, 80, 95, 100 percent", (double)audit.alarms);
 }
 
-static void tell_health(struct http_call *call)
+static void tell_health(struct http_request *request)
 {
-    const struct control *control = http_context(call);
+    const struct control *control = http_context(request);
     const char *persistence = persistence_status(control->store);
     bool plane_up = dataplane_is_up(control->dataplane);
     bool draining = control->drain_until_ms != 0;
@@ -127,7 +127,7 @@ static void tell_health(struct http_call *call)
     cJSON_AddItemToObject(body, "dataplane", part(NULL, plane_up ? "ok" : "down"));
     cJSON_AddItemToObject(body, "persistence", store);
     cJSON_AddItemToObject(body, "state", state);
-    http_reply_json(call, ok ? 200 : 503, body);
+    http_reply_json(request, ok ? 200 : 503, body);
 }
 
 /* ---- GET /metrics: the process ---- */

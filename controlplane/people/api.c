@@ -28,12 +28,13 @@ static struct api {
 } api;
 
 struct room_creation {
-    struct http_call *call;
+    struct http_request *call;
     struct meeting_row meeting;
     unsigned attempts;
 };
 
-static void reply_later(struct http_call *call, int status, const char *message, uint32_t seconds)
+static void reply_later(struct http_request *call, int status, const char *message,
+                        uint32_t seconds)
 {
     char text[16];
 
@@ -42,14 +43,14 @@ static void reply_later(struct http_call *call, int status, const char *message,
     http_reply_error(call, status, message);
 }
 
-static void reply_unavailable(struct http_call *call)
+static void reply_unavailable(struct http_request *call)
 {
     reply_later(call, 503, "Service is temporarily unavailable, try again", UNAVAILABLE_RETRY_S);
 }
 
 /* What is the same for every call that auth did not let through. */
-static void reply_refusal(struct http_call *call, enum auth_result result, uint32_t retry_after_s,
-                          const char *refused)
+static void reply_refusal(struct http_request *call, enum auth_result result,
+                          uint32_t retry_after_s, const char *refused)
 {
     switch (result) {
     case AUTH_REFUSED:
@@ -71,7 +72,7 @@ static void reply_refusal(struct http_call *call, enum auth_result result, uint3
 }
 
 /* Takes errors; true when it replied because of them. */
-static bool reply_if_invalid(struct http_call *call, bool valid, cJSON *errors)
+static bool reply_if_invalid(struct http_request *call, bool valid, cJSON *errors)
 {
     if (!valid && cJSON_GetArraySize(errors) > 0) {
         http_reply_errors(call, 400, errors);
@@ -101,7 +102,7 @@ static void add_time(cJSON *object, const char *name, int64_t ms)
 static void credentials_done(void *context, enum auth_result result, const struct user_row *user,
                              const char *token, uint32_t retry_after_s, int status)
 {
-    struct http_call *call = context;
+    struct http_request *call = context;
     cJSON *body, *person;
 
     if (result != AUTH_OK) {
@@ -130,7 +131,7 @@ static void login_done(void *context, enum auth_result result, const struct user
     credentials_done(context, result, user, token, retry_after_s, 200);
 }
 
-static void serve_register(struct http_call *call)
+static void serve_register(struct http_request *call)
 {
     char email[256], password[PASSWORD_TEXT_BYTES], name[401];
     cJSON *errors = cJSON_CreateArray();
@@ -144,7 +145,7 @@ static void serve_register(struct http_call *call)
     explicit_bzero(password, sizeof(password));
 }
 
-static void serve_login(struct http_call *call)
+static void serve_login(struct http_request *call)
 {
     char email[256], password[PASSWORD_TEXT_BYTES];
     cJSON *errors = cJSON_CreateArray();
@@ -159,7 +160,7 @@ static void serve_login(struct http_call *call)
 static void me_verified(void *context, enum auth_result result, const struct user_row *user,
                         const char *token, uint32_t retry_after_s)
 {
-    struct http_call *call = context;
+    struct http_request *call = context;
     cJSON *body;
 
     if (result != AUTH_OK) {
@@ -175,7 +176,7 @@ static void me_verified(void *context, enum auth_result result, const struct use
     http_reply_json(call, 200, body);
 }
 
-static void serve_me(struct http_call *call)
+static void serve_me(struct http_request *call)
 {
     auth_verify(api.auth, http_bearer(call), me_verified, call);
 }
@@ -186,7 +187,7 @@ static void room_inserted(void *context, enum persistence_result result)
 {
     struct room_creation *creation = context;
     const struct meeting_row *meeting = &creation->meeting;
-    struct http_call *call = creation->call;
+    struct http_request *call = creation->call;
     cJSON *body;
 
     if (result == PERSISTENCE_DUPLICATE && ++creation->attempts < ROOM_CODE_ATTEMPTS) {
@@ -216,7 +217,7 @@ static void room_insert(struct room_creation *creation)
 }
 
 /* The rate limit of mutating events, kept by user here: a REST caller has no socket. */
-static bool creation_throttled(struct http_call *call, const struct user_row *user)
+static bool creation_throttled(struct http_request *call, const struct user_row *user)
 {
     uint32_t retry_after_s;
     uint64_t per_minute = (uint64_t)api.settings->rate_limit_events * THROTTLE_WINDOW_S /
@@ -238,7 +239,7 @@ static void room_create_verified(void *context, enum auth_result result,
                                  const struct user_row *user, const char *token,
                                  uint32_t retry_after_s)
 {
-    struct http_call *call = context;
+    struct http_request *call = context;
     struct room_creation *creation;
     struct meeting_row *meeting;
     uint32_t most = api.settings->room_participants_max;
@@ -271,7 +272,7 @@ static void room_create_verified(void *context, enum auth_result result,
     room_insert(creation);
 }
 
-static void serve_room_create(struct http_call *call)
+static void serve_room_create(struct http_request *call)
 {
     auth_verify(api.auth, http_bearer(call), room_create_verified, call);
 }
@@ -279,7 +280,7 @@ static void serve_room_create(struct http_call *call)
 static void room_found(void *context, enum persistence_result result,
                        const struct meeting_row *meeting)
 {
-    struct http_call *call = context;
+    struct http_request *call = context;
     cJSON *body;
 
     if (result == PERSISTENCE_NOT_FOUND) {
@@ -310,7 +311,7 @@ static void room_found(void *context, enum persistence_result result,
 static void room_find_verified(void *context, enum auth_result result, const struct user_row *user,
                                const char *token, uint32_t retry_after_s)
 {
-    struct http_call *call = context;
+    struct http_request *call = context;
 
     if (result != AUTH_OK)
         reply_refusal(call, result, retry_after_s, "Unauthorized");
@@ -318,7 +319,7 @@ static void room_find_verified(void *context, enum auth_result result, const str
         meeting_find(api.store, http_parameter(call), room_found, call);
 }
 
-static void serve_room(struct http_call *call)
+static void serve_room(struct http_request *call)
 {
     auth_verify(api.auth, http_bearer(call), room_find_verified, call);
 }

@@ -35,7 +35,7 @@ void connection_accept(struct listener *listener)
     struct http_counters *counters = &server->counters;
     bool is_tls = listener->kind == LISTENER_MAIN && server->certificate != NULL;
     struct connection *connection = connection_new(server);
-    enum tally_verdict verdict = TALLY_FITS;
+    enum address_verdict verdict = ADDRESS_ALLOWED;
 
     if (connection == NULL)
         return;
@@ -48,13 +48,14 @@ void connection_accept(struct listener *listener)
     }
     uv_tcp_nodelay(&connection->tcp, 1);
     if (!policy_is_proxy(server->policy, &connection->address))
-        verdict = tally_take(
-            &server->peers, connection->address, server->settings->sockets_per_address_max,
-            server->settings->connections_per_minute, uv_now(server->loop), &connection->peer);
-    if (verdict == TALLY_FULL) {
+        verdict = address_limits_take(&server->address_limits, connection->address,
+                                      server->settings->sockets_per_address_max,
+                                      server->settings->connections_per_minute,
+                                      uv_now(server->loop), &connection->address_limit);
+    if (verdict == ADDRESS_OVER_COUNT) {
         counters->connections_over_address++;
         turn_away(connection, is_tls, 429, "Too many connections from your address");
-    } else if (verdict == TALLY_TOO_FAST) {
+    } else if (verdict == ADDRESS_OVER_RATE) {
         counters->connections_over_rate++;
         turn_away(connection, is_tls, 429, "Your address opens connections too fast");
     } else if (server->connection_count > server->connections_max) {

@@ -23,7 +23,8 @@ static void handle_closed(uv_handle_t *handle)
     if (connection->next != NULL)
         connection->next->link = connection->link;
     server->connection_count--;
-    tally_drop(&server->peers, connection->peer, uv_now(server->loop));
+    address_limits_release(&server->address_limits, connection->address_limit,
+                           uv_now(server->loop));
     tls_server_free(connection->tls);
     free(connection->in);
     free(connection);
@@ -33,20 +34,20 @@ static void handle_closed(uv_handle_t *handle)
 void connection_close(struct connection *connection)
 {
     enum connection_state state = connection->state;
-    struct http_call *call = connection->call;
+    struct http_request *request = connection->request;
     struct websocket *websocket = connection->websocket;
 
     if (state == CONNECTION_CLOSING)
         return;
     connection->state = CONNECTION_CLOSING;
-    connection->call = NULL;
+    connection->request = NULL;
     connection->websocket = NULL;
     uv_close((uv_handle_t *)&connection->tcp, handle_closed);
     uv_close((uv_handle_t *)&connection->timer, handle_closed);
-    if (call != NULL && state == CONNECTION_BODY)
-        call_free(call); /* no handler has seen it */
-    else if (call != NULL)
-        call_gone(call);
+    if (request != NULL && state == CONNECTION_BODY)
+        http_request_free(request); /* no handler has seen it */
+    else if (request != NULL)
+        http_request_gone(request);
     if (websocket != NULL)
         websocket_lost(websocket);
 }
@@ -112,11 +113,11 @@ static void deadline_passed(uv_timer_t *timer)
         connection_refuse(connection, 408, "Request took too long");
         return;
     case CONNECTION_BODY: {
-        struct http_call *call = connection->call;
+        struct http_request *request = connection->request;
 
         counters->bodies_slow++;
         connection->keep_alive = false;
-        http_reply_error(call, 408, "Request took too long");
+        http_reply_error(request, 408, "Request took too long");
         return;
     }
     case CONNECTION_REPLY:
@@ -237,23 +238,23 @@ static const char *head_problem(int status)
 static void head_complete(struct connection *connection, const char *head, size_t head_bytes)
 {
     static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
-    struct http_call *call = call_open(connection, head, head_bytes);
+    struct http_request *request = http_request_open(connection, head, head_bytes);
 
     connection->had_request = true;
     forget_kept(connection);
-    if (call == NULL)
+    if (request == NULL)
         return;
-    if (call->head.body == HTTP_BODY_NONE ||
-        (call->head.body == HTTP_BODY_LENGTH && call->head.body_bytes == 0)) {
-        connection->state = CONNECTION_CALL;
+    if (request->head.body == HTTP_BODY_NONE ||
+        (request->head.body == HTTP_BODY_LENGTH && request->head.body_bytes == 0)) {
+        connection->state = CONNECTION_HANDLER;
         uv_timer_stop(&connection->timer);
-        call_dispatch(call);
+        http_request_dispatch(request);
         return;
     }
     connection->state = CONNECTION_BODY;
     connection->chunks = (struct http_chunks){0};
     set_deadline(connection, HTTP_BODY_TIMEOUT_MS);
-    if (call->head.expect_continue)
+    if (request->head.expect_continue)
         connection_write(connection, NULL, 0, go_on, sizeof(go_on) - 1, false);
 }
 
@@ -301,41 +302,42 @@ static size_t feed_head(struct connection *connection, const char *bytes, size_t
 
 static size_t feed_body(struct connection *connection, const char *bytes, size_t count)
 {
-    struct http_call *call = connection->call;
+    struct http_request *request = connection->request;
     size_t used = count, written = 0;
     bool complete = false;
     int status = 0;
     char *room;
 
-    if (call->head.body == HTTP_BODY_LENGTH && used > call->head.body_bytes - call->body_bytes)
-        used = (size_t)call->head.body_bytes - call->body_bytes;
-    room = call_body_room(call, used, &status);
-    if (room != NULL && call->head.body == HTTP_BODY_CHUNKED) {
+    if (request->head.body == HTTP_BODY_LENGTH &&
+        used > request->head.body_bytes - request->body_bytes)
+        used = (size_t)request->head.body_bytes - request->body_bytes;
+    room = http_request_body_room(request, used, &status);
+    if (room != NULL && request->head.body == HTTP_BODY_CHUNKED) {
         status = http_chunks_read(&connection->chunks, bytes, used, &used, room, &written);
-        call->body_bytes += written;
+        request->body_bytes += written;
         complete = status == 200;
-        status = call->body_bytes > call->body_bytes_max ? 413 : complete ? 0 : status;
+        status = request->body_bytes > request->body_bytes_max ? 413 : complete ? 0 : status;
     } else if (room != NULL) {
         memcpy(room, bytes, used);
-        call->body_bytes += used;
-        complete = call->body_bytes == call->head.body_bytes;
+        request->body_bytes += used;
+        complete = request->body_bytes == request->head.body_bytes;
     }
     if (status != 0 || room == NULL) {
         connection->server->counters.bodies_too_large += status == 413;
         connection->server->counters.bodies_malformed += status == 400;
         connection->keep_alive = false;
-        http_reply_error(call, status,
+        http_reply_error(request, status,
                          status == 413   ? "Body is too large"
                          : status == 503 ? "Out of memory"
                                          : "Malformed chunked body");
         return count;
     }
     if (complete) {
-        connection->state = CONNECTION_CALL;
+        connection->state = CONNECTION_HANDLER;
         uv_timer_stop(&connection->timer);
-        if (call->body != NULL)
-            call->body[call->body_bytes] = '\0';
-        call_dispatch(call);
+        if (request->body != NULL)
+            request->body[request->body_bytes] = '\0';
+        http_request_dispatch(request);
     }
     return used;
 }
@@ -355,10 +357,10 @@ static void feed(struct connection *connection, const char *bytes, size_t count)
         case CONNECTION_BODY:
             used = feed_body(connection, bytes, count);
             break;
-        case CONNECTION_CALL:
+        case CONNECTION_HANDLER:
         case CONNECTION_REPLY:
             /* The next request, ahead of our reply (RFC 9112 9.3.2), or what was refused. */
-            if (connection->state == CONNECTION_CALL || connection->keep_alive) {
+            if (connection->state == CONNECTION_HANDLER || connection->keep_alive) {
                 if (!keep(connection, bytes, count))
                     return;
                 if (connection->in_bytes >= HTTP_HEAD_BYTES_MAX) {
@@ -394,12 +396,12 @@ static void give_buffer(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
 /* The peer will send no more. */
 static void stream_ended(struct connection *connection)
 {
-    struct http_call *call = connection->call;
+    struct http_request *request = connection->request;
 
     /* A client may say that it has no more to ask and still wait for the answer. A poll has its own
      * way to learn that nobody waits any more. */
     if (connection->state == CONNECTION_REPLY ||
-        (connection->state == CONNECTION_CALL && call->gone == NULL)) {
+        (connection->state == CONNECTION_HANDLER && request->gone == NULL)) {
         connection->half_closed = true;
         uv_read_stop((uv_stream_t *)&connection->tcp);
         connection->reading = false;

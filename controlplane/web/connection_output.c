@@ -7,7 +7,7 @@ struct write {
     uv_write_t request;
     struct connection *connection;
     char *owned;
-    struct packet *packet;
+    struct engine_packet *packet;
     bool after_reply;
 };
 
@@ -19,7 +19,7 @@ static void write_done(uv_write_t *request, int status)
 
     free(write->owned);
     if (write->packet != NULL)
-        packet_unref(write->packet);
+        engine_packet_unref(write->packet);
     free(write);
     if (connection->state == CONNECTION_CLOSING)
         return;
@@ -41,7 +41,7 @@ static bool seal(struct tls_server *tls, struct write *write, uv_buf_t *buffers,
         ok = ok && tls_server_write(tls, buffers[i].base, buffers[i].len);
     free(write->owned);
     if (write->packet != NULL)
-        packet_unref(write->packet);
+        engine_packet_unref(write->packet);
     write->packet = NULL;
     write->owned = tls_server_take_output(tls, &sealed_bytes);
     buffers[0] = uv_buf_init(write->owned, (unsigned)sealed_bytes);
@@ -63,7 +63,7 @@ static void write_buffers(struct connection *connection, struct write *write, uv
         return;
     free(write->owned);
     if (write->packet != NULL)
-        packet_unref(write->packet);
+        engine_packet_unref(write->packet);
     free(write);
     connection_close_soon(connection);
 }
@@ -112,7 +112,7 @@ void connection_write(struct connection *connection, char *owned, size_t owned_b
     write_buffers(connection, write, buffers, borrowed != NULL ? 2 : 1);
 }
 
-void connection_write_packet(struct connection *connection, struct packet *packet)
+void connection_write_packet(struct connection *connection, struct engine_packet *packet)
 {
     struct write *write = calloc(1, sizeof(*write));
     uv_buf_t buffer;
@@ -121,8 +121,8 @@ void connection_write_packet(struct connection *connection, struct packet *packe
         free(write);
         return;
     }
-    buffer = uv_buf_init(packet_payload(packet) - packet->header_bytes,
+    buffer = uv_buf_init(engine_packet_payload(packet) - packet->header_bytes,
                          (unsigned)(packet->header_bytes + packet->bytes));
-    write->packet = packet_ref(packet);
+    write->packet = engine_packet_ref(packet);
     write_buffers(connection, write, &buffer, 1);
 }

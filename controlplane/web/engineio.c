@@ -8,7 +8,7 @@
 
 struct engine_node {
     struct engine_node *next;
-    struct packet *packet;
+    struct engine_packet *packet;
 };
 
 const char *engine_error_text(enum engine_error error)
@@ -34,14 +34,14 @@ static void queue_clear(struct engine *engine)
         struct engine_node *node = engine->head;
 
         engine->head = node->next;
-        packet_unref(node->packet);
+        engine_packet_unref(node->packet);
         free(node);
     }
     engine->tail = &engine->head;
     engine->queued_bytes = 0;
 }
 
-static bool queue_add(struct engine *engine, struct packet *packet)
+static bool queue_add(struct engine *engine, struct engine_packet *packet)
 {
     struct engine_node *node;
 
@@ -50,7 +50,7 @@ static bool queue_add(struct engine *engine, struct packet *packet)
     node = malloc(sizeof(*node));
     if (node == NULL)
         return false;
-    *node = (struct engine_node){.packet = packet_ref(packet)};
+    *node = (struct engine_node){.packet = engine_packet_ref(packet)};
     *engine->tail = node;
     engine->tail = &node->next;
     engine->queued_bytes += packet->bytes;
@@ -69,15 +69,16 @@ static char *queue_encode(struct engine *engine, size_t *bytes)
     if (body == NULL)
         return NULL;
     for (const struct engine_node *node = engine->head; node != NULL; node = node->next) {
-        struct packet *packet = node->packet;
+        struct engine_packet *packet = node->packet;
 
         if (at > 0)
             body[at++] = RECORD_SEPARATOR;
         if (packet->is_binary) {
             body[at++] = 'b';
-            at += base64_encode((unsigned char *)packet_payload(packet), packet->bytes, body + at);
+            at += base64_encode((unsigned char *)engine_packet_payload(packet), packet->bytes,
+                                body + at);
         } else {
-            memcpy(body + at, packet_payload(packet), packet->bytes);
+            memcpy(body + at, engine_packet_payload(packet), packet->bytes);
             at += packet->bytes;
         }
     }
@@ -141,7 +142,7 @@ static void flush_poll(struct engine *engine)
     free(body);
 }
 
-static void send_packet(struct engine *engine, struct packet *packet)
+static void send_packet(struct engine *engine, struct engine_packet *packet)
 {
     bool fits;
 
@@ -161,13 +162,13 @@ static void send_packet(struct engine *engine, struct packet *packet)
 
 static void send_text(struct engine *engine, const char *text)
 {
-    struct packet *packet = packet_new(text, strlen(text), false);
+    struct engine_packet *packet = engine_packet_new(text, strlen(text), false);
 
     send_packet(engine, packet);
-    packet_unref(packet);
+    engine_packet_unref(packet);
 }
 
-void engine_send(struct engine *engine, struct packet *packet)
+void engine_send(struct engine *engine, struct engine_packet *packet)
 {
     if (engine->state == ENGINE_OPEN)
         send_packet(engine, packet);
@@ -344,7 +345,7 @@ static void complete_upgrade(struct engine *engine)
             engine->tail = &engine->head;
         engine->queued_bytes -= node->packet->bytes;
         send_packet(engine, node->packet);
-        packet_unref(node->packet);
+        engine_packet_unref(node->packet);
         free(node);
     }
     /* The last words of a closing session may be what the client stopped polling for. */
@@ -356,14 +357,14 @@ static void complete_upgrade(struct engine *engine)
  * session as it was. */
 static void take_probe(struct engine *engine, const char *bytes, size_t count, bool is_binary)
 {
-    struct packet *answer;
+    struct engine_packet *answer;
     bool sent;
 
     if (!is_binary && engine->probe == ENGINE_PROBE_OPEN && count == 6 &&
         memcmp(bytes, "2probe", 6) == 0) {
-        answer = packet_new("3probe", 6, false);
+        answer = engine_packet_new("3probe", 6, false);
         sent = answer != NULL && engine->out->frame(engine->owner, ENGINE_PROBE_LINK, answer);
-        packet_unref(answer);
+        engine_packet_unref(answer);
         if (!sent) {
             probe_end(engine);
             return;

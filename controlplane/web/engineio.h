@@ -10,7 +10,7 @@
 #ifndef RINGCAST_ENGINEIO_H
 #define RINGCAST_ENGINEIO_H
 
-#include "packet.h"
+#include "engine_packet.h"
 #include "text.h"
 
 #define ENGINE_QUEUE_BYTES_MAX (1024 * 1024) /* threats.md C20 */
@@ -43,7 +43,7 @@ struct engine_output {
     /* The body for the poll that waits. */
     void (*poll)(void *owner, const char *body, size_t bytes);
     /* One message to a WebSocket; false: its queue is full. */
-    bool (*frame)(void *owner, enum engine_link link, struct packet *packet);
+    bool (*frame)(void *owner, enum engine_link link, struct engine_packet *packet);
     void (*link_close)(void *owner, enum engine_link link);
     /* The probe link is the session's link from now on. */
     void (*upgraded)(void *owner);
@@ -93,7 +93,7 @@ void engine_link_gone(struct engine *engine, enum engine_link link, bool peer_cl
 
 /* A message packet: a text packet's payload begins with '4', a binary one's is the bytes alone. The
  * caller keeps its reference. */
-void engine_send(struct engine *engine, struct packet *packet);
+void engine_send(struct engine *engine, struct engine_packet *packet);
 /* Sends what is queued and ends the session. */
 void engine_close(struct engine *engine, const char *reason, uint64_t now_ms);
 /* Ends it at once. */

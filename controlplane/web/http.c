@@ -16,7 +16,7 @@ void server_unref(struct http_server *server)
 {
     if (--server->handles > 0)
         return;
-    tally_clear(&server->peers);
+    address_limits_clear(&server->address_limits);
     free(server);
 }
 
@@ -236,7 +236,7 @@ bool http_check(const struct settings *settings, char *why)
 }
 
 static struct route *add_route(struct http_server *server, const char *method, const char *path,
-                               void (*handler)(struct http_call *call), void *context)
+                               void (*handler)(struct http_request *request), void *context)
 {
     struct route *route = &server->routes[server->route_count];
     const char *colon = strchr(path, ':');
@@ -258,13 +258,13 @@ static struct route *add_route(struct http_server *server, const char *method, c
 }
 
 void http_route(struct http_server *server, const char *method, const char *path,
-                void (*handler)(struct http_call *call), void *context)
+                void (*handler)(struct http_request *request), void *context)
 {
     add_route(server, method, path, handler, context);
 }
 
 void http_route_raw(struct http_server *server, const char *path, size_t body_bytes_max,
-                    void (*handler)(struct http_call *call), void *context)
+                    void (*handler)(struct http_request *request), void *context)
 {
     struct route *route = add_route(server, "", path, handler, context);
 

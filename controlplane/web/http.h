@@ -6,7 +6,7 @@
  * C15).
  *
  * Threads: the loop's only.
- * Memory: a `struct http_call` belongs to the server; it stays valid until it is replied to exactly
+ * Memory: a `struct http_request` belongs to the server; it stays valid until it is replied to exactly
  *         once (also when the client has gone: the reply is then dropped). cJSON bodies given to a
  *         reply become the server's.
  * Errors: what a stranger sent is answered with {statusCode, message, error} before a handler runs:
@@ -26,7 +26,7 @@
 #define HTTP_BODY_BYTES_MAX 65536
 
 struct http_server;
-struct http_call;
+struct http_request;
 
 struct http_server *http_open(uv_loop_t *loop, const struct settings *settings, char *why /*192*/);
 /* Stops listening, closes every connection; the loop must run on until it is done. */
@@ -57,19 +57,19 @@ void metrics_labelled(struct metrics *metrics, const char *name, const char *lab
 /* method "GET" or "POST"; path exact, or with one last segment ":x" (http_parameter gives it).
  * context is handed back by http_context. */
 void http_route(struct http_server *server, const char *method, const char *path,
-                void (*handler)(struct http_call *call), void *context);
+                void (*handler)(struct http_request *request), void *context);
 
-void *http_context(const struct http_call *call);
-const char *http_parameter(const struct http_call *call); /* "" when the route has none */
-const char *http_bearer(const struct http_call *call);    /* token, NULL without one */
-const char *http_client_ip(const struct http_call *call); /* TRUSTED_PROXIES applied */
-const cJSON *http_body(const struct http_call *call);     /* parsed object; NULL for GET */
+void *http_context(const struct http_request *request);
+const char *http_parameter(const struct http_request *request); /* "" when the route has none */
+const char *http_bearer(const struct http_request *request);    /* token, NULL without one */
+const char *http_client_ip(const struct http_request *request); /* TRUSTED_PROXIES applied */
+const cJSON *http_body(const struct http_request *request);     /* parsed object; NULL for GET */
 
-void http_reply_json(struct http_call *call, int status, cJSON *body);
+void http_reply_json(struct http_request *request, int status, cJSON *body);
 /* {statusCode, message, error}; extra header lines like Retry-After by http_header before it. */
-void http_reply_error(struct http_call *call, int status, const char *message);
-void http_reply_errors(struct http_call *call, int status, cJSON *messages /* array */);
-void http_header(struct http_call *call, const char *name, const char *value);
+void http_reply_error(struct http_request *request, int status, const char *message);
+void http_reply_errors(struct http_request *request, int status, cJSON *messages /* array */);
+void http_header(struct http_request *request, const char *name, const char *value);
 
 /* Strict JSON for everything from outside: UTF-8, depth ≤ 16, ≤ 256 keys per object, no trailing
  * bytes, numbers finite. NULL when it is not. */

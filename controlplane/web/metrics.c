@@ -108,51 +108,51 @@ static bool is_loopback(const char *ip)
     return strncmp(ip, "127.", 4) == 0 || strcmp(ip, "::1") == 0;
 }
 
-static bool has_token(const struct http_call *call, const char *wanted)
+static bool has_token(const struct http_request *request, const char *wanted)
 {
-    const char *given = http_bearer(call);
+    const char *given = http_bearer(request);
     size_t bytes = strlen(wanted);
 
     return given != NULL && strlen(given) == bytes && CRYPTO_memcmp(given, wanted, bytes) == 0;
 }
 
 /* 200, or what the caller is refused with. */
-static int may_read(const struct http_call *call, const char **message)
+static int may_read(const struct http_request *request, const char **message)
 {
-    const struct settings *settings = call->server->settings;
+    const struct settings *settings = request->server->settings;
 
-    if (settings->metrics_port != 0 && call->connection->kind == LISTENER_MAIN) {
+    if (settings->metrics_port != 0 && request->connection->kind == LISTENER_MAIN) {
         *message = "Not found";
         return 404;
     }
     if (settings->metrics_token[0] != '\0') {
         *message = "Metrics want the bearer token of RINGCAST_METRICS_TOKEN";
-        return has_token(call, settings->metrics_token) ? 200 : 401;
+        return has_token(request, settings->metrics_token) ? 200 : 401;
     }
     *message = "Metrics are for this machine only: set RINGCAST_METRICS_TOKEN or _PORT";
-    return settings->metrics_port != 0 || is_loopback(call->client_ip) ? 200 : 403;
+    return settings->metrics_port != 0 || is_loopback(request->client_ip) ? 200 : 403;
 }
 
-void metrics_reply(struct http_call *call)
+void metrics_reply(struct http_request *request)
 {
-    struct http_server *server = call->server;
+    struct http_server *server = request->server;
     struct metrics metrics = {0};
     const char *message;
-    int status = may_read(call, &message);
+    int status = may_read(request, &message);
 
     if (status != 200) {
         if (status == 401)
-            http_header(call, "WWW-Authenticate", "Bearer");
-        http_reply_error(call, status, message);
+            http_header(request, "WWW-Authenticate", "Bearer");
+        http_reply_error(request, status, message);
         return;
     }
     tell_server(&metrics, server);
     for (unsigned i = 0; i < server->metrics_count; i++)
         server->metrics[i].write(&metrics, server->metrics[i].context);
     if (metrics.failed)
-        http_reply_error(call, 503, "Out of memory");
+        http_reply_error(request, 503, "Out of memory");
     else
-        http_reply_bytes(call, 200, "text/plain; version=0.0.4; charset=utf-8", metrics.text,
+        http_reply_bytes(request, 200, "text/plain; version=0.0.4; charset=utf-8", metrics.text,
                          metrics.bytes);
     free(metrics.text);
 }

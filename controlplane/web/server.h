@@ -1,6 +1,6 @@
-/* Inside the HTTP server: connections, calls and what the other files of this folder ask of them.
+/* Inside the HTTP server: connections, requests and what the other files of this folder ask of them.
  *
- *   accept ─► [tls] ─► connection (head, body, one call at a time) ─► call (route, policy) ─► handler
+ *   accept ─► [tls] ─► connection (head, body, one request at a time) ─► request (route, policy) ─► handler
  *                          │                                            │
  *                          └── after 101: websocket                     └── reply ─► connection
  */
@@ -11,8 +11,8 @@
 #include "counters.h"
 #include "http.h"
 #include "http_parse.h"
-#include "packet.h"
-#include "tally.h"
+#include "engine_packet.h"
+#include "address_limits.h"
 #include "tls_server.h"
 
 #define HTTP_HANDSHAKE_TIMEOUT_MS 10000 /* TLS: three round trips over a bad mobile link */
@@ -65,7 +65,7 @@ struct route {
     char path[128];
     bool has_parameter, is_raw;
     size_t body_bytes_max;
-    void (*handler)(struct http_call *call);
+    void (*handler)(struct http_request *request);
     void *context;
 };
 
@@ -81,7 +81,7 @@ struct http_server {
     bool is_closing, is_draining;
     uint32_t connection_count, connections_max;
     struct connection *connections;
-    struct tally peers; /* connections */
+    struct address_limits address_limits; /* connections */
     unsigned route_count;
     struct route routes[HTTP_ROUTES_MAX];
     struct http_counters counters;
@@ -98,7 +98,7 @@ enum connection_state {
     CONNECTION_HANDSHAKE, /* TLS */
     CONNECTION_HEAD,
     CONNECTION_BODY,
-    CONNECTION_CALL,      /* a handler is at work */
+    CONNECTION_HANDLER,   /* a handler is at work */
     CONNECTION_REPLY,     /* its reply is being written */
     CONNECTION_WEBSOCKET, /* bytes are the websocket's */
     CONNECTION_LINGER,    /* everything said: reads until the peer closes or time is up */
@@ -110,8 +110,8 @@ struct connection {
     uv_timer_t timer;
     struct http_server *server;
     struct connection *next, **link;
-    struct tally_entry *peer; /* NULL for trusted proxies: not counted */
-    struct tls_server *tls;   /* NULL: plain, or no byte has come yet */
+    struct address_limit *address_limit; /* NULL for trusted proxies: not counted */
+    struct tls_server *tls;              /* NULL: plain, or no byte has come yet */
     struct address address;
     enum connection_state state;
     enum listener_kind kind;
@@ -121,14 +121,14 @@ struct connection {
     uint16_t frames_read;
     uint64_t frames_spent_until_us;
     uint32_t lingered_bytes;
-    char *in; /* part of a head, or pipelined bytes while a call is pending */
+    char *in; /* part of a head, or pipelined bytes while a handler works */
     size_t in_bytes, in_room;
     struct http_chunks chunks;
-    struct http_call *call;
+    struct http_request *request;
     struct websocket *websocket;
 };
 
-struct http_call {
+struct http_request {
     struct http_server *server;    /* valid while connection is */
     struct connection *connection; /* NULL: the client has gone */
     const struct route *route;
@@ -174,31 +174,32 @@ void connection_flush_tls(struct connection *connection);
  * server. after_reply: then the connection goes on to the next request, or lingers. */
 void connection_write(struct connection *connection, char *owned, size_t owned_bytes,
                       const char *borrowed, size_t borrowed_bytes, bool after_reply);
-void connection_write_packet(struct connection *connection, struct packet *packet);
+void connection_write_packet(struct connection *connection, struct engine_packet *packet);
 
-/* ---- call.c ---- */
-/* The head is complete: makes the call, or answers what is wrong with it (returns NULL). */
-struct http_call *call_open(struct connection *connection, const char *head, size_t head_bytes);
+/* ---- request.c ---- */
+/* The head is complete: makes the request, or answers what is wrong with it (returns NULL). */
+struct http_request *http_request_open(struct connection *connection, const char *head,
+                                       size_t head_bytes);
 /* Grows the body by `count` and gives where to put them; NULL when the limit was passed or memory
  * is out, *status then says which. */
-char *call_body_room(struct http_call *call, size_t count, int *status);
-void call_dispatch(struct http_call *call);
-/* The client went away: whoever works on the call is told, its reply will go nowhere. */
-void call_gone(struct http_call *call);
-void call_free(struct http_call *call);
-/* A status for somebody whose request never became a call; the connection ends after it. */
+char *http_request_body_room(struct http_request *request, size_t count, int *status);
+void http_request_dispatch(struct http_request *request);
+/* The client went away: the handler is told, its reply will go nowhere. */
+void http_request_gone(struct http_request *request);
+void http_request_free(struct http_request *request);
+/* A status for somebody whose request head was refused; the connection ends after it. */
 void connection_refuse(struct connection *connection, int status, const char *message);
 
-/* ---- raw calls: bytes instead of JSON, any method (socketio.c) ---- */
+/* ---- raw requests: bytes instead of JSON, any method (socketio.c) ---- */
 void http_route_raw(struct http_server *server, const char *path, size_t body_bytes_max,
-                    void (*handler)(struct http_call *call), void *context);
-/* Called at most once, before the reply, when the client goes away; the call must still be replied
+                    void (*handler)(struct http_request *request), void *context);
+/* Called at most once, before the reply, when the client goes away; the request must still be replied
  * to. */
-void http_on_gone(struct http_call *call, void (*gone)(void *context), void *context);
-void http_reply_bytes(struct http_call *call, int status, const char *type, const char *bytes,
+void http_on_gone(struct http_request *request, void (*gone)(void *context), void *context);
+void http_reply_bytes(struct http_request *request, int status, const char *type, const char *bytes,
                       size_t count);
-void http_reply_page(struct http_call *call, int status, const char *type, const char *borrowed,
-                     size_t count);
+void http_reply_page(struct http_request *request, int status, const char *type,
+                     const char *borrowed, size_t count);
 
 /* ---- policy.c: who may ask, and who asks ---- */
 struct policy *policy_open(const struct settings *settings, char *why /* 192 */);
@@ -215,13 +216,13 @@ bool address_parse(const char *text, struct address *address);
 void address_print(const struct address *address, char ip[HTTP_IP_ROOM]);
 
 /* ---- metrics.c ---- */
-void metrics_reply(struct http_call *call);
+void metrics_reply(struct http_request *request);
 
 /* ---- static.c: the page's files, in memory ---- */
 struct page *page_load(const char *directory, char *why /* 192 */);
 void page_free(struct page *page);
-/* Answers the call when the page has that path (GET, HEAD); false: it has not. */
-bool page_reply(const struct page *page, struct http_call *call);
+/* Answers the request when the page has that path (GET, HEAD); false: it has not. */
+bool page_reply(const struct page *page, struct http_request *request);
 
 /* ---- websocket.c ---- */
 /* Bytes from the peer; the connection may be closing afterwards. */

@@ -206,7 +206,7 @@ bool socket_is_open(const struct socket *socket)
     return socket->state == SOCKET_OPEN && socket->client != NULL && !socket->client->is_closed;
 }
 
-static void send_packet(struct socket *socket, struct packet *packet)
+static void send_packet(struct socket *socket, struct engine_packet *packet)
 {
     socket->client->io->counters.events_sent++;
     client_send(socket->client, packet);
@@ -232,7 +232,7 @@ void socket_emit_all(struct socket *const *sockets, size_t count, const char *ev
                      const cJSON *value)
 {
     cJSON *array = cJSON_CreateArray();
-    struct packet *packet = NULL;
+    struct engine_packet *packet = NULL;
     const char *name = "";
 
     cJSON_AddItemToArray(array, cJSON_CreateString(event));
@@ -242,13 +242,13 @@ void socket_emit_all(struct socket *const *sockets, size_t count, const char *ev
         if (!socket_is_open(sockets[i]))
             continue;
         if (packet == NULL || strcmp(name, sockets[i]->name) != 0) {
-            packet_unref(packet);
+            engine_packet_unref(packet);
             name = sockets[i]->name;
             packet = socketio_encode(SOCKETIO_EVENT, 0, name, -1, array);
         }
-        send_packet(sockets[i], packet == NULL ? NULL : packet_ref(packet));
+        send_packet(sockets[i], packet == NULL ? NULL : engine_packet_ref(packet));
     }
-    packet_unref(packet);
+    engine_packet_unref(packet);
     cJSON_Delete(array);
 }
 
@@ -261,7 +261,8 @@ void socket_send(struct socket *socket, int64_t ack, cJSON *array,
     if (socket_is_open(socket) && count <= SOCKETIO_ATTACHMENTS_MAX)
         send_packet(socket, socketio_encode(type, (unsigned)count, socket->name, ack, array));
     for (size_t i = 0; i < count && socket_is_open(socket); i++)
-        client_send(socket->client, packet_new(attachments[i].bytes, attachments[i].count, true));
+        client_send(socket->client,
+                    engine_packet_new(attachments[i].bytes, attachments[i].count, true));
     cJSON_Delete(array);
 }
 

@@ -68,13 +68,13 @@ void client_rearm(struct client *client)
 
 static void post_release(struct client *client)
 {
-    struct http_call *call = client->post;
+    struct http_request *request = client->post;
 
     client->post = NULL;
-    if (call == NULL)
+    if (request == NULL)
         return;
-    http_on_gone(call, NULL, NULL);
-    http_reply_bytes(call, 200, "text/html", "ok", 2);
+    http_on_gone(request, NULL, NULL);
+    http_reply_bytes(request, 200, "text/html", "ok", 2);
 }
 
 /* Tells the sockets and lets go of the client. */
@@ -89,7 +89,7 @@ static void client_end(struct client *client)
         client->next->link = client->link;
     client->link = NULL;
     post_release(client);
-    tally_drop(&io->tally, client->tally, uv_now(io->loop));
+    address_limits_release(&io->address_limits, client->address_limit, uv_now(io->loop));
     io->counters.sessions_open--;
     uv_close((uv_handle_t *)&client->timer, handle_closed);
     for (unsigned i = 0; i < NAMESPACES_MAX; i++)
@@ -127,13 +127,13 @@ void client_allow_messages(struct client *client)
         websocket_set_message_max(client->websocket, client->io->settings->payload_bytes_max);
 }
 
-void client_send(struct client *client, struct packet *packet)
+void client_send(struct client *client, struct engine_packet *packet)
 {
     if (packet == NULL)
         engine_abort(&client->engine, "transport error");
     else
         engine_send(&client->engine, packet);
-    packet_unref(packet);
+    engine_packet_unref(packet);
 }
 
 void client_close(struct client *client, const char *reason)
@@ -147,14 +147,14 @@ void client_close(struct client *client, const char *reason)
 static void out_poll(void *owner, const char *body, size_t bytes)
 {
     struct client *client = owner;
-    struct http_call *call = client->poll;
+    struct http_request *request = client->poll;
 
     client->poll = NULL;
-    if (call != NULL)
-        http_reply_bytes(call, 200, "text/plain; charset=UTF-8", body, bytes);
+    if (request != NULL)
+        http_reply_bytes(request, 200, "text/plain; charset=UTF-8", body, bytes);
 }
 
-static bool out_frame(void *owner, enum engine_link link, struct packet *packet)
+static bool out_frame(void *owner, enum engine_link link, struct engine_packet *packet)
 {
     struct client *client = owner;
 
@@ -261,9 +261,9 @@ static const struct websocket_handlers nobody_handlers = {nobody_message, nobody
 
 /* ---- requests ---- */
 
-static void refuse(struct http_call *call, enum engine_error error)
+static void refuse(struct http_request *request, enum engine_error error)
 {
-    struct socketio_counters *counters = &((struct socketio *)http_context(call))->counters;
+    struct socketio_counters *counters = &((struct socketio *)http_context(request))->counters;
     uint64_t *const refused[] = {
         [ENGINE_UNKNOWN_TRANSPORT] = &counters->refused_unknown_transport,
         [ENGINE_UNKNOWN_SID] = &counters->refused_unknown_sid,
@@ -278,38 +278,39 @@ static void refuse(struct http_call *call, enum engine_error error)
 
     cJSON_AddNumberToObject(body, "code", error);
     cJSON_AddStringToObject(body, "message", engine_error_text(error));
-    http_reply_json(call, 400, body);
+    http_reply_json(request, 400, body);
 }
 
 /* A session without its link yet; NULL: answered. */
-static struct client *client_new(struct socketio *io, struct http_call *call)
+static struct client *client_new(struct socketio *io, struct http_request *request)
 {
     struct client *client = calloc(1, sizeof(*client));
     struct address address = {{0}};
     char sid[SID_ROOM];
 
     if (client == NULL) {
-        http_reply_error(call, 503, "Out of memory");
+        http_reply_error(request, 503, "Out of memory");
         return NULL;
     }
-    snprintf(client->ip, sizeof(client->ip), "%s", http_client_ip(call));
+    snprintf(client->ip, sizeof(client->ip), "%s", http_client_ip(request));
     address_parse(client->ip, &address);
-    if (io->is_draining || tally_take(&io->tally, address, io->settings->sockets_per_address_max, 0,
-                                      uv_now(io->loop), &client->tally) != TALLY_FITS) {
+    if (io->is_draining ||
+        address_limits_take(&io->address_limits, address, io->settings->sockets_per_address_max, 0,
+                            uv_now(io->loop), &client->address_limit) != ADDRESS_ALLOWED) {
         free(client);
-        http_header(call, "Retry-After", "10");
+        http_header(request, "Retry-After", "10");
         if (io->is_draining)
-            http_reply_error(call, 503, "The server is about to stop");
+            http_reply_error(request, 503, "The server is about to stop");
         else
-            http_reply_error(call, 429, "Too many sessions from your address");
+            http_reply_error(request, 429, "Too many sessions from your address");
         io->counters.sessions_while_draining += io->is_draining;
         io->counters.sessions_over_address += !io->is_draining;
         return NULL;
     }
     client->io = io;
     client->references = 1;
-    if (http_bearer(call) != NULL)
-        client->bearer = strdup(http_bearer(call));
+    if (http_bearer(request) != NULL)
+        client->bearer = strdup(http_bearer(request));
     uv_timer_init(io->loop, &client->timer);
     client->timer.data = client;
     io->handles++;
@@ -336,33 +337,33 @@ static void client_open(struct client *client, enum engine_transport transport)
     client_rearm(client);
 }
 
-static void client_poll(struct client *client, struct http_call *call);
+static void client_poll(struct client *client, struct http_request *request);
 
-static void open_session(struct socketio *io, struct http_call *call, bool is_websocket)
+static void open_session(struct socketio *io, struct http_request *request, bool is_websocket)
 {
     struct client *client;
 
-    if (!slice_is(call->head.method, "GET")) {
-        refuse(call, ENGINE_BAD_METHOD);
+    if (!slice_is(request->head.method, "GET")) {
+        refuse(request, ENGINE_BAD_METHOD);
         return;
     }
-    if (is_websocket != websocket_wanted(call)) {
-        refuse(call, ENGINE_BAD_REQUEST);
+    if (is_websocket != websocket_wanted(request)) {
+        refuse(request, ENGINE_BAD_REQUEST);
         return;
     }
-    if (!slice_is(http_query(call->head.query, "EIO"), "4")) {
-        refuse(call, ENGINE_UNSUPPORTED_VERSION);
+    if (!slice_is(http_query(request->head.query, "EIO"), "4")) {
+        refuse(request, ENGINE_UNSUPPORTED_VERSION);
         return;
     }
-    client = client_new(io, call);
+    client = client_new(io, request);
     if (client == NULL)
         return;
     if (!is_websocket) {
         client_open(client, ENGINE_POLLING);
-        client_poll(client, call);
+        client_poll(client, request);
         return;
     }
-    client->websocket = websocket_accept(call, &link_handlers, client, FIRST_MESSAGE_BYTES_MAX);
+    client->websocket = websocket_accept(request, &link_handlers, client, FIRST_MESSAGE_BYTES_MAX);
     client_open(client, ENGINE_WEBSOCKET);
     if (client->websocket == NULL)
         engine_abort(&client->engine, "transport error"); /* a bad handshake, answered already */
@@ -371,26 +372,26 @@ static void open_session(struct socketio *io, struct http_call *call, bool is_we
 static void poll_gone(void *context)
 {
     struct client *client = context;
-    struct http_call *call = client->poll;
+    struct http_request *request = client->poll;
 
     client->poll = NULL;
     engine_poll_gone(&client->engine);
-    http_reply_bytes(call, 200, "text/plain", "", 0); /* to nobody */
+    http_reply_bytes(request, 200, "text/plain", "", 0); /* to nobody */
 }
 
-static void client_poll(struct client *client, struct http_call *call)
+static void client_poll(struct client *client, struct http_request *request)
 {
     bool is_second = client->poll != NULL;
 
     if (!is_second) {
-        client->poll = call;
-        http_on_gone(call, poll_gone, client);
+        client->poll = request;
+        http_on_gone(request, poll_gone, client);
     }
     if (!engine_poll(&client->engine, uv_now(client->io->loop))) {
         if (!is_second)
             client->poll = NULL;
-        http_on_gone(call, NULL, NULL);
-        refuse(call, ENGINE_BAD_REQUEST);
+        http_on_gone(request, NULL, NULL);
+        refuse(request, ENGINE_BAD_REQUEST);
     }
     client_rearm(client);
 }
@@ -404,98 +405,99 @@ static void post_gone(void *context)
 
 /* As with a WebSocket that says much: it may say more when it is entitled to what it said. A client
  * posts one body at a time, so the answer is what slows it down. */
-static void post_answer(struct client *client, struct http_call *call)
+static void post_answer(struct client *client, struct http_request *request)
 {
     uint64_t now_us = uv_now(client->io->loop) * 1000, spent_us = client->posted_until_us;
 
     spent_us = (spent_us > now_us ? spent_us : now_us) +
                (uint64_t)client->post_packets * WEBSOCKET_FRAME_US;
     client->posted_until_us = spent_us;
-    client->post = call;
+    client->post = request;
     if (spent_us <= now_us + WEBSOCKET_BURST_US || client->is_closed) {
         post_release(client);
         return;
     }
     client->io->counters.posts_delayed++;
     client->post_until_ms = (spent_us - WEBSOCKET_BURST_US) / 1000 + 1;
-    http_on_gone(call, post_gone, client);
+    http_on_gone(request, post_gone, client);
 }
 
-static void client_post(struct client *client, struct http_call *call)
+static void client_post(struct client *client, struct http_request *request)
 {
-    struct slice type = http_field(&call->head, "content-type");
+    struct slice type = http_field(&request->head, "content-type");
     bool ok;
 
     if (slice_is_nocase(type, "application/octet-stream")) {
         /* Binary payloads were version 3's; now they are base64 in text. */
         engine_abort(&client->engine, "transport error");
-        refuse(call, ENGINE_BAD_REQUEST);
+        refuse(request, ENGINE_BAD_REQUEST);
         return;
     }
     if (client->post != NULL) {
         engine_abort(&client->engine, "transport error"); /* two at once */
-        refuse(call, ENGINE_BAD_REQUEST);
+        refuse(request, ENGINE_BAD_REQUEST);
         return;
     }
     client->references++;
     client->post_packets = 0;
-    ok = engine_post(&client->engine, call->body == NULL ? "" : call->body, call->body_bytes,
-                     uv_now(client->io->loop));
+    ok = engine_post(&client->engine, request->body == NULL ? "" : request->body,
+                     request->body_bytes, uv_now(client->io->loop));
     if (ok)
-        post_answer(client, call);
+        post_answer(client, request);
     else
-        refuse(call, ENGINE_BAD_REQUEST);
+        refuse(request, ENGINE_BAD_REQUEST);
     client_rearm(client);
     client_unref(client);
 }
 
-static void client_upgrade(struct client *client, struct http_call *call)
+static void client_upgrade(struct client *client, struct http_request *request)
 {
     struct socketio *io = client->io;
     struct websocket *websocket;
 
     if (client->websocket != NULL || !engine_probe_open(&client->engine, uv_now(io->loop))) {
-        websocket = websocket_accept(call, &nobody_handlers, NULL, io->settings->payload_bytes_max);
+        websocket =
+            websocket_accept(request, &nobody_handlers, NULL, io->settings->payload_bytes_max);
         if (websocket != NULL)
             websocket_close(websocket, 1000);
         return;
     }
     client->is_probe = true;
-    client->websocket = websocket_accept(call, &link_handlers, client, FIRST_MESSAGE_BYTES_MAX);
+    client->websocket = websocket_accept(request, &link_handlers, client, FIRST_MESSAGE_BYTES_MAX);
     if (client->websocket == NULL)
         engine_link_gone(&client->engine, ENGINE_PROBE_LINK, false);
     client_rearm(client);
 }
 
-static void take_request(struct http_call *call)
+static void take_request(struct http_request *request)
 {
-    struct socketio *io = http_context(call);
-    struct slice transport = http_query(call->head.query, "transport");
-    struct slice sid = http_query(call->head.query, "sid");
+    struct socketio *io = http_context(request);
+    struct slice transport = http_query(request->head.query, "transport");
+    struct slice sid = http_query(request->head.query, "sid");
     bool is_websocket = slice_is(transport, "websocket");
     struct client *client;
 
     if (!is_websocket && !slice_is(transport, "polling")) {
-        refuse(call, ENGINE_UNKNOWN_TRANSPORT);
+        refuse(request, ENGINE_UNKNOWN_TRANSPORT);
         return;
     }
     if (sid.at == NULL) {
-        open_session(io, call, is_websocket);
+        open_session(io, request, is_websocket);
         return;
     }
     client = client_find(io, sid);
     if (client == NULL || client->is_closed)
-        refuse(call, ENGINE_UNKNOWN_SID);
-    else if (is_websocket && websocket_wanted(call))
-        client_upgrade(client, call);
-    else if (is_websocket || websocket_wanted(call))
-        refuse(call, ENGINE_BAD_REQUEST);
-    else if (slice_is(call->head.method, "GET"))
-        client_poll(client, call);
-    else if (slice_is(call->head.method, "POST"))
-        client_post(client, call);
+        refuse(request, ENGINE_UNKNOWN_SID);
+    else if (is_websocket && websocket_wanted(request))
+        client_upgrade(client, request);
+    else if (is_websocket || websocket_wanted(request))
+        refuse(request, ENGINE_BAD_REQUEST);
+    else if (slice_is(request->head.method, "GET"))
+        client_poll(client, request);
+    else if (slice_is(request->head.method, "POST"))
+        client_post(client, request);
     else
-        refuse(call, ENGINE_BAD_REQUEST);
+        refuse(request, ENGINE_BAD_REQUEST);
 }
 
 /* ---- the server ---- */
@@ -567,7 +569,7 @@ void socketio_close(struct socketio *io)
             client_end(client);
         }
     }
-    tally_clear(&io->tally);
+    address_limits_clear(&io->address_limits);
     if (--io->handles == 0)
         free(io);
 }

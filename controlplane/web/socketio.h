@@ -5,7 +5,7 @@
  * Threads: the loop's only.
  * Memory: a `struct socket` is counted: handlers get it borrowed; who keeps it over an asynchronous
  *         step takes socket_ref and gives socket_unref. After `closed` it stays readable
- *         (socket_is_open is false) and every call on it is a no-op.
+ *         (socket_is_open is false) and every function called on it does nothing.
  *         cJSON given to socket_ack / socket_emit becomes the server's.
  * Errors: protocol violations close the connection and are counted; handlers never see them. */
 #ifndef RINGCAST_SOCKETIO_H

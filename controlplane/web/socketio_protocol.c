@@ -158,13 +158,13 @@ void socketio_packet_clear(struct socketio_packet *packet)
     packet->data = NULL;
 }
 
-struct packet *socketio_encode(enum socketio_type type, unsigned attachments,
-                               const char *name_space, int64_t ack, const cJSON *data)
+struct engine_packet *socketio_encode(enum socketio_type type, unsigned attachments,
+                                      const char *name_space, int64_t ack, const cJSON *data)
 {
     bool is_binary = type == SOCKETIO_BINARY_EVENT || type == SOCKETIO_BINARY_ACK;
     char head[SOCKETIO_NAMESPACE_ROOM + 48];
     char *json = NULL;
-    struct packet *packet;
+    struct engine_packet *packet;
     size_t head_bytes, json_bytes = 0;
 
     if (data != NULL) {
@@ -183,11 +183,11 @@ struct packet *socketio_encode(enum socketio_type type, unsigned attachments,
     if (ack >= 0)
         head_bytes +=
             (size_t)snprintf(head + head_bytes, sizeof(head) - head_bytes, "%lld", (long long)ack);
-    packet = packet_new(NULL, head_bytes + json_bytes, false);
+    packet = engine_packet_new(NULL, head_bytes + json_bytes, false);
     if (packet != NULL) {
-        memcpy(packet_payload(packet), head, head_bytes);
+        memcpy(engine_packet_payload(packet), head, head_bytes);
         if (json_bytes > 0)
-            memcpy(packet_payload(packet) + head_bytes, json, json_bytes);
+            memcpy(engine_packet_payload(packet) + head_bytes, json, json_bytes);
     }
     cJSON_free(json);
     return packet;

@@ -9,7 +9,7 @@
 
 #include <cjson/cJSON.h>
 
-#include "packet.h"
+#include "engine_packet.h"
 #include "text.h"
 
 #define SOCKETIO_ATTACHMENTS_MAX 8
@@ -40,7 +40,7 @@ bool socketio_decode(const char *text, size_t bytes, struct socketio_packet *pac
 void socketio_packet_clear(struct socketio_packet *packet);
 
 /* Encodes as an Engine.IO message ('4' first). data is borrowed, NULL for none. NULL: no memory. */
-struct packet *socketio_encode(enum socketio_type type, unsigned attachments,
-                               const char *name_space, int64_t ack, const cJSON *data);
+struct engine_packet *socketio_encode(enum socketio_type type, unsigned attachments,
+                                      const char *name_space, int64_t ack, const cJSON *data);
 
 #endif

@@ -26,7 +26,8 @@ struct socketio {
     /* client_message; a test of Engine.IO alone puts an echo here. false: it breaks the protocol. */
     bool (*message)(struct client *client, const char *bytes, size_t count, bool is_binary);
     struct socketio_counters counters;
-    struct tally tally; /* sessions per address: a polling one holds no connection */
+    struct address_limits
+        address_limits; /* sessions per address: a polling one holds no connection */
     unsigned namespace_count, handles;
     bool is_draining;
     char namespaces[NAMESPACES_MAX][SOCKETIO_NAMESPACE_ROOM];
@@ -36,12 +37,12 @@ struct socketio {
 struct client {
     struct socketio *io;
     struct client *next, **link; /* in its bucket, by sid */
-    struct tally_entry *tally;
+    struct address_limit *address_limit;
     uint32_t references;
     bool is_closed, is_probe; /* is_probe: the websocket is not the session's yet */
     struct engine engine;
-    struct http_call *poll; /* waits for something to say */
-    struct http_call *post; /* taken; answered at post_until_ms, for the client says too much */
+    struct http_request *poll; /* waits for something to say */
+    struct http_request *post; /* taken; answered at post_until_ms, for the client says too much */
     uint64_t post_until_ms, posted_until_us;
     unsigned post_packets; /* of the one being taken */
     struct websocket *websocket;
@@ -78,7 +79,7 @@ void socket_end(struct socket *socket, const char *reason);
 void client_forget_pending(struct client *client);
 
 /* ---- socketio.c ---- */
-void client_send(struct client *client, struct packet *packet); /* takes the reference */
+void client_send(struct client *client, struct engine_packet *packet); /* takes the reference */
 void client_close(struct client *client, const char *reason);
 void client_rearm(struct client *client);
 /* Messages may be as long as maxPayload from now on, when the client has a socket. */

@@ -263,27 +263,27 @@ void websocket_lost(struct websocket *websocket)
 
 static ssize_t header_bytes(const uint8_t *bytes, size_t count, int flags, void *context)
 {
-    struct packet *packet = *(struct packet **)context;
+    struct engine_packet *packet = *(struct engine_packet **)context;
 
     /* First the header, which is wanted, then the payload, which is there already. */
     if (packet->header_bytes == 0) {
         packet->header_bytes = (uint8_t)count;
-        memcpy(packet_payload(packet) - count, bytes, count);
+        memcpy(engine_packet_payload(packet) - count, bytes, count);
     }
     return (ssize_t)count;
 }
 
 /* Puts the frame header in front of the payload, once for all who get the packet. */
-static bool packet_frame(struct packet *packet)
+static bool frame_packet(struct engine_packet *packet)
 {
     static const struct wslay_frame_callbacks callbacks = {.send_callback = header_bytes};
     static wslay_frame_context_ptr encoder; /* made once; keeps nothing between two frames */
-    static struct packet *encoding;
+    static struct engine_packet *encoding;
     struct wslay_frame_iocb frame = {
         .fin = 1,
         .opcode = packet->is_binary ? WSLAY_BINARY_FRAME : WSLAY_TEXT_FRAME,
         .payload_length = packet->bytes,
-        .data = (const uint8_t *)packet_payload(packet),
+        .data = (const uint8_t *)engine_packet_payload(packet),
         .data_length = packet->bytes,
     };
 
@@ -295,9 +295,9 @@ static bool packet_frame(struct packet *packet)
     return wslay_frame_send(encoder, &frame) >= 0 && packet->header_bytes > 0;
 }
 
-bool websocket_send(struct websocket *websocket, struct packet *packet)
+bool websocket_send(struct websocket *websocket, struct engine_packet *packet)
 {
-    if (!packet_frame(packet) ||
+    if (!frame_packet(packet) ||
         queued_bytes(websocket) + packet->bytes > WEBSOCKET_QUEUE_BYTES_MAX)
         return false;
     connection_write_packet(websocket->connection, packet);
@@ -327,9 +327,9 @@ void websocket_abort(struct websocket *websocket)
 
 /* ---- handshake, RFC 6455 4.2 ---- */
 
-bool websocket_wanted(const struct http_call *call)
+bool websocket_wanted(const struct http_request *request)
 {
-    const struct http_head *head = &call->head;
+    const struct http_head *head = &request->head;
 
     return slice_is(head->method, "GET") && head->version_1_1 &&
            slice_has_token(http_field(head, "upgrade"), "websocket") &&
@@ -351,23 +351,23 @@ static bool accept_key(const struct http_head *head, char accept[29])
     return true;
 }
 
-struct websocket *websocket_accept(struct http_call *call,
+struct websocket *websocket_accept(struct http_request *request,
                                    const struct websocket_handlers *handlers, void *context,
                                    size_t message_bytes_max)
 {
-    struct connection *connection = call->connection;
+    struct connection *connection = request->connection;
     struct websocket *websocket;
     char accept[29], *reply = NULL;
     int count;
 
-    if (!slice_is(http_field(&call->head, "sec-websocket-version"), "13")) {
-        http_header(call, "Sec-WebSocket-Version", "13");
-        http_reply_error(call, 426, "WebSocket version 13 is spoken here");
+    if (!slice_is(http_field(&request->head, "sec-websocket-version"), "13")) {
+        http_header(request, "Sec-WebSocket-Version", "13");
+        http_reply_error(request, 426, "WebSocket version 13 is spoken here");
         return NULL;
     }
-    if (!accept_key(&call->head, accept) || call->head.body != HTTP_BODY_NONE ||
+    if (!accept_key(&request->head, accept) || request->head.body != HTTP_BODY_NONE ||
         connection->in_bytes > 0) {
-        http_reply_error(call, 400, "Malformed WebSocket handshake");
+        http_reply_error(request, 400, "Malformed WebSocket handshake");
         return NULL;
     }
     websocket = calloc(1, sizeof(*websocket));
@@ -380,7 +380,7 @@ struct websocket *websocket_accept(struct http_call *call,
         if (websocket != NULL)
             wslay_event_context_free(websocket->frames);
         free(websocket);
-        http_reply_error(call, 503, "Out of memory");
+        http_reply_error(request, 503, "Out of memory");
         return NULL;
     }
     wslay_event_config_set_no_buffering(websocket->frames, 1);
@@ -391,9 +391,9 @@ struct websocket *websocket_accept(struct http_call *call,
     connection->server->counters.websockets++;
     connection->state = CONNECTION_WEBSOCKET;
     connection->websocket = websocket;
-    connection->call = NULL;
+    connection->request = NULL;
     uv_timer_stop(&connection->timer);
     connection_write(connection, reply, (size_t)count, NULL, 0, false);
-    call_free(call);
+    http_request_free(request);
     return websocket;
 }

@@ -8,12 +8,12 @@
 #ifndef RINGCAST_WEBSOCKET_H
 #define RINGCAST_WEBSOCKET_H
 
-#include "packet.h"
+#include "engine_packet.h"
 
 #define WEBSOCKET_QUEUE_BYTES_MAX (1024 * 1024) /* threats.md C20 */
 
 struct websocket;
-struct http_call;
+struct http_request;
 
 struct websocket_handlers {
     /* Text is valid UTF-8. bytes[count] is NUL. */
@@ -23,15 +23,15 @@ struct websocket_handlers {
 };
 
 /* Does the request ask for a WebSocket? */
-bool websocket_wanted(const struct http_call *call);
-/* Answers 101 and turns the call's connection into a WebSocket; the call is used up. NULL: the
+bool websocket_wanted(const struct http_request *request);
+/* Answers 101 and turns the request's connection into a WebSocket; the request is used up. NULL: the
  * handshake was bad and has been answered (400, 426). */
-struct websocket *websocket_accept(struct http_call *call,
+struct websocket *websocket_accept(struct http_request *request,
                                    const struct websocket_handlers *handlers, void *context,
                                    size_t message_bytes_max);
 void websocket_set_message_max(struct websocket *websocket, size_t message_bytes_max);
 /* The caller keeps its reference. false: the peer does not read fast enough; nothing was queued. */
-bool websocket_send(struct websocket *websocket, struct packet *packet);
+bool websocket_send(struct websocket *websocket, struct engine_packet *packet);
 void websocket_close(struct websocket *websocket, uint16_t code);
 void websocket_abort(struct websocket *websocket);
 

@@ -26,7 +26,7 @@ static void on_poll(void *context, const char *body, size_t bytes)
     owner->poll_waits = false;
 }
 
-static bool on_frame(void *context, enum engine_link link, struct packet *packet)
+static bool on_frame(void *context, enum engine_link link, struct engine_packet *packet)
 {
     require(((struct owner *)context)->closed == 0);
     return packet->bytes != 7;
@@ -45,19 +45,19 @@ static void on_upgraded(void *context)
 static void on_message(void *context, const char *bytes, size_t count, bool is_binary)
 {
     struct owner *owner = context;
-    struct packet *packet;
+    struct engine_packet *packet;
 
     require(owner->closed == 0 && (is_binary || utf8_valid(bytes, count)));
     if (count > 0 && bytes[0] == 'c')
         engine_close(&owner->engine, "server disconnect", 1000);
     if (count > 0 && bytes[0] == 'a')
         engine_abort(&owner->engine, "parse error");
-    packet = packet_new(NULL, count + !is_binary, is_binary);
+    packet = engine_packet_new(NULL, count + !is_binary, is_binary);
     if (!is_binary)
-        packet_payload(packet)[0] = '4';
-    memcpy(packet_payload(packet) + !is_binary, bytes, count);
+        engine_packet_payload(packet)[0] = '4';
+    memcpy(engine_packet_payload(packet) + !is_binary, bytes, count);
     engine_send(&owner->engine, packet);
-    packet_unref(packet);
+    engine_packet_unref(packet);
 }
 
 static void on_closed(void *context, const char *reason)

@@ -8,7 +8,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
     struct socketio_packet packet, again;
-    struct packet *said;
+    struct engine_packet *said;
 
     if (!socketio_decode((const char *)data, bytes, &packet))
         return 0;
@@ -17,14 +17,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
         abort();
     said = socketio_encode(packet.type, packet.attachments, packet.name_space, packet.ack,
                            packet.data);
-    if (said == NULL || packet_payload(said)[0] != '4')
+    if (said == NULL || engine_packet_payload(said)[0] != '4')
         abort();
-    if (!socketio_decode(packet_payload(said) + 1, said->bytes - 1, &again) ||
+    if (!socketio_decode(engine_packet_payload(said) + 1, said->bytes - 1, &again) ||
         again.type != packet.type || again.ack != packet.ack ||
         again.attachments != packet.attachments || strcmp(again.name_space, packet.name_space) != 0)
         abort();
     socketio_packet_clear(&again);
     socketio_packet_clear(&packet);
-    packet_unref(said);
+    engine_packet_unref(said);
     return 0;
 }

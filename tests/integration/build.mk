@@ -16,13 +16,13 @@ audit-kills: programs
 	@RINGCAST_KILLS=100 tests/integration/operating audit.test.mjs
 
 # Thousands of Socket.IO clients. make test-sockets, make test-hostile: the long forms of two steps.
-CROWD := tests/integration/crowd/generator
-TEST_TOOLS += $(CROWD)
-$(CROWD)_SOURCES := $(CROWD).c
-$(CROWD)_USES := src
-.PHONY: crowd test-sockets test-hostile
-crowd: $(OUT)/$(CROWD)
-test-sockets: programs crowd
+SOCKET_LOAD := tests/integration/socket_load/generator
+TEST_TOOLS += $(SOCKET_LOAD)
+$(SOCKET_LOAD)_SOURCES := $(SOCKET_LOAD).c
+$(SOCKET_LOAD)_USES := src
+.PHONY: socket-load test-sockets test-hostile
+socket-load: $(OUT)/$(SOCKET_LOAD)
+test-sockets: programs socket-load
 	@RINGCAST_SOCKETS=5000 RINGCAST_JOINS=500 RINGCAST_JOIN_SECONDS=60 tests/integration/sockets
 test-hostile: programs
 	@RINGCAST_HALF_OPEN=100000 RINGCAST_HOSTILE_ROUNDS=20 tests/integration/hostile

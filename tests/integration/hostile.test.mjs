@@ -381,7 +381,7 @@ const attacks = {
 async function startInnocent() {
   innocent ??= await running.person('innocent');
   const roomId = await newRoom(innocent);
-  const child = spawn('node', [join(root, 'tests/integration/crowd/innocent.mjs'), running.url, innocent.token, roomId], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const child = spawn('node', [join(root, 'tests/integration/socket_load/well_behaved.mjs'), running.url, innocent.token, roomId], { stdio: ['pipe', 'pipe', 'inherit'] });
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
   assert.equal((await lines.next()).value, 'ready');
   return { async end() { child.stdin.end(); return JSON.parse((await lines.next()).value); } };

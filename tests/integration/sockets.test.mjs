@@ -63,7 +63,7 @@ const metrics = async () => {
 // The generator, phase by phase.
 function generate(round, rate, seconds) {
   const words = [String(running.port), file('tokens'), file(`rooms-${round}`), String(rate), String(seconds), '1500'];
-  const program = join(binaries, 'tests/integration/crowd/generator');
+  const program = join(binaries, 'tests/integration/socket_load/generator');
   const child = cores ? spawn('taskset', ['-c', '1', program, ...words]) : spawn(program, words);
   let errors = '';
   child.stderr.on('data', (data) => { errors += data; });

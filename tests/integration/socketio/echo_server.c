@@ -21,7 +21,7 @@ struct echo {
     struct socketio *io;
     uv_signal_t terminate, reload;
     uint64_t closed, held_calls;
-    struct http_call *held;
+    struct http_request *held;
     char last_reason[64];
 };
 
@@ -147,46 +147,46 @@ static const struct socket_handlers text_handlers = {
 /* Engine.IO alone: every message back as it came. */
 static bool echo_message(struct client *client, const char *bytes, size_t count, bool is_binary)
 {
-    struct packet *packet = packet_new(NULL, count + !is_binary, is_binary);
+    struct engine_packet *packet = engine_packet_new(NULL, count + !is_binary, is_binary);
 
     if (packet == NULL)
         return false;
-    packet_payload(packet)[0] = '4';
-    memcpy(packet_payload(packet) + !is_binary, bytes, count);
+    engine_packet_payload(packet)[0] = '4';
+    memcpy(engine_packet_payload(packet) + !is_binary, bytes, count);
     client_send(client, packet);
     return true;
 }
 
-static void echo_body(struct http_call *call)
+static void echo_body(struct http_request *request)
 {
-    http_reply_json(call, 201, cJSON_Duplicate(http_body(call), 1));
+    http_reply_json(request, 201, cJSON_Duplicate(http_body(request), 1));
 }
 
-static void tell_thing(struct http_call *call)
+static void tell_thing(struct http_request *request)
 {
     cJSON *body = cJSON_CreateObject();
 
-    cJSON_AddStringToObject(body, "parameter", http_parameter(call));
-    cJSON_AddStringToObject(body, "ip", http_client_ip(call));
-    if (http_bearer(call) != NULL)
-        cJSON_AddStringToObject(body, "bearer", http_bearer(call));
-    http_reply_json(call, 200, body);
+    cJSON_AddStringToObject(body, "parameter", http_parameter(request));
+    cJSON_AddStringToObject(body, "ip", http_client_ip(request));
+    if (http_bearer(request) != NULL)
+        cJSON_AddStringToObject(body, "bearer", http_bearer(request));
+    http_reply_json(request, 200, body);
 }
 
 /* Never answered before the next such call: what a slow store looks like. */
-static void hold(struct http_call *call)
+static void hold(struct http_request *request)
 {
-    struct echo *echo = http_context(call);
+    struct echo *echo = http_context(request);
 
     if (echo->held != NULL)
         http_reply_json(echo->held, 200, cJSON_CreateObject());
-    echo->held = call;
+    echo->held = request;
     echo->held_calls++;
 }
 
-static void tell_counters(struct http_call *call)
+static void tell_counters(struct http_request *request)
 {
-    struct echo *echo = http_context(call);
+    struct echo *echo = http_context(request);
     const struct socketio_counters *counters = socketio_counters(echo->io);
     cJSON *body = cJSON_CreateObject();
     long pages = 0;
@@ -208,7 +208,7 @@ static void tell_counters(struct http_call *call)
     cJSON_AddNumberToObject(body, "held_calls", (double)echo->held_calls);
     cJSON_AddNumberToObject(body, "rss_bytes", (double)pages * (double)sysconf(_SC_PAGESIZE));
     cJSON_AddNumberToObject(body, "heap_bytes", (double)mallinfo2().uordblks);
-    http_reply_json(call, 200, body);
+    http_reply_json(request, 200, body);
 }
 
 static void terminated(uv_signal_t *signal, int number)

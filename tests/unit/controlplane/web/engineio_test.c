@@ -35,13 +35,14 @@ static void on_poll(void *owner, const char *body, size_t bytes)
     say(owner, "poll", body, bytes);
 }
 
-static bool on_frame(void *owner, enum engine_link link, struct packet *packet)
+static bool on_frame(void *owner, enum engine_link link, struct engine_packet *packet)
 {
     struct bench *bench = owner;
 
     if (bench->queue_is_full)
         return false;
-    say(bench, link == ENGINE_LINK ? "frame" : "probe", packet_payload(packet), packet->bytes);
+    say(bench, link == ENGINE_LINK ? "frame" : "probe", engine_packet_payload(packet),
+        packet->bytes);
     return true;
 }
 
@@ -77,10 +78,10 @@ static const struct engine_output output = {on_poll,     on_frame,   on_link_clo
 
 static void send_text(struct bench *bench, const char *text)
 {
-    struct packet *packet = packet_new(text, strlen(text), false);
+    struct engine_packet *packet = engine_packet_new(text, strlen(text), false);
 
     engine_send(&bench->engine, packet);
-    packet_unref(packet);
+    engine_packet_unref(packet);
 }
 
 /* One step in words: "GET", "GONE", "POST …", "OPEN" (a probe), "PROBE …", "FRAME …", "BINARY",
@@ -225,17 +226,17 @@ WEBSOCKET(websocket_lost, "LOST", "close closed(transport close)", "AT 9000", ""
 static void queue_of_a_polling_client_is_bounded(void **state)
 {
     struct bench bench = {0};
-    struct packet *packet = packet_new(NULL, 100000, false);
+    struct engine_packet *packet = engine_packet_new(NULL, 100000, false);
     unsigned sent = 0;
 
-    memset(packet_payload(packet), 'x', packet->bytes);
+    memset(engine_packet_payload(packet), 'x', packet->bytes);
     engine_open(&bench.engine, &settings, &output, &bench, ENGINE_POLLING, "s", 0);
     for (; bench.engine.state == ENGINE_OPEN && sent < 100; sent++)
         engine_send(&bench.engine, packet);
     assert_int_equal(sent, 11); /* the eleventh would pass 1 MiB */
     assert_string_equal(bench.said, "closed(slow reader)");
     assert_int_equal(packet->references, 1);
-    packet_unref(packet);
+    engine_packet_unref(packet);
     engine_free(&bench.engine);
 }
 

@@ -137,13 +137,13 @@ static void encode(void **state)
 
     for (size_t i = 0; i < sizeof(said) / sizeof(said[0]); i++) {
         cJSON *data = said[i].data == NULL ? NULL : cJSON_Parse(said[i].data);
-        struct packet *packet = socketio_encode(said[i].type, said[i].attachments,
-                                                said[i].name_space, said[i].ack, data);
+        struct engine_packet *packet = socketio_encode(said[i].type, said[i].attachments,
+                                                       said[i].name_space, said[i].ack, data);
 
         assert_int_equal(packet->bytes, strlen(said[i].text));
-        assert_memory_equal(packet_payload(packet), said[i].text, packet->bytes);
+        assert_memory_equal(engine_packet_payload(packet), said[i].text, packet->bytes);
         assert_false(packet->is_binary);
-        packet_unref(packet);
+        engine_packet_unref(packet);
         cJSON_Delete(data);
     }
 }

@@ -73,12 +73,12 @@ static const char *server_date(struct http_server *server)
     return server->date;
 }
 
-/* Writes head and body of a reply. call may be NULL (no call came of the request). */
-static void send_reply(struct connection *connection, struct http_call *call, int status,
+/* Writes head and body of a reply. request may be NULL: the head was refused. */
+static void send_reply(struct connection *connection, struct http_request *request, int status,
                        const char *type, const char *extra, const char *copied,
                        const char *borrowed, size_t count)
 {
-    bool head_only = call != NULL && slice_is(call->head.method, "HEAD");
+    bool head_only = request != NULL && slice_is(request->head.method, "HEAD");
     bool has_body = status != 204 && status != 304;
     bool is_sealed = connection->tls != NULL;
     size_t room = 2048 + (copied != NULL ? count : 0);
@@ -97,13 +97,13 @@ static void send_reply(struct connection *connection, struct http_call *call, in
     if (has_body)
         at += (size_t)snprintf(reply + at, room - at, "Content-Type: %s\r\nContent-Length: %zu\r\n",
                                type, count);
-    if (call != NULL && call->allow_origin != NULL && call->allow_origin[0] != '\0')
+    if (request != NULL && request->allow_origin != NULL && request->allow_origin[0] != '\0')
         at += (size_t)snprintf(reply + at, room - at, "Access-Control-Allow-Origin: %s\r\n%s",
-                               call->allow_origin,
-                               call->allow_origin[0] == '*' ? "" : "Vary: Origin\r\n");
+                               request->allow_origin,
+                               request->allow_origin[0] == '*' ? "" : "Vary: Origin\r\n");
     at += (size_t)snprintf(reply + at, room - at, SECURITY_HEADERS "%s%s%s\r\n",
                            is_sealed && is_production ? TLS_HEADERS : "", extra,
-                           call != NULL ? call->headers : "");
+                           request != NULL ? request->headers : "");
     if (copied != NULL && has_body && !head_only) {
         memcpy(reply + at, copied, count);
         at += count;
@@ -113,39 +113,39 @@ static void send_reply(struct connection *connection, struct http_call *call, in
     connection_write(connection, reply, at, borrowed, borrowed != NULL ? count : 0, true);
 }
 
-/* Takes the call off its connection. */
-static struct connection *call_finish(struct http_call *call)
+/* Takes the request off its connection. */
+static struct connection *request_detach(struct http_request *request)
 {
-    struct connection *connection = call->connection;
+    struct connection *connection = request->connection;
 
-    call->gone = NULL;
+    request->gone = NULL;
     if (connection != NULL)
-        connection->call = NULL;
+        connection->request = NULL;
     return connection;
 }
 
-void http_reply_bytes(struct http_call *call, int status, const char *type, const char *bytes,
+void http_reply_bytes(struct http_request *request, int status, const char *type, const char *bytes,
                       size_t count)
 {
-    struct connection *connection = call_finish(call);
+    struct connection *connection = request_detach(request);
 
     if (connection != NULL)
-        send_reply(connection, call, status, type, "Cache-Control: no-store\r\n", bytes, NULL,
+        send_reply(connection, request, status, type, "Cache-Control: no-store\r\n", bytes, NULL,
                    count);
-    call_free(call);
+    http_request_free(request);
 }
 
-void http_reply_page(struct http_call *call, int status, const char *type, const char *borrowed,
-                     size_t count)
+void http_reply_page(struct http_request *request, int status, const char *type,
+                     const char *borrowed, size_t count)
 {
-    struct connection *connection = call_finish(call);
+    struct connection *connection = request_detach(request);
 
     if (connection != NULL)
-        send_reply(connection, call, status, type, PAGE_HEADERS, NULL, borrowed, count);
-    call_free(call);
+        send_reply(connection, request, status, type, PAGE_HEADERS, NULL, borrowed, count);
+    http_request_free(request);
 }
 
-void http_reply_json(struct http_call *call, int status, cJSON *body)
+void http_reply_json(struct http_request *request, int status, cJSON *body)
 {
     char *text = body == NULL ? NULL : cJSON_PrintUnformatted(body);
 
@@ -155,7 +155,7 @@ void http_reply_json(struct http_call *call, int status, cJSON *body)
         text = strdup("{\"statusCode\":500,\"message\":\"Out of memory\","
                       "\"error\":\"Internal Server Error\"}");
     }
-    http_reply_bytes(call, status, "application/json; charset=utf-8", text != NULL ? text : "",
+    http_reply_bytes(request, status, "application/json; charset=utf-8", text != NULL ? text : "",
                      text != NULL ? strlen(text) : 0);
     free(text);
 }
@@ -170,14 +170,14 @@ static cJSON *error_body(int status, cJSON *message)
     return body;
 }
 
-void http_reply_error(struct http_call *call, int status, const char *message)
+void http_reply_error(struct http_request *request, int status, const char *message)
 {
-    http_reply_json(call, status, error_body(status, cJSON_CreateString(message)));
+    http_reply_json(request, status, error_body(status, cJSON_CreateString(message)));
 }
 
-void http_reply_errors(struct http_call *call, int status, cJSON *messages)
+void http_reply_errors(struct http_request *request, int status, cJSON *messages)
 {
-    http_reply_json(call, status, error_body(status, messages));
+    http_reply_json(request, status, error_body(status, messages));
 }
 
 void connection_refuse(struct connection *connection, int status, const char *message)
@@ -194,68 +194,69 @@ void connection_refuse(struct connection *connection, int status, const char *me
                body, NULL, (size_t)count);
 }
 
-void http_header(struct http_call *call, const char *name, const char *value)
+void http_header(struct http_request *request, const char *name, const char *value)
 {
-    size_t used = strlen(call->headers);
+    size_t used = strlen(request->headers);
 
     /* Ours, but a value may come from elsewhere: no line may begin in it. */
     if (strpbrk(name, "\r\n") != NULL || strpbrk(value, "\r\n") != NULL)
         return;
-    if (used + strlen(name) + strlen(value) + 5 > sizeof(call->headers))
+    if (used + strlen(name) + strlen(value) + 5 > sizeof(request->headers))
         return;
-    snprintf(call->headers + used, sizeof(call->headers) - used, "%s: %s\r\n", name, value);
+    snprintf(request->headers + used, sizeof(request->headers) - used, "%s: %s\r\n", name, value);
 }
 
-void *http_context(const struct http_call *call)
+void *http_context(const struct http_request *request)
 {
-    return call->route == NULL ? NULL : call->route->context;
+    return request->route == NULL ? NULL : request->route->context;
 }
 
-const char *http_parameter(const struct http_call *call)
+const char *http_parameter(const struct http_request *request)
 {
-    return call->parameter;
+    return request->parameter;
 }
 
-const char *http_bearer(const struct http_call *call)
+const char *http_bearer(const struct http_request *request)
 {
-    return call->bearer;
+    return request->bearer;
 }
 
-const char *http_client_ip(const struct http_call *call)
+const char *http_client_ip(const struct http_request *request)
 {
-    return call->client_ip;
+    return request->client_ip;
 }
 
-const cJSON *http_body(const struct http_call *call)
+const cJSON *http_body(const struct http_request *request)
 {
-    return call->json;
+    return request->json;
 }
 
-void http_on_gone(struct http_call *call, void (*gone)(void *context), void *context)
+void http_on_gone(struct http_request *request, void (*gone)(void *context), void *context)
 {
-    call->gone = gone;
-    call->gone_context = context;
+    request->gone = gone;
+    request->gone_context = context;
 }
 
-void call_gone(struct http_call *call)
+void http_request_gone(struct http_request *request)
 {
-    void (*gone)(void *context) = call->gone;
+    void (*gone)(void *context) = request->gone;
 
-    call->connection = NULL;
-    call->gone = NULL;
+    request->connection = NULL;
+    request->gone = NULL;
     if (gone != NULL)
-        gone(call->gone_context);
+        gone(request->gone_context);
 }
 
-void call_free(struct http_call *call)
+void http_request_free(struct http_request *request)
 {
-    cJSON_Delete(call->json);
-    free(call->head_text);
-    free(call->body);
-    free(call->bearer);
-    if (call->allow_origin != NULL && call->allow_origin[0] != '\0' && call->allow_origin[0] != '*')
-        free((char *)call->allow_origin);
-    free(call);
+    cJSON_Delete(request->json);
+    free(request->head_text);
+    free(request->body);
+    free(request->bearer);
+    if (request->allow_origin != NULL && request->allow_origin[0] != '\0' &&
+        request->allow_origin[0] != '*')
+        free((char *)request->allow_origin);
+    free(request);
 }
 
 static int hex_value(char c)
@@ -310,26 +311,26 @@ static bool is_served_here(const struct connection *connection, struct slice pat
 
 /* Finds the route. 0: found (or the page's business: route NULL), else a status; the allowed
  * methods of the path are written for 405 and OPTIONS. */
-static int find_route(struct http_call *call, char *allow, size_t room)
+static int find_route(struct http_request *request, char *allow, size_t room)
 {
-    const struct http_server *server = call->server;
-    bool head = slice_is(call->head.method, "HEAD");
+    const struct http_server *server = request->server;
+    bool head = slice_is(request->head.method, "HEAD");
     size_t used = 0;
     struct slice segment;
 
     allow[0] = '\0';
-    if (!is_served_here(call->connection, call->head.path))
+    if (!is_served_here(request->connection, request->head.path))
         return 404;
     for (unsigned i = 0; i < server->route_count; i++) {
         const struct route *route = &server->routes[i];
 
-        if (!route_has_path(route, call->head.path, &segment))
+        if (!route_has_path(route, request->head.path, &segment))
             continue;
-        if (route->is_raw || slice_is(call->head.method, route->method) ||
+        if (route->is_raw || slice_is(request->head.method, route->method) ||
             (head && strcmp(route->method, "GET") == 0)) {
-            if (!decode_segment(segment, call->parameter, sizeof(call->parameter)))
+            if (!decode_segment(segment, request->parameter, sizeof(request->parameter)))
                 return 400;
-            call->route = route;
+            request->route = route;
             return 0;
         }
         used += (size_t)snprintf(allow + used, room - used, "%s%s", used > 0 ? ", " : "",
@@ -337,32 +338,32 @@ static int find_route(struct http_call *call, char *allow, size_t room)
     }
     if (used > 0)
         return 405;
-    if (head || slice_is(call->head.method, "GET") || slice_is(call->head.method, "OPTIONS"))
+    if (head || slice_is(request->head.method, "GET") || slice_is(request->head.method, "OPTIONS"))
         return 0;
     snprintf(allow, room, "GET, HEAD");
-    return slice_is(call->head.path, "/") ? 405 : 404;
+    return slice_is(request->head.path, "/") ? 405 : 404;
 }
 
 /* RFC 9110 9.3.7 and the Fetch standard's preflight. */
-static void reply_options(struct http_call *call, const char *allow)
+static void reply_options(struct http_request *request, const char *allow)
 {
-    struct slice wanted = http_field(&call->head, "access-control-request-headers");
-    const char *methods = call->route != NULL || allow[0] == '\0' ? "GET, HEAD, POST" : allow;
+    struct slice wanted = http_field(&request->head, "access-control-request-headers");
+    const char *methods = request->route != NULL || allow[0] == '\0' ? "GET, HEAD, POST" : allow;
     char value[300];
 
     snprintf(value, sizeof(value), "%s, OPTIONS", methods);
-    http_header(call, "Allow", value);
-    if (http_field(&call->head, "access-control-request-method").at != NULL &&
-        call->allow_origin[0] != '\0') {
-        http_header(call, "Access-Control-Allow-Methods", value);
+    http_header(request, "Allow", value);
+    if (http_field(&request->head, "access-control-request-method").at != NULL &&
+        request->allow_origin[0] != '\0') {
+        http_header(request, "Access-Control-Allow-Methods", value);
         /* Nothing here depends on a header being absent, so any that is asked for may be sent. */
         if (wanted.bytes > 0 && wanted.bytes < 200) {
             slice_copy(wanted, value, sizeof(value));
-            http_header(call, "Access-Control-Allow-Headers", value);
+            http_header(request, "Access-Control-Allow-Headers", value);
         }
-        http_header(call, "Access-Control-Max-Age", "600");
+        http_header(request, "Access-Control-Max-Age", "600");
     }
-    http_reply_bytes(call, 204, "", "", 0);
+    http_reply_bytes(request, 204, "", "", 0);
 }
 
 static bool is_json_type(struct slice type)
@@ -374,22 +375,23 @@ static bool is_json_type(struct slice type)
 }
 
 /* What must be right before the body is read. 0 or a status. */
-static int check_body(struct http_call *call, const char **message)
+static int check_body(struct http_request *request, const char **message)
 {
-    const struct http_head *head = &call->head;
+    const struct http_head *head = &request->head;
     bool is_post = slice_is(head->method, "POST");
 
-    call->body_bytes_max = call->route != NULL ? call->route->body_bytes_max : HTTP_BODY_BYTES_MAX;
+    request->body_bytes_max =
+        request->route != NULL ? request->route->body_bytes_max : HTTP_BODY_BYTES_MAX;
     if (is_post && head->body == HTTP_BODY_NONE) {
         *message = "Content-Length is missing";
         return 411;
     }
-    if (head->body == HTTP_BODY_LENGTH && head->body_bytes > call->body_bytes_max) {
+    if (head->body == HTTP_BODY_LENGTH && head->body_bytes > request->body_bytes_max) {
         *message = "Body is too large";
-        call->server->counters.bodies_too_large++;
+        request->server->counters.bodies_too_large++;
         return 413;
     }
-    if (is_post && call->route != NULL && !call->route->is_raw &&
+    if (is_post && request->route != NULL && !request->route->is_raw &&
         !is_json_type(http_field(head, "content-type"))) {
         *message = "Content-Type must be application/json";
         return 415;
@@ -398,19 +400,19 @@ static int check_body(struct http_call *call, const char **message)
 }
 
 /* Answers with an error and ends the connection when a body is still on its way. */
-static void refuse(struct http_call *call, int status, const char *message)
+static void refuse(struct http_request *request, int status, const char *message)
 {
-    if (call->head.body != HTTP_BODY_NONE)
-        call->connection->keep_alive = false;
-    http_reply_error(call, status, message);
+    if (request->head.body != HTTP_BODY_NONE)
+        request->connection->keep_alive = false;
+    http_reply_error(request, status, message);
 }
 
 /* Everything is elsewhere: on the port that speaks TLS. */
-static void redirect(struct http_call *call)
+static void redirect(struct http_request *request)
 {
-    const struct http_head *head = &call->head;
+    const struct http_head *head = &request->head;
     struct slice rest = http_field(head, "host"), host;
-    uint32_t port = call->server->settings->http_port;
+    uint32_t port = request->server->settings->http_port;
     bool is_v6 = rest.bytes > 0 && rest.at[0] == '[';
     char where[HTTP_REPLY_HEADERS_ROOM - 16], port_text[8] = "";
     int count;
@@ -422,153 +424,155 @@ static void redirect(struct http_call *call)
                      is_v6 ? "]" : "", port_text, (int)head->path.bytes, head->path.at,
                      head->query.bytes > 0 ? "?" : "", (int)head->query.bytes, head->query.at);
     if (host.bytes == 0 || count < 0 || (size_t)count >= sizeof(where)) {
-        refuse(call, 400, "Ask with https://");
+        refuse(request, 400, "Ask with https://");
         return;
     }
-    http_header(call, "Location", where);
-    call->connection->keep_alive = false;
-    http_reply_bytes(call, 308, "text/plain", "", 0);
+    http_header(request, "Location", where);
+    request->connection->keep_alive = false;
+    http_reply_bytes(request, 308, "text/plain", "", 0);
 }
 
-static bool call_take_origin(struct http_call *call)
+static bool take_origin(struct http_request *request)
 {
     char copy[256];
-    const char *origin = policy_origin(call->server->policy, &call->head,
-                                       &call->connection->address, copy, sizeof(copy));
+    const char *origin = policy_origin(request->server->policy, &request->head,
+                                       &request->connection->address, copy, sizeof(copy));
 
-    call->allow_origin = origin == copy ? strdup(copy) : origin;
-    return call->allow_origin != NULL;
+    request->allow_origin = origin == copy ? strdup(copy) : origin;
+    return request->allow_origin != NULL;
 }
 
-static void call_take_bearer(struct http_call *call)
+static void take_bearer(struct http_request *request)
 {
-    struct slice value = http_field(&call->head, "authorization");
+    struct slice value = http_field(&request->head, "authorization");
 
     if (value.bytes > 7 && strncasecmp(value.at, "Bearer ", 7) == 0 &&
-        http_field_count(&call->head, "authorization") == 1)
-        call->bearer = strndup(value.at + 7, value.bytes - 7);
+        http_field_count(&request->head, "authorization") == 1)
+        request->bearer = strndup(value.at + 7, value.bytes - 7);
 }
 
-struct http_call *call_open(struct connection *connection, const char *head, size_t head_bytes)
+struct http_request *http_request_open(struct connection *connection, const char *head,
+                                       size_t head_bytes)
 {
-    struct http_call *call = calloc(1, sizeof(*call));
+    struct http_request *request = calloc(1, sizeof(*request));
     char allow[128];
     const char *message = NULL;
     size_t used;
     int status;
 
-    if (call != NULL)
-        call->head_text = malloc(head_bytes);
-    if (call == NULL || call->head_text == NULL) {
-        free(call);
+    if (request != NULL)
+        request->head_text = malloc(head_bytes);
+    if (request == NULL || request->head_text == NULL) {
+        free(request);
         connection_close(connection);
         return NULL;
     }
-    memcpy(call->head_text, head, head_bytes);
-    http_head_parse(call->head_text, head_bytes, &call->head, &used);
-    call->server = connection->server;
-    call->connection = connection;
-    connection->call = call;
-    connection->keep_alive = call->head.keep_alive && !connection->server->is_closing &&
+    memcpy(request->head_text, head, head_bytes);
+    http_head_parse(request->head_text, head_bytes, &request->head, &used);
+    request->server = connection->server;
+    request->connection = connection;
+    connection->request = request;
+    connection->keep_alive = request->head.keep_alive && !connection->server->is_closing &&
                              !connection->server->is_draining;
     connection->server->counters.requests++;
-    policy_client_ip(call->server->policy, &connection->address, &call->head, call->client_ip);
-    call_take_bearer(call);
+    policy_client_ip(request->server->policy, &connection->address, &request->head,
+                     request->client_ip);
+    take_bearer(request);
     if (connection->kind == LISTENER_REDIRECT) {
-        call->allow_origin = "";
-        redirect(call);
+        request->allow_origin = "";
+        redirect(request);
         return NULL;
     }
-    status = find_route(call, allow, sizeof(allow));
-    if (!call_take_origin(call) && (call->route != NULL || status != 0)) {
-        call->allow_origin = "";
+    status = find_route(request, allow, sizeof(allow));
+    if (!take_origin(request) && (request->route != NULL || status != 0)) {
+        request->allow_origin = "";
         connection->server->counters.origins_refused++;
-        refuse(call, 403, "Origin is not allowed");
+        refuse(request, 403, "Origin is not allowed");
         return NULL;
     }
-    if (call->allow_origin == NULL)
-        call->allow_origin = "";
-    if (slice_is(call->head.method, "OPTIONS") && call->head.body == HTTP_BODY_NONE) {
-        reply_options(call, allow);
+    if (request->allow_origin == NULL)
+        request->allow_origin = "";
+    if (slice_is(request->head.method, "OPTIONS") && request->head.body == HTTP_BODY_NONE) {
+        reply_options(request, allow);
         return NULL;
     }
-    if (status == 0 && connection->server->is_draining && call->route != NULL &&
-        !call->route->is_raw && slice_is(call->head.method, "POST")) {
-        http_header(call, "Retry-After", "10");
-        refuse(call, 503, "The server is about to stop");
+    if (status == 0 && connection->server->is_draining && request->route != NULL &&
+        !request->route->is_raw && slice_is(request->head.method, "POST")) {
+        http_header(request, "Retry-After", "10");
+        refuse(request, 503, "The server is about to stop");
         return NULL;
     }
     if (status == 0)
-        status = check_body(call, &message);
+        status = check_body(request, &message);
     if (status != 0) {
         if (status == 405)
-            http_header(call, "Allow", allow);
-        refuse(call, status,
+            http_header(request, "Allow", allow);
+        refuse(request, status,
                message != NULL ? message
                : status == 405 ? "Method is not allowed here"
                : status == 400 ? "Path is malformed"
                                : "Not found");
         return NULL;
     }
-    return call;
+    return request;
 }
 
-char *call_body_room(struct http_call *call, size_t count, int *status)
+char *http_request_body_room(struct http_request *request, size_t count, int *status)
 {
-    size_t wanted = call->body_bytes + count;
+    size_t wanted = request->body_bytes + count;
 
     /* `count` is what arrived; of a chunked body less than that may be content. */
-    if (call->body_bytes > call->body_bytes_max ||
-        (call->head.body == HTTP_BODY_LENGTH && wanted > call->body_bytes_max)) {
+    if (request->body_bytes > request->body_bytes_max ||
+        (request->head.body == HTTP_BODY_LENGTH && wanted > request->body_bytes_max)) {
         *status = 413;
         return NULL;
     }
-    if (wanted + 1 > call->body_room) {
-        size_t room = call->body_room < 2048 ? 2048 : call->body_room * 2;
+    if (wanted + 1 > request->body_room) {
+        size_t room = request->body_room < 2048 ? 2048 : request->body_room * 2;
         char *body;
 
         room = room < wanted + 1 ? wanted + 1 : room;
-        body = realloc(call->body, room);
+        body = realloc(request->body, room);
         if (body == NULL) {
             *status = 503;
             return NULL;
         }
-        call->body = body;
-        call->body_room = room;
+        request->body = body;
+        request->body_room = room;
     }
-    return call->body + call->body_bytes;
+    return request->body + request->body_bytes;
 }
 
-static void dispatch_page(struct http_call *call)
+static void dispatch_page(struct http_request *request)
 {
-    if (!slice_is(call->head.method, "GET") && !slice_is(call->head.method, "HEAD")) {
-        http_reply_error(call, 404, "Not found");
+    if (!slice_is(request->head.method, "GET") && !slice_is(request->head.method, "HEAD")) {
+        http_reply_error(request, 404, "Not found");
         return;
     }
-    if (call->server->page != NULL && page_reply(call->server->page, call))
+    if (request->server->page != NULL && page_reply(request->server->page, request))
         return;
-    if (call->server->page == NULL && slice_is(call->head.path, "/")) {
+    if (request->server->page == NULL && slice_is(request->head.path, "/")) {
         static const char text[] = "Ringcast is running. No page is configured (RINGCAST_PAGE).\n";
 
-        http_reply_page(call, 200, "text/plain; charset=utf-8", text, sizeof(text) - 1);
+        http_reply_page(request, 200, "text/plain; charset=utf-8", text, sizeof(text) - 1);
         return;
     }
-    http_reply_error(call, 404, "Not found");
+    http_reply_error(request, 404, "Not found");
 }
 
-void call_dispatch(struct http_call *call)
+void http_request_dispatch(struct http_request *request)
 {
-    if (call->route == NULL) {
-        dispatch_page(call);
+    if (request->route == NULL) {
+        dispatch_page(request);
         return;
     }
-    if (!call->route->is_raw && strcmp(call->route->method, "GET") != 0) {
-        call->json = json_parse(call->body, call->body_bytes);
-        if (!cJSON_IsObject(call->json)) {
-            call->server->counters.bodies_malformed++;
-            http_reply_error(call, 400, "Body must be a JSON object");
+    if (!request->route->is_raw && strcmp(request->route->method, "GET") != 0) {
+        request->json = json_parse(request->body, request->body_bytes);
+        if (!cJSON_IsObject(request->json)) {
+            request->server->counters.bodies_malformed++;
+            http_reply_error(request, 400, "Body must be a JSON object");
             return;
         }
     }
-    call->route->handler(call);
+    request->route->handler(request);
 }

@@ -11,7 +11,7 @@ const MESSAGES = 10000;
 const AT_ONCE = 16;
 
 // xorshift32: the same run from the same seed.
-let state = Number(process.env.NOISE_SEED ?? 20261124) | 1;
+let state = Number(process.env.MUTATION_SEED ?? 20261124) | 1;
 function random(below) {
   state ^= state << 13;
   state ^= state >>> 17;

@@ -1,6 +1,6 @@
 // Somebody who does nothing wrong, in a process of its own so that nobody else's work is in its times:
 // asks every 20 ms until stdin ends, then prints {asked, answered, p50_ms, p99_ms, max_ms}.
-//   node innocent.mjs URL TOKEN ROOM
+//   node well_behaved.mjs URL TOKEN ROOM
 import { createRequire } from 'node:module';
 
 const require = createRequire(new URL('../socketio/', import.meta.url));

@@ -179,12 +179,12 @@ void page_free(struct page *page)
     free(page);
 }
 
-bool page_reply(const struct page *page, struct http_call *call)
+bool page_reply(const struct page *page, struct http_request *request)
 {
     struct page_file wanted;
     const struct page_file *file;
-    struct slice path = call->head.path;
-    struct slice known = http_field(&call->head, "if-none-match"), tag;
+    struct slice path = request->head.path;
+    struct slice known = http_field(&request->head, "if-none-match"), tag;
 
     if (slice_is(path, "/"))
         path = slice_of("/index.html");
@@ -194,17 +194,17 @@ bool page_reply(const struct page *page, struct http_call *call)
     file = bsearch(&wanted, page->files, page->count, sizeof(page->files[0]), compare_files);
     if (file == NULL)
         return false;
-    http_header(call, "ETag", file->etag);
-    http_header(call, "Cache-Control", "no-cache");
+    http_header(request, "ETag", file->etag);
+    http_header(request, "Cache-Control", "no-cache");
     while (slice_next(&known, ',', &tag)) {
         tag = slice_trim(tag);
         if (tag.bytes > 2 && memcmp(tag.at, "W/", 2) == 0)
             tag = (struct slice){tag.at + 2, tag.bytes - 2};
         if (slice_is(tag, file->etag)) {
-            http_reply_page(call, 304, "", NULL, 0);
+            http_reply_page(request, 304, "", NULL, 0);
             return true;
         }
     }
-    http_reply_page(call, 200, file->type, file->bytes, file->count);
+    http_reply_page(request, 200, file->type, file->bytes, file->count);
     return true;
 }
