@@ -13,7 +13,7 @@
  * descriptors it already has, exit. Not possible afterwards: open, execve, socket, connect, ptrace,
  * kill of others, clone. What is not possible fails with EPERM: a library that tries something new
  * must not end a call.
- * io_uring rings are restricted by themselves (io/uring_ring.c), since seccomp does not see ring
+ * io_uring rings are restricted by themselves (io/uring/ring.c), since seccomp does not see ring
  * operations. Call it after every thread, ring and socket exists.
  *
  * Without settings->sandbox, and in builds with a sanitizer (which opens files and starts threads of

@@ -22,7 +22,7 @@
 
 #define SLICE_NS (100 * 1000ull) /* the shortest that the kernel grants */
 
-struct seat {
+struct worker_thread {
     struct worker *worker;
     struct worker_config config;
     struct io_descriptors descriptors;
@@ -38,7 +38,7 @@ struct seat {
 struct forwarder {
     struct region desired, actual, keys, resume;
     uint32_t worker_count;
-    struct seat seats[WORKERS_MAX];
+    struct worker_thread threads[WORKERS_MAX];
     pthread_barrier_t opened, started, stopped;
     struct handoff *handoff;
     bool has_fingerprints;
@@ -52,16 +52,16 @@ static void on_stop(int signal_number)
 }
 
 /* One core each while there are enough; more workers than cores share by the kernel's choice. */
-static void pin(const struct seat *seat)
+static void pin(const struct worker_thread *thread)
 {
     cpu_set_t allowed, one;
     uint32_t seen = 0;
 
     if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0 ||
-        (uint32_t)CPU_COUNT(&allowed) < seat->worker_count)
+        (uint32_t)CPU_COUNT(&allowed) < thread->worker_count)
         return;
     for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
-        if (CPU_ISSET(cpu, &allowed) && seen++ == seat->config.index) {
+        if (CPU_ISSET(cpu, &allowed) && seen++ == thread->config.index) {
             CPU_ZERO(&one);
             CPU_SET(cpu, &one);
             pthread_setaffinity_np(pthread_self(), sizeof(one), &one);
@@ -93,29 +93,29 @@ static void ask_for_short_slices(void)
 
 static void *worker_thread(void *argument)
 {
-    struct seat *seat = argument;
+    struct worker_thread *thread = argument;
     char name[16];
 
-    snprintf(name, sizeof(name), "worker %u", seat->config.index);
+    snprintf(name, sizeof(name), "worker %u", thread->config.index);
     pthread_setname_np(pthread_self(), name);
-    pin(seat);
+    pin(thread);
     ask_for_short_slices();
     prctl(PR_SET_TIMERSLACK, 1000UL); /* ns: a nap while a batch fills shall end when it is due */
-    seat->config.io =
-        io_open(seat->backend_name, &seat->descriptors, &seat->config.backend, seat->picked);
-    if (!seat->config.io)
-        snprintf(seat->why, sizeof(seat->why), "%s", seat->picked);
+    thread->config.io = io_open(thread->backend_name, &thread->descriptors, &thread->config.backend,
+                                thread->picked);
+    if (!thread->config.io)
+        snprintf(thread->why, sizeof(thread->why), "%s", thread->picked);
     else
-        seat->ok = worker_open(seat->worker, &seat->config, seat->why);
-    pthread_barrier_wait(seat->opened);
-    pthread_barrier_wait(seat->started);
-    if (seat->ok)
-        worker_run(seat->worker);
-    pthread_barrier_wait(seat->stopped);
-    if (seat->ok)
-        worker_close(seat->worker);
-    if (seat->config.io)
-        seat->config.backend->close(seat->config.io);
+        thread->ok = worker_open(thread->worker, &thread->config, thread->why);
+    pthread_barrier_wait(thread->opened);
+    pthread_barrier_wait(thread->started);
+    if (thread->ok)
+        worker_run(thread->worker);
+    pthread_barrier_wait(thread->stopped);
+    if (thread->ok)
+        worker_close(thread->worker);
+    if (thread->config.io)
+        thread->config.backend->close(thread->config.io);
     return NULL;
 }
 
@@ -183,26 +183,26 @@ static uint16_t local_port(const struct io_descriptors *descriptors)
     return getsockname(fd, (struct sockaddr *)&address, &size) == 0 ? ntohs(address.sin6_port) : 0;
 }
 
-static uint32_t seat_workers(struct forwarder *f, const struct settings *settings,
-                             struct descriptors *set)
+static uint32_t threads_prepare(struct forwarder *f, const struct settings *settings,
+                                struct descriptors *set)
 {
     uint32_t count = 0;
 
     for (uint32_t w = 0; w < WORKERS_MAX; w++) {
-        struct seat *seat = &f->seats[w];
+        struct worker_thread *thread = &f->threads[w];
 
-        seat->descriptors = (struct io_descriptors){
+        thread->descriptors = (struct io_descriptors){
             .udp4 = descriptors_get(set, "udp4.%u", w),
             .udp6 = descriptors_get(set, "udp6.%u", w),
             .doorbell = descriptors_get(set, "bell.worker.%u", w),
         };
-        if (seat->descriptors.udp4 < 0 && seat->descriptors.udp6 < 0)
+        if (thread->descriptors.udp4 < 0 && thread->descriptors.udp6 < 0)
             break;
-        seat->backend_name = settings->io_backend;
-        seat->opened = &f->opened;
-        seat->started = &f->started;
-        seat->stopped = &f->stopped;
-        seat->config = (struct worker_config){
+        thread->backend_name = settings->io_backend;
+        thread->opened = &f->opened;
+        thread->started = &f->started;
+        thread->stopped = &f->stopped;
+        thread->config = (struct worker_config){
             .index = w,
             .desired = &f->desired,
             .actual = &f->actual,
@@ -212,13 +212,13 @@ static uint32_t seat_workers(struct forwarder *f, const struct settings *setting
             .bell_handshaker = descriptors_get(set, "bell.handshaker"),
             .fill_ns_max = settings->batch_fill_us * 1000ull,
             .consent_ns = settings->consent_timeout_ms * NS_PER_MS,
-            .udp_port = local_port(&seat->descriptors),
-            .has_ipv4 = seat->descriptors.udp4 >= 0,
-            .has_ipv6 = seat->descriptors.udp6 >= 0,
+            .udp_port = local_port(&thread->descriptors),
+            .has_ipv4 = thread->descriptors.udp4 >= 0,
+            .has_ipv6 = thread->descriptors.udp6 >= 0,
         };
-        seat->worker = mmap(NULL, sizeof(struct worker), PROT_READ | PROT_WRITE,
-                            MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (seat->worker == MAP_FAILED)
+        thread->worker = mmap(NULL, sizeof(struct worker), PROT_READ | PROT_WRITE,
+                              MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (thread->worker == MAP_FAILED)
             break;
         count++;
     }
@@ -226,9 +226,9 @@ static uint32_t seat_workers(struct forwarder *f, const struct settings *setting
     if (!f->handoff)
         return 0;
     for (uint32_t w = 0; w < count; w++) {
-        f->seats[w].worker_count = count;
-        f->seats[w].config.handoff = f->handoff;
-        f->handoff->workers[w].bell = f->seats[w].descriptors.doorbell;
+        f->threads[w].worker_count = count;
+        f->threads[w].config.handoff = f->handoff;
+        f->handoff->workers[w].bell = f->threads[w].descriptors.doorbell;
     }
     return count;
 }
@@ -242,7 +242,7 @@ static bool start_workers(struct forwarder *f, const struct settings *settings)
     pthread_barrier_init(&f->started, NULL, f->worker_count + 1);
     pthread_barrier_init(&f->stopped, NULL, f->worker_count);
     for (uint32_t w = 0; w < f->worker_count; w++) {
-        int error = pthread_create(&f->seats[w].thread, NULL, worker_thread, &f->seats[w]);
+        int error = pthread_create(&f->threads[w].thread, NULL, worker_thread, &f->threads[w]);
 
         if (error) {
             LOG(ERROR, "start", "cannot start a worker thread", F("worker", "%u", w),
@@ -252,16 +252,16 @@ static bool start_workers(struct forwarder *f, const struct settings *settings)
     }
     pthread_barrier_wait(&f->opened);
     for (uint32_t w = 0; w < f->worker_count; w++) {
-        const struct seat *seat = &f->seats[w];
+        const struct worker_thread *thread = &f->threads[w];
 
-        if (seat->ok)
+        if (thread->ok)
             LOG(INFO, "start", "worker ready", F("worker", "%u", w),
-                F("port", "%u", seat->config.udp_port),
-                F("backend", "%s", seat->config.backend->name), F("why", "%s", seat->picked));
+                F("port", "%u", thread->config.udp_port),
+                F("backend", "%s", thread->config.backend->name), F("why", "%s", thread->picked));
         else
             LOG(ERROR, "start", "worker cannot start", F("worker", "%u", w),
-                F("why", "%s", seat->why));
-        ok &= seat->ok;
+                F("why", "%s", thread->why));
+        ok &= thread->ok;
     }
     if (ok && !sandbox_enter(SANDBOX_FORWARDER, settings, why)) {
         LOG(ERROR, "start", "cannot shut the sandbox", F("why", "%s", why));
@@ -309,13 +309,13 @@ static void stop_workers(struct forwarder *f)
     for (uint32_t w = 0; w < f->worker_count; w++) {
         ssize_t n;
 
-        atomic_store_explicit(&f->seats[w].worker->stop, true, memory_order_release);
-        n = write(f->seats[w].descriptors.doorbell, &one, sizeof(one));
+        atomic_store_explicit(&f->threads[w].worker->stop, true, memory_order_release);
+        n = write(f->threads[w].descriptors.doorbell, &one, sizeof(one));
         (void)n;
     }
     for (uint32_t w = 0; w < f->worker_count; w++) {
-        pthread_join(f->seats[w].thread, NULL);
-        munmap(f->seats[w].worker, sizeof(struct worker));
+        pthread_join(f->threads[w].thread, NULL);
+        munmap(f->threads[w].worker, sizeof(struct worker));
     }
     handoff_delete(f->handoff);
 }
@@ -343,7 +343,7 @@ int forwarder_main(const struct settings *settings, struct descriptors *descript
     clear_stale(f, TABLE_consumer_state, TABLE_consumer);
     clear_stale(f, TABLE_audio_level, TABLE_producer);
     prefer_measured(f);
-    f->worker_count = seat_workers(f, settings, descriptors);
+    f->worker_count = threads_prepare(f, settings, descriptors);
     if (f->worker_count == 0) {
         LOG(ERROR, "start", "no media socket was handed over; the forwarder cannot work");
         return 1;

@@ -17,9 +17,9 @@ static const char *id_text(const uint8_t id[16], char text[40])
     return text;
 }
 
-static struct seat *seat_of(struct association *a)
+static struct association *association_of(struct handshake *handshake)
 {
-    return &a->handshaker->seats[a->index];
+    return &handshake->handshaker->associations[handshake->index];
 }
 
 static struct row_header *key_row_of(struct handshaker *h, uint32_t index)
@@ -50,46 +50,47 @@ static void note_end(struct handshaker *h, uint32_t w)
 }
 
 /* The forwarder must learn of it: what does not fit now is said again by the tick. */
-static void tell(struct handshaker *h, uint32_t index, enum dtls_note note)
+static void notify_worker(struct handshaker *h, uint32_t index, enum dtls_note note)
 {
-    struct seat *seat = &h->seats[index];
+    struct association *association = &h->associations[index];
 
-    h->untold -= seat->untold != 0;
-    seat->untold = 0;
-    if (note_begin(h, seat->worker, handle_make(index, seat->generation), note, 0)) {
-        note_end(h, seat->worker);
+    h->unsent_notes -= association->unsent_note != 0;
+    association->unsent_note = 0;
+    if (note_begin(h, association->worker, handle_make(index, association->generation), note, 0)) {
+        note_end(h, association->worker);
     } else {
-        seat->untold = (uint8_t)note;
-        h->untold++;
+        association->unsent_note = (uint8_t)note;
+        h->unsent_notes++;
     }
 }
 
 /* dtls.h sink: towards the selected path. A full ring loses the datagram; it is sent again. */
 static void send_datagram(void *context, const uint8_t *datagram, size_t bytes)
 {
-    struct association *a = context;
-    struct seat *seat = seat_of(a);
+    struct handshake *handshake = context;
+    struct association *association = association_of(handshake);
     struct ring_datagram *slot;
 
     if (bytes > DTLS_DATAGRAM_BYTES_MAX)
         return;
-    slot = note_begin(a->handshaker, seat->worker, handle_make(a->index, seat->generation),
-                      DTLS_NOTE_datagram, (uint32_t)bytes);
+    slot = note_begin(handshake->handshaker, association->worker,
+                      handle_make(handshake->index, association->generation), DTLS_NOTE_datagram,
+                      (uint32_t)bytes);
     if (!slot)
         return;
     memcpy(slot->data, datagram, bytes);
-    note_end(a->handshaker, seat->worker);
+    note_end(handshake->handshaker, association->worker);
 }
 
 /* Publishes the key row of a seat in its present state; keys NULL: none. */
 static void row_publish(struct handshaker *h, uint32_t index, enum dtls_failure failure,
                         const struct dtls_keys *keys)
 {
-    const struct seat *seat = &h->seats[index];
-    struct key_row row = {.header = {.generation = seat->generation, .used = 1}};
+    const struct association *association = &h->associations[index];
+    struct key_row row = {.header = {.generation = association->generation, .used = 1}};
 
-    row.transport = handle_make(index, seat->generation);
-    row.state = seat->state;
+    row.transport = handle_make(index, association->generation);
+    row.state = association->state;
     row.failure = (uint8_t)failure;
     if (keys) {
         row.connected_wall_ms = clock_wall_ns() / NS_PER_MS;
@@ -113,107 +114,107 @@ static void row_wipe(struct handshaker *h, uint32_t index)
 
 /* ---- beginning and ending ---- */
 
-static void unfinished_add(struct handshaker *h, struct association *a)
+static void unfinished_add(struct handshaker *h, struct handshake *handshake)
 {
-    a->older = h->newest;
-    a->newer = NULL;
-    *(h->newest ? &h->newest->newer : &h->oldest) = a;
-    h->newest = a;
+    handshake->older = h->newest;
+    handshake->newer = NULL;
+    *(h->newest ? &h->newest->newer : &h->oldest) = handshake;
+    h->newest = handshake;
     h->unfinished++;
 }
 
-static void unfinished_remove(struct handshaker *h, struct association *a)
+static void unfinished_remove(struct handshaker *h, struct handshake *handshake)
 {
-    *(a->older ? &a->older->newer : &h->oldest) = a->newer;
-    *(a->newer ? &a->newer->older : &h->newest) = a->older;
-    a->older = a->newer = NULL;
+    *(handshake->older ? &handshake->older->newer : &h->oldest) = handshake->newer;
+    *(handshake->newer ? &handshake->newer->older : &h->newest) = handshake->older;
+    handshake->older = handshake->newer = NULL;
     h->unfinished--;
 }
 
-static void association_free(struct handshaker *h, struct seat *seat)
+static void handshake_free(struct handshaker *h, struct association *association)
 {
-    struct association *a = seat->association;
+    struct handshake *handshake = association->handshake;
 
-    if (!a)
+    if (!handshake)
         return;
-    if (seat->state == DTLS_STATE_connecting)
-        unfinished_remove(h, a);
-    dtls_free(a->dtls);
-    free(a);
-    seat->association = NULL;
+    if (association->state == DTLS_STATE_connecting)
+        unfinished_remove(h, handshake);
+    dtls_free(handshake->dtls);
+    free(handshake);
+    association->handshake = NULL;
     h->kept--;
 }
 
 /* The transport is gone: nothing of it stays, keys least of all. */
-static void seat_clear(struct handshaker *h, uint32_t index)
+static void association_clear(struct handshaker *h, uint32_t index)
 {
-    struct seat *seat = &h->seats[index];
+    struct association *association = &h->associations[index];
 
-    association_free(h, seat);
-    if (seat->state != DTLS_STATE_new)
+    handshake_free(h, association);
+    if (association->state != DTLS_STATE_new)
         row_wipe(h, index);
-    h->untold -= seat->untold != 0;
-    *seat = (struct seat){0};
+    h->unsent_notes -= association->unsent_note != 0;
+    *association = (struct association){0};
 }
 
-static void association_fail(struct handshaker *h, struct association *a, enum dtls_failure failure,
-                             const char *reason)
+static void handshake_fail(struct handshaker *h, struct handshake *handshake,
+                           enum dtls_failure failure, const char *reason)
 {
-    struct seat *seat = seat_of(a);
-    uint32_t index = a->index;
+    struct association *association = association_of(handshake);
+    uint32_t index = handshake->index;
     char id[40];
 
     if (failure == DTLS_FAILURE_fingerprint_mismatch)
         LOG(WARN, "dtls", "certificate of a client is not the signalled one; it gets no keys",
-            F("transport", "%s", id_text(a->id, id)), F("reason", "%s", reason));
+            F("transport", "%s", id_text(handshake->id, id)), F("reason", "%s", reason));
     else
-        LOG(INFO, "dtls", "handshake failed", F("transport", "%s", id_text(a->id, id)),
+        LOG(INFO, "dtls", "handshake failed", F("transport", "%s", id_text(handshake->id, id)),
             F("failure", "%s", field_enum_text(SHOW_dtls_failure, failure)),
             F("reason", "%s", reason));
-    association_free(h, seat); /* takes it off the list while its state still says so */
-    seat->state = DTLS_STATE_failed;
+    handshake_free(h, association); /* takes it off the list while its state still says so */
+    association->state = DTLS_STATE_failed;
     row_publish(h, index, failure, NULL);
-    tell(h, index, DTLS_NOTE_closed);
+    notify_worker(h, index, DTLS_NOTE_closed);
 }
 
-static void association_connected(struct handshaker *h, struct association *a)
+static void handshake_connected(struct handshaker *h, struct handshake *handshake)
 {
-    struct seat *seat = seat_of(a);
+    struct association *association = association_of(handshake);
     struct dtls_keys keys;
     char id[40];
 
-    if (!dtls_export(a->dtls, &keys)) {
-        association_fail(h, a, DTLS_FAILURE_protocol, "no keying material");
+    if (!dtls_export(handshake->dtls, &keys)) {
+        handshake_fail(h, handshake, DTLS_FAILURE_protocol, "no keying material");
         return;
     }
-    unfinished_remove(h, a);
-    seat->state = DTLS_STATE_connected;
-    row_publish(h, a->index, DTLS_FAILURE_none, &keys);
-    tell(h, a->index, DTLS_NOTE_keys);
-    LOG(INFO, "dtls", "keys ready", F("transport", "%s", id_text(a->id, id)),
+    unfinished_remove(h, handshake);
+    association->state = DTLS_STATE_connected;
+    row_publish(h, handshake->index, DTLS_FAILURE_none, &keys);
+    notify_worker(h, handshake->index, DTLS_NOTE_keys);
+    LOG(INFO, "dtls", "keys ready", F("transport", "%s", id_text(handshake->id, id)),
         F("profile", "%s", field_enum_text(SHOW_srtp_profile, keys.profile)),
-        F("ms", "%u", (unsigned)((h->now_ns - a->started_ns) / NS_PER_MS)));
+        F("ms", "%u", (unsigned)((h->now_ns - handshake->started_ns) / NS_PER_MS)));
     explicit_bzero(&keys, sizeof(keys));
 }
 
-/* After every call into the engine: makes seat, row and forwarder follow its state. */
-static void association_settle(struct handshaker *h, struct association *a)
+/* After every call into the engine: makes association, row and forwarder follow its state. */
+static void handshake_state_update(struct handshaker *h, struct handshake *handshake)
 {
-    struct seat *seat = seat_of(a);
-    uint32_t index = a->index;
-    enum dtls_state state = dtls_state(a->dtls);
+    struct association *association = association_of(handshake);
+    uint32_t index = handshake->index;
+    enum dtls_state state = dtls_state(handshake->dtls);
 
-    if (state == seat->state)
+    if (state == association->state)
         return;
     if (state == DTLS_STATE_connected) {
-        association_connected(h, a);
+        handshake_connected(h, handshake);
     } else if (state == DTLS_STATE_failed) {
-        association_fail(h, a, dtls_failure(a->dtls), dtls_reason(a->dtls));
+        handshake_fail(h, handshake, dtls_failure(handshake->dtls), dtls_reason(handshake->dtls));
     } else if (state == DTLS_STATE_closed) {
-        association_free(h, seat);
-        seat->state = DTLS_STATE_closed;
+        handshake_free(h, association);
+        association->state = DTLS_STATE_closed;
         row_publish(h, index, DTLS_FAILURE_none, NULL);
-        tell(h, index, DTLS_NOTE_closed);
+        notify_worker(h, index, DTLS_NOTE_closed);
     }
 }
 
@@ -225,7 +226,7 @@ static bool make_room(struct handshaker *h)
         return true;
     if (h->now_ns - h->oldest->started_ns < HANDSHAKE_YIELD_MS * NS_PER_MS)
         return false;
-    association_fail(h, h->oldest, DTLS_FAILURE_timeout, "made room for others");
+    handshake_fail(h, h->oldest, DTLS_FAILURE_timeout, "made room for others");
     return true;
 }
 
@@ -238,24 +239,24 @@ static void refuse_fingerprint(struct handshaker *h, uint32_t index,
     LOG(WARN, "dtls", "client signalled a fingerprint that is not accepted; use sha-256 or better",
         F("transport", "%s", id_text(row->id, id)),
         F("algorithm", "%u", row->fingerprint_algorithm), F("bytes", "%u", row->fingerprint_bytes));
-    h->seats[index].state = DTLS_STATE_failed;
+    h->associations[index].state = DTLS_STATE_failed;
     row_publish(h, index, DTLS_FAILURE_fingerprint_mismatch, NULL);
-    tell(h, index, DTLS_NOTE_closed);
+    notify_worker(h, index, DTLS_NOTE_closed);
 }
 
 /* Starts the handshake when signaling has said all it needs: as server on the peer's first datagram,
  * as client when ICE has a path. Otherwise nothing happens: the peer's datagrams come again. */
-static void association_begin(struct handshaker *h, uint32_t index, bool has_datagram)
+static void handshake_begin(struct handshaker *h, uint32_t index, bool has_datagram)
 {
-    struct seat *seat = &h->seats[index];
+    struct association *association = &h->associations[index];
     struct transport_row row;
-    struct association *a;
+    struct handshake *handshake;
     struct dtls_options options;
 
     if (row_copy(TABLE_transport, &row, region_row(h->config.desired, TABLE_transport, index),
-                 seat->generation) != ROW_OK ||
+                 association->generation) != ROW_OK ||
         row.dtls_role == DTLS_ROLE_unset ||
-        !(row.dtls_role == DTLS_ROLE_client ? seat->validated : has_datagram))
+        !(row.dtls_role == DTLS_ROLE_client ? association->validated : has_datagram))
         return;
     if (row.fingerprint_bytes == 0 ||
         fingerprint_bytes(row.fingerprint_algorithm) != row.fingerprint_bytes) {
@@ -264,11 +265,11 @@ static void association_begin(struct handshaker *h, uint32_t index, bool has_dat
     }
     if (!make_room(h))
         return;
-    a = calloc(1, sizeof(*a));
-    if (!a)
+    handshake = calloc(1, sizeof(*handshake));
+    if (!handshake)
         return;
-    *a = (struct association){.handshaker = h, .index = index, .started_ns = h->now_ns};
-    memcpy(a->id, row.id, sizeof(a->id));
+    *handshake = (struct handshake){.handshaker = h, .index = index, .started_ns = h->now_ns};
+    memcpy(handshake->id, row.id, sizeof(handshake->id));
     options = (struct dtls_options){
         .role = row.dtls_role,
         .fingerprint_algorithm = row.fingerprint_algorithm,
@@ -276,78 +277,78 @@ static void association_begin(struct handshaker *h, uint32_t index, bool has_dat
         .fingerprint = row.fingerprint,
         .timeout_ns = h->config.timeout_ns,
         .send = send_datagram,
-        .send_context = a,
+        .send_context = handshake,
     };
-    a->dtls = dtls_new(h->dtls, &options, h->now_ns);
-    if (!a->dtls) {
-        free(a);
+    handshake->dtls = dtls_new(h->dtls, &options, h->now_ns);
+    if (!handshake->dtls) {
+        free(handshake);
         return;
     }
-    seat->association = a;
+    association->handshake = handshake;
     h->kept++;
-    seat->state = DTLS_STATE_connecting;
-    unfinished_add(h, a);
+    association->state = DTLS_STATE_connecting;
+    unfinished_add(h, handshake);
     row_publish(h, index, DTLS_FAILURE_none, NULL);
-    tell(h, index, DTLS_NOTE_keys);
-    dtls_start(a->dtls, h->now_ns);
-    association_settle(h, a);
+    notify_worker(h, index, DTLS_NOTE_keys);
+    dtls_start(handshake->dtls, h->now_ns);
+    handshake_state_update(h, handshake);
 }
 
-static void seat_use(struct handshaker *h, uint32_t index, uint32_t generation)
+static void association_use(struct handshaker *h, uint32_t index, uint32_t generation)
 {
-    h->seats[index].generation = generation;
-    if (h->seats_end <= index)
-        h->seats_end = index + 1;
+    h->associations[index].generation = generation;
+    if (h->associations_end <= index)
+        h->associations_end = index + 1;
 }
 
 /* ---- notes ---- */
 
-/* The seat that a handle of worker w means; a new generation takes the seat over. NULL: the handle
+/* The association that a handle of worker w means; a new generation takes the seat over. NULL: the handle
  * names nothing that this worker has. */
-static struct seat *seat_find(struct handshaker *h, uint32_t w, handle_word handle)
+static struct association *association_find(struct handshaker *h, uint32_t w, handle_word handle)
 {
     uint32_t index = handle_index(handle), generation = handle_generation(handle);
     struct transport_row row;
-    struct seat *seat;
+    struct association *association;
 
     if (index >= TRANSPORTS_MAX || generation == 0)
         return NULL;
-    seat = &h->seats[index];
-    if (seat->generation == generation)
-        return seat->worker == w ? seat : NULL;
+    association = &h->associations[index];
+    if (association->generation == generation)
+        return association->worker == w ? association : NULL;
     if (row_copy(TABLE_transport, &row, region_row(h->config.desired, TABLE_transport, index),
                  generation) != ROW_OK ||
         row.worker != w)
         return NULL;
-    seat_clear(h, index);
-    seat_use(h, index, generation);
-    seat->worker = (uint8_t)w;
-    return seat;
+    association_clear(h, index);
+    association_use(h, index, generation);
+    association->worker = (uint8_t)w;
+    return association;
 }
 
-void association_note(struct handshaker *h, uint32_t w, const struct ring_datagram *note)
+void note_handle(struct handshaker *h, uint32_t w, const struct ring_datagram *note)
 {
-    struct seat *seat = seat_find(h, w, note->handle);
+    struct association *association = association_find(h, w, note->handle);
     uint32_t index = handle_index(note->handle);
 
-    if (!seat)
+    if (!association)
         return;
     switch (note->note) {
     case DTLS_NOTE_datagram:
-        if (seat->state == DTLS_STATE_new)
-            association_begin(h, index, true);
-        if (seat->association) {
-            dtls_receive(seat->association->dtls, h->now_ns, note->data, note->bytes);
-            association_settle(h, seat->association);
+        if (association->state == DTLS_STATE_new)
+            handshake_begin(h, index, true);
+        if (association->handshake) {
+            dtls_receive(association->handshake->dtls, h->now_ns, note->data, note->bytes);
+            handshake_state_update(h, association->handshake);
         }
         break;
     case DTLS_NOTE_validated:
-        seat->validated = true;
-        if (seat->state == DTLS_STATE_new)
-            association_begin(h, index, false);
+        association->validated = true;
+        if (association->state == DTLS_STATE_new)
+            handshake_begin(h, index, false);
         break;
     case DTLS_NOTE_closed:
-        seat_clear(h, index);
+        association_clear(h, index);
         break;
     default:
         break;
@@ -358,57 +359,59 @@ void association_note(struct handshaker *h, uint32_t w, const struct ring_datagr
 
 void associations_tick(struct handshaker *h)
 {
-    struct association *a = h->oldest;
+    struct handshake *handshake = h->oldest;
 
-    while (a) {
-        struct association *newer = a->newer;
+    while (handshake) {
+        struct handshake *newer = handshake->newer;
 
-        if (dtls_next_ns(a->dtls) <= h->now_ns) {
-            dtls_tick(a->dtls, h->now_ns);
-            association_settle(h, a);
+        if (dtls_next_ns(handshake->dtls) <= h->now_ns) {
+            dtls_tick(handshake->dtls, h->now_ns);
+            handshake_state_update(h, handshake);
         }
-        a = newer;
+        handshake = newer;
     }
-    for (uint32_t i = 0; h->untold && i < TRANSPORTS_MAX; i++)
-        if (h->seats[i].untold)
-            tell(h, i, h->seats[i].untold);
+    for (uint32_t i = 0; h->unsent_notes && i < TRANSPORTS_MAX; i++)
+        if (h->associations[i].unsent_note)
+            notify_worker(h, i, h->associations[i].unsent_note);
 }
 
-static bool is_settled(const struct handshaker *h, const struct seat *seat)
+static bool handshake_is_spare(const struct handshaker *h, const struct association *association)
 {
     uint32_t kept_max =
-        h->config.associations_kept ? h->config.associations_kept : ASSOCIATIONS_KEPT;
+        h->config.handshakes_kept_max ? h->config.handshakes_kept_max : HANDSHAKES_KEPT_MAX;
 
-    return h->kept > kept_max && seat->association && seat->state == DTLS_STATE_connected &&
-           h->now_ns - seat->association->started_ns > ASSOCIATION_SETTLED_NS;
+    return h->kept > kept_max && association->handshake &&
+           association->state == DTLS_STATE_connected &&
+           h->now_ns - association->handshake->started_ns > HANDSHAKE_KEEP_NS;
 }
 
 /* Finds transports whose `closed` was lost, and client-role ones whose role came after `validated`.
  * A row whose writer is inside just now is looked at again next time. */
 void associations_sweep(struct handshaker *h)
 {
-    uint32_t share = (h->seats_end + SWEEP_BEATS - 1) / SWEEP_BEATS;
+    uint32_t share = (h->associations_end + SWEEP_BEATS - 1) / SWEEP_BEATS;
 
     for (uint32_t n = 0; n < share; n++) {
-        uint32_t index = h->sweep_at++ % h->seats_end;
-        struct seat *seat = &h->seats[index];
+        uint32_t index = h->sweep_at++ % h->associations_end;
+        struct association *association = &h->associations[index];
         struct transport_row row;
         enum row_verdict verdict;
 
-        if (!seat->generation)
+        if (!association->generation)
             continue;
-        verdict = row_copy(TABLE_transport, &row,
-                           region_row(h->config.desired, TABLE_transport, index), seat->generation);
+        verdict =
+            row_copy(TABLE_transport, &row, region_row(h->config.desired, TABLE_transport, index),
+                     association->generation);
         if (verdict == ROW_TORN)
             continue;
         if (verdict != ROW_OK)
-            seat_clear(h, index);
+            association_clear(h, index);
         else if (row.worker < h->config.worker_count)
-            seat->worker = (uint8_t)row.worker;
-        if (is_settled(h, seat))
-            association_free(h, seat);
-        if (seat->validated && seat->state == DTLS_STATE_new)
-            association_begin(h, index, false);
+            association->worker = (uint8_t)row.worker;
+        if (handshake_is_spare(h, association))
+            handshake_free(h, association);
+        if (association->validated && association->state == DTLS_STATE_new)
+            handshake_begin(h, index, false);
     }
 }
 
@@ -419,34 +422,35 @@ void associations_sweep(struct handshaker *h)
 static void adopt(struct handshaker *h, uint32_t index)
 {
     const struct row_header *shared = key_row_of(h, index);
-    struct seat *seat = &h->seats[index];
+    struct association *association = &h->associations[index];
     struct key_row key = {0};
     struct transport_row row;
     enum row_verdict verdict = row_copy(TABLE_key, &key, shared, 0), desired;
 
-    seat->state = key.state;
+    association->state = key.state;
     explicit_bzero(&key, sizeof(key));
     if (verdict == ROW_FREE) {
-        *seat = (struct seat){0};
+        *association = (struct association){0};
         return;
     }
-    seat_use(h, index, shared->generation);
-    desired = seat->generation ? row_copy(TABLE_transport, &row,
-                                          region_row(h->config.desired, TABLE_transport, index),
-                                          seat->generation)
-                               : ROW_FREE;
+    association_use(h, index, shared->generation);
+    desired =
+        association->generation
+            ? row_copy(TABLE_transport, &row, region_row(h->config.desired, TABLE_transport, index),
+                       association->generation)
+            : ROW_FREE;
     if (desired == ROW_FREE || desired == ROW_RANGE ||
         (desired == ROW_OK && row.worker >= h->config.worker_count)) {
-        seat->state = DTLS_STATE_closed; /* so that clearing wipes the row */
-        seat_clear(h, index);
+        association->state = DTLS_STATE_closed; /* so that clearing wipes the row */
+        association_clear(h, index);
         return;
     }
-    seat->worker = desired == ROW_OK ? (uint8_t)row.worker : 0;
-    if (verdict == ROW_OK && seat->state != DTLS_STATE_connecting)
+    association->worker = desired == ROW_OK ? (uint8_t)row.worker : 0;
+    if (verdict == ROW_OK && association->state != DTLS_STATE_connecting)
         return;
-    seat->state = DTLS_STATE_failed;
+    association->state = DTLS_STATE_failed;
     row_publish(h, index, DTLS_FAILURE_restarted, NULL);
-    tell(h, index, DTLS_NOTE_closed);
+    notify_worker(h, index, DTLS_NOTE_closed);
 }
 
 /* Walks all rows, which makes the kernel find 8 MB of them; that happens after a crash only. */
@@ -456,8 +460,8 @@ void associations_adopt(struct handshaker *h)
         adopt(h, i);
 }
 
-void associations_free(struct handshaker *h)
+void handshakes_free(struct handshaker *h)
 {
     for (uint32_t i = 0; i < TRANSPORTS_MAX; i++)
-        association_free(h, &h->seats[i]);
+        handshake_free(h, &h->associations[i]);
 }

@@ -138,7 +138,7 @@ static bool take_note(struct handshaker *h, uint32_t w)
         memcpy(note->data, shared->data, note->bytes);
     ring_consume(ring);
     if (note->bytes <= DTLS_DATAGRAM_BYTES_MAX)
-        association_note(h, w, note);
+        note_handle(h, w, note);
     return true;
 }
 
@@ -184,7 +184,7 @@ bool handshaker_turn(struct handshaker *h)
 
 void handshaker_close(struct handshaker *h)
 {
-    associations_free(h);
+    handshakes_free(h);
     dtls_context_free(h->dtls);
     h->dtls = NULL;
 }
@@ -246,7 +246,7 @@ static void wait_for_work(struct handshaker *h, int bell)
     struct pollfd poll_bell = {.fd = bell, .events = POLLIN};
     struct timespec timeout = {0};
 
-    if ((h->unfinished || h->untold) && h->next_tick_ns < until_ns)
+    if ((h->unfinished || h->unsent_notes) && h->next_tick_ns < until_ns)
         until_ns = h->next_tick_ns;
     if (until_ns > now_ns)
         timeout.tv_nsec = (long)(until_ns - now_ns); /* a beat at most: less than a second */

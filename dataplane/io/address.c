@@ -57,7 +57,7 @@ static bool ip_is_specific(const uint8_t ip[16])
     return memcmp(ip, any, 16) != 0 && memcmp(ip, any_ipv4, 16) != 0;
 }
 
-static bool endpoint_open(struct endpoint *endpoint, int fd, char *why)
+static bool udp_socket_open(struct udp_socket *socket, int fd, char *why)
 {
     struct sockaddr_storage name = {0};
     socklen_t name_bytes = sizeof(name);
@@ -66,59 +66,59 @@ static bool endpoint_open(struct endpoint *endpoint, int fd, char *why)
 
     if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &type_bytes) != 0 || type != SOCK_DGRAM ||
         getsockname(fd, (struct sockaddr *)&name, &name_bytes) != 0 ||
-        !ip_from_name(endpoint->local_ip, &endpoint->local_port, &name, name_bytes) ||
-        endpoint->local_port == 0) {
+        !ip_from_name(socket->local_ip, &socket->local_port, &name, name_bytes) ||
+        socket->local_port == 0) {
         snprintf(why, WHY_BYTES, "descriptor %d is not a bound UDP socket", fd);
         return false;
     }
-    endpoint->fd = fd;
-    endpoint->family = name.ss_family;
-    endpoint->is_wildcard = !ip_is_specific(endpoint->local_ip);
+    socket->fd = fd;
+    socket->family = name.ss_family;
+    socket->is_wildcard = !ip_is_specific(socket->local_ip);
     return true;
 }
 
-bool endpoints_open(struct endpoints *endpoints, const struct io_descriptors *descriptors,
-                    char *why)
+bool udp_sockets_open(struct udp_sockets *sockets, const struct io_descriptors *descriptors,
+                      char *why)
 {
     const int fds[SOCKETS_MAX] = {descriptors->udp4, descriptors->udp6};
 
-    *endpoints = (struct endpoints){.ipv4 = -1, .ipv6 = -1};
+    *sockets = (struct udp_sockets){.ipv4 = -1, .ipv6 = -1};
     for (unsigned i = 0; i < SOCKETS_MAX; i++) {
-        struct endpoint *endpoint = &endpoints->list[endpoints->count];
+        struct udp_socket *socket = &sockets->list[sockets->count];
 
         if (fds[i] < 0)
             continue;
-        if (!endpoint_open(endpoint, fds[i], why))
+        if (!udp_socket_open(socket, fds[i], why))
             return false;
-        if (endpoint->family != (i == 0 ? AF_INET : AF_INET6)) {
+        if (socket->family != (i == 0 ? AF_INET : AF_INET6)) {
             snprintf(why, WHY_BYTES, "UDP socket %d is not of the IP version it was given for",
                      fds[i]);
             return false;
         }
         if (i == 0)
-            endpoints->ipv4 = (int)endpoints->count++;
+            sockets->ipv4 = (int)sockets->count++;
         else
-            endpoints->ipv6 = (int)endpoints->count++;
+            sockets->ipv6 = (int)sockets->count++;
     }
-    if (endpoints->count == 0)
+    if (sockets->count == 0)
         snprintf(why, WHY_BYTES, "no UDP socket was given");
-    return endpoints->count > 0;
+    return sockets->count > 0;
 }
 
-uint64_t endpoints_dropped(struct endpoints *endpoints)
+uint64_t udp_sockets_dropped(struct udp_sockets *sockets)
 {
     uint64_t dropped = 0;
 
-    for (unsigned i = 0; i < endpoints->count; i++) {
-        struct endpoint *endpoint = &endpoints->list[i];
+    for (unsigned i = 0; i < sockets->count; i++) {
+        struct udp_socket *socket = &sockets->list[i];
         uint32_t words[MEMINFO_WORDS_MAX] = {0};
         socklen_t bytes = sizeof(words);
 
-        if (getsockopt(endpoint->fd, SOL_SOCKET, SO_MEMINFO, words, &bytes) != 0 ||
+        if (getsockopt(socket->fd, SOL_SOCKET, SO_MEMINFO, words, &bytes) != 0 ||
             bytes < (SK_MEMINFO_DROPS + 1) * sizeof(words[0]))
             continue; /* before Linux 4.12 */
-        dropped += (uint32_t)(words[SK_MEMINFO_DROPS] - endpoint->drops_seen);
-        endpoint->drops_seen = words[SK_MEMINFO_DROPS];
+        dropped += (uint32_t)(words[SK_MEMINFO_DROPS] - socket->drops_seen);
+        socket->drops_seen = words[SK_MEMINFO_DROPS];
     }
     return dropped;
 }
@@ -140,38 +140,38 @@ static void control_prepare(uint8_t *control, int level, int type, size_t bytes)
     c->cmsg_len = CMSG_LEN(bytes);
 }
 
-static size_t from_space(const struct endpoint *endpoint)
+static size_t from_space(const struct udp_socket *socket)
 {
-    return endpoint->family == AF_INET ? FROM4_SPACE : FROM6_SPACE;
+    return socket->family == AF_INET ? FROM4_SPACE : FROM6_SPACE;
 }
 
-void send_prepare(struct msghdr *header, struct send_room *room, const struct endpoint *endpoint)
+void send_prepare(struct msghdr *header, struct send_room *room, const struct udp_socket *socket)
 {
     *room = (struct send_room){0};
     *header = (struct msghdr){.msg_name = &room->name, .msg_iov = &room->iovec, .msg_iovlen = 1};
-    room->name.sin6_family = (sa_family_t)endpoint->family; /* sin_family lies there, too */
-    if (endpoint->family == AF_INET) {
+    room->name.sin6_family = (sa_family_t)socket->family; /* sin_family lies there, too */
+    if (socket->family == AF_INET) {
         header->msg_namelen = sizeof(struct sockaddr_in);
         control_prepare(room->control, IPPROTO_IP, IP_PKTINFO, sizeof(struct in_pktinfo));
     } else {
         header->msg_namelen = sizeof(struct sockaddr_in6);
         control_prepare(room->control, IPPROTO_IPV6, IPV6_PKTINFO, sizeof(struct in6_pktinfo));
     }
-    control_prepare(room->control + from_space(endpoint), SOL_UDP, UDP_SEGMENT, sizeof(uint16_t));
+    control_prepare(room->control + from_space(socket), SOL_UDP, UDP_SEGMENT, sizeof(uint16_t));
 }
 
-void send_describe(struct msghdr *header, struct send_room *room, const struct endpoint *endpoint,
+void send_describe(struct msghdr *header, struct send_room *room, const struct udp_socket *socket,
                    const struct path *path, const uint8_t *data, uint32_t bytes,
                    uint16_t segment_bytes)
 {
-    bool says_from = endpoint->is_wildcard && ip_is_specific(path->local_ip);
+    bool says_from = socket->is_wildcard && ip_is_specific(path->local_ip);
     uint8_t *from = CMSG_DATA((struct cmsghdr *)room->control);
-    uint8_t *segment = room->control + from_space(endpoint);
+    uint8_t *segment = room->control + from_space(socket);
 
     room->iovec.iov_base = (void *)(uintptr_t)data;
     room->iovec.iov_len = bytes;
     room->name.sin6_port = htons(path->remote_port); /* sin_port lies there, too */
-    if (endpoint->family == AF_INET) {
+    if (socket->family == AF_INET) {
         memcpy(&((struct sockaddr_in *)&room->name)->sin_addr, path->remote_ip + 12, 4);
         memcpy(from + offsetof(struct in_pktinfo, ipi_spec_dst), path->local_ip + 12, 4);
     } else {
@@ -181,21 +181,21 @@ void send_describe(struct msghdr *header, struct send_room *room, const struct e
     memcpy(CMSG_DATA((struct cmsghdr *)segment), &segment_bytes, sizeof(segment_bytes));
     header->msg_control = says_from ? room->control : segment;
     header->msg_controllen =
-        (says_from ? from_space(endpoint) : 0) + (segment_bytes ? SEGMENT_SPACE : 0);
+        (says_from ? from_space(socket) : 0) + (segment_bytes ? SEGMENT_SPACE : 0);
 }
 
 /* ---- receiving ---- */
 
-bool message_describe(struct message *message, const struct endpoint *endpoint,
-                      struct msghdr *header)
+bool super_datagram_describe(struct super_datagram *received, const struct udp_socket *socket,
+                             struct msghdr *header)
 {
-    struct path *path = &message->path;
+    struct path *path = &received->path;
 
-    message->segment_bytes = 0;
+    received->segment_bytes = 0;
     if (!ip_from_name(path->remote_ip, &path->remote_port, header->msg_name, header->msg_namelen))
         return false;
-    memcpy(path->local_ip, endpoint->local_ip, 16); /* unless the kernel says more exactly */
-    path->local_port = endpoint->local_port;
+    memcpy(path->local_ip, socket->local_ip, 16); /* unless the kernel says more exactly */
+    path->local_port = socket->local_port;
     for (struct cmsghdr *c = CMSG_FIRSTHDR(header); c; c = CMSG_NXTHDR(header, c)) {
         struct in_pktinfo ipv4;
         struct in6_pktinfo ipv6;
@@ -212,7 +212,7 @@ bool message_describe(struct message *message, const struct endpoint *endpoint,
         } else if (c->cmsg_level == SOL_UDP && c->cmsg_type == UDP_GRO &&
                    c->cmsg_len >= CMSG_LEN(sizeof(segment))) {
             memcpy(&segment, CMSG_DATA(c), sizeof(segment));
-            message->segment_bytes = segment > 0 ? (uint32_t)segment : 0;
+            received->segment_bytes = segment > 0 ? (uint32_t)segment : 0;
         }
     }
     return true;

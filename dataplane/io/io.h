@@ -85,7 +85,7 @@ void io_prefer(const char *name);
 /* Does the choice of "auto" come from measuring, here or before? */
 bool io_was_measured(void);
 
-/* ---- replay: what a test or benchmark feeds and sees; see io_replay.c ---- */
+/* ---- replay: what a test or benchmark feeds and sees; see replay.c ---- */
 
 struct io *io_replay_open(void);
 /* Queues a copy of one datagram for the next receive; false when 4096 wait already. */

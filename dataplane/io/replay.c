@@ -5,6 +5,7 @@
 
 #include "doorbell.h"
 #include "slots.h"
+#include "super_datagram.h"
 #include "src/limits.h"
 
 #define FEED_MAX 4096

@@ -13,7 +13,7 @@
 
 /* Sends of one socket on their way into one sendmmsg. */
 struct sends {
-    const struct endpoint *endpoint;
+    const struct udp_socket *socket;
     unsigned count;
     bool full; /* the socket takes no more in this turn */
     struct mmsghdr messages[SENDS_AT_ONCE];
@@ -21,14 +21,14 @@ struct sends {
     struct run *runs[SENDS_AT_ONCE];
 };
 
-void sends_open(struct sends sends[SOCKETS_MAX], const struct endpoints *endpoints);
+void sends_open(struct sends sends[SOCKETS_MAX], const struct udp_sockets *sockets);
 /* Sends all runs of `slots`, counts them, and clears it. */
-void sends_transmit(struct sends sends[SOCKETS_MAX], const struct endpoints *endpoints,
+void sends_transmit(struct sends sends[SOCKETS_MAX], const struct udp_sockets *sockets,
                     struct slots *slots, struct io_counters *counters);
 /* One run once more, by itself; run->error says how it went. Nothing may be prepared in `sends`. */
 void sends_again(struct sends *sends, struct slots *slots, struct run *run);
 /* A run that the kernel did not take as one: each datagram by itself. Remembers that path. */
-void sends_singly(const struct endpoint *endpoint, struct slots *slots, const struct run *run,
+void sends_singly(const struct udp_socket *socket, struct slots *slots, const struct run *run,
                   struct io_counters *counters);
 
 #endif

@@ -1,4 +1,4 @@
-/* Transmit memory and its runs; taking received super-packets apart. */
+/* Transmit memory and its runs; see slots.h. */
 #include <errno.h>
 #include <sys/mman.h>
 
@@ -142,28 +142,4 @@ bool error_refuses_segments(int error)
 {
     return error == EIO || error == EINVAL || error == EMSGSIZE || error == ENOPROTOOPT ||
            error == EOPNOTSUPP;
-}
-
-size_t message_split(struct message *message, struct io_datagram *datagrams, size_t room,
-                     struct io_counters *counters)
-{
-    size_t count = 0;
-
-    while (message->pending && count < room) {
-        struct io_datagram *datagram = &datagrams[count++];
-        uint32_t bytes = message->bytes;
-
-        if (message->segment_bytes && bytes > message->segment_bytes)
-            bytes = message->segment_bytes;
-        datagram->data = message->data;
-        datagram->bytes = bytes;
-        datagram->path = message->path;
-        message->data += bytes;
-        message->bytes -= bytes;
-        message->pending = message->bytes > 0;
-        counters->received++;
-        counters->received_bytes += bytes;
-        __builtin_prefetch(datagram->data, 1);
-    }
-    return count;
 }

@@ -10,12 +10,10 @@
 
 #include "io.h"
 
-#define RUNS_MAX 1024            /* of one turn */
-#define RUN_BYTES_MAX 65000      /* of one UDP_SEGMENT send; the IP length field ends at 65535 */
-#define RUN_RESERVE 16384        /* with less left no run begins: the next arena takes it whole */
-#define SLOTS_BYTES_AROUND 64    /* readable before the first and behind the last slot */
-#define RECEIVE_BYTES_MAX 65536u /* of one receive: a datagram or what GRO made of several */
-#define RECEIVE_BYTES_BEHIND 32  /* readable behind a received packet */
+#define RUNS_MAX 1024         /* of one turn */
+#define RUN_BYTES_MAX 65000   /* of one UDP_SEGMENT send; the IP length field ends at 65535 */
+#define RUN_RESERVE 16384     /* with less left no run begins: the next arena takes it whole */
+#define SLOTS_BYTES_AROUND 64 /* readable before the first and behind the last slot */
 
 struct run {
     struct path path;
@@ -82,19 +80,5 @@ void run_count(struct io_counters *counters, const struct run *run);
 bool error_means_full(int error);
 /* Does this error mean "not as one segmented send", so that single ones may work? */
 bool error_refuses_segments(int error);
-
-/* A received message that is not handed out completely yet: GRO delivers several equal datagrams
- * of one path as one. segment_bytes 0: it is a single one. */
-struct message {
-    uint8_t *data;
-    uint32_t bytes;
-    uint32_t segment_bytes;
-    bool pending;
-    struct path path;
-};
-
-/* Hands out at most `room` datagrams of it. Returns how many; the rest stays pending. */
-size_t message_split(struct message *message, struct io_datagram *datagrams, size_t room,
-                     struct io_counters *counters);
 
 #endif

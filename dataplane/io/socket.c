@@ -20,18 +20,18 @@ struct receive_room {
     uint8_t name[NAME_BYTES];
     uint8_t control[CONTROL_BYTES] __attribute__((aligned(8)));
     struct iovec iovec;
-    const struct endpoint *endpoint;
+    const struct udp_socket *socket;
 };
 
 struct io {
-    struct endpoints endpoints;
+    struct udp_sockets sockets;
     int doorbell;
     unsigned turn; /* alternates which socket is read first */
     struct io_counters counters;
 
     /* Received messages: [next, count) are still to be handed out, after what `current` holds. */
     unsigned next, count;
-    struct message current;
+    struct super_datagram current;
     struct mmsghdr received[IO_BATCH];
     struct receive_room receive_rooms[IO_BATCH];
     uint8_t *buffers; /* IO_BATCH × BUFFER_BYTES, paid when touched */
@@ -69,7 +69,7 @@ static struct io *socket_open(const struct io_descriptors *descriptors, char *wh
         return NULL;
     }
     io->doorbell = descriptors->doorbell;
-    if (!endpoints_open(&io->endpoints, descriptors, why)) {
+    if (!udp_sockets_open(&io->sockets, descriptors, why)) {
         socket_close(io);
         return NULL;
     }
@@ -82,7 +82,7 @@ static struct io *socket_open(const struct io_descriptors *descriptors, char *wh
         socket_close(io);
         return NULL;
     }
-    sends_open(io->sends, &io->endpoints);
+    sends_open(io->sends, &io->sockets);
     for (unsigned i = 0; i < IO_BATCH; i++) {
         io->receive_rooms[i].iovec.iov_base = io->buffers + (size_t)i * BUFFER_BYTES;
         io->receive_rooms[i].iovec.iov_len = RECEIVE_BYTES_MAX;
@@ -93,20 +93,20 @@ static struct io *socket_open(const struct io_descriptors *descriptors, char *wh
 
 /* ---- receiving ---- */
 
-static void socket_fill(struct io *io, const struct endpoint *endpoint, unsigned max)
+static void socket_fill(struct io *io, const struct udp_socket *socket, unsigned max)
 {
     int received = io->count >= max ? 0
-                                    : recvmmsg(endpoint->fd, io->received + io->count,
+                                    : recvmmsg(socket->fd, io->received + io->count,
                                                max - io->count, MSG_DONTWAIT, NULL);
 
     /* Errors of a socket (a queued ICMP error, an interrupt) are no packets: the next turn asks
      * again, and what cannot be repaired by asking shows as silence on that port. */
     for (int i = 0; i < received; i++)
-        io->receive_rooms[io->count++].endpoint = endpoint;
+        io->receive_rooms[io->count++].socket = socket;
 }
 
 /* Makes the next message current; false when there is none. */
-static bool message_next(struct io *io)
+static bool super_datagram_next(struct io *io)
 {
     struct mmsghdr *received = &io->received[io->next];
     struct receive_room *room = &io->receive_rooms[io->next];
@@ -117,7 +117,7 @@ static bool message_next(struct io *io)
     io->counters.truncated += (received->msg_hdr.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0;
     io->current.data = room->iovec.iov_base;
     io->current.bytes = received->msg_len;
-    io->current.pending = message_describe(&io->current, room->endpoint, &received->msg_hdr);
+    io->current.pending = super_datagram_describe(&io->current, room->socket, &received->msg_hdr);
     return true;
 }
 
@@ -128,16 +128,16 @@ static size_t socket_receive(struct io *io, struct io_datagram *datagrams, size_
     if (max > IO_BATCH)
         max = IO_BATCH;
     if (!io->current.pending && io->next == io->count) {
-        unsigned sockets = io->endpoints.count;
+        unsigned sockets = io->sockets.count;
 
         io->next = io->count = 0;
         io->turn++;
         for (unsigned i = 0; i < sockets; i++)
-            socket_fill(io, &io->endpoints.list[(io->turn + i) % sockets], (unsigned)max);
+            socket_fill(io, &io->sockets.list[(io->turn + i) % sockets], (unsigned)max);
     }
     do
-        count += message_split(&io->current, datagrams + count, max - count, &io->counters);
-    while (count < max && message_next(io));
+        count += super_datagram_split(&io->current, datagrams + count, max - count, &io->counters);
+    while (count < max && super_datagram_next(io));
     return count;
 }
 
@@ -159,7 +159,7 @@ static uint8_t *socket_slot(struct io *io, const struct path *path, uint32_t byt
 
 static void socket_transmit(struct io *io)
 {
-    sends_transmit(io->sends, &io->endpoints, &io->slots, &io->counters);
+    sends_transmit(io->sends, &io->sockets, &io->slots, &io->counters);
 }
 
 /* ---- waiting ---- */
@@ -175,16 +175,16 @@ static bool socket_wait(struct io *io, uint64_t timeout_ns)
         timeout.tv_sec = (time_t)(seconds > WAIT_SECONDS_MAX ? WAIT_SECONDS_MAX : seconds);
         timeout.tv_nsec = (long)(timeout_ns % NS_PER_S);
     }
-    for (unsigned i = 0; i < io->endpoints.count; i++)
-        polls[i + 1] = (struct pollfd){.fd = io->endpoints.list[i].fd, .events = POLLIN};
-    if (ppoll(polls, io->endpoints.count + 1, &timeout, NULL) <= 0)
+    for (unsigned i = 0; i < io->sockets.count; i++)
+        polls[i + 1] = (struct pollfd){.fd = io->sockets.list[i].fd, .events = POLLIN};
+    if (ppoll(polls, io->sockets.count + 1, &timeout, NULL) <= 0)
         return false;
     return polls[0].revents & POLLIN && doorbell_reset(io->doorbell);
 }
 
 static const struct io_counters *socket_counters(struct io *io)
 {
-    io->counters.receive_overflow += endpoints_dropped(&io->endpoints);
+    io->counters.receive_overflow += udp_sockets_dropped(&io->sockets);
     return &io->counters;
 }
 

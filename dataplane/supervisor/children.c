@@ -115,7 +115,7 @@ static bool child_introduce(const struct supervisor *s, struct child *child, int
     notify_store_remove("child.%s", child_names[child->role]);
     if (notify_store(child->pidfd, "child.%s", child_names[child->role]) != 0)
         return false;
-    stock_for_child(&s->stock, child->role, &set);
+    resources_for_child(&s->resources, child->role, &set);
     return descriptors_send(socket, &set) == 0;
 }
 
@@ -200,7 +200,8 @@ void children_open(struct supervisor *s, const int pidfds[CHILD_COUNT])
         struct child *child = &s->children[c];
 
         *child = (struct child){.role = c, .pidfd = pidfds[c], .start_again_ns = now_ns};
-        child->header = c == CHILD_forwarder ? s->stock.actual.header : s->stock.keys.header;
+        child->header =
+            c == CHILD_forwarder ? s->resources.actual.header : s->resources.keys.header;
         if (child->pidfd < 0)
             continue;
         child->adopted = true;

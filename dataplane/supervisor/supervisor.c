@@ -1,4 +1,4 @@
-/* The supervisor process: one poll loop over signals, children and guests. */
+/* The supervisor process: one poll loop over signals, children and clients. */
 #define _GNU_SOURCE
 #include "supervisor.h"
 
@@ -92,22 +92,22 @@ static bool signals_read(struct supervisor *s, int fd)
 
 /* ---- the loop ---- */
 
-enum { POLL_SIGNALS, POLL_LISTENER, POLL_CHILDREN, POLL_GUESTS = POLL_CHILDREN + CHILD_COUNT };
-#define POLL_MAX (POLL_GUESTS + DOOR_GUESTS_MAX)
+enum { POLL_SIGNALS, POLL_LISTENER, POLL_CHILDREN, POLL_CLIENTS = POLL_CHILDREN + CHILD_COUNT };
+#define POLL_MAX (POLL_CLIENTS + CONTROL_CLIENTS_MAX)
 
 static nfds_t poll_list(const struct supervisor *s, int signals, struct pollfd *list)
 {
     list[POLL_SIGNALS].fd = signals;
-    list[POLL_LISTENER].fd = s->door.listener;
+    list[POLL_LISTENER].fd = s->control.listener;
     for (unsigned c = 0; c < CHILD_COUNT; c++)
         list[POLL_CHILDREN + c].fd = s->children[c].pidfd; /* -1 is left out by poll */
-    for (int g = 0; g < s->door.guest_count; g++)
-        list[POLL_GUESTS + g].fd = s->door.guests[g].fd;
-    for (int i = 0; i < POLL_GUESTS + s->door.guest_count; i++) {
+    for (int g = 0; g < s->control.client_count; g++)
+        list[POLL_CLIENTS + g].fd = s->control.clients[g].fd;
+    for (int i = 0; i < POLL_CLIENTS + s->control.client_count; i++) {
         list[i].events = POLLIN;
         list[i].revents = 0;
     }
-    return (nfds_t)(POLL_GUESTS + s->door.guest_count);
+    return (nfds_t)(POLL_CLIENTS + s->control.client_count);
 }
 
 static void serve(struct supervisor *s, const struct pollfd *list, uint64_t now_ns)
@@ -115,12 +115,13 @@ static void serve(struct supervisor *s, const struct pollfd *list, uint64_t now_
     for (unsigned c = 0; c < CHILD_COUNT; c++)
         if (list[POLL_CHILDREN + c].revents)
             child_died(s, &s->children[c], now_ns);
-    for (int g = s->door.guest_count; g-- > 0;) /* a guest that leaves moves the last one here */
-        if (list[POLL_GUESTS + g].revents)
-            door_serve(s, g);
+    for (int g = s->control.client_count;
+         g-- > 0;) /* a client that leaves moves the last one here */
+        if (list[POLL_CLIENTS + g].revents)
+            control_client_serve(s, g);
     if (list[POLL_LISTENER].revents)
-        door_visit(s, now_ns);
-    door_tick(&s->door, now_ns);
+        control_client_accept(s, now_ns);
+    control_clients_tick(&s->control, now_ns);
     children_tick(s, now_ns);
 }
 
@@ -142,8 +143,8 @@ static void keep_alive(struct supervisor *s, int signals)
         if (!ready && children_beat(s)) {
             ready = true;
             notify_ready();
-            notify_status("%u workers", s->stock.worker_count);
-            LOG(INFO, "start", "ready", F("workers", "%u", s->stock.worker_count));
+            notify_status("%u workers", s->resources.worker_count);
+            LOG(INFO, "start", "ready", F("workers", "%u", s->resources.worker_count));
         }
         if (watchdog_ns > 0 && now_ns >= next_watchdog_ns) {
             notify_watchdog();
@@ -152,7 +153,7 @@ static void keep_alive(struct supervisor *s, int signals)
     }
 }
 
-/* Takes the lock, the stock and the door; on failure nothing that others could use is left. */
+/* Takes the lock, the resources and the control socket; on failure nothing that others could use is left. */
 static bool open_all(struct supervisor *s, int *signals, int pidfds[CHILD_COUNT], char *why)
 {
     *signals = signals_open();
@@ -161,8 +162,9 @@ static bool open_all(struct supervisor *s, int *signals, int pidfds[CHILD_COUNT]
         return false;
     }
     limits_raise();
-    return door_lock(&s->door, s->settings, why) &&
-           stock_open(&s->stock, s->settings, pidfds, why) && door_open(&s->door, why);
+    return control_socket_lock(&s->control, s->settings, why) &&
+           resources_open(&s->resources, s->settings, pidfds, why) &&
+           control_socket_open(&s->control, why);
 }
 
 int supervisor_main(struct settings *settings, int argc, char **argv)
@@ -173,10 +175,10 @@ int supervisor_main(struct settings *settings, int argc, char **argv)
     char why[SUPERVISOR_WHY_BYTES];
 
     *s = (struct supervisor){.settings = settings, .argc = argc, .argv = argv};
-    s->door.listener = s->door.lock = -1;
+    s->control.listener = s->control.lock = -1;
     if (!open_all(s, &signals, pidfds, why)) {
         LOG(ERROR, "start", "the data plane cannot start", F("why", "%s", why));
-        door_close(&s->door);
+        control_socket_close(&s->control);
         return CONFIGURATION_STATUS;
     }
     children_open(s, pidfds);
@@ -185,8 +187,8 @@ int supervisor_main(struct settings *settings, int argc, char **argv)
     for (unsigned c = 0; c < CHILD_COUNT; c++)
         notify_store_remove("child.%s", child_names[c]);
     children_stop(s);
-    stock_close(&s->stock);
-    door_close(&s->door);
+    resources_close(&s->resources);
+    control_socket_close(&s->control);
     close(signals);
     LOG(INFO, "stop", "stopped cleanly");
     return 0;

@@ -1,10 +1,10 @@
 /* The supervisor's parts. It is one thread with one poll loop, and holds what the others work with:
  *
- *   stock   regions, media sockets, doorbells        supervisor_stock.c, supervisor_sockets.c
- *   child   forwarder, handshaker: start and watch   supervisor_children.c, supervisor_health.c
- *   door    <data_directory>/dataplane.sock          supervisor_door.c
+  *   resources   regions, media sockets, doorbells        resources.c, sockets.c
+ *   child   forwarder, handshaker: start and watch   children.c, health.c
+  *   control <data_directory>/dataplane.sock          control_socket.c
  *
- * Everything in the stock and the children's pidfds lie in the service manager's descriptor store as
+ * everything in the resources and the children's pidfds lie in the service manager's descriptor store as
  * well: the next supervisor takes them over and goes on. Order matters there: a child gets its
  * descriptors only after its pidfd was stored, so no child can work that nobody knows.
  *
@@ -36,21 +36,21 @@ struct child {
     const struct region_header *header; /* where it beats */
 };
 
-#define DOOR_GUESTS_MAX 16
+#define CONTROL_CLIENTS_MAX 16
 
-struct door {
+struct control_socket {
     int lock, listener;
     struct {
         int fd;
         uint64_t deadline_ns;
-    } guests[DOOR_GUESTS_MAX];
-    int guest_count;
+    } clients[CONTROL_CLIENTS_MAX];
+    int client_count;
     char path[108];
     bool has_run_as;
     uid_t run_as;
 };
 
-struct stock {
+struct resources {
     struct descriptors set; /* as stored: regions read-write, sockets, doorbells */
     int readonly[REGION_COUNT];
     uint32_t worker_count;
@@ -61,13 +61,13 @@ struct supervisor {
     struct settings *settings; /* in force: a reload changes what is live */
     int argc;
     char **argv;
-    struct stock stock;
+    struct resources resources;
     struct child children[CHILD_COUNT];
-    struct door door;
+    struct control_socket control;
     bool stopping;
 };
 
-/* ---- supervisor_sockets.c ---- */
+/* ---- sockets.c ---- */
 
 /* One port per worker out of the settings' range, the same on IPv4 and IPv6: adds udp4.W, udp6.W. */
 bool media_sockets_open(const struct settings *settings, uint32_t worker_count,
@@ -75,19 +75,21 @@ bool media_sockets_open(const struct settings *settings, uint32_t worker_count,
 /* Workers that the settings ask for on this machine. */
 uint32_t workers_wanted(const struct settings *settings);
 
-/* ---- supervisor_stock.c ---- */
+/* ---- resources.c ---- */
 
-/* Takes the stock out of what the service manager kept (and puts the pidfds of running children
+/* Takes the resources out of what the service manager kept (and puts the pidfds of running children
  * into pidfds[], -1 for those that do not run), or makes a new one. */
-bool stock_open(struct stock *stock, const struct settings *settings, int pidfds[CHILD_COUNT],
-                char *why);
-/* The set of descriptors that a child or a guest is handed; borrowed, not to be closed. */
-void stock_for_child(const struct stock *stock, enum child_role role, struct descriptors *set);
-bool stock_for_guest(const struct stock *stock, const char *role, struct descriptors *set);
+bool resources_open(struct resources *resources, const struct settings *settings,
+                    int pidfds[CHILD_COUNT], char *why);
+/* The set of descriptors that a child or a client is handed; borrowed, not to be closed. */
+void resources_for_child(const struct resources *resources, enum child_role role,
+                         struct descriptors *set);
+bool resources_for_client(const struct resources *resources, const char *role,
+                          struct descriptors *set);
 /* Forgets everything, also in the service manager's store. */
-void stock_close(struct stock *stock);
+void resources_close(struct resources *resources);
 
-/* ---- supervisor_children.c ---- */
+/* ---- children.c ---- */
 
 extern const char *const child_names[CHILD_COUNT];
 
@@ -107,14 +109,15 @@ void children_stop(struct supervisor *s);
  * kernel, which knows since Linux 6.15. */
 void pidfd_cause(int pidfd, char *text, size_t bytes);
 
-/* ---- supervisor_door.c ---- */
+/* ---- control_socket.c ---- */
 
 /* The data directory, its lock, and the socket in it. */
-bool door_lock(struct door *door, const struct settings *settings, char *why);
-bool door_open(struct door *door, char *why);
-void door_visit(struct supervisor *s, uint64_t now_ns); /* somebody knocks */
-void door_serve(struct supervisor *s, int guest);       /* a guest spoke or left */
-void door_tick(struct door *door, uint64_t now_ns);     /* silent guests go */
-void door_close(struct door *door);
+bool control_socket_lock(struct control_socket *control, const struct settings *settings,
+                         char *why);
+bool control_socket_open(struct control_socket *control, char *why);
+void control_client_accept(struct supervisor *s, uint64_t now_ns); /* somebody knocks */
+void control_client_serve(struct supervisor *s, int client);       /* a client spoke or left */
+void control_clients_tick(struct control_socket *control, uint64_t now_ns); /* silent clients go */
+void control_socket_close(struct control_socket *control);
 
 #endif

@@ -30,7 +30,7 @@ void uring_arm(struct io *io)
     struct io_uring_sqe *sqe;
 
     buffers_offer(io);
-    for (unsigned i = 0; i < io->endpoints.count; i++) {
+    for (unsigned i = 0; i < io->sockets.count; i++) {
         /* Without a buffer it would end at once again. */
         if (io->receive_armed[i] || io->offered == 0)
             continue;
@@ -64,10 +64,10 @@ static void receive_completed(struct io *io, const struct io_uring_cqe *cqe, uin
     if (!(cqe->flags & IORING_CQE_F_BUFFER))
         return;
     io->offered--;
-    io->arrivals[io->filled++ % BUFFERS] =
-        (struct arrival){.buffer = (uint16_t)(cqe->flags >> IORING_CQE_BUFFER_SHIFT),
-                         .endpoint = (uint8_t)which,
-                         .bytes = cqe->res > 0 ? (uint32_t)cqe->res : 0};
+    io->filled_buffers[io->filled++ % BUFFERS] =
+        (struct filled_buffer){.buffer = (uint16_t)(cqe->flags >> IORING_CQE_BUFFER_SHIFT),
+                               .socket = (uint8_t)which,
+                               .bytes = cqe->res > 0 ? (uint32_t)cqe->res : 0};
 }
 
 /* A send without copying completes twice: when it was carried out, and when its memory is free. One
@@ -129,11 +129,11 @@ void uring_reap(struct io *io)
     io_uring_cq_advance(&io->ring, count);
 }
 
-/* Makes the next arrival current; false when there is none. */
-static bool arrival_next(struct io *io)
+/* Makes the next filled buffer current; false when there is none. */
+static bool filled_buffer_next(struct io *io)
 {
-    const struct arrival *arrival = &io->arrivals[io->next % BUFFERS];
-    uint8_t *buffer = io->buffers + (size_t)arrival->buffer * URING_BUFFER_BYTES;
+    const struct filled_buffer *filled = &io->filled_buffers[io->next % BUFFERS];
+    uint8_t *buffer = io->buffers + (size_t)filled->buffer * URING_BUFFER_BYTES;
     const struct io_uring_recvmsg_out *out = (const struct io_uring_recvmsg_out *)buffer;
     struct msghdr header = {.msg_name = buffer + sizeof(*out)};
 
@@ -141,16 +141,16 @@ static bool arrival_next(struct io *io)
         return false;
     io->next++;
     io->current.pending = false;
-    if (arrival->bytes < PAYLOAD_AT || out->namelen > NAME_BYTES || out->controllen > CONTROL_BYTES)
+    if (filled->bytes < PAYLOAD_AT || out->namelen > NAME_BYTES || out->controllen > CONTROL_BYTES)
         return true; /* not what the kernel writes */
     header.msg_namelen = out->namelen;
     header.msg_control = buffer + sizeof(*out) + NAME_BYTES;
     header.msg_controllen = out->controllen;
     io->counters.truncated += (out->flags & (MSG_TRUNC | MSG_CTRUNC)) != 0;
     io->current.data = buffer + PAYLOAD_AT;
-    io->current.bytes = arrival->bytes - (uint32_t)PAYLOAD_AT;
+    io->current.bytes = filled->bytes - (uint32_t)PAYLOAD_AT;
     io->current.pending =
-        message_describe(&io->current, &io->endpoints.list[arrival->endpoint], &header);
+        super_datagram_describe(&io->current, &io->sockets.list[filled->socket], &header);
     return true;
 }
 
@@ -169,8 +169,8 @@ size_t uring_receive(struct io *io, struct io_datagram *datagrams, size_t max)
         uring_reap(io);
     }
     do
-        count += message_split(&io->current, datagrams + count, max - count, &io->counters);
-    while (count < max && arrival_next(io));
+        count += super_datagram_split(&io->current, datagrams + count, max - count, &io->counters);
+    while (count < max && filled_buffer_next(io));
     return count;
 }
 
@@ -180,5 +180,5 @@ void uring_release(struct io *io)
     uint32_t end = io->current.pending ? io->next - 1 : io->next;
 
     for (; io->freed != end; io->freed++)
-        io->spare[io->spare_count++] = io->arrivals[io->freed % BUFFERS].buffer;
+        io->spare[io->spare_count++] = io->filled_buffers[io->freed % BUFFERS].buffer;
 }

@@ -51,10 +51,10 @@ static bool ring_setup(struct io *io, char *why)
 static bool files_register(struct io *io, char *why)
 {
     int files[SOCKETS_MAX + 1], result;
-    unsigned count = io->endpoints.count;
+    unsigned count = io->sockets.count;
 
     for (unsigned i = 0; i < count; i++)
-        files[i] = io->endpoints.list[i].fd;
+        files[i] = io->sockets.list[i].fd;
     io->doorbell_file = count;
     if (io->doorbell >= 0)
         files[count++] = io->doorbell;

@@ -70,7 +70,7 @@ static void submit(struct io *io)
     }
     if (io_uring_sq_ready(&io->ring) > 0)
         submissions_spoil(io, result < 0 ? -result : EAGAIN);
-    for (unsigned e = 0; e < io->endpoints.count; e++)
+    for (unsigned e = 0; e < io->sockets.count; e++)
         io->sends[e].count = 0;
 }
 
@@ -90,7 +90,7 @@ static void send_request(struct io *io, uint32_t r, int e, bool without_copying)
         run->error = EAGAIN;
         return;
     }
-    send_describe(header, &sends->rooms[sends->count], sends->endpoint, &run->path,
+    send_describe(header, &sends->rooms[sends->count], sends->socket, &run->path,
                   io->slots.memory + run->at, run->bytes,
                   run->segments > 1 ? run->segment_bytes : 0);
     io_uring_prep_sendmsg(sqe, e, header, MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -118,9 +118,9 @@ static bool error_is_of_zero_copy(int error)
 
 /* A run that failed without copying is sent by copying before it is judged. When that works, and the
  * error is one of a kernel that cannot (before Linux 6.15), it is not asked again. */
-static void run_settle(struct io *io, struct run *run)
+static void run_finish(struct io *io, struct run *run)
 {
-    int e = endpoint_of(&io->endpoints, &run->path), error = run->error;
+    int e = udp_socket_of(&io->sockets, &run->path), error = run->error;
 
     if (run->without_copying && error && !error_means_full(error)) {
         sends_again(&io->sends[e], &io->slots, run);
@@ -128,7 +128,7 @@ static void run_settle(struct io *io, struct run *run)
             zero_copy_failed(&io->zero_copy, true);
     }
     if (run->segments > 1 && error_refuses_segments(run->error))
-        sends_singly(io->sends[e].endpoint, &io->slots, run, &io->counters);
+        sends_singly(io->sends[e].socket, &io->slots, run, &io->counters);
     else
         run_count(&io->counters, run);
 }
@@ -160,12 +160,12 @@ void uring_transmit(struct io *io)
     uint32_t left = allowance(io);
 
     if (left == 0) {
-        sends_transmit(io->sends, &io->endpoints, slots, &io->counters);
+        sends_transmit(io->sends, &io->sockets, slots, &io->counters);
         return;
     }
     for (uint32_t r = 0; r < slots->run_count; r++) {
         struct run *run = &slots->runs[r];
-        int e = endpoint_of(&io->endpoints, &run->path);
+        int e = udp_socket_of(&io->sockets, &run->path);
         bool without_copying = left > 0 && run_qualifies(run);
 
         if (e < 0) {
@@ -177,7 +177,7 @@ void uring_transmit(struct io *io)
     }
     submit(io);
     for (uint32_t r = 0; r < slots->run_count; r++)
-        run_settle(io, &slots->runs[r]);
+        run_finish(io, &slots->runs[r]);
     slots_clear(slots);
     arena_rotate(io);
 }

@@ -24,7 +24,7 @@ static bool receive_works(struct io *io, char *why)
     uring_arm(io);
     io_uring_submit_and_get_events(&io->ring);
     uring_reap(io);
-    for (unsigned i = 0; i < io->endpoints.count; i++) {
+    for (unsigned i = 0; i < io->sockets.count; i++) {
         int error = io->receive_error[i];
 
         if (error == EINVAL || error == EOPNOTSUPP || error == EBADF || error == EACCES) {
@@ -47,11 +47,11 @@ static struct io *uring_open(const struct io_descriptors *descriptors, char *why
     io->doorbell = descriptors->doorbell;
     io->receive_header.msg_namelen = NAME_BYTES;
     io->receive_header.msg_controllen = CONTROL_BYTES;
-    if (!endpoints_open(&io->endpoints, descriptors, why)) {
+    if (!udp_sockets_open(&io->sockets, descriptors, why)) {
         uring_close(io);
         return NULL;
     }
-    sends_open(io->sends, &io->endpoints);
+    sends_open(io->sends, &io->sockets);
     if (!slots_open(&io->slots, ARENAS))
         snprintf(why, URING_WHY_BYTES, "no memory for transmit slots");
     else if (!doorbell_prepare(io->doorbell))
@@ -81,7 +81,7 @@ static bool expects_notifications(const struct io *io)
 
 static bool receives_are_armed(const struct io *io)
 {
-    for (unsigned i = 0; i < io->endpoints.count; i++)
+    for (unsigned i = 0; i < io->sockets.count; i++)
         if (!io->receive_armed[i])
             return false;
     return true;
@@ -103,7 +103,7 @@ static void sleep_until_event(struct io *io, uint64_t timeout_ns)
         uring_reap(io);
         now_ns = end_ns ? clock_monotonic_ns() : 0;
         timeout_ns = end_ns > now_ns ? end_ns - now_ns : 0;
-    } while (timeout_ns > 0 && !uring_has_arrivals(io) && !io->rung && receives_are_armed(io));
+    } while (timeout_ns > 0 && !uring_has_datagrams(io) && !io->rung && receives_are_armed(io));
 }
 
 static bool uring_wait(struct io *io, uint64_t timeout_ns)
@@ -114,7 +114,7 @@ static bool uring_wait(struct io *io, uint64_t timeout_ns)
         timeout_ns = WAIT_NS_MAX;
     uring_reap(io);
     uring_arm(io);
-    if (!uring_has_arrivals(io) && !io->rung)
+    if (!uring_has_datagrams(io) && !io->rung)
         sleep_until_event(io, timeout_ns);
     else if (uring_kernel_has_work(io)) /* packets are here, but the doorbell may be among it */
         io_uring_submit_and_get_events(&io->ring);
@@ -126,7 +126,7 @@ static bool uring_wait(struct io *io, uint64_t timeout_ns)
 
 static const struct io_counters *uring_counters(struct io *io)
 {
-    io->counters.receive_overflow += endpoints_dropped(&io->endpoints);
+    io->counters.receive_overflow += udp_sockets_dropped(&io->sockets);
     return &io->counters;
 }
 

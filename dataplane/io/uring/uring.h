@@ -1,5 +1,5 @@
-/* The io_uring backend's parts: the ring and how it is locked down (uring_ring.c), receiving
- * (uring_receive.c), sending without copying (uring_send.c), waiting (io_uring.c). What is copied it
+/* The io_uring backend's parts: the ring and how it is locked down (ring.c), receiving
+ * (receive.c), sending without copying (send.c), waiting (uring.c). What is copied it
  * sends by sendmmsg (sends.h).
  *
  *   kernel ─► CQ ─► arrivals (our queue of filled buffers) ─► io_datagram ─► io_release ─► spare
@@ -48,7 +48,7 @@ _Static_assert(OFFERED + SUBMISSIONS + ARENAS * (IO_SLOTS_BYTES / ZERO_COPY_BYTE
 #endif
 
 /* One buffer: struct io_uring_recvmsg_out | name | control | payload. 64 KiB of payload, or GRO's
- * super-packets would be cut. An odd number of cache lines apart (see io_socket.c). */
+ * super-packets would be cut. An odd number of cache lines apart (see socket.c). */
 #define PAYLOAD_AT (sizeof(struct io_uring_recvmsg_out) + NAME_BYTES + CONTROL_BYTES)
 #define URING_BUFFER_BYTES (RECEIVE_BYTES_MAX + 1600)
 _Static_assert(URING_BUFFER_BYTES % 64 == 0 && URING_BUFFER_BYTES / 64 % 2 == 1, "even lines");
@@ -65,16 +65,16 @@ enum request_kind {
     REQUEST_none,
 };
 
-struct arrival {
+struct filled_buffer {
     uint16_t buffer;
-    uint8_t endpoint;
+    uint8_t socket;
     uint32_t bytes; /* of the buffer that are filled */
 };
 
 struct io {
     struct io_uring ring;
     bool ring_is_open;
-    struct endpoints endpoints;
+    struct udp_sockets sockets;
     int doorbell;
     unsigned doorbell_file; /* index of the registered file */
     bool doorbell_armed, rung;
@@ -90,8 +90,8 @@ struct io {
     /* Indexes count up for ever; a position is index % BUFFERS.
      *   [freed, next) handed out, [next, filled) waits. `current` is what is left of next - 1. */
     uint32_t freed, next, filled;
-    struct message current;
-    struct arrival arrivals[BUFFERS];
+    struct super_datagram current;
+    struct filled_buffer filled_buffers[BUFFERS];
 
     struct slots slots;
     struct sends sends[SOCKETS_MAX];
@@ -101,14 +101,14 @@ struct io {
     uint32_t void_notices[ARENAS]; /* … and those among them that failed */
 };
 
-/* ---- uring_ring.c ---- */
+/* ---- ring.c ---- */
 
 /* Sets the ring up, registers descriptors and buffers, restricts and enables it. True with a sentence
  * when it cannot send without copying. */
 bool uring_ring_open(struct io *io, char *why);
 void uring_ring_close(struct io *io);
 
-/* ---- uring_receive.c ---- */
+/* ---- receive.c ---- */
 
 /* Offers buffers and arms what is not armed; the requests leave with the next submission. */
 void uring_arm(struct io *io);
@@ -117,11 +117,11 @@ void uring_reap(struct io *io);
 size_t uring_receive(struct io *io, struct io_datagram *datagrams, size_t max);
 void uring_release(struct io *io);
 
-/* ---- uring_send.c ---- */
+/* ---- send.c ---- */
 
 void uring_transmit(struct io *io);
 
-static inline bool uring_has_arrivals(const struct io *io)
+static inline bool uring_has_datagrams(const struct io *io)
 {
     return io->current.pending || io->next != io->filled;
 }

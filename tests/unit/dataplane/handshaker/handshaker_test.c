@@ -87,7 +87,7 @@ static void nothing_without_signaling(void **state)
     note_put(1, client.handle, DTLS_NOTE_validated, NULL, 0); /* server role: nothing to start */
     note_put(1, client.handle, 77, NULL, 0);
     turns(5);
-    assert_int_equal(world.handshaker->seats[9].generation, 3);
+    assert_int_equal(world.handshaker->associations[9].generation, 3);
     assert_int_equal(key_row(&client, &row), ROW_FREE);
     client.peer.failed = false;
     peer_close(&client.peer);
@@ -95,8 +95,8 @@ static void nothing_without_signaling(void **state)
     assert_int_equal(world.datagrams, 0);
 }
 
-/* Notes that must not even take a seat, though their transport is well and waits for a hello. */
-static void seats_are_not_taken(void **state)
+/* Notes that must not even take a association, though their transport is well and waits for a hello. */
+static void refused_notes_leave_associations_alone(void **state)
 {
     static const uint8_t record[1500] = {22, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1};
     static const struct {
@@ -119,8 +119,8 @@ static void seats_are_not_taken(void **state)
         note_put(notes[i].worker, handle_make(i, notes[i].generation), notes[i].note, record,
                  notes[i].bytes);
         turns(2);
-        assert_int_equal(world.handshaker->seats[i].generation, notes[i].taken ? 3 : 0);
-        assert_int_equal(world.handshaker->seats[i].association != NULL, notes[i].taken);
+        assert_int_equal(world.handshaker->associations[i].generation, notes[i].taken ? 3 : 0);
+        assert_int_equal(world.handshaker->associations[i].handshake != NULL, notes[i].taken);
         peer_close(&client.peer);
     }
 }
@@ -227,7 +227,7 @@ static void closed_note_wipes(void **state)
     note_put(1, client.handle, DTLS_NOTE_closed, NULL, 0);
     client_run(&client);
     expect_wiped(&client);
-    assert_null(world.handshaker->seats[20].association);
+    assert_null(world.handshaker->associations[20].handshake);
     peer_close(&client.peer);
 }
 
@@ -264,13 +264,13 @@ static void settled_associations_give_back(void **state)
 
     handshaker_start();
     h = world.handshaker;
-    h->config.associations_kept = 2;
+    h->config.handshakes_kept_max = 2;
     for (uint32_t i = 0; i < 4; i++)
         client_connect(&clients[i], 40 + i, 1, 0);
     assert_int_equal(h->kept, 4);
     turns(2700);
     assert_int_equal(h->kept, 4); /* too young */
-    world.now_ns += ASSOCIATION_SETTLED_NS;
+    world.now_ns += HANDSHAKE_KEEP_NS;
     turns(2700);
     assert_int_equal(h->kept, 2);
     for (uint32_t i = 0; i < 4; i++) {
@@ -279,7 +279,7 @@ static void settled_associations_give_back(void **state)
         client_run(&clients[i]);
     }
     for (uint32_t i = 0, connected = 0; i < 4; i++) {
-        connected += h->seats[40 + i].state == DTLS_STATE_connected;
+        connected += h->associations[40 + i].state == DTLS_STATE_connected;
         assert_true(i < 3 || connected == 2); /* those that still hear were closed */
         transport_remove(&clients[i]);
         peer_close(&clients[i].peer);
@@ -300,7 +300,7 @@ static void close_notify_closes(void **state)
     client_run(&client);
     expect_row(&client, DTLS_STATE_closed, DTLS_FAILURE_none);
     assert_true(client.told_closed);
-    assert_null(world.handshaker->seats[40].association);
+    assert_null(world.handshaker->associations[40].handshake);
     peer_close(&client.peer);
 }
 
@@ -342,11 +342,11 @@ static void full_ring_delays_only(void **state)
     }
     peer_continue(&client.peer);
     turns(50);
-    assert_int_equal(world.handshaker->untold, 1);
+    assert_int_equal(world.handshaker->unsent_notes, 1);
     forward(NULL); /* empties the ring */
     turns(20);
     forward(&client);
-    assert_int_equal(world.handshaker->untold, 0);
+    assert_int_equal(world.handshaker->unsent_notes, 0);
     assert_true(client.told_keys);
     peer_close(&client.peer);
 }
@@ -366,14 +366,14 @@ static void handshakes_are_capped(void **state)
         forward(NULL);
     }
     assert_int_equal(world.handshaker->unfinished, HANDSHAKES_MAX);
-    assert_int_equal(world.handshaker->seats[HANDSHAKES_MAX].state, DTLS_STATE_new);
+    assert_int_equal(world.handshaker->associations[HANDSHAKES_MAX].state, DTLS_STATE_new);
     from_peer(&client, record, sizeof(record));
     turns(1);
-    assert_int_equal(world.handshaker->seats[HANDSHAKES_MAX].state, DTLS_STATE_new);
+    assert_int_equal(world.handshaker->associations[HANDSHAKES_MAX].state, DTLS_STATE_new);
     world.now_ns += HANDSHAKE_YIELD_MS * NS_PER_MS;
     from_peer(&client, record, sizeof(record));
     turns(1);
-    assert_int_equal(world.handshaker->seats[HANDSHAKES_MAX].state, DTLS_STATE_connecting);
+    assert_int_equal(world.handshaker->associations[HANDSHAKES_MAX].state, DTLS_STATE_connecting);
     assert_int_equal(world.handshaker->unfinished, HANDSHAKES_MAX);
     client.handle = handle_make(0, 1);
     expect_row(&client, DTLS_STATE_failed, DTLS_FAILURE_timeout);
@@ -553,7 +553,7 @@ int main(void)
         IN_WORLD(handshake_through_rings),
         IN_WORLD(identity_is_shown),
         IN_WORLD(nothing_without_signaling),
-        IN_WORLD(seats_are_not_taken),
+        IN_WORLD(refused_notes_leave_associations_alone),
         IN_WORLD(bad_fingerprints),
         IN_WORLD(hostile_rows),
         IN_WORLD(client_role_starts_late),

@@ -64,12 +64,12 @@ static void describes_each_send_anew(void **state)
 
     for (unsigned is_ipv6 = 0; is_ipv6 < 2; is_ipv6++)
         for (unsigned is_wildcard = 0; is_wildcard < 2; is_wildcard++) {
-            struct endpoint endpoint = {.family = is_ipv6 ? AF_INET6 : AF_INET,
+            struct udp_socket socket = {.family = is_ipv6 ? AF_INET6 : AF_INET,
                                         .is_wildcard = is_wildcard};
             struct send_room room;
             struct msghdr header;
 
-            send_prepare(&header, &room, &endpoint);
+            send_prepare(&header, &room, &socket);
             for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
                 struct path path = {.remote_port = 0x1234};
                 size_t control = is_ipv6 ? table[i].control6 : table[i].control4;
@@ -80,7 +80,7 @@ static void describes_each_send_anew(void **state)
                     control = table[i].segment ? 24 : 0;
                 if (table[i].from[0])
                     ip_parse(path.local_ip, table[i].from);
-                send_describe(&header, &room, &endpoint, &path, (uint8_t *)&path, 10 + i,
+                send_describe(&header, &room, &socket, &path, (uint8_t *)&path, 10 + i,
                               table[i].segment);
                 assert_int_equal(header.msg_controllen, control);
                 for (struct cmsghdr *c = CMSG_FIRSTHDR(&header); c; c = CMSG_NXTHDR(&header, c))

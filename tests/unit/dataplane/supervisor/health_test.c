@@ -1,4 +1,4 @@
-/* Hung or starved: the truth table of supervisor_health.c. */
+/* Hung or starved: the truth table of health.c. */
 #define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>

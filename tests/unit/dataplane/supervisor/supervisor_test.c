@@ -179,21 +179,21 @@ static void test_shares(void **state)
     };
     struct settings settings = settings_on("127.0.0.1", 43000 + (uint32_t)getpid() % 5000, 60000);
     struct descriptors set;
-    struct stock stock;
+    struct resources resources;
     char why[SUPERVISOR_WHY_BYTES];
     int pidfds[CHILD_COUNT];
 
     settings.workers = 2;
-    assert_true(stock_open(&stock, &settings, pidfds, why));
+    assert_true(resources_open(&resources, &settings, pidfds, why));
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         const char *wanted[REGION_COUNT] = {rows[i].desired, rows[i].actual, rows[i].keys,
                                             rows[i].resume};
         size_t count = 0;
 
         if (i < CHILD_COUNT)
-            stock_for_child(&stock, (enum child_role)i, &set);
+            resources_for_child(&resources, (enum child_role)i, &set);
         else
-            assert_true(stock_for_guest(&stock, rows[i].who, &set));
+            assert_true(resources_for_client(&resources, rows[i].who, &set));
         for (unsigned id = 0; id < REGION_COUNT; id++) {
             int fd = descriptors_get(&set, "%s", region_names[id]);
 
@@ -210,9 +210,10 @@ static void test_shares(void **state)
                  rows[i].bell_handshaker;
         assert_int_equal(set.count, count);
     }
-    assert_false(stock_for_guest(&stock, "forwarder", &set)); /* a child's role is no guest's */
-    assert_false(stock_for_guest(&stock, "", &set));
-    stock_close(&stock);
+    assert_false(
+        resources_for_client(&resources, "forwarder", &set)); /* a child's role is no client's */
+    assert_false(resources_for_client(&resources, "", &set));
+    resources_close(&resources);
 }
 
 /* ---- a whole life; the children are this program, started with --role= ---- */
@@ -504,7 +505,7 @@ static void test_supervisor_dies(void **state)
     life->supervisor = 0;
 }
 
-/* A stock with a hole in it is not used: old children end, everything is made anew. */
+/* Incomplete resources are not used: old children end, everything is made anew. */
 static void test_incomplete_store(void **state)
 {
     struct life *life = *state;
@@ -530,7 +531,7 @@ static void test_incomplete_store(void **state)
     assert_true(descriptors_get(&life->store, "bell.control") >= 0);
 }
 
-static void test_door(void **state)
+static void test_control_socket(void **state)
 {
     struct life *life = *state;
     struct descriptors set;
@@ -567,7 +568,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(test_child_hangs, life_begin, life_end),
         cmocka_unit_test_setup_teardown(test_supervisor_dies, life_begin, life_end),
         cmocka_unit_test_setup_teardown(test_incomplete_store, life_begin, life_end),
-        cmocka_unit_test_setup_teardown(test_door, life_begin, life_end),
+        cmocka_unit_test_setup_teardown(test_control_socket, life_begin, life_end),
     };
 
     if (argc > 1 && strncmp(argv[1], "--role=", 7) == 0)

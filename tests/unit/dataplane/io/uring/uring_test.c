@@ -125,7 +125,7 @@ static void goes_on_after_want_of_buffers(void **state)
                 held += io_uring_backend.receive(io, packets, IO_BATCH);
         }
         assert_int_equal(held, BUFFERS);
-        assert_false(io->receive_armed[io->endpoints.ipv4]);
+        assert_false(io->receive_armed[io->sockets.ipv4]);
         assert_int_equal(io_uring_backend.receive(io, packets, IO_BATCH), 0);
         io_uring_backend.release(io);
         assert_int_equal(receive_all(&io_uring_backend, io, count_packet, &seen,

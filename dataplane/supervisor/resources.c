@@ -38,7 +38,7 @@ static bool bell_add(struct descriptors *set, const char *name, uint32_t w, char
     return true;
 }
 
-static bool stock_make(struct stock *stock, const struct settings *settings, char *why)
+static bool resources_make(struct resources *resources, const struct settings *settings, char *why)
 {
     uint32_t workers = workers_wanted(settings);
     uint64_t instance_id;
@@ -56,18 +56,18 @@ static bool stock_make(struct stock *stock, const struct settings *settings, cha
                      region_names[id], strerror(errno));
             return false;
         }
-        descriptors_add(&stock->set, fd, "%s", region_names[id]);
+        descriptors_add(&resources->set, fd, "%s", region_names[id]);
     }
-    if (!media_sockets_open(settings, workers, &stock->set, why))
+    if (!media_sockets_open(settings, workers, &resources->set, why))
         return false;
     for (uint32_t w = 0; w < workers; w++)
-        if (!bell_add(&stock->set, "bell.worker", w, why))
+        if (!bell_add(&resources->set, "bell.worker", w, why))
             return false;
-    if (!bell_add(&stock->set, "bell.control", 0, why) ||
-        !bell_add(&stock->set, "bell.handshaker", 0, why))
+    if (!bell_add(&resources->set, "bell.control", 0, why) ||
+        !bell_add(&resources->set, "bell.handshaker", 0, why))
         return false;
-    stock->worker_count = workers;
-    if (notify_store_all(&stock->set) != 0)
+    resources->worker_count = workers;
+    if (notify_store_all(&resources->set) != 0)
         LOG(WARN, "store",
             "the service manager does not keep our descriptors: calls will not "
             "survive the death of the supervisor",
@@ -79,10 +79,10 @@ static bool stock_make(struct stock *stock, const struct settings *settings, cha
 
 /* ---- taken over ---- */
 
-/* Is everything there that a stock must have, and of this build? */
-static bool stock_fits(struct stock *stock, char *why)
+/* Is everything there that a data plane needs, and of this build? */
+static bool resources_fits(struct resources *resources, char *why)
 {
-    const struct descriptors *set = &stock->set;
+    const struct descriptors *set = &resources->set;
     uint32_t w = 0;
 
     for (unsigned id = 0; id < REGION_COUNT; id++) {
@@ -99,7 +99,7 @@ static bool stock_fits(struct stock *stock, char *why)
     while (w < WORKERS_MAX && descriptors_get(set, "bell.worker.%u", w) >= 0 &&
            (descriptors_get(set, "udp4.%u", w) >= 0 || descriptors_get(set, "udp6.%u", w) >= 0))
         w++;
-    stock->worker_count = w;
+    resources->worker_count = w;
     if (w > 0 && descriptors_get(set, "bell.control") >= 0 &&
         descriptors_get(set, "bell.handshaker") >= 0)
         return true;
@@ -119,34 +119,35 @@ static void end_old_child(int pidfd)
     close(pidfd);
 }
 
-static void stock_forget(struct stock *stock)
+static void resources_forget(struct resources *resources)
 {
-    for (size_t i = 0; i < stock->set.count; i++)
-        notify_store_remove("%s", stock->set.list[i].name);
-    descriptors_close(&stock->set);
+    for (size_t i = 0; i < resources->set.count; i++)
+        notify_store_remove("%s", resources->set.list[i].name);
+    descriptors_close(&resources->set);
 }
 
 /* What the predecessor left is taken as a whole or not at all. */
-static bool stock_take(struct stock *stock, const struct settings *settings,
-                       int pidfds[CHILD_COUNT])
+static bool resources_take_over(struct resources *resources, const struct settings *settings,
+                                int pidfds[CHILD_COUNT])
 {
     char why[SUPERVISOR_WHY_BYTES];
     bool fits;
 
-    if (notify_take_stored(&stock->set) < 0)
+    if (notify_take_stored(&resources->set) < 0)
         LOG(WARN, "store", "what the service manager handed over makes no sense; starting afresh",
             F("error", "%s", strerror(errno)));
     for (unsigned c = 0; c < CHILD_COUNT; c++)
-        pidfds[c] = descriptors_take(&stock->set, "child.%s", child_names[c]);
-    if (stock->set.count == 0 && pidfds[0] < 0 && pidfds[1] < 0)
+        pidfds[c] = descriptors_take(&resources->set, "child.%s", child_names[c]);
+    if (resources->set.count == 0 && pidfds[0] < 0 && pidfds[1] < 0)
         return false;
-    fits = stock_fits(stock, why);
+    fits = resources_fits(resources, why);
     if (fits) {
         LOG(INFO, "start", "took over from an earlier supervisor",
-            F("workers", "%u", stock->worker_count));
-        if (stock->worker_count != workers_wanted(settings))
+            F("workers", "%u", resources->worker_count));
+        if (resources->worker_count != workers_wanted(settings))
             LOG(WARN, "start", "the number of workers was changed: that takes a full restart",
-                F("running", "%u", stock->worker_count), F("set", "%u", workers_wanted(settings)));
+                F("running", "%u", resources->worker_count),
+                F("set", "%u", workers_wanted(settings)));
         return true;
     }
     LOG(WARN, "start", "what an earlier supervisor left does not fit; starting afresh, calls end",
@@ -158,39 +159,41 @@ static bool stock_take(struct stock *stock, const struct settings *settings,
         end_old_child(pidfds[c]);
         pidfds[c] = -1;
     }
-    stock_forget(stock);
+    resources_forget(resources);
     return false;
 }
 
-bool stock_open(struct stock *stock, const struct settings *settings, int pidfds[CHILD_COUNT],
-                char *why)
+bool resources_open(struct resources *resources, const struct settings *settings,
+                    int pidfds[CHILD_COUNT], char *why)
 {
-    memset(stock, 0, sizeof(*stock));
-    if (!stock_take(stock, settings, pidfds) && !stock_make(stock, settings, why)) {
-        stock_forget(stock);
+    memset(resources, 0, sizeof(*resources));
+    if (!resources_take_over(resources, settings, pidfds) &&
+        !resources_make(resources, settings, why)) {
+        resources_forget(resources);
         return false;
     }
     for (unsigned id = 0; id < REGION_COUNT; id++) {
-        stock->readonly[id] =
-            region_reopen_readonly(descriptors_get(&stock->set, "%s", region_names[id]));
-        if (stock->readonly[id] < 0) {
+        resources->readonly[id] =
+            region_reopen_readonly(descriptors_get(&resources->set, "%s", region_names[id]));
+        if (resources->readonly[id] < 0) {
             snprintf(why, SUPERVISOR_WHY_BYTES,
                      "cannot reopen region %s for reading (%s): is /proc mounted?",
                      region_names[id], strerror(errno));
             return false;
         }
     }
-    return region_map(&stock->actual, REGION_actual, stock->readonly[REGION_actual], false, why) &&
-           region_map(&stock->keys, REGION_keys, stock->readonly[REGION_keys], false, why);
+    return region_map(&resources->actual, REGION_actual, resources->readonly[REGION_actual], false,
+                      why) &&
+           region_map(&resources->keys, REGION_keys, resources->readonly[REGION_keys], false, why);
 }
 
-void stock_close(struct stock *stock)
+void resources_close(struct resources *resources)
 {
-    region_unmap(&stock->actual);
-    region_unmap(&stock->keys);
+    region_unmap(&resources->actual);
+    region_unmap(&resources->keys);
     for (unsigned id = 0; id < REGION_COUNT; id++)
-        close(stock->readonly[id]);
-    stock_forget(stock);
+        close(resources->readonly[id]);
+    resources_forget(resources);
 }
 
 /* ---- handed out ---- */
@@ -220,17 +223,17 @@ static void lend(struct descriptors *to, const struct descriptors *from, const c
         descriptors_add(to, fd, "%s", name);
 }
 
-static void stock_share(const struct stock *stock, const struct share_row *row,
-                        struct descriptors *set)
+static void resources_share(const struct resources *resources, const struct share_row *row,
+                            struct descriptors *set)
 {
     set->count = 0;
     for (unsigned id = 0; id < REGION_COUNT; id++) {
         if (row->regions[id] == SHARE_WRITE)
-            lend(set, &stock->set, region_names[id]);
+            lend(set, &resources->set, region_names[id]);
         else if (row->regions[id] == SHARE_READ)
-            descriptors_add(set, stock->readonly[id], "%s", region_names[id]);
+            descriptors_add(set, resources->readonly[id], "%s", region_names[id]);
     }
-    for (uint32_t w = 0; w < stock->worker_count; w++) {
+    for (uint32_t w = 0; w < resources->worker_count; w++) {
         static const char *const formats[] = {"udp4.%u", "udp6.%u", "bell.worker.%u"};
         char name[DESCRIPTOR_NAME_BYTES];
 
@@ -238,25 +241,27 @@ static void stock_share(const struct stock *stock, const struct share_row *row,
             if (f < 2 ? !row->sockets : !row->bell_workers)
                 continue;
             snprintf(name, sizeof(name), formats[f], w);
-            lend(set, &stock->set, name);
+            lend(set, &resources->set, name);
         }
     }
     if (row->bell_control)
-        lend(set, &stock->set, "bell.control");
+        lend(set, &resources->set, "bell.control");
     if (row->bell_handshaker)
-        lend(set, &stock->set, "bell.handshaker");
+        lend(set, &resources->set, "bell.handshaker");
 }
 
-void stock_for_child(const struct stock *stock, enum child_role role, struct descriptors *set)
+void resources_for_child(const struct resources *resources, enum child_role role,
+                         struct descriptors *set)
 {
-    stock_share(stock, &shares[role], set);
+    resources_share(resources, &shares[role], set);
 }
 
-bool stock_for_guest(const struct stock *stock, const char *role, struct descriptors *set)
+bool resources_for_client(const struct resources *resources, const char *role,
+                          struct descriptors *set)
 {
     for (size_t i = CHILD_COUNT; i < SHARES; i++) {
         if (strcmp(shares[i].name, role) == 0) {
-            stock_share(stock, &shares[i], set);
+            resources_share(resources, &shares[i], set);
             return true;
         }
     }

@@ -1,0 +1,26 @@
+/* Super-datagrams: what one receive gives, taken apart into datagrams.
+ *
+ * With UDP_GRO the kernel delivers several datagrams of one path and of equal size (the last may be
+ * shorter) as one. A datagram that came alone is a super-datagram of one part. */
+#ifndef RINGCAST_IO_SUPER_DATAGRAM_H
+#define RINGCAST_IO_SUPER_DATAGRAM_H
+
+#include "io.h"
+
+#define RECEIVE_BYTES_MAX 65536u /* of one super-datagram */
+#define RECEIVE_BYTES_BEHIND 32  /* that may be read behind it */
+
+struct super_datagram {
+    uint8_t *data; /* the parts that are still to be handed out … */
+    uint32_t bytes;
+    uint32_t segment_bytes; /* of every part but the last; 0: there is one part */
+    bool pending;           /* … of which there is at least one; it may be empty */
+    struct path path;
+};
+
+/* Hands out at most `room` parts as datagrams and counts them as received. Returns how many; the rest
+ * stays pending. */
+size_t super_datagram_split(struct super_datagram *from, struct io_datagram *datagrams, size_t room,
+                            struct io_counters *counters);
+
+#endif
