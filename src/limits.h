@@ -20,9 +20,9 @@
 #define FINGERPRINT_BYTES_MAX 64
 #define IDENTITY_BYTES_MAX 1024
 
-#define AUDIO_SLOT_NS 20000000u /* what one audio packet lasts, mostly */
-#define AUDIO_LEVEL_SLOTS 32    /* 640 ms: the control plane looks every 100 ms */
-#define AUDIO_PUBLISH_SLOTS 5
+#define AUDIO_INTERVAL_NS 20000000u /* what one audio packet lasts, mostly */
+#define AUDIO_LEVEL_INTERVALS 32    /* 640 ms: the control plane looks every 100 ms */
+#define AUDIO_PUBLISH_INTERVALS 5
 #define AUDIO_LEVEL_NONE 0xff /* nothing came; a client that says so means digital silence */
 
 #define VERDICT_ROOM 64 /* rows have room for this many verdicts … */

@@ -234,12 +234,12 @@ ROW_ENUMS(ROW_ENUM_DECLARE)
     S(u8, encoding, dec, 0, ENCODINGS_MAX - 1)                                           \
     A(u8, reserved, 43, hex, 0, 0)
 
-/* How loud one audio producer is, for the last AUDIO_LEVEL_SLOTS slots of AUDIO_SLOT_NS of the monotonic
- * clock: slot s lies at s modulo AUDIO_LEVEL_SLOTS. A level is the byte of RFC 6464: top bit "voice",
- * the others -dBov; AUDIO_LEVEL_NONE where no packet came. Published every AUDIO_PUBLISH_SLOTS. */
+/* How loud one audio producer is, for the last AUDIO_LEVEL_INTERVALS slots of AUDIO_INTERVAL_NS of the monotonic
+ * clock: slot s lies at s modulo AUDIO_LEVEL_INTERVALS. A level is the byte of RFC 6464: top bit "voice",
+ * the others -dBov; AUDIO_LEVEL_NONE where no packet came. Published every AUDIO_PUBLISH_INTERVALS. */
 #define AUDIO_LEVEL_ROW(S, A)                                                            \
-    S(u32, newest_slot, dec, 0, 0)                                                       \
-    A(u8, level, AUDIO_LEVEL_SLOTS, hex, 0, 0)                                           \
+    S(u32, newest_interval, dec, 0, 0)                                                       \
+    A(u8, level, AUDIO_LEVEL_INTERVALS, hex, 0, 0)                                           \
     A(u8, reserved, 12, hex, 0, 0)
 
 /* One row (index 0): what all transports share. */

@@ -30,7 +30,7 @@
     V(drop_rtp_ssrc_limit, "RTP of one SSRC too many for this transport")                         \
     V(drop_rtp_payload_type, "RTP of a payload type that the producer did not declare")           \
     V(drop_rtp_paused, "RTP of a paused producer")                                                \
-    V(drop_rtp_probe, "RTP that carries padding only")                                            \
+    V(drop_rtx_unused, "repair packet (RTX): nobody here uses it yet")                            \
     V(drop_rtcp_malformed, "RTCP compound out of bounds")                                         \
     V(drop_rtcp_unauthentic, "SRTCP authentication failed (G5)")                                  \
     V(drop_rtcp_replay, "SRTCP index already seen, or too old")                                   \

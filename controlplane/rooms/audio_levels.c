@@ -19,13 +19,13 @@
 #define VOLUMES_MAX 32      /* the loudest: what a page can show */
 #define VOLUME_SILENCE -127 /* dBov */
 
-_Static_assert(SPEAKER_FRAME_MS * 1000000u == AUDIO_SLOT_NS, "a frame is a slot");
-_Static_assert(AUDIO_LEVEL_SLOTS > DELAY_SLOTS + 2 * TICK_EVERY_MS / SPEAKER_FRAME_MS,
+_Static_assert(SPEAKER_FRAME_MS * 1000000u == AUDIO_INTERVAL_NS, "a frame is a slot");
+_Static_assert(AUDIO_LEVEL_INTERVALS > DELAY_SLOTS + 2 * TICK_EVERY_MS / SPEAKER_FRAME_MS,
                "slots are gone before they are heard");
 
 static uint32_t slot_now(void)
 {
-    return (uint32_t)(clock_monotonic_ns() / AUDIO_SLOT_NS);
+    return (uint32_t)(clock_monotonic_ns() / AUDIO_INTERVAL_NS);
 }
 
 /* ---- whom to listen to ---- */
@@ -100,8 +100,8 @@ static void listen_to(struct dataplane *dataplane, struct producer *p, uint32_t 
     for (; (int32_t)(last_slot - p->next_slot) >= 0; p->next_slot++) {
         uint8_t level = AUDIO_LEVEL_NONE;
 
-        if (known && row.newest_slot - p->next_slot < AUDIO_LEVEL_SLOTS)
-            level = row.level[p->next_slot % AUDIO_LEVEL_SLOTS];
+        if (known && row.newest_interval - p->next_slot < AUDIO_LEVEL_INTERVALS)
+            level = row.level[p->next_slot % AUDIO_LEVEL_INTERVALS];
         p->power += power_of(speaker_hear(&p->speaker, level));
         p->frames++;
     }

@@ -64,12 +64,12 @@ static void ice_changed(struct worker *w, struct transport *t, enum ice_event ev
     paths_update(w, t);
     /* Also at every later check, should the ring have been full or the handshaker have died since:
      * as DTLS client it is the one to start. */
-    if (!t->validated_told || (t->dtls_role == DTLS_ROLE_client && !t->profile))
-        t->validated_told = handshaker_tell(w, t, DTLS_NOTE_validated);
+    if (!t->validated_notified || (t->dtls_role == DTLS_ROLE_client && !t->profile))
+        t->validated_notified = handshaker_notify(w, t, DTLS_NOTE_validated);
     if (event == ICE_NOTHING)
         return;
     publish_transport(w, t);
-    event_tell(w, TABLE_transport_state, t->index, t->generation);
+    event_publish(w, TABLE_transport_state, t->index, t->generation);
 }
 
 static enum verdict stun_receive(struct worker *w, const struct io_datagram *datagram)
@@ -114,13 +114,13 @@ static void media_receive(struct worker *w, uint32_t position, enum datagram_kin
     struct transport *t = transport_of_path(w, &datagram->path);
 
     if (!t) {
-        settle(w, position, VERDICT_drop_media_stranger);
+        verdict_set(w, position, VERDICT_drop_media_stranger);
         return;
     }
     t->bytes_received += datagram->bytes;
     t->dirty = true;
     if (!t->profile) {
-        settle(w, position, VERDICT_drop_media_unkeyed);
+        verdict_set(w, position, VERDICT_drop_media_unkeyed);
     } else if (kind == DATAGRAM_rtp) {
         ingress_add(w, position, t);
     } else {
@@ -134,12 +134,12 @@ static void dtls_receive(struct worker *w, uint32_t position)
     struct transport *t = transport_of_path(w, &datagram->path);
 
     if (!t) {
-        settle(w, position, VERDICT_drop_dtls_stranger);
+        verdict_set(w, position, VERDICT_drop_dtls_stranger);
         return;
     }
     t->bytes_received += datagram->bytes;
     if (t->dtls_role == DTLS_ROLE_unset)
-        settle(w, position, VERDICT_drop_dtls_unconnected);
+        verdict_set(w, position, VERDICT_drop_dtls_unconnected);
     else
         handshaker_pass(w, position, t);
 }
@@ -147,26 +147,26 @@ static void dtls_receive(struct worker *w, uint32_t position)
 void classify(struct worker *w)
 {
     w->unprotect_count = 0;
-    w->newcomer_count = 0;
+    w->unproven_count = 0;
     for (uint32_t i = 0; i < w->datagram_count; i++) {
         const struct io_datagram *datagram = &w->datagrams[i];
         enum datagram_kind kind;
 
         if (datagram->bytes == 0) {
-            settle(w, i, VERDICT_drop_empty);
+            verdict_set(w, i, VERDICT_drop_empty);
             continue;
         }
         if (datagram->bytes > DATAGRAM_BYTES_MAX) {
-            settle(w, i, VERDICT_drop_oversize);
+            verdict_set(w, i, VERDICT_drop_oversize);
             continue;
         }
         kind = datagram_classify(datagram->data, datagram->bytes);
         if (kind == DATAGRAM_stun)
-            settle(w, i, stun_receive(w, datagram));
+            verdict_set(w, i, stun_receive(w, datagram));
         else if (kind == DATAGRAM_dtls)
             dtls_receive(w, i);
         else if (kind == DATAGRAM_unknown)
-            settle(w, i, VERDICT_drop_first_byte);
+            verdict_set(w, i, VERDICT_drop_first_byte);
         else
             media_receive(w, i, kind);
     }

@@ -43,7 +43,7 @@ static bool key_frame_ask(struct worker *w, struct producer *p, struct encoding 
     return true;
 }
 
-/* At a mirror: its home is told, once until a key frame came or a second has passed. */
+/* At a replica: its home is told, once until a key frame came or a second has passed. */
 static void key_frame_pass_on(struct worker *w, struct producer *p, uint8_t encoding)
 {
     struct encoding *e = &p->encodings[encoding];
@@ -52,7 +52,7 @@ static void key_frame_pass_on(struct worker *w, struct producer *p, uint8_t enco
         return;
     e->key_frame_wanted = true;
     e->key_frame_asked_ns = w->now_ns;
-    handoff_tell(w, p->home, HANDOFF_key_frame, p->index, p->generation, encoding);
+    handoff_send(w, p->home, HANDOFF_key_frame, p->index, p->generation, encoding);
 }
 
 /* At most one a second and encoding leaves for the publisher (threats.md D19); asked again every
@@ -64,7 +64,7 @@ void key_frame_request(struct worker *w, struct producer *p, uint8_t encoding)
 
     if (p->kind != MEDIA_KIND_video || p->paused || p->is_leaving || encoding >= p->encoding_count)
         return;
-    if (p->is_mirror) {
+    if (p->is_replica) {
         key_frame_pass_on(w, p, encoding);
         return;
     }
@@ -86,7 +86,7 @@ void key_frame_timer(struct worker *w, struct producer *p)
 {
     for (uint8_t i = 0; i < p->encoding_count; i++)
         if (p->encodings[i].key_frame_wanted) {
-            if (p->consumer_count == 0 && !p->audience)
+            if (p->consumer_count == 0 && !p->replica_workers)
                 p->encodings[i].key_frame_wanted = false;
             else
                 key_frame_request(w, p, i);
@@ -121,7 +121,7 @@ static void sender_report(struct worker *w, struct transport *t, const struct rt
     t->has_ntp_offset = true;
     for (struct producer *p = t->producers; p; p = p->next) {
         p->ntp_offset = t->ntp_offset;
-        handoff_report(w, p, p->audience);
+        handoff_report(w, p, p->replica_workers);
     }
 }
 
@@ -218,21 +218,21 @@ void feedback_receive(struct worker *w, uint32_t position, struct transport *t)
     case SRTP_OK:
         break;
     case SRTP_MALFORMED:
-        settle(w, position, VERDICT_drop_rtcp_malformed);
+        verdict_set(w, position, VERDICT_drop_rtcp_malformed);
         return;
     case SRTP_REPLAYED:
-        settle(w, position, VERDICT_drop_rtcp_replay);
+        verdict_set(w, position, VERDICT_drop_rtcp_replay);
         return;
     default:
-        settle(w, position, VERDICT_drop_rtcp_unauthentic);
+        verdict_set(w, position, VERDICT_drop_rtcp_unauthentic);
         return;
     }
     if (!within_rate(w, t, &t->rtcp_in_window, RTCP_PER_SECOND_MAX)) {
-        settle(w, position, VERDICT_drop_rtcp_limit);
+        verdict_set(w, position, VERDICT_drop_rtcp_limit);
         return;
     }
     count = rtcp_split(datagram->data, bytes, packets);
-    settle(w, position, count ? VERDICT_rtcp_consumed : VERDICT_drop_rtcp_malformed);
+    verdict_set(w, position, count ? VERDICT_rtcp_consumed : VERDICT_drop_rtcp_malformed);
     for (size_t i = 0; i < count; i++) {
         switch (packets[i].type) {
         case RTCP_SR:

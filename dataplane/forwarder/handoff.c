@@ -61,7 +61,7 @@ static bool send_note(struct worker *w, uint32_t to, struct handoff_note note)
     struct handoff_ends *ends = &w->ends[to];
     struct handoff_lane *lane = lane_to(w, to);
 
-    if (ends->sent - ends->settled >= HANDOFF_NOTES)
+    if (ends->sent - ends->taken_back >= HANDOFF_NOTES)
         return false;
     lane->notes[ends->sent++ % HANDOFF_NOTES] = note;
     w->to_publish |= (uint16_t)(1u << to);
@@ -77,7 +77,7 @@ static void send_or_mark(struct worker *w, uint32_t to, struct handoff_note note
         atomic_fetch_add_explicit(&lane_to(w, to)->lost, 1, memory_order_release);
 }
 
-void handoff_tell(struct worker *w, uint32_t to, enum handoff_kind kind, uint32_t producer,
+void handoff_send(struct worker *w, uint32_t to, enum handoff_kind kind, uint32_t producer,
                   uint32_t generation, uint8_t encoding)
 {
     send_or_mark(w, to,
@@ -87,18 +87,18 @@ void handoff_tell(struct worker *w, uint32_t to, enum handoff_kind kind, uint32_
                                        .generation = generation});
 }
 
-void handoff_wanted(struct worker *w, const struct producer *mirror)
+void handoff_wanted(struct worker *w, const struct producer *replica)
 {
-    send_or_mark(w, mirror->home,
+    send_or_mark(w, replica->home,
                  (struct handoff_note){.kind = HANDOFF_wanted,
-                                       .producer = mirror->index,
-                                       .generation = mirror->generation,
-                                       .typical = mirror->typical});
+                                       .producer = replica->index,
+                                       .generation = replica->generation,
+                                       .typical = replica->typical});
 }
 
-/* One note about a packet to each worker of the audience; how many took it. */
+/* One note about a packet to each worker of the replica_workers; how many took it. */
 static unsigned send_packet(struct worker *w, enum handoff_kind kind, const struct producer *p,
-                            uint16_t audience, struct packet *packet)
+                            uint16_t replica_workers, struct packet *packet)
 {
     struct handoff_note note = {.kind = (uint8_t)kind,
                                 .packet = (uint16_t)(packet - w->pool.packets),
@@ -106,25 +106,25 @@ static unsigned send_packet(struct worker *w, enum handoff_kind kind, const stru
                                 .generation = p->generation};
     unsigned count = 0;
 
-    for (; audience; audience &= (uint16_t)(audience - 1))
-        count += send_note(w, (uint32_t)__builtin_ctz(audience), note);
+    for (; replica_workers; replica_workers &= (uint16_t)(replica_workers - 1))
+        count += send_note(w, (uint32_t)__builtin_ctz(replica_workers), note);
     packet->holds = (uint16_t)(packet->holds + count);
     return count;
 }
 
 bool handoff_packet(struct worker *w, struct producer *p, struct packet *packet)
 {
-    unsigned wanted = (unsigned)__builtin_popcount(p->audience);
-    unsigned count = send_packet(w, HANDOFF_packet, p, p->audience, packet);
+    unsigned wanted = (unsigned)__builtin_popcount(p->replica_workers);
+    unsigned count = send_packet(w, HANDOFF_packet, p, p->replica_workers, packet);
 
     w->counters[COUNTER_handed] += count;
     w->counters[COUNTER_handoff_full] += wanted - count;
     return count > 0;
 }
 
-void handoff_report(struct worker *w, struct producer *p, uint16_t audience)
+void handoff_report(struct worker *w, struct producer *p, uint16_t replica_workers)
 {
-    struct packet *packet = audience ? pool_take(&w->pool) : NULL;
+    struct packet *packet = replica_workers ? pool_take(&w->pool) : NULL;
     struct handoff_report *report;
 
     if (!packet)
@@ -139,7 +139,7 @@ void handoff_report(struct worker *w, struct producer *p, uint16_t audience)
     packet->holds = 0;
     packet->lane = PACKET_OWN;
     packet->verdict = VERDICT_PENDING; /* it is none of the packets that came in */
-    if (send_packet(w, HANDOFF_report, p, audience, packet) == 0)
+    if (send_packet(w, HANDOFF_report, p, replica_workers, packet) == 0)
         pool_give(&w->pool, packet);
 }
 
@@ -180,7 +180,7 @@ static bool take_packet(struct worker *w, uint32_t from, uint64_t position,
     const struct packet *theirs = &w->config.handoff->workers[from].pool[note->packet];
     struct packet *packet;
 
-    mirror_count(w, p, theirs);
+    replica_count(w, p, theirs);
     if (!p->consumers)
         return false;
     packet = pool_take(&w->pool);
@@ -220,22 +220,22 @@ static bool take(struct worker *w, uint32_t from, uint64_t position)
 
     switch ((enum handoff_kind)note->kind) {
     case HANDOFF_packet:
-        return is_ours && p->is_mirror && take_packet(w, from, position, note, p);
+        return is_ours && p->is_replica && take_packet(w, from, position, note, p);
     case HANDOFF_report:
-        if (is_ours && p->is_mirror)
+        if (is_ours && p->is_replica)
             take_report(p, &w->config.handoff->workers[from].pool[note->packet]);
         break;
     case HANDOFF_producer:
         producer_look(w, note->producer);
         break;
     case HANDOFF_wanted:
-        if (is_ours && !p->is_mirror)
-            audience_wants(w, p, &note->typical);
+        if (is_ours && !p->is_replica)
+            replica_workers_want(w, p, &note->typical);
         else /* not there yet, or gone: the row knows */
-            handoff_tell(w, from, HANDOFF_producer, note->producer, note->generation, 0);
+            handoff_send(w, from, HANDOFF_producer, note->producer, note->generation, 0);
         break;
     case HANDOFF_key_frame:
-        if (is_ours && !p->is_mirror)
+        if (is_ours && !p->is_replica)
             key_frame_request(w, p, note->encoding);
         break;
     }
@@ -270,12 +270,12 @@ bool handoff_receive(struct worker *w)
 void handoff_finish(struct worker *w, uint32_t from, uint64_t position)
 {
     w->ends[from].is_done[position % HANDOFF_NOTES] = 1;
-    w->to_settle |= (uint16_t)(1u << from);
+    w->to_report_finished |= (uint16_t)(1u << from);
 }
 
 /* ---- both ends ---- */
 
-static void settle_taken(struct worker *w, uint32_t from)
+static void take_back_note_places(struct worker *w, uint32_t from)
 {
     struct handoff_ends *ends = &w->ends[from];
     uint64_t before = ends->finished;
@@ -286,28 +286,28 @@ static void settle_taken(struct worker *w, uint32_t from)
         atomic_store_explicit(&lane_from(w, from)->consumed, ends->finished, memory_order_release);
 }
 
-static void settle_sent(struct worker *w, uint32_t to)
+static void take_back_packets(struct worker *w, uint32_t to)
 {
     struct handoff_ends *ends = &w->ends[to];
     struct handoff_lane *lane = lane_to(w, to);
     uint64_t consumed = atomic_load_explicit(&lane->consumed, memory_order_acquire);
 
-    for (; ends->settled != consumed; ends->settled++) {
-        const struct handoff_note *note = &lane->notes[ends->settled % HANDOFF_NOTES];
+    for (; ends->taken_back != consumed; ends->taken_back++) {
+        const struct handoff_note *note = &lane->notes[ends->taken_back % HANDOFF_NOTES];
 
         if (note->kind == HANDOFF_packet || note->kind == HANDOFF_report)
             packet_release(w, &w->pool.packets[note->packet]);
     }
 }
 
-void handoff_settle(struct worker *w)
+void handoff_take_back(struct worker *w)
 {
-    for (uint32_t bits = w->to_settle; bits; bits &= bits - 1)
-        settle_taken(w, (uint32_t)__builtin_ctz(bits));
-    w->to_settle = 0;
+    for (uint32_t bits = w->to_report_finished; bits; bits &= bits - 1)
+        take_back_note_places(w, (uint32_t)__builtin_ctz(bits));
+    w->to_report_finished = 0;
     for (uint32_t to = 0; to < w->peer_count; to++)
-        if (w->ends[to].settled != w->ends[to].sent)
-            settle_sent(w, to);
+        if (w->ends[to].taken_back != w->ends[to].sent)
+            take_back_packets(w, to);
 }
 
 bool handoff_may_sleep(struct worker *w)

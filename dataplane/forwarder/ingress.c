@@ -86,7 +86,7 @@ static struct stream *known_stream(struct transport *t, uint32_t ssrc)
 
 /* A slot for an SSRC that proved authentic: its own from before, else one never used, else one whose
  * producer is gone. */
-static struct stream *slot_for(struct transport *t, uint32_t ssrc)
+static struct stream *stream_entry_for(struct transport *t, uint32_t ssrc)
 {
     struct stream *fresh = NULL, *left = NULL;
 
@@ -115,23 +115,23 @@ static const struct srtp_stream *past_of(const struct transport *t, uint32_t ssr
     return NULL;
 }
 
-static struct newcomer *newcomer_of(struct worker *w, struct transport *t, const uint8_t *data,
-                                    const struct rtp_view *view)
+static struct unproven_stream *unproven_stream_of(struct worker *w, struct transport *t,
+                                                  const uint8_t *data, const struct rtp_view *view)
 {
     const struct srtp_stream *past;
-    struct newcomer *n;
+    struct unproven_stream *n;
     struct producer *p;
     int encoding;
     bool is_rtx;
 
-    for (size_t i = 0; i < w->newcomer_count; i++)
-        if (w->newcomers[i].transport == t && w->newcomers[i].stream.ssrc == view->ssrc)
-            return &w->newcomers[i];
+    for (size_t i = 0; i < w->unproven_count; i++)
+        if (w->unproven[i].transport == t && w->unproven[i].stream.ssrc == view->ssrc)
+            return &w->unproven[i];
     p = producer_of(t, data, view, &encoding, &is_rtx);
     if (!p)
         return NULL;
-    n = &w->newcomers[w->newcomer_count++];
-    *n = (struct newcomer){
+    n = &w->unproven[w->unproven_count++];
+    *n = (struct unproven_stream){
         .transport = t,
         .stream = {.producer = p,
                    .ssrc = view->ssrc,
@@ -146,7 +146,7 @@ static struct newcomer *newcomer_of(struct worker *w, struct transport *t, const
 
 static bool is_consumed(const struct producer *p)
 {
-    return (p->consumers || p->audience) && !p->paused;
+    return (p->consumers || p->replica_workers) && !p->paused;
 }
 
 /* A place in the pool for a packet that somebody consumes; NULL: nobody does, or there is none. */
@@ -166,27 +166,27 @@ void ingress_add(struct worker *w, uint32_t position, struct transport *t)
     struct io_datagram *datagram = &w->datagrams[position];
     size_t n = w->unprotect_count;
     struct rtp_view *view = &w->unprotect_view[n];
-    struct newcomer *newcomer = NULL;
+    struct unproven_stream *unproven = NULL;
     struct packet *wanted;
     struct stream *stream;
 
     if (!rtp_parse(datagram->data, datagram->bytes, view)) {
-        settle(w, position, VERDICT_drop_rtp_malformed);
+        verdict_set(w, position, VERDICT_drop_rtp_malformed);
         return;
     }
     stream = known_stream(t, view->ssrc);
     if (!stream) {
-        newcomer = newcomer_of(w, t, datagram->data, view);
-        if (!newcomer) {
-            settle(w, position, VERDICT_drop_rtp_unrouted);
+        unproven = unproven_stream_of(w, t, datagram->data, view);
+        if (!unproven) {
+            verdict_set(w, position, VERDICT_drop_rtp_unrouted);
             return;
         }
-        stream = &newcomer->stream;
+        stream = &unproven->stream;
     }
     w->unprotect_position[n] = position;
     w->unprotect_transport[n] = t;
     w->unprotect_stream[n] = stream;
-    w->unprotect_newcomer[n] = newcomer;
+    w->unprotect_unproven[n] = unproven;
     wanted = packet_for(w, stream);
     w->unprotect_packet[n] = wanted;
     w->unprotect[n] = (struct srtp_unprotect_job){
@@ -279,7 +279,7 @@ static enum verdict accept(struct worker *w, size_t i)
         return VERDICT_drop_rtp_malformed;
     if (stream->is_rtx) {
         e->rtx_packets++;
-        return VERDICT_drop_rtp_probe;
+        return VERDICT_drop_rtx_unused;
     }
     codec = codec_of(p, view->payload_type);
     if (codec < 0)
@@ -288,7 +288,7 @@ static enum verdict accept(struct worker *w, size_t i)
     if (p->paused)
         return VERDICT_drop_rtp_paused;
     if (view->element[p->level_id].bytes == 1) /* nobody numbers an element 0 */
-        level_note(w, p, job->packet[view->element[p->level_id].offset]);
+        audio_level_note(w, p, job->packet[view->element[p->level_id].offset]);
     if (!packet)
         return is_consumed(p) ? VERDICT_drop_no_memory : VERDICT_unwanted;
     packet->view = *view;
@@ -320,11 +320,11 @@ static enum verdict accept(struct worker *w, size_t i)
     return packet->holds ? VERDICT_PENDING : VERDICT_drop_overload;
 }
 
-/* Gives the newcomer of an authentic packet its slot; false when the transport has none left. */
-static bool adopt(struct newcomer *n)
+/* Gives the unproven of an authentic packet its slot; false when the transport has none left. */
+static bool adopt(struct unproven_stream *n)
 {
     if (!n->adopted) {
-        n->adopted = slot_for(n->transport, n->stream.ssrc);
+        n->adopted = stream_entry_for(n->transport, n->stream.ssrc);
         if (n->adopted)
             *n->adopted = n->stream;
     }
@@ -360,16 +360,16 @@ void ingress_run(struct worker *w)
     srtp_unprotect_burst(w->srtp, w->unprotect, w->unprotect_count);
     for (size_t i = 0; i < w->unprotect_count; i++) {
         uint8_t srtp = w->unprotect[i].result;
-        struct newcomer *newcomer = w->unprotect_newcomer[i];
+        struct unproven_stream *unproven = w->unprotect_unproven[i];
         enum verdict verdict;
 
         if (srtp != SRTP_OK)
             verdict = refused[srtp];
-        else if (newcomer && !adopt(newcomer))
+        else if (unproven && !adopt(unproven))
             verdict = VERDICT_drop_rtp_ssrc_limit;
         else
             verdict = accept(w, i);
-        settle(w, w->unprotect_position[i], verdict);
+        verdict_set(w, w->unprotect_position[i], verdict);
         if (w->unprotect_packet[i] && verdict != VERDICT_PENDING) {
             pool_give(&w->pool, w->unprotect_packet[i]);
             w->unprotect_packet[i] = NULL;

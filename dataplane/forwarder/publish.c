@@ -5,7 +5,7 @@
 
 #include "src/clock.h"
 
-void event_tell(struct worker *w, enum table_id table, uint32_t index, uint32_t generation)
+void event_publish(struct worker *w, enum table_id table, uint32_t index, uint32_t generation)
 {
     struct ring_note note = {.table = table, .handle = handle_make(index, generation)};
 
@@ -154,9 +154,9 @@ static void publish_consumer(struct worker *w, struct consumer *c)
     publish(w, TABLE_consumer_state, c->index, c->generation, &row.header);
 }
 
-void publish_levels(struct worker *w, struct producer *p)
+void publish_audio_levels(struct worker *w, struct producer *p)
 {
-    struct audio_level_row row = {.newest_slot = p->level_slot};
+    struct audio_level_row row = {.newest_interval = p->newest_interval};
 
     memcpy(row.level, p->levels, sizeof(row.level));
     publish(w, TABLE_audio_level, p->index, p->generation, &row.header);

@@ -65,7 +65,7 @@ static void read_clocks(struct worker *w)
     w->now_ns = w->config.monotonic_ns ? w->config.monotonic_ns() : clock_monotonic_ns();
     w->wall_ns = w->config.wall_ns ? w->config.wall_ns() : clock_wall_ns();
     w->abs_send_time = rtp_abs_send_time(w->wall_ns);
-    w->audio_slot = (uint32_t)(w->now_ns / AUDIO_SLOT_NS);
+    w->audio_interval = (uint32_t)(w->now_ns / AUDIO_INTERVAL_NS);
 }
 
 bool worker_open(struct worker *w, const struct worker_config *config, char *why)
@@ -168,7 +168,7 @@ static void fire(void *context, struct timer *timer)
         w->counters[COUNTER_consent_expired]++;
         paths_update(w, t);
         publish_transport(w, t);
-        event_tell(w, TABLE_transport_state, t->index, t->generation);
+        event_publish(w, TABLE_transport_state, t->index, t->generation);
     }
     if (t->profile && ice_selected_path(&t->ice) && (t->producers || t->consumers)) {
         targets_choose(w, t);
@@ -202,7 +202,7 @@ static void ring_bell(int descriptor)
 static void housekeeping(struct worker *w)
 {
     wheel_advance(&w->wheel, w->now_ns, fire, w);
-    apply_changes(w);
+    reconcile_changes(w);
     handshaker_receive(w);
     worker_flush(w);
     if (w->now_ns >= w->next_publish_ns) {
@@ -244,11 +244,11 @@ bool worker_turn(struct worker *w)
     }
     received = w->datagram_count;
     w->datagram_count = 0;
-    handed = handoff_receive(w); /* from other workers, to mirrors of their producers */
+    handed = handoff_receive(w); /* from other workers, to replicas of their producers */
     handoff_publish(w);          /* so that they begin while we fan out */
     fan_out(w);                  /* subscriber by subscriber: select, rewrite, protect, send */
     housekeeping(w);
-    handoff_settle(w);
+    handoff_take_back(w);
     handoff_publish(w);
     w->turns++;
     return received > 0 || handed || fan_out_has_work(w);

@@ -4,9 +4,9 @@
  *   io_receive ─► classify.c ─► ingress.c ─► queue of its producer ─► fanout.c ─► io_transmit
  *                    │  STUN, DTLS    RTCP │ ─► feedback.c     ▲
  *                    ▼                     ▼                   │
- *                 links.c (handshaker)   handoff.c ═► other workers' mirrors (mirror.c)
+ *                 handshaker_link.c (handshaker)   handoff.c ═► other workers' replicas (replica.c)
  *
- *   reports.c (timers), apply.c (tables), publish.c (statistics, events)
+ *   reports.c (timers), reconcile.c (tables), publish.c (statistics, events)
  *
  * Threads: everything here belongs to one worker thread.
  * Memory: all mapped at start, paid when touched; nothing is allocated afterwards. */
@@ -27,7 +27,7 @@
 #include "dataplane/engines/wheel.h"
 
 #define STREAMS_MAX 32           /* SSRCs one transport may send (threats.md D15) */
-#define RANDOM_STOCK 64          /* random words asked of the kernel at a time */
+#define RANDOM_POOL_WORDS 64     /* random words asked of the kernel at a time */
 #define CHANGES_PER_TURN 64      /* table rows applied between two bursts of packets */
 #define RESCAN_ROWS_PER_TURN 512 /* rows looked at per turn of a full scan */
 #define INDEX_RESERVE 4096       /* SRTP indexes reserved at a time (threats.md D13) */
@@ -62,7 +62,7 @@ struct stream {
 
 /* A stream whose SSRC was seen in the clear header of this turn only; it moves to a slot of its
  * transport when one of its packets proves authentic, so strangers can take no slot (D15). */
-struct newcomer {
+struct unproven_stream {
     struct transport *transport;
     struct stream *adopted; /* the slot it got */
     struct stream stream;
@@ -102,8 +102,8 @@ struct transport {
     uint8_t dtls_role;
     uint8_t dtls_state;
     uint8_t dtls_failure;
-    uint8_t profile;     /* enum srtp_profile; 0: no keys */
-    bool validated_told; /* the handshaker knows that ICE validated it */
+    uint8_t profile;         /* enum srtp_profile; 0: no keys */
+    bool validated_notified; /* the handshaker knows that ICE validated it */
     /* extension ids of what this client sends, 0: none */
     uint8_t mid_id, rid_id, repaired_rid_id, transport_cc_id;
     struct ice_credentials credentials; /* as the row says */
@@ -154,17 +154,17 @@ struct encoding {
 };
 
 /* One stream of a publisher. It lives on the worker of its transport, its home; a worker that has
- * consumers of it but not its transport has a mirror: the same struct, fed by handoff.c. */
+ * consumers of it but not its transport has a replica: the same struct, fed by handoff.c. */
 struct producer {
     uint32_t generation;
     uint32_t index;
-    struct transport *transport; /* NULL: a mirror, or about to go */
-    bool is_mirror;
-    bool is_leaving;       /* its consumers are taken off it, some each turn */
-    uint8_t home;          /* worker */
-    uint16_t audience;     /* at home: bit per worker that has a mirror */
-    uint64_t ntp_offset;   /* our NTP minus the client's, 32.32 */
-    struct producer *next; /* of the transport */
+    struct transport *transport; /* NULL: a replica, or about to go */
+    bool is_replica;
+    bool is_leaving;          /* its consumers are taken off it, some each turn */
+    uint8_t home;             /* worker */
+    uint16_t replica_workers; /* at home: bit per worker that has a replica */
+    uint64_t ntp_offset;      /* our NTP minus the client's, 32.32 */
+    struct producer *next;    /* of the transport */
     struct consumer *consumers;
     uint32_t consumer_count;
     uint8_t kind, type, paused;
@@ -179,8 +179,8 @@ struct producer {
     char rid[ENCODINGS_MAX][RID_BYTES_MAX];
     char cname[CNAME_ROOM];
     uint8_t level_id; /* of what this client says about loudness (RFC 6464), 0: nothing */
-    uint32_t level_slot, level_published; /* the newest one, here and in its row */
-    uint8_t levels[AUDIO_LEVEL_SLOTS];
+    uint32_t newest_interval, level_published; /* the newest one, here and in its row */
+    uint8_t levels[AUDIO_LEVEL_INTERVALS];
     struct header_kind typical;  /* what its latest consumer gets */
     struct packet_queue job;     /* packets that the fan-out is at, */
     uint32_t job_cost;           /* what they cost for one consumer, */
@@ -260,10 +260,10 @@ struct worker {
     const struct io_backend *backend;
     uint64_t now_ns, wall_ns; /* of this turn */
     uint32_t abs_send_time;
-    uint32_t audio_slot; /* AUDIO_SLOT_NS of the monotonic clock */
+    uint32_t audio_interval; /* AUDIO_INTERVAL_NS of the monotonic clock */
     struct objects objects;
     uint64_t secret; /* of map_hash */
-    uint32_t random_left, random[RANDOM_STOCK];
+    uint32_t random_left, random[RANDOM_POOL_WORDS];
     struct srtp_engine *srtp;
     struct map paths, ufrags, ssrcs; /* → transport, transport, consumer index */
     struct wheel wheel;
@@ -285,14 +285,14 @@ struct worker {
     uint32_t unprotect_position[IO_BATCH];
     struct transport *unprotect_transport[IO_BATCH];
     struct stream *unprotect_stream[IO_BATCH];
-    struct newcomer *unprotect_newcomer[IO_BATCH]; /* NULL: the stream is known */
-    struct packet *unprotect_packet[IO_BATCH];     /* NULL: nobody wants it, in place */
-    size_t newcomer_count;
-    struct newcomer newcomers[IO_BATCH];
+    struct unproven_stream *unprotect_unproven[IO_BATCH]; /* NULL: the stream is known */
+    struct packet *unprotect_packet[IO_BATCH];            /* NULL: nobody wants it, in place */
+    size_t unproven_count;
+    struct unproven_stream unproven[IO_BATCH];
 
-    struct handoff_ends *ends;      /* [peer_count] */
-    uint32_t peer_count;            /* workers of this process, this one included; 0: no handoff */
-    uint16_t to_publish, to_settle; /* bit per worker */
+    struct handoff_ends *ends; /* [peer_count] */
+    uint32_t peer_count;       /* workers of this process, this one included; 0: no handoff */
+    uint16_t to_publish, to_report_finished; /* bit per worker */
     struct producer *leaving;
 
     struct pool pool;
@@ -329,7 +329,7 @@ struct transport *worker_transport(struct worker *worker, handle_word handle);
 
 #define VERDICT_PENDING VERDICT_COUNT /* it has its verdict when it leaves the pool */
 
-static inline void settle(struct worker *w, uint32_t position, enum verdict verdict)
+static inline void verdict_set(struct worker *w, uint32_t position, enum verdict verdict)
 {
     w->datagram_verdict[position] = (uint8_t)verdict;
 }
@@ -359,11 +359,11 @@ void credentials_proven(struct worker *w, struct transport *t, const struct ice_
 void ingress_add(struct worker *w, uint32_t position, struct transport *t);
 void ingress_run(struct worker *w);
 
-/* ---- levels.c: how loud audio producers are ---- */
+/* ---- audio_levels.c: how loud audio producers are ---- */
 /* A new producer: whether it tells its level, and that nothing was heard of it yet. */
-void levels_begin(struct worker *w, struct producer *p);
+void audio_levels_begin(struct worker *w, struct producer *p);
 /* An authentic packet said so. */
-void level_note(struct worker *w, struct producer *p, uint8_t level);
+void audio_level_note(struct worker *w, struct producer *p, uint8_t level);
 
 /* ---- fanout.c: producers → consumers ---- */
 /* Takes an authentic packet, whose hold is counted. False when the producer has too many waiting already. */
@@ -399,21 +399,21 @@ void padding_merge(const struct producer *p, struct packet *const *packets, unsi
 /* One hold less; with the last one it gets its verdict and goes back. */
 void packet_release(struct worker *w, struct packet *packet);
 
-/* ---- mirror.c: producers of other workers that consumers here take from ---- */
-/* The producer of a handle, a mirror made on demand; NULL when its row does not stand (now). */
-struct producer *producer_or_mirror(struct worker *w, handle_word handle);
+/* ---- replica.c: producers of other workers that consumers here take from ---- */
+/* The producer of a handle, a replica made on demand; NULL when its row does not stand (now). */
+struct producer *producer_or_replica(struct worker *w, handle_word handle);
 /* Tells its home what of it is wanted here; that nothing is any more. */
-void mirror_want(struct worker *w, const struct producer *p);
-void mirror_unwant(struct worker *w, const struct producer *p);
-/* A mirror without consumers goes. */
-void mirror_drop_unused(struct worker *w, struct producer *p);
+void replica_want(struct worker *w, const struct producer *p);
+void replica_unwant(struct worker *w, const struct producer *p);
+/* A replica without consumers goes. */
+void replica_drop_unused(struct worker *w, struct producer *p);
 /* Statistics of a packet that its home has handed over. */
-void mirror_count(struct worker *w, struct producer *p, const struct packet *packet);
-/* At home: which workers want p; newcomers get told what is. */
-void audience_update(struct worker *w, struct producer *p);
-void audience_wants(struct worker *w, struct producer *p, const struct header_kind *typical);
+void replica_count(struct worker *w, struct producer *p, const struct packet *packet);
+/* At home: which workers want p; new ones are told what is. */
+void replica_workers_update(struct worker *w, struct producer *p);
+void replica_workers_want(struct worker *w, struct producer *p, const struct header_kind *typical);
 /* At home: its row changed. */
-void audience_tell(struct worker *w, const struct producer *p);
+void replica_workers_row_changed(struct worker *w, const struct producer *p);
 
 /* ---- feedback.c: RTCP from clients ---- */
 void feedback_receive(struct worker *w, uint32_t position, struct transport *t);
@@ -429,14 +429,14 @@ void bye_send(struct worker *w, struct consumer *c);
 /* Protects and queues one clear compound (room for SRTP_TAIL_BYTES_MAX behind it). */
 void rtcp_send(struct worker *w, struct transport *t, uint8_t *compound, size_t bytes);
 
-/* ---- links.c: the handshaker ---- */
+/* ---- handshaker_link.c: the handshaker ---- */
 void handshaker_pass(struct worker *w, uint32_t position, struct transport *t);
 /* False when the ring is full. */
-bool handshaker_tell(struct worker *w, struct transport *t, enum dtls_note note);
+bool handshaker_notify(struct worker *w, struct transport *t, enum dtls_note note);
 void handshaker_receive(struct worker *w);
 
-/* ---- apply.c: table changes ---- */
-void apply_changes(struct worker *w);
+/* ---- reconcile.c: table changes ---- */
+void reconcile_changes(struct worker *w);
 void rescan_start(struct worker *w);
 /* What a producer's row says, into an empty object. */
 void producer_fill(struct producer *p, uint32_t index, const struct producer_row *row);
@@ -451,10 +451,10 @@ void transport_keys(struct worker *w, struct transport *t);
 
 /* ---- publish.c: statistics and events ---- */
 void publish_transport(struct worker *w, struct transport *t);
-void publish_levels(struct worker *w, struct producer *p);
+void publish_audio_levels(struct worker *w, struct producer *p);
 void publish_streams(struct worker *w, struct transport *t);
 void publish_gone(struct worker *w, enum table_id table, uint32_t index, uint32_t generation);
 void publish_worker(struct worker *w);
-void event_tell(struct worker *w, enum table_id table, uint32_t index, uint32_t generation);
+void event_publish(struct worker *w, enum table_id table, uint32_t index, uint32_t generation);
 
 #endif

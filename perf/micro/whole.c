@@ -20,7 +20,7 @@
 
 #define VIDEO_BURST 9 /* 2.5 Mbit/s at 30 frames/s in packets of 1200 bytes */
 #define VIDEO_INTERVAL_NS (NS_PER_S / 30)
-#define AUDIO_INTERVAL_NS (NS_PER_S / 50)
+#define AUDIO_PACKET_NS (NS_PER_S / 50)
 #define LOADED_NS 200 /* of a packet out on a worker that does nothing else */
 #define AUDIO_PUBLISHERS 20
 #define COLD_BYTES 2048 /* about what one consumer's packet touches: key, consumer, transport */
@@ -88,7 +88,7 @@ static void defaults(struct bench_options *o)
     /* One room cannot load a worker at its own pace: there the clock goes as if it could, and what
      * each client costs beside its packets (reports, statistics) is seen in many rooms only. */
     if (!o->turn_ns && o->rooms > 1)
-        o->turn_ns = (o->audio ? AUDIO_INTERVAL_NS : VIDEO_INTERVAL_NS) * o->together / o->rooms;
+        o->turn_ns = (o->audio ? AUDIO_PACKET_NS : VIDEO_INTERVAL_NS) * o->together / o->rooms;
     else if (!o->turn_ns)
         o->turn_ns = packets_out(o) * LOADED_NS;
 }

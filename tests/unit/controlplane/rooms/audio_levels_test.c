@@ -7,7 +7,7 @@ static uint8_t loudness[8];        /* level byte of each, AUDIO_LEVEL_NONE: send
 
 static uint32_t slot(void)
 {
-    return (uint32_t)(clock_monotonic_ns() / AUDIO_SLOT_NS);
+    return (uint32_t)(clock_monotonic_ns() / AUDIO_INTERVAL_NS);
 }
 
 /* What the data plane would have published by now, had everybody been as loud all the time. */
@@ -21,7 +21,7 @@ static void publish_levels(void)
         row = &fake_dataplane.levels[handle_index(voices[i]->handle)].level;
         row->header.generation = handle_generation(voices[i]->handle);
         row->header.used = 1;
-        row->newest_slot = slot();
+        row->newest_interval = slot();
         memset(row->level, loudness[i], sizeof(row->level));
     }
 }

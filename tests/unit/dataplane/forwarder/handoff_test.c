@@ -93,8 +93,8 @@ static void everybody_gets_every_packet(void **state)
             consume(&x, who, false);
         both_turn(&x);
         assert_int_equal(asked(&x), 1); /* by all of them together */
-        assert_int_equal(x.home->worker->objects.producers[0].audience, 1 << 1);
-        assert_true(x.away->worker->objects.producers[0].is_mirror);
+        assert_int_equal(x.home->worker->objects.producers[0].replica_workers, 1 << 1);
+        assert_true(x.away->worker->objects.producers[0].is_replica);
         for (uint16_t i = 0; i < 12; i++)
             publish(&x, (uint16_t)(65530 + i), i == 0);
         both_turn(&x);
@@ -210,8 +210,8 @@ static void the_producers_row_acts_elsewhere(void **state)
     pair_close(&x);
 }
 
-/* The mirror goes with its last consumer, and its home stops handing over. */
-static void mirrors_come_and_go(void **state)
+/* The replica goes with its last consumer, and its home stops handing over. */
+static void replicas_come_and_go(void **state)
 {
     struct pair x;
     struct worker *home, *away;
@@ -223,13 +223,13 @@ static void mirrors_come_and_go(void **state)
         consume(&x, AWAY_SUBSCRIBER, false);
         consume(&x, AWAY_SECOND, false);
         both_turn(&x);
-        assert_int_equal(home->objects.producers[0].audience, 2);
+        assert_int_equal(home->objects.producers[0].replica_workers, 2);
         rig_free_row(x.away, TABLE_consumer, AWAY_SUBSCRIBER, 1);
         both_turn(&x);
-        assert_int_equal(home->objects.producers[0].audience, 2);
+        assert_int_equal(home->objects.producers[0].replica_workers, 2);
         rig_free_row(x.away, TABLE_consumer, AWAY_SECOND, 1);
         both_turn(&x);
-        assert_int_equal(home->objects.producers[0].audience, 0);
+        assert_int_equal(home->objects.producers[0].replica_workers, 0);
         assert_int_equal(away->objects.producers[0].generation, 0);
         publish(&x, (uint16_t)(10 + round), true);
         both_turn(&x);
@@ -275,7 +275,7 @@ static void any_order_of_the_notes(void **state)
         }
         both_turn(&x);
         assert_int_equal(x.away->worker->consumer_count, 1);
-        assert_int_equal(x.home->worker->objects.producers[0].audience, 2);
+        assert_int_equal(x.home->worker->objects.producers[0].replica_workers, 2);
         assert_false(x.away->worker->objects.producers[0].paused);
         publish(&x, 1, true);
         both_turn(&x);
@@ -304,7 +304,7 @@ static void an_index_taken_anew(void **state)
     worker_turn(x.away->worker); /* before the home knows */
     both_turn(&x);
     assert_int_equal(x.away->worker->consumer_count, 1); /* the second one's producer is gone */
-    assert_int_equal(x.home->worker->objects.producers[0].audience, 2);
+    assert_int_equal(x.home->worker->objects.producers[0].replica_workers, 2);
     publish(&x, 1, true);
     both_turn(&x);
     assert_int_equal(got(&x, AWAY_SUBSCRIBER), 1);
@@ -440,8 +440,8 @@ static void packets_are_held_while_a_job_lasts(void **state)
     pair_close(&x);
 }
 
-/* A mirror made later knows what reports said before it was there. */
-static void a_new_mirror_knows_the_clock(void **state)
+/* A replica made later knows what reports said before it was there. */
+static void a_new_replica_knows_the_clock(void **state)
 {
     struct pair x;
     uint8_t rtcp[64];
@@ -464,14 +464,14 @@ static void a_new_mirror_knows_the_clock(void **state)
     pair_close(&x);
 }
 
-/* The row changes, and its home acts on that, after the mirror has read it and before the home hears of
- * the mirror: it is told to look again. */
+/* The row changes, and its home acts on that, after the replica has read it and before the home hears of
+ * the replica: it is told to look again. */
 static void a_row_that_changes_meanwhile(void **state)
 {
     struct pair x;
 
     pair_open(&x, SRTP_PROFILE_aead_aes_128_gcm);
-    assert_non_null(producer_or_mirror(x.away->worker, handle_make(0, 1)));
+    assert_non_null(producer_or_replica(x.away->worker, handle_make(0, 1)));
     rig_video_producer(x.home, 0, 0, true);
     worker_turn(x.home->worker);
     assert_true(x.home->worker->objects.producers[0].paused);
@@ -557,14 +557,14 @@ int main(void)
         cmocka_unit_test(only_the_other_worker_has_subscribers),
         cmocka_unit_test(key_frame_requests_cross),
         cmocka_unit_test(the_producers_row_acts_elsewhere),
-        cmocka_unit_test(mirrors_come_and_go),
+        cmocka_unit_test(replicas_come_and_go),
         cmocka_unit_test(any_order_of_the_notes),
         cmocka_unit_test(an_index_taken_anew),
         cmocka_unit_test(a_lane_that_is_full),
         cmocka_unit_test(a_turn_that_began_earlier),
         cmocka_unit_test(sender_reports_cross),
         cmocka_unit_test(packets_are_held_while_a_job_lasts),
-        cmocka_unit_test(a_new_mirror_knows_the_clock),
+        cmocka_unit_test(a_new_replica_knows_the_clock),
         cmocka_unit_test(a_row_that_changes_meanwhile),
         cmocka_unit_test(two_threads),
     };

@@ -22,7 +22,7 @@ static uint32_t random_u32(struct worker *w)
     if (w->random_left == 0) {
         if (getrandom(w->random, sizeof(w->random), GRND_NONBLOCK) != sizeof(w->random))
             return (uint32_t)map_hash(w->secret ^ w->turns, &w->now_ns, sizeof(w->now_ns));
-        w->random_left = RANDOM_STOCK;
+        w->random_left = RANDOM_POOL_WORDS;
     }
     value = w->random[--w->random_left];
     w->random[w->random_left] = 0;
@@ -52,7 +52,7 @@ static void consumer_remove(struct worker *w, struct consumer *c, bool say_goodb
     w->consumer_count--;
     memset(c, 0, sizeof(*c));
     publish_gone(w, TABLE_consumer_state, index, generation);
-    mirror_drop_unused(w, p);
+    replica_drop_unused(w, p);
 }
 
 static void consumer_link(struct consumer *c)
@@ -118,15 +118,15 @@ static void consumer_is_typical(struct worker *w, const struct consumer *c)
     if (header_kind_equal(&p->typical, &c->header))
         return;
     p->typical = c->header;
-    if (p->is_mirror)
-        mirror_want(w, p);
+    if (p->is_replica)
+        replica_want(w, p);
 }
 
 static void consumer_add(struct worker *w, uint32_t index, const struct consumer_row *row)
 {
     struct consumer *c = &w->objects.consumers[index];
     struct transport *t = worker_transport(w, row->transport);
-    struct producer *p = t ? producer_or_mirror(w, row->producer) : NULL;
+    struct producer *p = t ? producer_or_replica(w, row->producer) : NULL;
     uint64_t key;
 
     if (!p) {
@@ -137,7 +137,7 @@ static void consumer_add(struct worker *w, uint32_t index, const struct consumer
     if (row->kind != p->kind || row->ssrc == 0 || map_find(&w->ssrcs, key) != MAP_NONE ||
         !map_set(&w->ssrcs, key, index)) {
         refuse(w);
-        mirror_drop_unused(w, p);
+        replica_drop_unused(w, p);
         return;
     }
     *c = (struct consumer){
@@ -198,10 +198,10 @@ static void reconcile_consumer(struct worker *w, uint32_t index, const struct co
 static void producer_forget(struct worker *w, struct producer *p)
 {
     uint32_t generation = p->generation, index = p->index;
-    bool is_mirror = p->is_mirror, has_levels = p->level_id;
+    bool is_replica = p->is_replica, has_levels = p->level_id;
 
     memset(p, 0, sizeof(*p));
-    if (is_mirror)
+    if (is_replica)
         return;
     publish_gone(w, TABLE_producer_state, index, generation);
     if (has_levels)
@@ -244,15 +244,15 @@ static void producer_unlink(struct worker *w, struct producer *p)
             t->inbound->streams[i].producer = NULL; /* its SRTP state stays: see struct stream */
     p->transport = NULL;
     w->producer_count--;
-    audience_tell(w, p);
+    replica_workers_row_changed(w, p);
 }
 
 void producer_remove(struct worker *w, struct producer *p)
 {
     if (p->is_leaving)
         return;
-    if (p->is_mirror)
-        mirror_unwant(w, p);
+    if (p->is_replica)
+        replica_unwant(w, p);
     else
         producer_unlink(w, p);
     fan_out_forget(w, p);
@@ -343,21 +343,21 @@ static void producer_add(struct worker *w, uint32_t index, const struct producer
     p->home = (uint8_t)w->config.index;
     p->ntp_offset = t->ntp_offset;
     producer_extensions(t, p);
-    levels_begin(w, p);
+    audio_levels_begin(w, p);
     p->next = t->producers;
     t->producers = p;
     t->has_published = true;
     w->producer_count++;
     t->next_report_ns = w->now_ns;
     timer_set(&w->wheel, &t->timer, w->now_ns + PUBLISH_INTERVAL_NS);
-    audience_update(w, p);
+    replica_workers_update(w, p);
 }
 void producer_change(struct worker *w, struct producer *p, const struct producer_row *row)
 {
     if (p->paused == row->paused)
         return;
     p->paused = row->paused;
-    audience_tell(w, p);
+    replica_workers_row_changed(w, p);
     if (p->paused)
         fan_out_forget(w, p);
     for (struct consumer *c = p->consumers; c; c = c->next_of_producer) {
@@ -381,7 +381,7 @@ static void reconcile_producer(struct worker *w, uint32_t index, const struct pr
     } else if (row && p->generation == row->header.generation && !p->is_leaving) {
         producer_change(w, p, row);
         if (is_home)
-            audience_update(w, p);
+            replica_workers_update(w, p);
     }
 }
 
@@ -395,7 +395,7 @@ static void transport_remove(struct worker *w, struct transport *t)
         consumer_remove(w, t->consumers, false);
     while (t->producers)
         producer_remove(w, t->producers);
-    handshaker_tell(w, t, DTLS_NOTE_closed);
+    handshaker_notify(w, t, DTLS_NOTE_closed);
     ice_init(&t->ice);
     paths_update(w, t);
     credentials_forget(w, t);
@@ -460,8 +460,8 @@ static void reconcile_transport(struct worker *w, uint32_t index, const struct t
     if (t->dtls_role != row->dtls_role) {
         t->dtls_role = row->dtls_role;
         /* As DTLS client we start, and could not before the role was known. */
-        if (t->validated_told)
-            handshaker_tell(w, t, DTLS_NOTE_validated);
+        if (t->validated_notified)
+            handshaker_notify(w, t, DTLS_NOTE_validated);
     }
 }
 
@@ -498,7 +498,7 @@ void transport_keys(struct worker *w, struct transport *t)
         timer_set(&w->wheel, &t->timer, w->now_ns + PUBLISH_INTERVAL_NS);
     }
     publish_transport(w, t);
-    event_tell(w, TABLE_transport_state, t->index, t->generation);
+    event_publish(w, TABLE_transport_state, t->index, t->generation);
 }
 
 /* ---- rows ---- */
@@ -571,7 +571,7 @@ static void rescan_slice(struct worker *w)
     }
 }
 
-void apply_changes(struct worker *w)
+void reconcile_changes(struct worker *w)
 {
     if (ring_overflowed(&w->changes))
         rescan_start(w);

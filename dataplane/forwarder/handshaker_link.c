@@ -10,12 +10,12 @@ void handshaker_pass(struct worker *w, uint32_t position, struct transport *t)
 
     /* RFC 6347 4.1: a record header is 13 bytes. */
     if (datagram->bytes < 13 || datagram->bytes > sizeof(slot->data)) {
-        settle(w, position, VERDICT_drop_dtls_malformed);
+        verdict_set(w, position, VERDICT_drop_dtls_malformed);
         return;
     }
     slot = ring_reserve(&w->to_handshaker);
     if (!slot) {
-        settle(w, position, VERDICT_drop_dtls_full);
+        verdict_set(w, position, VERDICT_drop_dtls_full);
         return;
     }
     slot->handle = handle_make(t->index, t->generation);
@@ -24,10 +24,10 @@ void handshaker_pass(struct worker *w, uint32_t position, struct transport *t)
     memcpy(slot->data, datagram->data, datagram->bytes);
     ring_publish(&w->to_handshaker);
     w->ring_handshaker = true;
-    settle(w, position, VERDICT_dtls_passed);
+    verdict_set(w, position, VERDICT_dtls_passed);
 }
 
-bool handshaker_tell(struct worker *w, struct transport *t, enum dtls_note note)
+bool handshaker_notify(struct worker *w, struct transport *t, enum dtls_note note)
 {
     struct ring_datagram *slot = ring_reserve(&w->to_handshaker);
 

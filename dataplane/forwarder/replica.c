@@ -1,5 +1,5 @@
 /* Producers of other workers that consumers here take from: made on demand from the row, fed by
- * handoff.c, gone with the last consumer. And at their home: who is the audience. */
+ * handoff.c, gone with the last consumer. And at their home: who is the replica_workers. */
 #include <string.h>
 
 #include "worker.h"
@@ -11,14 +11,14 @@ static _Atomic uint32_t *wanted_word(struct worker *w, uint32_t worker, uint32_t
     return &w->config.handoff->wanted[worker][producer];
 }
 
-void mirror_want(struct worker *w, const struct producer *p)
+void replica_want(struct worker *w, const struct producer *p)
 {
     atomic_store_explicit(wanted_word(w, w->config.index, p->index), p->generation,
                           memory_order_release);
     handoff_wanted(w, p);
 }
 
-void mirror_unwant(struct worker *w, const struct producer *p)
+void replica_unwant(struct worker *w, const struct producer *p)
 {
     atomic_store_explicit(wanted_word(w, w->config.index, p->index), 0, memory_order_release);
     handoff_wanted(w, p);
@@ -38,7 +38,7 @@ static uint32_t home_of(struct worker *w, const struct producer_row *row)
     return home;
 }
 
-static struct producer *mirror_make(struct worker *w, uint32_t index, uint32_t generation)
+static struct producer *replica_make(struct worker *w, uint32_t index, uint32_t generation)
 {
     struct producer *p = &w->objects.producers[index];
     struct producer_row row;
@@ -58,13 +58,13 @@ static struct producer *mirror_make(struct worker *w, uint32_t index, uint32_t g
     if (home >= w->peer_count || home == w->config.index)
         return NULL;
     producer_fill(p, index, &row);
-    p->is_mirror = true;
+    p->is_replica = true;
     p->home = (uint8_t)home;
-    mirror_want(w, p);
+    replica_want(w, p);
     return p;
 }
 
-struct producer *producer_or_mirror(struct worker *w, handle_word handle)
+struct producer *producer_or_replica(struct worker *w, handle_word handle)
 {
     uint32_t index = handle_index(handle), generation = handle_generation(handle);
     struct producer *p = index < PRODUCERS_MAX ? &w->objects.producers[index] : NULL;
@@ -75,19 +75,19 @@ struct producer *producer_or_mirror(struct worker *w, handle_word handle)
         return p->is_leaving ? NULL : p;
     if (p->generation) /* of an earlier life of this index */
         producer_replace(w, p);
-    return mirror_make(w, index, generation);
+    return replica_make(w, index, generation);
 }
 
-void mirror_drop_unused(struct worker *w, struct producer *p)
+void replica_drop_unused(struct worker *w, struct producer *p)
 {
-    if (!p->is_mirror || p->is_leaving || p->consumers)
+    if (!p->is_replica || p->is_leaving || p->consumers)
         return;
-    mirror_unwant(w, p);
+    replica_unwant(w, p);
     fan_out_forget(w, p);
     memset(p, 0, sizeof(*p));
 }
 
-void mirror_count(struct worker *w, struct producer *p, const struct packet *packet)
+void replica_count(struct worker *w, struct producer *p, const struct packet *packet)
 {
     struct encoding *e = &p->encodings[packet->encoding];
 
@@ -100,33 +100,33 @@ void mirror_count(struct worker *w, struct producer *p, const struct packet *pac
 
 /* ---- at home ---- */
 
-void audience_update(struct worker *w, struct producer *p)
+void replica_workers_update(struct worker *w, struct producer *p)
 {
-    uint16_t audience = 0, added;
+    uint16_t replica_workers = 0, added;
 
     for (uint32_t i = 0; i < w->peer_count; i++)
         if (i != w->config.index && atomic_load_explicit(wanted_word(w, i, p->index),
                                                          memory_order_acquire) == p->generation)
-            audience |= (uint16_t)(1u << i);
-    added = audience & (uint16_t)~p->audience;
-    p->audience = audience;
+            replica_workers |= (uint16_t)(1u << i);
+    added = replica_workers & (uint16_t)~p->replica_workers;
+    p->replica_workers = replica_workers;
     handoff_report(w, p, added);
     /* The row may have changed between its look at it and now. */
     for (; added; added &= (uint16_t)(added - 1))
-        handoff_tell(w, (uint32_t)__builtin_ctz(added), HANDOFF_producer, p->index, p->generation,
+        handoff_send(w, (uint32_t)__builtin_ctz(added), HANDOFF_producer, p->index, p->generation,
                      0);
 }
 
-void audience_wants(struct worker *w, struct producer *p, const struct header_kind *typical)
+void replica_workers_want(struct worker *w, struct producer *p, const struct header_kind *typical)
 {
     if (!p->consumers && typical->payload_type)
         p->typical = *typical;
-    audience_update(w, p);
+    replica_workers_update(w, p);
 }
 
-void audience_tell(struct worker *w, const struct producer *p)
+void replica_workers_row_changed(struct worker *w, const struct producer *p)
 {
-    for (uint32_t bits = p->audience; bits; bits &= bits - 1)
-        handoff_tell(w, (uint32_t)__builtin_ctz(bits), HANDOFF_producer, p->index, p->generation,
+    for (uint32_t bits = p->replica_workers; bits; bits &= bits - 1)
+        handoff_send(w, (uint32_t)__builtin_ctz(bits), HANDOFF_producer, p->index, p->generation,
                      0);
 }

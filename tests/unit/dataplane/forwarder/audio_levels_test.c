@@ -72,7 +72,7 @@ static void assert_levels(struct rig *rig, const uint8_t *wanted, size_t count)
 
     assert_true(read_levels(rig, &row));
     for (size_t i = 0; i < count; i++) {
-        uint8_t got = row.level[(row.newest_slot - i) % AUDIO_LEVEL_SLOTS];
+        uint8_t got = row.level[(row.newest_interval - i) % AUDIO_LEVEL_INTERVALS];
 
         if (got != wanted[i])
             fail_msg("%zu slots back: %#x, not %#x", i, got, wanted[i]);
@@ -81,7 +81,7 @@ static void assert_levels(struct rig *rig, const uint8_t *wanted, size_t count)
 
 static void align(void) /* a turn's clock goes on by microseconds: keep clear of a slot's end */
 {
-    rig_now_ns += AUDIO_SLOT_NS - rig_now_ns % AUDIO_SLOT_NS + AUDIO_SLOT_NS / 2;
+    rig_now_ns += AUDIO_INTERVAL_NS - rig_now_ns % AUDIO_INTERVAL_NS + AUDIO_INTERVAL_NS / 2;
 }
 
 static void one_level_a_slot(void **state)
@@ -89,21 +89,21 @@ static void one_level_a_slot(void **state)
     struct client clients[2];
     struct rig *rig = call_open(clients);
     struct audio_level_row row;
-    uint8_t wanted[AUDIO_LEVEL_SLOTS];
+    uint8_t wanted[AUDIO_LEVEL_INTERVALS];
     uint32_t behind;
 
     align();
     for (int i = 0; i < 40; i++) { /* nobody consumes it: it is heard all the same */
         speak(rig, &clients[SPEAKER], (uint8_t)(0x80 | i));
         rig_turn(rig);
-        rig_now_ns += AUDIO_SLOT_NS;
+        rig_now_ns += AUDIO_INTERVAL_NS;
     }
     assert_true(read_levels(rig, &row));
-    behind = (uint32_t)(rig_now_ns / AUDIO_SLOT_NS) - 1 - row.newest_slot;
-    assert_true(behind < AUDIO_PUBLISH_SLOTS); /* published with every fifth */
-    for (size_t i = 0; i < AUDIO_LEVEL_SLOTS; i++)
+    behind = (uint32_t)(rig_now_ns / AUDIO_INTERVAL_NS) - 1 - row.newest_interval;
+    assert_true(behind < AUDIO_PUBLISH_INTERVALS); /* published with every fifth */
+    for (size_t i = 0; i < AUDIO_LEVEL_INTERVALS; i++)
         wanted[i] = (uint8_t)(0x80 | (39 - behind - i));
-    assert_levels(rig, wanted, AUDIO_LEVEL_SLOTS);
+    assert_levels(rig, wanted, AUDIO_LEVEL_INTERVALS);
     call_close(rig, clients);
 }
 
@@ -114,21 +114,21 @@ static void gaps_are_empty(void **state)
     for (size_t i = 0; i < sizeof(gaps) / sizeof(gaps[0]); i++) {
         struct client clients[2];
         struct rig *rig = call_open(clients);
-        uint8_t wanted[AUDIO_LEVEL_SLOTS];
-        size_t empty = gaps[i] < AUDIO_LEVEL_SLOTS ? gaps[i] : AUDIO_LEVEL_SLOTS - 5;
+        uint8_t wanted[AUDIO_LEVEL_INTERVALS];
+        size_t empty = gaps[i] < AUDIO_LEVEL_INTERVALS ? gaps[i] : AUDIO_LEVEL_INTERVALS - 5;
 
         align();
         for (int n = 0; n < 40; n++) {
             speak(rig, &clients[SPEAKER], 60);
             rig_turn(rig);
-            rig_now_ns += AUDIO_SLOT_NS;
+            rig_now_ns += AUDIO_INTERVAL_NS;
         }
-        rig_now_ns += gaps[i] * (uint64_t)AUDIO_SLOT_NS;
+        rig_now_ns += gaps[i] * (uint64_t)AUDIO_INTERVAL_NS;
         client_check(rig, &clients[SPEAKER], true);
         for (int n = 0; n < 5; n++) {
             speak(rig, &clients[SPEAKER], (uint8_t)n);
             rig_turn(rig);
-            rig_now_ns += AUDIO_SLOT_NS;
+            rig_now_ns += AUDIO_INTERVAL_NS;
         }
         memset(wanted, 60, sizeof(wanted));
         memset(wanted + 5, AUDIO_LEVEL_NONE, empty > 27 ? 27 : empty);
@@ -139,8 +139,8 @@ static void gaps_are_empty(void **state)
             size_t behind;
 
             assert_true(read_levels(rig, &row));
-            behind = (uint32_t)(rig_now_ns / AUDIO_SLOT_NS) - 1 - row.newest_slot;
-            assert_true(behind < AUDIO_PUBLISH_SLOTS);
+            behind = (uint32_t)(rig_now_ns / AUDIO_INTERVAL_NS) - 1 - row.newest_interval;
+            assert_true(behind < AUDIO_PUBLISH_INTERVALS);
             assert_levels(rig, wanted + behind, 20);
         }
         call_close(rig, clients);
@@ -158,18 +158,18 @@ static void a_burst_spreads(void **state)
     for (int i = 0; i < 10; i++)
         speak(rig, &clients[SPEAKER], (uint8_t)(70 - i)); /* ever louder */
     rig_turn(rig);
-    rig_now_ns += 5 * (uint64_t)AUDIO_SLOT_NS;
+    rig_now_ns += 5 * (uint64_t)AUDIO_INTERVAL_NS;
     for (int i = 0; i < 6; i++) {
         speak(rig, &clients[SPEAKER], 100);
         rig_turn(rig);
-        rig_now_ns += AUDIO_SLOT_NS;
+        rig_now_ns += AUDIO_INTERVAL_NS;
     }
     assert_true(read_levels(rig, &row));
     /* slots 0 … 4 of the burst: 70 69 68 67 and the loudest of the rest */
     for (int i = 0; i < 5; i++) {
-        uint32_t at = (uint32_t)(rig_now_ns / AUDIO_SLOT_NS) - 11 + (uint32_t)i;
+        uint32_t at = (uint32_t)(rig_now_ns / AUDIO_INTERVAL_NS) - 11 + (uint32_t)i;
 
-        assert_int_equal(row.level[at % AUDIO_LEVEL_SLOTS], i < 4 ? 70 - i : 61);
+        assert_int_equal(row.level[at % AUDIO_LEVEL_INTERVALS], i < 4 ? 70 - i : 61);
     }
     call_close(rig, clients);
 }
@@ -187,7 +187,7 @@ static void what_is_no_level(void **state)
 
         client_send_rtp(rig, &clients[SPEAKER], packet, bytes);
         rig_turn(rig);
-        rig_now_ns += AUDIO_SLOT_NS;
+        rig_now_ns += AUDIO_INTERVAL_NS;
     }
     assert_false(read_levels(rig, &row)); /* no element, or one of three bytes */
     for (int i = 0; i < 20; i++) { /* forged: nobody has proved that it comes from the client */
@@ -195,7 +195,7 @@ static void what_is_no_level(void **state)
 
         assert_true(io_replay_feed(rig->io, &clients[SPEAKER].path, packet, (uint32_t)bytes));
         rig_turn(rig);
-        rig_now_ns += AUDIO_SLOT_NS;
+        rig_now_ns += AUDIO_INTERVAL_NS;
     }
     assert_false(read_levels(rig, &row));
     audio_producer(rig, 0, true, 1); /* paused */
@@ -203,14 +203,14 @@ static void what_is_no_level(void **state)
     for (int i = 0; i < 20; i++) {
         speak(rig, &clients[SPEAKER], 10);
         rig_turn(rig);
-        rig_now_ns += AUDIO_SLOT_NS;
+        rig_now_ns += AUDIO_INTERVAL_NS;
     }
     assert_false(read_levels(rig, &row));
     audio_producer(rig, 0, false, 1);
     for (int i = 0; i < 20; i++) {
         speak(rig, &clients[SPEAKER], 10);
         rig_turn(rig);
-        rig_now_ns += AUDIO_SLOT_NS;
+        rig_now_ns += AUDIO_INTERVAL_NS;
     }
     assert_true(read_levels(rig, &row));
     rig_free_row(rig, TABLE_producer, 0, 1); /* it goes, and its row */
