@@ -18,7 +18,7 @@
 #include "check.h"
 #include "controlplane/live/live.h"
 #include "controlplane/people/auth.h"
-#include "controlplane/people/directory.h"
+#include "controlplane/people/data_directory_open.h"
 #include "reload.h"
 #include "controlplane/rooms/rooms.h"
 #include "controlplane/web/socketio.h"

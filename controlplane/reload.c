@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "controlplane/people/directory.h"
+#include "controlplane/people/data_directory_open.h"
 #include "controlplane/people/secret.h"
 #include "controlplane/rooms/rooms.h"
 #include "src/log.h"

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "controlplane/people/directory.h"
+#include "controlplane/people/data_directory_open.h"
 #include "controlplane/people/uuid.h"
 #include "live.h"
 #include "src/log.h"

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "controlplane/people/directory.h"
+#include "controlplane/people/data_directory_open.h"
 #include "mirror.h"
 #include "redis.h"
 #include "src/log.h"

@@ -8,7 +8,7 @@
 #include "controlplane/people/uuid.h"
 #include "src/endpoints.h"
 #include "src/log.h"
-#include "wire.h"
+#include "redis_connection.h"
 
 #define BACKOFF_MS_MIN 100
 #define BACKOFF_MS_MAX 5000
@@ -27,7 +27,7 @@ struct redis {
     const struct redis_handlers *handlers;
     void *context;
     SSL_CTX *tls;
-    struct wire *wire;
+    struct redis_connection *connection;
     uv_timer_t timer; /* back-off, or the heartbeat */
     enum redis_phase phase;
     enum greeting greetings[GREETINGS_MAX];
@@ -75,8 +75,8 @@ static void give_up(struct redis *redis, const char *why)
 {
     bool was_up = redis->phase == UP;
 
-    wire_close(redis->wire);
-    redis->wire = NULL;
+    redis_connection_close(redis->connection);
+    redis->connection = NULL;
     redis->heartbeat_out = false;
     if (was_up && uv_now(redis->loop) - redis->up_since_ms >= STEADY_MS)
         redis->attempts = 0;
@@ -103,7 +103,7 @@ static void lost(void *context, const char *why)
     struct redis *redis = context;
     bool was_up = redis->phase == UP;
 
-    redis->wire = NULL;
+    redis->connection = NULL;
     give_up(redis, why);
     if (was_up)
         redis->handlers->down(redis->context);
@@ -121,7 +121,8 @@ static void send_now(struct redis *redis)
 {
     if (redis->commands.failed)
         redis->commands.count = 0; /* the deadline ends it */
-    wire_send(redis->wire, redis->commands.bytes, redis->commands.count, redis->commands.replies);
+    redis_connection_send(redis->connection, redis->commands.bytes, redis->commands.count,
+                          redis->commands.replies);
     commands_clear(&redis->commands);
 }
 
@@ -179,7 +180,7 @@ static void beat(uv_timer_t *timer)
 {
     struct redis *redis = timer->data;
 
-    if (redis->heartbeat_out || wire_awaited(redis->wire) > 0)
+    if (redis->heartbeat_out || redis_connection_awaited(redis->connection) > 0)
         return; /* somebody else's commands have the same time limit */
     commands_add(&redis->commands, redis->role_forbidden ? "PING" : "ROLE", NULL);
     redis->heartbeat_out = true;
@@ -278,17 +279,17 @@ static void take_reply(void *context, const redisReply *reply)
     }
 }
 
-static const struct wire_handlers server_handlers = {
+static const struct redis_connection_handlers server_handlers = {
     .open = greet, .reply = take_reply, .closed = lost};
 
 static void connect_to(struct redis *redis, const char *host, uint16_t port,
-                       const struct wire_handlers *handlers)
+                       const struct redis_connection_handlers *handlers)
 {
     snprintf(redis->address, sizeof(redis->address), strchr(host, ':') ? "[%s]:%u" : "%s:%u", host,
              port);
-    redis->wire = wire_open(redis->loop, host, port, redis->tls, redis->settings->redis_timeout_ms,
-                            handlers, redis);
-    if (redis->wire == NULL)
+    redis->connection = redis_connection_open(redis->loop, host, port, redis->tls,
+                                              redis->settings->redis_timeout_ms, handlers, redis);
+    if (redis->connection == NULL)
         give_up(redis, "out of memory");
 }
 
@@ -328,8 +329,8 @@ static void take_advice(void *context, const redisReply *reply)
     } else {
         port = strtoul(reply->element[1]->str, NULL, 10);
         snprintf(host, sizeof(host), "%s", reply->element[0]->str);
-        wire_close(redis->wire);
-        redis->wire = NULL;
+        redis_connection_close(redis->connection);
+        redis->connection = NULL;
         connect_to(redis, host, port > 0 && port < 65536 ? (uint16_t)port : 6379, &server_handlers);
         return;
     }
@@ -340,11 +341,11 @@ static void sentinel_lost(void *context, const char *why)
 {
     struct redis *redis = context;
 
-    redis->wire = NULL;
+    redis->connection = NULL;
     ask_next(redis, why);
 }
 
-static const struct wire_handlers sentinel_handlers = {
+static const struct redis_connection_handlers sentinel_handlers = {
     .open = ask, .reply = take_advice, .closed = sentinel_lost};
 
 static void ask_next(struct redis *redis, const char *why)
@@ -352,8 +353,8 @@ static void ask_next(struct redis *redis, const char *why)
     char host[ENDPOINT_HOST_ROOM];
     uint16_t port = 26379;
 
-    wire_close(redis->wire);
-    redis->wire = NULL;
+    redis_connection_close(redis->connection);
+    redis->connection = NULL;
     if (!endpoint_next(&redis->sentinels, host, &port)) {
         give_up(redis, why);
         return;
@@ -423,15 +424,16 @@ static void timer_closed(uv_handle_t *handle)
 void redis_close(struct redis *redis)
 {
     redis->phase = CLOSED;
-    wire_close(redis->wire);
-    redis->wire = NULL;
+    redis_connection_close(redis->connection);
+    redis->connection = NULL;
     uv_close((uv_handle_t *)&redis->timer, timer_closed);
 }
 
 void redis_send(struct redis *redis, const struct commands *commands)
 {
     if (redis->phase == UP)
-        wire_send(redis->wire, commands->bytes, commands->count, commands->replies);
+        redis_connection_send(redis->connection, commands->bytes, commands->count,
+                              commands->replies);
 }
 
 bool redis_is_up(const struct redis *redis)

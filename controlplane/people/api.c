@@ -9,7 +9,7 @@
 #include "controlplane/web/http.h"
 #include "src/clock.h"
 #include "src/log.h"
-#include "throttle.h"
+#include "attempt_limit.h"
 #include "uuid.h"
 #include "validate.h"
 
@@ -24,7 +24,7 @@ static struct api {
     const struct settings *settings;
     uint32_t (*participant_count)(void *context, const char *room_id);
     void *participant_context;
-    struct throttle *creations; /* rooms by user */
+    struct attempt_limit *creations; /* rooms by user */
 } api;
 
 struct room_creation {
@@ -63,7 +63,7 @@ static void reply_refusal(struct http_request *call, enum auth_result result,
     case AUTH_BUSY:
         reply_later(call, 503, "Too many logins at the moment, try again", retry_after_s);
         break;
-    case AUTH_THROTTLED:
+    case AUTH_TOO_MANY_ATTEMPTS:
         reply_later(call, 429, "Too many attempts, try again later", retry_after_s);
         break;
     default:
@@ -217,21 +217,21 @@ static void room_insert(struct room_creation *creation)
 }
 
 /* The rate limit of mutating events, kept by user here: a REST caller has no socket. */
-static bool creation_throttled(struct http_request *call, const struct user_row *user)
+static bool creation_is_refused(struct http_request *call, const struct user_row *user)
 {
     uint32_t retry_after_s;
-    uint64_t per_minute = (uint64_t)api.settings->rate_limit_events * THROTTLE_WINDOW_S /
+    uint64_t per_minute = (uint64_t)api.settings->rate_limit_events * ATTEMPT_WINDOW_S /
                           api.settings->rate_limit_window_s;
-    enum throttle_verdict verdict =
-        throttle_take(api.creations, user->id, clock_monotonic_ns(),
-                      per_minute ? (uint32_t)per_minute : 1, &retry_after_s);
+    enum attempt_result attempt =
+        attempt_limit_take(api.creations, user->id, clock_monotonic_ns(),
+                           per_minute ? (uint32_t)per_minute : 1, &retry_after_s);
 
-    if (verdict == THROTTLE_PASS)
+    if (attempt == ATTEMPT_ALLOWED)
         return false;
-    if (verdict == THROTTLE_REFUSE_FIRST)
+    if (attempt == ATTEMPT_REFUSED_FIRST)
         audit_write(api.audit, AUDIT_rate_limited, user->id, NULL, http_client_ip(call),
                     "{\"call\":\"rooms\",\"by\":\"user\"}");
-    reply_refusal(call, AUTH_THROTTLED, retry_after_s, "");
+    reply_refusal(call, AUTH_TOO_MANY_ATTEMPTS, retry_after_s, "");
     return true;
 }
 
@@ -262,7 +262,7 @@ static void room_create_verified(void *context, enum auth_result result,
                           errors);
     valid &= validate_count(http_body(call), "maxParticipants", 2, most, most,
                             &meeting->participants_max, errors);
-    if (reply_if_invalid(call, valid, errors) || creation_throttled(call, user)) {
+    if (reply_if_invalid(call, valid, errors) || creation_is_refused(call, user)) {
         free(creation);
         return;
     }
@@ -328,8 +328,9 @@ void api_open(struct http_server *http, struct auth *auth, struct persistence *s
               struct audit *audit, const struct settings *settings,
               uint32_t (*participant_count)(void *context, const char *room_id), void *context)
 {
-    throttle_delete(api.creations);
-    api = (struct api){auth, store, audit, settings, participant_count, context, throttle_new()};
+    attempt_limit_delete(api.creations);
+    api =
+        (struct api){auth, store, audit, settings, participant_count, context, attempt_limit_new()};
     http_route(http, "POST", "/auth/register", serve_register, NULL);
     http_route(http, "POST", "/auth/login", serve_login, NULL);
     http_route(http, "GET", "/auth/me", serve_me, NULL);

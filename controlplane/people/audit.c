@@ -350,7 +350,7 @@ struct audit *audit_open(uv_loop_t *loop, struct persistence *store,
         free(audit);
         return NULL;
     }
-    audit->lock = directory_lock(settings, why);
+    audit->lock = data_directory_claim(settings, why);
     if (audit->lock >= 0)
         directory = data_directory_open(settings, why);
     if (directory >= 0)

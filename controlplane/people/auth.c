@@ -13,7 +13,7 @@
 #include "secret.h"
 #include "src/clock.h"
 #include "src/log.h"
-#include "throttle.h"
+#include "attempt_limit.h"
 #include "token.h"
 #include "uuid.h"
 #include "validate.h"
@@ -60,8 +60,8 @@ struct auth {
     const struct settings *settings;
     struct secrets secrets;
     uint32_t keys; /* counts their changes */
-    struct throttle *addresses, *accounts;
-    struct familiar *familiar;
+    struct attempt_limit *addresses, *accounts;
+    struct known_logins *known;
     struct job_list waiting; /* for a hash thread */
     struct job_list ready;   /* answered in the next turn of the loop */
     struct job *refused;     /* to be told at refused_ns, earliest first */
@@ -97,9 +97,9 @@ static void auth_free_when_idle(struct auth *auth)
     if (!auth->closing || auth->jobs || auth->handles)
         return;
     audit_release(auth->audit);
-    throttle_delete(auth->addresses);
-    throttle_delete(auth->accounts);
-    familiar_delete(auth->familiar);
+    attempt_limit_delete(auth->addresses);
+    attempt_limit_delete(auth->accounts);
+    known_logins_delete(auth->known);
     explicit_bzero(&auth->secrets, sizeof(auth->secrets));
     free(auth);
 }
@@ -191,7 +191,7 @@ static struct job *job_make(struct auth *auth, enum job_kind kind, auth_callback
     return job;
 }
 
-static void audit_throttled(struct job *job, const char *what)
+static void audit_attempts_refused(struct job *job, const char *what)
 {
     LOG(WARN, "auth", "too many attempts", F("by", "%s", what), F("ip", "%s", job->ip));
     audit_write(job->auth->audit, AUDIT_rate_limited, NULL, NULL, job->ip,
@@ -206,7 +206,7 @@ static bool job_admit(struct job *job)
 {
     struct auth *auth = job->auth;
     const struct settings *settings = auth->settings;
-    enum throttle_verdict verdict;
+    enum attempt_result attempt;
 
     job->taken_ns = clock_monotonic_ns();
     job->cost = (struct password_cost){settings->argon2_memory_kib, settings->argon2_passes,
@@ -221,23 +221,23 @@ static bool job_admit(struct job *job)
         return false;
     }
     address_name(job->ip, job->address);
-    verdict = throttle_take(auth->addresses, job->address, job->taken_ns,
-                            settings->login_attempts_per_minute, &job->retry_after_s);
-    if (verdict == THROTTLE_PASS && job->kind == JOB_LOGIN) {
+    attempt = attempt_limit_take(auth->addresses, job->address, job->taken_ns,
+                                 settings->login_attempts_per_minute, &job->retry_after_s);
+    if (attempt == ATTEMPT_ALLOWED && job->kind == JOB_LOGIN) {
         snprintf(job->account, sizeof(job->account), "%s %s", job->user.email, job->address);
-        if (!familiar_has(auth->familiar, job->account))
+        if (!known_logins_has(auth->known, job->account))
             snprintf(job->account, sizeof(job->account), "%s", job->user.email);
-        verdict = throttle_take(auth->accounts, job->account, job->taken_ns,
-                                settings->account_attempts_per_minute, &job->retry_after_s);
-        if (verdict == THROTTLE_REFUSE_FIRST)
-            audit_throttled(job, "account");
-        if (verdict != THROTTLE_PASS)
-            throttle_give_back(auth->addresses, job->address, job->taken_ns);
-    } else if (verdict == THROTTLE_REFUSE_FIRST) {
-        audit_throttled(job, "address");
+        attempt = attempt_limit_take(auth->accounts, job->account, job->taken_ns,
+                                     settings->account_attempts_per_minute, &job->retry_after_s);
+        if (attempt == ATTEMPT_REFUSED_FIRST)
+            audit_attempts_refused(job, "account");
+        if (attempt != ATTEMPT_ALLOWED)
+            attempt_limit_give_back(auth->addresses, job->address, job->taken_ns);
+    } else if (attempt == ATTEMPT_REFUSED_FIRST) {
+        audit_attempts_refused(job, "address");
     }
-    if (verdict != THROTTLE_PASS) {
-        job_finish(job, AUTH_THROTTLED);
+    if (attempt != ATTEMPT_ALLOWED) {
+        job_finish(job, AUTH_TOO_MANY_ATTEMPTS);
         return false;
     }
     auth->hashing++;
@@ -247,9 +247,9 @@ static bool job_admit(struct job *job)
 /* Our fault, not the caller's: the attempt does not count. */
 static void job_fail(struct job *job)
 {
-    throttle_give_back(job->auth->addresses, job->address, job->taken_ns);
+    attempt_limit_give_back(job->auth->addresses, job->address, job->taken_ns);
     if (job->kind == JOB_LOGIN)
-        throttle_give_back(job->auth->accounts, job->account, job->taken_ns);
+        attempt_limit_give_back(job->auth->accounts, job->account, job->taken_ns);
     job_finish(job, AUTH_UNAVAILABLE);
 }
 
@@ -308,9 +308,9 @@ static void login_hashed(struct job *job)
         job_refuse(job);
         return;
     }
-    throttle_give_back(auth->accounts, job->account, job->taken_ns);
+    attempt_limit_give_back(auth->accounts, job->account, job->taken_ns);
     snprintf(name, sizeof(name), "%s %s", job->user.email, job->address);
-    familiar_add(auth->familiar, name, job->taken_ns);
+    known_logins_add(auth->known, name, job->taken_ns);
     if (!audit_write(auth->audit, AUDIT_user_login, job->user.id, NULL, job->ip,
                      "{\"expiresIn\":%u,\"rehashed\":%s}", auth->settings->jwt_expiration_s,
                      job->rehash ? "true" : "false"))
@@ -495,11 +495,11 @@ struct auth *auth_open(uv_loop_t *loop, struct persistence *store, struct audit 
     struct auth *auth = calloc(1, sizeof(*auth));
 
     if (auth) {
-        auth->addresses = throttle_new();
-        auth->accounts = throttle_new();
-        auth->familiar = familiar_new();
+        auth->addresses = attempt_limit_new();
+        auth->accounts = attempt_limit_new();
+        auth->known = known_logins_new();
     }
-    if (!auth || !auth->addresses || !auth->accounts || !auth->familiar) {
+    if (!auth || !auth->addresses || !auth->accounts || !auth->known) {
         snprintf(why, WHY_BYTES, "no memory for accounts");
     } else if (secrets_obtain(settings, &auth->secrets, why)) {
         auth->loop = loop;
@@ -516,9 +516,9 @@ struct auth *auth_open(uv_loop_t *loop, struct persistence *store, struct audit 
         snprintf(why, WHY_BYTES, "cannot start accounts: out of descriptors");
     }
     if (auth) {
-        throttle_delete(auth->addresses);
-        throttle_delete(auth->accounts);
-        familiar_delete(auth->familiar);
+        attempt_limit_delete(auth->addresses);
+        attempt_limit_delete(auth->accounts);
+        known_logins_delete(auth->known);
     }
     free(auth);
     return NULL;

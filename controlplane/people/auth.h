@@ -18,11 +18,11 @@ void auth_close(struct auth *auth);
 
 enum auth_result {
     AUTH_OK,
-    AUTH_REFUSED,     /* wrong credentials, unknown or deactivated user, bad token: one answer */
-    AUTH_DUPLICATE,   /* email is taken */
-    AUTH_BUSY,        /* hash queue full: 503 with Retry-After */
-    AUTH_THROTTLED,   /* too many attempts: 429 with Retry-After */
-    AUTH_UNAVAILABLE, /* store does not answer */
+    AUTH_REFUSED,   /* wrong credentials, unknown or deactivated user, bad token: one answer */
+    AUTH_DUPLICATE, /* email is taken */
+    AUTH_BUSY,      /* hash queue full: 503 with Retry-After */
+    AUTH_TOO_MANY_ATTEMPTS, /* too many attempts: 429 with Retry-After */
+    AUTH_UNAVAILABLE,       /* store does not answer */
 };
 
 /* token: a fresh access token on AUTH_OK of register and login, else NULL. retry_after_s for BUSY

@@ -7,12 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "directory.h"
-#include "request.h"
+#include "data_directory_open.h"
+#include "query.h"
 #include "src/clock.h"
 #include "src/log.h"
 
-#define QUEUE_REQUESTS_MAX 1024
+#define QUEUE_QUERIES_MAX 1024
 #define ANSWER_MS_MAX 800 /* threats.md F16, F17: unavailable within a second */
 #define WATCH_MS 50       /* while an answer is owed or the database is not well */
 #define WATCH_CALM_MS 500 /* otherwise */
@@ -20,10 +20,10 @@
 #define IDLE_MS 2000 /* nobody asked for so long: see whether it still answers */
 #define REFUSALS_MAX 4096
 
-/* An answer without a request: the queue was full or there was no memory. */
+/* An answer without a query: the queue was full or there was no memory. */
 struct refusal {
-    enum request_kind kind;
-    union request_callback callback;
+    enum query_kind kind;
+    union query_callback callback;
     void *context;
 };
 
@@ -33,10 +33,10 @@ struct persistence {
     struct backend *backend;
 
     pthread_mutex_t mutex;
-    struct request_list finished; /* under mutex */
-    bool backend_closed;          /* under mutex */
+    struct query_list finished; /* under mutex */
+    bool backend_closed;        /* under mutex */
 
-    struct request_list asked; /* without an answer, oldest first */
+    struct query_list asked; /* without an answer, oldest first */
     unsigned asked_count;
     struct refusal refusals[REFUSALS_MAX];
     unsigned refused;
@@ -48,35 +48,35 @@ struct persistence {
     void *closed_context;
 };
 
-static void request_free(struct request *request)
+static void query_free(struct query *query)
 {
-    if (request->kind == REQUEST_AUDIT_INSERT)
-        free(request->row.audit.rows);
-    explicit_bzero(&request->row, sizeof(request->row)); /* password hashes */
-    explicit_bzero(request->text, sizeof(request->text));
-    free(request);
+    if (query->kind == QUERY_AUDIT_INSERT)
+        free(query->row.audit.rows);
+    explicit_bzero(&query->row, sizeof(query->row)); /* password hashes */
+    explicit_bzero(query->text, sizeof(query->text));
+    free(query);
 }
 
-static bool kind_writes(enum request_kind kind)
+static bool kind_writes(enum query_kind kind)
 {
     static const bool writes[] = {
 #define R(name, callback, changes) changes,
-        REQUESTS(R)
+        QUERIES(R)
 #undef R
     };
     return writes[kind];
 }
 
-static void answer(enum request_kind kind, union request_callback callback, void *context,
-                   enum persistence_result result, const struct request *request)
+static void answer(enum query_kind kind, union query_callback callback, void *context,
+                   enum persistence_result result, const struct query *query)
 {
     switch (kind) {
-    case REQUEST_USER_BY_EMAIL:
-    case REQUEST_USER_BY_ID:
-        callback.user(context, result, result == PERSISTED ? &request->row.user : NULL);
+    case QUERY_USER_BY_EMAIL:
+    case QUERY_USER_BY_ID:
+        callback.user(context, result, result == PERSISTED ? &query->row.user : NULL);
         break;
-    case REQUEST_MEETING_FIND:
-        callback.meeting(context, result, result == PERSISTED ? &request->row.meeting : NULL);
+    case QUERY_MEETING_FIND:
+        callback.meeting(context, result, result == PERSISTED ? &query->row.meeting : NULL);
         break;
     default:
         if (callback.done)
@@ -111,12 +111,12 @@ void backend_problem(struct persistence *store, const char *problem)
 }
 
 /* Only a write that succeeded proves health: reads go on from a full disk. */
-static void status_update(struct persistence *store, const struct request *request)
+static void status_update(struct persistence *store, const struct query *query)
 {
-    if (request->result == PERSISTENCE_UNAVAILABLE) {
-        if (request->problem[0])
-            backend_problem(store, request->problem);
-    } else if (!store->healthy && kind_writes(request->kind)) {
+    if (query->result == PERSISTENCE_UNAVAILABLE) {
+        if (query->problem[0])
+            backend_problem(store, query->problem);
+    } else if (!store->healthy && kind_writes(query->kind)) {
         if (store->was_healthy)
             LOG(INFO, "persistence", "the database is back");
         store->healthy = store->was_healthy = true;
@@ -126,30 +126,30 @@ static void status_update(struct persistence *store, const struct request *reque
 
 /* ---- answers ---- */
 
-static bool is_fence(const struct request *request)
+static bool is_fence(const struct query *query)
 {
-    return request->kind == REQUEST_AUDIT_INSERT && request->row.audit.count == 0;
+    return query->kind == QUERY_AUDIT_INSERT && query->row.audit.count == 0;
 }
 
 /* Takes it off the list of what is owed; then fences that are oldest now may pass. */
-static void asked_remove(struct persistence *store, struct request *request)
+static void asked_remove(struct persistence *store, struct query *query)
 {
-    TAILQ_REMOVE(&store->asked, request, asked);
+    TAILQ_REMOVE(&store->asked, query, asked);
     store->asked_count--;
-    request->answered = true;
+    query->answered = true;
     if (store->closing && !store->asked_count)
         uv_async_send(&store->wake);
-    request = TAILQ_FIRST(&store->asked);
-    if (request && is_fence(request) && !request->repeated) {
-        request->repeated = true; /* passes once */
-        request_finished(store, request);
+    query = TAILQ_FIRST(&store->asked);
+    if (query && is_fence(query) && !query->repeated) {
+        query->repeated = true; /* passes once */
+        query_finished(store, query);
     }
 }
 
-void request_finished(struct persistence *store, struct request *request)
+void query_finished(struct persistence *store, struct query *query)
 {
     pthread_mutex_lock(&store->mutex);
-    TAILQ_INSERT_TAIL(&store->finished, request, link);
+    TAILQ_INSERT_TAIL(&store->finished, query, link);
     uv_async_send(&store->wake);
     pthread_mutex_unlock(&store->mutex);
 }
@@ -164,22 +164,22 @@ void backend_closed(struct persistence *store)
 
 static void deliver_finished(struct persistence *store)
 {
-    struct request_list finished = TAILQ_HEAD_INITIALIZER(finished);
-    struct request *request;
+    struct query_list finished = TAILQ_HEAD_INITIALIZER(finished);
+    struct query *query;
 
     pthread_mutex_lock(&store->mutex);
     TAILQ_CONCAT(&finished, &store->finished, link);
     pthread_mutex_unlock(&store->mutex);
-    while ((request = TAILQ_FIRST(&finished))) {
-        TAILQ_REMOVE(&finished, request, link);
-        if (!is_fence(request))
-            status_update(store, request);
+    while ((query = TAILQ_FIRST(&finished))) {
+        TAILQ_REMOVE(&finished, query, link);
+        if (!is_fence(query))
+            status_update(store, query);
         store->answered_ns = clock_monotonic_ns();
-        if (!request->answered) {
-            asked_remove(store, request);
-            answer(request->kind, request->callback, request->context, request->result, request);
+        if (!query->answered) {
+            asked_remove(store, query);
+            answer(query->kind, query->callback, query->context, query->result, query);
         }
-        request_free(request);
+        query_free(query);
     }
 }
 
@@ -245,23 +245,23 @@ static void woken(uv_async_t *async)
 static void answer_overdue(struct persistence *store)
 {
     const uint64_t due_ns = clock_monotonic_ns() - ANSWER_MS_MAX * NS_PER_MS;
-    struct request *request;
+    struct query *query;
 
-    while ((request = TAILQ_FIRST(&store->asked)) && request->asked_ns < due_ns) {
-        enum request_kind kind = request->kind;
-        union request_callback callback = request->callback;
-        void *context = request->context;
-        bool fence = is_fence(request), freed;
+    while ((query = TAILQ_FIRST(&store->asked)) && query->asked_ns < due_ns) {
+        enum query_kind kind = query->kind;
+        union query_callback callback = query->callback;
+        void *context = query->context;
+        bool fence = is_fence(query), freed;
 
-        if (fence && request->repeated)
+        if (fence && query->repeated)
             return; /* it is passing already */
-        freed = fence || store->backend->withdraw(store->backend, request);
-        asked_remove(store, request);
+        freed = fence || store->backend->withdraw(store->backend, query);
+        asked_remove(store, query);
         if (!fence)
-            backend_problem(store, freed && request->problem[0] ? request->problem
-                                                                : "database does not answer");
+            backend_problem(store, freed && query->problem[0] ? query->problem
+                                                              : "database does not answer");
         if (freed)
-            request_free(request);
+            query_free(query);
         answer(kind, callback, context, PERSISTENCE_UNAVAILABLE, NULL);
     }
 }
@@ -273,19 +273,19 @@ static void probe_done(void *context, enum persistence_result result)
     store->probing = false;
 }
 
-static struct request *request_make(struct persistence *store, enum request_kind kind,
-                                    union request_callback callback, void *context)
+static struct query *query_make(struct persistence *store, enum query_kind kind,
+                                union query_callback callback, void *context)
 {
-    struct request *request = NULL;
+    struct query *query = NULL;
 
-    if (store->asked_count < QUEUE_REQUESTS_MAX && !store->closing)
-        request = calloc(1, sizeof(*request));
-    if (request) {
-        request->kind = kind;
-        request->callback = callback;
-        request->context = context;
-        request->asked_ns = clock_monotonic_ns();
-        return request;
+    if (store->asked_count < QUEUE_QUERIES_MAX && !store->closing)
+        query = calloc(1, sizeof(*query));
+    if (query) {
+        query->kind = kind;
+        query->callback = callback;
+        query->context = context;
+        query->asked_ns = clock_monotonic_ns();
+        return query;
     }
     if (store->refused < REFUSALS_MAX) {
         store->refusals[store->refused++] = (struct refusal){kind, callback, context};
@@ -296,15 +296,15 @@ static struct request *request_make(struct persistence *store, enum request_kind
     return NULL;
 }
 
-static void request_send(struct persistence *store, struct request *request)
+static void query_send(struct persistence *store, struct query *query)
 {
-    TAILQ_INSERT_TAIL(&store->asked, request, asked);
+    TAILQ_INSERT_TAIL(&store->asked, query, asked);
     store->asked_count++;
-    if (!is_fence(request)) {
-        store->backend->submit(store->backend, request);
-    } else if (TAILQ_FIRST(&store->asked) == request) {
-        request->repeated = true;
-        request_finished(store, request);
+    if (!is_fence(query)) {
+        store->backend->submit(store->backend, query);
+    } else if (TAILQ_FIRST(&store->asked) == query) {
+        query->repeated = true;
+        query_finished(store, query);
     }
     watch_on(store);
 }
@@ -319,14 +319,14 @@ static void look_done(void *context, enum persistence_result result, const struc
 /* A server may hang while nobody asks for anything: /health should know before the next caller does. */
 static void look(struct persistence *store)
 {
-    union request_callback callback = {.user = look_done};
-    struct request *request = request_make(store, REQUEST_USER_BY_ID, callback, store);
+    union query_callback callback = {.user = look_done};
+    struct query *query = query_make(store, QUERY_USER_BY_ID, callback, store);
 
     store->looking = true; /* also when refused: look_done comes all the same */
-    if (!request)
+    if (!query)
         return;
-    snprintf(request->key, sizeof(request->key), "00000000-0000-0000-0000-000000000000");
-    request_send(store, request);
+    snprintf(query->key, sizeof(query->key), "00000000-0000-0000-0000-000000000000");
+    query_send(store, query);
 }
 
 static void watch(uv_timer_t *timer)
@@ -339,13 +339,13 @@ static void watch(uv_timer_t *timer)
     now_ns = clock_monotonic_ns(); /* not before what was noted just now */
     if (!store->healthy && !store->probing && !store->closing &&
         now_ns - store->probed_ns >= PROBE_MS * NS_PER_MS) {
-        struct request *probe =
-            request_make(store, REQUEST_PROBE, (union request_callback){.done = probe_done}, store);
+        struct query *probe =
+            query_make(store, QUERY_PROBE, (union query_callback){.done = probe_done}, store);
 
         store->probed_ns = now_ns;
         store->probing = true; /* also when refused: probe_done comes all the same */
         if (probe)
-            request_send(store, probe);
+            query_send(store, probe);
     }
     if (store->healthy && !store->looking && !store->closing && !store->asked_count &&
         now_ns > store->answered_ns + IDLE_MS * NS_PER_MS)
@@ -419,139 +419,137 @@ const char *persistence_status(const struct persistence *store)
 void user_insert(struct persistence *store, const struct user_row *user, done_callback done,
                  void *context)
 {
-    struct request *request =
-        request_make(store, REQUEST_USER_INSERT, (union request_callback){.done = done}, context);
+    struct query *query =
+        query_make(store, QUERY_USER_INSERT, (union query_callback){.done = done}, context);
 
-    if (!request)
+    if (!query)
         return;
-    request->row.user = *user;
-    request_send(store, request);
+    query->row.user = *user;
+    query_send(store, query);
 }
 
-static void user_find(struct persistence *store, enum request_kind kind, const char *key,
+static void user_find(struct persistence *store, enum query_kind kind, const char *key,
                       user_callback done, void *context)
 {
-    struct request *request =
-        request_make(store, kind, (union request_callback){.user = done}, context);
+    struct query *query = query_make(store, kind, (union query_callback){.user = done}, context);
 
-    if (!request)
+    if (!query)
         return;
-    snprintf(request->key, sizeof(request->key), "%s", key);
-    request_send(store, request);
+    snprintf(query->key, sizeof(query->key), "%s", key);
+    query_send(store, query);
 }
 
 void user_by_email(struct persistence *store, const char *email, user_callback done, void *context)
 {
-    user_find(store, REQUEST_USER_BY_EMAIL, email, done, context);
+    user_find(store, QUERY_USER_BY_EMAIL, email, done, context);
 }
 
 void user_by_id(struct persistence *store, const char *id, user_callback done, void *context)
 {
-    user_find(store, REQUEST_USER_BY_ID, id, done, context);
+    user_find(store, QUERY_USER_BY_ID, id, done, context);
 }
 
-static void update(struct persistence *store, enum request_kind kind, const char *key,
+static void update(struct persistence *store, enum query_kind kind, const char *key,
                    const char *text, int64_t number, done_callback done, void *context)
 {
-    struct request *request =
-        request_make(store, kind, (union request_callback){.done = done}, context);
+    struct query *query = query_make(store, kind, (union query_callback){.done = done}, context);
 
-    if (!request)
+    if (!query)
         return;
-    snprintf(request->key, sizeof(request->key), "%s", key);
-    snprintf(request->text, sizeof(request->text), "%s", text);
-    request->number = number;
-    request_send(store, request);
+    snprintf(query->key, sizeof(query->key), "%s", key);
+    snprintf(query->text, sizeof(query->text), "%s", text);
+    query->number = number;
+    query_send(store, query);
 }
 
 void user_set_password_hash(struct persistence *store, const char *id, const char *hash,
                             done_callback done, void *context)
 {
-    update(store, REQUEST_USER_SET_HASH, id, hash, 0, done, context);
+    update(store, QUERY_USER_SET_HASH, id, hash, 0, done, context);
 }
 
 void meeting_insert(struct persistence *store, const struct meeting_row *meeting,
                     done_callback done, void *context)
 {
-    struct request *request = request_make(store, REQUEST_MEETING_INSERT,
-                                           (union request_callback){.done = done}, context);
+    struct query *query =
+        query_make(store, QUERY_MEETING_INSERT, (union query_callback){.done = done}, context);
 
-    if (!request)
+    if (!query)
         return;
-    request->row.meeting = *meeting;
-    request_send(store, request);
+    query->row.meeting = *meeting;
+    query_send(store, query);
 }
 
 /* People type codes in lower case and copy ids in upper case; both are stored in one way only. */
 void meeting_find(struct persistence *store, const char *id_or_code, meeting_callback done,
                   void *context)
 {
-    struct request *request = request_make(store, REQUEST_MEETING_FIND,
-                                           (union request_callback){.meeting = done}, context);
+    struct query *query =
+        query_make(store, QUERY_MEETING_FIND, (union query_callback){.meeting = done}, context);
     bool is_code = strlen(id_or_code) == ROOM_CODE_BYTES - 1;
 
-    if (!request)
+    if (!query)
         return;
-    snprintf(request->key, sizeof(request->key), "%s", id_or_code);
-    for (char *at = request->key; *at; at++) {
+    snprintf(query->key, sizeof(query->key), "%s", id_or_code);
+    for (char *at = query->key; *at; at++) {
         if (is_code && *at >= 'a' && *at <= 'z')
             *at = (char)(*at - 'a' + 'A');
         else if (!is_code && *at >= 'A' && *at <= 'Z')
             *at = (char)(*at - 'A' + 'a');
     }
-    request_send(store, request);
+    query_send(store, query);
 }
 
 void meeting_set_active(struct persistence *store, const char *id, int64_t started_ms,
                         done_callback done, void *context)
 {
-    update(store, REQUEST_MEETING_SET_ACTIVE, id, "", started_ms, done, context);
+    update(store, QUERY_MEETING_SET_ACTIVE, id, "", started_ms, done, context);
 }
 
 void meeting_set_closed(struct persistence *store, const char *id, int64_t ended_ms,
                         done_callback done, void *context)
 {
-    update(store, REQUEST_MEETING_SET_CLOSED, id, "", ended_ms, done, context);
+    update(store, QUERY_MEETING_SET_CLOSED, id, "", ended_ms, done, context);
 }
 
 void meeting_raise_peak(struct persistence *store, const char *id, uint32_t participants,
                         done_callback done, void *context)
 {
-    update(store, REQUEST_MEETING_RAISE_PEAK, id, "", participants, done, context);
+    update(store, QUERY_MEETING_RAISE_PEAK, id, "", participants, done, context);
 }
 
 void meetings_close_stale(struct persistence *store, int64_t ended_ms, done_callback done,
                           void *context)
 {
-    update(store, REQUEST_MEETINGS_CLOSE_STALE, "", "", ended_ms, done, context);
+    update(store, QUERY_MEETINGS_CLOSE_STALE, "", "", ended_ms, done, context);
 }
 
 void audit_insert_batch(struct persistence *store, const struct audit_row *rows, size_t count,
                         done_callback done, void *context)
 {
-    union request_callback callback = {.done = done};
+    union query_callback callback = {.done = done};
     size_t texts_bytes = 0;
     char *text;
     struct audit_row *copy;
-    struct request *request;
+    struct query *query;
 
     for (size_t i = 0; i < count; i++)
         texts_bytes += rows[i].metadata ? strlen(rows[i].metadata) + 1 : 0;
     copy = malloc(count * sizeof(*rows) + texts_bytes + 1);
-    request = request_make(store, REQUEST_AUDIT_INSERT, callback, context);
-    if (!request) {
+    query = query_make(store, QUERY_AUDIT_INSERT, callback, context);
+    if (!query) {
         free(copy);
         return;
     }
-    request->row.audit.rows = copy;
-    request->row.audit.count = count;
+    query->row.audit.rows = copy;
+    query->row.audit.count = count;
     if (!copy) { /* answered by the ordinary way, as a step that failed */
-        request->result = PERSISTENCE_UNAVAILABLE;
-        snprintf(request->problem, sizeof(request->problem), "no memory");
-        TAILQ_INSERT_TAIL(&store->asked, request, asked);
+        query->result = PERSISTENCE_UNAVAILABLE;
+        snprintf(query->problem, sizeof(query->problem), "no memory");
+        TAILQ_INSERT_TAIL(&store->asked, query, asked);
         store->asked_count++;
-        request->repeated = true;
-        request_finished(store, request);
+        query->repeated = true;
+        query_finished(store, query);
         return;
     }
     if (count) /* a fence may come without rows at all */
@@ -567,5 +565,5 @@ void audit_insert_batch(struct persistence *store, const struct audit_row *rows,
         copy[i].metadata = text;
         text += bytes;
     }
-    request_send(store, request);
+    query_send(store, query);
 }

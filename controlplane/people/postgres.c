@@ -22,11 +22,11 @@ static bool is_down(const struct pg_pool *pool)
     return !pool->ready && clock_monotonic_ns() - pool->down_ns > DOWN_PATIENCE_MS * NS_PER_MS;
 }
 
-static void refuse(struct pg_pool *pool, struct request *request, const char *problem)
+static void refuse(struct pg_pool *pool, struct query *query, const char *problem)
 {
-    request->result = PERSISTENCE_UNAVAILABLE;
-    snprintf(request->problem, sizeof(request->problem), "%s", problem);
-    request_finished(pool->front, request);
+    query->result = PERSISTENCE_UNAVAILABLE;
+    snprintf(query->problem, sizeof(query->problem), "%s", problem);
+    query_finished(pool->front, query);
 }
 
 static void problem_set(struct pg_pool *pool, const char *problem)
@@ -58,17 +58,17 @@ static void dispatch(struct pg_pool *pool)
 {
     for (unsigned i = 0; i < pool->count; i++) {
         struct pg_connection *connection = &pool->connections[i];
-        struct request *audit = pool->audit_running ? NULL : TAILQ_FIRST(&pool->audits);
-        struct request *request = audit ? audit : TAILQ_FIRST(&pool->calls);
+        struct query *audit = pool->audit_running ? NULL : TAILQ_FIRST(&pool->audits);
+        struct query *query = audit ? audit : TAILQ_FIRST(&pool->calls);
 
-        if (!request)
+        if (!query)
             return;
         if (connection->phase != PG_IDLE)
             continue;
-        TAILQ_REMOVE(audit ? &pool->audits : &pool->calls, request, link);
+        TAILQ_REMOVE(audit ? &pool->audits : &pool->calls, query, link);
         connection->runs_audit = audit != NULL;
         pool->audit_running |= connection->runs_audit;
-        pg_connection_do(connection, request); /* may end in pg_pool_lost */
+        pg_connection_run(connection, query); /* may end in pg_pool_lost */
     }
 }
 
@@ -138,32 +138,32 @@ void pg_pool_ready(struct pg_connection *connection)
 
 /* A step whose connection broke may have been done. What may be done twice is, once, if its time
  * allows; else whoever asked has to look. */
-static void step_lost(struct pg_pool *pool, struct request *request, const char *problem)
+static void step_lost(struct pg_pool *pool, struct query *query, const char *problem)
 {
-    bool once = request->kind == REQUEST_USER_INSERT || request->kind == REQUEST_MEETING_INSERT;
+    bool once = query->kind == QUERY_USER_INSERT || query->kind == QUERY_MEETING_INSERT;
 
-    request->problem[0] = 0;
-    if (request->repeated || once || pool->closing) {
-        refuse(pool, request, problem);
+    query->problem[0] = 0;
+    if (query->repeated || once || pool->closing) {
+        refuse(pool, query, problem);
         return;
     }
-    request->repeated = true;
-    if (request->kind == REQUEST_AUDIT_INSERT)
-        TAILQ_INSERT_HEAD(&pool->audits, request, link);
+    query->repeated = true;
+    if (query->kind == QUERY_AUDIT_INSERT)
+        TAILQ_INSERT_HEAD(&pool->audits, query, link);
     else
-        TAILQ_INSERT_HEAD(&pool->calls, request, link);
+        TAILQ_INSERT_HEAD(&pool->calls, query, link);
 }
 
 void pg_pool_lost(struct pg_connection *connection, const char *problem, const char *detail)
 {
     struct pg_pool *pool = connection->pool;
-    struct request *request = connection->request;
+    struct query *query = connection->query;
     bool was_up = connection->is_up;
-    char text[STORE_PROBLEM_BYTES]; /* problem may be the request's */
+    char text[STORE_PROBLEM_BYTES]; /* problem may be the query's */
 
     snprintf(text, sizeof(text), "%s", problem);
     LOG(WARN, "postgres", text, F("detail", "%s", detail));
-    connection->request = NULL;
+    connection->query = NULL;
     connection->is_up = false;
     pg_connection_close(connection);
     ready_count(pool);
@@ -181,38 +181,38 @@ void pg_pool_lost(struct pg_connection *connection, const char *problem, const c
     }
     if (!pool->ready)
         problem_set(pool, text);
-    if (request)
-        step_lost(pool, request, text);
+    if (query)
+        step_lost(pool, query, text);
 }
 
 /* ---- what the front asks ---- */
 
-static void postgres_submit(struct backend *base, struct request *request)
+static void postgres_submit(struct backend *base, struct query *query)
 {
     struct pg_pool *pool = (struct pg_pool *)base;
 
-    if (pg_step_names_nothing(request)) {
-        request->result = PERSISTENCE_NOT_FOUND;
-        request_finished(pool->front, request);
+    if (pg_query_names_nothing(query)) {
+        query->result = PERSISTENCE_NOT_FOUND;
+        query_finished(pool->front, query);
     } else if (is_down(pool)) {
-        refuse(pool, request, pool->problem);
+        refuse(pool, query, pool->problem);
     } else {
-        if (request->kind == REQUEST_AUDIT_INSERT)
-            TAILQ_INSERT_TAIL(&pool->audits, request, link);
+        if (query->kind == QUERY_AUDIT_INSERT)
+            TAILQ_INSERT_TAIL(&pool->audits, query, link);
         else
-            TAILQ_INSERT_TAIL(&pool->calls, request, link);
+            TAILQ_INSERT_TAIL(&pool->calls, query, link);
         dispatch(pool);
     }
 }
 
-static bool list_withdraw(struct request_list *list, struct request *request)
+static bool list_withdraw(struct query_list *list, struct query *query)
 {
-    struct request *waiting;
+    struct query *waiting;
 
     TAILQ_FOREACH(waiting, list, link)
     {
-        if (waiting == request) {
-            TAILQ_REMOVE(list, request, link);
+        if (waiting == query) {
+            TAILQ_REMOVE(list, query, link);
             return true;
         }
     }
@@ -221,24 +221,24 @@ static bool list_withdraw(struct request_list *list, struct request *request)
 
 /* One that the server has been at for too long takes its connection with it: nobody knows when its
  * answer would come. */
-static bool postgres_withdraw(struct backend *base, struct request *request)
+static bool postgres_withdraw(struct backend *base, struct query *query)
 {
     static const char silent[] = "PostgreSQL does not answer";
     struct pg_pool *pool = (struct pg_pool *)base;
 
-    if (list_withdraw(&pool->calls, request) || list_withdraw(&pool->audits, request)) {
-        snprintf(request->problem, sizeof(request->problem), "%s",
+    if (list_withdraw(&pool->calls, query) || list_withdraw(&pool->audits, query)) {
+        snprintf(query->problem, sizeof(query->problem), "%s",
                  pool->ready ? silent : pool->problem);
         return true;
     }
     for (unsigned i = 0; i < pool->count; i++) {
         struct pg_connection *connection = &pool->connections[i];
 
-        if (connection->request != request)
+        if (connection->query != query)
             continue;
-        connection->request = NULL;
+        connection->query = NULL;
         pg_pool_lost(connection, silent, "a step took longer than its time");
-        snprintf(request->problem, sizeof(request->problem), "%s", silent);
+        snprintf(query->problem, sizeof(query->problem), "%s", silent);
         return true;
     }
     return false; /* finished just now */

@@ -3,7 +3,7 @@
  *   postgres.c             the pool: who does which step, when to connect again
  *   postgres_address.c     names to addresses, off the loop (libpq's own look-up would block it)
  *   postgres_connection.c  one connection: connect, look after the tables, prepare, do steps
- *   postgres_steps.c       statements: requests to parameters, rows to requests
+ *   postgres_queries.c statements: queries to parameters, rows to queries
  *   postgres_schema.c      the tables: made, accepted or refused with a sentence
  *
  * Times are TIMESTAMPTZ, ids UUID, addresses INET, metadata JSONB; names are the seed's.
@@ -16,8 +16,8 @@
 
 #include <postgresql/libpq-fe.h>
 
-#include "directory.h"
-#include "request.h"
+#include "data_directory_open.h"
+#include "query.h"
 
 #define PG_CONNECTIONS_MAX 64
 #define PG_CONNECT_MS_MAX 2000
@@ -37,9 +37,9 @@ struct pg_connection {
     PGconn *libpq;
     uv_poll_t *watch; /* of libpq's socket, which it may change while connecting */
     enum pg_phase phase;
-    uint64_t since_ns;       /* of the phase */
-    struct request *request; /* of PG_BUSY */
-    bool is_up;              /* prepared: takes steps */
+    uint64_t since_ns;   /* of the phase */
+    struct query *query; /* of PG_BUSY */
+    bool is_up;          /* prepared: takes steps */
     bool runs_audit;
     unsigned syncs; /* ends of pipelines still to come */
     bool singly;    /* audit rows one by one: the batch has one that the tables refuse */
@@ -69,7 +69,7 @@ struct pg_pool {
     char certificate[SETTING_TEXT_ROOM + 32], key[SETTING_TEXT_ROOM + 32];
     char passwords[SETTING_TEXT_ROOM + 32];
 
-    struct request_list calls, audits; /* waiting; audit batches go one at a time, in order */
+    struct query_list calls, audits; /* waiting; audit batches go one at a time, in order */
     bool audit_running;
     struct pg_connection *connections;
     unsigned count, ready;
@@ -104,23 +104,22 @@ void pg_pool_lost(struct pg_connection *connection, const char *problem, const c
 
 /* ---- postgres_connection.c ---- */
 void pg_connection_start(struct pg_connection *connection);
-/* Sends the request, which is the connection's until it is finished or lost. */
-void pg_connection_do(struct pg_connection *connection, struct request *request);
+/* Sends the query, which is the connection's until it is finished or lost. */
+void pg_connection_run(struct pg_connection *connection, struct query *query);
 void pg_connection_close(struct pg_connection *connection);
 
-/* ---- postgres_steps.c ---- */
+/* ---- postgres_queries.c ---- */
 extern const unsigned pg_statement_count;
 bool pg_prepare(PGconn *libpq, unsigned statement);
 /* A key that is no UUID names no row; PostgreSQL would call it an error. */
-bool pg_step_names_nothing(const struct request *request);
-/* Puts the request into libpq's buffer with *syncs ends of pipeline. False: it cannot (no memory,
+bool pg_query_names_nothing(const struct query *query);
+/* Puts the query into libpq's buffer with *syncs ends of pipeline. False: it cannot (no memory,
  * connection broken). */
-bool pg_step_send(struct pg_connection *connection, struct request *request, unsigned *syncs);
+bool pg_query_send(struct pg_connection *connection, struct query *query, unsigned *syncs);
 /* One result of it. */
-void pg_step_result(struct pg_connection *connection, struct request *request,
-                    const PGresult *result);
+void pg_query_result(struct pg_connection *connection, struct query *query, const PGresult *result);
 /* All results are there. False: send it once more (connection->singly says how). */
-bool pg_step_end(struct pg_connection *connection, struct request *request);
+bool pg_query_end(struct pg_connection *connection, struct query *query);
 /* Errors after which the connection is of no use for other steps either. */
 bool pg_error_is_connections(const char *sqlstate);
 /* Keeps the first error of a step or phase. */

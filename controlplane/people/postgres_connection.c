@@ -264,23 +264,23 @@ static void prepare_ended(struct pg_connection *connection)
 
 static void step_ended(struct pg_connection *connection)
 {
-    struct request *request = connection->request;
+    struct query *query = connection->query;
 
-    if (!pg_step_end(connection, request)) {
+    if (!pg_query_end(connection, query)) {
         connection->sqlstate[0] = connection->message[0] = 0;
-        if (!pg_step_send(connection, request, &connection->syncs) || !flush(connection))
+        if (!pg_query_send(connection, query, &connection->syncs) || !flush(connection))
             lose(connection, LOST);
         return;
     }
     if (pg_error_is_connections(connection->sqlstate)) {
         if (strncmp(connection->sqlstate, "42", 2) == 0)
             connection->pool->schema_known = false;
-        lose(connection, request->problem);
+        lose(connection, query->problem);
         return;
     }
-    connection->request = NULL;
+    connection->query = NULL;
     phase_set(connection, PG_IDLE);
-    request_finished(connection->pool->front, request);
+    query_finished(connection->pool->front, query);
     pg_pool_ready(connection);
 }
 
@@ -291,7 +291,7 @@ static void result_take(struct pg_connection *connection, const PGresult *result
     if (status == PGRES_PIPELINE_SYNC)
         connection->syncs--;
     else if (connection->phase == PG_BUSY)
-        pg_step_result(connection, connection->request, result);
+        pg_query_result(connection, connection->query, result);
     else if (status == PGRES_FATAL_ERROR || status == PGRES_BAD_RESPONSE)
         pg_error_keep(connection, result);
 }
@@ -367,12 +367,12 @@ static void connection_event(uv_poll_t *watch, int status, int events)
     results_read(connection);
 }
 
-void pg_connection_do(struct pg_connection *connection, struct request *request)
+void pg_connection_run(struct pg_connection *connection, struct query *query)
 {
-    connection->request = request;
+    connection->query = query;
     connection->singly = connection->found = false;
     connection->row = 0;
     phase_set(connection, PG_BUSY);
-    if (!pg_step_send(connection, request, &connection->syncs) || !flush(connection))
+    if (!pg_query_send(connection, query, &connection->syncs) || !flush(connection))
         lose(connection, LOST);
 }

@@ -11,7 +11,7 @@
 
 #include <stdbool.h>
 
-#include "directory.h"
+#include "data_directory_open.h"
 
 #define SECRET_FILE "jwt-secret"
 #define SECRET_BYTES_MIN 32

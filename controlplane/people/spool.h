@@ -13,7 +13,7 @@
 #ifndef RINGCAST_SPOOL_H
 #define RINGCAST_SPOOL_H
 
-#include "directory.h"
+#include "data_directory_open.h"
 #include "persistence.h"
 
 #define SPOOL_METADATA_BYTES 2048

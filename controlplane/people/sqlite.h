@@ -2,21 +2,21 @@
  *
  * Times are INTEGER milliseconds since 1970 (UTC), booleans 0/1, UUIDs lower-case TEXT, JSON TEXT,
  * addresses TEXT; names of tables and columns are the seed's.
- * Limits: a step gives up SQLITE_STEP_MS_MAX after it was asked for when the database is locked. */
+ * Limits: a step gives up SQLITE_QUERY_MS_MAX after it was asked for when the database is locked. */
 #ifndef RINGCAST_SQLITE_H
 #define RINGCAST_SQLITE_H
 
-#include "directory.h"
-#include "request.h"
+#include "data_directory_open.h"
+#include "query.h"
 
 #define SQLITE_FILE "ringcast.sqlite3"
-#define SQLITE_STEP_MS_MAX 700
+#define SQLITE_QUERY_MS_MAX 700
 
 struct sqlite_store;
 struct sqlite_store *sqlite_store_open(const char *directory, char *why /* WHY_BYTES */);
 void sqlite_store_close(struct sqlite_store *store);
-/* Does the step and sets request->result, row and problem. */
-void sqlite_store_do(struct sqlite_store *store, struct request *request);
+/* Does the step and sets query->result, row and problem. */
+void sqlite_store_run(struct sqlite_store *store, struct query *query);
 
 /* The migrations: text number i brings user_version i to i + 1. */
 extern const char *const sqlite_migrations[];

@@ -13,21 +13,21 @@ static void five_failures_per_account_and_the_owner_gets_in(void **state)
     }
     for (unsigned i = 5; i < 50; i++) {
         snprintf(ip, sizeof(ip), "203.0.113.%u", i);
-        assert_int_equal(logging_in("ada@example.org", "guess", ip), AUTH_THROTTLED);
+        assert_int_equal(logging_in("ada@example.org", "guess", ip), AUTH_TOO_MANY_ATTEMPTS);
         assert_in_range(last_retry_s, 50, 63);
     }
     /* the right password does not help a stranger; where the owner logged in before it does */
     assert_int_equal(logging_in("ada@example.org", "correct horse", "203.0.113.77"),
-                     AUTH_THROTTLED);
+                     AUTH_TOO_MANY_ATTEMPTS);
     for (unsigned i = 0; i < 20; i++) /* and successes do not use anything up */
         assert_int_equal(logging_in("ada@example.org", "correct horse", "192.0.2.1"), AUTH_OK);
     for (unsigned i = 0; i < 5; i++)
         assert_int_equal(logging_in("ada@example.org", "oops", "192.0.2.1"), AUTH_REFUSED);
-    assert_int_equal(logging_in("ada@example.org", "oops", "192.0.2.1"), AUTH_THROTTLED);
+    assert_int_equal(logging_in("ada@example.org", "oops", "192.0.2.1"), AUTH_TOO_MANY_ATTEMPTS);
     /* an account that does not exist looks the same */
     for (unsigned i = 0; i < 5; i++)
         assert_int_equal(logging_in("eve@example.org", "guess", "192.0.2.9"), AUTH_REFUSED);
-    assert_int_equal(logging_in("eve@example.org", "guess", "192.0.2.9"), AUTH_THROTTLED);
+    assert_int_equal(logging_in("eve@example.org", "guess", "192.0.2.9"), AUTH_TOO_MANY_ATTEMPTS);
     assert_int_equal(audit_rows_of("rate_limited"), 3); /* once a window for each */
 }
 
@@ -42,11 +42,11 @@ static void twenty_attempts_per_address(void **state)
                                : logging_in(email, "guess", "2001:db8::2"),
                          AUTH_REFUSED);
     }
-    assert_int_equal(logging_in("x@example.org", "guess", "2001:db8::3"), AUTH_THROTTLED);
+    assert_int_equal(logging_in("x@example.org", "guess", "2001:db8::3"), AUTH_TOO_MANY_ATTEMPTS);
     assert_in_range(last_retry_s, 40, 63);
     assert_int_equal(logging_in("x@example.org", "guess", "2001:db8:0:1::3"), AUTH_REFUSED);
     auth_register(auth, "y@example.org", "correct horse", "Y", "2001:db8::4", on_auth, NULL);
-    assert_int_equal(answer_of_last(), AUTH_THROTTLED);
+    assert_int_equal(answer_of_last(), AUTH_TOO_MANY_ATTEMPTS);
 }
 
 static uint64_t worst_gap_ns, ticked_ns;

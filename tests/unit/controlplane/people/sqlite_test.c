@@ -11,15 +11,15 @@
 /* The store thread runs this in place of the backend: real, until a test wants it to hang. */
 static _Atomic bool hang;
 
-static void maybe_hanging_do(struct sqlite_store *store, struct request *request)
+static void maybe_hanging_do(struct sqlite_store *store, struct query *query)
 {
     while (hang)
         usleep(1000);
-    sqlite_store_do(store, request);
+    sqlite_store_run(store, query);
 }
-#define sqlite_store_do maybe_hanging_do
-#include "controlplane/people/sqlite_thread.c"
-#undef sqlite_store_do
+#define sqlite_store_run maybe_hanging_do
+#include "controlplane/people/sqlite.c"
+#undef sqlite_store_run
 #include "controlplane/people/persistence.c"
 
 static void columns_of(const char *table, char *out, size_t room)
@@ -186,17 +186,17 @@ static void the_queue_is_bounded(void **state)
     user_insert(store, &user, on_done, NULL);
     assert_int_equal(answer_of_last(), PERSISTED);
     hang = true;
-    for (unsigned i = 0; i < QUEUE_REQUESTS_MAX + 3000; i++)
+    for (unsigned i = 0; i < QUEUE_QUERIES_MAX + 3000; i++)
         user_by_id(store, user.id, on_user, NULL);
     assert_int_equal(answers, 0);
     loop_for(&test_loop, 20);
     assert_int_equal(answers, 3000);
     assert_int_equal(last, PERSISTENCE_UNAVAILABLE);
     hang = false;
-    loop_until(&test_loop, &answers, QUEUE_REQUESTS_MAX + 3000, 3);
+    loop_until(&test_loop, &answers, QUEUE_QUERIES_MAX + 3000, 3);
     assert_int_equal(last, PERSISTED);
     loop_for(&test_loop, 20);
-    assert_int_equal(answers, QUEUE_REQUESTS_MAX + 3000);
+    assert_int_equal(answers, QUEUE_QUERIES_MAX + 3000);
     answers = 0;
     /* and a close finishes what is queued */
     for (unsigned i = 0; i < 100; i++)

@@ -1,5 +1,5 @@
 /* Sliding-window throttles and the list of familiar names, both of a fixed size. */
-#include "throttle.h"
+#include "attempt_limit.h"
 
 #include <arpa/inet.h>
 #include <openssl/evp.h>
@@ -14,9 +14,9 @@
 #define SETS 2048 /* a power of two */
 #define WAYS 8
 #define SPAN_NS (3 * NS_PER_S)
-#define SPANS (THROTTLE_WINDOW_S / 3 + 1) /* the running one and those that end in the window */
+#define SPANS (ATTEMPT_WINDOW_S / 3 + 1) /* the running one and those that end in the window */
 
-struct throttle_entry {
+struct attempt_limit_entry {
     uint64_t name;    /* keyed hash; 0: free */
     uint64_t span;    /* number of the newest span counted */
     uint64_t taken;   /* span of the last attempt that passed: the entry's age */
@@ -24,9 +24,9 @@ struct throttle_entry {
     uint32_t counts[SPANS];
 };
 
-struct throttle {
+struct attempt_limit {
     uint8_t key[32];
-    struct throttle_entry entries[SETS][WAYS];
+    struct attempt_limit_entry entries[SETS][WAYS];
 };
 
 static uint64_t name_hash(const uint8_t key[32], const char *name)
@@ -40,22 +40,22 @@ static uint64_t name_hash(const uint8_t key[32], const char *name)
     return hash ? hash : 1;
 }
 
-struct throttle *throttle_new(void)
+struct attempt_limit *attempt_limit_new(void)
 {
-    struct throttle *throttle = calloc(1, sizeof(*throttle));
+    struct attempt_limit *attempts = calloc(1, sizeof(*attempts));
 
-    if (throttle)
-        random_fill(throttle->key, sizeof(throttle->key));
-    return throttle;
+    if (attempts)
+        random_fill(attempts->key, sizeof(attempts->key));
+    return attempts;
 }
 
-void throttle_delete(struct throttle *throttle)
+void attempt_limit_delete(struct attempt_limit *attempts)
 {
-    free(throttle);
+    free(attempts);
 }
 
 /* Empties the counters that have left the window since the entry was last looked at. */
-static void entry_advance(struct throttle_entry *entry, uint64_t span)
+static void entry_advance(struct attempt_limit_entry *entry, uint64_t span)
 {
     uint64_t steps = span > entry->span ? span - entry->span : 0;
 
@@ -65,7 +65,7 @@ static void entry_advance(struct throttle_entry *entry, uint64_t span)
         entry->span = span;
 }
 
-static uint64_t entry_total(const struct throttle_entry *entry)
+static uint64_t entry_total(const struct attempt_limit_entry *entry)
 {
     uint64_t total = 0;
 
@@ -74,10 +74,10 @@ static uint64_t entry_total(const struct throttle_entry *entry)
     return total;
 }
 
-static struct throttle_entry *entry_find(struct throttle *throttle, uint64_t name, uint64_t span,
-                                         bool make)
+static struct attempt_limit_entry *entry_find(struct attempt_limit *attempts, uint64_t name,
+                                              uint64_t span, bool make)
 {
-    struct throttle_entry *set = throttle->entries[name & (SETS - 1)], *victim = NULL;
+    struct attempt_limit_entry *set = attempts->entries[name & (SETS - 1)], *victim = NULL;
     uint64_t victim_total = 0;
 
     for (unsigned i = 0; i < WAYS; i++)
@@ -99,22 +99,22 @@ static struct throttle_entry *entry_find(struct throttle *throttle, uint64_t nam
     return victim;
 }
 
-enum throttle_verdict throttle_take(struct throttle *throttle, const char *name, uint64_t now_ns,
-                                    uint32_t limit, uint32_t *retry_after_s)
+enum attempt_result attempt_limit_take(struct attempt_limit *attempts, const char *name,
+                                       uint64_t now_ns, uint32_t limit, uint32_t *retry_after_s)
 {
-    uint64_t hash = name_hash(throttle->key, name), span = now_ns / SPAN_NS, excess, until_ns;
-    struct throttle_entry *entry = entry_find(throttle, hash, span, true);
+    uint64_t hash = name_hash(attempts->key, name), span = now_ns / SPAN_NS, excess, until_ns;
+    struct attempt_limit_entry *entry = entry_find(attempts, hash, span, true);
     bool first;
 
     if (entry->name != hash)
-        *entry = (struct throttle_entry){.name = hash, .span = span};
+        *entry = (struct attempt_limit_entry){.name = hash, .span = span};
     entry_advance(entry, span);
     excess = entry_total(entry) + 1;
     *retry_after_s = 0;
     if (excess <= limit) {
         entry->counts[span % SPANS]++;
         entry->taken = span;
-        return THROTTLE_PASS;
+        return ATTEMPT_ALLOWED;
     }
     /* The oldest spans leave first: how many have to go until one more fits? */
     excess -= limit;
@@ -131,63 +131,63 @@ enum throttle_verdict throttle_take(struct throttle *throttle, const char *name,
     first = !entry->refused || span + 1 - entry->refused >= SPANS;
     if (first)
         entry->refused = span + 1;
-    return first ? THROTTLE_REFUSE_FIRST : THROTTLE_REFUSE;
+    return first ? ATTEMPT_REFUSED_FIRST : ATTEMPT_REFUSED;
 }
 
-void throttle_give_back(struct throttle *throttle, const char *name, uint64_t taken_ns)
+void attempt_limit_give_back(struct attempt_limit *attempts, const char *name, uint64_t taken_ns)
 {
-    uint64_t hash = name_hash(throttle->key, name), span = taken_ns / SPAN_NS;
-    struct throttle_entry *entry = entry_find(throttle, hash, span, false);
+    uint64_t hash = name_hash(attempts->key, name), span = taken_ns / SPAN_NS;
+    struct attempt_limit_entry *entry = entry_find(attempts, hash, span, false);
 
     /* Gone from the window or evicted meanwhile: nothing to give back. */
     if (entry && span <= entry->span && entry->span - span < SPANS && entry->counts[span % SPANS])
         entry->counts[span % SPANS]--;
 }
 
-struct familiar {
+struct known_logins {
     uint8_t key[32];
     struct {
         uint64_t name, seen_ns;
     } entries[SETS][WAYS];
 };
 
-struct familiar *familiar_new(void)
+struct known_logins *known_logins_new(void)
 {
-    struct familiar *familiar = calloc(1, sizeof(*familiar));
+    struct known_logins *known = calloc(1, sizeof(*known));
 
-    if (familiar)
-        random_fill(familiar->key, sizeof(familiar->key));
-    return familiar;
+    if (known)
+        random_fill(known->key, sizeof(known->key));
+    return known;
 }
 
-void familiar_delete(struct familiar *familiar)
+void known_logins_delete(struct known_logins *known)
 {
-    free(familiar);
+    free(known);
 }
 
-void familiar_add(struct familiar *familiar, const char *name, uint64_t now_ns)
+void known_logins_add(struct known_logins *known, const char *name, uint64_t now_ns)
 {
-    uint64_t hash = name_hash(familiar->key, name);
+    uint64_t hash = name_hash(known->key, name);
     unsigned set = hash & (SETS - 1), place = 0;
 
     for (unsigned i = 0; i < WAYS; i++) {
-        if (familiar->entries[set][i].name == hash) {
+        if (known->entries[set][i].name == hash) {
             place = i;
             break;
         }
-        if (familiar->entries[set][i].seen_ns < familiar->entries[set][place].seen_ns)
+        if (known->entries[set][i].seen_ns < known->entries[set][place].seen_ns)
             place = i;
     }
-    familiar->entries[set][place].name = hash;
-    familiar->entries[set][place].seen_ns = now_ns;
+    known->entries[set][place].name = hash;
+    known->entries[set][place].seen_ns = now_ns;
 }
 
-bool familiar_has(struct familiar *familiar, const char *name)
+bool known_logins_has(struct known_logins *known, const char *name)
 {
-    uint64_t hash = name_hash(familiar->key, name);
+    uint64_t hash = name_hash(known->key, name);
 
     for (unsigned i = 0; i < WAYS; i++)
-        if (familiar->entries[hash & (SETS - 1)][i].name == hash)
+        if (known->entries[hash & (SETS - 1)][i].name == hash)
             return true;
     return false;
 }

@@ -6,29 +6,32 @@
  *
  * Time:   connecting as a whole, and then each reply after the one before (or after its command), may
  *         take timeout_ms; a server that is stopped or cut off is found so.
- * Memory: from wire_open until `closed`, or until wire_close, after which nothing is called any more.
+ * Memory: from redis_connection_open until `closed`, or until redis_connection_close, after which nothing is called any more.
  * Errors: `closed` with a sentence, once. */
-#ifndef RINGCAST_LIVE_WIRE_H
-#define RINGCAST_LIVE_WIRE_H
+#ifndef RINGCAST_LIVE_REDIS_CONNECTION_H
+#define RINGCAST_LIVE_REDIS_CONNECTION_H
 
 #include <hiredis/hiredis.h>
 #include <uv.h>
 
 #include "tls.h"
 
-struct wire_handlers {
+struct redis_connection_handlers {
     void (*open)(void *context);
     void (*reply)(void *context, const redisReply *reply);
     void (*closed)(void *context, const char *why);
 };
 
-struct wire;
+struct redis_connection;
 /* context_tls NULL: plain. NULL: no memory. */
-struct wire *wire_open(uv_loop_t *loop, const char *host, uint16_t port, SSL_CTX *context_tls,
-                       uint32_t timeout_ms, const struct wire_handlers *handlers, void *context);
+struct redis_connection *redis_connection_open(uv_loop_t *loop, const char *host, uint16_t port,
+                                               SSL_CTX *context_tls, uint32_t timeout_ms,
+                                               const struct redis_connection_handlers *handlers,
+                                               void *context);
 /* bytes: whole commands that bring `replies` replies. Copied. Errors come as `closed`, later. */
-void wire_send(struct wire *wire, const char *bytes, size_t count, uint32_t replies);
-uint32_t wire_awaited(const struct wire *wire);
-void wire_close(struct wire *wire);
+void redis_connection_send(struct redis_connection *connection, const char *bytes, size_t count,
+                           uint32_t replies);
+uint32_t redis_connection_awaited(const struct redis_connection *connection);
+void redis_connection_close(struct redis_connection *connection);
 
 #endif

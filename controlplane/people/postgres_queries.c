@@ -193,16 +193,15 @@ static bool send_audit_row(PGconn *libpq, const struct audit_row *row)
 
 /* All rows in one transaction, one round trip, one sync of the server's disk. Singly: each in its own,
  * so that one which the tables refuse takes no other with it. */
-static bool send_audit(struct pg_connection *connection, const struct request *request,
-                       unsigned *syncs)
+static bool send_audit(struct pg_connection *connection, const struct query *query, unsigned *syncs)
 {
     bool ok = true;
 
     *syncs = 0;
     connection->row = 0;
-    for (size_t i = 0; ok && i < request->row.audit.count; i++) {
-        ok = send_audit_row(connection->libpq, &request->row.audit.rows[i]);
-        if (ok && (connection->singly || i + 1 == request->row.audit.count)) {
+    for (size_t i = 0; ok && i < query->row.audit.count; i++) {
+        ok = send_audit_row(connection->libpq, &query->row.audit.rows[i]);
+        if (ok && (connection->singly || i + 1 == query->row.audit.count)) {
             ok = PQpipelineSync(connection->libpq) == 1;
             ++*syncs;
         }
@@ -210,27 +209,27 @@ static bool send_audit(struct pg_connection *connection, const struct request *r
     return ok;
 }
 
-static bool send_update(struct pg_connection *connection, const struct request *request)
+static bool send_update(struct pg_connection *connection, const struct query *query)
 {
     PGconn *libpq = connection->libpq;
     struct values values = {0};
 
-    value_text(&values, request->kind == REQUEST_MEETINGS_CLOSE_STALE ? connection->pool->node
-                                                                      : request->key);
-    if (request->kind == REQUEST_USER_SET_HASH)
-        value_text(&values, request->text);
+    value_text(&values,
+               query->kind == QUERY_MEETINGS_CLOSE_STALE ? connection->pool->node : query->key);
+    if (query->kind == QUERY_USER_SET_HASH)
+        value_text(&values, query->text);
     else
-        value_number(&values, request->number);
-    switch (request->kind) {
-    case REQUEST_USER_SET_HASH:
+        value_number(&values, query->number);
+    switch (query->kind) {
+    case QUERY_USER_SET_HASH:
         return run(libpq, STATEMENT_user_set_hash, &values);
-    case REQUEST_MEETING_SET_ACTIVE:
+    case QUERY_MEETING_SET_ACTIVE:
         value_text(&values, connection->pool->node);
         value_text(&values, connection->pool->run);
         return run(libpq, STATEMENT_meeting_set_active, &values);
-    case REQUEST_MEETING_SET_CLOSED:
+    case QUERY_MEETING_SET_CLOSED:
         return run(libpq, STATEMENT_meeting_set_closed, &values);
-    case REQUEST_MEETING_RAISE_PEAK:
+    case QUERY_MEETING_RAISE_PEAK:
         return run(libpq, STATEMENT_meeting_raise_peak, &values);
     default:
         value_text(&values, connection->pool->run);
@@ -246,52 +245,51 @@ static bool send_find(PGconn *libpq, enum statement statement, const char *key)
     return run(libpq, statement, &values);
 }
 
-bool pg_step_names_nothing(const struct request *request)
+bool pg_query_names_nothing(const struct query *query)
 {
-    switch (request->kind) {
-    case REQUEST_USER_BY_ID:
-    case REQUEST_USER_SET_HASH:
-    case REQUEST_MEETING_SET_ACTIVE:
-    case REQUEST_MEETING_SET_CLOSED:
-    case REQUEST_MEETING_RAISE_PEAK:
-        return !uuid_is_valid(request->key);
+    switch (query->kind) {
+    case QUERY_USER_BY_ID:
+    case QUERY_USER_SET_HASH:
+    case QUERY_MEETING_SET_ACTIVE:
+    case QUERY_MEETING_SET_CLOSED:
+    case QUERY_MEETING_RAISE_PEAK:
+        return !uuid_is_valid(query->key);
     default:
         return false;
     }
 }
 
-bool pg_step_send(struct pg_connection *connection, struct request *request, unsigned *syncs)
+bool pg_query_send(struct pg_connection *connection, struct query *query, unsigned *syncs)
 {
     PGconn *libpq = connection->libpq;
     bool ok;
 
     *syncs = 1;
-    switch (request->kind) {
-    case REQUEST_USER_INSERT:
-        ok = send_user(libpq, &request->row.user);
+    switch (query->kind) {
+    case QUERY_USER_INSERT:
+        ok = send_user(libpq, &query->row.user);
         break;
-    case REQUEST_USER_BY_EMAIL:
-        ok = send_find(libpq, STATEMENT_user_by_email, request->key);
+    case QUERY_USER_BY_EMAIL:
+        ok = send_find(libpq, STATEMENT_user_by_email, query->key);
         break;
-    case REQUEST_USER_BY_ID:
-        ok = send_find(libpq, STATEMENT_user_by_id, request->key);
+    case QUERY_USER_BY_ID:
+        ok = send_find(libpq, STATEMENT_user_by_id, query->key);
         break;
-    case REQUEST_MEETING_INSERT:
-        ok = send_meeting(libpq, &request->row.meeting);
+    case QUERY_MEETING_INSERT:
+        ok = send_meeting(libpq, &query->row.meeting);
         break;
-    case REQUEST_MEETING_FIND:
-        ok = send_find(libpq,
-                       uuid_is_valid(request->key) ? STATEMENT_meeting_by_id
-                                                   : STATEMENT_meeting_by_code,
-                       request->key);
+    case QUERY_MEETING_FIND:
+        ok = send_find(
+            libpq, uuid_is_valid(query->key) ? STATEMENT_meeting_by_id : STATEMENT_meeting_by_code,
+            query->key);
         break;
-    case REQUEST_AUDIT_INSERT:
-        return send_audit(connection, request, syncs);
-    case REQUEST_PROBE:
+    case QUERY_AUDIT_INSERT:
+        return send_audit(connection, query, syncs);
+    case QUERY_PROBE:
         ok = run(libpq, STATEMENT_probe, &(struct values){0});
         break;
     default:
-        ok = send_update(connection, request);
+        ok = send_update(connection, query);
     }
     return ok && PQpipelineSync(libpq) == 1;
 }
@@ -369,8 +367,7 @@ static void audit_row_refused(const struct pg_connection *connection, const stru
         F("room", "%s", row->room_id), F("why", "%s", connection->message));
 }
 
-void pg_step_result(struct pg_connection *connection, struct request *request,
-                    const PGresult *result)
+void pg_query_result(struct pg_connection *connection, struct query *query, const PGresult *result)
 {
     switch (PQresultStatus(result)) {
     case PGRES_COMMAND_OK:
@@ -380,17 +377,17 @@ void pg_step_result(struct pg_connection *connection, struct request *request,
         if (PQntuples(result) == 0)
             break;
         connection->found = true;
-        if (request->kind == REQUEST_MEETING_FIND)
-            meeting_read(result, &request->row.meeting);
+        if (query->kind == QUERY_MEETING_FIND)
+            meeting_read(result, &query->row.meeting);
         else
-            user_read(result, &request->row.user);
+            user_read(result, &query->row.user);
         break;
     case PGRES_PIPELINE_ABORTED:
         break;
     default:
         pg_error_keep(connection, result);
         if (connection->singly && error_is_rows(connection->sqlstate)) {
-            audit_row_refused(connection, &request->row.audit.rows[connection->row]);
+            audit_row_refused(connection, &query->row.audit.rows[connection->row]);
             connection->sqlstate[0] = 0;
         }
     }
@@ -398,36 +395,36 @@ void pg_step_result(struct pg_connection *connection, struct request *request,
 }
 
 /* What a row's own error means to who asked. */
-static enum persistence_result row_error(struct pg_connection *connection, struct request *request)
+static enum persistence_result row_error(struct pg_connection *connection, struct query *query)
 {
     if (strcmp(connection->sqlstate, "23505") == 0)
         return PERSISTENCE_DUPLICATE;
     if (strcmp(connection->sqlstate, "23503") == 0)
         return PERSISTENCE_NOT_FOUND; /* the host of a meeting */
-    if (request->kind != REQUEST_USER_INSERT && request->kind != REQUEST_MEETING_INSERT)
+    if (query->kind != QUERY_USER_INSERT && query->kind != QUERY_MEETING_INSERT)
         return PERSISTENCE_NOT_FOUND; /* no row can have such a key */
     LOG(ERROR, "persistence", "the tables refuse a row", F("why", "%s", connection->message));
     return PERSISTENCE_UNAVAILABLE; /* without a problem: the store is well */
 }
 
-bool pg_step_end(struct pg_connection *connection, struct request *request)
+bool pg_query_end(struct pg_connection *connection, struct query *query)
 {
-    request->result = PERSISTED;
+    query->result = PERSISTED;
     if (connection->sqlstate[0] && error_is_rows(connection->sqlstate)) {
-        if (request->kind == REQUEST_AUDIT_INSERT) {
+        if (query->kind == QUERY_AUDIT_INSERT) {
             connection->singly = true;
             return false;
         }
-        request->result = row_error(connection, request);
+        query->result = row_error(connection, query);
     } else if (connection->sqlstate[0]) {
-        request->result = PERSISTENCE_UNAVAILABLE;
-        snprintf(request->problem, sizeof(request->problem), "%.150s", connection->message);
+        query->result = PERSISTENCE_UNAVAILABLE;
+        snprintf(query->problem, sizeof(query->problem), "%.150s", connection->message);
     } else if (!connection->found) {
-        if (request->kind == REQUEST_USER_INSERT)
-            request->result = PERSISTENCE_DUPLICATE; /* the address in another case */
-        else if (request->kind != REQUEST_AUDIT_INSERT && request->kind != REQUEST_PROBE &&
-                 request->kind != REQUEST_MEETINGS_CLOSE_STALE)
-            request->result = PERSISTENCE_NOT_FOUND;
+        if (query->kind == QUERY_USER_INSERT)
+            query->result = PERSISTENCE_DUPLICATE; /* the address in another case */
+        else if (query->kind != QUERY_AUDIT_INSERT && query->kind != QUERY_PROBE &&
+                 query->kind != QUERY_MEETINGS_CLOSE_STALE)
+            query->result = PERSISTENCE_NOT_FOUND;
     }
     return true;
 }

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "controlplane/live/wire.h"
+#include "controlplane/live/redis_connection.h"
 
 static uv_loop_t loop;
 
@@ -87,7 +87,7 @@ static void server_start(const char *greeting, const char *answer, bool hangs_up
 /* ---- us ---- */
 
 static struct {
-    struct wire *wire;
+    struct redis_connection *connection;
     int opened, replies, closed;
     char why[200], last[64];
     const char *question; /* sent when open */
@@ -99,7 +99,7 @@ static void opened(void *context)
 {
     us.opened++;
     if (us.question != NULL)
-        wire_send(us.wire, us.question, strlen(us.question), us.wanted);
+        redis_connection_send(us.connection, us.question, strlen(us.question), us.wanted);
 }
 
 static void replied(void *context, const redisReply *reply)
@@ -107,7 +107,7 @@ static void replied(void *context, const redisReply *reply)
     us.replies++;
     snprintf(us.last, sizeof(us.last), "%s", reply->str != NULL ? reply->str : "");
     if (us.closes_in_reply)
-        wire_close(us.wire);
+        redis_connection_close(us.connection);
 }
 
 static void closed(void *context, const char *why)
@@ -116,7 +116,7 @@ static void closed(void *context, const char *why)
     snprintf(us.why, sizeof(us.why), "%s", why);
 }
 
-static const struct wire_handlers handlers = {opened, replied, closed};
+static const struct redis_connection_handlers handlers = {opened, replied, closed};
 
 static void talk(uint16_t port, const char *question, uint32_t wanted, uint64_t ms)
 {
@@ -125,8 +125,8 @@ static void talk(uint16_t port, const char *question, uint32_t wanted, uint64_t 
     memset(&us.opened, 0, sizeof(us) - offsetof(__typeof__(us), opened));
     us.question = question;
     us.wanted = wanted;
-    us.wire = wire_open(&loop, "127.0.0.1", port, NULL, 150, &handlers, NULL);
-    assert_non_null(us.wire);
+    us.connection = redis_connection_open(&loop, "127.0.0.1", port, NULL, 150, &handlers, NULL);
+    assert_non_null(us.connection);
     while (uv_hrtime() / 1000000 < end && us.closed == 0) {
         uv_run(&loop, UV_RUN_NOWAIT);
         uv_sleep(1);
@@ -136,7 +136,7 @@ static void talk(uint16_t port, const char *question, uint32_t wanted, uint64_t 
 static void server_stop(void)
 {
     if (us.closed == 0)
-        wire_close(us.wire);
+        redis_connection_close(us.connection);
     uv_close((uv_handle_t *)&server.listener, NULL);
     if (server.has_client && !uv_is_closing((uv_handle_t *)&server.client))
         uv_close((uv_handle_t *)&server.client, NULL);
@@ -199,7 +199,7 @@ static void test_close_from_a_reply(void **state)
     server_start(NULL, "+A\r\n+B\r\n", false);
     talk(server.port, NULL, 0, 100);
     us.closes_in_reply = true;
-    wire_send(us.wire, "x", 1, 2);
+    redis_connection_send(us.connection, "x", 1, 2);
     end = uv_hrtime() / 1000000 + 200;
     while (uv_hrtime() / 1000000 < end) {
         uv_run(&loop, UV_RUN_NOWAIT);
@@ -219,7 +219,8 @@ static void test_close_at_any_time(void **state)
         memset(&us, 0, sizeof(us));
         us.question = "PING\r\n";
         us.wanted = 1;
-        us.wire = wire_open(&loop, "127.0.0.1", server.port, NULL, 150, &handlers, NULL);
+        us.connection =
+            redis_connection_open(&loop, "127.0.0.1", server.port, NULL, 150, &handlers, NULL);
         for (int i = 0; i < turns; i++) {
             uv_run(&loop, UV_RUN_NOWAIT);
             uv_sleep(1);

@@ -1,5 +1,5 @@
 /* The data directory: where the database, the audit spool and the generated secret live. */
-#include "directory.h"
+#include "data_directory_open.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -35,7 +35,7 @@ int data_directory_open(const struct settings *settings, char *why)
     return fd;
 }
 
-int directory_lock(const struct settings *settings, char *why)
+int data_directory_claim(const struct settings *settings, char *why)
 {
     char reason[DATA_DIRECTORY_WHY_BYTES];
     int fd = data_directory_lock(settings->data_directory, LOCK_NAME, "another control plane",

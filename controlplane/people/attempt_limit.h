@@ -10,35 +10,35 @@
  *        than the table has entries (16384).
  * Lock-out: refused attempts are not counted, so a throttle opens again by itself within a minute.
  * Threads: one. No clock of its own. */
-#ifndef RINGCAST_THROTTLE_H
-#define RINGCAST_THROTTLE_H
+#ifndef RINGCAST_ATTEMPT_LIMIT_H
+#define RINGCAST_ATTEMPT_LIMIT_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#define THROTTLE_WINDOW_S 60
+#define ATTEMPT_WINDOW_S 60
 
-struct throttle;
-struct throttle *throttle_new(void);
-void throttle_delete(struct throttle *throttle);
+struct attempt_limit;
+struct attempt_limit *attempt_limit_new(void);
+void attempt_limit_delete(struct attempt_limit *attempts);
 
-enum throttle_verdict {
-    THROTTLE_PASS,
-    THROTTLE_REFUSE,
-    THROTTLE_REFUSE_FIRST /* the first refusal of this name in a window: tell the audit log */
+enum attempt_result {
+    ATTEMPT_ALLOWED,
+    ATTEMPT_REFUSED,
+    ATTEMPT_REFUSED_FIRST /* the first refusal of this name in a window: tell the audit log */
 };
 /* Counts one attempt, or says in how many seconds the next one passes. */
-enum throttle_verdict throttle_take(struct throttle *throttle, const char *name, uint64_t now_ns,
-                                    uint32_t limit, uint32_t *retry_after_s);
+enum attempt_result attempt_limit_take(struct attempt_limit *attempts, const char *name,
+                                       uint64_t now_ns, uint32_t limit, uint32_t *retry_after_s);
 /* The attempt of taken_ns shall not count after all. */
-void throttle_give_back(struct throttle *throttle, const char *name, uint64_t taken_ns);
+void attempt_limit_give_back(struct attempt_limit *attempts, const char *name, uint64_t taken_ns);
 
 /* Names seen to be good: from where an owner has logged in. Fixed size, the oldest is forgotten. */
-struct familiar;
-struct familiar *familiar_new(void);
-void familiar_delete(struct familiar *familiar);
-void familiar_add(struct familiar *familiar, const char *name, uint64_t now_ns);
-bool familiar_has(struct familiar *familiar, const char *name);
+struct known_logins;
+struct known_logins *known_logins_new(void);
+void known_logins_delete(struct known_logins *known);
+void known_logins_add(struct known_logins *known, const char *name, uint64_t now_ns);
+bool known_logins_has(struct known_logins *known, const char *name);
 
 /* What an address counts as: an IPv4 address, the /64 of an IPv6 address. */
 #define ADDRESS_NAME_BYTES 64

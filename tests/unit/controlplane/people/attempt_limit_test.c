@@ -7,38 +7,40 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "controlplane/people/throttle.c"
+#include "controlplane/people/attempt_limit.c"
 
 #define START_NS (1000000 * NS_PER_S + 123456789)
 
-static bool passes(struct throttle *throttle, const char *name, uint64_t now_ns, uint32_t limit)
+static bool passes(struct attempt_limit *attempts, const char *name, uint64_t now_ns,
+                   uint32_t limit)
 {
     uint32_t retry_after_s;
 
-    return throttle_take(throttle, name, now_ns, limit, &retry_after_s) == THROTTLE_PASS;
+    return attempt_limit_take(attempts, name, now_ns, limit, &retry_after_s) == ATTEMPT_ALLOWED;
 }
 
 static void limit_then_refusal_then_open_again(void **state)
 {
-    struct throttle *throttle = throttle_new();
+    struct attempt_limit *attempts = attempt_limit_new();
     uint32_t retry_after_s;
 
     for (unsigned i = 0; i < 5; i++)
-        assert_int_equal(throttle_take(throttle, "a", START_NS, 5, &retry_after_s), THROTTLE_PASS);
-    assert_int_equal(throttle_take(throttle, "a", START_NS, 5, &retry_after_s),
-                     THROTTLE_REFUSE_FIRST);
+        assert_int_equal(attempt_limit_take(attempts, "a", START_NS, 5, &retry_after_s),
+                         ATTEMPT_ALLOWED);
+    assert_int_equal(attempt_limit_take(attempts, "a", START_NS, 5, &retry_after_s),
+                     ATTEMPT_REFUSED_FIRST);
     assert_in_range(retry_after_s, 58, 63);
     /* refusals are told to the audit log once a window, and do not count */
     for (unsigned i = 0; i < 1000; i++)
         assert_int_equal(
-            throttle_take(throttle, "a", START_NS + i * 50 * NS_PER_MS, 5, &retry_after_s),
-            THROTTLE_REFUSE);
-    assert_true(passes(throttle, "b", START_NS, 5));
+            attempt_limit_take(attempts, "a", START_NS + i * 50 * NS_PER_MS, 5, &retry_after_s),
+            ATTEMPT_REFUSED);
+    assert_true(passes(attempts, "b", START_NS, 5));
     /* Retry-After is kept */
-    assert_int_equal(throttle_take(throttle, "a", START_NS + 50 * NS_PER_S, 5, &retry_after_s),
-                     THROTTLE_REFUSE);
-    assert_true(passes(throttle, "a", START_NS + (50 + retry_after_s) * NS_PER_S, 5));
-    throttle_delete(throttle);
+    assert_int_equal(attempt_limit_take(attempts, "a", START_NS + 50 * NS_PER_S, 5, &retry_after_s),
+                     ATTEMPT_REFUSED);
+    assert_true(passes(attempts, "a", START_NS + (50 + retry_after_s) * NS_PER_S, 5));
+    attempt_limit_delete(attempts);
 }
 
 /* Against an exact list of the attempts that passed, with random gaps and limits. */
@@ -48,14 +50,14 @@ static void never_more_than_the_limit_in_any_minute(void **state)
 
     srand(7);
     for (unsigned l = 0; l < sizeof(limits) / sizeof(limits[0]); l++) {
-        struct throttle *throttle = throttle_new();
+        struct attempt_limit *attempts = attempt_limit_new();
         static uint64_t passed[20000];
         unsigned count = 0, tail = 0;
         uint64_t now_ns = START_NS;
 
         for (unsigned i = 0; i < 20000; i++) {
             now_ns += (uint64_t)(rand() % 60000) * NS_PER_MS / limits[l] / (rand() % 4 ? 4 : 1);
-            if (!passes(throttle, "a", now_ns, limits[l]))
+            if (!passes(attempts, "a", now_ns, limits[l]))
                 continue;
             passed[count++] = now_ns;
             while (passed[tail] + 60 * NS_PER_S <= now_ns)
@@ -65,91 +67,93 @@ static void never_more_than_the_limit_in_any_minute(void **state)
         /* and not much less: a steady caller gets its share (a slot may free 3 s late, and
          * the next attempt comes some 13 s / limit after that) */
         assert_true(count >= (now_ns - START_NS) / NS_PER_S * limits[l] / 80);
-        throttle_delete(throttle);
+        attempt_limit_delete(attempts);
     }
 }
 
 static void retry_after_is_the_earliest_time(void **state)
 {
-    struct throttle *throttle = throttle_new();
+    struct attempt_limit *attempts = attempt_limit_new();
     uint32_t retry_after_s;
 
     for (unsigned i = 0; i < 4; i++) /* at 0, 10, 20, 30 s */
-        assert_true(passes(throttle, "a", START_NS + i * 10 * NS_PER_S, 4));
-    assert_int_not_equal(throttle_take(throttle, "a", START_NS + 31 * NS_PER_S, 4, &retry_after_s),
-                         THROTTLE_PASS);
+        assert_true(passes(attempts, "a", START_NS + i * 10 * NS_PER_S, 4));
+    assert_int_not_equal(
+        attempt_limit_take(attempts, "a", START_NS + 31 * NS_PER_S, 4, &retry_after_s),
+        ATTEMPT_ALLOWED);
     assert_in_range(retry_after_s, 29, 32); /* when the first has left */
     /* with a lower limit (reloaded settings) two more have to leave */
-    assert_int_not_equal(throttle_take(throttle, "a", START_NS + 31 * NS_PER_S, 2, &retry_after_s),
-                         THROTTLE_PASS);
+    assert_int_not_equal(
+        attempt_limit_take(attempts, "a", START_NS + 31 * NS_PER_S, 2, &retry_after_s),
+        ATTEMPT_ALLOWED);
     assert_in_range(retry_after_s, 49, 52);
-    throttle_delete(throttle);
+    attempt_limit_delete(attempts);
 }
 
 static void given_back_does_not_count(void **state)
 {
-    struct throttle *throttle = throttle_new();
+    struct attempt_limit *attempts = attempt_limit_new();
 
     for (unsigned i = 0; i < 100; i++) {
-        assert_true(passes(throttle, "a", START_NS + i * NS_PER_S, 5));
-        throttle_give_back(throttle, "a", START_NS + i * NS_PER_S);
+        assert_true(passes(attempts, "a", START_NS + i * NS_PER_S, 5));
+        attempt_limit_give_back(attempts, "a", START_NS + i * NS_PER_S);
     }
-    throttle_give_back(throttle, "a", START_NS);     /* twice: no credit */
-    throttle_give_back(throttle, "never", START_NS); /* unknown */
-    throttle_give_back(throttle, "a", START_NS / 2); /* long gone */
-    throttle_give_back(throttle, "a", START_NS * 2); /* not yet */
+    attempt_limit_give_back(attempts, "a", START_NS);     /* twice: no credit */
+    attempt_limit_give_back(attempts, "never", START_NS); /* unknown */
+    attempt_limit_give_back(attempts, "a", START_NS / 2); /* long gone */
+    attempt_limit_give_back(attempts, "a", START_NS * 2); /* not yet */
     for (unsigned i = 0; i < 5; i++)
-        assert_true(passes(throttle, "a", START_NS + 100 * NS_PER_S, 5));
-    assert_false(passes(throttle, "a", START_NS + 100 * NS_PER_S, 5));
-    throttle_delete(throttle);
+        assert_true(passes(attempts, "a", START_NS + 100 * NS_PER_S, 5));
+    assert_false(passes(attempts, "a", START_NS + 100 * NS_PER_S, 5));
+    attempt_limit_delete(attempts);
 }
 
 /* As many other names as two hash threads can admit within a minute, each tried once, and ten times
  * as many: the account under attack is still known. */
 static void an_account_under_attack_is_not_forgotten(void **state)
 {
-    struct throttle *throttle = throttle_new();
+    struct attempt_limit *attempts = attempt_limit_new();
     char name[32];
 
     for (unsigned i = 0; i < 5; i++)
-        assert_true(passes(throttle, "victim@example.org", START_NS, 5));
+        assert_true(passes(attempts, "victim@example.org", START_NS, 5));
     for (unsigned i = 0; i < 50000; i++) {
         snprintf(name, sizeof(name), "%u@example.org", i);
-        assert_true(passes(throttle, name, START_NS + i * NS_PER_MS, 5));
+        assert_true(passes(attempts, name, START_NS + i * NS_PER_MS, 5));
         if (i % 1000 == 0)
-            assert_false(passes(throttle, "victim@example.org", START_NS + i * NS_PER_MS, 5));
+            assert_false(passes(attempts, "victim@example.org", START_NS + i * NS_PER_MS, 5));
     }
-    assert_false(passes(throttle, "victim@example.org", START_NS + 55 * NS_PER_S, 5));
-    throttle_delete(throttle);
+    assert_false(passes(attempts, "victim@example.org", START_NS + 55 * NS_PER_S, 5));
+    attempt_limit_delete(attempts);
 }
 
 static void clock_that_stands_or_leaps_is_harmless(void **state)
 {
-    struct throttle *throttle = throttle_new();
+    struct attempt_limit *attempts = attempt_limit_new();
 
-    assert_true(passes(throttle, "a", 0, 1));
-    assert_false(passes(throttle, "a", 0, 1));
-    assert_true(passes(throttle, "a", UINT64_MAX / 2, 1));
-    assert_false(passes(throttle, "a", UINT64_MAX / 2, 1));
-    throttle_delete(throttle);
+    assert_true(passes(attempts, "a", 0, 1));
+    assert_false(passes(attempts, "a", 0, 1));
+    assert_true(passes(attempts, "a", UINT64_MAX / 2, 1));
+    assert_false(passes(attempts, "a", UINT64_MAX / 2, 1));
+    attempt_limit_delete(attempts);
 }
 
-static void familiar_names_are_kept_and_bounded(void **state)
+static void known_logins_are_kept_and_bounded(void **state)
 {
-    struct familiar *familiar = familiar_new();
+    struct known_logins *known = known_logins_new();
     char name[32];
 
-    assert_false(familiar_has(familiar, "ada 192.0.2.1"));
-    familiar_add(familiar, "ada 192.0.2.1", START_NS);
-    assert_true(familiar_has(familiar, "ada 192.0.2.1"));
-    assert_false(familiar_has(familiar, "ada 192.0.2.2"));
+    assert_false(known_logins_has(known, "ada 192.0.2.1"));
+    known_logins_add(known, "ada 192.0.2.1", START_NS);
+    assert_true(known_logins_has(known, "ada 192.0.2.1"));
+    assert_false(known_logins_has(known, "ada 192.0.2.2"));
     for (unsigned i = 0; i < 100000; i++) { /* the oldest go; nothing grows */
         snprintf(name, sizeof(name), "%u", i);
-        familiar_add(familiar, name, START_NS + i);
-        assert_true(familiar_has(familiar, name));
+        known_logins_add(known, name, START_NS + i);
+        assert_true(known_logins_has(known, name));
     }
-    assert_false(familiar_has(familiar, "ada 192.0.2.1"));
-    familiar_delete(familiar);
+    assert_false(known_logins_has(known, "ada 192.0.2.1"));
+    known_logins_delete(known);
 }
 
 static void addresses_count_by_who_owns_them(void **state)
@@ -182,7 +186,7 @@ int main(void)
         cmocka_unit_test(given_back_does_not_count),
         cmocka_unit_test(an_account_under_attack_is_not_forgotten),
         cmocka_unit_test(clock_that_stands_or_leaps_is_harmless),
-        cmocka_unit_test(familiar_names_are_kept_and_bounded),
+        cmocka_unit_test(known_logins_are_kept_and_bounded),
         cmocka_unit_test(addresses_count_by_who_owns_them),
     };
 
