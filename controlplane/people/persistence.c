@@ -13,12 +13,13 @@
 #include "src/log.h"
 
 #define QUEUE_QUERIES_MAX 1024
-#define ANSWER_MS_MAX 800 /* threats.md F16, F17: unavailable within a second */
 #define WATCH_MS 50       /* while an answer is owed or the database is not well */
 #define WATCH_CALM_MS 500 /* otherwise */
 #define PROBE_MS 1000
 #define IDLE_MS 2000 /* nobody asked for so long: see whether it still answers */
 #define REFUSALS_MAX 4096
+
+uint64_t persistence_answer_ms_max = 800;
 
 /* An answer without a query: the queue was full or there was no memory. */
 struct refusal {
@@ -244,7 +245,7 @@ static void woken(uv_async_t *async)
  * what is under way is dropped. */
 static void answer_overdue(struct persistence *store)
 {
-    const uint64_t due_ns = clock_monotonic_ns() - ANSWER_MS_MAX * NS_PER_MS;
+    const uint64_t due_ns = clock_monotonic_ns() - persistence_answer_ms_max * NS_PER_MS;
     struct query *query;
 
     while ((query = TAILQ_FIRST(&store->asked)) && query->asked_ns < due_ns) {

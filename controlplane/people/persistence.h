@@ -49,6 +49,9 @@ struct audit_row {
     int64_t created_us; /* rows of one control plane: each later than the one before */
 };
 
+/* A query that has no answer after so long is answered UNAVAILABLE: 800 ms. Tests change it. */
+extern uint64_t persistence_answer_ms_max;
+
 struct persistence;
 typedef void (*user_callback)(void *context, enum persistence_result result,
                               const struct user_row *user);
