@@ -448,7 +448,7 @@ static void tell_other_stores(const struct settings *settings)
     char names[200];
 
     if (strcmp(settings->persistence, "sqlite") == 0 &&
-        settings_other_stores(environ, names, sizeof(names)))
+        settings_find_postgres_variables(environ, names, sizeof(names)))
         LOG(WARN, "main", "these are not used: set RINGCAST_PERSISTENCE=postgres to use them",
             F("variables", "%s", names), F("persistence", "%s", settings->persistence));
 }

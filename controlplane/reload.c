@@ -122,7 +122,7 @@ static void reload_run(struct reload *reload)
     }
     settings_compare(reload->settings, &fresh, "CP", &changes);
     next = *reload->settings;
-    settings_take_live(&next, &fresh);
+    settings_apply_live(&next, &fresh);
     if (!parts_make(reload, &next, made, error)) {
         refuse(error);
         return;

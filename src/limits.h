@@ -28,9 +28,9 @@
 #define VERDICT_ROOM 64 /* rows have room for this many verdicts … */
 #define COUNTER_ROOM 32 /* … and worker counters */
 
-#define CHANGE_RING_SLOTS 8192 /* per worker; overflow = rescan, nothing is lost */
-#define EVENT_RING_SLOTS 8192
-#define DTLS_RING_SLOTS 512 /* per worker and direction */
+#define CHANGE_RING_ENTRIES 8192 /* per worker; overflow = rescan, nothing is lost */
+#define EVENT_RING_ENTRIES 8192
+#define DTLS_RING_ENTRIES 512 /* per worker and direction */
 #define DTLS_DATAGRAM_BYTES_MAX 1500
 
 #define DATAGRAM_BYTES_MAX 1500 /* larger datagrams are refused (threats.md D23) */

@@ -179,20 +179,20 @@ static void line_time(struct line *line)
 
 /* ---- muting ---- */
 
-/* May this site write now? Then *swallowed says how many lines it kept back before. Racing threads
+/* May this site write now? Then *suppressed says how many lines it kept back before. Racing threads
  * may let a line more or less through; the words are only ever touched atomically. */
-static bool site_speaks(struct log_site *site, uint32_t *swallowed)
+static bool site_may_write(struct log_site *site, uint32_t *suppressed)
 {
     uint64_t now_ns = clock_monotonic_ns();
     uint64_t window_ns = __atomic_load_n(&site->window_ns, __ATOMIC_RELAXED);
     uint32_t lines;
 
-    *swallowed = 0;
+    *suppressed = 0;
     if (window_ns == 0 || (int64_t)(now_ns - window_ns) >= (int64_t)WINDOW_NS) {
         if (__atomic_compare_exchange_n(&site->window_ns, &window_ns, now_ns, false,
                                         __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
             __atomic_store_n(&site->lines, 1, __ATOMIC_RELAXED);
-            *swallowed = __atomic_exchange_n(&site->swallowed, 0, __ATOMIC_RELAXED);
+            *suppressed = __atomic_exchange_n(&site->suppressed, 0, __ATOMIC_RELAXED);
             return true;
         }
     }
@@ -201,7 +201,7 @@ static bool site_speaks(struct log_site *site, uint32_t *swallowed)
         return true;
     if (lines == LOG_BURST + 1) /* the window ends when the mute does */
         __atomic_store_n(&site->window_ns, now_ns + MUTE_NS - WINDOW_NS, __ATOMIC_RELAXED);
-    __atomic_add_fetch(&site->swallowed, 1, __ATOMIC_RELAXED);
+    __atomic_add_fetch(&site->suppressed, 1, __ATOMIC_RELAXED);
     return false;
 }
 
@@ -209,10 +209,10 @@ void log_line(struct log_site *site, enum log_level level, const char *area, con
               const struct log_field *fields, unsigned count)
 {
     struct line line;
-    uint32_t swallowed;
+    uint32_t suppressed;
     ssize_t written;
 
-    if (!site_speaks(site, &swallowed))
+    if (!site_may_write(site, &suppressed))
         return;
     line.bytes = 0;
     line.limit = sizeof(line.text) - LINE_MESSAGE;
@@ -226,11 +226,11 @@ void log_line(struct log_site *site, enum log_level level, const char *area, con
     for (unsigned i = 0; i < count; i++)
         line_pair(&line, fields[i].key, fields[i].value);
     line.limit = sizeof(line.text) - LINE_TAIL;
-    if (swallowed > 0) {
+    if (suppressed > 0) {
         char text[12];
 
-        snprintf(text, sizeof(text), "%u", swallowed);
-        line_pair(&line, "swallowed", text);
+        snprintf(text, sizeof(text), "%u", suppressed);
+        line_pair(&line, "suppressed", text);
     }
     line_pair(&line, "msg", message);
     if (line.json)

@@ -6,7 +6,7 @@
  *
  * Levels by effect: ERROR an operator must act, WARN the service degraded itself, INFO life cycle,
  * DEBUG for developers. A call site that logged LOG_BURST lines within a second mutes itself for ten
- * and says afterwards how many it swallowed. Packet-rate facts are counters, never lines; workers do
+ * and says afterwards how many it suppressed. Packet-rate facts are counters, never lines; workers do
  * not log in their turn. Secrets have no formatter.
  *
  * Threads: any. Memory: none allocated. Format: logfmt or JSON (log_open). */
@@ -23,7 +23,7 @@ enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 
 struct log_site {
     uint64_t window_ns;
-    uint32_t lines, swallowed;
+    uint32_t lines, suppressed;
 };
 
 /* Who writes: "supervisor", "forwarder", "handshaker", "controlplane", … and how. */

@@ -25,16 +25,16 @@ const char *const region_names[REGION_COUNT] = {"desired", "actual", "keys", "re
 
 /* The rings that each region's writer fills, one per worker. */
 static const struct {
-    uint32_t slots, slot_bytes;
+    uint32_t entries, entry_bytes;
 } ring_shapes[REGION_COUNT] = {
-    [REGION_desired] = {CHANGE_RING_SLOTS, sizeof(struct ring_note)},
-    [REGION_actual] = {EVENT_RING_SLOTS, sizeof(struct ring_note)},
-    [REGION_keys] = {DTLS_RING_SLOTS, sizeof(struct ring_datagram)},
-    [REGION_resume] = {DTLS_RING_SLOTS, sizeof(struct ring_datagram)},
+    [REGION_desired] = {CHANGE_RING_ENTRIES, sizeof(struct ring_note)},
+    [REGION_actual] = {EVENT_RING_ENTRIES, sizeof(struct ring_note)},
+    [REGION_keys] = {DTLS_RING_ENTRIES, sizeof(struct ring_datagram)},
+    [REGION_resume] = {DTLS_RING_ENTRIES, sizeof(struct ring_datagram)},
 };
-_Static_assert((CHANGE_RING_SLOTS & (CHANGE_RING_SLOTS - 1)) == 0, "ring: not a power of two");
-_Static_assert((EVENT_RING_SLOTS & (EVENT_RING_SLOTS - 1)) == 0, "ring: not a power of two");
-_Static_assert((DTLS_RING_SLOTS & (DTLS_RING_SLOTS - 1)) == 0, "ring: not a power of two");
+_Static_assert((CHANGE_RING_ENTRIES & (CHANGE_RING_ENTRIES - 1)) == 0, "ring: not a power of two");
+_Static_assert((EVENT_RING_ENTRIES & (EVENT_RING_ENTRIES - 1)) == 0, "ring: not a power of two");
+_Static_assert((DTLS_RING_ENTRIES & (DTLS_RING_ENTRIES - 1)) == 0, "ring: not a power of two");
 
 /* ---- layout ---- */
 
@@ -56,7 +56,7 @@ static struct layout layout_of(enum region_id id)
 
     for (unsigned w = 0; w < WORKERS_MAX; w++) {
         layout.rings[w] = at;
-        at += (size_t)ring_shapes[id].slots * ring_shapes[id].slot_bytes;
+        at += (size_t)ring_shapes[id].entries * ring_shapes[id].entry_bytes;
     }
     for (unsigned t = 0; t < TABLE_COUNT; t++) {
         if (tables[t].region != id)
@@ -144,8 +144,8 @@ uint64_t region_layout_hash(void)
         struct layout layout = layout_of(id);
 
         hash = hash_text(hash, region_names[id]);
-        hash = hash_number(hash, ring_shapes[id].slots);
-        hash = hash_number(hash, ring_shapes[id].slot_bytes);
+        hash = hash_number(hash, ring_shapes[id].entries);
+        hash = hash_number(hash, ring_shapes[id].entry_bytes);
         for (unsigned w = 0; w < WORKERS_MAX; w++)
             hash = hash_number(hash, layout.rings[w]);
         for (unsigned t = 0; t < TABLE_COUNT; t++)
@@ -302,15 +302,15 @@ struct ring region_ring(const struct region *producer, const struct region *cons
     return (struct ring){
         .head = &producer->header->heads[w],
         .tail = &consumer->header->tails[w],
-        .slots = producer->rings[w],
-        .slot_bytes = ring_shapes[producer->id].slot_bytes,
-        .slot_count = ring_shapes[producer->id].slots,
+        .entries = producer->rings[w],
+        .entry_bytes = ring_shapes[producer->id].entry_bytes,
+        .entry_count = ring_shapes[producer->id].entries,
     };
 }
 
 /* ---- heartbeats ---- */
 
-void region_beats_forget(const struct region *region, uint32_t threads)
+void region_beats_clear(const struct region *region, uint32_t threads)
 {
     for (uint32_t t = threads; t < WORKERS_MAX; t++)
         region_beat(region, t, 0);

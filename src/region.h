@@ -63,7 +63,7 @@ struct region {
     uint8_t *base;
     struct region_header *header;
     uint8_t *tables[TABLE_COUNT]; /* first row of each table of this region, NULL for others' */
-    uint8_t *rings[WORKERS_MAX];  /* slots of each ring of this region */
+    uint8_t *rings[WORKERS_MAX];  /* entries of each ring of this region */
 };
 
 /* Of the table descriptions: names, types, counts, offsets, limits. FNV-1a, 64 bit. */
@@ -87,7 +87,7 @@ static inline void region_beat(const struct region *region, uint32_t thread, uin
 {
     atomic_store_explicit(&region->header->beats[thread].ns, now_ns, memory_order_release);
 }
-void region_beats_forget(const struct region *region, uint32_t threads);
+void region_beats_clear(const struct region *region, uint32_t threads);
 uint64_t region_heartbeat(const struct region_header *header);
 
 /* Row `index` of a table in its mapped region. index must be < tables[table].rows. */

@@ -1,13 +1,13 @@
-/* Rings between two processes: one producer, one consumer, fixed slots; nobody ever blocks.
+/* Rings between two processes: one producer, one consumer, fixed entries; nobody ever blocks.
  *
- *   producer's region: head, slots             consumer's region: tail
- *     ring_head.published ───────────────────►  reads slots [tail, published)
+ *   producer's region: head, entries           consumer's region: tail
+ *     ring_head.published ───────────────────►  reads entries [tail, published)
  *     producer reads the tail ◄───────────────  ring_tail.consumed
  *
- * Each word has one writer. A full ring refuses the slot: for changes and events the producer then
+ * Each word has one writer. A full ring refuses the entry: for changes and events the producer then
  * raises ring_head.overflows, and the consumer, seeing it differ, rescans the tables instead; for
  * DTLS datagrams the datagram is dropped and counted (the peer sends it again).
- * Neither side trusts the other: the consumer takes at most `slots` at a time. */
+ * Neither side trusts the other: the consumer takes at most `entries` at a time. */
 #ifndef RINGCAST_RING_H
 #define RINGCAST_RING_H
 
@@ -19,7 +19,7 @@
 #include "race.h"
 
 struct ring_head {
-    _Atomic uint64_t published; /* slots ever filled */
+    _Atomic uint64_t published; /* entries ever filled */
     _Atomic uint32_t overflows;
     uint32_t reserved;
     uint8_t pad[48];
@@ -55,22 +55,22 @@ struct ring_datagram {
 struct ring {
     struct ring_head *head; /* producer's region */
     struct ring_tail *tail; /* consumer's region */
-    uint8_t *slots;
-    uint32_t slot_bytes;
-    uint32_t slot_count;     /* a power of two */
+    uint8_t *entries;
+    uint32_t entry_bytes;
+    uint32_t entry_count;    /* a power of two */
     uint32_t overflows_seen; /* consumer: ring_head.overflows when it last looked */
 };
 
-/* Producer: the next free slot, or NULL when full. Fill it, then ring_publish. */
+/* Producer: the next free entry, or NULL when full. Fill it, then ring_publish. */
 static inline void *ring_reserve(const struct ring *ring)
 {
     uint64_t head = atomic_load_explicit(&ring->head->published, memory_order_relaxed);
     uint64_t tail = atomic_load_explicit(&ring->tail->consumed, memory_order_acquire);
 
     RACE_POINT("ring_reserve.looked");
-    if (head - tail >= ring->slot_count)
+    if (head - tail >= ring->entry_count)
         return NULL;
-    return ring->slots + (head & (ring->slot_count - 1)) * ring->slot_bytes;
+    return ring->entries + (head & (ring->entry_count - 1)) * ring->entry_bytes;
 }
 
 static inline void ring_publish(const struct ring *ring)
@@ -85,28 +85,28 @@ static inline void ring_publish(const struct ring *ring)
 /* Producer: copies a note in; when the ring is full, marks the overflow instead. */
 static inline bool ring_put_note(const struct ring *ring, struct ring_note note)
 {
-    struct ring_note *slot = ring_reserve(ring);
+    struct ring_note *entry = ring_reserve(ring);
 
-    if (!slot) {
+    if (!entry) {
         RACE_POINT("ring_put_note.full");
         atomic_fetch_add_explicit(&ring->head->overflows, 1, memory_order_release);
         return false;
     }
-    *slot = note;
+    *entry = note;
     ring_publish(ring);
     return true;
 }
 
-/* Consumer: the oldest unread slot, or NULL when there is none. Read it, then ring_consume. */
+/* Consumer: the oldest unread entry, or NULL when there is none. Read it, then ring_consume. */
 static inline const void *ring_peek(const struct ring *ring)
 {
     uint64_t tail = atomic_load_explicit(&ring->tail->consumed, memory_order_relaxed);
     uint64_t head = atomic_load_explicit(&ring->head->published, memory_order_acquire);
 
     RACE_POINT("ring_peek.looked");
-    if (head == tail || head - tail > ring->slot_count)
+    if (head == tail || head - tail > ring->entry_count)
         return NULL;
-    return ring->slots + (tail & (ring->slot_count - 1)) * ring->slot_bytes;
+    return ring->entries + (tail & (ring->entry_count - 1)) * ring->entry_bytes;
 }
 
 static inline void ring_consume(const struct ring *ring)
@@ -128,7 +128,7 @@ static inline void ring_skip_all(struct ring *ring)
 }
 
 /* Consumer: did the producer drop notes since last asked? Then everything must be rescanned. The
- * same when the head makes no sense, which a well-behaved producer never causes: unread slots are
+ * same when the head makes no sense, which a well-behaved producer never causes: unread entries are
  * skipped then, or the ring would stay dead. */
 static inline bool ring_overflowed(struct ring *ring)
 {
@@ -138,7 +138,7 @@ static inline bool ring_overflowed(struct ring *ring)
     bool lost = now != ring->overflows_seen;
 
     ring->overflows_seen = now;
-    if (head - tail > ring->slot_count) {
+    if (head - tail > ring->entry_count) {
         ring_skip_all(ring);
         lost = true;
     }

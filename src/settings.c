@@ -1,6 +1,6 @@
 /* Fills the settings from defaults, environment, file and command line, and refuses nonsense. */
 #define _GNU_SOURCE
-#include "settings_internal.h"
+#include "settings_rows.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -557,7 +557,7 @@ bool settings_load(struct settings *settings, int argc, char **argv, char **envi
 
 /* ---- other products' variables ---- */
 
-bool settings_other_stores(char **environment, char *names, size_t room)
+bool settings_find_postgres_variables(char **environment, char *names, size_t room)
 {
     static const char *const others[] = {"POSTGRES_HOST", "POSTGRES_PORT", "POSTGRES_USER",
                                          "POSTGRES_PASSWORD", "POSTGRES_DB"};

@@ -210,33 +210,33 @@ enum settings_request {
 bool settings_load(struct settings *settings, int argc, char **argv, char **environment,
                    enum settings_request *request, char error[SETTING_ERROR_BYTES]);
 
-/* ---- reload (settings_change.c) ---- */
+/* ---- reload (settings_reload.c) ---- */
 
 /* Takes the variables of all secrets out of our environment, before it is given to a child. */
-void settings_forget_secrets(void);
+void settings_unset_secrets(void);
 
 #define SETTING_NAMES_BYTES 2048 /* all names there are, comma separated */
 
 /* Names of the settings of `who` ("CP", "DP"; those of both included) that differ. */
 struct settings_changes {
-    char live[SETTING_NAMES_BYTES];    /* settings_take_live puts them in force */
+    char live[SETTING_NAMES_BYTES];    /* settings_apply_live puts them in force */
     char restart[SETTING_NAMES_BYTES]; /* these stay as they are until the process starts anew */
 };
 void settings_compare(const struct settings *now, const struct settings *fresh, const char *who,
                       struct settings_changes *changes);
-void settings_take_live(struct settings *now, const struct settings *fresh);
+void settings_apply_live(struct settings *now, const struct settings *fresh);
 
 /* ---- --check (settings_check.c) ---- */
 
 /* Looks at what settings that are right by themselves meet on this machine: directories, users,
  * addresses, ports. Starts nothing, leaves nothing. `tell` hears one sentence for each finding; returns
  * how many of them are problems with which `who` ("CP", "DP") would not start. */
-typedef void (*settings_tell)(bool is_problem, const char *sentence);
-unsigned settings_check(const struct settings *settings, const char *who, settings_tell tell);
+typedef void (*settings_report)(bool is_problem, const char *sentence);
+unsigned settings_check(const struct settings *settings, const char *who, settings_report tell);
 
 /* The seed's variables for PostgreSQL that are set: their names, comma separated. True when there are
  * any: whoever set them should be told when persistence does not use them. */
-bool settings_other_stores(char **environment, char *names, size_t room);
+bool settings_find_postgres_variables(char **environment, char *names, size_t room);
 
 /* Prints the current values as a configuration file (secrets as "(set)"), the help text, a sample
  * file with every default and its prose, or the README's Markdown table. */

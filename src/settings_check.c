@@ -17,7 +17,7 @@
 
 struct check {
     const struct settings *settings;
-    settings_tell tell;
+    settings_report tell;
     unsigned problems;
 };
 
@@ -202,7 +202,7 @@ static void check_announced(struct check *check)
              s->media_announced_ip);
 }
 
-unsigned settings_check(const struct settings *settings, const char *who, settings_tell tell)
+unsigned settings_check(const struct settings *settings, const char *who, settings_report tell)
 {
     struct check check = {.settings = settings, .tell = tell};
 

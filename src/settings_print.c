@@ -1,6 +1,6 @@
 /* Prints settings as a file, a help text, a sample and a Markdown table. */
 #define _GNU_SOURCE
-#include "settings_internal.h"
+#include "settings_rows.h"
 
 #include <stdio.h>
 #include <string.h>

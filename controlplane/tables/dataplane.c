@@ -77,7 +77,7 @@ static void read_events(struct dataplane *dataplane)
         const struct ring_note *shared;
 
         lost |= ring_overflowed(ring); /* skips, too, when the head makes no sense */
-        for (i = 0; i < ring->slot_count && (shared = ring_peek(ring)) != NULL; i++) {
+        for (i = 0; i < ring->entry_count && (shared = ring_peek(ring)) != NULL; i++) {
             struct ring_note note = *shared;
 
             ring_consume(ring);

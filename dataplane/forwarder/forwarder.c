@@ -350,7 +350,7 @@ int forwarder_main(const struct settings *settings, struct descriptors *descript
     }
     if (!start_workers(f, settings))
         return 1;
-    region_beats_forget(&f->actual, f->worker_count);
+    region_beats_clear(&f->actual, f->worker_count);
     pthread_barrier_wait(&f->started);
     LOG(INFO, "start", "forwarding", F("workers", "%u", f->worker_count));
     wait_for_stop(f, &open);

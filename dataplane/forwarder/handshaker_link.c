@@ -61,7 +61,7 @@ static void send_datagram(struct worker *w, struct transport *t, const uint8_t *
  * wrote is read once, then checked, then used. */
 void handshaker_receive(struct worker *w)
 {
-    for (unsigned i = 0; i < DTLS_RING_SLOTS; i++) {
+    for (unsigned i = 0; i < DTLS_RING_ENTRIES; i++) {
         const struct ring_datagram *shared = ring_peek(&w->from_handshaker);
         struct transport *t;
         uint32_t note, bytes;

@@ -150,7 +150,7 @@ static void rings_check(struct handshaker *h)
         uint64_t unread = atomic_load_explicit(&ring->head->published, memory_order_acquire) -
                           atomic_load_explicit(&ring->tail->consumed, memory_order_relaxed);
 
-        if (unread > ring->slot_count) {
+        if (unread > ring->entry_count) {
             LOG(WARN, "dtls", "the ring of a worker makes no sense; skipped what is in it",
                 F("worker", "%u", w));
             ring_skip_all(ring);

@@ -82,7 +82,7 @@ static void child_exec(const struct supervisor *s, enum child_role role, int soc
         prctl(PR_SET_PDEATHSIG, SIGTERM);
     for (size_t i = 0; i < sizeof(withheld) / sizeof(withheld[0]); i++)
         unsetenv(withheld[i]);
-    settings_forget_secrets();
+    settings_unset_secrets();
     signal(SIGHUP, SIG_IGN);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGTERM, SIG_DFL);

@@ -62,7 +62,7 @@ static void reload(struct supervisor *s)
             F("why", "%s", error));
     } else {
         settings_compare(s->settings, &fresh, "DP", &changes);
-        settings_take_live(s->settings, &fresh);
+        settings_apply_live(s->settings, &fresh);
         process_log("supervisor", s->settings);
         children_tell_log_level(s);
         if (changes.restart[0])

@@ -139,7 +139,7 @@ static void listen_to(struct run *run)
     pid_t pid;
     int fd;
 
-    while ((pid = notify_read(run->notifications, text, sizeof(text), &fd)) > 0) {
+    while ((pid = notification_read(run->notifications, text, sizeof(text), &fd)) > 0) {
         struct service *service = service_of(run, pid);
 
         if (service)
@@ -339,7 +339,7 @@ int main(int argc, char **argv)
     if (terminal >= 0)
         close(terminal);
     run.signals = signalfd(-1, &caught, SFD_CLOEXEC | SFD_NONBLOCK);
-    run.notifications = notify_open(run.notify_name);
+    run.notifications = notifications_open(run.notify_name);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     if (run.signals < 0 || run.notifications < 0) {
         fprintf(stderr, "ringcast-run: the kernel refuses signals or sockets: %s.\n",

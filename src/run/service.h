@@ -2,9 +2,9 @@
  * the control plane, keeps the descriptors they store (sd_notify FDSTORE), starts again what dies,
  * passes SIGHUP on (a reload), and stops everything on SIGTERM or SIGINT.
  *
- *   main.c      the loop: signals, notifications, the URL to open
- *   service.c   one service: start, death, back-off, stop
- *   notify.c    what services tell: READY, FDSTORE, WATCHDOG
+ *   main.c           the loop: signals, notifications, the URL to open
+ *   service.c        one service: start, death, back-off, stop
+ *   notifications.c  what services tell: READY, FDSTORE, WATCHDOG
  *
  * Threads: one. Memory: none allocated while running. */
 #ifndef RINGCAST_RUN_SERVICE_H
@@ -37,8 +37,8 @@ bool service_died(struct service *service, int wait_status, uint64_t now_ns);
 void service_notified(struct service *service, const char *text, int fd, uint64_t now_ns);
 
 /* The datagram socket that services notify; its abstract name for NOTIFY_SOCKET. */
-int notify_open(char name[64]);
+int notifications_open(char name[64]);
 /* Reads one notification; pid of the sender, 0 when there was none. fd: -1 or the one that came. */
-pid_t notify_read(int socket, char *text, size_t room, int *fd);
+pid_t notification_read(int socket, char *text, size_t room, int *fd);
 
 #endif

@@ -206,8 +206,8 @@ static void a_busy_site_mutes_itself(void **state)
     catch_begin();
     write_lines(&site, 2);
     assert_int_equal(count_lines(catch_end()), 2);
-    assert_non_null(strstr(caught, "swallowed=990 msg=again\n"));
-    assert_null(strstr(strchr(caught, '\n'), "swallowed"));
+    assert_non_null(strstr(caught, "suppressed=990 msg=again\n"));
+    assert_null(strstr(strchr(caught, '\n'), "suppressed"));
 
     site.window_ns -= 2 * WINDOW_NS; /* a quiet site is not muted by what it once did */
     catch_begin();
@@ -254,7 +254,7 @@ static void threads_share_a_site(void **state)
         lines++;
     }
     assert_in_range(lines, 2, 2 * LOG_BURST + 2 * THREADS);
-    assert_true(shared_site.swallowed + LOG_BURST + THREADS >= THREADS * LINES_EACH);
+    assert_true(shared_site.suppressed + LOG_BURST + THREADS >= THREADS * LINES_EACH);
 }
 
 int main(void)

@@ -32,7 +32,7 @@ static void layout_has_no_overlap(void **state)
 
         for (unsigned w = 0; w < WORKERS_MAX; w++) {
             assert_true(layout.rings[w] >= at && layout.rings[w] % 64 == 0);
-            at = layout.rings[w] + (size_t)ring_shapes[id].slots * ring_shapes[id].slot_bytes;
+            at = layout.rings[w] + (size_t)ring_shapes[id].entries * ring_shapes[id].entry_bytes;
         }
         for (unsigned t = 0; t < TABLE_COUNT; t++) {
             if (tables[t].region != id) {
@@ -119,7 +119,7 @@ static void the_oldest_beat_counts(void **state)
     assert_int_equal(region_heartbeat(region.header), 300);
     region_beat(&region, 1, 600);
     assert_int_equal(region_heartbeat(region.header), 400);
-    region_beats_forget(&region, 2);
+    region_beats_clear(&region, 2);
     assert_int_equal(region_heartbeat(region.header), 500);
     region_unmap(&region);
 }
@@ -283,12 +283,12 @@ static void rings_pair_up(void **state)
 {
     static const struct {
         enum region_id producer, consumer;
-        uint32_t slots, slot_bytes;
+        uint32_t entries, entry_bytes;
     } rows[] = {
-        {REGION_desired, REGION_actual, CHANGE_RING_SLOTS, sizeof(struct ring_note)},
-        {REGION_actual, REGION_desired, EVENT_RING_SLOTS, sizeof(struct ring_note)},
-        {REGION_resume, REGION_keys, DTLS_RING_SLOTS, sizeof(struct ring_datagram)},
-        {REGION_keys, REGION_resume, DTLS_RING_SLOTS, sizeof(struct ring_datagram)},
+        {REGION_desired, REGION_actual, CHANGE_RING_ENTRIES, sizeof(struct ring_note)},
+        {REGION_actual, REGION_desired, EVENT_RING_ENTRIES, sizeof(struct ring_note)},
+        {REGION_resume, REGION_keys, DTLS_RING_ENTRIES, sizeof(struct ring_datagram)},
+        {REGION_keys, REGION_resume, DTLS_RING_ENTRIES, sizeof(struct ring_datagram)},
     };
     struct region regions[REGION_COUNT];
 
@@ -306,18 +306,18 @@ static void rings_pair_up(void **state)
             struct ring ring = region_ring(producer, consumer, w);
             uint32_t filled = 0;
 
-            assert_int_equal(ring.slot_bytes, rows[i].slot_bytes);
+            assert_int_equal(ring.entry_bytes, rows[i].entry_bytes);
             while (ring_reserve(&ring)) {
-                memset(ring_reserve(&ring), (int)w, ring.slot_bytes);
+                memset(ring_reserve(&ring), (int)w, ring.entry_bytes);
                 ring_publish(&ring);
                 filled++;
             }
-            assert_int_equal(filled, rows[i].slots);
+            assert_int_equal(filled, rows[i].entries);
             assert_ptr_equal(&producer->header->heads[w], ring.head);
             assert_ptr_equal(&consumer->header->tails[w], ring.tail);
         }
         for (uint32_t w = 0; w < WORKERS_MAX; w++) /* no ring wrote into another */
-            assert_int_equal(producer->rings[w][rows[i].slots * rows[i].slot_bytes - 1], w);
+            assert_int_equal(producer->rings[w][rows[i].entries * rows[i].entry_bytes - 1], w);
     }
     for (unsigned id = 0; id < REGION_COUNT; id++)
         region_unmap(&regions[id]);

@@ -20,21 +20,21 @@
 
 #include "src/clock.h"
 
-#define SLOTS 4
+#define ENTRIES 4
 
 struct bench {
     struct ring_head head;
     struct ring_tail tail;
-    struct ring_note slots[SLOTS];
+    struct ring_note entries[ENTRIES];
 };
 
 static struct ring bench_ring(struct bench *bench)
 {
     return (struct ring){.head = &bench->head,
                          .tail = &bench->tail,
-                         .slots = (uint8_t *)bench->slots,
-                         .slot_bytes = sizeof(struct ring_note),
-                         .slot_count = SLOTS};
+                         .entries = (uint8_t *)bench->entries,
+                         .entry_bytes = sizeof(struct ring_note),
+                         .entry_count = ENTRIES};
 }
 
 static uint64_t take(struct ring *ring)
@@ -128,7 +128,7 @@ static void poll_once(struct run *run)
 
     if (note) {
         assert_true(run->got_count < PUTS);
-        assert_int_equal(note->op, note->handle); /* never half a slot */
+        assert_int_equal(note->op, note->handle); /* never half a entry */
         run->got[run->got_count++] = note->handle;
         ring_consume(&run->consumer);
     }
@@ -183,11 +183,11 @@ static uint64_t random_next(void)
     return x;
 }
 
-static bool is_slot(const struct bench *bench, const void *slot)
+static bool is_entry(const struct bench *bench, const void *entry)
 {
-    size_t at = (size_t)((const uint8_t *)slot - (const uint8_t *)bench->slots);
+    size_t at = (size_t)((const uint8_t *)entry - (const uint8_t *)bench->entries);
 
-    return at < sizeof(bench->slots) && at % sizeof(struct ring_note) == 0;
+    return at < sizeof(bench->entries) && at % sizeof(struct ring_note) == 0;
 }
 
 static void hostile_words(void **state)
@@ -195,26 +195,26 @@ static void hostile_words(void **state)
     for (unsigned i = 0; i < 1000000; i++) {
         struct bench bench = {0};
         struct ring ring = bench_ring(&bench);
-        const void *slot;
+        const void *entry;
         uint64_t head = random_next(), tail = random_next();
 
         if (i % 2) /* near each other, or every pair is far apart */
             tail = head + random_next() % 16 - 8;
         atomic_init(&bench.head.published, head);
         atomic_init(&bench.tail.consumed, tail);
-        slot = ring_peek(&ring);
-        assert_true(!slot || is_slot(&bench, slot));
-        assert_int_equal(slot != NULL, head - tail >= 1 && head - tail <= SLOTS);
-        slot = ring_reserve(&ring);
-        assert_true(!slot || is_slot(&bench, slot));
-        assert_int_equal(slot != NULL, head - tail < SLOTS);
+        entry = ring_peek(&ring);
+        assert_true(!entry || is_entry(&bench, entry));
+        assert_int_equal(entry != NULL, head - tail >= 1 && head - tail <= ENTRIES);
+        entry = ring_reserve(&ring);
+        assert_true(!entry || is_entry(&bench, entry));
+        assert_int_equal(entry != NULL, head - tail < ENTRIES);
     }
 }
 
 /* A head beyond its ring: nothing is read, a rescan is asked for once, and the ring lives on. */
 static void a_senseless_head_is_mended(void **state)
 {
-    static const uint64_t heads[] = {SLOTS + 1, 1000, UINT64_MAX, 1ull << 63};
+    static const uint64_t heads[] = {ENTRIES + 1, 1000, UINT64_MAX, 1ull << 63};
 
     for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++) {
         struct bench bench = {0};
@@ -232,7 +232,7 @@ static void a_senseless_head_is_mended(void **state)
 /* A consumer that runs ahead or never reads costs the producer nothing but an overflow. */
 static void a_senseless_tail_only_fills_the_ring(void **state)
 {
-    static const uint64_t tails[] = {1, 1000, UINT64_MAX - SLOTS, 1ull << 63};
+    static const uint64_t tails[] = {1, 1000, UINT64_MAX - ENTRIES, 1ull << 63};
 
     for (size_t i = 0; i < sizeof(tails) / sizeof(tails[0]); i++) {
         struct bench bench = {0};
@@ -255,11 +255,11 @@ struct pair {
 static void produce_many(struct ring ring)
 {
     for (uint64_t i = 1; i <= NOTES; i++) {
-        struct ring_note *slot;
+        struct ring_note *entry;
 
-        while (!(slot = ring_reserve(&ring)))
+        while (!(entry = ring_reserve(&ring)))
             sched_yield();
-        *slot = (struct ring_note){.table = (uint32_t)i, .op = ~(uint32_t)i, .handle = i};
+        *entry = (struct ring_note){.table = (uint32_t)i, .op = ~(uint32_t)i, .handle = i};
         ring_publish(&ring);
     }
 }
@@ -267,12 +267,12 @@ static void produce_many(struct ring ring)
 static void consume_many(struct ring ring)
 {
     for (uint64_t i = 1; i <= NOTES; i++) {
-        const struct ring_note *slot;
+        const struct ring_note *entry;
 
-        while (!(slot = ring_peek(&ring)))
+        while (!(entry = ring_peek(&ring)))
             sched_yield();
-        assert_int_equal(slot->handle, i);
-        assert_int_equal(slot->op, ~(uint32_t)i);
+        assert_int_equal(entry->handle, i);
+        assert_int_equal(entry->op, ~(uint32_t)i);
         ring_consume(&ring);
     }
     assert_null(ring_peek(&ring));

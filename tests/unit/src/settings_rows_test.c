@@ -182,7 +182,7 @@ static void a_reload_takes_what_is_live(void **state)
         mine = strcmp(s->who, "CP") != 0;
         assert_string_equal(changes.live, s->live && mine ? s->name : "");
         assert_string_equal(changes.restart, !s->live && mine ? s->name : "");
-        settings_take_live(&after, &fresh);
+        settings_apply_live(&after, &fresh);
         assert_memory_equal(&after, s->live ? &fresh : &now, sizeof(after));
     }
     memset(&fresh, 0xff, sizeof(fresh)); /* everything at once: all names fit */
@@ -192,7 +192,7 @@ static void a_reload_takes_what_is_live(void **state)
     loads_words(2, "--media-log-level=warn"); /* given, although it is the default */
     settings_compare(&now, &settings, "DP", &changes);
     assert_string_equal(changes.live, "media_log_level");
-    settings_take_live(&now, &settings);
+    settings_apply_live(&now, &settings);
     assert_true(now.media_log_level_given);
 }
 
@@ -202,7 +202,7 @@ static void no_secret_is_left_for_a_child(void **state)
 
     for (size_t i = 0; i < settings_row_count; i++)
         setenv(settings_rows[i].environment, "planted", 1);
-    settings_forget_secrets();
+    settings_unset_secrets();
     for (size_t i = 0; i < settings_row_count; i++) {
         bool is_secret = settings_rows[i].type == SETTING_secret;
 

@@ -341,11 +341,11 @@ static void names_of_other_stores(void **state)
     char *some[] = {"POSTGRES_DB=d", "POSTGRES_PASSWORD=secret", NULL};
     char names[200], little[10];
 
-    assert_false(settings_other_stores(none, names, sizeof(names)));
+    assert_false(settings_find_postgres_variables(none, names, sizeof(names)));
     assert_string_equal(names, "");
-    assert_true(settings_other_stores(some, names, sizeof(names)));
+    assert_true(settings_find_postgres_variables(some, names, sizeof(names)));
     assert_string_equal(names, "POSTGRES_PASSWORD, POSTGRES_DB");
-    assert_true(settings_other_stores(some, little, sizeof(little)));
+    assert_true(settings_find_postgres_variables(some, little, sizeof(little)));
     assert_string_equal(little, "POSTGRES_");
 }
 

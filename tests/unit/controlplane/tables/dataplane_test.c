@@ -362,7 +362,7 @@ static void test_table_full(void **state)
     assert_true(ring_overflowed(&far.changes[0]));
     while (next_change(0, &note))
         notes++;
-    assert_int_equal(notes, CHANGE_RING_SLOTS);
+    assert_int_equal(notes, CHANGE_RING_ENTRIES);
     shut(dataplane);
 }
 
@@ -404,7 +404,7 @@ static void test_events(void **state)
     told_count = 0;
     note.table = TABLE_node;
     note.handle = 0;
-    for (i = 0; i < EVENT_RING_SLOTS + 1; i++)
+    for (i = 0; i < EVENT_RING_ENTRIES + 1; i++)
         ring_put_note(&far.events[0], note);
     assert_int_equal(write(far.bell_control, &one, 8), 8);
     run_until(&told_count, 1);

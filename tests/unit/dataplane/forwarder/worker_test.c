@@ -353,7 +353,7 @@ static void overflow_leads_to_a_rescan(void **state)
 
     for (uint32_t i = 0; i < 2000; i++)
         rig_consumer(rig, i, 1, 0, 10000 + i, true, 1);
-    for (int i = 0; i < CHANGE_RING_SLOTS; i++)
+    for (int i = 0; i < CHANGE_RING_ENTRIES; i++)
         ring_put_note(&rig->changes, (struct ring_note){.table = TABLE_room});
     rig_consumer(rig, 2000, 1, 0, 90000, true, 1); /* its note is lost */
     for (int i = 0; i < 400; i++)

@@ -334,7 +334,7 @@ static void full_ring_delays_only(void **state)
     handshaker_start();
     client_open(&client, 60, 1, 0, false);
     client_signal(&client, DTLS_ROLE_server);
-    for (unsigned i = 0; i < DTLS_RING_SLOTS; i++) { /* stuffed with what nobody reads */
+    for (unsigned i = 0; i < DTLS_RING_ENTRIES; i++) { /* stuffed with what nobody reads */
         struct ring_datagram *slot = ring_reserve(&world.handshaker->to_worker[0]);
 
         memset(slot, 0, sizeof(*slot));

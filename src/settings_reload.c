@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "settings_internal.h"
+#include "settings_rows.h"
 
 static size_t value_bytes(const struct setting *s)
 {
@@ -50,7 +50,7 @@ void settings_compare(const struct settings *now, const struct settings *fresh, 
     }
 }
 
-void settings_take_live(struct settings *now, const struct settings *fresh)
+void settings_apply_live(struct settings *now, const struct settings *fresh)
 {
     for (size_t i = 0; i < settings_row_count; i++) {
         const struct setting *s = &settings_rows[i];
@@ -63,7 +63,7 @@ void settings_take_live(struct settings *now, const struct settings *fresh)
     }
 }
 
-void settings_forget_secrets(void)
+void settings_unset_secrets(void)
 {
     for (size_t i = 0; i < settings_row_count; i++)
         if (settings_rows[i].type == SETTING_secret)

@@ -2,7 +2,7 @@
 #include <stdio.h>
 
 #include "endpoints.h"
-#include "settings_internal.h"
+#include "settings_rows.h"
 
 static bool check_redis(const struct settings *settings, char *error)
 {

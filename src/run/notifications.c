@@ -10,7 +10,7 @@
 
 #include "service.h"
 
-int notify_open(char name[64])
+int notifications_open(char name[64])
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     uint64_t random = 0;
@@ -30,7 +30,7 @@ int notify_open(char name[64])
     return fd;
 }
 
-pid_t notify_read(int socket, char *text, size_t room, int *fd)
+pid_t notification_read(int socket, char *text, size_t room, int *fd)
 {
     union {
         struct cmsghdr align;
