@@ -53,10 +53,14 @@ PROGRAMS += ringcast-bench-io
 ringcast-bench-io_SOURCES := $(wildcard perf/io/*.c)
 ringcast-bench-io_USES := dataplane src
 
+# What the measuring tools share.
+LIBRARIES += perf
+perf_SOURCES := $(wildcard perf/*.c)
+
 # The load generator. All but main.c is an archive, so that its parts can be tested alone.
 LIBRARIES += load
 load_SOURCES := $(filter-out perf/load/main.c,$(wildcard perf/load/*.c))
 load_LINK := -lwslay -lcurl -lcjson -lssl -lcrypto -lm
 PROGRAMS += ringcast-load
 ringcast-load_SOURCES := perf/load/main.c
-ringcast-load_USES := load dataplane src
+ringcast-load_USES := load perf dataplane src

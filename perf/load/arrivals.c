@@ -1,17 +1,27 @@
-/* What comes in: split, told apart, checked and counted. Every SRTP packet's tag is verified; every
- * payload is compared with what was sent. */
+/* A datagram's way: read, sort by kind, decrypt, check its content, count. */
+#include "arrivals.h"
+
 #include <stdlib.h>
 #include <string.h>
 
 #include "dataplane/engines/rtp.h"
+#include "dataplane/engines/srtp/srtp.h"
+#include "dataplane/engines/transport_cc.h"
+#include "endpoint.h"
+#include "endpoint_rtcp.h"
 #include "media.h"
+#include "net.h"
+#include "options.h"
+#include "payload.h"
+#include "receiver.h"
+#include "senders.h"
 #include "src/clock.h"
 
 #define BURST SRTP_BURST
-#define BATCHES_MAX 32 /* of one socket in one turn: timers and commands want theirs too */
+#define BATCHES_MAX 32 /* of one socket in one turn, so that timers and commands get their time */
 #define COPY_BYTES 2048
-#define ONE_BYTE_PROFILE 0xbede
 
+/* Whose packet a decryption job is. */
 struct origin {
     struct endpoint *endpoint;
     struct receiver *receiver;
@@ -19,12 +29,12 @@ struct origin {
     bool is_rtx;
 };
 
-/* RTP that waits to be decrypted together. */
+/* RTP packets that wait to be decrypted together. */
 struct arrivals {
     unsigned count;
     struct srtp_unprotect_job jobs[BURST];
     struct origin origins[BURST];
-    unsigned copies; /* injected duplicates lie here */
+    unsigned copies; /* used entries of `copy`: packets doubled by --receive-duplicate */
     uint8_t copy[BURST][COPY_BYTES];
 };
 
@@ -38,9 +48,9 @@ static uint32_t get32(const uint8_t *p)
     return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
 }
 
-/* ---- decrypted ---- */
+/* ---- decrypted packets ---- */
 
-/* Without padding, and without the original sequence number of an RTX packet. */
+/* The payload without padding and, for RTX, without the original sequence number. */
 static const uint8_t *payload_of(const struct srtp_unprotect_job *job, bool is_rtx, size_t *bytes)
 {
     const uint8_t *payload = job->packet + job->header_bytes;
@@ -58,49 +68,51 @@ static const uint8_t *payload_of(const struct srtp_unprotect_job *job, bool is_r
     return payload;
 }
 
-static void decodable(struct media *media, struct receiver *r, const uint8_t *payload, size_t bytes)
+/* From its first key frame on a decoder could show the stream. */
+static void check_decodable(struct media *media, struct receiver *r, const uint8_t *payload,
+                            size_t bytes)
 {
     if (r->kind != STREAM_VIDEO || rtp_payload_is_key_frame(CODEC_vp8, payload, bytes)) {
         r->decodable = true;
         return;
     }
     r->before_key_frame++;
-    media->counts.before_key_frame++;
+    media->measurement.counts.before_key_frame++;
 }
 
-static void content(struct media *media, struct endpoint *e, struct receiver *r,
-                    const uint8_t *payload, size_t bytes, uint64_t arrived_ns)
+static void check_content(struct media *media, struct receiver *r, const uint8_t *payload,
+                          size_t bytes, uint64_t arrived_ns)
 {
     struct payload_label label;
     bool counts;
 
     switch (payload_read(payload, bytes, &label)) {
     case PAYLOAD_FOREIGN:
-        media->counts.foreign += media->measuring;
+        media->measurement.counts.foreign += media->measurement.running;
         return;
     case PAYLOAD_CORRUPT:
-        media->counts.corrupt += media->measuring;
+        media->measurement.counts.corrupt += media->measurement.running;
         return;
     case PAYLOAD_OK:
         break;
     }
     if (label.stream != r->stream) {
-        media->counts.misrouted += media->measuring;
+        media->measurement.counts.misrouted += media->measurement.running;
         return;
     }
     if (!r->decodable)
-        decodable(media, r, payload, bytes);
+        check_decodable(media, r, payload, bytes);
     if (loss_counter_record(&r->loss, label.number, &counts) < ARRIVED_DUPLICATE && counts) {
         uint64_t latency = arrived_ns > label.sent_ns ? arrived_ns - label.sent_ns : 0;
 
-        histogram_record(&media->latency[r->kind], latency);
-        if (media->room_latency)
-            histogram_record(&media->room_latency[r->room], latency);
-        media->last_counted_ns = arrived_ns;
+        histogram_record(&media->measurement.latency[r->kind], latency);
+        if (media->measurement.room_latency)
+            histogram_record(&media->measurement.room_latency[r->room], latency);
+        media->measurement.last_counted_ns = arrived_ns;
     }
 }
 
-static void decrypted(struct media *media, struct srtp_unprotect_job *job, struct origin *from)
+static void take_decrypted(struct media *media, struct srtp_unprotect_job *job, struct origin *from)
 {
     struct receiver *r = from->receiver;
     const uint8_t *payload;
@@ -110,52 +122,52 @@ static void decrypted(struct media *media, struct srtp_unprotect_job *job, struc
     case SRTP_OK:
         break;
     case SRTP_REPLAYED:
-        media->counts.replayed += media->measuring;
+        media->measurement.counts.replayed += media->measurement.running;
         return;
     case SRTP_UNAUTHENTIC:
-        media->counts.unauthentic += media->measuring;
+        media->measurement.counts.unauthentic += media->measurement.running;
         return;
     default:
-        media->counts.malformed += media->measuring;
+        media->measurement.counts.malformed += media->measurement.running;
         return;
     }
-    if (media->measuring) {
-        media->counts.rtp_received++;
-        media->counts.rtp_received_bytes += job->bytes;
+    if (media->measurement.running) {
+        media->measurement.counts.rtp_received++;
+        media->measurement.counts.rtp_received_bytes += job->bytes;
     }
     if (from->is_rtx) {
-        media->counts.rtx_received++;
+        media->measurement.counts.rtx_received++;
         if ((size_t)job->bytes >= job->header_bytes + 2u)
-            report_recovered(r, (uint16_t)(job->packet[job->header_bytes] << 8 |
-                                           job->packet[job->header_bytes + 1]));
+            receiver_recovered(r, (uint16_t)(job->packet[job->header_bytes] << 8 |
+                                             job->packet[job->header_bytes + 1]));
     } else {
-        report_count(r, job->index, get32(job->packet + 4), from->arrived_ns);
+        receiver_count(r, job->index, get32(job->packet + 4), from->arrived_ns);
         if (media->options->nack && r->kind == STREAM_VIDEO)
-            report_missing(from->endpoint, r);
+            endpoint_send_nack(from->endpoint, r);
     }
     payload = payload_of(job, from->is_rtx, &bytes);
     if (bytes == 0)
-        return; /* padding only: a probe */
+        return; /* padding only: the server probes the bandwidth */
     if (media_chance(media, media->options->receive_scramble) && bytes > LABEL_BYTES + 4) {
         job->packet[payload - job->packet + (ptrdiff_t)bytes - LABEL_BYTES - 1] ^= 0x10;
-        media->counts.injected_scramble += media->measuring;
+        media->measurement.counts.injected_scramble += media->measurement.running;
     }
-    content(media, from->endpoint, r, payload, bytes, from->arrived_ns);
+    check_content(media, r, payload, bytes, from->arrived_ns);
 }
 
-static void flush(struct media *media)
+static void decrypt_all(struct media *media)
 {
     struct arrivals *a = media->arrivals;
 
     srtp_unprotect_burst(media->engine, a->jobs, a->count);
     for (unsigned i = 0; i < a->count; i++)
-        decrypted(media, &a->jobs[i], &a->origins[i]);
+        take_decrypted(media, &a->jobs[i], &a->origins[i]);
     a->count = a->copies = 0;
 }
 
 /* ---- RTP ---- */
 
-/* Fixed header, CSRCs and extension; 0 when they are not all there. */
+/* Bytes of fixed header, CSRCs and extension; 0: the datagram is too short for them. */
 static size_t header_bytes(const uint8_t *data, size_t bytes)
 {
     size_t head = RTP_FIXED_BYTES + 4u * (data[0] & 15);
@@ -168,8 +180,8 @@ static size_t header_bytes(const uint8_t *data, size_t bytes)
     return head <= bytes ? head : 0;
 }
 
-static void feedback_note(struct endpoint *e, struct receiver *r, const uint8_t *data, size_t bytes,
-                          uint64_t arrived_ns)
+static void note_for_transport_cc(struct endpoint *e, struct receiver *r, const uint8_t *data,
+                                  size_t bytes, uint64_t arrived_ns)
 {
     struct rtp_view view;
     const struct rtp_element *element;
@@ -188,14 +200,14 @@ static void feedback_note(struct endpoint *e, struct receiver *r, const uint8_t 
     }
 }
 
-static void job_add(struct media *media, const struct origin *from, uint8_t *data, size_t bytes,
+static void add_job(struct media *media, const struct origin *from, uint8_t *data, size_t bytes,
                     size_t head)
 {
     struct arrivals *a = media->arrivals;
     struct receiver *r = from->receiver;
 
     if (a->count == BURST)
-        flush(media);
+        decrypt_all(media);
     a->origins[a->count] = *from;
     a->jobs[a->count++] =
         (struct srtp_unprotect_job){.key = &from->endpoint->theirs,
@@ -207,33 +219,33 @@ static void job_add(struct media *media, const struct origin *from, uint8_t *dat
                                     .bytes = (uint16_t)bytes};
 }
 
-/* Faults on the last stretch, so that a test sees our own checks fail. True: the packet is lost. */
-static bool injected(struct media *media, const struct origin *from, uint8_t *data, size_t bytes,
-                     size_t head)
+/* Makes the faults of --receive-…, so that tests can see each check fail. True: drop the packet. */
+static bool inject_faults(struct media *media, const struct origin *from, uint8_t *data,
+                          size_t bytes, size_t head)
 {
     const struct options *o = media->options;
     struct arrivals *a = media->arrivals;
 
     if (media_chance(media, o->receive_loss)) {
-        media->counts.injected_loss += media->measuring;
+        media->measurement.counts.injected_loss += media->measurement.running;
         return true;
     }
     if (media_chance(media, o->receive_duplicate) && bytes <= COPY_BYTES) {
         if (a->copies == BURST || a->count >= BURST - 1)
-            flush(media);
+            decrypt_all(media);
         memcpy(a->copy[a->copies], data, bytes);
-        job_add(media, from, a->copy[a->copies++], bytes, head);
-        media->counts.injected_duplicate += media->measuring;
+        add_job(media, from, a->copy[a->copies++], bytes, head);
+        media->measurement.counts.injected_duplicate += media->measurement.running;
     }
     if (media_chance(media, o->receive_corrupt) && bytes > head) {
         data[head + media_random(media) % (bytes - head)] ^= 0x01;
-        media->counts.injected_corrupt += media->measuring;
+        media->measurement.counts.injected_corrupt += media->measurement.running;
     }
     return false;
 }
 
-static void rtp_arrived(struct media *media, struct endpoint *e, uint8_t *data, size_t bytes,
-                        uint64_t arrived_ns)
+static void take_rtp(struct media *media, struct endpoint *e, uint8_t *data, size_t bytes,
+                     uint64_t arrived_ns)
 {
     const struct options *o = media->options;
     uint32_t ssrc = get32(data + 8);
@@ -242,39 +254,39 @@ static void rtp_arrived(struct media *media, struct endpoint *e, uint8_t *data, 
     size_t head = header_bytes(data, bytes);
 
     if (atomic_load_explicit(&e->state, memory_order_relaxed) != ENDPOINT_CONNECTED) {
-        media->counts.too_early++;
+        media->measurement.counts.too_early++;
         return;
     }
     if (!r) {
-        media->counts.unknown_ssrc++;
+        media->measurement.counts.unknown_ssrc++;
         return;
     }
     if (!head) {
-        media->counts.malformed += media->measuring;
+        media->measurement.counts.malformed += media->measurement.running;
         return;
     }
     from.is_rtx = ssrc != r->ssrc;
     if (from.is_rtx && !r->srtp_rtx && !(r->srtp_rtx = calloc(1, sizeof(*r->srtp_rtx))))
         abort();
     if ((o->receive_loss > 0 || o->receive_duplicate > 0 || o->receive_corrupt > 0) &&
-        injected(media, &from, data, bytes, head))
+        inject_faults(media, &from, data, bytes, head))
         return;
     if (e->transport_cc)
-        feedback_note(e, r, data, bytes, arrived_ns);
-    job_add(media, &from, data, bytes, head);
+        note_for_transport_cc(e, r, data, bytes, arrived_ns);
+    add_job(media, &from, data, bytes, head);
 }
 
 /* ---- datagrams ---- */
 
-static void datagram(struct media *media, struct endpoint *e, const struct net_message *m,
-                     uint8_t *data, size_t bytes)
+static void take_datagram(struct media *media, struct endpoint *e, const struct net_message *m,
+                          uint8_t *data, size_t bytes)
 {
     switch (datagram_classify(data, bytes)) {
     case DATAGRAM_rtp:
-        rtp_arrived(media, e, data, bytes, m->arrived_ns);
+        take_rtp(media, e, data, bytes, m->arrived_ns);
         break;
     case DATAGRAM_rtcp:
-        reports_received(e, data, bytes);
+        endpoint_take_rtcp(e, data, bytes);
         break;
     case DATAGRAM_stun:
         endpoint_stun(e, m, data, bytes);
@@ -283,27 +295,26 @@ static void datagram(struct media *media, struct endpoint *e, const struct net_m
         endpoint_dtls(e, data, bytes);
         break;
     default:
-        media->counts.malformed += media->measuring;
+        media->measurement.counts.malformed += media->measurement.running;
         break;
     }
 }
 
-static void message(struct media *media, const struct net_message *m)
+static void take_message(struct media *media, const struct net_message *m)
 {
     struct endpoint *e = m->endpoint < media->endpoint_count ? media->endpoints[m->endpoint] : NULL;
 
     if (!e) {
-        media->counts.unknown_endpoint++;
+        media->measurement.counts.unknown_endpoint++;
         return;
     }
     for (size_t at = 0; at < m->bytes; at += m->segment_bytes) {
         size_t left = m->bytes - at;
 
-        datagram(media, e, m, m->data + at, left < m->segment_bytes ? left : m->segment_bytes);
+        take_datagram(media, e, m, m->data + at, left < m->segment_bytes ? left : m->segment_bytes);
     }
 }
 
-/* Until all sockets are empty, but with a look at who is due to send between two batches. */
 void arrivals_run(struct media *media)
 {
     struct net_message messages[NET_BATCH];
@@ -320,13 +331,13 @@ void arrivals_run(struct media *media)
                 break;
             now = media->now_ns = clock_monotonic_ns();
             for (size_t i = 0; i < count; i++) {
-                if (media->measuring)
-                    histogram_record(&media->read_lag, now > messages[i].arrived_ns
-                                                           ? now - messages[i].arrived_ns
-                                                           : 0);
-                message(media, &messages[i]);
+                if (media->measurement.running)
+                    histogram_record(&media->measurement.read_lag,
+                                     now > messages[i].arrived_ns ? now - messages[i].arrived_ns
+                                                                  : 0);
+                take_message(media, &messages[i]);
             }
-            flush(media);
+            decrypt_all(media);
             media->now_ns = clock_monotonic_ns();
             if (senders_due_ns(media) <= media->now_ns)
                 senders_run(media);

@@ -1,19 +1,29 @@
-/* The life of an endpoint: checks until the server answers, handshake, keys; then consent and reports. */
-#include "media.h"
+/* The life of an endpoint: ICE checks until the server answers, the DTLS handshake, then consent checks
+ * and reports. */
+#include "endpoint.h"
 
 #include <openssl/rand.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "dataplane/engines/transport_cc.h"
+#include "dtls_client.h"
+#include "endpoint_rtcp.h"
+#include "media.h"
+#include "memory.h"
+#include "net.h"
+#include "options.h"
+#include "receiver.h"
+#include "senders.h"
 #include "src/clock.h"
 
 #define CONNECT_TIMEOUT_NS (20 * NS_PER_S)
-#define CHECK_FIRST_NS (50 * NS_PER_MS)
+#define CHECK_FIRST_NS (50 * NS_PER_MS) /* doubles with every check */
 #define CHECK_INTERVAL_MAX_NS (500 * NS_PER_MS)
-#define CONSENT_NS (5 * NS_PER_S) /* RFC 7675 5.1: 5 s, spread by 20 % */
+#define CONSENT_NS (5 * NS_PER_S) /* RFC 7675 5.1: every 5 s, ± 20 % at random */
 #define CONSENT_TIMEOUT_NS (30 * NS_PER_S)
-#define HANDSHAKE_TICK_NS (50 * NS_PER_MS) /* OpenSSL knows itself what is due */
+#define HANDSHAKE_TICK_NS (50 * NS_PER_MS) /* OpenSSL decides what to send again */
 #define REPORT_NS NS_PER_S
 #define FIRST_REPORT_NS (300 * NS_PER_MS)
 
@@ -34,7 +44,7 @@ struct endpoint *endpoint_new(struct media *media, uint32_t index, const char *f
     struct endpoint *e = NULL;
 
     if (posix_memalign((void **)&e, 64, sizeof(*e)) != 0)
-        abort(); /* without memory there is no measurement */
+        abort(); /* as memory_zeroed does */
     memset(e, 0, sizeof(*e));
     e->index = index;
     e->media = media;
@@ -76,7 +86,7 @@ static void fail(struct endpoint *e, const char *why)
 
 /* ---- ICE ---- */
 
-static void check_send(struct endpoint *e)
+static void send_check(struct endpoint *e)
 {
     struct stun_check check = {.remote_ufrag = e->remote.ufrag,
                                .local_ufrag = e->local.ufrag,
@@ -93,12 +103,12 @@ static void check_send(struct endpoint *e)
     net_send(e->media->net, e->index, &e->remote.address, out, bytes);
     e->check_sent_ns = e->media->now_ns;
     e->checks++;
-    e->media->counts.checks_sent++;
+    e->media->measurement.counts.checks_sent++;
 }
 
-static void shake(struct endpoint *e, const uint8_t *data, size_t bytes);
+static void handshake_step(struct endpoint *e, const uint8_t *data, size_t bytes);
 
-static void datagram_out(void *context, const uint8_t *data, size_t bytes)
+static void send_datagram(void *context, const uint8_t *data, size_t bytes)
 {
     struct endpoint *e = context;
 
@@ -106,15 +116,15 @@ static void datagram_out(void *context, const uint8_t *data, size_t bytes)
         net_send(e->media->net, e->index, &e->remote.address, data, bytes);
 }
 
-static void answered(struct endpoint *e)
+static void take_check_answer(struct endpoint *e)
 {
     e->answered_ns = e->media->now_ns;
-    e->media->counts.checks_answered++;
+    e->media->measurement.counts.checks_answered++;
     if (atomic_load(&e->state) != ENDPOINT_CHECKING)
         return;
-    atomic_store(&e->state, ENDPOINT_SHAKING);
-    e->dtls = dtls_client_new(datagram_out, e);
-    shake(e, NULL, 0);
+    atomic_store(&e->state, ENDPOINT_HANDSHAKING);
+    e->dtls = dtls_client_new(send_datagram, e);
+    handshake_step(e, NULL, 0);
     endpoint_arm(e, e->media->now_ns + HANDSHAKE_TICK_NS);
 }
 
@@ -131,17 +141,17 @@ void endpoint_stun(struct endpoint *e, const struct net_message *m, const uint8_
         bytes = stun_answer_build(out, transaction, &m->from, e->local.password);
         net_send(e->media->net, e->index, &m->from, out, bytes);
     } else if (kind == STUN_IS_ERROR) {
-        e->media->counts.check_errors++;
+        e->media->measurement.counts.check_errors++;
     } else if (kind == STUN_IS_SUCCESS &&
                memcmp(transaction, e->transaction, STUN_TRANSACTION_BYTES) == 0 &&
                stun_is_authentic(data, bytes, e->remote.password)) {
-        answered(e);
+        take_check_answer(e);
     }
 }
 
 /* ---- DTLS ---- */
 
-static void keyed(struct endpoint *e, const struct dtls_client_keys *keys)
+static void take_keys(struct endpoint *e, const struct dtls_client_keys *keys)
 {
     struct media *media = e->media;
     enum srtp_profile profile = media->options->profile;
@@ -161,7 +171,7 @@ static void keyed(struct endpoint *e, const struct dtls_client_keys *keys)
     endpoint_arm(e, e->next_report_ns < e->next_check_ns ? e->next_report_ns : e->next_check_ns);
 }
 
-static void shake(struct endpoint *e, const uint8_t *data, size_t bytes)
+static void handshake_step(struct endpoint *e, const uint8_t *data, size_t bytes)
 {
     struct dtls_client_keys keys;
     char why[DTLS_CLIENT_WHY_BYTES];
@@ -171,7 +181,7 @@ static void shake(struct endpoint *e, const uint8_t *data, size_t bytes)
     case DTLS_CLIENT_BUSY:
         break;
     case DTLS_CLIENT_KEYED:
-        keyed(e, &keys);
+        take_keys(e, &keys);
         break;
     case DTLS_CLIENT_FAILED:
         fail(e, why);
@@ -181,8 +191,8 @@ static void shake(struct endpoint *e, const uint8_t *data, size_t bytes)
 
 void endpoint_dtls(struct endpoint *e, const uint8_t *data, size_t bytes)
 {
-    if (atomic_load(&e->state) == ENDPOINT_SHAKING)
-        shake(e, data, bytes);
+    if (atomic_load(&e->state) == ENDPOINT_HANDSHAKING)
+        handshake_step(e, data, bytes);
 }
 
 /* ---- timers ---- */
@@ -192,17 +202,17 @@ static void fire_connecting(struct endpoint *e)
     uint64_t now = e->media->now_ns, pause = CHECK_FIRST_NS << (e->checks < 5 ? e->checks : 5);
 
     if (now - e->began_ns > CONNECT_TIMEOUT_NS) {
-        fail(e, e->dtls ? "the DTLS handshake did not end within 20 s"
+        fail(e, e->dtls ? "the DTLS handshake did not finish within 20 s"
                         : "no answer to ICE checks within 20 s");
         return;
     }
     if (e->dtls) {
-        shake(e, NULL, 0);
+        handshake_step(e, NULL, 0);
         pause = HANDSHAKE_TICK_NS;
-        if (now - e->check_sent_ns > CHECK_INTERVAL_MAX_NS) /* browsers go on checking */
-            check_send(e);
+        if (now - e->check_sent_ns > CHECK_INTERVAL_MAX_NS) /* as browsers do */
+            send_check(e);
     } else {
-        check_send(e);
+        send_check(e);
     }
     if (atomic_load(&e->state) < ENDPOINT_CONNECTED)
         endpoint_arm(e, now + (pause < CHECK_INTERVAL_MAX_NS ? pause : CHECK_INTERVAL_MAX_NS));
@@ -213,22 +223,22 @@ static void fire_connected(struct endpoint *e)
     uint64_t now = e->media->now_ns, due;
 
     if (now - e->answered_ns > CONSENT_TIMEOUT_NS) {
-        e->media->counts.consent_lost++;
+        e->media->measurement.counts.consent_lost++;
         fail(e, "no answer to consent checks for 30 s");
         return;
     }
     if (now >= e->next_check_ns) {
-        check_send(e);
+        send_check(e);
         e->next_check_ns = now + CONSENT_NS * 4 / 5 + media_random(e->media) % (CONSENT_NS * 2 / 5);
     }
     if (now >= e->next_report_ns) {
-        reports_send(e);
+        endpoint_send_reports(e);
         e->next_report_ns += REPORT_NS;
         if (e->next_report_ns <= now)
             e->next_report_ns = now + REPORT_NS;
     }
     if (e->next_feedback_ns && now >= e->next_feedback_ns)
-        report_feedback(e);
+        endpoint_send_transport_cc(e);
     due = e->next_check_ns < e->next_report_ns ? e->next_check_ns : e->next_report_ns;
     if (e->next_feedback_ns && e->next_feedback_ns < due)
         due = e->next_feedback_ns;
@@ -239,7 +249,7 @@ void endpoint_fire(struct endpoint *e)
 {
     switch (atomic_load(&e->state)) {
     case ENDPOINT_CHECKING:
-    case ENDPOINT_SHAKING:
+    case ENDPOINT_HANDSHAKING:
         fire_connecting(e);
         break;
     case ENDPOINT_CONNECTED:
@@ -250,7 +260,7 @@ void endpoint_fire(struct endpoint *e)
     }
 }
 
-/* ---- beginning and end ---- */
+/* ---- begin, add streams, end ---- */
 
 void endpoint_begin(struct media *media, void *endpoint)
 {
@@ -272,15 +282,15 @@ void endpoint_begin(struct media *media, void *endpoint)
     endpoint_fire(e);
 }
 
-static void slot_put(struct endpoint *e, uint32_t ssrc, struct receiver *r)
+static void add_entry(struct endpoint *e, uint32_t ssrc, struct receiver *r)
 {
-    uint32_t at = (ssrc * 2654435761u >> 7) & e->slot_mask;
+    uint32_t at = (ssrc * 2654435761u >> 7) & e->entry_mask;
 
     if (!ssrc)
         return;
-    while (e->slots[at].receiver)
-        at = (at + 1) & e->slot_mask;
-    e->slots[at] = (struct receiver_slot){.ssrc = ssrc, .receiver = r};
+    while (e->entries[at].receiver)
+        at = (at + 1) & e->entry_mask;
+    e->entries[at] = (struct receiver_entry){.ssrc = ssrc, .receiver = r};
 }
 
 void endpoint_add_receivers(struct media *media, void *argument)
@@ -288,24 +298,24 @@ void endpoint_add_receivers(struct media *media, void *argument)
     struct receivers_added *added = argument;
     struct endpoint *e = added->endpoint;
     unsigned count = e->receiver_count + added->count;
-    uint32_t slots = 8;
+    uint32_t entries = 8;
 
     e->receivers = realloc(e->receivers, count * sizeof(*e->receivers));
-    while (slots < 4 * count) /* an RTX stream each, and half of them free */
-        slots *= 2;
-    free(e->slots);
-    e->slots = calloc(slots, sizeof(*e->slots));
-    if (!e->receivers || !e->slots)
+    while (entries < 4 * count) /* two per receiver (RTX), and half of all stay free */
+        entries *= 2;
+    free(e->entries);
+    e->entries = calloc(entries, sizeof(*e->entries));
+    if (!e->receivers || !e->entries)
         abort();
-    e->slot_mask = slots - 1;
+    e->entry_mask = entries - 1;
     for (unsigned i = 0; i < added->count; i++) {
         e->receivers[e->receiver_count++] = added->receivers[i];
-        if (media->measuring)
+        if (media->measurement.running)
             loss_counter_start(&added->receivers[i]->loss, 0, true);
     }
     for (unsigned i = 0; i < e->receiver_count; i++) {
-        slot_put(e, e->receivers[i]->ssrc, e->receivers[i]);
-        slot_put(e, e->receivers[i]->rtx_ssrc, e->receivers[i]);
+        add_entry(e, e->receivers[i]->ssrc, e->receivers[i]);
+        add_entry(e, e->receivers[i]->rtx_ssrc, e->receivers[i]);
     }
     if (added->transport_cc_id)
         e->transport_cc_id = added->transport_cc_id;
@@ -330,9 +340,9 @@ void endpoint_end(struct media *media, void *endpoint)
     for (unsigned i = 0; i < e->receiver_count; i++) {
         struct receiver *r = e->receivers[i];
 
-        if (media->measuring)
+        if (media->measurement.running)
             loss_counter_stop_at_highest(&r->loss);
-        receiver_sum(media, r);
+        measurement_add_receiver(media, r);
         free(r->srtp_rtx);
         free(r);
     }
@@ -341,6 +351,6 @@ void endpoint_end(struct media *media, void *endpoint)
     srtp_key_wipe(&e->theirs);
     free(e->transport_cc);
     free(e->receivers);
-    free(e->slots);
+    free(e->entries);
     free(e);
 }

@@ -8,6 +8,9 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "dtls_client.h"
+#include "media.h"
+#include "options.h"
 #include "scenario.h"
 
 enum { EXIT_MEASURED, EXIT_FAILED, EXIT_USAGE, EXIT_INVALID };

@@ -1,8 +1,14 @@
-/* A measurement: which numbers of which streams belong to it, and what became of them. */
-#include <stdio.h>
+/* Start, stop and sums of a measurement. */
+#include "measurement.h"
+
 #include <string.h>
 
+#include "endpoint.h"
 #include "media.h"
+#include "net.h"
+#include "options.h"
+#include "receiver.h"
+#include "senders.h"
 #include "src/clock.h"
 
 static uint64_t process_cpu_ns(void)
@@ -15,8 +21,8 @@ static uint64_t thread_cpu_ns(void)
     return clock_read_ns(CLOCK_THREAD_CPUTIME_ID);
 }
 
-static void for_receivers(struct media *media,
-                          void (*visit)(struct media *media, struct receiver *r))
+static void visit_receivers(struct media *media,
+                            void (*visit)(struct media *media, struct receiver *r))
 {
     for (uint32_t i = 0; i < media->endpoint_count; i++) {
         struct endpoint *e = media->endpoints[i];
@@ -26,25 +32,25 @@ static void for_receivers(struct media *media,
     }
 }
 
-static void receiver_open(struct media *media, struct receiver *r)
+static void start_receiver(struct media *media, struct receiver *r)
 {
     const struct sender *s = media->senders[r->stream];
 
-    loss_counter_start(&r->loss, s ? s->window_from : 0, !r->loss.started);
+    loss_counter_start(&r->loss, s ? s->measured_from : 0, !r->loss.started);
 }
 
-static void receiver_close(struct media *media, struct receiver *r)
+static void stop_receiver(struct media *media, struct receiver *r)
 {
     const struct sender *s = media->senders[r->stream];
 
     if (s && s->running)
-        loss_counter_stop(&r->loss, s->window_to);
-    else /* it left: how far it came is not for us to blame on the server */
+        loss_counter_stop(&r->loss, s->measured_to);
+    else /* the sender left early: packets after the latest one are not the server's loss */
         loss_counter_stop_at_highest(&r->loss);
 }
 
-/* Counts that belong to the window begin anew; the others are of the whole run. */
-static void counts_open(struct media_counts *c)
+/* Only those of the window; the others cover the whole run. */
+static void reset_counts(struct media_counts *c)
 {
     c->rtp_received = c->rtp_received_bytes = c->rtp_sent = c->rtp_sent_bytes = 0;
     c->unauthentic = c->replayed = c->malformed = c->corrupt = c->foreign = c->misrouted = 0;
@@ -52,45 +58,50 @@ static void counts_open(struct media_counts *c)
 
 void measurement_start(struct media *media, void *unused)
 {
+    struct measurement *m = &media->measurement;
+
     for (uint32_t i = 0; i < media->sender_count; i++)
         if (media->senders[i]) {
-            media->senders[i]->window_from = media->senders[i]->number;
+            media->senders[i]->measured_from = media->senders[i]->next_number;
             media->senders[i]->not_sent = 0;
         }
-    counts_open(&media->counts);
-    memset(media->sums, 0, sizeof(media->sums));
+    reset_counts(&m->counts);
+    memset(m->sums, 0, sizeof(m->sums));
     for (int kind = 0; kind < 2; kind++)
-        histogram_reset(&media->latency[kind]);
-    for (unsigned i = 0; media->room_latency && i < media->options->rooms; i++)
-        histogram_reset(&media->room_latency[i]);
-    histogram_reset(&media->lateness);
-    histogram_reset(&media->read_lag);
-    for_receivers(media, receiver_open);
-    media->drops = net_drops(media->net);
-    media->send_failed = net_counters(media->net)->send_failed;
-    media->measuring = true;
-    media->own_cpu_ns = thread_cpu_ns();
-    media->own_process_cpu_ns = process_cpu_ns();
-    media->window_began_ns = clock_monotonic_ns();
+        histogram_reset(&m->latency[kind]);
+    for (unsigned i = 0; m->room_latency && i < media->options->rooms; i++)
+        histogram_reset(&m->room_latency[i]);
+    histogram_reset(&m->lateness);
+    histogram_reset(&m->read_lag);
+    visit_receivers(media, start_receiver);
+    m->drops = net_drops(media->net);
+    m->send_failed = net_counters(media->net)->send_failed;
+    m->running = true;
+    m->own_cpu_ns = thread_cpu_ns();
+    m->own_process_cpu_ns = process_cpu_ns();
+    m->began_ns = clock_monotonic_ns();
 }
 
-/* The window is closed for what is sent; what was sent in it may still come for a while: trackers
- * and latency know by number, only counts by wall time end here. */
+/* Packets that were sent before the stop may still arrive. Loss counters and latency count them, by
+ * their numbers. */
 void measurement_stop(struct media *media, void *unused)
 {
-    media->window_ended_ns = clock_monotonic_ns();
-    media->own_cpu_ns = thread_cpu_ns() - media->own_cpu_ns;
-    media->own_process_cpu_ns = process_cpu_ns() - media->own_process_cpu_ns;
-    media->measuring = false;
+    struct measurement *m = &media->measurement;
+
+    m->ended_ns = clock_monotonic_ns();
+    m->own_cpu_ns = thread_cpu_ns() - m->own_cpu_ns;
+    m->own_process_cpu_ns = process_cpu_ns() - m->own_process_cpu_ns;
+    m->running = false;
     for (uint32_t i = 0; i < media->sender_count; i++)
         if (media->senders[i])
-            media->senders[i]->window_to = media->senders[i]->number;
-    for_receivers(media, receiver_close);
+            media->senders[i]->measured_to = media->senders[i]->next_number;
+    visit_receivers(media, stop_receiver);
 }
 
-void receiver_sum(struct media *media, struct receiver *r)
+void measurement_add_receiver(struct media *media, struct receiver *r)
 {
-    struct media_sums *sums = &media->sums[r->kind];
+    struct media_sums *sums = &media->measurement.sums[r->kind];
+    const struct sender *s = media->senders[r->stream];
     uint32_t expected = loss_counter_expected(&r->loss), lost = loss_counter_lost(&r->loss);
 
     if (!r->loss.measuring)
@@ -104,47 +115,23 @@ void receiver_sum(struct media *media, struct receiver *r)
     sums->reordered += r->loss.reordered;
     sums->ancient += r->loss.ancient;
     sums->with_loss += lost != 0;
-    /* Of one who was there all the time exact, of others at most what it lost. */
-    if (media->senders[r->stream])
-        sums->not_sent +=
-            media->senders[r->stream]->not_sent < lost ? media->senders[r->stream]->not_sent : lost;
+    /* Exact for a receiver that was there the whole time. For others it is an upper bound. */
+    if (s)
+        sums->not_sent += s->not_sent < lost ? s->not_sent : lost;
     if (lost > sums->lost_worst)
         sums->lost_worst = lost;
     if (expected && (double)lost / expected > sums->loss_worst)
         sums->loss_worst = (double)lost / expected;
     if (r->loss.distance_max > sums->distance_max)
         sums->distance_max = r->loss.distance_max;
-    r->loss.measuring = false; /* counted */
+    r->loss.measuring = false; /* so that it is added only once */
 }
 
 void measurement_sum(struct media *media, void *unused)
 {
-    media->drops = net_drops(media->net) - media->drops;
-    media->send_failed = net_counters(media->net)->send_failed - media->send_failed;
-    for_receivers(media, receiver_sum);
-}
+    struct measurement *m = &media->measurement;
 
-static bool flows(const struct receiver *r)
-{
-    return r->loss.started && r->decodable;
-}
-
-void media_progress(struct media *media, void *argument)
-{
-    struct media_progress *progress = argument;
-
-    *progress = (struct media_progress){.connected = atomic_load(&media->connected),
-                                        .failed = atomic_load(&media->failed),
-                                        .last_counted_ns = media->last_counted_ns};
-    snprintf(progress->failure, sizeof(progress->failure), "%s", media->failure);
-    for (uint32_t i = 0; i < media->endpoint_count; i++) {
-        struct endpoint *e = media->endpoints[i];
-
-        if (!e)
-            continue;
-        progress->endpoints++;
-        progress->receivers += e->receiver_count;
-        for (unsigned k = 0; k < e->receiver_count; k++)
-            progress->flowing += flows(e->receivers[k]);
-    }
+    m->drops = net_drops(media->net) - m->drops;
+    m->send_failed = net_counters(media->net)->send_failed - m->send_failed;
+    visit_receivers(media, measurement_add_receiver);
 }

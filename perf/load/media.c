@@ -1,9 +1,10 @@
-/* The loop of the media thread.
+/* The loop of the media thread, and the commands of other threads.
  *
- * A turn comes every TICK_NS, and when a frame is due: read what came, send what is due, serve timers.
- * Nothing waits on sockets: waking a reader would cost the server's send call more than the packet
- * does, and arrivals carry the kernel's time stamp, so reading half a millisecond later changes no
- * figure. Under load turns follow each other without a pause. */
+ * A turn reads all sockets, sends what is due and serves the timers. Turns follow each other every
+ * TICK_NS, earlier if a frame is due, and without a pause under load.
+ * Nothing waits on a socket. A waiting reader would make each send call of the server more expensive,
+ * because the call would have to wake the reader. Reading up to TICK_NS later changes no result: every
+ * datagram carries the kernel's time of arrival. */
 #define _GNU_SOURCE
 #include "media.h"
 
@@ -14,9 +15,26 @@
 #include <string.h>
 #include <sys/prctl.h>
 
+#include "arrivals.h"
+#include "dataplane/engines/srtp/srtp.h"
+#include "endpoint.h"
+#include "memory.h"
+#include "net.h"
+#include "options.h"
+#include "payload.h"
+#include "receiver.h"
+#include "senders.h"
 #include "src/clock.h"
 
-#define COMMAND_WAIT_NS 2000000ull
+#define TICK_NS 500000ull
+#define COMMANDS_NS_MAX 2000000ull /* of one turn, for the commands of other threads */
+
+struct media_command {
+    struct media_command *next;
+    void (*run)(struct media *media, void *argument);
+    void *argument;
+    bool *done; /* NULL, or what media_call waits for */
+};
 
 /* ---- commands ---- */
 
@@ -33,10 +51,8 @@ static void command_push(struct media *media, struct media_command *command)
 static struct media_command *command_new(void (*run)(struct media *media, void *argument),
                                          void *argument, bool *done)
 {
-    struct media_command *command = malloc(sizeof(*command));
+    struct media_command *command = memory_zeroed(1, sizeof(*command));
 
-    if (!command)
-        abort(); /* without memory there is no measurement */
     *command = (struct media_command){.run = run, .argument = argument, .done = done};
     return command;
 }
@@ -59,10 +75,10 @@ void media_call(struct media *media, void (*run)(struct media *media, void *argu
     pthread_mutex_unlock(&media->mutex);
 }
 
-/* At most COMMAND_WAIT_NS of them in one turn: connecting thousands must not starve who sends. */
+/* Stops after COMMANDS_NS_MAX: thousands of connecting endpoints must not delay the senders. */
 static void commands_run(struct media *media)
 {
-    uint64_t until = media->now_ns + COMMAND_WAIT_NS;
+    uint64_t until = media->now_ns + COMMANDS_NS_MAX;
 
     while (atomic_load(&media->has_commands) && clock_monotonic_ns() < until) {
         struct media_command *command;
@@ -88,7 +104,7 @@ static void commands_run(struct media *media)
 
 /* ---- the loop ---- */
 
-static void fire(void *context, struct timer *timer)
+static void fire_endpoint(void *context, struct timer *timer)
 {
     endpoint_fire(timer->owner);
 }
@@ -112,7 +128,7 @@ static void turn(struct media *media)
     arrivals_run(media);
     media->now_ns = clock_monotonic_ns();
     senders_run(media);
-    wheel_advance(&media->wheel, media->now_ns, fire, media);
+    wheel_advance(&media->wheel, media->now_ns, fire_endpoint, media);
     net_flush(media->net);
     due = senders_due_ns(media);
     if (due < next)
@@ -127,7 +143,8 @@ static void *media_main(void *argument)
     struct sched_param priority = {.sched_priority = 1};
 
     if (media->options->realtime && sched_setscheduler(0, SCHED_FIFO, &priority) != 0)
-        fprintf(stderr, "ringcast-load: --realtime: %s; it goes on without\n", strerror(errno));
+        fprintf(stderr, "ringcast-load: --realtime: %s; continuing with normal priority\n",
+                strerror(errno));
     prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0);
     prctl(PR_SET_NAME, "media", 0, 0, 0);
     while (!media->stopping)
@@ -135,7 +152,7 @@ static void *media_main(void *argument)
     return NULL;
 }
 
-static void stop(struct media *media, void *unused)
+static void stop_loop(struct media *media, void *unused)
 {
     media->stopping = true;
 }
@@ -152,15 +169,17 @@ bool media_start(struct media *media, const struct options *options, char *why)
     payload_open(media->random);
     media->endpoints = calloc(ENDPOINTS_MAX, sizeof(*media->endpoints));
     media->senders = calloc(ENDPOINTS_MAX, sizeof(*media->senders));
-    media->heap = calloc(ENDPOINTS_MAX, sizeof(*media->heap));
+    media->sender_queue = calloc(ENDPOINTS_MAX, sizeof(*media->sender_queue));
     media->payloads = malloc((size_t)FRAME_PACKETS_MAX * RTP_PAYLOAD_BYTES_MAX);
     media->arrivals = arrivals_new();
     media->engine = srtp_engine_new();
     if (options->room_latency)
-        media->room_latency = calloc(options->rooms, sizeof(*media->room_latency));
-    if (!media->endpoints || !media->senders || !media->heap || !media->payloads ||
+        media->measurement.room_latency =
+            calloc(options->rooms, sizeof(*media->measurement.room_latency));
+    if (!media->endpoints || !media->senders || !media->sender_queue || !media->payloads ||
         !media->arrivals || !media->engine) {
-        snprintf(why, MEDIA_WHY_BYTES, "no memory, or intel-ipsec-mb does not start on this CPU");
+        snprintf(why, MEDIA_WHY_BYTES,
+                 "not enough memory, or intel-ipsec-mb does not work on this CPU");
         return false;
     }
     media->net = net_open(options->sockets, why);
@@ -168,13 +187,13 @@ bool media_start(struct media *media, const struct options *options, char *why)
         return false;
     if (pthread_create(&media->thread, NULL, media_main, media) == 0)
         return true;
-    snprintf(why, MEDIA_WHY_BYTES, "no thread for media");
+    snprintf(why, MEDIA_WHY_BYTES, "the media thread does not start");
     return false;
 }
 
 void media_stop(struct media *media)
 {
-    media_post(media, stop, NULL);
+    media_post(media, stop_loop, NULL);
     pthread_join(media->thread, NULL);
 }
 
@@ -187,10 +206,37 @@ void media_free(struct media *media)
         free(media->senders[i]);
     net_close(media->net);
     srtp_engine_delete(media->engine);
-    free(media->room_latency);
+    free(media->measurement.room_latency);
     free(media->arrivals);
     free(media->payloads);
-    free(media->heap);
+    free(media->sender_queue);
     free(media->senders);
     free(media->endpoints);
+}
+
+/* ---- progress ---- */
+
+static bool is_flowing(const struct receiver *r)
+{
+    return r->loss.started && r->decodable;
+}
+
+void media_progress(struct media *media, void *argument)
+{
+    struct media_progress *progress = argument;
+
+    *progress = (struct media_progress){.connected = atomic_load(&media->connected),
+                                        .failed = atomic_load(&media->failed),
+                                        .last_counted_ns = media->measurement.last_counted_ns};
+    snprintf(progress->failure, sizeof(progress->failure), "%s", media->failure);
+    for (uint32_t i = 0; i < media->endpoint_count; i++) {
+        struct endpoint *e = media->endpoints[i];
+
+        if (!e)
+            continue;
+        progress->endpoints++;
+        progress->receivers += e->receiver_count;
+        for (unsigned k = 0; k < e->receiver_count; k++)
+            progress->flowing += is_flowing(e->receivers[k]);
+    }
 }

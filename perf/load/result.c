@@ -1,4 +1,4 @@
-/* The result of a run. */
+/* Judges, prints and writes the result of a run. */
 #include "result.h"
 
 #include <cjson/cJSON.h>
@@ -7,19 +7,22 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "media.h"
+#include "net.h"
+#include "options.h"
 #include "src/clock.h"
 
-#define OWN_CPU_MAX 0.90
+#define OWN_CPU_MAX 0.90 /* of a core */
 #define LATENESS_MAX_NS (2 * NS_PER_MS)
 
-static double window_s(const struct media *m)
+static double window_s(const struct measurement *m)
 {
-    return (double)(m->window_ended_ns - m->window_began_ns) / 1e9;
+    return (double)(m->ended_ns - m->began_ns) / 1e9;
 }
 
-static double own_cpu(const struct media *m)
+static double own_cpu(const struct measurement *m)
 {
-    return (double)m->own_cpu_ns / (double)(m->window_ended_ns - m->window_began_ns);
+    return (double)m->own_cpu_ns / (double)(m->ended_ns - m->began_ns);
 }
 
 static double server_ns(const struct result *r)
@@ -27,13 +30,13 @@ static double server_ns(const struct result *r)
     uint64_t sum = 0;
 
     for (unsigned i = 0; i < r->after.count; i++)
-        sum += cpu_used_ns(&r->before, &r->after, i);
+        sum += server_usage_cpu_ns(&r->before, &r->after, i);
     return (double)sum;
 }
 
-/* CPU ns of the server per forwarded packet; 0: not known. The two samples lie a little outside of
- * the window, so both sides are taken per second. */
-static double forwarded_ns(const struct result *r, const struct media *m)
+/* CPU time of the server per forwarded packet, in ns; 0: unknown. The two readings of the server's CPU
+ * time are a little further apart than start and stop, so both sides are first taken per second. */
+static double forwarded_ns(const struct result *r, const struct measurement *m)
 {
     double wall = (double)(r->after.wall_ns - r->before.wall_ns);
 
@@ -42,10 +45,11 @@ static double forwarded_ns(const struct result *r, const struct media *m)
     return server_ns(r) / wall * window_s(m) * 1e9 / (double)m->counts.rtp_received;
 }
 
-/* What an endpoint added to the server. */
+/* The memory that one endpoint added to the server. */
 static double memory_mib(const struct result *r)
 {
-    double more = (double)cpu_memory_kib(&r->before) - (double)cpu_memory_kib(&r->empty);
+    double more =
+        (double)server_usage_memory_kib(&r->before) - (double)server_usage_memory_kib(&r->empty);
 
     return r->endpoints ? more / 1024 / r->endpoints : 0;
 }
@@ -55,8 +59,10 @@ static double sendto_ns(const struct result *r)
     return (r->sendto_before_ns + r->sendto_after_ns) / 2;
 }
 
-void result_judge(struct result *r, const struct media *m)
+void result_judge(struct result *r, const struct media *media)
 {
+    const struct measurement *m = &media->measurement;
+
     r->invalid_count = 0;
     if (own_cpu(m) > OWN_CPU_MAX)
         r->invalid[r->invalid_count++] = "the generator's thread used more than 90 % of its core";
@@ -65,17 +71,18 @@ void result_judge(struct result *r, const struct media *m)
     if (m->drops)
         r->invalid[r->invalid_count++] = "the generator's own sockets overflowed";
     if (m->send_failed)
-        r->invalid[r->invalid_count++] = "the kernel refused some of the generator's sends";
-    if (net_counters(m->net)->truncated)
-        r->invalid[r->invalid_count++] = "datagrams came that did not fit the generator's buffers";
+        r->invalid[r->invalid_count++] = "the kernel refused some of the generator's send calls";
+    if (net_counters(media->net)->truncated)
+        r->invalid[r->invalid_count++] =
+            "datagrams arrived that were larger than the generator's buffers";
 }
 
-/* ---- for a human ---- */
+/* ---- text ---- */
 
 static void print_latency(const char *what, const struct histogram *h)
 {
     if (h->count)
-        printf("%-9s p50 %.3f  p90 %.3f  p99 %.3f  p99.9 %.3f  max %.3f ms\n", what,
+        printf("latency   %s: p50 %.3f  p90 %.3f  p99 %.3f  p99.9 %.3f  max %.3f ms\n", what,
                (double)histogram_percentile(h, 50) / 1e6, (double)histogram_percentile(h, 90) / 1e6,
                (double)histogram_percentile(h, 99) / 1e6,
                (double)histogram_percentile(h, 99.9) / 1e6, (double)h->max / 1e6);
@@ -84,24 +91,25 @@ static void print_latency(const char *what, const struct histogram *h)
 static void print_sums(const char *what, const struct media_sums *s)
 {
     if (s->receivers)
-        printf("%-9s %lu streams: %lu of %lu came, lost %lu (%.4f %%; %lu streams, worst %.3f %%), "
-               "twice %lu, late %lu (by %u at most), too old %lu, silent %lu\n",
+        printf("%-9s %lu streams: received %lu of %lu packets, lost %lu (%.4f %%; in %lu streams, "
+               "worst %.3f %%), duplicates %lu, reordered %lu (by at most %u), too late to judge "
+               "%lu, streams without any packet %lu\n",
                what, s->receivers, s->received, s->expected, s->lost,
                s->expected ? 100.0 * (double)s->lost / (double)s->expected : 0, s->with_loss,
                100 * s->loss_worst, s->duplicates, s->reordered, s->distance_max, s->ancient,
                s->silent);
     if (s->not_sent)
-        printf("          of the lost, --loss kept %lu from the server\n", s->not_sent);
+        printf("          %lu of the lost packets were not sent at all (--loss)\n", s->not_sent);
 }
 
-static void print_server(const struct result *r, const struct media *m)
+static void print_server(const struct result *r, const struct measurement *m,
+                         const struct options *o)
 {
-    const struct options *o = m->options;
     double wall = (double)(r->after.wall_ns - r->before.wall_ns);
 
     if (r->sendto_before_ns > 0)
-        printf("sendto    %.0f ns before, %.0f ns after (%u bytes)\n", r->sendto_before_ns,
-               r->sendto_after_ns, r->sendto_bytes);
+        printf("sendto    one call of %u bytes costs %.0f ns before, %.0f ns after\n",
+               r->sendto_bytes, r->sendto_before_ns, r->sendto_after_ns);
     if (!o->server_pid_count)
         return;
     printf("server    %.0f ns of CPU per forwarded packet", forwarded_ns(r, m));
@@ -109,47 +117,50 @@ static void print_server(const struct result *r, const struct media *m)
         printf(" = %.3f sendto", forwarded_ns(r, m) / sendto_ns(r));
     printf("; %.1f %% of a core", 100 * server_ns(r) / wall);
     if (o->server_cpu >= 0)
-        printf(", core busy %.1f %%",
+        printf(", its core is busy for %.1f %%",
                100 * (double)(r->after.core_busy_ns - r->before.core_busy_ns) / wall);
     printf("\n");
     printf("            memory %.1f MiB, %.4f MiB per endpoint\n",
-           (double)cpu_memory_kib(&r->before) / 1024, memory_mib(r));
+           (double)server_usage_memory_kib(&r->before) / 1024, memory_mib(r));
     for (unsigned i = 0; i < r->after.count; i++)
         printf("            %-40s %.2f %%\n", r->after.processes[i].name,
-               100 * (double)cpu_used_ns(&r->before, &r->after, i) / wall);
+               100 * (double)server_usage_cpu_ns(&r->before, &r->after, i) / wall);
     if (r->server_died)
-        printf("            %u of its processes died while it was measured\n", r->server_died);
+        printf("            %u of its processes ended during the measurement\n", r->server_died);
 }
 
-void result_print(const struct result *r, const struct media *m)
+void result_print(const struct result *r, const struct media *media)
 {
+    const struct measurement *m = &media->measurement;
     const struct media_counts *c = &m->counts;
+    const struct net_counters *net = net_counters(media->net);
 
     if (!r->measured) {
         printf("FAILED    %s\n", r->failure);
         return;
     }
-    printf(
-        "endpoints %u, receiving %u streams; ramp %.1f s, settled after %.1f s, measured %.1f s\n",
-        r->endpoints, r->receivers, r->ramp_s, r->settle_s, window_s(m));
-    printf("packets   %.0f/s in, %.1f Mbit/s; %.0f/s out\n", (double)c->rtp_received / window_s(m),
+    printf("endpoints %u, receiving %u streams; connected in %.1f s, all streams flowing after "
+           "%.1f s more, "
+           "measured for %.1f s\n",
+           r->endpoints, r->receivers, r->ramp_s, r->settle_s, window_s(m));
+    printf("packets   received %.0f/s, %.1f Mbit/s; sent %.0f/s\n",
+           (double)c->rtp_received / window_s(m),
            (double)c->rtp_received_bytes * 8 / 1e6 / window_s(m),
            (double)c->rtp_sent / window_s(m));
     print_sums("video", &m->sums[STREAM_VIDEO]);
     print_sums("audio", &m->sums[STREAM_AUDIO]);
-    printf("wrong     unauthentic %lu, replayed %lu, malformed %lu, corrupt %lu, misrouted %lu, "
-           "foreign %lu, before a key frame %lu\n",
+    printf("errors    unauthentic %lu, replayed %lu, malformed %lu, corrupt %lu, misrouted %lu, "
+           "foreign %lu, before the first key frame %lu\n",
            c->unauthentic, c->replayed, c->malformed, c->corrupt, c->misrouted, c->foreign,
            c->before_key_frame);
     print_latency("video", &m->latency[STREAM_VIDEO]);
     print_latency("audio", &m->latency[STREAM_AUDIO]);
-    print_server(r, m);
-    printf(
-        "generator %.1f %% of its core, sent late p99 %.3f ms, read after p99 %.3f ms, own drops "
-        "%lu, refused sends %lu, %.1f packets a read\n",
-        100 * own_cpu(m), (double)histogram_percentile(&m->lateness, 99) / 1e6,
-        (double)histogram_percentile(&m->read_lag, 99) / 1e6, m->drops, m->send_failed,
-        (double)net_counters(m->net)->received / ((double)net_counters(m->net)->messages + 1e-9));
+    print_server(r, m, media->options);
+    printf("generator %.1f %% of its core; p99: sent %.3f ms late, read %.3f ms after arrival; own "
+           "sockets dropped %lu, refused sends %lu; %.1f packets per message read\n",
+           100 * own_cpu(m), (double)histogram_percentile(&m->lateness, 99) / 1e6,
+           (double)histogram_percentile(&m->read_lag, 99) / 1e6, m->drops, m->send_failed,
+           (double)net->received / ((double)net->messages + 1e-9));
     if (r->failure[0])
         printf("NOTE      %s\n", r->failure);
     for (unsigned i = 0; i < r->invalid_count; i++)
@@ -207,7 +218,7 @@ static cJSON *counts_json(const struct media_counts *c)
     return o;
 }
 
-static void server_json(cJSON *root, const struct result *r, const struct media *m)
+static void server_json(cJSON *root, const struct result *r, const struct measurement *m)
 {
     cJSON *server = cJSON_AddObjectToObject(root, "server"), *list;
     double wall = (double)(r->after.wall_ns - r->before.wall_ns);
@@ -221,7 +232,8 @@ static void server_json(cJSON *root, const struct result *r, const struct media 
     cJSON_AddNumberToObject(server, "sendto_before_ns", r->sendto_before_ns);
     cJSON_AddNumberToObject(server, "sendto_after_ns", r->sendto_after_ns);
     cJSON_AddNumberToObject(server, "sendto_bytes", r->sendto_bytes);
-    cJSON_AddNumberToObject(server, "memory_mib", (double)cpu_memory_kib(&r->before) / 1024);
+    cJSON_AddNumberToObject(server, "memory_mib",
+                            (double)server_usage_memory_kib(&r->before) / 1024);
     cJSON_AddNumberToObject(server, "memory_mib_per_endpoint", memory_mib(r));
     list = cJSON_AddArrayToObject(server, "processes");
     for (unsigned i = 0; i < r->after.count; i++) {
@@ -230,14 +242,15 @@ static void server_json(cJSON *root, const struct result *r, const struct media 
         cJSON_AddStringToObject(one, "name", r->after.processes[i].name);
         cJSON_AddNumberToObject(one, "pid", r->after.processes[i].pid);
         cJSON_AddNumberToObject(one, "cpu_share",
-                                (double)cpu_used_ns(&r->before, &r->after, i) / wall);
+                                (double)server_usage_cpu_ns(&r->before, &r->after, i) / wall);
         cJSON_AddItemToArray(list, one);
     }
     cJSON_AddNumberToObject(server, "died", r->server_died);
 }
 
-static cJSON *result_json(const struct result *r, const struct media *m)
+static cJSON *result_json(const struct result *r, const struct media *media)
 {
+    const struct measurement *m = &media->measurement;
     static struct histogram all;
     cJSON *root = cJSON_CreateObject(), *one;
 
@@ -271,7 +284,7 @@ static cJSON *result_json(const struct result *r, const struct media *m)
     server_json(root, r, m);
     if (m->room_latency) {
         one = cJSON_AddArrayToObject(root, "room_latency_ms");
-        for (unsigned i = 0; i < m->options->rooms; i++)
+        for (unsigned i = 0; i < media->options->rooms; i++)
             cJSON_AddItemToArray(one, latency_json(&m->room_latency[i]));
     }
     one = cJSON_AddObjectToObject(root, "generator");
@@ -285,9 +298,9 @@ static cJSON *result_json(const struct result *r, const struct media *m)
     return root;
 }
 
-bool result_write(const struct result *r, const struct media *m, const char *path)
+bool result_write(const struct result *r, const struct media *media, const char *path)
 {
-    cJSON *root = result_json(r, m);
+    cJSON *root = result_json(r, media);
     char *text = cJSON_Print(root);
     FILE *file = strcmp(path, "-") == 0 ? stdout : fopen(path, "we");
     bool ok = file && text && fprintf(file, "%s\n", text) > 0;

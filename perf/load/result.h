@@ -1,29 +1,35 @@
-/* What a run found: for a human, and as JSON. */
+/* The result of a run, as text and as JSON. */
 #ifndef RINGCAST_LOAD_RESULT_H
 #define RINGCAST_LOAD_RESULT_H
 
-#include "cpu.h"
-#include "media.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "server_usage.h"
+#include "target.h"
 
 #define INVALID_REASONS_MAX 6
 
+struct media;
+
 struct result {
-    bool measured; /* the window was opened and closed */
+    bool measured; /* the measurement was started and stopped */
     char failure[TARGET_WHY_BYTES];
     double ramp_s, settle_s;
     uint32_t endpoints, receivers, churned;
-    struct cpu_sample empty, before, after; /* of the server: without us, around the window */
-    unsigned server_died;                   /* processes that were there before and not after */
-    double sendto_before_ns, sendto_after_ns;
+    struct server_usage empty;         /* before any client connected */
+    struct server_usage before, after; /* at the start and at the stop of the measurement */
+    unsigned server_died;              /* processes of `before` that are missing in `after` */
+    double sendto_before_ns, sendto_after_ns; /* see sendto_cost.h */
     unsigned sendto_bytes;
-    const char *invalid[INVALID_REASONS_MAX]; /* why the generator spoiled it; none: valid */
-    unsigned invalid_count;
+    const char *invalid[INVALID_REASONS_MAX]; /* why the generator was the bottleneck */
+    unsigned invalid_count;                   /* 0: the measurement is valid */
 };
 
-/* Finds out whether the generator was the bottleneck. */
+/* Fills in `invalid`. */
 void result_judge(struct result *result, const struct media *media);
 void result_print(const struct result *result, const struct media *media);
-/* False: the file cannot be written. */
+/* False: the file cannot be written; the reason is on standard error. */
 bool result_write(const struct result *result, const struct media *media, const char *path);
 
 #endif

@@ -6,6 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "endpoint.h"
+#include "media.h"
+#include "options.h"
+#include "perf/sendto_cost.h"
+#include "receiver.h"
+#include "senders.h"
 #include "src/clock.h"
 
 #define PUBLISHERS_PER_MEMBER 16 /* the server allows 32 producers of one participant */
@@ -498,31 +504,25 @@ static bool drain(struct run *run)
     return true;
 }
 
-static void senders_end(struct media *media, void *unused)
-{
-    while (media->heap_count)
-        sender_stop(media, media->heap[0]);
-}
-
 static bool measure(struct run *run, struct result *result)
 {
     struct media *media = run->media;
     bool ok;
 
     if (run->options->server_pid_count)
-        result->sendto_before_ns = cpu_sendto_ns(run->options->server_cpu, result->sendto_bytes);
+        result->sendto_before_ns = sendto_cost_ns(run->options->server_cpu, result->sendto_bytes);
     say(run, "measuring");
-    cpu_sample_take(&result->before, run->options);
+    server_usage_read(&result->before, run->options);
     media_call(media, measurement_start, NULL);
     ok = window(run, result);
     media_call(media, measurement_stop, NULL);
-    cpu_sample_take(&result->after, run->options);
+    server_usage_read(&result->after, run->options);
     result->measured = ok;
-    result->server_died = cpu_gone(&result->before, &result->after);
+    result->server_died = server_usage_gone(&result->before, &result->after);
     if (run->options->server_pid_count)
-        result->sendto_after_ns = cpu_sendto_ns(run->options->server_cpu, result->sendto_bytes);
+        result->sendto_after_ns = sendto_cost_ns(run->options->server_cpu, result->sendto_bytes);
     ok = drain(run) && ok;
-    media_call(media, senders_end, NULL);
+    media_call(media, senders_stop_all, NULL);
     media_call(media, measurement_sum, NULL);
     if (atomic_load(&media->failed) && ok)
         snprintf(run->why, TARGET_WHY_BYTES, "%u endpoints failed: %.300s",
@@ -546,7 +546,7 @@ void scenario_run(const struct options *options, struct media *media, const char
     uint64_t began = clock_monotonic_ns();
 
     result->sendto_bytes = options->video ? options->video_bytes + 16 : options->audio_bytes + 36;
-    cpu_sample_take(&result->empty, options);
+    server_usage_read(&result->empty, options);
     run.target = run.type->open(&wishes, run.why);
     if (!run.target)
         return;

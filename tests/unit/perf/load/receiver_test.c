@@ -9,7 +9,7 @@
 /* cmocka wants these first */
 #include <cmocka.h>
 
-#include "perf/load/endpoint_rtcp.c"
+#include "perf/load/receiver.c"
 
 /* Sequence numbers that came, r… came as RTX; then those that must be asked for, in order. */
 static const struct {
@@ -41,7 +41,7 @@ static void asked_for(const struct receiver *r, char *out)
     out[0] = '\0';
     if (!r->missing_mask)
         return;
-    assert_int_equal(rtcp_split(data, nack_write(data, 0x11223344, r), packets), 1);
+    assert_int_equal(rtcp_split(data, receiver_nack(r, 0x11223344, data), packets), 1);
     assert_int_equal(packets[0].type, RTCP_RTPFB);
     assert_int_equal(packets[0].count, RTPFB_NACK);
     assert_true(rtcp_read_feedback(&packets[0], &sender, &media));
@@ -67,13 +67,13 @@ static void missing(void **state)
             uint16_t sequence = (uint16_t)atoi(word[0] == 'r' ? word + 1 : word);
 
             if (word[0] == 'r') {
-                report_recovered(&r, sequence);
+                receiver_recovered(&r, sequence);
                 continue;
             }
             if (index && sequence < 1000 && (uint16_t)index > 60000)
                 index += 65536;
             index = (index & ~0xffffull) | sequence;
-            report_count(&r, index, 0, 1);
+            receiver_count(&r, index, 0, 1);
         }
         asked_for(&r, asked);
         if (strcmp(asked, rows[i].asked) != 0)
@@ -89,17 +89,17 @@ static void blocks(void **state)
 
     for (uint64_t index = 100; index < 200; index++)
         if (index % 4)
-            report_count(&r, index, 0, 1);
-    block_fill(&r, &block, 5);
+            receiver_count(&r, index, 0, 1);
+    receiver_report(&r, &block, 5);
     assert_int_equal(block.packets_lost, 24); /* 100 came never: the first is 101 */
     assert_int_equal(block.fraction_lost, 24 * 256 / 99);
     assert_int_equal(block.highest_sequence, 199);
     for (uint64_t index = 200; index < 210; index++)
-        report_count(&r, index, 0, 1);
-    block_fill(&r, &block, 5);
+        receiver_count(&r, index, 0, 1);
+    receiver_report(&r, &block, 5);
     assert_int_equal(block.packets_lost, 24);
     assert_int_equal(block.fraction_lost, 0);
-    block_fill(&r, &block, 5); /* nothing came: no division by it */
+    receiver_report(&r, &block, 5); /* nothing came: no division by it */
     assert_int_equal(block.fraction_lost, 0);
 }
 

@@ -1,0 +1,71 @@
+/* The RTP streams that endpoints send: video as frames in bursts, audio every 20 ms. The packets look
+ * like those of Chromium.
+ *
+ * Shape:   a sender has an id that is unique in the run and that stands in every payload it sends. All
+ *          running senders lie in one queue (a heap), the one that is due next in front.
+ * Threads: sender_new on any thread; everything else on the media thread.
+ * Memory:  media->senders owns them from endpoint_begin on, also after their endpoint is gone. */
+#ifndef RINGCAST_LOAD_SENDERS_H
+#define RINGCAST_LOAD_SENDERS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "target.h"
+
+#define FRAME_PACKETS_MAX 64
+#define RTP_PAYLOAD_BYTES_MAX 1400
+#define HISTORY_PACKETS 512 /* of one sender: about two seconds of video */
+
+struct endpoint;
+struct media;
+struct options;
+
+/* A sent packet that is kept: to answer a NACK, or to leave behind its successor (--reorder). */
+struct kept_packet {
+    uint16_t sequence, header_bytes, payload_bytes;
+    uint64_t index;                             /* of SRTP */
+    uint8_t bytes[RTP_PAYLOAD_BYTES_MAX + 128]; /* header, then clear payload */
+};
+
+struct sender {
+    struct endpoint *endpoint; /* NULL: it has left */
+    uint32_t id;
+    uint8_t kind, payload_type, rtx_payload_type;
+    uint32_t ssrc, rtx_ssrc;
+    char mid[16];
+    bool running, mid_acknowledged, key_frame_wanted;
+    uint64_t index, rtx_index; /* SRTP indexes of the next packets: roll-over counter, sequence */
+    uint32_t timestamp;
+    uint32_t next_number; /* counts the packets of this sender from 0; stands in every payload */
+    uint16_t picture_id;
+    uint64_t due_ns, interval_ns;
+    uint32_t packets, bytes; /* for sender reports */
+    uint64_t last_frame_ns, last_wall_ns;
+    uint32_t measured_from, measured_to; /* the measurement covers the numbers [from, to) */
+    uint32_t not_sent;                   /* of these, left out on purpose (--loss) */
+    uint32_t key_frames, frames;
+    uint8_t fir_sequence;
+    bool fir_seen;
+    struct kept_packet *held;    /* NULL without --reorder */
+    bool holding;                /* `held` waits for its successor */
+    struct kept_packet *history; /* HISTORY_PACKETS of them; NULL without --nack */
+    uint32_t queue_at;
+};
+
+struct sender *sender_new(const struct options *options, uint32_t id, enum stream_kind kind,
+                          uint64_t random);
+/* Its endpoint has SRTP keys from now on. */
+void sender_start(struct media *media, struct sender *sender);
+void sender_stop(struct media *media, struct sender *sender);
+/* Sends the packet with this sequence number again as RTX, if it is still in the history. */
+void sender_resend(struct media *media, struct sender *sender, uint16_t sequence);
+
+void senders_stop_all(struct media *media, void *unused); /* fits media_call */
+
+/* Sends everything that is due. */
+void senders_run(struct media *media);
+/* When the next sender is due; UINT64_MAX: no sender is running. */
+uint64_t senders_due_ns(const struct media *media);
+
+#endif
