@@ -16,7 +16,7 @@ void audio_levels_begin(struct worker *w, struct producer *p)
         if (p->router_id[id] == EXTENSION_audio_level)
             p->level_id = id;
     memset(p->levels, AUDIO_LEVEL_NONE, sizeof(p->levels));
-    p->newest_interval = w->audio_interval - 1;
+    p->newest_interval = w->turn.audio_interval - 1;
     p->level_published = p->newest_interval;
 }
 
@@ -39,9 +39,9 @@ void audio_level_note(struct worker *w, struct producer *p, uint8_t level)
     uint32_t slot = p->newest_interval + 1;
     uint8_t *here;
 
-    if ((int32_t)(w->audio_interval - slot) > 0)
-        slot = w->audio_interval;
-    if ((int32_t)(slot - w->audio_interval) > AHEAD_MAX) {
+    if ((int32_t)(w->turn.audio_interval - slot) > 0)
+        slot = w->turn.audio_interval;
+    if ((int32_t)(slot - w->turn.audio_interval) > AHEAD_MAX) {
         here = &p->levels[p->newest_interval % AUDIO_LEVEL_INTERVALS];
         if (is_louder(level, *here))
             *here = level;

@@ -7,7 +7,7 @@
 
 bool within_rate(struct worker *w, struct transport *t, uint32_t *count, uint32_t limit)
 {
-    uint32_t second = (uint32_t)(w->now_ns / NS_PER_S);
+    uint32_t second = (uint32_t)(w->turn.now_ns / NS_PER_S);
 
     if (t->rate_window_s != second) {
         t->rate_window_s = second;
@@ -80,7 +80,6 @@ static enum verdict stun_receive(struct worker *w, const struct io_datagram *dat
     size_t answer_bytes = 0;
     struct transport *t;
     enum ice_event event;
-    uint8_t *slot;
 
     if (stun_parse(datagram->data, datagram->bytes, &request) != STUN_OK)
         return VERDICT_drop_stun_malformed;
@@ -94,17 +93,13 @@ static enum verdict stun_receive(struct worker *w, const struct io_datagram *dat
     t->bytes_received += datagram->bytes;
     t->dirty = true;
     credentials_proven(w, t, named);
-    event = ice_receive_request(&t->ice, &request, &datagram->path, named->password, w->now_ns,
+    event = ice_receive_request(&t->ice, &request, &datagram->path, named->password, w->turn.now_ns,
                                 answer, &answer_bytes);
     ice_changed(w, t, event);
     if (answer_bytes == 0)
         return VERDICT_drop_stun_limit;
-    slot = worker_slot(w, &datagram->path, (uint32_t)answer_bytes);
-    if (slot) {
-        memcpy(slot, answer, answer_bytes);
+    if (transmit_datagram(&w->transmit, &datagram->path, answer, answer_bytes, COUNTER_stun_sent))
         t->bytes_sent += answer_bytes;
-        w->counters[COUNTER_stun_sent]++;
-    }
     return VERDICT_stun_answered;
 }
 

@@ -95,5 +95,5 @@ void credentials_proven(struct worker *w, struct transport *t, const struct ice_
         return;
     unmap(w, t, &t->outgoing);
     ice_finish_restart(&t->ice);
-    w->counters[COUNTER_ice_restarts]++;
+    w->turn.counters[COUNTER_ice_restarts]++;
 }

@@ -53,7 +53,7 @@ static bool selects(struct worker *w, struct consumer *c, const struct producer 
     if (packet->encoding == c->target && (!c->synchronised || c->encoding != c->target)) {
         if (p->kind == MEDIA_KIND_video && !packet->is_key_frame)
             return false;
-        synchronise(c, packet, w->now_ns, p->clock_rate[packet->codec]);
+        synchronise(c, packet, w->turn.now_ns, p->clock_rate[packet->codec]);
     }
     return c->synchronised && packet->encoding == c->encoding && packet->index >= c->floor_in;
 }
@@ -68,7 +68,7 @@ void targets_choose(struct worker *w, struct transport *t)
             continue;
         for (int e = 0; e < p->encoding_count && e <= c->preferred_spatial_layer; e++)
             if (p->encodings[e].started &&
-                w->now_ns - p->encodings[e].last_packet_ns < ENCODING_ALIVE_NS)
+                w->turn.now_ns - p->encodings[e].last_packet_ns < ENCODING_ALIVE_NS)
                 best = e;
         if (best < 0 || best == c->target)
             continue;
@@ -76,19 +76,6 @@ void targets_choose(struct worker *w, struct transport *t)
         if (!c->paused)
             key_frame_request(w, c->producer, c->target);
     }
-}
-
-/* Indexes are reserved in shared memory before they are used, so that a successor of this process
- * starts behind them (threats.md D13). */
-static void reserve_indexes(struct worker *w, struct consumer *c, uint64_t index)
-{
-    struct consumer_resume_row row = {.header = {.generation = c->generation, .used = 1}};
-
-    c->index_reserved = index + INDEX_RESERVE;
-    row.rtp_index_reserved = c->index_reserved;
-    row.timestamp_offset = c->timestamp_offset;
-    row_write(TABLE_consumer_resume, region_row(w->config.resume, TABLE_consumer_resume, c->index),
-              &row.header);
 }
 
 const struct rtp_template *packet_header_build(struct packet *packet, const struct producer *p,
@@ -124,22 +111,22 @@ static bool forward(struct worker *w, struct consumer *c, const struct producer 
     uint32_t timestamp = packet->view.timestamp + c->timestamp_offset;
     uint8_t *slot;
 
-    if (w->protect_count == SRTP_BURST)
-        worker_flush(w);
+    transmit_make_room(&w->transmit, 1);
     if (index >= SRTP_INDEX_END) /* used up, after 2^48 packets: this key sends no more */
         return false;
-    slot = bytes <= DATAGRAM_BYTES_MAX ? worker_slot(w, &to->path, bytes) : NULL;
+    slot = bytes <= DATAGRAM_BYTES_MAX ? transmit_slot(&w->transmit, &to->path, bytes) : NULL;
     if (!slot)
         return false;
     if (index >= c->index_reserved)
-        reserve_indexes(w, c, index);
+        c->index_reserved =
+            resume_reserve_rtp(&w->resume, c->index, c->generation, index, c->timestamp_offset);
     rtp_template_copy(slot, bytes, template,
                       &(struct rtp_patch){.ssrc = c->ssrc,
                                           .timestamp = timestamp,
                                           .sequence = (uint16_t)index,
                                           .mid = c->mid,
-                                          .abs_send_time = w->abs_send_time});
-    w->protect[w->protect_count++] = (struct srtp_protect_job){
+                                          .abs_send_time = w->turn.abs_send_time});
+    *transmit_add_job(&w->transmit) = (struct srtp_protect_job){
         .key = &to->key,
         .out = slot,
         .payload = packet->data + packet->payload_at,
@@ -203,7 +190,7 @@ bool fan_out_queue(struct worker *w, struct producer *p, struct packet *packet)
     const struct packet *oldest = p->job.first ? p->job.first : p->waiting.first;
 
     /* Sums, no difference: a packet of a worker whose turn began later is from our future. */
-    if (oldest && w->now_ns > oldest->arrived_ns + BACKLOG_NS_MAX)
+    if (oldest && w->turn.now_ns > oldest->arrived_ns + BACKLOG_NS_MAX)
         return false;
     packet_queue_append(&p->waiting, packet);
     if (!p->is_listed)
@@ -219,7 +206,7 @@ void packet_release(struct worker *w, struct packet *packet)
     if (packet->lane != PACKET_OWN)
         handoff_finish(w, packet->lane, packet->position);
     else if (packet->verdict != VERDICT_PENDING)
-        w->verdicts[packet->verdict]++;
+        w->turn.verdicts[packet->verdict]++;
     pool_give(&w->pool, packet);
 }
 
@@ -347,20 +334,19 @@ static void emit_consumer(struct worker *w, struct producer *p, struct consumer 
 {
     struct emitted emitted = {0};
 
-    if (w->protect_count + p->job.count > SRTP_BURST)
-        worker_flush(w); /* rather here than in the middle of what leaves as one */
+    transmit_make_room(&w->transmit, p->job.count);
     for (struct packet *packet = p->job.first; packet; packet = packet->next)
         if (selects(w, c, p, packet) && forward(w, c, p, packet, &emitted))
             packet->verdict = VERDICT_forwarded;
     if (emitted.packets) {
-        c->last_sent_ns = w->now_ns;
+        c->last_sent_ns = w->turn.now_ns;
         c->packets += emitted.packets;
         c->bytes += emitted.bytes;
         c->payload_bytes += emitted.payload_bytes;
         c->egress->packets += emitted.packets;
         c->egress->bytes += emitted.bytes;
-        w->counters[COUNTER_rtp_sent] += emitted.packets;
-        w->counters[COUNTER_rtp_sent_bytes] += emitted.bytes;
+        w->turn.counters[COUNTER_rtp_sent] += emitted.packets;
+        w->turn.counters[COUNTER_rtp_sent_bytes] += emitted.bytes;
     }
     if (p->kind == MEDIA_KIND_video && (!c->synchronised || c->encoding != c->target))
         key_frame_request(w, p, c->target);
@@ -381,7 +367,7 @@ static void emit(struct worker *w)
         for (; c; c = c->next_due)
             emit_consumer(w, c->producer, c);
     }
-    worker_flush(w);
+    transmit_flush(&w->transmit);
 }
 
 void fan_out(struct worker *w)

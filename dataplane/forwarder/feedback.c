@@ -39,7 +39,7 @@ static bool key_frame_ask(struct worker *w, struct producer *p, struct encoding 
         return false;
     rtcp_send(w, p->transport, compound, buffer.bytes);
     e->pli_sent++;
-    w->counters[COUNTER_key_frames_asked]++;
+    w->turn.counters[COUNTER_key_frames_asked]++;
     return true;
 }
 
@@ -48,10 +48,10 @@ static void key_frame_pass_on(struct worker *w, struct producer *p, uint8_t enco
 {
     struct encoding *e = &p->encodings[encoding];
 
-    if (e->key_frame_wanted && w->now_ns - e->key_frame_asked_ns < KEY_FRAME_INTERVAL_NS)
+    if (e->key_frame_wanted && w->turn.now_ns - e->key_frame_asked_ns < KEY_FRAME_INTERVAL_NS)
         return;
     e->key_frame_wanted = true;
-    e->key_frame_asked_ns = w->now_ns;
+    e->key_frame_asked_ns = w->turn.now_ns;
     handoff_send(w, p->home, HANDOFF_key_frame, p->index, p->generation, encoding);
 }
 
@@ -60,7 +60,7 @@ static void key_frame_pass_on(struct worker *w, struct producer *p, uint8_t enco
 void key_frame_request(struct worker *w, struct producer *p, uint8_t encoding)
 {
     struct encoding *e = &p->encodings[encoding];
-    uint64_t again_ns = w->now_ns + KEY_FRAME_INTERVAL_NS;
+    uint64_t again_ns = w->turn.now_ns + KEY_FRAME_INTERVAL_NS;
 
     if (p->kind != MEDIA_KIND_video || p->paused || p->is_leaving || encoding >= p->encoding_count)
         return;
@@ -68,14 +68,14 @@ void key_frame_request(struct worker *w, struct producer *p, uint8_t encoding)
         key_frame_pass_on(w, p, encoding);
         return;
     }
-    if (e->key_frame_asked_ns && w->now_ns - e->key_frame_asked_ns < KEY_FRAME_INTERVAL_NS) {
+    if (e->key_frame_asked_ns && w->turn.now_ns - e->key_frame_asked_ns < KEY_FRAME_INTERVAL_NS) {
         if (!e->key_frame_wanted)
-            w->counters[COUNTER_key_frames_held]++;
+            w->turn.counters[COUNTER_key_frames_held]++;
         again_ns = e->key_frame_asked_ns + KEY_FRAME_INTERVAL_NS;
     } else if (key_frame_ask(w, p, e)) {
-        e->key_frame_asked_ns = w->now_ns;
+        e->key_frame_asked_ns = w->turn.now_ns;
     } else {
-        again_ns = w->now_ns + KEY_FRAME_RETRY_NS;
+        again_ns = w->turn.now_ns + KEY_FRAME_RETRY_NS;
     }
     e->key_frame_wanted = true;
     if (!p->timer.previous || again_ns < p->timer.due_ns)
@@ -109,10 +109,10 @@ static void sender_report(struct worker *w, struct transport *t, const struct rt
     e->has_sr = true;
     e->sr_ntp = info.ntp;
     e->sr_timestamp = info.timestamp;
-    e->sr_arrival_ns = w->now_ns;
+    e->sr_arrival_ns = w->turn.now_ns;
     /* One offset for all streams of a client keeps them in sync with each other. The smallest seen
      * is the truest; it is let up slowly, for clocks drift, and follows a jump at once. */
-    offset = rtcp_ntp(w->wall_ns) - info.ntp;
+    offset = rtcp_ntp(w->turn.wall_ns) - info.ntp;
     if (!t->has_ntp_offset || (int64_t)(offset - t->ntp_offset) < 0 ||
         (int64_t)(offset - t->ntp_offset) > (int64_t)1 << 32)
         t->ntp_offset = offset;
@@ -138,7 +138,7 @@ static void report_blocks(struct worker *w, struct transport *t, const struct rt
         c->fraction_lost = block.fraction_lost;
         c->jitter = block.jitter;
         if (block.last_sr) {
-            uint32_t now = rtcp_ntp_middle(rtcp_ntp(w->wall_ns));
+            uint32_t now = rtcp_ntp_middle(rtcp_ntp(w->turn.wall_ns));
             uint32_t trip = now - block.last_sr - block.delay_since_last_sr; /* 1/65536 s */
 
             if (trip < 60u << 16)

@@ -117,8 +117,8 @@ bool handoff_packet(struct worker *w, struct producer *p, struct packet *packet)
     unsigned wanted = (unsigned)__builtin_popcount(p->replica_workers);
     unsigned count = send_packet(w, HANDOFF_packet, p, p->replica_workers, packet);
 
-    w->counters[COUNTER_handed] += count;
-    w->counters[COUNTER_handoff_full] += wanted - count;
+    w->turn.counters[COUNTER_handed] += count;
+    w->turn.counters[COUNTER_handoff_full] += wanted - count;
     return count > 0;
 }
 
@@ -185,7 +185,7 @@ static bool take_packet(struct worker *w, uint32_t from, uint64_t position,
         return false;
     packet = pool_take(&w->pool);
     if (!packet) {
-        w->counters[COUNTER_handoff_full]++;
+        w->turn.counters[COUNTER_handoff_full]++;
         return false;
     }
     memcpy(packet, theirs, offsetof(struct packet, next)); /* what its owner changes no more */
@@ -195,7 +195,7 @@ static bool take_packet(struct worker *w, uint32_t from, uint64_t position,
     packet_headers_clear(packet);
     if (fan_out_queue(w, p, packet))
         return true;
-    w->counters[COUNTER_handoff_full]++;
+    w->turn.counters[COUNTER_handoff_full]++;
     pool_give(&w->pool, packet);
     return false;
 }

@@ -45,16 +45,11 @@ static void send_datagram(struct worker *w, struct transport *t, const uint8_t *
                           uint32_t bytes)
 {
     const struct path *path = ice_selected_path(&t->ice);
-    uint8_t *slot;
 
     if (!path || bytes == 0 || bytes > DTLS_DATAGRAM_BYTES_MAX)
         return;
-    slot = worker_slot(w, path, bytes);
-    if (!slot)
-        return;
-    memcpy(slot, data, bytes);
-    t->bytes_sent += bytes;
-    w->counters[COUNTER_dtls_sent]++;
+    if (transmit_datagram(&w->transmit, path, data, bytes, COUNTER_dtls_sent))
+        t->bytes_sent += bytes;
 }
 
 /* At most a ring of notes a turn, so that a mad handshaker cannot keep us from the packets. What it

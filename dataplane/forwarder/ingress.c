@@ -208,7 +208,7 @@ static void encoding_count(struct worker *w, struct producer *p, struct encoding
                            const struct rtp_view *view, uint64_t index, size_t payload_bytes,
                            uint32_t clock_rate)
 {
-    uint32_t arrival = (uint32_t)((__uint128_t)w->now_ns * clock_rate / NS_PER_S);
+    uint32_t arrival = (uint32_t)((__uint128_t)w->turn.now_ns * clock_rate / NS_PER_S);
     uint32_t transit = arrival - view->timestamp;
 
     if (!e->started || e->seen_ssrc != view->ssrc) {
@@ -233,7 +233,7 @@ static void encoding_count(struct worker *w, struct producer *p, struct encoding
         e->first_index = index;
     e->packets++;
     e->bytes += payload_bytes;
-    e->last_packet_ns = w->now_ns;
+    e->last_packet_ns = w->turn.now_ns;
 }
 
 /* ---- authentic packets ---- */
@@ -244,10 +244,10 @@ static void congestion_note(struct worker *w, struct transport *t, const uint8_t
 {
     struct rtp_element e = element_of(view, t->transport_cc_id);
 
-    if (e.bytes == 2 &&
-        transport_cc_add_packet(&t->inbound->congestion,
-                                (uint16_t)(data[e.offset] << 8 | data[e.offset + 1]), w->now_ns))
-        timer_set(&w->wheel, &t->feedback_timer, w->now_ns + TRANSPORT_CC_INTERVAL_NS);
+    if (e.bytes == 2 && transport_cc_add_packet(
+                            &t->inbound->congestion,
+                            (uint16_t)(data[e.offset] << 8 | data[e.offset + 1]), w->turn.now_ns))
+        timer_set(&w->wheel, &t->feedback_timer, w->turn.now_ns + TRANSPORT_CC_INTERVAL_NS);
 }
 
 static int codec_of(const struct producer *p, uint8_t payload_type)
@@ -293,7 +293,7 @@ static enum verdict accept(struct worker *w, size_t i)
         return is_consumed(p) ? VERDICT_drop_no_memory : VERDICT_unwanted;
     packet->view = *view;
     packet->index = job->index;
-    packet->arrived_ns = w->now_ns;
+    packet->arrived_ns = w->turn.now_ns;
     packet->payload_at = view->header_bytes;
     packet->payload_bytes = (uint16_t)payload_bytes;
     packet->bytes = (uint16_t)(view->header_bytes + payload_bytes);
@@ -315,7 +315,7 @@ static enum verdict accept(struct worker *w, size_t i)
         if (fan_out_queue(w, p, packet))
             packet->holds++;
         else
-            w->counters[COUNTER_backlog_full]++; /* also where another worker took it */
+            w->turn.counters[COUNTER_backlog_full]++; /* also where another worker took it */
     }
     return packet->holds ? VERDICT_PENDING : VERDICT_drop_overload;
 }

@@ -10,7 +10,7 @@ void event_publish(struct worker *w, enum table_id table, uint32_t index, uint32
     struct ring_note note = {.table = table, .handle = handle_make(index, generation)};
 
     if (!ring_put_note(&w->events, note))
-        w->counters[COUNTER_events_lost]++;
+        w->turn.counters[COUNTER_events_lost]++;
     w->ring_control = true;
 }
 
@@ -48,7 +48,7 @@ static uint64_t span_since(const struct worker *w, const struct row_header *was,
 {
     return __atomic_load_n(&was->generation, __ATOMIC_RELAXED) == generation &&
                    __atomic_load_n(&was->used, __ATOMIC_RELAXED)
-               ? w->now_ns - __atomic_load_n(published_ns, __ATOMIC_RELAXED)
+               ? w->turn.now_ns - __atomic_load_n(published_ns, __ATOMIC_RELAXED)
                : 0;
 }
 
@@ -80,7 +80,7 @@ void publish_transport(struct worker *w, struct transport *t)
         .rtp_bytes_sent = t->egress->bytes,
         .last_check_ns = t->ice.last_check_ns,
         .connected_ns = t->connected_ns,
-        .published_ns = w->now_ns,
+        .published_ns = w->turn.now_ns,
         .ice_state = t->ice.state,
         .dtls_state = t->dtls_state,
         .dtls_failure = t->dtls_failure,
@@ -108,7 +108,7 @@ static void publish_producer(struct worker *w, struct producer *p)
     const struct producer_state_row *was = (const struct producer_state_row *)region_row(
         w->config.actual, TABLE_producer_state, p->index);
     uint64_t span_ns = span_since(w, &was->header, p->generation, &was->published_ns);
-    struct producer_state_row row = {.published_ns = w->now_ns};
+    struct producer_state_row row = {.published_ns = w->turn.now_ns};
 
     for (int i = 0; i < p->encoding_count; i++) {
         const struct encoding *e = &p->encodings[i];
@@ -140,7 +140,7 @@ static void publish_consumer(struct worker *w, struct consumer *c)
         .bytes_sent = c->bytes,
         .last_packet_ns = c->last_sent_ns,
         .packets_lost = c->lost,
-        .published_ns = w->now_ns,
+        .published_ns = w->turn.now_ns,
         .fraction_lost = c->fraction_lost,
         .jitter = c->jitter,
         .round_trip_us = c->round_trip_us,
@@ -174,13 +174,13 @@ void publish_worker(struct worker *w)
 {
     const struct io_counters *io = w->backend->counters(w->io);
     struct worker_state_row state = {
-        .heartbeat_ns = w->now_ns,
-        .turns = w->turns,
+        .heartbeat_ns = w->turn.now_ns,
+        .turns = w->turn.number,
         .busy_ns = w->busy_ns,
         .transport_count = w->transport_count,
         .producer_count = w->producer_count,
         .consumer_count = w->consumer_count,
-        .changes_seen = (uint32_t)w->counters[COUNTER_changes_applied],
+        .changes_seen = (uint32_t)w->turn.counters[COUNTER_changes_applied],
         .udp_port = w->config.udp_port,
         .has_ipv4 = w->config.has_ipv4,
         .has_ipv6 = w->config.has_ipv6,
@@ -190,13 +190,13 @@ void publish_worker(struct worker *w)
 
     strncpy(state.backend, w->backend->name, sizeof(state.backend) - 1);
     publish(w, TABLE_worker_state, w->config.index, 1, &state.header);
-    w->counters[COUNTER_receive_overflow] = io->receive_overflow;
-    w->counters[COUNTER_sends] = io->sends;
-    w->counters[COUNTER_sends_zero_copy] = io->zero_copy;
-    w->counters[COUNTER_sends_zero_copy_copied] = io->zero_copy_copied;
-    w->counters[COUNTER_send_failed] = io->send_failed;
-    memcpy(counters.verdicts, w->verdicts, sizeof(w->verdicts));
-    memcpy(counters.counters, w->counters, sizeof(w->counters));
+    w->turn.counters[COUNTER_receive_overflow] = io->receive_overflow;
+    w->turn.counters[COUNTER_sends] = io->sends;
+    w->turn.counters[COUNTER_sends_zero_copy] = io->zero_copy;
+    w->turn.counters[COUNTER_sends_zero_copy_copied] = io->zero_copy_copied;
+    w->turn.counters[COUNTER_send_failed] = io->send_failed;
+    memcpy(counters.verdicts, w->turn.verdicts, sizeof(w->turn.verdicts));
+    memcpy(counters.counters, w->turn.counters, sizeof(w->turn.counters));
     /* What the backend refused comes on top of what the worker could not hand over. */
     counters.counters[COUNTER_send_full] += io->send_full;
     publish(w, TABLE_worker_counters, w->config.index, 1, &counters.header);

@@ -3,7 +3,6 @@
  * A change note only names a row; reconcile() looks at the row and at the object and closes the gap.
  * Losing every note and scanning the tables gives the same result (architecture, rule 3). */
 #include <string.h>
-#include <sys/random.h>
 
 #include "worker.h"
 
@@ -11,22 +10,7 @@
 
 static void refuse(struct worker *w)
 {
-    w->counters[COUNTER_rows_refused]++;
-}
-
-/* From a stock, so that a thousand joins are not a thousand system calls. */
-static uint32_t random_u32(struct worker *w)
-{
-    uint32_t value;
-
-    if (w->random_left == 0) {
-        if (getrandom(w->random, sizeof(w->random), GRND_NONBLOCK) != sizeof(w->random))
-            return (uint32_t)map_hash(w->secret ^ w->turns, &w->now_ns, sizeof(w->now_ns));
-        w->random_left = RANDOM_POOL_WORDS;
-    }
-    value = w->random[--w->random_left];
-    w->random[w->random_left] = 0;
-    return value;
+    w->turn.counters[COUNTER_rows_refused]++;
 }
 
 /* ---- consumers ---- */
@@ -71,36 +55,16 @@ static void consumer_link(struct consumer *c)
     c->transport->consumer_count++;
 }
 
-/* Copies what an earlier forwarder reserved for this very object. One that died while it wrote left
- * the row torn; each word of it is then the old or the new one, and nothing beyond the old had been
- * used yet: so either is safe to start from (threats.md D13). False: nothing was ever reserved. */
-static bool reserved_before(struct worker *w, enum table_id table, uint32_t index,
-                            uint32_t generation, struct row_header *row)
-{
-    const struct row_header *shared = region_row(w->config.resume, table, index);
-
-    switch (row_copy(table, row, shared, generation)) {
-    case ROW_OK:
-        return true;
-    case ROW_FREE:
-        return false;
-    default:
-        for (size_t i = 0; i < tables[table].row_bytes / sizeof(uint64_t); i++)
-            ((uint64_t *)row)[i] = __atomic_load_n((const uint64_t *)shared + i, __ATOMIC_RELAXED);
-        return row->generation == generation && row->used;
-    }
-}
-
 /* The first SRTP index of a new SSRC: random in the lower half, so that a receiver cannot mistake an
  * early reordering for a roll-over (RFC 3711 3.3.1); behind the reserved range when a forwarder
  * before us has sent with this key. */
 static uint64_t first_index(struct worker *w, const struct consumer *c)
 {
-    struct consumer_resume_row row;
+    uint64_t reserved;
 
-    if (reserved_before(w, TABLE_consumer_resume, c->index, c->generation, &row.header))
-        return row.rtp_index_reserved;
-    return random_u32(w) & 0x3fff;
+    if (resume_find_rtp(&w->resume, c->index, c->generation, &reserved))
+        return reserved;
+    return random_pool_take(&w->random) & 0x3fff;
 }
 
 static struct header_kind header_kind_of(const struct consumer_row *row)
@@ -159,8 +123,8 @@ static void consumer_add(struct worker *w, uint32_t index, const struct consumer
     consumer_is_typical(w, c);
     w->consumer_count++;
     t->dirty = true;
-    t->next_report_ns = w->now_ns;
-    timer_set(&w->wheel, &t->timer, w->now_ns + PUBLISH_INTERVAL_NS);
+    t->next_report_ns = w->turn.now_ns;
+    timer_set(&w->wheel, &t->timer, w->turn.now_ns + PUBLISH_INTERVAL_NS);
     if (!c->paused)
         key_frame_request(w, p, c->target);
 }
@@ -348,8 +312,8 @@ static void producer_add(struct worker *w, uint32_t index, const struct producer
     t->producers = p;
     t->has_published = true;
     w->producer_count++;
-    t->next_report_ns = w->now_ns;
-    timer_set(&w->wheel, &t->timer, w->now_ns + PUBLISH_INTERVAL_NS);
+    t->next_report_ns = w->turn.now_ns;
+    timer_set(&w->wheel, &t->timer, w->turn.now_ns + PUBLISH_INTERVAL_NS);
     replica_workers_update(w, p);
 }
 void producer_change(struct worker *w, struct producer *p, const struct producer_row *row)
@@ -413,7 +377,6 @@ static void transport_remove(struct worker *w, struct transport *t)
 static void transport_add(struct worker *w, uint32_t index, const struct transport_row *row)
 {
     struct transport *t = &w->objects.transports[index];
-    struct transport_resume_row resume;
 
     memset(t, 0, sizeof(*t));
     t->index = index;
@@ -428,15 +391,14 @@ static void transport_add(struct worker *w, uint32_t index, const struct transpo
     t->direction = row->direction;
     t->dtls_role = row->dtls_role;
     ice_init(&t->ice);
-    t->report_ssrc = random_u32(w) | 1;
+    t->report_ssrc = random_pool_take(&w->random) | 1;
     t->timer.owner = t;
     t->timer.kind = TIMER_TRANSPORT;
     t->feedback_timer.owner = t;
     t->feedback_timer.kind = TIMER_FEEDBACK;
-    if (reserved_before(w, TABLE_transport_resume, index, t->generation, &resume.header))
-        t->rtcp_index = (uint32_t)resume.rtcp_index_reserved;
+    resume_find_rtcp(&w->resume, index, t->generation, &t->rtcp_index);
     w->transport_count++;
-    timer_set(&w->wheel, &t->timer, w->now_ns + IDLE_INTERVAL_NS);
+    timer_set(&w->wheel, &t->timer, w->turn.now_ns + IDLE_INTERVAL_NS);
     transport_keys(w, t); /* they are there already when a forwarder before us died */
     publish_transport(w, t);
 }
@@ -477,7 +439,7 @@ void transport_keys(struct worker *w, struct transport *t)
         srtp_key_init(w->srtp, &t->egress->key, row.profile, row.ours_key, row.ours_salt) &&
         srtp_key_init(w->srtp, &t->receive_key, row.profile, row.theirs_key, row.theirs_salt)) {
         t->profile = row.profile;
-        t->connected_ns = w->now_ns;
+        t->connected_ns = w->turn.now_ns;
         t->dtls_state = DTLS_STATE_connected;
     } else if (row.state != DTLS_STATE_connected) {
         t->dtls_state = row.state;
@@ -494,8 +456,8 @@ void transport_keys(struct worker *w, struct transport *t)
         for (struct consumer *c = t->consumers; c; c = c->next_of_transport)
             if (!c->paused)
                 key_frame_request(w, c->producer, c->target);
-        t->next_report_ns = w->now_ns;
-        timer_set(&w->wheel, &t->timer, w->now_ns + PUBLISH_INTERVAL_NS);
+        t->next_report_ns = w->turn.now_ns;
+        timer_set(&w->wheel, &t->timer, w->turn.now_ns + PUBLISH_INTERVAL_NS);
     }
     publish_transport(w, t);
     event_publish(w, TABLE_transport_state, t->index, t->generation);
@@ -520,7 +482,7 @@ static void reconcile(struct worker *w, enum table_id table, uint32_t index)
         return;
     if (verdict == ROW_RANGE)
         refuse(w);
-    w->counters[COUNTER_changes_applied]++;
+    w->turn.counters[COUNTER_changes_applied]++;
     if (table == TABLE_transport)
         reconcile_transport(w, index, verdict == ROW_OK ? &row.transport : NULL);
     else if (table == TABLE_producer)
@@ -535,7 +497,7 @@ void rescan_start(struct worker *w)
     w->rescan.active = true;
     w->rescan.table = TABLE_transport;
     w->rescan.row = 0;
-    w->counters[COUNTER_rescans]++;
+    w->turn.counters[COUNTER_rescans]++;
 }
 
 void producer_look(struct worker *w, uint32_t index)

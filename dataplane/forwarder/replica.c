@@ -93,7 +93,7 @@ void replica_count(struct worker *w, struct producer *p, const struct packet *pa
 
     e->started = true;
     e->seen_ssrc = packet->view.ssrc;
-    e->last_packet_ns = w->now_ns;
+    e->last_packet_ns = w->turn.now_ns;
     if (packet->is_key_frame)
         e->key_frame_wanted = false;
 }

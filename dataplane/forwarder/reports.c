@@ -13,42 +13,24 @@
 _Static_assert(SENDERS_PER_COMPOUND *(28 + 8 + CNAME_ROOM) + 4 <= COMPOUND_BYTES, "they fit");
 _Static_assert(SENDERS_PER_COMPOUND + 1 <= RTCP_PACKETS_MAX, "what we take, others may, too");
 
-/* Reserves SRTCP indexes in shared memory like fanout.c does for SRTP. */
 static uint32_t rtcp_next_index(struct worker *w, struct transport *t)
 {
-    if (t->rtcp_index >= t->rtcp_index_reserved) {
-        struct transport_resume_row row = {.header = {.generation = t->generation, .used = 1}};
-        const struct path *path = ice_selected_path(&t->ice);
-
-        t->rtcp_index_reserved = t->rtcp_index + INDEX_RESERVE;
-        row.rtcp_index_reserved = t->rtcp_index_reserved;
-        if (path) {
-            memcpy(row.remote_ip, path->remote_ip, 16);
-            memcpy(row.local_ip, path->local_ip, 16);
-            row.remote_port = path->remote_port;
-            row.local_port = path->local_port;
-        }
-        row_write(TABLE_transport_resume,
-                  region_row(w->config.resume, TABLE_transport_resume, t->index), &row.header);
-    }
+    if (t->rtcp_index >= t->rtcp_index_reserved)
+        t->rtcp_index_reserved = resume_reserve_rtcp(&w->resume, t->index, t->generation,
+                                                     t->rtcp_index, ice_selected_path(&t->ice));
     return t->rtcp_index++; /* past 2^31 srtcp_protect refuses: no index is used twice */
 }
 
 void rtcp_send(struct worker *w, struct transport *t, uint8_t *compound, size_t bytes)
 {
     const struct path *path = ice_selected_path(&t->ice);
-    uint8_t *slot;
 
     if (!path || !t->profile || bytes == 0)
         return;
     if (srtcp_protect(w->srtp, &t->egress->key, rtcp_next_index(w, t), compound, &bytes) != SRTP_OK)
         return;
-    slot = worker_slot(w, path, (uint32_t)bytes);
-    if (!slot)
-        return;
-    memcpy(slot, compound, bytes);
-    t->bytes_sent += bytes;
-    w->counters[COUNTER_rtcp_sent]++;
+    if (transmit_datagram(&w->transmit, path, compound, bytes, COUNTER_rtcp_sent))
+        t->bytes_sent += bytes;
 }
 
 /* RFC 3550 A.3 and 6.4.1: what this encoding lost since the last report, and in all. */
@@ -72,7 +54,8 @@ static struct rtcp_report_block block_of(const struct worker *w, struct encoding
     block.highest_sequence = (uint32_t)e->highest_index;
     if (e->has_sr) {
         block.last_sr = rtcp_ntp_middle(e->sr_ntp);
-        block.delay_since_last_sr = (uint32_t)(((w->now_ns - e->sr_arrival_ns) << 16) / NS_PER_S);
+        block.delay_since_last_sr =
+            (uint32_t)(((w->turn.now_ns - e->sr_arrival_ns) << 16) / NS_PER_S);
     }
     return block;
 }
@@ -103,7 +86,7 @@ static bool sender_info(const struct worker *w, const struct consumer *c,
 {
     const struct producer *p = c->producer;
     const struct encoding *e = &p->encodings[c->encoding];
-    uint64_t now = rtcp_ntp(w->wall_ns);
+    uint64_t now = rtcp_ntp(w->turn.wall_ns);
     int64_t since_sr; /* 32.32 s */
 
     if (!c->has_sent || !c->synchronised || !e->has_sr)

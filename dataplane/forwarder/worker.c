@@ -62,10 +62,10 @@ static bool objects_open(struct objects *objects)
 
 static void read_clocks(struct worker *w)
 {
-    w->now_ns = w->config.monotonic_ns ? w->config.monotonic_ns() : clock_monotonic_ns();
-    w->wall_ns = w->config.wall_ns ? w->config.wall_ns() : clock_wall_ns();
-    w->abs_send_time = rtp_abs_send_time(w->wall_ns);
-    w->audio_interval = (uint32_t)(w->now_ns / AUDIO_INTERVAL_NS);
+    w->turn.now_ns = w->config.monotonic_ns ? w->config.monotonic_ns() : clock_monotonic_ns();
+    w->turn.wall_ns = w->config.wall_ns ? w->config.wall_ns() : clock_wall_ns();
+    w->turn.abs_send_time = rtp_abs_send_time(w->turn.wall_ns);
+    w->turn.audio_interval = (uint32_t)(w->turn.now_ns / AUDIO_INTERVAL_NS);
 }
 
 bool worker_open(struct worker *w, const struct worker_config *config, char *why)
@@ -74,7 +74,8 @@ bool worker_open(struct worker *w, const struct worker_config *config, char *why
     w->config = *config;
     w->io = config->io;
     w->backend = config->backend;
-    if (getrandom(&w->secret, sizeof(w->secret), 0) != sizeof(w->secret)) {
+    if (getrandom(&w->secret, sizeof(w->secret), 0) != sizeof(w->secret) ||
+        !random_pool_open(&w->random)) {
         snprintf(why, 192, "the kernel gives no random bytes (getrandom)");
         return false;
     }
@@ -83,6 +84,9 @@ bool worker_open(struct worker *w, const struct worker_config *config, char *why
         snprintf(why, 192, "intel-ipsec-mb does not start on this processor");
         return false;
     }
+    w->transmit =
+        (struct transmit){.turn = &w->turn, .io = w->io, .backend = w->backend, .srtp = w->srtp};
+    w->resume = (struct resume){.region = config->resume};
     if (!objects_open(&w->objects) || !pool_open(&w->pool) || !handoff_open(w) ||
         !map_open(&w->paths, TRANSPORTS_MAX * ICE_PATHS_MAX) ||
         !map_open(&w->ufrags, 2 * TRANSPORTS_MAX) || !map_open(&w->ssrcs, CONSUMERS_MAX)) {
@@ -99,7 +103,7 @@ bool worker_open(struct worker *w, const struct worker_config *config, char *why
     w->rescan.active = true; /* whatever the rings held, the tables say it */
     w->rescan.table = TABLE_transport;
     read_clocks(w);
-    wheel_init(&w->wheel, w->now_ns);
+    wheel_init(&w->wheel, w->turn.now_ns);
     return true;
 }
 
@@ -126,28 +130,6 @@ struct transport *worker_transport(struct worker *w, handle_word handle)
     return t && t->generation && t->generation == handle_generation(handle) ? t : NULL;
 }
 
-void worker_flush(struct worker *w)
-{
-    if (w->protect_count > 0) {
-        srtp_protect_burst(w->srtp, w->protect, w->protect_count);
-        w->protect_count = 0;
-    }
-    w->backend->transmit(w->io);
-}
-
-uint8_t *worker_slot(struct worker *w, const struct path *path, uint32_t bytes)
-{
-    uint8_t *slot = w->backend->slot(w->io, path, bytes);
-
-    if (!slot) {
-        worker_flush(w);
-        slot = w->backend->slot(w->io, path, bytes);
-    }
-    if (!slot)
-        w->counters[COUNTER_send_full]++;
-    return slot;
-}
-
 static void fire(void *context, struct timer *timer)
 {
     struct worker *w = context;
@@ -164,28 +146,28 @@ static void fire(void *context, struct timer *timer)
     struct transport *t = timer->owner;
     uint64_t next = IDLE_INTERVAL_NS;
 
-    if (ice_check_consent(&t->ice, w->now_ns, w->config.consent_ns)) {
-        w->counters[COUNTER_consent_expired]++;
+    if (ice_check_consent(&t->ice, w->turn.now_ns, w->config.consent_ns)) {
+        w->turn.counters[COUNTER_consent_expired]++;
         paths_update(w, t);
         publish_transport(w, t);
         event_publish(w, TABLE_transport_state, t->index, t->generation);
     }
     if (t->profile && ice_selected_path(&t->ice) && (t->producers || t->consumers)) {
         targets_choose(w, t);
-        if (w->now_ns >= t->next_report_ns) {
+        if (w->turn.now_ns >= t->next_report_ns) {
             reports_send(w, t);
-            t->next_report_ns = w->now_ns + REPORT_INTERVAL_NS;
+            t->next_report_ns = w->turn.now_ns + REPORT_INTERVAL_NS;
         }
         next = PUBLISH_INTERVAL_NS;
     }
-    if ((t->dirty || t->egress->dirty) && w->now_ns >= t->next_publish_ns) {
+    if ((t->dirty || t->egress->dirty) && w->turn.now_ns >= t->next_publish_ns) {
         publish_transport(w, t);
         publish_streams(w, t);
-        t->next_publish_ns = w->now_ns + PUBLISH_INTERVAL_NS;
+        t->next_publish_ns = w->turn.now_ns + PUBLISH_INTERVAL_NS;
         t->dirty = false;
         t->egress->dirty = false;
     }
-    timer_set(&w->wheel, &t->timer, w->now_ns + next);
+    timer_set(&w->wheel, &t->timer, w->turn.now_ns + next);
 }
 
 static void ring_bell(int descriptor)
@@ -201,13 +183,13 @@ static void ring_bell(int descriptor)
 
 static void housekeeping(struct worker *w)
 {
-    wheel_advance(&w->wheel, w->now_ns, fire, w);
+    wheel_advance(&w->wheel, w->turn.now_ns, fire, w);
     reconcile_changes(w);
     handshaker_receive(w);
-    worker_flush(w);
-    if (w->now_ns >= w->next_publish_ns) {
+    transmit_flush(&w->transmit);
+    if (w->turn.now_ns >= w->next_publish_ns) {
         publish_worker(w);
-        w->next_publish_ns = w->now_ns + 100 * NS_PER_MS;
+        w->next_publish_ns = w->turn.now_ns + 100 * NS_PER_MS;
     }
     if (w->ring_handshaker)
         ring_bell(w->config.bell_handshaker);
@@ -215,18 +197,18 @@ static void housekeeping(struct worker *w)
         ring_bell(w->config.bell_control);
     w->ring_handshaker = false;
     w->ring_control = false;
-    region_beat(w->config.actual, w->config.index, w->now_ns);
+    region_beat(w->config.actual, w->config.index, w->turn.now_ns);
 }
 
 /* Every packet has a verdict, now or when it leaves the pool. */
 static void count_verdicts(struct worker *w)
 {
     for (size_t i = 0; i < w->datagram_count; i++) {
-        w->counters[COUNTER_received_bytes] += w->datagrams[i].bytes;
+        w->turn.counters[COUNTER_received_bytes] += w->datagrams[i].bytes;
         if (w->datagram_verdict[i] != VERDICT_PENDING)
-            w->verdicts[w->datagram_verdict[i]]++;
+            w->turn.verdicts[w->datagram_verdict[i]]++;
     }
-    w->counters[COUNTER_received] += w->datagram_count;
+    w->turn.counters[COUNTER_received] += w->datagram_count;
 }
 
 bool worker_turn(struct worker *w)
@@ -250,7 +232,7 @@ bool worker_turn(struct worker *w)
     housekeeping(w);
     handoff_take_back(w);
     handoff_publish(w);
-    w->turns++;
+    w->turn.number++;
     return received > 0 || handed || fan_out_has_work(w);
 }
 
@@ -264,7 +246,7 @@ static void let_batch_fill(struct worker *w, uint64_t began_ns, uint64_t ended_n
         return;
     nap.tv_nsec = (long)(due_ns - ended_ns);
     nanosleep(&nap, NULL);
-    w->counters[COUNTER_batch_fills]++;
+    w->turn.counters[COUNTER_batch_fills]++;
 }
 
 void worker_run(struct worker *w)
@@ -272,7 +254,7 @@ void worker_run(struct worker *w)
     w->batch_fill.wait_ns_max = w->config.fill_ns_max;
     while (!atomic_load_explicit(&w->stop, memory_order_acquire)) {
         bool busy = worker_turn(w);
-        uint64_t began_ns = w->now_ns, ended_ns = clock_monotonic_ns();
+        uint64_t began_ns = w->turn.now_ns, ended_ns = clock_monotonic_ns();
 
         w->busy_ns += ended_ns - began_ns;
         batch_fill_add_turn(&w->batch_fill, began_ns, ended_ns, busy);

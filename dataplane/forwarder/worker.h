@@ -19,6 +19,10 @@
 #include "dataplane/engines/map.h"
 #include "dataplane/engines/batch_fill.h"
 #include "packet.h"
+#include "random_pool.h"
+#include "resume.h"
+#include "transmit.h"
+#include "turn.h"
 #include "dataplane/engines/rtp.h"
 #include "src/region.h"
 #include "src/verdicts.h"
@@ -27,10 +31,8 @@
 #include "dataplane/engines/wheel.h"
 
 #define STREAMS_MAX 32           /* SSRCs one transport may send (threats.md D15) */
-#define RANDOM_POOL_WORDS 64     /* random words asked of the kernel at a time */
 #define CHANGES_PER_TURN 64      /* table rows applied between two bursts of packets */
 #define RESCAN_ROWS_PER_TURN 512 /* rows looked at per turn of a full scan */
-#define INDEX_RESERVE 4096       /* SRTP indexes reserved at a time (threats.md D13) */
 #define KEY_FRAME_INTERVAL_NS (1 * 1000000000ull) /* per encoding (threats.md D19) */
 #define KEY_FRAME_RETRY_NS (50 * 1000000ull)      /* while the publisher cannot be told */
 #define REPORT_INTERVAL_NS (1 * 1000000000ull)    /* RTCP reports of an active transport */
@@ -258,12 +260,12 @@ struct worker {
     struct worker_config config;
     struct io *io;
     const struct io_backend *backend;
-    uint64_t now_ns, wall_ns; /* of this turn */
-    uint32_t abs_send_time;
-    uint32_t audio_interval; /* AUDIO_INTERVAL_NS of the monotonic clock */
+    struct turn turn;
     struct objects objects;
     uint64_t secret; /* of map_hash */
-    uint32_t random_left, random[RANDOM_POOL_WORDS];
+    struct random_pool random;
+    struct transmit transmit;
+    struct resume resume;
     struct srtp_engine *srtp;
     struct map paths, ufrags, ssrcs; /* → transport, transport, consumer index */
     struct wheel wheel;
@@ -298,13 +300,8 @@ struct worker {
     struct pool pool;
     struct producer_list fresh, late[MEDIA_KIND_video + 1]; /* not begun; begun, by kind */
     struct egress *touched_first, *touched_last;
-    size_t protect_count;
-    struct srtp_protect_job protect[SRTP_BURST];
-
-    uint64_t verdicts[VERDICT_COUNT];
-    uint64_t counters[COUNTER_COUNT];
     uint32_t transport_count, producer_count, consumer_count;
-    uint64_t turns, busy_ns, next_publish_ns;
+    uint64_t busy_ns, next_publish_ns;
     struct batch_fill batch_fill;
     _Atomic bool stop;
 };
@@ -319,15 +316,8 @@ void worker_close(struct worker *worker);
 bool worker_turn(struct worker *worker);
 /* Turns and sleeps until worker->stop. */
 void worker_run(struct worker *worker);
-/* Protects what is queued and hands everything to the backend. */
-void worker_flush(struct worker *worker);
-/* A slot for one datagram, flushing when transmit memory is used up; NULL only when the backend
- * cannot send at all. */
-uint8_t *worker_slot(struct worker *worker, const struct path *path, uint32_t bytes);
 /* The transport of a handle, NULL when this worker has it not (any more). */
 struct transport *worker_transport(struct worker *worker, handle_word handle);
-
-#define VERDICT_PENDING VERDICT_COUNT /* it has its verdict when it leaves the pool */
 
 static inline void verdict_set(struct worker *w, uint32_t position, enum verdict verdict)
 {

@@ -170,7 +170,7 @@ static void slots_work(void *state)
         for (size_t k = 0; k < SLOT_SEGMENTS; k++) {
             uint8_t *slot = io_replay_backend.slot(s->io, &s->paths[i], s->bytes);
 
-            if (!slot) { /* transmit memory is used up: as worker_slot */
+            if (!slot) { /* transmit memory is used up: as transmit_slot */
                 io_replay_backend.transmit(s->io);
                 slot = io_replay_backend.slot(s->io, &s->paths[i], s->bytes);
             }

@@ -54,7 +54,7 @@ static void *open_requests(struct bench_options *o, char *what, enum verdict ver
     world_consume(&s->world);
     for (uint32_t i = 0; i < o->transports; i++)
         world_client_key(&s->world, world_subscriber(&s->world, 0, i), false, &s->keys[i]);
-    s->verdicts_before = worker_of(s)->verdicts[verdict];
+    s->verdicts_before = worker_of(s)->turn.verdicts[verdict];
     snprintf(what, 64, "%u clients, %s", o->transports, bench_profile_name(o->profile));
     return s;
 }
@@ -70,7 +70,7 @@ static void close_requests(void *state)
 static void check_requests(void *state)
 {
     struct requests *s = state;
-    uint64_t had = worker_of(s)->verdicts[s->verdict] - s->verdicts_before;
+    uint64_t had = worker_of(s)->turn.verdicts[s->verdict] - s->verdicts_before;
 
     if (had != s->asked)
         bench_die("%llu requests, but %llu with the verdict they must have",

@@ -203,8 +203,8 @@ static uint64_t refused(const struct bench_world *world)
     uint64_t sum = 0;
 
     for (uint32_t i = 0; i < world->worker_count; i++)
-        sum += world->workers[i].worker->counters[COUNTER_handoff_full] +
-               world->workers[i].worker->verdicts[VERDICT_drop_overload];
+        sum += world->workers[i].worker->turn.counters[COUNTER_handoff_full] +
+               world->workers[i].worker->turn.verdicts[VERDICT_drop_overload];
     return sum;
 }
 

@@ -158,7 +158,8 @@ uint64_t world_sent_rtp(struct bench_world *world)
         const struct bench_worker *w = &world->workers[i];
 
         sent += w->worker->backend->counters(w->io)->sent;
-        sent -= w->worker->counters[COUNTER_rtcp_sent] + w->worker->counters[COUNTER_stun_sent];
+        sent -= w->worker->turn.counters[COUNTER_rtcp_sent] +
+                w->worker->turn.counters[COUNTER_stun_sent];
     }
     return sent;
 }
@@ -341,7 +342,7 @@ static void connect_clients(struct bench_world *world, uint32_t first, uint32_t 
 static void none_refused(struct bench_world *world)
 {
     for (uint32_t i = 0; i < world->worker_count; i++)
-        if (world->workers[i].worker->counters[COUNTER_rows_refused] > 0)
+        if (world->workers[i].worker->turn.counters[COUNTER_rows_refused] > 0)
             bench_die("worker %u refused rows", i);
 }
 

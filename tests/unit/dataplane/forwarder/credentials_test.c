@@ -42,10 +42,10 @@ static struct client restart(struct rig *rig, const struct client *c, unsigned n
 
 static bool answered(struct rig *rig, struct client *c, bool nominate)
 {
-    uint64_t before = rig->worker->verdicts[VERDICT_stun_answered];
+    uint64_t before = rig->worker->turn.verdicts[VERDICT_stun_answered];
 
     client_check(rig, c, nominate);
-    return rig->worker->verdicts[VERDICT_stun_answered] == before + 1;
+    return rig->worker->turn.verdicts[VERDICT_stun_answered] == before + 1;
 }
 
 static void publish(struct rig *rig, struct client *c, uint16_t sequence)
@@ -64,22 +64,22 @@ static void both_are_taken_until_the_new_ones_are_used(void **state)
     struct transport *t = &rig->worker->objects.transports[1];
 
     told = restart(rig, &clients[1], 1);
-    assert_int_equal(rig->worker->counters[COUNTER_rows_refused], 0);
+    assert_int_equal(rig->worker->turn.counters[COUNTER_rows_refused], 0);
     for (int i = 0; i < 3; i++)
         assert_true(answered(rig, &clients[1], true)); /* consent goes on meanwhile */
     publish(rig, &clients[0], 1);
     assert_int_equal(client_received_rtp(rig, &clients[1], NULL, 0), 1);
-    assert_int_equal(rig->worker->counters[COUNTER_ice_restarts], 0);
+    assert_int_equal(rig->worker->turn.counters[COUNTER_ice_restarts], 0);
 
     assert_true(answered(rig, &told, true)); /* same address: nothing moves */
-    assert_int_equal(rig->worker->counters[COUNTER_ice_restarts], 1);
+    assert_int_equal(rig->worker->turn.counters[COUNTER_ice_restarts], 1);
     assert_int_equal(t->ice.state, ICE_STATE_completed);
     publish(rig, &clients[0], 2);
     assert_int_equal(client_received_rtp(rig, &clients[1], NULL, 0), 1);
     assert_false(answered(rig, &clients[1], true));
-    assert_int_equal(rig->worker->verdicts[VERDICT_drop_stun_stranger], 1);
+    assert_int_equal(rig->worker->turn.verdicts[VERDICT_drop_stun_stranger], 1);
     assert_true(answered(rig, &told, true));
-    assert_int_equal(rig->worker->counters[COUNTER_ice_restarts], 1);
+    assert_int_equal(rig->worker->turn.counters[COUNTER_ice_restarts], 1);
     call_close(rig, clients);
 }
 
@@ -92,16 +92,16 @@ static void names_and_passwords_do_not_mix(void **state)
 
     told = restart(rig, &clients[1], 1);
     for (int after = 0; after < 2; after++) {
-        refused = rig->worker->verdicts[VERDICT_drop_stun_unauthentic] +
-                  rig->worker->verdicts[VERDICT_drop_stun_stranger];
+        refused = rig->worker->turn.verdicts[VERDICT_drop_stun_unauthentic] +
+                  rig->worker->turn.verdicts[VERDICT_drop_stun_stranger];
         mixed = told;
         memcpy(mixed.password, clients[1].password, sizeof(mixed.password));
         assert_false(answered(rig, &mixed, true));
         mixed = clients[1];
         memcpy(mixed.password, told.password, sizeof(mixed.password));
         assert_false(answered(rig, &mixed, true));
-        assert_int_equal(rig->worker->verdicts[VERDICT_drop_stun_unauthentic] +
-                             rig->worker->verdicts[VERDICT_drop_stun_stranger],
+        assert_int_equal(rig->worker->turn.verdicts[VERDICT_drop_stun_unauthentic] +
+                             rig->worker->turn.verdicts[VERDICT_drop_stun_stranger],
                          refused + 2);
         assert_true(answered(rig, &told, true));
     }
@@ -123,7 +123,7 @@ static void media_follows_the_new_check_only(void **state)
     assert_false(answered(rig, &forged, true));
     publish(rig, &clients[0], 1);
     assert_int_equal(client_received_rtp(rig, &clients[1], NULL, 0), 1);
-    assert_int_equal(rig->worker->counters[COUNTER_ice_restarts], 0);
+    assert_int_equal(rig->worker->turn.counters[COUNTER_ice_restarts], 0);
 
     assert_true(answered(rig, &told, false)); /* a check without nomination */
     publish(rig, &clients[0], 2);
@@ -153,10 +153,10 @@ static void old_paths_are_forgotten(void **state)
     publish(rig, &spare, 2);
     assert_int_equal(client_received_rtp(rig, &clients[1], NULL, 0), 1);
     assert_true(answered(rig, &told, true));
-    strangers = rig->worker->verdicts[VERDICT_drop_media_stranger];
+    strangers = rig->worker->turn.verdicts[VERDICT_drop_media_stranger];
     publish(rig, &spare, 3);
     assert_int_equal(client_received_rtp(rig, &clients[1], NULL, 0), 0);
-    assert_int_equal(rig->worker->verdicts[VERDICT_drop_media_stranger], strangers + 1);
+    assert_int_equal(rig->worker->turn.verdicts[VERDICT_drop_media_stranger], strangers + 1);
     publish(rig, &clients[0], 4);
     assert_int_equal(client_received_rtp(rig, &clients[1], NULL, 0), 1);
     call_close(rig, clients);
@@ -209,7 +209,7 @@ static void bad_rows_change_nothing(void **state)
     memset(row.ice_ufrag, 'a', sizeof(row.ice_ufrag));
     rig_row(rig, TABLE_transport, 1, &row.header, 1);
     rig_turn(rig);
-    assert_int_equal(rig->worker->counters[COUNTER_rows_refused], 3);
+    assert_int_equal(rig->worker->turn.counters[COUNTER_rows_refused], 3);
     assert_true(answered(rig, &clients[0], true));
     assert_true(answered(rig, &clients[1], true));
     publish(rig, &clients[0], 1);

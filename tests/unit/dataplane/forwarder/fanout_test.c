@@ -73,7 +73,7 @@ static void a_large_room_does_not_delay_a_small_one(void **state)
     for (uint32_t i = 1; i <= CROWD; i++)
         assert_int_equal(client_received_rtp(rig, &people[i], NULL, 0), 10);
     assert_int_equal(rig->worker->pool.taken, 0);
-    assert_int_equal(rig->worker->verdicts[VERDICT_forwarded], 12);
+    assert_int_equal(rig->worker->turn.verdicts[VERDICT_forwarded], 12);
     rooms_close(rig);
 }
 
@@ -218,14 +218,14 @@ static void overload_is_bounded_in_time(void **state)
     rig_now_ns += BACKLOG_NS_MAX + 1;
     publish(rig, 0, 20, false);
     worker_turn(w);
-    assert_int_equal(w->verdicts[VERDICT_drop_overload], 1);
-    assert_int_equal(w->counters[COUNTER_backlog_full], 1);
+    assert_int_equal(w->turn.verdicts[VERDICT_drop_overload], 1);
+    assert_int_equal(w->turn.counters[COUNTER_backlog_full], 1);
     while (worker_turn(w))
         ;
     publish(rig, 0, 21, false);
     rig_turn(rig);
     assert_int_equal(client_received_rtp(rig, &people[1], NULL, 0), 1);
-    assert_int_equal(w->verdicts[VERDICT_drop_overload], 1);
+    assert_int_equal(w->turn.verdicts[VERDICT_drop_overload], 1);
     assert_int_equal(w->pool.taken, 0);
     rooms_close(rig);
 }
@@ -242,7 +242,7 @@ static void an_exhausted_pool_is_counted(void **state)
         taken[count++] = pool_take(&w->pool);
     publish(rig, SMALL_PUBLISHER, 1, true);
     rig_turn(rig);
-    assert_int_equal(w->verdicts[VERDICT_drop_no_memory], 1);
+    assert_int_equal(w->turn.verdicts[VERDICT_drop_no_memory], 1);
     assert_int_equal(client_received_rtp(rig, &people[SMALL_SUBSCRIBER], NULL, 0), 0);
     while ((taken[count] = pool_take(&w->pool)) != NULL)
         count++;

@@ -5,7 +5,7 @@
 
 static uint64_t verdict_of(struct rig *rig, enum verdict verdict)
 {
-    return rig->worker->verdicts[verdict];
+    return rig->worker->turn.verdicts[verdict];
 }
 
 static void feed(struct rig *rig, const struct path *path, const void *data, size_t bytes)
@@ -413,7 +413,7 @@ static void every_first_byte_has_a_verdict(void **state)
     rig_video_producer(rig, 0, 0, false);
     rig_turn(rig);
     for (int v = 0; v < VERDICT_COUNT; v++)
-        before += rig->worker->verdicts[v];
+        before += rig->worker->turn.verdicts[v];
     for (unsigned first = 0; first < 256; first++)
         for (size_t n = 0; n < 40; n++) {
             size_t bytes = n < 30 ? n : n * 40;
@@ -428,9 +428,9 @@ static void every_first_byte_has_a_verdict(void **state)
                                      DATAGRAM_stun);
         }
     for (int v = 0; v < VERDICT_COUNT; v++)
-        after += rig->worker->verdicts[v];
+        after += rig->worker->turn.verdicts[v];
     assert_int_equal(after - before, 256 * 40);
-    assert_int_equal(rig->worker->verdicts[VERDICT_forwarded], 0);
+    assert_int_equal(rig->worker->turn.verdicts[VERDICT_forwarded], 0);
     client_close(&c);
     rig_close(rig);
 }

@@ -106,9 +106,9 @@ static void everybody_gets_every_packet(void **state)
                 assert_int_equal(packets[n].bytes, 12 + 4 + 8 + 700);
             }
         }
-        assert_int_equal(x.home->worker->verdicts[VERDICT_forwarded], 12);
-        assert_int_equal(x.away->worker->verdicts[VERDICT_forwarded], 0);
-        assert_int_equal(x.home->worker->counters[COUNTER_handed], 12);
+        assert_int_equal(x.home->worker->turn.verdicts[VERDICT_forwarded], 12);
+        assert_int_equal(x.away->worker->turn.verdicts[VERDICT_forwarded], 0);
+        assert_int_equal(x.home->worker->turn.counters[COUNTER_handed], 12);
         assert_int_equal(x.home->worker->pool.taken, 0);
         assert_int_equal(x.away->worker->pool.taken, 0);
         free(packets);
@@ -127,14 +127,14 @@ static void only_the_other_worker_has_subscribers(void **state)
     publish(&x, 5, true);
     worker_turn(x.home->worker);
     assert_int_equal(x.home->worker->pool.taken, 1);
-    assert_int_equal(x.home->worker->verdicts[VERDICT_forwarded], 0); /* not yet */
+    assert_int_equal(x.home->worker->turn.verdicts[VERDICT_forwarded], 0); /* not yet */
     x.away->sent_count = 0;
     worker_turn(x.away->worker);
     assert_int_equal(got(&x, AWAY_SUBSCRIBER), 1);
     assert_int_equal(x.home->worker->pool.taken, 1);
     worker_turn(x.home->worker);
     assert_int_equal(x.home->worker->pool.taken, 0);
-    assert_int_equal(x.home->worker->verdicts[VERDICT_forwarded], 1);
+    assert_int_equal(x.home->worker->turn.verdicts[VERDICT_forwarded], 1);
     pair_close(&x);
 }
 
@@ -235,8 +235,8 @@ static void replicas_come_and_go(void **state)
         both_turn(&x);
         assert_int_equal(away->consumer_count, 0);
     }
-    assert_int_equal(home->verdicts[VERDICT_unwanted], 3);
-    assert_int_equal(home->counters[COUNTER_handed], 0);
+    assert_int_equal(home->turn.verdicts[VERDICT_unwanted], 3);
+    assert_int_equal(home->turn.counters[COUNTER_handed], 0);
     pair_close(&x);
 }
 
@@ -328,7 +328,7 @@ static void a_lane_that_is_full(void **state)
         sent += got(&x, HOME_SUBSCRIBER);
     }
     assert_int_equal(sent, HANDOFF_NOTES + 50);
-    assert_in_range(x.home->worker->counters[COUNTER_handoff_full], 50, 60);
+    assert_in_range(x.home->worker->turn.counters[COUNTER_handoff_full], 50, 60);
     rig_video_producer(x.home, 0, 0, true); /* a note that finds no place */
     rig_turn(x.home);
     assert_false(x.away->worker->objects.producers[0].paused);
@@ -356,7 +356,7 @@ static void a_turn_that_began_earlier(void **state)
     x.away->sent_count = 0;
     worker_turn(x.away->worker);
     assert_int_equal(got(&x, AWAY_SUBSCRIBER), 9);
-    assert_int_equal(x.away->worker->counters[COUNTER_handoff_full], 0);
+    assert_int_equal(x.away->worker->turn.counters[COUNTER_handoff_full], 0);
     rig_now_ns += 1000;
     pair_close(&x);
 }
@@ -542,10 +542,10 @@ static void two_threads(void **state)
     atomic_store(&away_stops, true);
     pthread_join(thread, NULL);
     both_turn(&x);
-    assert_int_equal(x.home->worker->counters[COUNTER_handoff_full], 0);
+    assert_int_equal(x.home->worker->turn.counters[COUNTER_handoff_full], 0);
     assert_int_equal(x.home->worker->pool.taken, 0);
     assert_int_equal(x.away->worker->pool.taken, 0);
-    assert_int_equal(x.home->worker->verdicts[VERDICT_forwarded], THREAD_PACKETS);
+    assert_int_equal(x.home->worker->turn.verdicts[VERDICT_forwarded], THREAD_PACKETS);
     assert_true(atomic_load(&away_sent) >= THREAD_PACKETS);
     pair_close(&x);
 }

@@ -83,7 +83,7 @@ static void sizes_are_a_table(void **state)
             uint64_t sends;
 
             call_open(&x, two);
-            sends = x.there->worker->backend->counters(x.there->io)->sends;
+            sends = io_replay_backend.counters(x.there->io)->sends;
             for (unsigned i = 0; i < row->count; i++) {
                 uint8_t packet[1600];
                 size_t bytes = client_rtp(packet, 96, (uint16_t)(100 + i), 9000, VIDEO_SSRC, i == 0,
@@ -95,7 +95,7 @@ static void sizes_are_a_table(void **state)
             turn(&x);
             assert_int_equal(client_received_rtp(x.there, &x.people[1], got, PACKETS_MAX),
                              row->count);
-            sends = x.there->worker->backend->counters(x.there->io)->sends - sends;
+            sends = io_replay_backend.counters(x.there->io)->sends - sends;
             if (sends != row->sends)
                 fail_msg("%s: %u sends", row->what, (unsigned)sends);
             for (unsigned i = 0; i < row->count; i++) {

@@ -72,7 +72,7 @@ static void forwards_to_everybody_in_every_profile(void **state)
                     assert_int_equal(p[got[n].bytes - 1], 4 - n);
             }
         }
-        assert_int_equal(rig->worker->verdicts[VERDICT_forwarded], 5);
+        assert_int_equal(rig->worker->turn.verdicts[VERDICT_forwarded], 5);
         call_close(rig, clients, 4);
     }
 }
@@ -180,7 +180,7 @@ static void pause_and_resume_leave_no_gap(void **state)
         assert_int_equal((uint16_t)(got[0].data[2] << 8 | got[0].data[3]), (uint16_t)(last + 1));
         last++;
     }
-    assert_true(rig->worker->verdicts[VERDICT_drop_rtp_paused] == 3);
+    assert_true(rig->worker->turn.verdicts[VERDICT_drop_rtp_paused] == 3);
     call_close(rig, clients, 1);
 }
 
@@ -327,7 +327,7 @@ static void rows_are_reconciled(void **state)
     rig_turn(rig);
     assert_int_equal(w->consumer_count, 0);
     assert_int_equal(w->transport_count, 2);
-    assert_true(w->counters[COUNTER_rows_refused] >= 1);
+    assert_true(w->turn.counters[COUNTER_rows_refused] >= 1);
     rig_consumer(rig, 0, 1, 0, 4000, false, 1);
     rig_consumer(rig, 1, 1, 0, 4000, false, 1); /* the same SSRC again */
     rig_turn(rig);
@@ -359,7 +359,7 @@ static void overflow_leads_to_a_rescan(void **state)
     for (int i = 0; i < 400; i++)
         rig_turn(rig);
     assert_int_equal(w->consumer_count, 2001);
-    assert_true(w->counters[COUNTER_rescans] >= 1);
+    assert_true(w->turn.counters[COUNTER_rescans] >= 1);
     call_close(rig, clients, 1);
 }
 
@@ -468,7 +468,7 @@ static void consent_runs_out(void **state)
     publish(rig, &clients[0], 2, 2, true, 100);
     rig_turn(rig);
     assert_int_equal(client_received_rtp(rig, &clients[1], NULL, 0), 0);
-    assert_int_equal(rig->worker->counters[COUNTER_consent_expired], 1);
+    assert_int_equal(rig->worker->turn.counters[COUNTER_consent_expired], 1);
     client_check(rig, &clients[1], true); /* back again: the same keys go on */
     publish(rig, &clients[0], 3, 3, true, 100);
     rig_turn(rig);

@@ -1,0 +1,24 @@
+/* Random words, read from the kernel many at a time: a thousand joins are not a thousand system
+ * calls. Each word is used once and erased.
+ *
+ * Threads: the worker's. Errors: when the kernel has no random bytes at once, a word is computed from
+ * a secret instead; the words here must be hard to guess, but no key is made of them. */
+#ifndef RINGCAST_RANDOM_POOL_H
+#define RINGCAST_RANDOM_POOL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define RANDOM_POOL_WORDS 64
+
+struct random_pool {
+    uint64_t secret, computed; /* computed: how many words the kernel did not give */
+    uint32_t left;
+    uint32_t words[RANDOM_POOL_WORDS];
+};
+
+/* False: the kernel gives no random bytes. */
+bool random_pool_open(struct random_pool *pool);
+uint32_t random_pool_take(struct random_pool *pool);
+
+#endif
