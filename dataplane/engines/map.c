@@ -1,5 +1,6 @@
-/* Hash map of a worker: linear probing with backward-shift deletion, so that it never needs a
- * clean-up pass and an idle entry costs nothing. */
+/* Hash map of a worker. A search goes from a key's ideal place to the next free entry (linear
+ * probing). Removal moves later entries back into the gap, so that no marks of removed keys stay
+ * behind and the map never needs a clean-up. */
 #include "map.h"
 
 #include <string.h>
@@ -30,81 +31,83 @@ uint64_t map_hash(uint64_t secret, const void *data, size_t bytes)
     return hash ? hash : 1;
 }
 
-static uint32_t home(const struct map *map, uint64_t key)
+/* Where a key would be if no other key were in its way. */
+static uint32_t ideal_place(const struct map *map, uint64_t key)
 {
     return (uint32_t)mix(key, 0xd6e8feb86659fd93ull) & map->mask;
 }
 
-bool map_open(struct map *map, uint32_t entries)
+bool map_open(struct map *map, uint32_t keys)
 {
-    uint32_t slots = 16;
+    uint32_t entries = 16;
     void *memory;
 
-    while (slots < entries * 2)
-        slots *= 2;
-    memory = mmap(NULL, (size_t)slots * sizeof(struct map_entry), PROT_READ | PROT_WRITE,
+    while (entries < keys * 2)
+        entries *= 2;
+    memory = mmap(NULL, (size_t)entries * sizeof(struct map_entry), PROT_READ | PROT_WRITE,
                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED)
         return false;
-    *map = (struct map){.slots = memory, .mask = slots - 1};
+    *map = (struct map){.entries = memory, .mask = entries - 1};
     return true;
 }
 
 void map_close(struct map *map)
 {
-    if (map->slots)
-        munmap(map->slots, ((size_t)map->mask + 1) * sizeof(struct map_entry));
+    if (map->entries)
+        munmap(map->entries, ((size_t)map->mask + 1) * sizeof(struct map_entry));
     *map = (struct map){0};
 }
 
-/* The slot of key, or the free one where it would go. */
-static struct map_entry *probe(const struct map *map, uint64_t key)
+/* The entry of a key, or the free entry in which it would be put. */
+static struct map_entry *entry_find(const struct map *map, uint64_t key)
 {
-    uint32_t i = home(map, key);
+    uint32_t i = ideal_place(map, key);
 
-    while (map->slots[i].key != 0 && map->slots[i].key != key)
+    while (map->entries[i].key != 0 && map->entries[i].key != key)
         i = (i + 1) & map->mask;
-    return &map->slots[i];
+    return &map->entries[i];
 }
 
 uint32_t map_find(const struct map *map, uint64_t key)
 {
-    const struct map_entry *slot = probe(map, key);
+    const struct map_entry *entry = entry_find(map, key);
 
-    return slot->key == key ? slot->value : MAP_NONE;
+    return entry->key == key ? entry->value : MAP_NONE;
 }
 
 bool map_set(struct map *map, uint64_t key, uint32_t value)
 {
-    struct map_entry *slot = probe(map, key);
+    struct map_entry *entry = entry_find(map, key);
 
-    if (slot->key == 0) {
+    if (entry->key == 0) {
         if (map->count >= map->mask / 4 * 3)
             return false;
         map->count++;
     }
-    slot->key = key;
-    slot->value = value;
+    entry->key = key;
+    entry->value = value;
     return true;
 }
 
 void map_remove(struct map *map, uint64_t key, uint32_t value)
 {
-    struct map_entry *slot = probe(map, key);
-    uint32_t hole, next;
+    struct map_entry *entry = entry_find(map, key);
+    uint32_t gap, next;
 
-    if (slot->key != key || slot->value != value)
+    if (entry->key != key || entry->value != value)
         return;
     map->count--;
-    hole = (uint32_t)(slot - map->slots);
-    for (next = (hole + 1) & map->mask; map->slots[next].key != 0; next = (next + 1) & map->mask) {
-        uint32_t wanted = home(map, map->slots[next].key);
+    gap = (uint32_t)(entry - map->entries);
+    for (next = (gap + 1) & map->mask; map->entries[next].key != 0; next = (next + 1) & map->mask) {
+        uint32_t ideal = ideal_place(map, map->entries[next].key);
 
-        /* May the entry at `next` move into the hole? Only when its home is not behind the hole. */
-        if (((next - wanted) & map->mask) >= ((next - hole) & map->mask)) {
-            map->slots[hole] = map->slots[next];
-            hole = next;
+        /* A search for this key begins at its ideal place. It reaches the gap unless that place is
+         * after the gap. */
+        if (((next - ideal) & map->mask) >= ((next - gap) & map->mask)) {
+            map->entries[gap] = map->entries[next];
+            gap = next;
         }
     }
-    map->slots[hole].key = 0;
+    map->entries[gap].key = 0;
 }

@@ -1,28 +1,36 @@
-/* Timer wheel of a worker: thousands of timers of 10 ms grain, O(1) to set, move and cancel.
+/* Timer wheel of one worker: thousands of timers; setting, moving and cancelling one takes the same
+ * short time however many there are.
  *
- * A timer lies inside the object it serves (container_of by `owner`). Late timers fire in the next
- * wheel_advance; nothing fires early. Threads: one worker. Memory: none of its own but the slots. */
+ * Shape:   a ring of buckets, one for each 10 ms of the next 10 s, and in each a list of timers. A
+ *          timer is part of the object that it serves; `owner` points to that object.
+ * Units:   nanoseconds of a clock that the caller reads. A timer fires at most 10 ms after its time
+ *          if the wheel advances often enough, and never before its time.
+ * Threads: one worker.
+ * Memory:  none besides the struct. An object cancels its timer before it goes away.
+ * Errors:  none. A timer with a time in the past fires within the next 10 ms. A time more than 10 s
+ *          ahead is fine: the wheel puts such a timer back until its time has come. */
 #ifndef RINGCAST_WHEEL_H
 #define RINGCAST_WHEEL_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-#define WHEEL_SLOTS 1024
-#define WHEEL_GRAIN_NS 10000000ull /* farthest due time: 10.24 s, later ones go round again */
+#define WHEEL_BUCKETS 1024
+#define WHEEL_GRAIN_NS 10000000ull
 
+/* Tells the worker what kind of object a timer serves. The wheel does not look at it. */
 enum timer_kind { TIMER_TRANSPORT, TIMER_PRODUCER, TIMER_FEEDBACK };
 
 struct timer {
-    struct timer *next, **previous; /* previous NULL: not armed */
+    struct timer *next, **previous; /* previous is NULL while the timer is not set */
     uint64_t due_ns;
     void *owner;
     enum timer_kind kind;
 };
 
 struct wheel {
-    struct timer *slots[WHEEL_SLOTS];
-    uint64_t tick; /* the next one to serve */
+    struct timer *buckets[WHEEL_BUCKETS];
+    uint64_t tick; /* the next one to serve; time in units of WHEEL_GRAIN_NS */
 };
 
 static inline void wheel_init(struct wheel *wheel, uint64_t now_ns)
@@ -30,6 +38,7 @@ static inline void wheel_init(struct wheel *wheel, uint64_t now_ns)
     *wheel = (struct wheel){.tick = now_ns / WHEEL_GRAIN_NS};
 }
 
+/* Does nothing when the timer is not set. A zeroed timer is not set. */
 static inline void timer_cancel(struct timer *timer)
 {
     if (!timer->previous)
@@ -43,48 +52,50 @@ static inline void timer_cancel(struct timer *timer)
 
 static inline void wheel_link(struct wheel *wheel, struct timer *timer, uint64_t tick)
 {
-    struct timer **slot = &wheel->slots[tick % WHEEL_SLOTS];
+    struct timer **bucket = &wheel->buckets[tick % WHEEL_BUCKETS];
 
-    timer->next = *slot;
-    timer->previous = slot;
-    if (*slot)
-        (*slot)->previous = &timer->next;
-    *slot = timer;
+    timer->next = *bucket;
+    timer->previous = bucket;
+    if (*bucket)
+        (*bucket)->previous = &timer->next;
+    *bucket = timer;
 }
 
+/* Sets a timer, or moves one that is already set. */
 static inline void timer_set(struct wheel *wheel, struct timer *timer, uint64_t due_ns)
 {
-    uint64_t tick = due_ns / WHEEL_GRAIN_NS + 1; /* rounded up: never early */
+    uint64_t tick = due_ns / WHEEL_GRAIN_NS + 1; /* rounded up, so that it is never early */
 
     timer_cancel(timer);
     timer->due_ns = due_ns;
     if (tick < wheel->tick)
         tick = wheel->tick;
-    if (tick >= wheel->tick + WHEEL_SLOTS)
-        tick = wheel->tick + WHEEL_SLOTS - 1;
+    if (tick >= wheel->tick + WHEEL_BUCKETS)
+        tick = wheel->tick + WHEEL_BUCKETS - 1;
     wheel_link(wheel, timer, tick);
 }
 
-/* Calls fire for every timer that is due; a timer is no longer armed when it fires and may be set
- * again from there. At most one round of the wheel a call. */
+/* Calls fire for every timer whose time has come. A timer that fires is no longer set; fire may set
+ * or cancel it and any other timer. However far the clock has jumped, one call goes round the wheel
+ * only once. A clock that stands still or goes back fires nothing. */
 static inline void wheel_advance(struct wheel *wheel, uint64_t now_ns,
                                  void (*fire)(void *context, struct timer *timer), void *context)
 {
     uint64_t last = now_ns / WHEEL_GRAIN_NS;
 
-    if (last > wheel->tick + WHEEL_SLOTS)
-        wheel->tick = last - WHEEL_SLOTS;
+    if (last > wheel->tick + WHEEL_BUCKETS)
+        wheel->tick = last - WHEEL_BUCKETS;
     while (wheel->tick <= last) {
-        struct timer *due = wheel->slots[wheel->tick % WHEEL_SLOTS];
+        struct timer *due = wheel->buckets[wheel->tick % WHEEL_BUCKETS];
 
-        wheel->slots[wheel->tick % WHEEL_SLOTS] = NULL;
+        wheel->buckets[wheel->tick % WHEEL_BUCKETS] = NULL;
         wheel->tick++;
         if (due)
             due->previous = &due;
         while (due) {
             struct timer *timer = due;
 
-            timer_cancel(timer); /* unlinks from the local list: `due` moves on */
+            timer_cancel(timer); /* takes it off the local list, so `due` is now the next one */
             if (timer->due_ns > now_ns)
                 timer_set(wheel, timer, timer->due_ns);
             else
