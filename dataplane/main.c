@@ -1,4 +1,5 @@
-/* ringcast-dataplane: reads the settings and becomes one of its three processes. */
+/* ringcast-dataplane: lists the I/O backends, reads the settings and becomes one of its three
+ * processes. */
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
@@ -6,6 +7,9 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "io/io.h"
+#include "io/socket.h"
+#include "io/uring/uring.h"
 #include "kmod-free/hostcheck.h"
 #include "processes.h"
 #include "sandbox.h"
@@ -18,13 +22,23 @@
 
 extern char **environ;
 
+/* The I/O backends of this program. A new one is added here, and its name to the setting io_backend. */
+static const struct io_backend *const backend_list[] = {&io_uring_backend, &io_socket_backend};
+static const struct io_backends backends = {sizeof(backend_list) / sizeof(backend_list[0]),
+                                            backend_list};
+
+static int forwarder_run(const struct settings *settings, struct descriptors *descriptors)
+{
+    return forwarder_main(settings, &backends, descriptors);
+}
+
 static const struct role {
     const char *name;
     const char *process; /* as ps and top show it */
     enum sandbox_role sandbox;
     int (*run)(const struct settings *settings, struct descriptors *descriptors);
 } roles[] = {
-    {"forwarder", "rc-forwarder", SANDBOX_FORWARDER, forwarder_main},
+    {"forwarder", "rc-forwarder", SANDBOX_FORWARDER, forwarder_run},
     {"handshaker", "rc-handshaker", SANDBOX_HANDSHAKER, handshaker_main},
 };
 
@@ -169,5 +183,5 @@ int main(int argc, char **argv)
         return role_run(role, &settings);
     process_log("supervisor", &settings);
     log_host(&settings);
-    return supervisor_main(&settings, argc, argv);
+    return supervisor_main(&settings, &backends, argc, argv);
 }

@@ -24,6 +24,8 @@
 #include "src/descriptors.h"
 #include "src/settings.h"
 
+struct io_backends;
+
 #define CHILD_DESCRIPTOR_SOCKET 3
 #define CHILD_SETTINGS 4
 
@@ -33,9 +35,11 @@ int process_log_level(const struct settings *settings);
 /* From now on a SIGHUP of the supervisor sets the level. */
 void process_obey_log_level(void);
 
-/* argv as main got it: a reload reads it again. What is live changes in `settings`. */
-int supervisor_main(struct settings *settings, int argc, char **argv);
-int forwarder_main(const struct settings *settings, struct descriptors *descriptors);
+/* argv is what main got: a reload reads it again, and changes those of `settings` that are live. */
+int supervisor_main(struct settings *settings, const struct io_backends *backends, int argc,
+                    char **argv);
+int forwarder_main(const struct settings *settings, const struct io_backends *backends,
+                   struct descriptors *descriptors);
 int handshaker_main(const struct settings *settings, struct descriptors *descriptors);
 
 #endif

@@ -184,7 +184,7 @@ void publish_worker(struct worker *w)
         .udp_port = w->config.udp_port,
         .has_ipv4 = w->config.has_ipv4,
         .has_ipv6 = w->config.has_ipv6,
-        .backend_measured = io_was_measured(),
+        .backend_measured = w->config.backend_is_measured,
     };
     struct worker_counters_row counters = {0};
 

@@ -246,6 +246,7 @@ struct worker_config {
     const struct region *desired, *actual, *keys, *resume;
     const struct io_backend *backend;
     struct io *io;
+    bool backend_is_measured;          /* `auto` chose it for its cost */
     int bell_control, bell_handshaker; /* eventfds, -1: none (tests) */
     struct handoff *handoff;           /* to the other workers; NULL: there are none */
     uint64_t consent_ns;

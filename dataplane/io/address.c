@@ -14,7 +14,6 @@
 #define UDP_GRO 104
 #endif
 
-#define WHY_BYTES 128
 #define MEMINFO_WORDS_MAX 16 /* SO_MEMINFO; nine are known */
 
 static void ip_from_ipv4(uint8_t ip[16], const struct in_addr *address)
@@ -68,7 +67,7 @@ static bool udp_socket_open(struct udp_socket *socket, int fd, char *why)
         getsockname(fd, (struct sockaddr *)&name, &name_bytes) != 0 ||
         !ip_from_name(socket->local_ip, &socket->local_port, &name, name_bytes) ||
         socket->local_port == 0) {
-        snprintf(why, WHY_BYTES, "descriptor %d is not a bound UDP socket", fd);
+        snprintf(why, IO_WHY_BYTES, "descriptor %d is not a bound UDP socket", fd);
         return false;
     }
     socket->fd = fd;
@@ -77,10 +76,11 @@ static bool udp_socket_open(struct udp_socket *socket, int fd, char *why)
     return true;
 }
 
-bool udp_sockets_open(struct udp_sockets *sockets, const struct io_descriptors *descriptors,
-                      char *why)
+bool udp_sockets_open(struct udp_sockets *sockets, const struct descriptors *descriptors,
+                      uint32_t worker, char why[IO_WHY_BYTES])
 {
-    const int fds[SOCKETS_MAX] = {descriptors->udp4, descriptors->udp6};
+    const int fds[SOCKETS_MAX] = {descriptors_get(descriptors, "udp4.%u", worker),
+                                  descriptors_get(descriptors, "udp6.%u", worker)};
 
     *sockets = (struct udp_sockets){.ipv4 = -1, .ipv6 = -1};
     for (unsigned i = 0; i < SOCKETS_MAX; i++) {
@@ -91,7 +91,7 @@ bool udp_sockets_open(struct udp_sockets *sockets, const struct io_descriptors *
         if (!udp_socket_open(socket, fds[i], why))
             return false;
         if (socket->family != (i == 0 ? AF_INET : AF_INET6)) {
-            snprintf(why, WHY_BYTES, "UDP socket %d is not of the IP version it was given for",
+            snprintf(why, IO_WHY_BYTES, "UDP socket %d is not of the IP version it was given for",
                      fds[i]);
             return false;
         }
@@ -101,7 +101,7 @@ bool udp_sockets_open(struct udp_sockets *sockets, const struct io_descriptors *
             sockets->ipv6 = (int)sockets->count++;
     }
     if (sockets->count == 0)
-        snprintf(why, WHY_BYTES, "no UDP socket was given");
+        snprintf(why, IO_WHY_BYTES, "no UDP socket was given");
     return sockets->count > 0;
 }
 

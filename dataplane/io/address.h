@@ -29,9 +29,10 @@ struct udp_sockets {
     int ipv4, ipv6; /* which of the list carries which, -1: none */
 };
 
-/* Looks at the descriptors. False with a sentence (128 bytes) when one is no bound UDP socket. */
-bool udp_sockets_open(struct udp_sockets *sockets, const struct io_descriptors *descriptors,
-                      char *why);
+/* Takes "udp4.W" and "udp6.W" of worker W out of the set; either may be missing. False with a sentence
+ * when one is no bound UDP socket of its IP version, or when both are missing. */
+bool udp_sockets_open(struct udp_sockets *sockets, const struct descriptors *descriptors,
+                      uint32_t worker, char why[IO_WHY_BYTES]);
 
 /* Which socket a path leaves by; -1: none. */
 static inline int udp_socket_of(const struct udp_sockets *sockets, const struct path *path)

@@ -1,4 +1,4 @@
-/* Measuring the backends; see choose.h. */
+/* Measures the backends; see choose.h. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <netinet/in.h>
@@ -20,8 +20,8 @@
 #define UDP_GRO 104
 #endif
 
-/* One round, as a small call would make it: every client sends an audio packet, one a frame of video;
- * each gets a frame and an audio packet. */
+/* The work of one round is that of a small call: every client sends an audio packet, one client sends
+ * a frame of video, and every client gets a frame and an audio packet. */
 #define CLIENTS 8
 #define FRAME 9 /* datagrams */
 #define VIDEO_BYTES 1200
@@ -29,15 +29,15 @@
 #define RECEIVED (CLIENTS + FRAME)
 #define SENT (CLIENTS * (FRAME + 1))
 
-#define WARM_ROUNDS 64 /* io_uring's buffers are all touched once */
+#define WARM_ROUNDS 64 /* after these every receive buffer was used once */
 #define ROUNDS_MAX 256
 #define ROUNDS_MIN 8
-#define WALL_NS (40 * NS_PER_MS) /* of one candidate */
+#define WALL_NS (40 * NS_PER_MS) /* for each candidate, by the clock on the wall */
 
 struct trial {
     struct measured *measured;
     struct io *io;
-    struct io_descriptors descriptors;
+    struct descriptors descriptors; /* as worker 0 has them */
     int clients[CLIENTS];
     struct path paths[CLIENTS];
     unsigned rounds;
@@ -57,7 +57,7 @@ static int loopback_socket(struct sockaddr_in *name, bool is_server)
     if (is_server) {
         setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &on, sizeof(on));
         setsockopt(fd, SOL_UDP, UDP_GRO, &on, sizeof(on));
-    } else { /* never read from: full from the first round on */
+    } else { /* nobody reads from it: it is full from the first round on */
         setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
     }
     if (bind(fd, (struct sockaddr *)name, bytes) == 0 &&
@@ -74,32 +74,52 @@ static void ip_write(uint8_t ip[16], const struct sockaddr_in *name)
     memcpy(ip + 12, &name->sin_addr, 4);
 }
 
-static bool trial_open(struct trial *trial, const struct io_backend *backend)
+/* One client's socket, connected to ours. False with errno. */
+static bool client_open(struct trial *trial, unsigned c, const struct sockaddr_in *server)
+{
+    struct path *path = &trial->paths[c];
+    struct sockaddr_in client;
+
+    trial->clients[c] = loopback_socket(&client, false);
+    ip_write(path->remote_ip, &client);
+    ip_write(path->local_ip, server);
+    path->remote_port = ntohs(client.sin_port);
+    path->local_port = ntohs(server->sin_port);
+    return trial->clients[c] >= 0 &&
+           connect(trial->clients[c], (const struct sockaddr *)server, sizeof(*server)) == 0;
+}
+
+static bool sockets_open(struct trial *trial)
+{
+    struct sockaddr_in server;
+    int udp4 = loopback_socket(&server, true), doorbell;
+
+    if (udp4 < 0)
+        return false;
+    descriptors_add(&trial->descriptors, udp4, "udp4.0");
+    doorbell = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (doorbell < 0)
+        return false;
+    descriptors_add(&trial->descriptors, doorbell, "bell.worker.0");
+    for (unsigned c = 0; c < CLIENTS; c++)
+        if (!client_open(trial, c, &server))
+            return false;
+    return true;
+}
+
+static void trial_open(struct trial *trial)
 {
     struct measured *measured = trial->measured;
-    struct sockaddr_in server, client;
-    bool ok;
 
-    trial->descriptors = (struct io_descriptors){loopback_socket(&server, true), -1,
-                                                 eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)};
-    ok = trial->descriptors.udp4 >= 0 && trial->descriptors.doorbell >= 0;
-    for (unsigned c = 0; c < CLIENTS; c++) {
-        struct path *path = &trial->paths[c];
-
-        trial->clients[c] = ok ? loopback_socket(&client, false) : -1;
-        ok = ok && trial->clients[c] >= 0 &&
-             connect(trial->clients[c], (struct sockaddr *)&server, sizeof(server)) == 0;
-        ip_write(path->remote_ip, &client);
-        ip_write(path->local_ip, &server);
-        path->remote_port = ntohs(client.sin_port);
-        path->local_port = ntohs(server.sin_port);
-    }
-    if (!ok)
-        snprintf(measured->refusal, REFUSAL_BYTES, "no loopback sockets to measure on (%s)",
+    for (unsigned c = 0; c < CLIENTS; c++)
+        trial->clients[c] = -1;
+    if (!measured->backend->loopback_can_measure)
+        snprintf(measured->refusal, IO_WHY_BYTES, "its cost does not show on loopback");
+    else if (!sockets_open(trial))
+        snprintf(measured->refusal, IO_WHY_BYTES, "no loopback sockets to measure on (%s)",
                  strerror(errno));
     else
-        trial->io = backend->open(&trial->descriptors, measured->refusal);
-    return trial->io != NULL;
+        trial->io = measured->backend->open(&trial->descriptors, 0, measured->refusal);
 }
 
 static void trial_close(struct trial *trial)
@@ -109,10 +129,7 @@ static void trial_close(struct trial *trial)
     for (unsigned c = 0; c < CLIENTS; c++)
         if (trial->clients[c] >= 0)
             close(trial->clients[c]);
-    if (trial->descriptors.udp4 >= 0)
-        close(trial->descriptors.udp4);
-    if (trial->descriptors.doorbell >= 0)
-        close(trial->descriptors.doorbell);
+    descriptors_close(&trial->descriptors);
 }
 
 /* ---- work ---- */
@@ -130,7 +147,7 @@ static void clients_send(const struct trial *trial)
     setsockopt(trial->clients[0], SOL_UDP, UDP_SEGMENT, &segment, sizeof(segment));
 }
 
-static void clients_are_sent_to(const struct trial *trial, const struct io_backend *backend)
+static void send_to_clients(const struct trial *trial, const struct io_backend *backend)
 {
     for (unsigned c = 0; c < CLIENTS; c++) {
         for (unsigned i = 0; i < FRAME; i++)
@@ -140,7 +157,7 @@ static void clients_are_sent_to(const struct trial *trial, const struct io_backe
     backend->transmit(trial->io);
 }
 
-/* One turn after a sleep, and the empty one that comes before the next. */
+/* One turn after a sleep, and the empty turn that a worker makes before it sleeps again. */
 static void trial_round(struct trial *trial, bool is_timed)
 {
     static struct io_datagram datagrams[IO_BATCH];
@@ -156,7 +173,7 @@ static void trial_round(struct trial *trial, bool is_timed)
         received = backend->receive(trial->io, datagrams, IO_BATCH);
         backend->release(trial->io);
         if (received > 0 && sends)
-            clients_are_sent_to(trial, backend);
+            send_to_clients(trial, backend);
         sends = sends && received == 0;
     } while (received > 0);
     if (is_timed)
@@ -171,44 +188,54 @@ static int order(const void *a, const void *b)
     return left < right ? -1 : left > right;
 }
 
-/* A figure counts only when everything went through. */
+/* A figure counts only when no datagram was lost. */
 static void trial_judge(struct trial *trial)
 {
     const struct io_counters *counters = trial->measured->backend->counters(trial->io);
     uint64_t rounds = trial->rounds;
 
     if (rounds < ROUNDS_MIN) {
-        snprintf(trial->measured->refusal, REFUSAL_BYTES, "this machine is too busy to measure");
+        snprintf(trial->measured->refusal, IO_WHY_BYTES, "this machine is too busy to measure");
         return;
     }
     if (counters->sent != SENT * rounds ||
         counters->received != RECEIVED * (WARM_ROUNDS + rounds)) {
-        snprintf(trial->measured->refusal, REFUSAL_BYTES, "it lost datagrams on loopback");
+        snprintf(trial->measured->refusal, IO_WHY_BYTES, "it lost datagrams on loopback");
         return;
     }
     qsort(trial->ns, rounds, sizeof(trial->ns[0]), order);
     trial->measured->ns = trial->ns[rounds / 2];
 }
 
-size_t backends_measure(struct measured *measured)
+/* All trials run alternately, so that a busy machine makes all of them dearer. */
+static void trials_run(struct trial *trials, size_t count)
 {
-    static const struct io_backend *const candidates[] = {&io_uring_backend, &io_socket_backend};
-    static struct trial trials[CANDIDATES_MAX]; /* once per process, on one thread */
-    size_t count = sizeof(candidates) / sizeof(candidates[0]);
     uint64_t end_ns;
 
-    for (size_t i = 0; i < count; i++) {
-        measured[i] = (struct measured){.backend = candidates[i]};
-        trials[i] = (struct trial){.measured = &measured[i]};
-        trial_open(&trials[i], candidates[i]);
+    for (size_t i = 0; i < count; i++)
         for (unsigned r = 0; trials[i].io && r < WARM_ROUNDS; r++)
             trial_round(&trials[i], false);
-    }
     end_ns = clock_monotonic_ns() + count * WALL_NS;
     for (unsigned r = 0; r < ROUNDS_MAX && clock_monotonic_ns() < end_ns; r++)
         for (size_t i = 0; i < count; i++)
             if (trials[i].io)
                 trial_round(&trials[i], true);
+}
+
+size_t backends_measure(const struct io_backends *backends,
+                        struct measured measured[IO_BACKENDS_MAX])
+{
+    static struct trial trials[IO_BACKENDS_MAX]; /* too big for a stack; one thread measures */
+    size_t count = 0;
+
+    for (size_t b = 0; b < backends->count && b < IO_BACKENDS_MAX; b++) {
+        if (!backends->list[b]->auto_may_choose)
+            continue;
+        measured[count] = (struct measured){.backend = backends->list[b]};
+        trials[count] = (struct trial){.measured = &measured[count]};
+        trial_open(&trials[count++]);
+    }
+    trials_run(trials, count);
     for (size_t i = 0; i < count; i++) {
         if (trials[i].io)
             trial_judge(&trials[i]);
@@ -219,7 +246,7 @@ size_t backends_measure(struct measured *measured)
 
 /* ---- the choice ---- */
 
-#define TIE 1.05
+#define TIE 1.05 /* an earlier backend is taken at up to that many times the lowest cost */
 
 size_t measured_pick(const struct measured *measured, size_t count)
 {
@@ -234,27 +261,28 @@ size_t measured_pick(const struct measured *measured, size_t count)
     return cheapest;
 }
 
-void measured_explain(const struct measured *measured, size_t count, size_t picked, char *why)
+void measured_explain(const struct measured *measured, size_t count, size_t picked,
+                      char why[IO_CHOICE_BYTES])
 {
     size_t at = 0;
-    bool tie = false; /* another one was a little cheaper */
+    bool tie = false; /* another one was cheaper by less than TIE */
 
     why[0] = '\0';
     for (size_t i = 0; i < count; i++)
         tie |= measured[i].ns > 0 && measured[i].ns < measured[picked].ns;
-    for (size_t n = 0; n < count && at < CHOICE_WHY_BYTES; n++) {
+    for (size_t n = 0; n < count && at < IO_CHOICE_BYTES; n++) {
         /* The picked one first, then the others in their order. */
         const struct measured *m = n == 0 ? &measured[picked] : &measured[n <= picked ? n - 1 : n];
         const char *before = n == 0 ? "" : ", ";
 
         if (m->ns > 0)
-            at += (size_t)snprintf(why + at, CHOICE_WHY_BYTES - at, "%s%s: %.0f ns%s", before,
+            at += (size_t)snprintf(why + at, IO_CHOICE_BYTES - at, "%s%s: %.0f ns%s", before,
                                    m->backend->name, m->ns,
                                    n > 0 ? ""
                                    : tie ? " a datagram (a tie)"
                                          : " a datagram");
         else
-            at += (size_t)snprintf(why + at, CHOICE_WHY_BYTES - at, "%s%s: %s", before,
+            at += (size_t)snprintf(why + at, IO_CHOICE_BYTES - at, "%s%s: %s", before,
                                    m->backend->name, m->refusal);
     }
 }

@@ -1,123 +1,121 @@
-/* Choosing an I/O backend by name, or by measuring. */
-#include <pthread.h>
+/* Choosing an I/O backend by its name or by measuring, and opening it. */
+#include "io.h"
+
 #include <stdio.h>
 #include <string.h>
 
 #include "choose.h"
 #include "src/log.h"
 
-static const struct io_backend *const backends[] = {&io_uring_backend, &io_socket_backend,
-                                                    &io_replay_backend};
-#define BACKEND_COUNT (sizeof(backends) / sizeof(backends[0]))
-
-/* What `auto` means in this process. */
-static struct {
-    pthread_once_t once;
-    bool measured;                      /* here, or by a process before this one */
-    const struct io_backend *preferred; /* NULL: the first that works */
-    char why[CHOICE_WHY_BYTES];
-} choice = {.once = PTHREAD_ONCE_INIT};
-
-static const struct io_backend *backend_named(const char *name)
+const struct io_backend *io_backend_named(const struct io_backends *backends, const char *name)
 {
-    for (size_t i = 0; i < BACKEND_COUNT; i++)
-        if (strcmp(name, backends[i]->name) == 0)
-            return backends[i];
+    for (size_t i = 0; i < backends->count; i++)
+        if (strcmp(name, backends->list[i]->name) == 0)
+            return backends->list[i];
     return NULL;
 }
 
-void io_prefer(const char *name)
+void io_backend_unknown(const struct io_backends *backends, const char *name,
+                        char why[IO_CHOICE_BYTES])
 {
-    choice.preferred = backend_named(name);
-    choice.measured = choice.preferred != NULL;
-    if (choice.preferred)
-        snprintf(choice.why, sizeof(choice.why), "%s, which was measured to be the cheapest before",
-                 choice.preferred->name);
+    size_t at = (size_t)snprintf(why, IO_CHOICE_BYTES,
+                                 "no I/O backend is called \"%.40s\"; there are: auto", name);
+
+    for (size_t i = 0; i < backends->count && at < IO_CHOICE_BYTES; i++)
+        at += (size_t)snprintf(why + at, IO_CHOICE_BYTES - at, ", %s", backends->list[i]->name);
 }
 
-bool io_was_measured(void)
-{
-    return choice.measured;
-}
+/* ---- choosing ---- */
 
-static void choose(void)
+static void choose_by_measuring(struct io_choice *choice)
 {
-    struct measured measured[CANDIDATES_MAX];
-    size_t count, picked;
+    struct measured measured[IO_BACKENDS_MAX];
+    size_t count = backends_measure(choice->backends, measured);
+    size_t picked = measured_pick(measured, count);
 
-    if (choice.preferred)
-        return;
-    count = backends_measure(measured);
-    picked = measured_pick(measured, count);
     if (picked < count) {
-        choice.preferred = measured[picked].backend;
-        choice.measured = true;
-        measured_explain(measured, count, picked, choice.why);
+        choice->backend = measured[picked].backend;
+        choice->is_measured = true;
+        measured_explain(measured, count, picked, choice->reason);
         return;
     }
-    snprintf(choice.why, sizeof(choice.why), "unmeasured (%s)", measured[0].refusal);
-    LOG(WARN, "start", "cannot measure the I/O backends: the first that works is taken",
-        F("first", "%s", measured[0].refusal), F("last", "%s", measured[count - 1].refusal));
+    for (size_t i = 0; i < count; i++)
+        LOG(WARN, "start", "cannot measure this I/O backend; the first one that opens is used",
+            F("backend", "%s", measured[i].backend->name), F("why", "%s", measured[i].refusal));
 }
 
-/* The preferred one, else the first that opens. */
-static struct io *open_auto(const struct io_descriptors *descriptors,
-                            const struct io_backend **backend, char *why)
+bool io_choose(struct io_choice *choice, const struct io_backends *backends, const char *name,
+               const char *measured_before, char why[IO_CHOICE_BYTES])
 {
-    char refusal[REFUSAL_BYTES] = "", first_refusal[REFUSAL_BYTES] = "";
-    const struct io_backend *preferred, *refused = NULL;
-    struct io *io;
-
-    pthread_once(&choice.once, choose);
-    preferred = choice.preferred;
-    io = preferred ? preferred->open(descriptors, refusal) : NULL;
-    if (io) {
-        *backend = preferred;
-        snprintf(why, CHOICE_WHY_BYTES, "%.95s%s%.90s", choice.why, refusal[0] ? "; " : "",
-                 refusal);
-        return io;
+    *choice = (struct io_choice){.backends = backends, .is_auto = strcmp(name, "auto") == 0};
+    if (!choice->is_auto) {
+        choice->backend = io_backend_named(backends, name);
+        if (!choice->backend)
+            io_backend_unknown(backends, name, why);
+        else
+            snprintf(choice->reason, sizeof(choice->reason), "%s, as configured", name);
+        return choice->backend != NULL;
     }
-    for (size_t i = 0; i < BACKEND_COUNT; i++) {
-        if (backends[i] == &io_replay_backend)
+    choice->backend = io_backend_named(backends, measured_before);
+    if (!choice->backend) {
+        choose_by_measuring(choice);
+        return true;
+    }
+    choice->is_measured = true;
+    snprintf(choice->reason, sizeof(choice->reason),
+             "%s, which an earlier process measured to be the cheapest", choice->backend->name);
+    return true;
+}
+
+/* ---- opening ---- */
+
+/* Takes the first backend that opens; `why` says what kept the first one before it from opening. */
+static struct io *open_first(const struct io_backends *backends,
+                             const struct descriptors *descriptors, uint32_t worker,
+                             const struct io_backend **backend, char why[IO_CHOICE_BYTES])
+{
+    char first_refusal[IO_WHY_BYTES] = "";
+    const struct io_backend *refused = NULL;
+
+    snprintf(why, IO_CHOICE_BYTES, "there is no I/O backend that auto may choose");
+    for (size_t i = 0; i < backends->count; i++) {
+        const struct io_backend *candidate = backends->list[i];
+        char refusal[IO_WHY_BYTES] = "";
+        struct io *io;
+
+        if (!candidate->auto_may_choose)
             continue;
-        io = backends[i]->open(descriptors, refusal);
+        io = candidate->open(descriptors, worker, refusal);
         if (io) {
-            *backend = backends[i];
-            snprintf(why, CHOICE_WHY_BYTES, "%s, the first that works%s%s%s%.100s",
-                     backends[i]->name, refused ? ": " : "", refused ? refused->name : "",
-                     refused ? ": " : "", first_refusal);
+            *backend = candidate;
+            snprintf(why, IO_CHOICE_BYTES, "%s, the first that opens%s%s%s%.100s", candidate->name,
+                     refused ? "; " : "", refused ? refused->name : "", refused ? ": " : "",
+                     first_refusal);
             return io;
         }
         if (!refused) {
-            refused = backends[i];
+            refused = candidate;
             memcpy(first_refusal, refusal, sizeof(first_refusal));
         }
-        snprintf(why, CHOICE_WHY_BYTES, "%s: %s", backends[i]->name, refusal);
+        snprintf(why, IO_CHOICE_BYTES, "%s: %s", candidate->name, refusal);
     }
     return NULL;
 }
 
-struct io *io_open(const char *name, const struct io_descriptors *descriptors,
-                   const struct io_backend **backend, char *why)
+struct io *io_open(const struct io_choice *choice, const struct descriptors *descriptors,
+                   uint32_t worker, const struct io_backend **backend, char why[IO_CHOICE_BYTES])
 {
-    const struct io_backend *named = backend_named(name);
-    char refusal[REFUSAL_BYTES] = "";
-    struct io *io;
+    char remark[IO_WHY_BYTES] = "";
+    struct io *io = choice->backend ? choice->backend->open(descriptors, worker, remark) : NULL;
 
-    if (strcmp(name, "auto") == 0)
-        return open_auto(descriptors, backend, why);
-    if (!named) {
-        snprintf(why, CHOICE_WHY_BYTES,
-                 "no I/O backend is called \"%.40s\": auto, io_uring, socket, replay", name);
-        return NULL;
+    if (io) {
+        *backend = choice->backend;
+        snprintf(why, IO_CHOICE_BYTES, "%.95s%s%.90s", choice->reason, remark[0] ? "; " : "",
+                 remark);
+        return io;
     }
-    io = named->open(descriptors, refusal);
-    if (!io) {
-        snprintf(why, CHOICE_WHY_BYTES, "%s: %s", named->name, refusal);
-        return NULL;
-    }
-    *backend = named;
-    snprintf(why, CHOICE_WHY_BYTES, "%s, as configured%s%.90s", named->name, refusal[0] ? "; " : "",
-             refusal);
-    return io;
+    if (choice->is_auto)
+        return open_first(choice->backends, descriptors, worker, backend, why);
+    snprintf(why, IO_CHOICE_BYTES, "%s: %s", choice->backend->name, remark);
+    return NULL;
 }

@@ -1,5 +1,6 @@
-/* I/O in memory, for tests and benchmarks: what is fed is received, what is sent goes to a sink.
- * Never sleeps: time is the caller's. */
+/* I/O in memory; see replay.h. */
+#include "replay.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -40,16 +41,19 @@ static void replay_close(struct io *io)
     pages_unmap(io, sizeof(*io));
 }
 
-static struct io *replay_open(const struct io_descriptors *descriptors, char *why)
+static struct io *replay_open(const struct descriptors *descriptors, uint32_t worker,
+                              char why[IO_WHY_BYTES])
 {
     struct io *io = pages_map(sizeof(*io));
 
-    if (!io)
+    if (!io) {
+        snprintf(why, IO_WHY_BYTES, "no memory for the replay backend");
         return NULL;
-    io->doorbell = descriptors ? descriptors->doorbell : -1;
+    }
+    io->doorbell = descriptors_get(descriptors, "bell.worker.%u", worker);
     io->arena = pages_map(ARENA_BYTES);
     if (!io->arena || !slots_open(&io->slots, 1) || !doorbell_prepare(io->doorbell)) {
-        snprintf(why, 128, "no memory for the replay backend");
+        snprintf(why, IO_WHY_BYTES, "no memory for the replay backend");
         replay_close(io);
         return NULL;
     }
@@ -58,9 +62,10 @@ static struct io *replay_open(const struct io_descriptors *descriptors, char *wh
 
 struct io *io_replay_open(void)
 {
-    char why[128];
+    static const struct descriptors none;
+    char why[IO_WHY_BYTES];
 
-    return replay_open(NULL, why);
+    return replay_open(&none, 0, why);
 }
 
 /* A place for `bytes` in the arena, which is used round and round; ARENA_BYTES: there is none. */

@@ -1,5 +1,7 @@
-/* I/O by recvmmsg and sendmmsg with UDP_GRO and UDP_SEGMENT: where io_uring is forbidden. */
+/* I/O by recvmmsg and sendmmsg, with UDP_GRO and UDP_SEGMENT. */
 #define _GNU_SOURCE
+#include "socket.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -10,7 +12,6 @@
 #include "sends.h"
 #include "src/clock.h"
 
-#define WHY_BYTES 128
 #define WAIT_SECONDS_MAX 3600
 /* An odd number of cache lines: the first lines of all buffers do not fall into one cache set. */
 #define BUFFER_BYTES (RECEIVE_BYTES_MAX + RECEIVE_BYTES_BEHIND + 1568)
@@ -60,25 +61,26 @@ static void socket_close(struct io *io)
     pages_unmap(io, sizeof(*io));
 }
 
-static struct io *socket_open(const struct io_descriptors *descriptors, char *why)
+static struct io *socket_open(const struct descriptors *descriptors, uint32_t worker,
+                              char why[IO_WHY_BYTES])
 {
     struct io *io = pages_map(sizeof(*io));
 
     if (!io) {
-        snprintf(why, WHY_BYTES, "no memory for the socket backend");
+        snprintf(why, IO_WHY_BYTES, "no memory for the socket backend");
         return NULL;
     }
-    io->doorbell = descriptors->doorbell;
-    if (!udp_sockets_open(&io->sockets, descriptors, why)) {
+    io->doorbell = descriptors_get(descriptors, "bell.worker.%u", worker);
+    if (!udp_sockets_open(&io->sockets, descriptors, worker, why)) {
         socket_close(io);
         return NULL;
     }
     io->buffers = pages_map((size_t)IO_BATCH * BUFFER_BYTES);
     if (!io->buffers || !slots_open(&io->slots, 1) || !doorbell_prepare(io->doorbell)) {
         if (!io->buffers || !io->slots.memory)
-            snprintf(why, WHY_BYTES, "no memory for buffers");
+            snprintf(why, IO_WHY_BYTES, "no memory for buffers");
         else
-            snprintf(why, WHY_BYTES, "doorbell: descriptor %d is no eventfd", io->doorbell);
+            snprintf(why, IO_WHY_BYTES, "doorbell: descriptor %d is no eventfd", io->doorbell);
         socket_close(io);
         return NULL;
     }
@@ -190,6 +192,8 @@ static const struct io_counters *socket_counters(struct io *io)
 
 const struct io_backend io_socket_backend = {
     .name = "socket",
+    .auto_may_choose = true,
+    .loopback_can_measure = true,
     .open = socket_open,
     .receive = socket_receive,
     .release = socket_release,

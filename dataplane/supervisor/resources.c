@@ -38,7 +38,37 @@ static bool bell_add(struct descriptors *set, const char *name, uint32_t w, char
     return true;
 }
 
-static bool resources_make(struct resources *resources, const struct settings *settings, char *why)
+/* Opens what the I/O backends need: the one that io_backend names, or each one that `auto` may choose.
+ * `auto` can do without one that fails. */
+static bool backends_prepare(const struct io_backends *backends, const struct settings *settings,
+                             uint32_t worker_count, struct descriptors *set, char *why)
+{
+    bool is_auto = strcmp(settings->io_backend, "auto") == 0;
+
+    if (!is_auto && !io_backend_named(backends, settings->io_backend)) {
+        io_backend_unknown(backends, settings->io_backend, why);
+        return false;
+    }
+    for (size_t i = 0; i < backends->count; i++) {
+        const struct io_backend *backend = backends->list[i];
+        char refusal[IO_WHY_BYTES] = "";
+
+        if (!(is_auto ? backend->auto_may_choose : !strcmp(backend->name, settings->io_backend)) ||
+            !backend->open_privileged ||
+            backend->open_privileged(settings, worker_count, set, refusal))
+            continue;
+        if (!is_auto) {
+            snprintf(why, SUPERVISOR_WHY_BYTES, "I/O backend %s: %s", backend->name, refusal);
+            return false;
+        }
+        LOG(WARN, "start", "an I/O backend cannot be used", F("backend", "%s", backend->name),
+            F("why", "%s", refusal));
+    }
+    return true;
+}
+
+static bool resources_make(struct resources *resources, const struct settings *settings,
+                           const struct io_backends *backends, char *why)
 {
     uint32_t workers = workers_wanted(settings);
     uint64_t instance_id;
@@ -58,7 +88,8 @@ static bool resources_make(struct resources *resources, const struct settings *s
         }
         descriptors_add(&resources->set, fd, "%s", region_names[id]);
     }
-    if (!media_sockets_open(settings, workers, &resources->set, why))
+    if (!media_sockets_open(settings, workers, &resources->set, why) ||
+        !backends_prepare(backends, settings, workers, &resources->set, why))
         return false;
     for (uint32_t w = 0; w < workers; w++)
         if (!bell_add(&resources->set, "bell.worker", w, why))
@@ -164,11 +195,11 @@ static bool resources_take_over(struct resources *resources, const struct settin
 }
 
 bool resources_open(struct resources *resources, const struct settings *settings,
-                    int pidfds[CHILD_COUNT], char *why)
+                    const struct io_backends *backends, int pidfds[CHILD_COUNT], char *why)
 {
     memset(resources, 0, sizeof(*resources));
     if (!resources_take_over(resources, settings, pidfds) &&
-        !resources_make(resources, settings, why)) {
+        !resources_make(resources, settings, backends, why)) {
         resources_forget(resources);
         return false;
     }
@@ -203,7 +234,8 @@ enum share { SHARE_NOT, SHARE_READ, SHARE_WRITE };
 struct share_row {
     const char *name;
     enum share regions[REGION_COUNT]; /* desired actual keys resume */
-    bool sockets, bell_workers, bell_control, bell_handshaker;
+    bool sockets;                     /* also what backends opened for themselves: "io." … */
+    bool bell_workers, bell_control, bell_handshaker;
 };
 
 /* The table of processes.h. */
@@ -233,6 +265,9 @@ static void resources_share(const struct resources *resources, const struct shar
         else if (row->regions[id] == SHARE_READ)
             descriptors_add(set, resources->readonly[id], "%s", region_names[id]);
     }
+    for (size_t i = 0; row->sockets && i < resources->set.count; i++)
+        if (strncmp(resources->set.list[i].name, "io.", 3) == 0)
+            lend(set, &resources->set, resources->set.list[i].name);
     for (uint32_t w = 0; w < resources->worker_count; w++) {
         static const char *const formats[] = {"udp4.%u", "udp6.%u", "bell.worker.%u"};
         char name[DESCRIPTOR_NAME_BYTES];

@@ -163,18 +163,20 @@ static bool open_all(struct supervisor *s, int *signals, int pidfds[CHILD_COUNT]
     }
     limits_raise();
     return control_socket_lock(&s->control, s->settings, why) &&
-           resources_open(&s->resources, s->settings, pidfds, why) &&
+           resources_open(&s->resources, s->settings, s->backends, pidfds, why) &&
            control_socket_open(&s->control, why);
 }
 
-int supervisor_main(struct settings *settings, int argc, char **argv)
+int supervisor_main(struct settings *settings, const struct io_backends *backends, int argc,
+                    char **argv)
 {
     static struct supervisor supervisor; /* too big for a stack */
     struct supervisor *s = &supervisor;
     int pidfds[CHILD_COUNT] = {-1, -1}, signals;
     char why[SUPERVISOR_WHY_BYTES];
 
-    *s = (struct supervisor){.settings = settings, .argc = argc, .argv = argv};
+    *s =
+        (struct supervisor){.settings = settings, .backends = backends, .argc = argc, .argv = argv};
     s->control.listener = s->control.lock = -1;
     if (!open_all(s, &signals, pidfds, why)) {
         LOG(ERROR, "start", "the data plane cannot start", F("why", "%s", why));

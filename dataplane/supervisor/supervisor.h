@@ -14,6 +14,7 @@
 
 #include <sys/types.h>
 
+#include "dataplane/io/io.h"
 #include "dataplane/processes.h"
 #include "src/region.h"
 #include "health.h"
@@ -59,6 +60,7 @@ struct resources {
 
 struct supervisor {
     struct settings *settings; /* in force: a reload changes what is live */
+    const struct io_backends *backends;
     int argc;
     char **argv;
     struct resources resources;
@@ -77,10 +79,10 @@ uint32_t workers_wanted(const struct settings *settings);
 
 /* ---- resources.c ---- */
 
-/* Takes the resources out of what the service manager kept (and puts the pidfds of running children
- * into pidfds[], -1 for those that do not run), or makes a new one. */
+/* Takes over what the service manager kept, and with it the pidfds of running children (pidfds[c] is
+ * -1 for a child that does not run); or makes everything anew. */
 bool resources_open(struct resources *resources, const struct settings *settings,
-                    int pidfds[CHILD_COUNT], char *why);
+                    const struct io_backends *backends, int pidfds[CHILD_COUNT], char *why);
 /* The set of descriptors that a child or a client is handed; borrowed, not to be closed. */
 void resources_for_child(const struct resources *resources, enum child_role role,
                          struct descriptors *set);

@@ -2,6 +2,8 @@
 #include <string.h>
 
 #include "bench.h"
+#include "dataplane/io/socket.h"
+#include "dataplane/io/uring/uring.h"
 
 static struct path path_to(const struct place *place, const struct sockaddr_in *to)
 {

@@ -19,8 +19,9 @@
 
 /* A sender's socket as the supervisor opens it, and whom it sends to. */
 struct place {
-    struct io_descriptors descriptors;
-    uint32_t local_ip; /* network order */
+    struct descriptors descriptors; /* as worker 0 of the forwarder has them: … */
+    int udp4, doorbell;             /* … these two */
+    uint32_t local_ip;              /* network order */
     uint16_t local_port;
     uint32_t destination_count;
     uint32_t next; /* the destination that the next round begins with */

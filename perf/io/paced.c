@@ -139,7 +139,7 @@ static double sendto_ns(const struct place *place, uint32_t bytes)
         uint64_t began_ns = clock_read_ns(CLOCK_THREAD_CPUTIME_ID);
 
         for (unsigned i = 0; i < SENDTO_EACH; i++)
-            sendto(place->descriptors.udp4, payload_next(bytes), bytes, MSG_DONTWAIT,
+            sendto(place->udp4, payload_next(bytes), bytes, MSG_DONTWAIT,
                    (const struct sockaddr *)&to, sizeof(to));
         runs[r] = (double)(clock_read_ns(CLOCK_THREAD_CPUTIME_ID) - began_ns) / SENDTO_EACH;
         nanosleep(&pause, NULL);
@@ -151,7 +151,7 @@ static double sendto_ns(const struct place *place, uint32_t bytes)
 /* Forwards until the time is over; how many datagrams went out, and what that cost. */
 static uint64_t forward(struct place *place, const struct pace_of *pace, uint64_t *cpu_ns)
 {
-    struct pollfd readable = {.fd = place->descriptors.udp4, .events = POLLIN};
+    struct pollfd readable = {.fd = place->udp4, .events = POLLIN};
     uint64_t end_ns = clock_monotonic_ns() + pace->seconds * NS_PER_S, sent = 0;
     uint64_t began_ns = clock_read_ns(CLOCK_THREAD_CPUTIME_ID);
 

@@ -39,7 +39,7 @@ void raw_sendto(struct place *place, struct io *io, const struct work *work)
         const struct sockaddr_in *to = place_next(place);
 
         for (uint32_t i = 0; i < work->segments; i++)
-            sendto(place->descriptors.udp4, payload_next(work->bytes), work->bytes, MSG_DONTWAIT,
+            sendto(place->udp4, payload_next(work->bytes), work->bytes, MSG_DONTWAIT,
                    (const struct sockaddr *)to, sizeof(*to));
     }
 }
@@ -98,9 +98,9 @@ void raw_sendmmsg(struct place *place, struct io *io, const struct work *work)
         const struct sockaddr_in *to = place_next(place);
 
         for (uint32_t i = 0; i < work->segments; i++)
-            batch_add(&batch, place->descriptors.udp4, to, work->bytes, 1);
+            batch_add(&batch, place->udp4, to, work->bytes, 1);
     }
-    batch_flush(&batch, place->descriptors.udp4);
+    batch_flush(&batch, place->udp4);
 }
 
 void raw_sendmmsg_segmented(struct place *place, struct io *io, const struct work *work)
@@ -108,8 +108,8 @@ void raw_sendmmsg_segmented(struct place *place, struct io *io, const struct wor
     static struct batch batch;
 
     for (uint32_t r = 0; r < work->runs; r++)
-        batch_add(&batch, place->descriptors.udp4, place_next(place), work->bytes, work->segments);
-    batch_flush(&batch, place->descriptors.udp4);
+        batch_add(&batch, place->udp4, place_next(place), work->bytes, work->segments);
+    batch_flush(&batch, place->udp4);
 }
 
 /* ---- receiving; GRO's super-packets count as the one message that they are ---- */
@@ -121,8 +121,8 @@ uint32_t raw_recvfrom(struct place *place, struct io *io)
     socklen_t from_bytes = sizeof(from);
     uint32_t count = 0;
 
-    while (recvfrom(place->descriptors.udp4, data, sizeof(data), MSG_DONTWAIT,
-                    (struct sockaddr *)&from, &from_bytes) >= 0)
+    while (recvfrom(place->udp4, data, sizeof(data), MSG_DONTWAIT, (struct sockaddr *)&from,
+                    &from_bytes) >= 0)
         count++;
     return count;
 }
@@ -146,7 +146,7 @@ uint32_t raw_recvmmsg(struct place *place, struct io *io)
                                                   .msg_control = controls[i],
                                                   .msg_controllen = sizeof(controls[i])};
         }
-        received = recvmmsg(place->descriptors.udp4, messages, BATCH, MSG_DONTWAIT, NULL);
+        received = recvmmsg(place->udp4, messages, BATCH, MSG_DONTWAIT, NULL);
         count += received > 0 ? (uint32_t)received : 0;
     } while (received == BATCH);
     return count;

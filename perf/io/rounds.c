@@ -74,16 +74,17 @@ struct place *place_open(uint32_t count, bool on_loopback, bool is_bound)
     memset(place->sockets, -1, sizeof(place->sockets));
     place->destination_count = count;
     place->local_ip = htonl(on_loopback ? INADDR_LOOPBACK : 0x0a090001u);
-    place->descriptors =
-        (struct io_descriptors){.udp4 = media_socket(is_bound ? place->local_ip : 0), .udp6 = -1};
-    place->descriptors.doorbell = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    place->udp4 = media_socket(is_bound ? place->local_ip : 0);
+    place->doorbell = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    descriptors_add(&place->descriptors, place->udp4, "udp4.0");
+    descriptors_add(&place->descriptors, place->doorbell, "bell.worker.0");
     for (uint32_t i = 0; i < count; i++)
-        if (place->descriptors.udp4 < 0 || !destination_open(place, i, on_loopback)) {
+        if (place->udp4 < 0 || !destination_open(place, i, on_loopback)) {
             fprintf(stderr, "no socket for destination %u: %s\n", i, strerror(errno));
             place_close(place);
             return NULL;
         }
-    getsockname(place->descriptors.udp4, (struct sockaddr *)&name, &bytes);
+    getsockname(place->udp4, (struct sockaddr *)&name, &bytes);
     place->local_port = ntohs(name.sin_port);
     return place;
 }
@@ -93,8 +94,8 @@ void place_close(struct place *place)
     for (uint32_t i = 0; i < place->destination_count; i++)
         if (place->sockets[i] >= 0)
             close(place->sockets[i]);
-    close(place->descriptors.udp4);
-    close(place->descriptors.doorbell);
+    close(place->udp4);
+    close(place->doorbell);
     free(place);
 }
 
@@ -156,9 +157,9 @@ static void figures_make(const struct samples *samples, const struct method *met
  * are outside the time. */
 static bool backend_begin(const struct method *method, struct place *place, struct io **io)
 {
-    char why[128] = "";
+    char why[IO_WHY_BYTES] = "";
 
-    *io = method->backend ? method->backend->open(&place->descriptors, why) : NULL;
+    *io = method->backend ? method->backend->open(&place->descriptors, 0, why) : NULL;
     if (method->backend && !*io)
         fprintf(stderr, "%s: %s\n", method->name, why);
     return !method->backend || *io;

@@ -12,6 +12,7 @@
 
 #include "bench.h"
 #include "dataplane/forwarder/worker.h"
+#include "dataplane/io/replay.h"
 
 #define BENCH_UFRAG_BYTES 32
 

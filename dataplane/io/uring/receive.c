@@ -5,7 +5,7 @@
 
 #include <poll.h>
 
-#include "uring.h"
+#include "parts.h"
 
 /* One entry into the kernel makes at most 32 completions of a socket (it takes turns between sockets),
  * and an empty datagram ends it, so a full batch needs several. */

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "src/log.h"
-#include "uring.h"
+#include "parts.h"
 
 #ifndef IORING_SETUP_SINGLE_ISSUER
 #define IORING_SETUP_SINGLE_ISSUER (1U << 12)
@@ -38,10 +38,10 @@ static bool ring_setup(struct io *io, char *why)
         io->ring_is_open = true;
         if (parameters.features & IORING_FEAT_EXT_ARG && parameters.features & IORING_FEAT_CQE_SKIP)
             return true;
-        snprintf(why, URING_WHY_BYTES, "this kernel's io_uring is too old: Linux 6.0 or newer");
+        snprintf(why, IO_WHY_BYTES, "this kernel's io_uring is too old: Linux 6.0 or newer");
         return false;
     }
-    snprintf(why, URING_WHY_BYTES, "io_uring_setup: %s%s", strerror(-result),
+    snprintf(why, IO_WHY_BYTES, "io_uring_setup: %s%s", strerror(-result),
              result == -EPERM    ? " (sysctl kernel.io_uring_disabled, or a seccomp filter)"
              : result == -ENOMEM ? " (raise the memlock limit)"
                                  : "");
@@ -61,8 +61,7 @@ static bool files_register(struct io *io, char *why)
     result = io_uring_register_files(&io->ring, files, count);
     if (result == 0)
         return true;
-    snprintf(why, URING_WHY_BYTES, "io_uring refuses to register the sockets: %s",
-             strerror(-result));
+    snprintf(why, IO_WHY_BYTES, "io_uring refuses to register the sockets: %s", strerror(-result));
     return false;
 }
 
@@ -74,14 +73,14 @@ static bool buffers_register(struct io *io, char *why)
     io->buffers = pages_map((size_t)BUFFERS * URING_BUFFER_BYTES);
     io->buffer_ring = pages_map(OFFERED * sizeof(struct io_uring_buf));
     if (!io->buffers || !io->buffer_ring) {
-        snprintf(why, URING_WHY_BYTES, "no memory for receive buffers");
+        snprintf(why, IO_WHY_BYTES, "no memory for receive buffers");
         return false;
     }
     registration.ring_addr = (uint64_t)(uintptr_t)io->buffer_ring;
     result = io_uring_register_buf_ring(&io->ring, &registration, 0);
     if (result != 0) {
-        snprintf(why, URING_WHY_BYTES,
-                 "io_uring provides no buffer rings (%s): Linux 5.19 or newer", strerror(-result));
+        snprintf(why, IO_WHY_BYTES, "io_uring provides no buffer rings (%s): Linux 5.19 or newer",
+                 strerror(-result));
         return false;
     }
     io_uring_buf_ring_init(io->buffer_ring);
@@ -109,13 +108,13 @@ static bool arenas_register(struct io *io, char *why)
     int result;
 
     if (!operation_is_known(io, IORING_OP_SENDMSG_ZC)) {
-        snprintf(why, URING_WHY_BYTES, "no zero-copy sending before Linux 6.1");
+        snprintf(why, IO_WHY_BYTES, "no zero-copy sending before Linux 6.1");
         return false;
     }
     result = io_uring_register_buffers(&io->ring, &arenas, 1);
     if (result == 0)
         return true;
-    snprintf(why, URING_WHY_BYTES, "no zero-copy sending: %zu KiB cannot be registered (%s)",
+    snprintf(why, IO_WHY_BYTES, "no zero-copy sending: %zu KiB cannot be registered (%s)",
              arenas.iov_len / 1024,
              result == -ENOMEM ? "memlock limit too low" : strerror(-result));
     if (result == -ENOMEM)
@@ -150,7 +149,7 @@ static bool ring_restrict(struct io *io, char *why)
                 count) != 0 ||
         syscall(SYS_io_uring_register, io->ring.ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0) !=
             0) {
-        snprintf(why, URING_WHY_BYTES, "io_uring refuses restrictions: %s", strerror(errno));
+        snprintf(why, IO_WHY_BYTES, "io_uring refuses restrictions: %s", strerror(errno));
         return false;
     }
     return true;

@@ -10,7 +10,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 
-#include "uring.h"
+#include "parts.h"
 
 #define SUBMIT_TRIES 4
 

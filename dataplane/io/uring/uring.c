@@ -1,4 +1,4 @@
-/* I/O by io_uring: opening, waiting. Parts and their picture: uring.h. */
+/* I/O by io_uring: opening, waiting. Parts and their picture: parts.h. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <stdio.h>
@@ -6,7 +6,7 @@
 
 #include "dataplane/io/doorbell.h"
 #include "src/clock.h"
-#include "uring.h"
+#include "parts.h"
 
 #define WAIT_NS_MAX (3600 * NS_PER_S)
 
@@ -28,7 +28,7 @@ static bool receive_works(struct io *io, char *why)
         int error = io->receive_error[i];
 
         if (error == EINVAL || error == EOPNOTSUPP || error == EBADF || error == EACCES) {
-            snprintf(why, URING_WHY_BYTES, "multishot receive is refused (%s): Linux 6.0 or newer",
+            snprintf(why, IO_WHY_BYTES, "multishot receive is refused (%s): Linux 6.0 or newer",
                      strerror(error));
             return false;
         }
@@ -36,26 +36,27 @@ static bool receive_works(struct io *io, char *why)
     return true;
 }
 
-static struct io *uring_open(const struct io_descriptors *descriptors, char *why)
+static struct io *uring_open(const struct descriptors *descriptors, uint32_t worker,
+                             char why[IO_WHY_BYTES])
 {
     struct io *io = pages_map(sizeof(*io));
 
     if (!io) {
-        snprintf(why, URING_WHY_BYTES, "no memory for the io_uring backend");
+        snprintf(why, IO_WHY_BYTES, "no memory for the io_uring backend");
         return NULL;
     }
-    io->doorbell = descriptors->doorbell;
+    io->doorbell = descriptors_get(descriptors, "bell.worker.%u", worker);
     io->receive_header.msg_namelen = NAME_BYTES;
     io->receive_header.msg_controllen = CONTROL_BYTES;
-    if (!udp_sockets_open(&io->sockets, descriptors, why)) {
+    if (!udp_sockets_open(&io->sockets, descriptors, worker, why)) {
         uring_close(io);
         return NULL;
     }
     sends_open(io->sends, &io->sockets);
     if (!slots_open(&io->slots, ARENAS))
-        snprintf(why, URING_WHY_BYTES, "no memory for transmit slots");
+        snprintf(why, IO_WHY_BYTES, "no memory for transmit slots");
     else if (!doorbell_prepare(io->doorbell))
-        snprintf(why, URING_WHY_BYTES, "doorbell: descriptor %d is no eventfd", io->doorbell);
+        snprintf(why, IO_WHY_BYTES, "doorbell: descriptor %d is no eventfd", io->doorbell);
     else if (uring_ring_open(io, why) && receive_works(io, why))
         return io;
     uring_close(io);
@@ -132,6 +133,8 @@ static const struct io_counters *uring_counters(struct io *io)
 
 const struct io_backend io_uring_backend = {
     .name = "io_uring",
+    .auto_may_choose = true,
+    .loopback_can_measure = true,
     .open = uring_open,
     .receive = uring_receive,
     .release = uring_release,

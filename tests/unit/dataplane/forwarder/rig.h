@@ -20,6 +20,7 @@
 
 #include "dataplane/engines/rtcp.h"
 #include "dataplane/forwarder/worker.h"
+#include "dataplane/io/replay.h"
 #include "src/clock.h"
 
 static uint64_t rig_now_ns = 1000 * NS_PER_S;

@@ -366,7 +366,7 @@ static void sends_what_was_asked(void **state)
             else
                 server_open(&server);
             if (arrangement == WITHOUT_SEGMENTS) { /* makes the kernel refuse UDP_SEGMENT */
-                int fd = server.descriptors.udp4;
+                int fd = server.udp4;
 
                 assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_NO_CHECK, &on, sizeof(on)), 0);
             }
@@ -420,8 +420,7 @@ static void counts_what_fails(void **state)
         no_port = not_ours = good;
         no_port.remote_port = 0;
         ip_parse(not_ours.local_ip, "192.0.2.1");
-        close(server.descriptors.udp6);
-        server.descriptors.udp6 = -1;
+        server.descriptors = descriptors_of(server.udp4, -1, server.doorbell);
         ipv6 = good;
         ip_parse(ipv6.remote_ip, "::1");
         ip_parse(ipv6.local_ip, "::1");
@@ -444,7 +443,6 @@ static void counts_what_fails(void **state)
         assert_int_equal(counters->send_full, 0);
 
         backend->close(io);
-        server.descriptors.udp6 = dup(server.descriptors.udp4);
         server_close(&server);
         close(client);
     }
@@ -487,8 +485,8 @@ static void fill_the_queue(const struct io_backend *backend)
                  "ip addr add 10.9.9.1/24 dev far && ip link set far up && ip link set end up") ==
           0);
     server_open(&server);
-    CHECK(setsockopt(server.descriptors.udp4, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small)) == 0);
-    io = backend->open(&server.descriptors, why);
+    CHECK(setsockopt(server.udp4, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small)) == 0);
+    io = backend->open(&server.descriptors, WORKER, why);
     CHECK(io);
     counters = backend->counters(io);
     here = socket_bound("127.0.0.1");

@@ -43,14 +43,13 @@ static void waits_for_packet_doorbell_and_time(void **state)
 
         for (unsigned i = 0; i < 3; i++) { /* rung before: returns at once, and only once */
             start_ns = clock_monotonic_ns();
-            assert_int_equal(write(server.descriptors.doorbell, &one, sizeof(one)), sizeof(one));
-            assert_int_equal(write(server.descriptors.doorbell, &one, sizeof(one)), sizeof(one));
+            assert_int_equal(write(server.doorbell, &one, sizeof(one)), sizeof(one));
+            assert_int_equal(write(server.doorbell, &one, sizeof(one)), sizeof(one));
             assert_true(backend->wait(io, UINT64_MAX));
-            assert_int_equal(read(server.descriptors.doorbell, &one, sizeof(one)), -1); /* reset */
+            assert_int_equal(read(server.doorbell, &one, sizeof(one)), -1); /* reset */
             assert_false(backend->wait(io, NS_PER_MS));
         }
-        assert_int_equal(pthread_create(&thread, NULL, ring_later, &server.descriptors.doorbell),
-                         0);
+        assert_int_equal(pthread_create(&thread, NULL, ring_later, &server.doorbell), 0);
         assert_true(backend->wait(io, 5 * NS_PER_S));
         pthread_join(thread, NULL);
 
@@ -64,7 +63,7 @@ static void waits_for_packet_doorbell_and_time(void **state)
         assert_int_equal(receive_all(backend, io, count_packet, &bytes, 1, 1), 1);
         start_ns = clock_monotonic_ns();
         assert_false(backend->wait(io, 5 * NS_PER_S));
-        assert_int_equal(write(server.descriptors.doorbell, &one, sizeof(one)), sizeof(one));
+        assert_int_equal(write(server.doorbell, &one, sizeof(one)), sizeof(one));
         assert_true(backend->wait(io, 5 * NS_PER_S));
         assert_true(clock_monotonic_ns() - start_ns < NS_PER_S);
         assert_int_equal(receive_all(backend, io, count_packet, &bytes, 2, 2), 2);
@@ -148,35 +147,55 @@ static void empty_datagrams_are_packets(void **state)
 static void opens_by_name(void **state)
 {
     static const struct {
-        const char *name, *backend;
+        const char *name, *backend; /* NULL: it does not open */
         bool with_sockets;
+        const char *why;
     } table[] = {
-        {"auto", "*", true},         {"io_uring", "io_uring", true}, {"socket", "socket", true},
-        {"replay", "replay", false}, {"auto", NULL, false},          {"io_uring", NULL, false},
-        {"socket", NULL, false},     {"dpdk", NULL, true},           {"", NULL, true},
+        {"auto", "*", true, " ns a datagram"},
+        {"io_uring", "io_uring", true, "io_uring, as configured"},
+        {"socket", "socket", true, "socket, as configured"},
+        {"replay", "replay", false, "replay, as configured"},
+        {"auto", NULL, false, "no UDP socket"},
+        {"io_uring", NULL, false, "io_uring: no UDP socket"},
+        {"socket", NULL, false, "socket: no UDP socket"},
     };
+    static const struct descriptors none;
 
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
         const struct io_backend *backend = NULL;
-        struct io_descriptors none = {-1, -1, -1};
+        struct io_choice choice;
         struct server server;
-        char why[192] = "";
+        char why[IO_CHOICE_BYTES] = "";
         struct io *io;
 
         server_open(&server);
-        io = io_open(table[i].name, table[i].with_sockets ? &server.descriptors : &none, &backend,
+        assert_true(io_choose(&choice, &backends, table[i].name, "", why));
+        io = io_open(&choice, table[i].with_sockets ? &server.descriptors : &none, WORKER, &backend,
                      why);
         print_message("  %s: %s\n", table[i].name, why);
-        assert_true(strlen(why) > 0);
+        assert_non_null(strstr(why, table[i].why));
         assert_int_equal(io != NULL, table[i].backend != NULL);
         if (io) {
-            if (strcmp(table[i].backend, "*") == 0) /* the measured one */
+            if (strcmp(table[i].backend, "*") == 0) /* the one that was measured to be cheaper */
                 assert_true(backend == &io_uring_backend || backend == &io_socket_backend);
             else
                 assert_string_equal(backend->name, table[i].backend);
             backend->close(io);
         }
         server_close(&server);
+    }
+}
+
+/* A name that no backend has is refused with the names of the list. */
+static void refuses_unknown_names(void **state)
+{
+    static const char *const names[] = {"dpdk", "", "socke"};
+    struct io_choice choice;
+    char why[IO_CHOICE_BYTES];
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        assert_false(io_choose(&choice, &backends, names[i], "socket", why));
+        assert_non_null(strstr(why, "there are: auto, io_uring, socket, replay"));
     }
 }
 
@@ -192,20 +211,22 @@ static void refuses_wrong_descriptors(void **state)
 
         server_open(&server);
         assert_int_equal(pipe(pipes), 0);
-        struct io_descriptors table[] = {{unbound, -1, -1},
-                                         {stream, -1, -1},
-                                         {pipes[0], -1, -1},
-                                         {4095, -1, -1},
-                                         {server.descriptors.udp6, -1, -1},
-                                         {-1, server.descriptors.udp4, -1},
-                                         {server.descriptors.udp4, -1, 4095}};
+        struct descriptors table[] = {
+            descriptors_of(unbound, -1, -1),      descriptors_of(stream, -1, -1),
+            descriptors_of(pipes[0], -1, -1),     descriptors_of(4095, -1, -1),
+            descriptors_of(server.udp6, -1, -1),  descriptors_of(-1, server.udp4, -1),
+            descriptors_of(server.udp4, -1, 4095)};
 
         for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
             char why[128] = "";
 
-            assert_null(backend->open(&table[i], why));
+            assert_null(backend->open(&table[i], WORKER, why));
             assert_true(strlen(why) > 10);
         }
+        char why[IO_WHY_BYTES] = "";
+
+        assert_null(backend->open(&server.descriptors, WORKER + 1, why)); /* it has no socket */
+        assert_string_equal(why, "no UDP socket was given");
         close(unbound), close(stream), close(pipes[0]), close(pipes[1]);
         server_close(&server);
     }
@@ -306,6 +327,7 @@ int main(void)
         cmocka_unit_test(empty_datagrams_are_packets),
         cmocka_unit_test(counts_what_the_kernel_dropped),
         cmocka_unit_test(opens_by_name),
+        cmocka_unit_test(refuses_unknown_names),
         cmocka_unit_test(refuses_wrong_descriptors),
         cmocka_unit_test(prints_what_runs_save),
     };

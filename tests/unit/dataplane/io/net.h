@@ -20,7 +20,9 @@
 
 #include <cmocka.h>
 
-#include "dataplane/io/io.h"
+#include "dataplane/io/replay.h"
+#include "dataplane/io/socket.h"
+#include "dataplane/io/uring/uring.h"
 #include "src/clock.h"
 #include "src/sanitizer.h"
 
@@ -120,10 +122,26 @@ static int socket_bound(const char *address)
 }
 
 /* A worker's two sockets as the supervisor opens them, and its doorbell. */
+#define WORKER 3 /* its number in the set */
 struct server {
-    struct io_descriptors descriptors;
+    struct descriptors descriptors;
+    int udp4, udp6, doorbell; /* the same; the test closes them */
     uint16_t port4, port6;
 };
+
+/* The set of a worker that has these; -1: it has none. */
+static inline struct descriptors descriptors_of(int udp4, int udp6, int doorbell)
+{
+    struct descriptors set = {0};
+
+    if (udp4 >= 0)
+        descriptors_add(&set, udp4, "udp4.%u", WORKER);
+    if (udp6 >= 0)
+        descriptors_add(&set, udp6, "udp6.%u", WORKER);
+    if (doorbell >= 0)
+        descriptors_add(&set, doorbell, "bell.worker.%u", WORKER);
+    return set;
+}
 
 static inline void server_open_at(struct server *server, const char *ipv4, const char *ipv6)
 {
@@ -134,8 +152,10 @@ static inline void server_open_at(struct server *server, const char *ipv4, const
     assert_int_equal(setsockopt(udp6, IPPROTO_IPV6, IPV6_RECVPKTINFO, &on, sizeof(on)), 0);
     assert_int_equal(setsockopt(udp4, SOL_UDP, UDP_GRO, &on, sizeof(on)), 0);
     assert_int_equal(setsockopt(udp6, SOL_UDP, UDP_GRO, &on, sizeof(on)), 0);
-    server->descriptors = (struct io_descriptors){
-        .udp4 = udp4, .udp6 = udp6, .doorbell = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)};
+    server->udp4 = udp4;
+    server->udp6 = udp6;
+    server->doorbell = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    server->descriptors = descriptors_of(udp4, udp6, server->doorbell);
     server->port4 = port_of(udp4);
     server->port6 = port_of(udp6);
 }
@@ -147,9 +167,9 @@ static inline void server_open(struct server *server)
 
 static inline void server_close(struct server *server)
 {
-    close(server->descriptors.udp4);
-    close(server->descriptors.udp6);
-    close(server->descriptors.doorbell);
+    close(server->udp4);
+    close(server->udp6);
+    close(server->doorbell);
 }
 
 /* The path that the server sees when `client` (a socket) talks to its address `address`. */
@@ -232,17 +252,22 @@ static inline size_t receive_all(const struct io_backend *backend, struct io *io
 
 /* ---- backends ---- */
 
-static const struct io_backend *const kernel_backends[] = {&io_uring_backend, &io_socket_backend};
-#define BACKENDS 2
-#define EACH_BACKEND(b)                                                                          \
-    for (const struct io_backend *const *at_ = kernel_backends, *b;                              \
-         at_ < kernel_backends + BACKENDS && (b = *at_, print_message("  %s\n", b->name), true); \
+#define KERNEL_BACKENDS 2 /* the first of the list */
+static const struct io_backend *const backend_list[] = {&io_uring_backend, &io_socket_backend,
+                                                        &io_replay_backend};
+static const struct io_backends backends = {sizeof(backend_list) / sizeof(backend_list[0]),
+                                            backend_list};
+
+#define EACH_BACKEND(b)                                          \
+    for (const struct io_backend *const *at_ = backend_list, *b; \
+         at_ < backend_list + KERNEL_BACKENDS &&                 \
+         (b = *at_, print_message("  %s\n", b->name), true);     \
          at_++)
 
 static inline struct io *backend_open(const struct io_backend *backend, const struct server *server)
 {
     char why[128] = "no reason given";
-    struct io *io = backend->open(&server->descriptors, why);
+    struct io *io = backend->open(&server->descriptors, WORKER, why);
 
     if (!io)
         fail_msg("%s: %s", backend->name, why);

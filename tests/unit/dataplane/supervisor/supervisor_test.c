@@ -29,6 +29,11 @@
 
 #define MS(count) ((uint64_t)(count)*NS_PER_MS)
 
+/* Backends that need nothing from the supervisor, as io_uring and socket do. */
+static const struct io_backend plain = {.name = "plain", .auto_may_choose = true};
+static const struct io_backend *const plain_list[] = {&plain};
+static const struct io_backends backends = {1, plain_list};
+
 /* ---- sockets ---- */
 
 static struct settings settings_on(const char *listen_ip, uint32_t first, uint32_t last)
@@ -37,6 +42,7 @@ static struct settings settings_on(const char *listen_ip, uint32_t first, uint32
         .socket_buffer_bytes = 65536, .media_port_min = first, .media_port_max = last};
 
     snprintf(settings.media_listen_ip, sizeof(settings.media_listen_ip), "%s", listen_ip);
+    strcpy(settings.io_backend, "auto");
     return settings;
 }
 
@@ -184,7 +190,7 @@ static void test_shares(void **state)
     int pidfds[CHILD_COUNT];
 
     settings.workers = 2;
-    assert_true(resources_open(&resources, &settings, pidfds, why));
+    assert_true(resources_open(&resources, &settings, &backends, pidfds, why));
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         const char *wanted[REGION_COUNT] = {rows[i].desired, rows[i].actual, rows[i].keys,
                                             rows[i].resume};
@@ -214,6 +220,75 @@ static void test_shares(void **state)
         resources_for_client(&resources, "forwarder", &set)); /* a child's role is no client's */
     assert_false(resources_for_client(&resources, "", &set));
     resources_close(&resources);
+}
+
+/* ---- what I/O backends need ---- */
+
+static bool link_open(const struct settings *settings, uint32_t worker_count,
+                      struct descriptors *set, char why[IO_WHY_BYTES])
+{
+    for (uint32_t w = 0; w < worker_count; w++)
+        descriptors_add(set, socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0), "io.link.%u", w);
+    return true;
+}
+
+static bool link_refuse(const struct settings *settings, uint32_t worker_count,
+                        struct descriptors *set, char why[IO_WHY_BYTES])
+{
+    snprintf(why, IO_WHY_BYTES, "no such card");
+    return false;
+}
+
+static const struct io_backend with_link = {
+    .name = "link", .auto_may_choose = true, .open_privileged = link_open};
+static const struct io_backend refusing = {
+    .name = "refusing", .auto_may_choose = true, .open_privileged = link_refuse};
+static const struct io_backend named_only = {.name = "named-only", .open_privileged = link_open};
+
+/* Only the forwarder gets them, and only those of backends that may be used. */
+static void test_backends_prepare(void **state)
+{
+    static const struct io_backend *const list[] = {&plain, &refusing, &with_link, &named_only};
+    static const struct io_backends all = {4, list}, without_link = {2, list};
+    static const struct {
+        const char *io_backend;
+        const struct io_backends *backends;
+        unsigned links;
+        const char *refusal; /* NULL: the supervisor starts */
+    } rows[] = {
+        {"auto", &all, 2, NULL},
+        {"auto", &without_link, 0, NULL}, /* `auto` can do without the one that refuses */
+        {"link", &all, 2, NULL},
+        {"named-only", &all, 2, NULL},
+        {"plain", &all, 0, NULL},
+        {"refusing", &all, 0, "I/O backend refusing: no such card"},
+        {"dpdk", &without_link, 0, "there are: auto, plain, refusing"},
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct settings settings =
+            settings_on("127.0.0.1", 43000 + (uint32_t)getpid() % 5000, 60000);
+        struct descriptors forwarder, handshaker;
+        struct resources resources;
+        char why[SUPERVISOR_WHY_BYTES] = "";
+        int pidfds[CHILD_COUNT];
+
+        settings.workers = 2;
+        strcpy(settings.io_backend, rows[i].io_backend);
+        assert_int_equal(resources_open(&resources, &settings, rows[i].backends, pidfds, why),
+                         rows[i].refusal == NULL);
+        if (rows[i].refusal) {
+            assert_non_null(strstr(why, rows[i].refusal));
+            continue;
+        }
+        resources_for_child(&resources, CHILD_forwarder, &forwarder);
+        resources_for_child(&resources, CHILD_handshaker, &handshaker);
+        for (unsigned w = 0; w < 2; w++) {
+            assert_int_equal(descriptors_get(&forwarder, "io.link.%u", w) >= 0, w < rows[i].links);
+            assert_int_equal(descriptors_get(&handshaker, "io.link.%u", w), -1);
+        }
+        resources_close(&resources);
+    }
 }
 
 /* ---- a whole life; the children are this program, started with --role= ---- */
@@ -342,7 +417,7 @@ static void supervisor_start(struct life *life)
         dup2(moved[i], 3 + i);
     close_range((unsigned)(3 + count), ~0u, 0);
     setenv("LISTEN_FDNAMES", names, 1);
-    _exit(supervisor_main(&life->settings, 1, arguments));
+    _exit(supervisor_main(&life->settings, &backends, 1, arguments));
 }
 
 static int life_begin(void **state)
@@ -564,6 +639,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_sockets_refused),
         cmocka_unit_test(test_workers_wanted),
         cmocka_unit_test(test_shares),
+        cmocka_unit_test(test_backends_prepare),
         cmocka_unit_test_setup_teardown(test_child_dies, life_begin, life_end),
         cmocka_unit_test_setup_teardown(test_child_hangs, life_begin, life_end),
         cmocka_unit_test_setup_teardown(test_supervisor_dies, life_begin, life_end),

@@ -5,7 +5,7 @@
 
 #include <sys/syscall.h>
 
-#include "dataplane/io/uring/uring.h"
+#include "dataplane/io/uring/parts.h"
 
 /* The kernel's place is taken by this while `refusals` lasts; `bend` makes it refuse what goes without
  * copying, as kernels before 6.15 do. */
@@ -34,7 +34,7 @@ static struct io *ring_open(struct server *server)
     struct io *io;
 
     server_open(server);
-    io = io_uring_backend.open(&server->descriptors, why);
+    io = io_uring_backend.open(&server->descriptors, WORKER, why);
     if (!io)
         fail_msg("%s", why);
     return io;
@@ -219,7 +219,7 @@ static void never_sends_stale_memory(void **state)
     path.local_ip[15] = 1;
     client_send(client, &path, data, 100, 0);
     assert_int_equal(receive_all(&io_uring_backend, io, count_packet, &seen, 1, 1), 1);
-    assert_int_equal(write(server.descriptors.doorbell, &one, sizeof(one)), sizeof(one));
+    assert_int_equal(write(server.doorbell, &one, sizeof(one)), sizeof(one));
     assert_true(io_uring_backend.wait(io, NS_PER_S));
     io_uring_backend.close(io);
     server_close(&server);

@@ -6,7 +6,7 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 
-#include "dataplane/io/uring/uring.h"
+#include "dataplane/io/uring/parts.h"
 #include "perf/io/device.c"
 
 /* ---- the decision ---- */
@@ -118,9 +118,8 @@ static void scene_open(struct scene *scene)
         _exit(NOT_HERE);
     }
     server_open(&scene->server);
-    CHECK(setsockopt(scene->server.descriptors.udp4, SOL_SOCKET, SO_SNDBUFFORCE, &room,
-                     sizeof(room)) == 0);
-    scene->io = io_uring_backend.open(&scene->server.descriptors, why);
+    CHECK(setsockopt(scene->server.udp4, SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof(room)) == 0);
+    scene->io = io_uring_backend.open(&scene->server.descriptors, WORKER, why);
     CHECK(scene->io);
     if (!scene->io->zero_copy.possible) {
         fprintf(stderr, "  %s\n", why);
@@ -266,8 +265,7 @@ static void full_socket(struct scene *scene)
     int room = 200000;
     uint64_t sent;
 
-    CHECK(setsockopt(scene->server.descriptors.udp4, SOL_SOCKET, SO_SNDBUF, &room, sizeof(room)) ==
-          0);
+    CHECK(setsockopt(scene->server.udp4, SOL_SOCKET, SO_SNDBUF, &room, sizeof(room)) == 0);
     CHECK(system("tc qdisc add dev null0 root tbf rate 400mbit burst 70kb limit 20mb") == 0);
     scene->io->zero_copy.state = ZERO_COPY_on;
     for (unsigned t = 0; t < 100; t++)
@@ -339,7 +337,7 @@ static void goes_without_when_memory_cannot_be_locked(void **state)
         CHECK(setrlimit(RLIMIT_MEMLOCK, &limit) == 0);
         CHECK(geteuid() != 0 || setresuid(65534, 65534, 65534) == 0);
         server_open(&server);
-        io = io_uring_backend.open(&server.descriptors, why);
+        io = io_uring_backend.open(&server.descriptors, WORKER, why);
         fprintf(stderr, "  %s\n", why);
         CHECK(io && !io->zero_copy.possible);
         CHECK(strstr(why, "no zero-copy sending"));
