@@ -1,13 +1,12 @@
-/* Janus with its VideoRoom plugin, over its HTTP transport. One Janus session carries all handles, so
- * one long poll brings every event.
+/* Janus with its VideoRoom plugin. What the words of target.h are at Janus:
  *
- *   room      a VideoRoom                 member    nobody: handles join by themselves
- *   endpoint  a handle and its            publication "FEED/MID"
- *             PeerConnection
+ *   room         a VideoRoom
+ *   member       nothing: each handle joins by itself
+ *   endpoint     a handle and its PeerConnection
+ *   publication  "FEED/MID"
  *
- * What Janus asks for beside that: session_timeout = 0 (nobody sends keep-alives here). A publisher can
- * be subscribed to only when its PeerConnection is up, so the first who subscribes waits for that. */
-#define _GNU_SOURCE
+ * Janus needs the setting session_timeout = 0, because nothing here sends keep-alives. Nobody can
+ * subscribe to a publisher before its PeerConnection is up, so the first subscriber waits for that. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,20 +14,20 @@
 #include <sys/queue.h>
 #include <time.h>
 
+#include "janus_api.h"
+#include "json.h"
+#include "memory.h"
 #include "sdp.h"
-#include "session.h"
 #include "src/clock.h"
 #include "target.h"
 
-#define NO_SUCH_FEED 428 /* VideoRoom: also a publisher that is not up yet */
+#define NO_SUCH_FEED 428 /* VideoRoom: no such publisher, or it is not up yet */
 #define RETRY_MS 20
-#define PATH_BYTES 120
 
 struct target {
     struct target_options options;
-    struct hub *hub;
-    uint64_t session, control; /* a handle that makes and ends rooms */
-    unsigned transactions;
+    struct janus *janus;
+    uint64_t control; /* the handle that creates and destroys rooms */
     LIST_HEAD(, target_room) rooms;
 };
 
@@ -49,47 +48,9 @@ struct target_endpoint {
     struct target_member *member;
     uint64_t handle;
     struct target_local local;
-    char *answer; /* to Janus's offer; `start` sends it */
+    char *answer; /* SDP: the answer to Janus's offer, which `start` must send */
     LIST_ENTRY(target_endpoint) link;
 };
-
-static void *memory(size_t bytes)
-{
-    void *p = calloc(1, bytes);
-
-    if (!p)
-        abort(); /* without memory there is no measurement */
-    return p;
-}
-
-static const cJSON *item_of(const cJSON *object, const char *name)
-{
-    return cJSON_GetObjectItemCaseSensitive(object, name);
-}
-
-static const char *text_of(const cJSON *object, const char *name)
-{
-    const cJSON *item = item_of(object, name);
-
-    return cJSON_IsString(item) ? item->valuestring : "";
-}
-
-/* Janus's numbers have 53 bits: a double holds them. */
-static uint64_t number_of(const cJSON *object, const char *name)
-{
-    const cJSON *item = item_of(object, name);
-
-    return cJSON_IsNumber(item) && item->valuedouble > 0 ? (uint64_t)item->valuedouble : 0;
-}
-
-/* Digits only: cJSON writes 6453901596010200 as 6.4539015960102e+15, which Janus takes for no integer. */
-static void id_add(cJSON *object, const char *name, uint64_t id)
-{
-    char digits[24];
-
-    snprintf(digits, sizeof(digits), "%" PRIu64, id);
-    cJSON_AddRawToObject(object, name, digits);
-}
 
 static void pause_ms(int ms)
 {
@@ -99,173 +60,27 @@ static void pause_ms(int ms)
         nanosleep(&t, NULL);
 }
 
-/* ---- Janus's calls ---- */
-
-/* Frees the request. The answer: success or ack; error is an error. */
-static cJSON *request(struct target *t, uint64_t handle, cJSON *request, char *why)
-{
-    char path[PATH_BYTES] = "/janus", transaction[24], *body;
-    const cJSON *error;
-    cJSON *answer;
-    long status;
-
-    if (handle)
-        snprintf(path, sizeof(path), "/janus/%" PRIu64 "/%" PRIu64, t->session, handle);
-    else if (t->session)
-        snprintf(path, sizeof(path), "/janus/%" PRIu64, t->session);
-    snprintf(transaction, sizeof(transaction), "%u", ++t->transactions);
-    cJSON_AddStringToObject(request, "transaction", transaction);
-    body = cJSON_PrintUnformatted(request);
-    answer = hub_call(t->hub, path, body, &status, why);
-    free(body);
-    cJSON_Delete(request);
-    error = item_of(answer, "error");
-    if (!error)
-        return answer;
-    snprintf(why, TARGET_WHY_BYTES, "Janus refused: %.200s (%" PRIu64 ")", text_of(error, "reason"),
-             number_of(error, "code"));
-    cJSON_Delete(answer);
-    return NULL;
-}
-
-/* The events that wait, oldest first, as an array; after 30 s without any a keep-alive. */
-static cJSON *events_wait(struct target *t, char *why)
-{
-    char path[PATH_BYTES];
-    cJSON *events, *list;
-    long status;
-
-    snprintf(path, sizeof(path), "/janus/%" PRIu64 "?maxev=10", t->session);
-    events = hub_call(t->hub, path, NULL, &status, why);
-    if (!events || cJSON_IsArray(events))
-        return events;
-    list = cJSON_CreateArray();
-    cJSON_AddItemToArray(list, events);
-    return list;
-}
-
-/* What the plugin says: its data in the answer or event, unless it is an error. */
-static bool is_good(const cJSON *message, int *code, char *why)
-{
-    const cJSON *data = item_of(item_of(message, "plugindata"), "data");
-
-    *code = (int)number_of(data, "error_code");
-    if (data && *code == 0)
-        return true;
-    snprintf(why, TARGET_WHY_BYTES, "VideoRoom refused: %.200s (%d)",
-             data ? text_of(data, "error") : "an event without data", *code);
-    return false;
-}
-
-static cJSON *message(const char *room_request, const struct target_room *room, cJSON **body)
-{
-    cJSON *m = cJSON_CreateObject();
-
-    cJSON_AddStringToObject(m, "janus", "message");
-    *body = cJSON_AddObjectToObject(m, "body");
-    cJSON_AddStringToObject(*body, "request", room_request);
-    if (room)
-        id_add(*body, "room", room->id);
-    return m;
-}
-
-static void describe(cJSON *m, const char *type, const char *sdp)
-{
-    cJSON *jsep = cJSON_AddObjectToObject(m, "jsep");
-
-    cJSON_AddStringToObject(jsep, "type", type);
-    cJSON_AddStringToObject(jsep, "sdp", sdp);
-    cJSON_AddBoolToObject(jsep, "trickle", false);
-}
-
-/* Sends a message that an event answers, and waits for that event. code: the plugin's error, or 0. */
-static cJSON *ask(struct target *t, uint64_t handle, cJSON *m, int *code, char *why)
-{
-    uint64_t deadline = clock_monotonic_ns() + TARGET_CALL_TIMEOUT_MS * NS_PER_MS;
-    cJSON *answer = request(t, handle, m, why), *found = NULL;
-    char transaction[24];
-
-    *code = 0;
-    if (!answer)
-        return NULL;
-    cJSON_Delete(answer);
-    snprintf(transaction, sizeof(transaction), "%u", t->transactions);
-    while (!found && clock_monotonic_ns() < deadline) {
-        cJSON *events = events_wait(t, why);
-
-        if (!events)
-            return NULL;
-        for (int i = 0; i < cJSON_GetArraySize(events) && !found; i++)
-            if (strcmp(text_of(cJSON_GetArrayItem(events, i), "transaction"), transaction) == 0)
-                found = cJSON_DetachItemFromArray(events, i);
-        cJSON_Delete(events);
-    }
-    if (!found)
-        snprintf(why, TARGET_WHY_BYTES, "no event of Janus within 15 s");
-    else if (is_good(found, code, why))
-        return found;
-    cJSON_Delete(found);
-    return NULL;
-}
-
-static const cJSON *data_of(const cJSON *event)
-{
-    return item_of(item_of(event, "plugindata"), "data");
-}
-
-static uint64_t attach(struct target *t, char *why)
-{
-    cJSON *m = cJSON_CreateObject(), *answer;
-    uint64_t handle;
-
-    cJSON_AddStringToObject(m, "janus", "attach");
-    cJSON_AddStringToObject(m, "plugin", "janus.plugin.videoroom");
-    answer = request(t, 0, m, why);
-    handle = number_of(item_of(answer, "data"), "id");
-    cJSON_Delete(answer);
-    return handle;
-}
-
-static void detach(struct target *t, uint64_t handle)
-{
-    cJSON *m = cJSON_CreateObject();
-    char why[TARGET_WHY_BYTES];
-
-    cJSON_AddStringToObject(m, "janus", "detach");
-    cJSON_Delete(request(t, handle, m, why));
-}
-
 /* ---- session, rooms, members ---- */
-
-static void janus_close(struct target *t);
 
 static struct target *janus_open(const struct target_options *options, char *why)
 {
-    struct target *t = memory(sizeof(*t));
-    cJSON *m = cJSON_CreateObject(), *answer;
+    struct target *t = memory_zeroed(1, sizeof(*t));
 
     t->options = *options;
     LIST_INIT(&t->rooms);
-    cJSON_AddStringToObject(m, "janus", "create");
-    t->hub = hub_open(options->url, why);
-    if (!t->hub) {
-        cJSON_Delete(m);
-        free(t);
-        return NULL;
-    }
-    answer = request(t, 0, m, why);
-    t->session = number_of(item_of(answer, "data"), "id");
-    cJSON_Delete(answer);
-    if (t->session && (t->control = attach(t, why)))
+    t->janus = janus_connect(options->url, why);
+    if (t->janus && (t->control = janus_attach(t->janus, why)))
         return t;
-    janus_close(t);
+    if (t->janus)
+        janus_disconnect(t->janus);
+    free(t);
     return NULL;
 }
 
 static struct target_room *janus_room_open(struct target *t, char *why)
 {
     struct target_room *room;
-    cJSON *body, *answer, *m = message("create", NULL, &body);
+    cJSON *body, *answer, *m = janus_message("create", 0, &body);
     uint64_t id = 0;
     int code;
 
@@ -277,13 +92,13 @@ static struct target_room *janus_room_open(struct target *t, char *why)
     cJSON_AddBoolToObject(body, "audiolevel_event", false);
     cJSON_AddBoolToObject(body, "notify_joining", false);
     cJSON_AddBoolToObject(body, "transport_wide_cc_ext", true);
-    answer = request(t, t->control, m, why);
-    if (answer && is_good(answer, &code, why))
-        id = number_of(data_of(answer), "room");
+    answer = janus_request(t->janus, t->control, m, why);
+    if (answer && janus_is_success(answer, &code, why))
+        id = janus_id(janus_data(answer), "room");
     cJSON_Delete(answer);
     if (!id)
         return NULL;
-    room = memory(sizeof(*room));
+    room = memory_zeroed(1, sizeof(*room));
     room->target = t;
     room->id = id;
     LIST_INIT(&room->members);
@@ -293,7 +108,7 @@ static struct target_room *janus_room_open(struct target *t, char *why)
 
 static struct target_member *janus_join(struct target_room *room, char *why)
 {
-    struct target_member *member = memory(sizeof(*member));
+    struct target_member *member = memory_zeroed(1, sizeof(*member));
 
     member->room = room;
     LIST_INIT(&member->endpoints);
@@ -303,7 +118,7 @@ static struct target_member *janus_join(struct target_room *room, char *why)
 
 static void janus_drop(struct target_endpoint *e)
 {
-    detach(e->member->room->target, e->handle);
+    janus_detach(e->member->room->target->janus, e->handle);
     LIST_REMOVE(e, link);
     free(e->answer);
     free(e);
@@ -324,39 +139,31 @@ static void janus_room_close(struct target_room *room)
 
     while (!LIST_EMPTY(&room->members))
         janus_leave(LIST_FIRST(&room->members));
-    cJSON_Delete(
-        request(room->target, room->target->control, message("destroy", room, &body), why));
+    cJSON_Delete(janus_request(room->target->janus, room->target->control,
+                               janus_message("destroy", room->id, &body), why));
     LIST_REMOVE(room, link);
     free(room);
 }
 
 static void janus_close(struct target *t)
 {
-    char why[TARGET_WHY_BYTES];
-    cJSON *m = cJSON_CreateObject();
-
     while (!LIST_EMPTY(&t->rooms))
         janus_room_close(LIST_FIRST(&t->rooms));
-    cJSON_AddStringToObject(m, "janus", "destroy");
-    if (t->session)
-        cJSON_Delete(request(t, 0, m, why));
-    else
-        cJSON_Delete(m);
-    hub_close(t->hub);
+    janus_disconnect(t->janus);
     free(t);
 }
 
 /* ---- endpoints ---- */
 
-static struct target_endpoint *endpoint_open(struct target_member *member,
+static struct target_endpoint *open_endpoint(struct target_member *member,
                                              const struct target_local *local, char *why)
 {
-    uint64_t handle = attach(member->room->target, why);
+    uint64_t handle = janus_attach(member->room->target->janus, why);
     struct target_endpoint *e;
 
     if (!handle)
         return NULL;
-    e = memory(sizeof(*e));
+    e = memory_zeroed(1, sizeof(*e));
     e->member = member;
     e->handle = handle;
     e->local = *local;
@@ -364,15 +171,15 @@ static struct target_endpoint *endpoint_open(struct target_member *member,
     return e;
 }
 
-/* From Janus's answer: which payload types it wants, and the names of what is published now. */
-static bool published(const cJSON *event, struct target_remote *remote,
-                      struct target_stream *streams, unsigned count, char *why)
+/* Reads from Janus's answer which payload types it wants and how it names the publications. */
+static bool read_answer(const cJSON *event, struct target_remote *remote,
+                        struct target_stream *streams, unsigned count, char *why)
 {
-    uint64_t feed = number_of(data_of(event), "id");
+    uint64_t feed = janus_id(janus_data(event), "id");
     struct sdp sdp;
     bool ok;
 
-    if (!sdp_read(text_of(item_of(event, "jsep"), "sdp"), false, &sdp, why))
+    if (!sdp_read(json_text(json_item(event, "jsep"), "sdp"), false, &sdp, why))
         return false;
     *remote = sdp.remote;
     ok = feed && sdp.media_count == count;
@@ -385,7 +192,7 @@ static bool published(const cJSON *event, struct target_remote *remote,
     }
     free(sdp.media);
     if (!ok)
-        snprintf(why, TARGET_WHY_BYTES, "Janus does not take all streams that were offered");
+        snprintf(why, TARGET_WHY_BYTES, "Janus did not accept all offered streams");
     return ok;
 }
 
@@ -402,19 +209,19 @@ static struct target_endpoint *janus_publish(struct target_member *member,
     int code;
 
     if (count == 0) {
-        snprintf(why, TARGET_WHY_BYTES, "Janus knows no publisher without a stream");
+        snprintf(why, TARGET_WHY_BYTES, "Janus does not allow a publisher without a stream");
         return NULL;
     }
-    e = endpoint_open(member, local, why);
+    e = open_endpoint(member, local, why);
     if (!e)
         return NULL;
-    m = message("joinandconfigure", member->room, &body);
+    m = janus_message("joinandconfigure", member->room->id, &body);
     cJSON_AddStringToObject(body, "ptype", "publisher");
     offer = sdp_offer(local, streams, count);
-    describe(m, "offer", offer);
+    janus_add_sdp(m, "offer", offer);
     free(offer);
-    event = ask(member->room->target, e->handle, m, &code, why);
-    ok = event && published(event, remote, streams, count, why);
+    event = janus_ask(member->room->target->janus, e->handle, m, &code, why);
+    ok = event && read_answer(event, remote, streams, count, why);
     cJSON_Delete(event);
     if (ok)
         return e;
@@ -427,20 +234,20 @@ static bool is_publication(const cJSON *stream, const char *publication)
 {
     char name[TARGET_ID_ROOM];
 
-    snprintf(name, sizeof(name), "%" PRIu64 "/%s", number_of(stream, "feed_id"),
-             text_of(stream, "feed_mid"));
+    snprintf(name, sizeof(name), "%" PRIu64 "/%s", janus_id(stream, "feed_id"),
+             json_text(stream, "feed_mid"));
     return strcmp(name, publication) == 0;
 }
 
-/* Janus's list of streams says in which m-line what comes. */
-static bool subscribed(const cJSON *list, const struct sdp *sdp, struct target_stream *stream,
-                       char *why)
+/* Finds the m-line of `stream` through Janus's list of streams. */
+static bool read_stream(const cJSON *list, const struct sdp *sdp, struct target_stream *stream,
+                        char *why)
 {
     const cJSON *one;
 
     cJSON_ArrayForEach(one, list)
     {
-        uint64_t at = number_of(one, "mindex");
+        uint64_t at = janus_id(one, "mindex");
         const struct sdp_media *m = &sdp->media[at < sdp->media_count ? at : 0];
 
         if (!is_publication(one, stream->publication) || at >= sdp->media_count || !m->active ||
@@ -454,14 +261,14 @@ static bool subscribed(const cJSON *list, const struct sdp *sdp, struct target_s
         memcpy(stream->mid, m->mid, sizeof(stream->mid));
         return true;
     }
-    snprintf(why, TARGET_WHY_BYTES, "Janus's offer is without %.90s", stream->publication);
+    snprintf(why, TARGET_WHY_BYTES, "Janus's offer does not contain %.90s", stream->publication);
     return false;
 }
 
-static bool offered(struct target_endpoint *e, const cJSON *event, struct target_remote *remote,
-                    struct target_stream *streams, unsigned count, char *why)
+static bool read_offer(struct target_endpoint *e, const cJSON *event, struct target_remote *remote,
+                       struct target_stream *streams, unsigned count, char *why)
 {
-    const char *offer = text_of(item_of(event, "jsep"), "sdp");
+    const char *offer = json_text(json_item(event, "jsep"), "sdp");
     bool transport_cc = e->member->room->target->options.transport_cc;
     struct sdp sdp;
     bool ok = true;
@@ -471,18 +278,18 @@ static bool offered(struct target_endpoint *e, const cJSON *event, struct target
     if (remote)
         *remote = sdp.remote;
     for (unsigned i = 0; i < count && ok; i++)
-        ok = subscribed(item_of(data_of(event), "streams"), &sdp, &streams[i], why);
+        ok = read_stream(json_item(janus_data(event), "streams"), &sdp, &streams[i], why);
     free(sdp.media);
     free(e->answer);
     e->answer = sdp_answer(offer, &e->local, transport_cc);
     return ok;
 }
 
-static cJSON *subscription(struct target_endpoint *e, bool is_new,
-                           const struct target_stream *streams, unsigned count)
+static cJSON *subscribe_message(struct target_endpoint *e, bool is_new,
+                                const struct target_stream *streams, unsigned count)
 {
     cJSON *body,
-        *m = message(is_new ? "join" : "subscribe", is_new ? e->member->room : NULL, &body);
+        *m = janus_message(is_new ? "join" : "subscribe", is_new ? e->member->room->id : 0, &body);
     cJSON *list = cJSON_AddArrayToObject(body, "streams");
 
     if (is_new) {
@@ -493,7 +300,7 @@ static cJSON *subscription(struct target_endpoint *e, bool is_new,
         cJSON *one = cJSON_CreateObject();
         const char *mid = strchr(streams[i].publication, '/');
 
-        id_add(one, "feed", strtoull(streams[i].publication, NULL, 10));
+        janus_add_id(one, "feed", strtoull(streams[i].publication, NULL, 10));
         cJSON_AddStringToObject(one, "mid", mid ? mid + 1 : "");
         cJSON_AddItemToArray(list, one);
     }
@@ -507,11 +314,11 @@ static bool janus_start(struct target_endpoint *e, char *why)
 
     if (!e->answer)
         return true;
-    m = message("start", NULL, &body);
-    describe(m, "answer", e->answer);
+    m = janus_message("start", 0, &body);
+    janus_add_sdp(m, "answer", e->answer);
     free(e->answer);
     e->answer = NULL;
-    event = ask(e->member->room->target, e->handle, m, &code, why);
+    event = janus_ask(e->member->room->target->janus, e->handle, m, &code, why);
     cJSON_Delete(event);
     return event != NULL;
 }
@@ -521,27 +328,28 @@ janus_subscribe(struct target_member *member, struct target_endpoint *e,
                 const struct target_local *local, struct target_remote *remote,
                 struct target_stream *streams, unsigned count, char *why)
 {
-    uint64_t deadline = clock_monotonic_ns() + TARGET_CALL_TIMEOUT_MS * NS_PER_MS;
+    uint64_t deadline = clock_monotonic_ns() + TARGET_REQUEST_TIMEOUT_MS * NS_PER_MS;
     bool is_new = e == NULL, ok;
     cJSON *event;
     int code;
 
     if (count == 0) {
-        snprintf(why, TARGET_WHY_BYTES, "Janus knows no subscriber without a stream (--idle)");
+        snprintf(why, TARGET_WHY_BYTES,
+                 "Janus does not allow a subscriber without a stream, so --idle is not possible");
         return NULL;
     }
-    if (is_new && !(e = endpoint_open(member, local, why)))
+    if (is_new && !(e = open_endpoint(member, local, why)))
         return NULL;
-    while (!(event = ask(member->room->target, e->handle, subscription(e, is_new, streams, count),
-                         &code, why)) &&
+    while (!(event = janus_ask(member->room->target->janus, e->handle,
+                               subscribe_message(e, is_new, streams, count), &code, why)) &&
            code == NO_SUCH_FEED && clock_monotonic_ns() < deadline)
         pause_ms(RETRY_MS);
     if (event)
-        why[0] = '\0'; /* of the attempts before */
-    ok = event && offered(e, event, is_new ? remote : NULL, streams, count, why);
+        why[0] = '\0'; /* forget the refusals before */
+    ok = event && read_offer(e, event, is_new ? remote : NULL, streams, count, why);
     cJSON_Delete(event);
-    /* A new one is answered at once: Janus's ICE agent must know us before our first check, and
-     * before the handshake nothing arrives. */
+    /* Answer at once: Janus's ICE agent must know this endpoint before its first check arrives. No
+     * media can arrive before the handshake, so this does not start the streams too early. */
     if (ok && is_new)
         ok = janus_start(e, why);
     if (ok)
@@ -551,7 +359,7 @@ janus_subscribe(struct target_member *member, struct target_endpoint *e,
     return NULL;
 }
 
-/* Events pile up at Janus until somebody asks something: nobody here needs one that he did not cause. */
+/* Nothing to do: Janus keeps its events until the next janus_ask, which ignores foreign ones. */
 static bool janus_service(struct target *t, int timeout_ms, char *why)
 {
     pause_ms(timeout_ms);

@@ -1,22 +1,26 @@
-/* Ringcast's signaling (and that of whoever speaks the same): the calls of signaling.md in the order in
- * which a browser app makes them, with the RTP parameters that Chromium gives (captures/). */
+/* Ringcast's signaling, also for other servers that speak it. The requests have the order in which a
+ * browser app sends them (controlplane/README.md, Client contract). */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/queue.h>
 #include <unistd.h>
 
-#include "session.h"
+#include "http.h"
+#include "json.h"
+#include "memory.h"
+#include "ringcast_rtp.h"
+#include "socketio.h"
 #include "target.h"
 
-#define STREAMS_AT_ONCE 128 /* calls under way on one session */
+#define STREAMS_AT_ONCE 128 /* unanswered requests of one session */
 
 struct target {
     struct target_options options;
-    struct hub *hub;
+    struct http_client *http;
+    struct socketio *socketio;
     unsigned accounts;
     LIST_HEAD(, target_room) rooms;
 };
@@ -24,7 +28,7 @@ struct target {
 struct target_room {
     struct target *target;
     char id[64];
-    struct session *host; /* until it joins as the first member */
+    struct session *host; /* created the room; NULL after it has joined as the first member */
     LIST_HEAD(, target_member) members;
     LIST_ENTRY(target_room) link;
 };
@@ -32,7 +36,7 @@ struct target_room {
 struct target_member {
     struct target_room *room;
     struct session *session;
-    char *capabilities; /* JSON: what we can take */
+    char *capabilities; /* JSON: what it can receive */
     LIST_HEAD(, target_endpoint) endpoints;
     LIST_ENTRY(target_member) link;
 };
@@ -40,40 +44,17 @@ struct target_member {
 struct target_endpoint {
     struct target_member *member;
     char id[64];
-    char (*waiting)[64]; /* consumers that are not resumed yet */
+    char (*waiting)[64]; /* ids of consumers that `start` must resume */
     unsigned waiting_count;
     LIST_ENTRY(target_endpoint) link;
 };
 
-static const char *text_of(const cJSON *object, const char *name)
-{
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, name);
-
-    return cJSON_IsString(item) ? item->valuestring : "";
-}
-
-static double number_of(const cJSON *object, const char *name)
-{
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, name);
-
-    return cJSON_IsNumber(item) ? item->valuedouble : 0;
-}
-
-static void *memory(size_t bytes)
-{
-    void *p = calloc(1, bytes);
-
-    if (!p)
-        abort(); /* without memory there is no measurement */
-    return p;
-}
-
-/* Which call it was, in front of what went wrong. */
-static void during(const char *what, char *why)
+/* Puts the name of the failed request in front of `why`. */
+static void name_request(const char *request, char *why)
 {
     char sentence[TARGET_WHY_BYTES];
 
-    snprintf(sentence, sizeof(sentence), "%.80s: %.300s", what, why);
+    snprintf(sentence, sizeof(sentence), "%.80s: %.300s", request, why);
     memcpy(why, sentence, sizeof(sentence));
 }
 
@@ -81,18 +62,23 @@ static void during(const char *what, char *why)
 
 static struct target *ringcast_open(const struct target_options *options, char *why)
 {
-    struct target *t = memory(sizeof(*t));
+    struct target *t;
+    struct server_url url;
 
+    if (!server_url_parse(&url, options->url, why))
+        return NULL;
+    t = memory_zeroed(1, sizeof(*t));
     t->options = *options;
     LIST_INIT(&t->rooms);
-    t->hub = hub_open(options->url, why);
-    if (t->hub)
+    t->http = http_client_open(&url, why);
+    if (t->http && (t->socketio = socketio_open(&url, why)))
         return t;
+    http_client_close(t->http);
     free(t);
     return NULL;
 }
 
-static struct session *account_open(struct target *t, char *why)
+static struct session *open_account(struct target *t, char *why)
 {
     char body[300];
     struct session *session = NULL;
@@ -104,95 +90,48 @@ static struct session *account_open(struct target *t, char *why)
              "\"displayName\":\"load %u\"}",
              (int)getpid(), random(), t->accounts, t->accounts);
     t->accounts++;
-    answer = hub_call(t->hub, "/auth/register", body, &status, why);
+    answer = http_client_request(t->http, "/auth/register", body, &status, why);
     if (!answer)
         return NULL;
-    if (text_of(answer, "accessToken")[0])
-        session = session_open(t->hub, text_of(answer, "accessToken"), why);
+    if (json_text(answer, "accessToken")[0])
+        session = session_open(t->socketio, json_text(answer, "accessToken"), why);
     else
-        snprintf(why, TARGET_WHY_BYTES,
-                 "registering was answered with %ld %.200s; a server under load needs "
-                 "RINGCAST_LOGIN_ATTEMPTS=100000",
-                 status, text_of(answer, "message"));
+        snprintf(
+            why, TARGET_WHY_BYTES,
+            "the server refused to register an account: %ld %.200s (for a load test the server "
+            "needs RINGCAST_LOGIN_ATTEMPTS=100000)",
+            status, json_text(answer, "message"));
     cJSON_Delete(answer);
     return session;
 }
 
 static struct target_room *ringcast_room_open(struct target *t, char *why)
 {
-    struct target_room *room = memory(sizeof(*room));
+    struct target_room *room = memory_zeroed(1, sizeof(*room));
     cJSON *answer = NULL;
 
     room->target = t;
     LIST_INIT(&room->members);
-    room->host = account_open(t, why);
+    room->host = open_account(t, why);
     if (room->host &&
         !(answer = session_wait(
               room->host, session_send(room->host, "room:create", "{\"title\":\"load\"}"), why)))
-        during("room:create", why);
+        name_request("room:create", why);
     if (!answer) {
         if (room->host)
             session_close(room->host);
         free(room);
         return NULL;
     }
-    snprintf(room->id, sizeof(room->id), "%s", text_of(answer, "roomId"));
+    snprintf(room->id, sizeof(room->id), "%s", json_text(answer, "roomId"));
     cJSON_Delete(answer);
     LIST_INSERT_HEAD(&t->rooms, room, link);
     return room;
 }
 
-/* Without what nobody answers: a server that counted on our feedback would measure a bandwidth of 0. */
-static void feedback_cut(cJSON *codec)
-{
-    cJSON *list = cJSON_GetObjectItemCaseSensitive(codec, "rtcpFeedback");
-
-    for (int i = cJSON_GetArraySize(list) - 1; i >= 0; i--) {
-        const char *type = text_of(cJSON_GetArrayItem(list, i), "type");
-
-        if (strcmp(type, "transport-cc") == 0 || strcmp(type, "goog-remb") == 0)
-            cJSON_DeleteItemFromArray(list, i);
-    }
-}
-
-/* The router's capabilities, cut to Opus, VP8 and its RTX. */
-static char *own_capabilities(const struct target_options *options, const cJSON *router)
-{
-    cJSON *own = cJSON_CreateObject(), *codecs = cJSON_AddArrayToObject(own, "codecs");
-    cJSON *extensions = cJSON_AddArrayToObject(own, "headerExtensions");
-    const cJSON *item;
-    double vp8 = -1;
-    char *text;
-
-    cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(router, "codecs"))
-    {
-        const char *mime = text_of(item, "mimeType");
-        const cJSON *parameters = cJSON_GetObjectItemCaseSensitive(item, "parameters");
-
-        if (strcasecmp(mime, "video/VP8") == 0)
-            vp8 = number_of(item, "preferredPayloadType");
-        if (strcasecmp(mime, "video/VP8") == 0 || strcasecmp(mime, "audio/opus") == 0 ||
-            number_of(parameters, "apt") == vp8) {
-            cJSON *copy = cJSON_Duplicate(item, true);
-
-            if (!options->transport_cc)
-                feedback_cut(copy);
-            cJSON_AddItemToArray(codecs, copy);
-        }
-    }
-    cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(router, "headerExtensions"))
-    {
-        if (options->transport_cc || !strstr(text_of(item, "uri"), "transport-wide-cc"))
-            cJSON_AddItemToArray(extensions, cJSON_Duplicate(item, true));
-    }
-    text = cJSON_PrintUnformatted(own);
-    cJSON_Delete(own);
-    return text;
-}
-
 static struct target_member *ringcast_join(struct target_room *room, char *why)
 {
-    struct session *session = room->host ? room->host : account_open(room->target, why);
+    struct session *session = room->host ? room->host : open_account(room->target, why);
     struct target_member *member;
     cJSON *answer;
 
@@ -202,15 +141,15 @@ static struct target_member *ringcast_join(struct target_room *room, char *why)
     answer = session_wait(session,
                           session_send(session, "room:join", "{\"roomId\":\"%s\"}", room->id), why);
     if (!answer) {
-        during("room:join", why);
+        name_request("room:join", why);
         session_close(session);
         return NULL;
     }
-    member = memory(sizeof(*member));
+    member = memory_zeroed(1, sizeof(*member));
     member->room = room;
     member->session = session;
-    member->capabilities = own_capabilities(
-        &room->target->options, cJSON_GetObjectItemCaseSensitive(answer, "rtpCapabilities"));
+    member->capabilities =
+        rtp_capabilities(&room->target->options, json_item(answer, "rtpCapabilities"));
     cJSON_Delete(answer);
     LIST_INIT(&member->endpoints);
     LIST_INSERT_HEAD(&room->members, member, link);
@@ -253,43 +192,43 @@ static void ringcast_close(struct target *t)
 {
     while (!LIST_EMPTY(&t->rooms))
         ringcast_room_close(LIST_FIRST(&t->rooms));
-    hub_close(t->hub);
+    socketio_close(t->socketio);
+    http_client_close(t->http);
     free(t);
 }
 
 /* ---- endpoints ---- */
 
-static bool remote_read(const cJSON *answer, struct target_remote *remote, char *why)
+static bool read_remote(const cJSON *answer, struct target_remote *remote, char *why)
 {
-    const cJSON *ice = cJSON_GetObjectItemCaseSensitive(answer, "iceParameters"), *one;
-    const cJSON *prints = cJSON_GetObjectItemCaseSensitive(
-        cJSON_GetObjectItemCaseSensitive(answer, "dtlsParameters"), "fingerprints");
+    const cJSON *ice = json_item(answer, "iceParameters"), *one;
+    const cJSON *prints = json_item(json_item(answer, "dtlsParameters"), "fingerprints");
 
     *remote = (struct target_remote){.address.sin_family = AF_INET};
-    snprintf(remote->ufrag, sizeof(remote->ufrag), "%s", text_of(ice, "usernameFragment"));
-    snprintf(remote->password, sizeof(remote->password), "%s", text_of(ice, "password"));
+    snprintf(remote->ufrag, sizeof(remote->ufrag), "%s", json_text(ice, "usernameFragment"));
+    snprintf(remote->password, sizeof(remote->password), "%s", json_text(ice, "password"));
     one = cJSON_GetArrayItem(prints, cJSON_GetArraySize(prints) - 1);
-    snprintf(remote->algorithm, sizeof(remote->algorithm), "%s", text_of(one, "algorithm"));
-    snprintf(remote->fingerprint, sizeof(remote->fingerprint), "%s", text_of(one, "value"));
-    cJSON_ArrayForEach(one, cJSON_GetObjectItemCaseSensitive(answer, "iceCandidates"))
+    snprintf(remote->algorithm, sizeof(remote->algorithm), "%s", json_text(one, "algorithm"));
+    snprintf(remote->fingerprint, sizeof(remote->fingerprint), "%s", json_text(one, "value"));
+    cJSON_ArrayForEach(one, json_item(answer, "iceCandidates"))
     {
         const char *address =
-            text_of(one, "address")[0] ? text_of(one, "address") : text_of(one, "ip");
+            json_text(one, "address")[0] ? json_text(one, "address") : json_text(one, "ip");
 
-        if (remote->address.sin_port == 0 && strcmp(text_of(one, "protocol"), "udp") == 0 &&
+        if (remote->address.sin_port == 0 && strcmp(json_text(one, "protocol"), "udp") == 0 &&
             inet_pton(AF_INET, address, &remote->address.sin_addr) == 1)
-            remote->address.sin_port = htons((uint16_t)number_of(one, "port"));
+            remote->address.sin_port = htons((uint16_t)json_number(one, "port"));
     }
     if (remote->ufrag[0] && remote->password[0] && remote->fingerprint[0] &&
         remote->address.sin_port)
         return true;
     snprintf(why, TARGET_WHY_BYTES,
-             "media:createTransport gave no ICE parameters, no fingerprint or no UDP candidate "
-             "with an IPv4 address");
+             "the answer to media:createTransport has no ICE parameters, no fingerprint or no UDP "
+             "candidate with an IPv4 address");
     return false;
 }
 
-static struct target_endpoint *transport_open(struct target_member *member, const char *direction,
+static struct target_endpoint *open_transport(struct target_member *member, const char *direction,
                                               const struct target_local *local,
                                               struct target_remote *remote, char *why)
 {
@@ -304,14 +243,14 @@ static struct target_endpoint *transport_open(struct target_member *member, cons
                                        direction),
                           why);
     if (!answer) {
-        during("media:createTransport", why);
+        name_request("media:createTransport", why);
         return NULL;
     }
-    e = memory(sizeof(*e));
+    e = memory_zeroed(1, sizeof(*e));
     e->member = member;
     LIST_INSERT_HEAD(&member->endpoints, e, link);
-    snprintf(e->id, sizeof(e->id), "%s", text_of(answer, "id"));
-    ok = remote_read(answer, remote, why);
+    snprintf(e->id, sizeof(e->id), "%s", json_text(answer, "id"));
+    ok = read_remote(answer, remote, why);
     cJSON_Delete(answer);
     if (ok) {
         answer = session_wait(
@@ -323,7 +262,7 @@ static struct target_endpoint *transport_open(struct target_member *member, cons
             why);
         ok = answer != NULL;
         if (!ok)
-            during("media:connectTransport", why);
+            name_request("media:connectTransport", why);
         cJSON_Delete(answer);
     }
     if (ok)
@@ -332,66 +271,15 @@ static struct target_endpoint *transport_open(struct target_member *member, cons
     return NULL;
 }
 
-#define EXTENSION(uri, id) "{\"uri\":\"" uri "\",\"id\":" id ",\"encrypt\":false,\"parameters\":{}}"
-#define EXTENSIONS_OF_BOTH                                                                 \
-    EXTENSION("urn:ietf:params:rtp-hdrext:sdes:mid", "4")                                  \
-    "," EXTENSION("http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time",            \
-                  "2") "," EXTENSION("http://www.ietf.org/id/"                             \
-                                     "draft-holmer-rmcat-transport-wide-cc-extensions-01", \
-                                     "3") ","
-
-/* captures/produce-av-audio.json and -video.json */
-static const char audio_parameters[] =
-    "{\"mid\":\"%s\",\"codecs\":[{\"mimeType\":\"audio/opus\",\"payloadType\":%u,"
-    "\"clockRate\":48000,\"channels\":2,\"parameters\":{\"minptime\":10,\"useinbandfec\":1},"
-    "\"rtcpFeedback\":[{\"type\":\"transport-cc\",\"parameter\":\"\"},"
-    "{\"type\":\"nack\",\"parameter\":\"\"}]}],\"headerExtensions\":[" EXTENSIONS_OF_BOTH EXTENSION(
-        "urn:ietf:params:rtp-hdrext:ssrc-audio-level",
-        "1") "],"
-             "\"encodings\":[{\"ssrc\":%u,\"dtx\":false}],"
-             "\"rtcp\":{\"cname\":\"%s\",\"reducedSize\":true},\"msid\":\"load audio\"}";
-
-static const char video_parameters[] =
-    "{\"mid\":\"%s\",\"codecs\":[{\"mimeType\":\"video/VP8\",\"payloadType\":%u,"
-    "\"clockRate\":90000,\"parameters\":{},\"rtcpFeedback\":["
-    "{\"type\":\"goog-remb\",\"parameter\":\"\"},{\"type\":\"transport-cc\",\"parameter\":\"\"},"
-    "{\"type\":\"ccm\",\"parameter\":\"fir\"},{\"type\":\"nack\",\"parameter\":\"\"},"
-    "{\"type\":\"nack\",\"parameter\":\"pli\"}]},"
-    "{\"mimeType\":\"video/rtx\",\"payloadType\":%u,\"clockRate\":90000,"
-    "\"parameters\":{\"apt\":%u},\"rtcpFeedback\":[]}],\"headerExtensions\":[" EXTENSIONS_OF_BOTH
-        EXTENSION("urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id", "10") "," EXTENSION(
-            "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id",
-            "11") "," EXTENSION("urn:3gpp:video-orientation",
-                                "13") "," EXTENSION("urn:ietf:params:rtp-hdrext:toffset",
-                                                    "14") "," EXTENSION("http://www.webrtc.org/"
-                                                                        "experiments/rtp-hdrext/"
-                                                                        "playout-delay",
-                                                                        "5") "],"
-                                                                             "\"encodings\":[{"
-                                                                             "\"ssrc\":%u,\"rtx\":{"
-                                                                             "\"ssrc\":%u},\"dtx\":"
-                                                                             "false}],"
-                                                                             "\"rtcp\":{\"cname\":"
-                                                                             "\"%s\","
-                                                                             "\"reducedSize\":true}"
-                                                                             ",\"msid\":\"load "
-                                                                             "video\"}";
-
 static bool produce(struct target_endpoint *e, const struct target_local *local,
                     struct target_stream *stream, char *why)
 {
     struct session *s = e->member->session;
     bool video = stream->kind == STREAM_VIDEO;
-    char parameters[3000];
+    char parameters[RTP_PARAMETERS_BYTES_MAX];
     cJSON *answer;
 
-    if (video)
-        snprintf(parameters, sizeof(parameters), video_parameters, stream->mid,
-                 stream->payload_type, stream->rtx_payload_type, stream->payload_type, stream->ssrc,
-                 stream->rtx_ssrc, local->cname);
-    else
-        snprintf(parameters, sizeof(parameters), audio_parameters, stream->mid,
-                 stream->payload_type, stream->ssrc, local->cname);
+    rtp_parameters(stream, local->cname, parameters);
     answer = session_wait(s,
                           session_send(s, "media:produce",
                                        "{\"roomId\":\"%s\",\"transportId\":\"%s\","
@@ -400,10 +288,11 @@ static bool produce(struct target_endpoint *e, const struct target_local *local,
                                        parameters),
                           why);
     if (!answer) {
-        during("media:produce", why);
+        name_request("media:produce", why);
         return false;
     }
-    snprintf(stream->publication, sizeof(stream->publication), "%s", text_of(answer, "producerId"));
+    snprintf(stream->publication, sizeof(stream->publication), "%s",
+             json_text(answer, "producerId"));
     cJSON_Delete(answer);
     return true;
 }
@@ -424,7 +313,7 @@ static struct target_endpoint *ringcast_publish(struct target_member *member,
                                                 struct target_stream *streams, unsigned count,
                                                 char *why)
 {
-    struct target_endpoint *e = transport_open(member, "send", local, remote, why);
+    struct target_endpoint *e = open_transport(member, "send", local, remote, why);
 
     for (unsigned i = 0; e && i < count; i++)
         if (!produce(e, local, &streams[i], why)) {
@@ -434,28 +323,7 @@ static struct target_endpoint *ringcast_publish(struct target_member *member,
     return e;
 }
 
-static void consumed(const cJSON *answer, struct target_stream *stream)
-{
-    const cJSON *parameters = cJSON_GetObjectItemCaseSensitive(answer, "rtpParameters");
-    const cJSON *encoding =
-        cJSON_GetArrayItem(cJSON_GetObjectItemCaseSensitive(parameters, "encodings"), 0);
-    const cJSON *codecs = cJSON_GetObjectItemCaseSensitive(parameters, "codecs"), *one;
-
-    stream->ssrc = (uint32_t)number_of(encoding, "ssrc");
-    stream->rtx_ssrc =
-        (uint32_t)number_of(cJSON_GetObjectItemCaseSensitive(encoding, "rtx"), "ssrc");
-    stream->payload_type = (uint8_t)number_of(cJSON_GetArrayItem(codecs, 0), "payloadType");
-    stream->rtx_payload_type = (uint8_t)number_of(cJSON_GetArrayItem(codecs, 1), "payloadType");
-    snprintf(stream->mid, sizeof(stream->mid), "%s", text_of(parameters, "mid"));
-    stream->transport_cc_id = 0;
-    cJSON_ArrayForEach(one, cJSON_GetObjectItemCaseSensitive(parameters, "headerExtensions"))
-    {
-        if (strstr(text_of(one, "uri"), "transport-wide-cc"))
-            stream->transport_cc_id = (uint8_t)number_of(one, "id");
-    }
-}
-
-/* Calls are sent together, then their acks awaited. */
+/* Sends all requests, then waits for their acks. */
 static bool consume(struct target_endpoint *e, struct target_stream *streams, unsigned count,
                     char *why)
 {
@@ -474,11 +342,11 @@ static bool consume(struct target_endpoint *e, struct target_stream *streams, un
 
         ok = answer != NULL;
         if (ok) {
-            consumed(answer, &streams[i]);
+            rtp_parameters_read(answer, &streams[i]);
             snprintf(e->waiting[e->waiting_count++], sizeof(e->waiting[0]), "%s",
-                     text_of(answer, "consumerId"));
+                     json_text(answer, "consumerId"));
         } else {
-            during("media:consume", why);
+            name_request("media:consume", why);
         }
         cJSON_Delete(answer);
     }
@@ -493,7 +361,7 @@ ringcast_subscribe(struct target_member *member, struct target_endpoint *e,
     struct target_endpoint *made = NULL;
 
     if (!e)
-        e = made = transport_open(member, "recv", local, remote, why);
+        e = made = open_transport(member, "recv", local, remote, why);
     if (!e)
         return NULL;
     e->waiting = realloc(e->waiting, (e->waiting_count + count + 1) * sizeof(e->waiting[0]));
@@ -529,7 +397,7 @@ static bool ringcast_start(struct target_endpoint *e, char *why)
 
             ok = answer != NULL;
             if (!ok)
-                during("media:resumeConsumer", why);
+                name_request("media:resumeConsumer", why);
             cJSON_Delete(answer);
         }
     }
@@ -539,7 +407,7 @@ static bool ringcast_start(struct target_endpoint *e, char *why)
 
 static bool ringcast_service(struct target *t, int timeout_ms, char *why)
 {
-    return hub_service(t->hub, timeout_ms, why);
+    return socketio_service(t->socketio, timeout_ms, why);
 }
 
 const struct target_type target_ringcast = {

@@ -1,8 +1,7 @@
-/* Socket.IO over WebSocket: wslay frames, one epoll for all sessions. */
+/* Socket.IO over WebSocket: wslay reads and writes the frames, one epoll serves all sessions. */
 #define _GNU_SOURCE
-#include "session.h"
+#include "socketio.h"
 
-#include <curl/curl.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
@@ -20,26 +19,24 @@
 #include <unistd.h>
 #include <wslay/wslay.h>
 
+#include "memory.h"
 #include "src/clock.h"
 #include "target.h"
 
 #define EVENTS_AT_ONCE 64
-#define ACKS_MAX 512 /* outstanding calls of one session */
+#define ACKS_MAX 512 /* unanswered events of one session */
 #define SEND_TIMEOUT_MS 5000
-#define HTTP_TIMEOUT_S 30L
-#define REPLY_BYTES_MAX (1u << 20)
 #define HANDSHAKE_BYTES_MAX 4096
 
-struct hub {
-    char url[300], host[200], port[16];
+struct socketio {
+    struct server_url url;
     int epoll;
-    CURL *curl;
     LIST_HEAD(, session) sessions;
-    char lost[TARGET_WHY_BYTES]; /* why a session went, until told */
+    char failure[TARGET_WHY_BYTES]; /* why the first session ended that the caller did not close */
 };
 
 struct session {
-    struct hub *hub;
+    struct socketio *socketio;
     int fd;
     wslay_event_context_ptr frames;
     bool connected, closing;
@@ -47,100 +44,40 @@ struct session {
     uint32_t last_ack;
     struct {
         uint32_t ack;
-        cJSON *value; /* the ack's array; NULL: not there yet */
+        cJSON *value; /* the ack's array; NULL: it has not arrived */
     } acks[ACKS_MAX];
     LIST_ENTRY(session) link;
 };
 
-/* ---- HTTP ---- */
-
-struct reply {
-    char *text;
-    size_t bytes;
-};
-
-static size_t collect(char *data, size_t size, size_t n, void *context)
+struct socketio *socketio_open(const struct server_url *url, char *why)
 {
-    struct reply *reply = context;
-    char *grown;
+    struct socketio *socketio = memory_zeroed(1, sizeof(*socketio));
 
-    if (reply->bytes + size * n > REPLY_BYTES_MAX ||
-        !(grown = realloc(reply->text, reply->bytes + size * n + 1)))
-        return 0;
-    reply->text = grown;
-    memcpy(reply->text + reply->bytes, data, size * n);
-    reply->bytes += size * n;
-    reply->text[reply->bytes] = '\0';
-    return size * n;
-}
-
-cJSON *hub_call(struct hub *hub, const char *path, const char *body, long *status, char *why)
-{
-    struct curl_slist *headers = curl_slist_append(NULL, "Content-Type: application/json");
-    struct reply reply = {0};
-    cJSON *answer = NULL;
-    char url[600];
-    CURLcode result;
-
-    snprintf(url, sizeof(url), "%s%s", hub->url, path);
-    curl_easy_reset(hub->curl);
-    curl_easy_setopt(hub->curl, CURLOPT_URL, url);
-    curl_easy_setopt(hub->curl, CURLOPT_WRITEFUNCTION, collect);
-    curl_easy_setopt(hub->curl, CURLOPT_WRITEDATA, &reply);
-    curl_easy_setopt(hub->curl, CURLOPT_TIMEOUT, HTTP_TIMEOUT_S);
-    curl_easy_setopt(hub->curl, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(hub->curl, CURLOPT_HTTPHEADER, headers);
-    if (body)
-        curl_easy_setopt(hub->curl, CURLOPT_POSTFIELDS, body);
-    result = curl_easy_perform(hub->curl);
-    curl_easy_getinfo(hub->curl, CURLINFO_RESPONSE_CODE, status);
-    if (result != CURLE_OK)
-        snprintf(why, TARGET_WHY_BYTES, "%.200s: %.150s", url, curl_easy_strerror(result));
-    else if (!(answer = cJSON_Parse(reply.text ? reply.text : "")))
-        snprintf(why, TARGET_WHY_BYTES, "%.200s answered %ld without JSON", url, *status);
-    curl_slist_free_all(headers);
-    free(reply.text);
-    return answer;
-}
-
-struct hub *hub_open(const char *url, char *why)
-{
-    struct hub *hub = calloc(1, sizeof(*hub));
-    int used = 0;
-
-    if (!hub || sscanf(url, "http://%199[^:/]:%15[0-9]%n", hub->host, hub->port, &used) != 2 ||
-        (url[used] && strcmp(url + used, "/") != 0)) {
-        snprintf(why, TARGET_WHY_BYTES, "%.200s is no http://host:port", url);
-        free(hub);
-        return NULL;
-    }
-    snprintf(hub->url, sizeof(hub->url), "http://%s:%s", hub->host, hub->port);
-    LIST_INIT(&hub->sessions);
-    hub->epoll = epoll_create1(EPOLL_CLOEXEC);
-    hub->curl = curl_easy_init();
-    if (hub->epoll >= 0 && hub->curl)
-        return hub;
-    snprintf(why, TARGET_WHY_BYTES, "epoll or libcurl does not start");
-    free(hub);
+    socketio->url = *url;
+    LIST_INIT(&socketio->sessions);
+    socketio->epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (socketio->epoll >= 0)
+        return socketio;
+    snprintf(why, TARGET_WHY_BYTES, "epoll does not start: %s", strerror(errno));
+    free(socketio);
     return NULL;
 }
 
-void hub_close(struct hub *hub)
+void socketio_close(struct socketio *socketio)
 {
-    while (!LIST_EMPTY(&hub->sessions))
-        session_close(LIST_FIRST(&hub->sessions));
-    curl_easy_cleanup(hub->curl);
-    close(hub->epoll);
-    free(hub);
+    while (!LIST_EMPTY(&socketio->sessions))
+        session_close(LIST_FIRST(&socketio->sessions));
+    close(socketio->epoll);
+    free(socketio);
 }
 
-/* ---- frames ---- */
+/* ---- WebSocket frames ---- */
 
-static void lost(struct session *s, const char *why)
+static void session_fail(struct session *s, const char *why)
 {
     if (!s->failure[0])
         snprintf(s->failure, sizeof(s->failure), "%s", why);
-    epoll_ctl(s->hub->epoll, EPOLL_CTL_DEL, s->fd, NULL);
+    epoll_ctl(s->socketio->epoll, EPOLL_CTL_DEL, s->fd, NULL);
 }
 
 static ssize_t frames_send(wslay_event_context_ptr frames, const uint8_t *data, size_t bytes,
@@ -175,7 +112,7 @@ static ssize_t frames_receive(wslay_event_context_ptr frames, uint8_t *to, size_
 
 static int frames_mask(wslay_event_context_ptr frames, uint8_t *out, size_t bytes, void *context)
 {
-    memset(out, 0x5a, bytes); /* unpredictability protects proxies; there is none on this way */
+    memset(out, 0x5a, bytes); /* random masks protect proxies; here is no proxy */
     return 0;
 }
 
@@ -188,13 +125,13 @@ static bool text_send(struct session *s, const char *text)
         return false;
     if (wslay_event_queue_msg(s->frames, &message) == 0 && wslay_event_send(s->frames) == 0)
         return true;
-    lost(s, "sending on the WebSocket failed");
+    session_fail(s, "sending on the WebSocket failed");
     return false;
 }
 
 /* ---- Socket.IO ---- */
 
-static void ack_came(struct session *s, const char *text)
+static void take_ack(struct session *s, const char *text)
 {
     uint32_t number = (uint32_t)strtoul(text, NULL, 10);
     const char *array = strchr(text, '[');
@@ -204,27 +141,27 @@ static void ack_came(struct session *s, const char *text)
         s->acks[number % ACKS_MAX].value = cJSON_Parse(array);
 }
 
-static void message_came(struct session *s, const char *text)
+static void take_message(struct session *s, const char *text)
 {
     switch (text[0]) {
     case '2': /* Engine.IO ping */
         text_send(s, "3");
         break;
     case '1':
-        lost(s, "the server closed the session");
+        session_fail(s, "the server closed the session");
         break;
     case '4':
         if (text[1] == '0')
             s->connected = true;
         else if (text[1] == '3')
-            ack_came(s, text + 2);
+            take_ack(s, text + 2);
         else if (text[1] == '4')
-            lost(s, text + 2);
+            session_fail(s, text + 2);
         else if (text[1] == '1')
-            lost(s, "the server ended the session");
+            session_fail(s, "the server ended the session");
         break;
     default:
-        break; /* open packet, noop; events are of no interest: this very process causes them */
+        break; /* open and noop; events are ignored, because this process causes them */
     }
 }
 
@@ -235,59 +172,60 @@ static void frames_message(wslay_event_context_ptr frames,
     char *text;
 
     if (arg->opcode == WSLAY_CONNECTION_CLOSE)
-        lost(s, "the server closed the WebSocket");
-    /* Most of what comes are events that nobody here reads: do not even copy them. */
+        session_fail(s, "the server closed the WebSocket");
+    /* Most messages are events, which nobody here reads. Do not even copy them. */
     if (arg->opcode != WSLAY_TEXT_FRAME || arg->msg_length == 0 ||
         (arg->msg_length > 1 && arg->msg[0] == '4' && arg->msg[1] == '2'))
         return;
     text = strndup((const char *)arg->msg, arg->msg_length);
     if (text)
-        message_came(s, text);
+        take_message(s, text);
     free(text);
 }
 
-static void readable(struct session *s)
+static void read_session(struct session *s)
 {
     if (wslay_event_recv(s->frames) != 0 || !wslay_event_get_read_enabled(s->frames))
-        lost(s, "the connection to the server is gone");
+        session_fail(s, "the connection to the server is gone");
     else if (wslay_event_want_write(s->frames))
-        wslay_event_send(s->frames); /* a pong */
+        wslay_event_send(s->frames); /* sends a pong */
 }
 
-static void serve(struct hub *hub, int timeout_ms)
+static void serve(struct socketio *socketio, int timeout_ms)
 {
     struct epoll_event events[EVENTS_AT_ONCE];
-    int count = epoll_wait(hub->epoll, events, EVENTS_AT_ONCE, timeout_ms);
+    int count = epoll_wait(socketio->epoll, events, EVENTS_AT_ONCE, timeout_ms);
 
     for (int i = 0; i < count; i++) {
         struct session *s = events[i].data.ptr;
 
         if (!s->failure[0])
-            readable(s);
-        if (s->failure[0] && !s->closing && !hub->lost[0])
-            snprintf(hub->lost, sizeof(hub->lost), "a participant's session: %s", s->failure);
+            read_session(s);
+        if (s->failure[0] && !s->closing && !socketio->failure[0])
+            snprintf(socketio->failure, sizeof(socketio->failure), "a participant's session: %s",
+                     s->failure);
     }
 }
 
-bool hub_service(struct hub *hub, int timeout_ms, char *why)
+bool socketio_service(struct socketio *socketio, int timeout_ms, char *why)
 {
-    serve(hub, timeout_ms);
-    if (!hub->lost[0])
+    serve(socketio, timeout_ms);
+    if (!socketio->failure[0])
         return true;
-    snprintf(why, TARGET_WHY_BYTES, "%s", hub->lost);
+    snprintf(why, TARGET_WHY_BYTES, "%s", socketio->failure);
     return false;
 }
 
 /* ---- opening ---- */
 
-static int tcp_connect(const struct hub *hub, char *why)
+static int tcp_connect(const struct server_url *url, char *why)
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_family = AF_UNSPEC}, *list, *one;
     int fd = -1, yes = 1, error;
 
-    error = getaddrinfo(hub->host, hub->port, &hints, &list);
+    error = getaddrinfo(url->host, url->port, &hints, &list);
     if (error) {
-        snprintf(why, TARGET_WHY_BYTES, "%s: %s", hub->host, gai_strerror(error));
+        snprintf(why, TARGET_WHY_BYTES, "%s: %s", url->host, gai_strerror(error));
         return -1;
     }
     for (one = list; one; one = one->ai_next) {
@@ -301,13 +239,13 @@ static int tcp_connect(const struct hub *hub, char *why)
     }
     freeaddrinfo(list);
     if (fd < 0)
-        snprintf(why, TARGET_WHY_BYTES, "%s: %s", hub->url, strerror(error));
+        snprintf(why, TARGET_WHY_BYTES, "%s: %s", url->text, strerror(error));
     else
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
     return fd;
 }
 
-/* RFC 6455 4.1, on a still blocking socket. */
+/* RFC 6455 4.1. The socket still blocks. */
 static bool handshake(struct session *s, char *why)
 {
     static const char *const guid = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -325,13 +263,13 @@ static bool handshake(struct session *s, char *why)
                 "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: %s:%s\r\n"
                 "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
                 "Sec-WebSocket-Key: %s\r\n\r\n",
-                s->hub->host, s->hub->port, key) < 0) {
-        snprintf(why, TARGET_WHY_BYTES, "the server does not take a WebSocket handshake");
+                s->socketio->url.host, s->socketio->url.port, key) < 0) {
+        snprintf(why, TARGET_WHY_BYTES, "the WebSocket handshake cannot be sent");
         return false;
     }
     answer[0] = '\0';
     while (bytes < sizeof(answer) - 1 && !strstr(answer, "\r\n\r\n")) {
-        /* byte by byte: what follows belongs to wslay */
+        /* Byte by byte, because wslay must read everything after the handshake. */
         if (recv(s->fd, answer + bytes, 1, 0) != 1)
             break;
         answer[++bytes] = '\0';
@@ -339,8 +277,8 @@ static bool handshake(struct session *s, char *why)
     if (strncmp(answer, "HTTP/1.1 101", 12) == 0 && strstr(answer, accept))
         return true;
     answer[strcspn(answer, "\r\n")] = '\0';
-    snprintf(why, TARGET_WHY_BYTES, "no WebSocket at %.200s/socket.io/: \"%.100s\"", s->hub->url,
-             answer);
+    snprintf(why, TARGET_WHY_BYTES, "%.200s/socket.io/ did not open a WebSocket: \"%.100s\"",
+             s->socketio->url.text, answer);
     return false;
 }
 
@@ -353,21 +291,19 @@ static bool frames_open(struct session *s)
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = s};
 
     return wslay_event_context_client_init(&s->frames, &callbacks, s) == 0 &&
-           epoll_ctl(s->hub->epoll, EPOLL_CTL_ADD, s->fd, &event) == 0;
+           epoll_ctl(s->socketio->epoll, EPOLL_CTL_ADD, s->fd, &event) == 0;
 }
 
-struct session *session_open(struct hub *hub, const char *token, char *why)
+struct session *session_open(struct socketio *socketio, const char *token, char *why)
 {
-    struct session *s = calloc(1, sizeof(*s));
-    uint64_t deadline = clock_monotonic_ns() + TARGET_CALL_TIMEOUT_MS * NS_PER_MS;
+    struct session *s = memory_zeroed(1, sizeof(*s));
+    uint64_t deadline = clock_monotonic_ns() + TARGET_REQUEST_TIMEOUT_MS * NS_PER_MS;
     char text[2048];
-    struct timeval patience = {.tv_sec = TARGET_CALL_TIMEOUT_MS / 1000};
+    struct timeval patience = {.tv_sec = TARGET_REQUEST_TIMEOUT_MS / 1000};
 
-    if (!s)
-        abort(); /* without memory there is no measurement */
-    s->hub = hub;
-    s->fd = tcp_connect(hub, why);
-    LIST_INSERT_HEAD(&hub->sessions, s, link);
+    s->socketio = socketio;
+    s->fd = tcp_connect(&socketio->url, why);
+    LIST_INSERT_HEAD(&socketio->sessions, s, link);
     if (s->fd >= 0)
         setsockopt(s->fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
     if (s->fd < 0 || !handshake(s, why)) {
@@ -375,18 +311,18 @@ struct session *session_open(struct hub *hub, const char *token, char *why)
         return NULL;
     }
     if (!frames_open(s)) {
-        snprintf(why, TARGET_WHY_BYTES, "wslay or epoll takes no more sessions");
+        snprintf(why, TARGET_WHY_BYTES, "wslay or epoll accepts no more sessions");
         session_close(s);
         return NULL;
     }
-    fcntl(s->fd, F_SETFL, O_NONBLOCK); /* from here on it never blocks */
+    fcntl(s->fd, F_SETFL, O_NONBLOCK); /* from here on it must not block */
     snprintf(text, sizeof(text), "40{\"token\":\"%s\"}", token);
     text_send(s, text);
     while (!s->connected && !s->failure[0] && clock_monotonic_ns() < deadline)
-        serve(hub, 100);
+        serve(socketio, 100);
     if (s->connected)
         return s;
-    snprintf(why, TARGET_WHY_BYTES, "Socket.IO does not connect: %.200s",
+    snprintf(why, TARGET_WHY_BYTES, "Socket.IO did not connect: %.200s",
              s->failure[0] ? s->failure : "no answer");
     session_close(s);
     return NULL;
@@ -409,7 +345,7 @@ void session_close(struct session *s)
     free(s);
 }
 
-/* ---- calls ---- */
+/* ---- events and acks ---- */
 
 uint32_t session_send(struct session *s, const char *event, const char *payload, ...)
 {
@@ -449,11 +385,11 @@ static bool is_error(const cJSON *answer, char *why)
 
 cJSON *session_wait(struct session *s, uint32_t number, char *why)
 {
-    uint64_t deadline = clock_monotonic_ns() + TARGET_CALL_TIMEOUT_MS * NS_PER_MS;
+    uint64_t deadline = clock_monotonic_ns() + TARGET_REQUEST_TIMEOUT_MS * NS_PER_MS;
     cJSON **value = &s->acks[number % ACKS_MAX].value, *answer;
 
     while (number && !*value && !s->failure[0] && clock_monotonic_ns() < deadline)
-        serve(s->hub, 100);
+        serve(s->socketio, 100);
     if (number == 0 || !*value) {
         snprintf(why, TARGET_WHY_BYTES, "%.200s",
                  s->failure[0] ? s->failure : "no ack within 15 s");
@@ -465,7 +401,7 @@ cJSON *session_wait(struct session *s, uint32_t number, char *why)
     if (answer && !is_error(answer, why))
         return answer;
     if (!answer)
-        snprintf(why, TARGET_WHY_BYTES, "an ack without a value");
+        snprintf(why, TARGET_WHY_BYTES, "the ack has no value");
     cJSON_Delete(answer);
     return NULL;
 }
