@@ -39,7 +39,7 @@ static void reply_later(struct http_request *call, int status, const char *messa
     char text[16];
 
     snprintf(text, sizeof(text), "%u", seconds ? seconds : 1);
-    http_header(call, "Retry-After", text);
+    http_reply_header(call, "Retry-After", text);
     http_reply_error(call, status, message);
 }
 
@@ -54,7 +54,7 @@ static void reply_refusal(struct http_request *call, enum auth_result result,
 {
     switch (result) {
     case AUTH_REFUSED:
-        http_header(call, "WWW-Authenticate", "Bearer");
+        http_reply_header(call, "WWW-Authenticate", "Bearer");
         http_reply_error(call, 401, refused);
         break;
     case AUTH_DUPLICATE:

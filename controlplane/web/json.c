@@ -1,6 +1,6 @@
 /* Strict JSON for everything from outside: a checking pass (RFC 8259) in front of cJSON, which by
  * itself takes control characters, invalid UTF-8, odd numbers and a thousand levels. */
-#include "http.h"
+#include "json.h"
 
 #include <math.h>
 #include <stdlib.h>

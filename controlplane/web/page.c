@@ -1,7 +1,6 @@
-/* The page's files: read once at the start into memory, so that no request touches the disk and no
- * path from outside ever reaches the file system. */
+/* Loads the files of the web page and serves them. */
 #define _GNU_SOURCE
-#include "server.h"
+#include "page.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -12,13 +11,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "reply.h"
+#include "request.h"
+
 #define PAGE_FILES_MAX 1024
 #define PAGE_BYTES_MAX (64u * 1024 * 1024)
 #define PAGE_DEPTH_MAX 8
 #define PAGE_PATH_ROOM 256
 
 struct page_file {
-    char path[PAGE_PATH_ROOM]; /* as in a URL, '/' first */
+    char path[PAGE_PATH_ROOM]; /* as in a URL: begins with '/' */
     char etag[35];
     const char *type;
     char *bytes;
@@ -85,7 +87,8 @@ static bool load_file(struct page *page, int directory, const char *name, const 
     int fd = openat(directory, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 
     if (page->count == PAGE_FILES_MAX || page->bytes + bytes > PAGE_BYTES_MAX) {
-        snprintf(why, 192, "RINGCAST_PAGE has more than %u files or %u MiB: is it the built page?",
+        snprintf(why, 192,
+                 "RINGCAST_PAGE has more than %u files or %u MiB: does it name the built page?",
                  PAGE_FILES_MAX, PAGE_BYTES_MAX >> 20);
         if (fd >= 0)
             close(fd);
@@ -130,7 +133,7 @@ static bool load_directory(struct page *page, int fd, const char *prefix, unsign
         char path[PAGE_PATH_ROOM];
         struct stat state;
 
-        /* Hidden files and links stay where they are. */
+        /* Hidden files and symbolic links are not served. */
         if (entry->d_name[0] == '.' ||
             fstatat(dirfd(directory), entry->d_name, &state, AT_SYMLINK_NOFOLLOW) != 0)
             continue;
@@ -194,8 +197,8 @@ bool page_reply(const struct page *page, struct http_request *request)
     file = bsearch(&wanted, page->files, page->count, sizeof(page->files[0]), compare_files);
     if (file == NULL)
         return false;
-    http_header(request, "ETag", file->etag);
-    http_header(request, "Cache-Control", "no-cache");
+    http_reply_header(request, "ETag", file->etag);
+    http_reply_header(request, "Cache-Control", "no-cache");
     while (slice_next(&known, ',', &tag)) {
         tag = slice_trim(tag);
         if (tag.bytes > 2 && memcmp(tag.at, "W/", 2) == 0)

@@ -1,8 +1,7 @@
-/* Who may ask (allowed origins) and who is asking (the address behind trusted proxies). */
+/* Allowed origins, and the client behind trusted proxies. */
 #define _GNU_SOURCE
-#include "server.h"
+#include "policy.h"
 
-#include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -16,28 +15,9 @@ struct policy {
     char origins[ORIGINS_MAX][256];
     struct {
         struct address address;
-        unsigned bits; /* of the IPv6 form */
+        unsigned bits; /* of the 128 of its IPv6 form */
     } proxies[PROXIES_MAX];
 };
-
-bool address_parse(const char *text, struct address *address)
-{
-    memset(address->bytes, 0, sizeof(address->bytes));
-    if (inet_pton(AF_INET6, text, address->bytes) == 1)
-        return true;
-    address->bytes[10] = address->bytes[11] = 0xff;
-    return inet_pton(AF_INET, text, address->bytes + 12) == 1;
-}
-
-void address_print(const struct address *address, char ip[HTTP_IP_ROOM])
-{
-    static const unsigned char mapped[12] = {[10] = 0xff, [11] = 0xff};
-
-    if (memcmp(address->bytes, mapped, sizeof(mapped)) == 0)
-        inet_ntop(AF_INET, address->bytes + 12, ip, HTTP_IP_ROOM);
-    else
-        inet_ntop(AF_INET6, address->bytes, ip, HTTP_IP_ROOM);
-}
 
 static bool add_proxy(struct policy *policy, struct slice entry)
 {
@@ -132,7 +112,8 @@ bool policy_is_proxy(const struct policy *policy, const struct address *address)
     return false;
 }
 
-/* The page talks to the server it came from: its origin's host is the Host asked for. */
+/* Our own page sends requests to the server that it came from: the host of its origin is the Host of
+ * the request. */
 static bool is_own_origin(const struct policy *policy, const struct http_head *head,
                           const struct address *peer, struct slice origin)
 {
@@ -169,8 +150,8 @@ const char *policy_origin(const struct policy *policy, const struct http_head *h
     return is_own_origin(policy, head, peer, origin) ? "" : NULL;
 }
 
-/* "203.0.113.7", "203.0.113.7:1234", "2001:db8::1", "[2001:db8::1]:1234" */
-static bool forwarded_address(struct slice entry, struct address *address)
+/* An entry is "203.0.113.7", "203.0.113.7:1234", "2001:db8::1" or "[2001:db8::1]:1234". */
+static bool parse_forwarded(struct slice entry, struct address *address)
 {
     char text[64];
     const char *end;
@@ -193,12 +174,13 @@ static bool forwarded_address(struct slice entry, struct address *address)
 }
 
 void policy_client_ip(const struct policy *policy, const struct address *peer,
-                      const struct http_head *head, char ip[HTTP_IP_ROOM])
+                      const struct http_head *head, char ip[ADDRESS_TEXT_ROOM])
 {
     struct address client = *peer, next;
     unsigned hops = 0;
 
-    /* Several X-Forwarded-For lines are one list in their order (RFC 9110 5.3): from the end. */
+    /* Several X-Forwarded-For lines are one list in their order (RFC 9110 5.3). We read it from its
+     * end, where the nearest proxy wrote. */
     for (unsigned i = head->field_count; i-- > 0;) {
         struct slice list = head->fields[i].value;
 
@@ -216,7 +198,7 @@ void policy_client_ip(const struct policy *policy, const struct address *peer,
                 list.bytes = 0;
             }
             if (++hops > FORWARDED_HOPS_MAX || !policy_is_proxy(policy, &client) ||
-                !forwarded_address(entry, &next)) {
+                !parse_forwarded(entry, &next)) {
                 address_print(&client, ip);
                 return;
             }

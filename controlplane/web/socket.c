@@ -1,8 +1,37 @@
-/* Sockets: what a client's packets mean, and what is said to it. */
-#include "sockets.h"
+/* Sockets: what a client's Socket.IO packets mean, and what is sent to it. */
+#include "socket.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+
+/* ---- the end of a socket ---- */
+
+/* Takes the socket off its client. The handlers hear it when the socket was accepted. */
+static void end_socket(struct socket *socket, const char *reason)
+{
+    struct client *client = socket->client;
+    bool was_open = socket->state == SOCKET_OPEN;
+
+    if (client == NULL)
+        return;
+    socket->state = SOCKET_CLOSED;
+    socket->client = NULL;
+    client->sockets[socket->name_space] = NULL;
+    if (was_open) {
+        client->open_socket_count--;
+        client->io->counters.sockets_open--;
+        client->io->handlers->closed(socket, reason);
+    }
+    socket_unref(socket);
+}
+
+void sockets_close(struct client *client, const char *reason)
+{
+    for (unsigned i = 0; i < NAMESPACES_MAX; i++)
+        if (client->sockets[i] != NULL)
+            end_socket(client->sockets[i], reason);
+}
 
 /* ---- from the client ---- */
 
@@ -14,18 +43,18 @@ static int find_namespace(const struct socketio *io, const char *name)
     return -1;
 }
 
-static void say(struct client *client, enum socketio_type type, const char *name_space,
-                const cJSON *data)
+static void send_to(struct client *client, enum socketio_type type, const char *name_space,
+                    const cJSON *data)
 {
     client_send(client, socketio_encode(type, 0, name_space, -1, data));
 }
 
-static void say_connect_error(struct client *client, const char *name_space, const char *message)
+static void send_connect_error(struct client *client, const char *name_space, const char *message)
 {
     cJSON *data = cJSON_CreateObject();
 
     cJSON_AddStringToObject(data, "message", message);
-    say(client, SOCKETIO_CONNECT_ERROR, name_space, data);
+    send_to(client, SOCKETIO_CONNECT_ERROR, name_space, data);
     cJSON_Delete(data);
 }
 
@@ -36,7 +65,7 @@ static bool take_connect(struct client *client, const struct socketio_packet *pa
     struct socket *socket;
 
     if (index < 0) {
-        say_connect_error(client, packet->name_space, "Invalid namespace");
+        send_connect_error(client, packet->name_space, "Invalid namespace");
         return true;
     }
     if (client->sockets[index] != NULL)
@@ -71,7 +100,7 @@ static bool take_event(struct client *client, struct socket *socket, struct sock
     return true;
 }
 
-/* A whole packet, attachments included. */
+/* A complete packet with all its attachments. */
 static bool take_packet(struct client *client, struct socketio_packet *packet)
 {
     int index = find_namespace(client->io, packet->name_space);
@@ -79,7 +108,7 @@ static bool take_packet(struct client *client, struct socketio_packet *packet)
 
     if (packet->type == SOCKETIO_CONNECT)
         return take_connect(client, packet);
-    /* The reference closes whoever speaks to a namespace before it is connected to it. */
+    /* The reference server also closes a client that sends to a namespace before its CONNECT there. */
     if (socket == NULL || socket->state != SOCKET_OPEN)
         return false;
     switch (packet->type) {
@@ -87,21 +116,12 @@ static bool take_packet(struct client *client, struct socketio_packet *packet)
     case SOCKETIO_BINARY_EVENT:
         return take_event(client, socket, packet);
     case SOCKETIO_DISCONNECT:
-        socket_end(socket, "client disconnect");
+        end_socket(socket, "client disconnect");
         client_rearm(client);
         return true;
-    default: /* an answer to something we did not ask */
+    default: /* an acknowledgement that we did not ask for */
         return true;
     }
-}
-
-void client_forget_pending(struct client *client)
-{
-    for (unsigned i = 0; i < client->attachment_count; i++)
-        free((char *)client->attachments[i].bytes);
-    client->attachment_count = 0;
-    client->attachment_bytes = 0;
-    socketio_packet_clear(&client->pending);
 }
 
 static bool take_attachment(struct client *client, const char *bytes, size_t count)
@@ -127,7 +147,7 @@ static bool take_attachment(struct client *client, const char *bytes, size_t cou
     return ok;
 }
 
-bool client_message(struct client *client, const char *bytes, size_t count, bool is_binary)
+bool sockets_receive(struct client *client, const char *bytes, size_t count, bool is_binary)
 {
     struct socketio_packet packet;
     bool ok;
@@ -153,23 +173,6 @@ bool client_message(struct client *client, const char *bytes, size_t count, bool
 
 /* ---- to the client ---- */
 
-void socket_end(struct socket *socket, const char *reason)
-{
-    struct client *client = socket->client;
-    bool was_open = socket->state == SOCKET_OPEN;
-
-    if (client == NULL)
-        return;
-    socket->state = SOCKET_CLOSED;
-    socket->client = NULL;
-    client->sockets[socket->name_space] = NULL;
-    if (was_open) {
-        client->io->counters.sockets_open--;
-        client->io->handlers->closed(socket, reason);
-    }
-    socket_unref(socket);
-}
-
 static bool is_connecting(const struct socket *socket)
 {
     return socket->state == SOCKET_CONNECTING && socket->client != NULL &&
@@ -183,12 +186,13 @@ void socket_accept(struct socket *socket)
     if (!is_connecting(socket))
         return;
     socket->state = SOCKET_OPEN;
+    socket->client->open_socket_count++;
     socket->client->io->counters.sockets_open++;
     client_allow_messages(socket->client);
     socket->client->connect_until_ms = 0;
     data = cJSON_CreateObject();
     cJSON_AddStringToObject(data, "sid", socket->id);
-    say(socket->client, SOCKETIO_CONNECT, socket->name, data);
+    send_to(socket->client, SOCKETIO_CONNECT, socket->name, data);
     cJSON_Delete(data);
 }
 
@@ -197,7 +201,7 @@ void socket_refuse(struct socket *socket, const char *message)
     if (!is_connecting(socket))
         return;
     socket->client->io->counters.sockets_refused++;
-    say_connect_error(socket->client, socket->name, message);
+    send_connect_error(socket->client, socket->name, message);
     client_close(socket->client, "server disconnect");
 }
 
@@ -270,7 +274,7 @@ void socket_disconnect(struct socket *socket)
 {
     if (!socket_is_open(socket))
         return;
-    say(socket->client, SOCKETIO_DISCONNECT, socket->name, NULL);
+    send_to(socket->client, SOCKETIO_DISCONNECT, socket->name, NULL);
     client_close(socket->client, "server disconnect");
 }
 

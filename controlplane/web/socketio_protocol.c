@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "http.h"
+#include "json.h"
 
 struct cursor {
     const char *at, *end;

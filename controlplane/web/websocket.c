@@ -1,30 +1,41 @@
-/* WebSocket connections: RFC 6455's handshake here, its frames by wslay.
+/* WebSocket connections. This file does the handshake of RFC 6455, wslay reads and writes the frames.
  *
- * What is received is collected here and not in wslay, which would keep a list node per fragment: a
- * message in a million fragments costs its bytes and nothing more (threats.md C10). */
+ * Messages are collected here and not in wslay. wslay would keep a list node for every fragment, and a
+ * client could send a message in a million fragments (threat C10). */
 #define _GNU_SOURCE
 #include "websocket.h"
 
 #include <openssl/sha.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <wslay/wslay.h>
 
-#include "server.h"
+#include "reply.h"
+#include "request.h"
+#include "text.h"
+
+/* How many frames of one client are handled before the loop turns to other clients. All frames of one
+ * read are handled, so the reads are short. */
+#define FRAMES_PER_TURN 16
+#define READ_BYTES 4096
 
 struct websocket {
-    struct connection *connection;             /* NULL: gone */
-    const struct websocket_handlers *handlers; /* NULL: nobody listens any more */
+    struct connection *connection;             /* NULL: it is gone */
+    const struct websocket_handlers *handlers; /* NULL: the owner wants to hear no more */
     void *context;
     wslay_event_context_ptr frames;
-    const char *rx; /* being fed */
-    size_t rx_bytes;
+    const char *in; /* bytes that wslay has not read yet */
+    size_t in_bytes;
     char *message;
     size_t message_bytes, message_room, message_bytes_max;
-    bool message_is_binary, in_control_frame, feeding;
+    bool message_is_binary, in_control_frame, is_feeding;
     bool message_begun, has_deadline;
-    char *tx; /* control frames on their way out */
-    size_t tx_bytes;
+    bool is_paused; /* the client sent too many frames: not read until the deadline */
+    uint16_t frames_read;
+    uint64_t frames_spent_until_us; /* the client has used its share of frames until this time */
+    char *out;                      /* control frames that are not sent yet */
+    size_t out_bytes;
 };
 
 /* ---- from the peer ---- */
@@ -33,15 +44,15 @@ static ssize_t take_bytes(wslay_event_context_ptr frames, uint8_t *to, size_t ro
                           void *context)
 {
     struct websocket *websocket = context;
-    size_t count = websocket->rx_bytes < room ? websocket->rx_bytes : room;
+    size_t count = websocket->in_bytes < room ? websocket->in_bytes : room;
 
     if (count == 0) {
         wslay_event_set_error(frames, WSLAY_ERR_WOULDBLOCK);
         return -1;
     }
-    memcpy(to, websocket->rx, count);
-    websocket->rx += count;
-    websocket->rx_bytes -= count;
+    memcpy(to, websocket->in, count);
+    websocket->in += count;
+    websocket->in_bytes -= count;
     return (ssize_t)count;
 }
 
@@ -58,22 +69,22 @@ static void frame_starts(wslay_event_context_ptr frames,
 
     if (frame->opcode == WSLAY_CONNECTION_CLOSE && frame->payload_length == 1)
         refuse_message(websocket, WSLAY_CODE_PROTOCOL_ERROR); /* RFC 6455 5.5.1 */
-    /* Of a message only the end costs more than its bytes. NULL: closed by what an earlier one said. */
-    if (websocket->connection != NULL && (frame->fin || wslay_is_ctrl_frame(frame->opcode)))
-        websocket->connection->frames_read++;
+    /* Fragments cost only their bytes; the end of a message makes work. */
+    if (frame->fin || wslay_is_ctrl_frame(frame->opcode))
+        websocket->frames_read++;
     websocket->in_control_frame = wslay_is_ctrl_frame(frame->opcode);
     if (websocket->in_control_frame)
         return;
     websocket->message_begun = true;
     if (frame->opcode != WSLAY_CONTINUATION_FRAME)
         websocket->message_is_binary = frame->opcode == WSLAY_BINARY_FRAME;
-    /* The bound may have been lowered since: no difference of the two. */
+    /* Compared without subtraction: the maximum may have become smaller than what is here. */
     if (frame->payload_length > websocket->message_bytes_max ||
         frame->payload_length + websocket->message_bytes > websocket->message_bytes_max)
         refuse_message(websocket, WSLAY_CODE_MESSAGE_TOO_BIG);
 }
 
-/* Control frames come by here too; those wslay keeps itself. */
+/* wslay calls this for control frames too, and keeps their payload itself. */
 static void frame_chunk(wslay_event_context_ptr frames,
                         const struct wslay_event_on_frame_recv_chunk_arg *chunk, void *context)
 {
@@ -124,15 +135,15 @@ static ssize_t give_bytes(wslay_event_context_ptr frames, const uint8_t *bytes, 
                           int flags, void *context)
 {
     struct websocket *websocket = context;
-    char *tx = realloc(websocket->tx, websocket->tx_bytes + count);
+    char *out = realloc(websocket->out, websocket->out_bytes + count);
 
-    if (tx == NULL) {
+    if (out == NULL) {
         wslay_event_set_error(frames, WSLAY_ERR_CALLBACK_FAILURE);
         return -1;
     }
-    memcpy(tx + websocket->tx_bytes, bytes, count);
-    websocket->tx = tx;
-    websocket->tx_bytes += count;
+    memcpy(out + websocket->out_bytes, bytes, count);
+    websocket->out = out;
+    websocket->out_bytes += count;
     return (ssize_t)count;
 }
 
@@ -146,15 +157,15 @@ static const struct wslay_event_callbacks frame_callbacks = {
 
 static void websocket_free(struct websocket *websocket)
 {
-    if (websocket->feeding)
-        return; /* websocket_feed does it on its way out */
+    if (websocket->is_feeding)
+        return; /* received() frees it when it is done */
     wslay_event_context_free(websocket->frames);
     free(websocket->message);
-    free(websocket->tx);
+    free(websocket->out);
     free(websocket);
 }
 
-static void tell_owner(struct websocket *websocket, bool peer_closed)
+static void notify_owner(struct websocket *websocket, bool peer_closed)
 {
     const struct websocket_handlers *handlers = websocket->handlers;
 
@@ -163,47 +174,42 @@ static void tell_owner(struct websocket *websocket, bool peer_closed)
         handlers->closed(websocket->context, peer_closed);
 }
 
-static size_t queued_bytes(const struct websocket *websocket)
-{
-    return uv_stream_get_write_queue_size((const uv_stream_t *)&websocket->connection->tcp);
-}
-
 static void count_close(struct websocket *websocket, uint16_t code)
 {
-    struct http_counters *counters = &websocket->connection->server->counters;
+    struct http_counters *counters = &websocket->connection->shared->counters;
 
     counters->websocket_grammar += code == WSLAY_CODE_PROTOCOL_ERROR;
     counters->websocket_text += code == WSLAY_CODE_INVALID_FRAME_PAYLOAD_DATA;
     counters->websocket_too_big += code == WSLAY_CODE_MESSAGE_TOO_BIG;
 }
 
-/* A message that has begun must end in time: who feeds it byte by byte holds memory of ours. */
+/* A message that has begun must end in time: until then it holds memory. */
 static void watch_message(struct websocket *websocket)
 {
     if (websocket->message_begun == websocket->has_deadline)
         return;
     websocket->has_deadline = websocket->message_begun;
     connection_set_deadline(websocket->connection,
-                            websocket->has_deadline ? HTTP_BODY_TIMEOUT_MS : 0);
+                            websocket->has_deadline ? WEBSOCKET_MESSAGE_TIMEOUT_MS : 0);
 }
 
-/* Pongs and closes, all in one write. Ends the connection when a close was among them. */
+/* Sends pongs and close frames in one write. Ends the connection after a close frame. */
 static void flush_control(struct websocket *websocket)
 {
     struct connection *connection = websocket->connection;
 
     wslay_event_send(websocket->frames);
-    if (websocket->tx_bytes > 0) {
-        char *tx = websocket->tx;
-        size_t count = websocket->tx_bytes;
+    if (websocket->out_bytes > 0) {
+        char *out = websocket->out;
+        size_t count = websocket->out_bytes;
 
-        websocket->tx = NULL;
-        websocket->tx_bytes = 0;
-        connection_write(connection, tx, count, NULL, 0, false);
+        websocket->out = NULL;
+        websocket->out_bytes = 0;
+        connection_write(connection, out, count, NULL, 0, false);
     }
     if (!wslay_event_get_close_sent(websocket->frames) &&
         wslay_event_get_write_enabled(websocket->frames)) {
-        if (queued_bytes(websocket) > WEBSOCKET_QUEUE_BYTES_MAX)
+        if (connection_queued_bytes(connection) > WEBSOCKET_QUEUE_BYTES_MAX)
             connection_close(connection);
         else
             watch_message(websocket);
@@ -213,28 +219,30 @@ static void flush_control(struct websocket *websocket)
         !wslay_event_get_close_received(websocket->frames))
         count_close(websocket, wslay_event_get_status_code_sent(websocket->frames));
     websocket->connection = NULL;
-    connection->websocket = NULL;
     connection_finish(connection);
-    tell_owner(websocket, wslay_event_get_close_received(websocket->frames));
+    notify_owner(websocket, wslay_event_get_close_received(websocket->frames));
     websocket_free(websocket);
 }
 
-void websocket_feed(struct websocket *websocket, const char *bytes, size_t count)
+/* ---- what the connection tells ---- */
+
+static size_t received(void *context, const char *bytes, size_t count)
 {
-    /* wslay answers a frame that breaks the grammar with an empty close; RFC 6455 7.4.1 has a code
-     * for it. Nothing else is half written: control frames leave whole. */
+    /* To a frame that breaks the grammar wslay answers with an empty close frame. RFC 6455 7.4.1 has a
+     * code for it, so we send our own. It cannot cut another frame: control frames are sent whole. */
     static const char protocol_error[4] = {(char)0x88, 2, 0x03, (char)0xea};
+    struct websocket *websocket = context;
     char *close_frame;
     int result;
 
-    websocket->rx = bytes;
-    websocket->rx_bytes = count;
-    websocket->feeding = true;
+    websocket->in = bytes;
+    websocket->in_bytes = count;
+    websocket->is_feeding = true;
     result = wslay_event_recv(websocket->frames);
-    websocket->feeding = false;
+    websocket->is_feeding = false;
     if (websocket->connection == NULL) {
         websocket_free(websocket);
-        return;
+        return count;
     }
     if (result != 0) {
         count_close(websocket, WSLAY_CODE_PROTOCOL_ERROR);
@@ -247,25 +255,73 @@ void websocket_feed(struct websocket *websocket, const char *bytes, size_t count
         wslay_event_shutdown_write(websocket->frames);
     }
     flush_control(websocket);
+    return count;
 }
 
-bool websocket_is_receiving(const struct websocket *websocket)
+/* After each read: gives the loop to other clients, and when this client has sent more frames than its
+ * share, reads no more until it has the right to. */
+static void read_done(void *context)
 {
-    return websocket->message_begun;
+    struct websocket *websocket = context;
+    struct connection *connection = websocket->connection;
+    uint64_t now_us = uv_now(connection->shared->loop) * 1000;
+    uint64_t spent_us = websocket->frames_spent_until_us;
+    unsigned frames = websocket->frames_read;
+
+    websocket->frames_read = 0;
+    spent_us = (spent_us > now_us ? spent_us : now_us) + (uint64_t)frames * WEBSOCKET_FRAME_US;
+    websocket->frames_spent_until_us = spent_us;
+    if (frames <= FRAMES_PER_TURN || connection->is_doomed)
+        return;
+    websocket->is_paused = true;
+    connection_stop_reading(connection);
+    if (spent_us <= now_us + WEBSOCKET_BURST_US) {
+        connection_set_deadline(connection, 1);
+        return;
+    }
+    connection->shared->counters.websocket_pauses++;
+    connection_set_deadline(connection, (spent_us - now_us - WEBSOCKET_BURST_US) / 1000 + 1);
 }
 
-void websocket_lost(struct websocket *websocket)
+static void deadline_passed(void *context)
 {
+    struct websocket *websocket = context;
+    struct connection *connection = websocket->connection;
+
+    if (!websocket->is_paused) {
+        connection->shared->counters.bodies_slow++;
+        connection_close(connection);
+        return;
+    }
+    websocket->is_paused = false;
+    connection_set_deadline(connection,
+                            websocket->message_begun ? WEBSOCKET_MESSAGE_TIMEOUT_MS : 0);
+    connection_start_reading(connection);
+}
+
+static void lost(void *context)
+{
+    struct websocket *websocket = context;
+
     websocket->connection = NULL;
-    tell_owner(websocket, false);
+    notify_owner(websocket, false);
     websocket_free(websocket);
 }
+
+static const struct connection_protocol websocket_protocol = {
+    .received = received,
+    .read_done = read_done,
+    .deadline_passed = deadline_passed,
+    .lost = lost,
+};
+
+/* ---- sending ---- */
 
 static ssize_t header_bytes(const uint8_t *bytes, size_t count, int flags, void *context)
 {
     struct engine_packet *packet = *(struct engine_packet **)context;
 
-    /* First the header, which is wanted, then the payload, which is there already. */
+    /* wslay gives the header first, which we keep, then the payload, which the packet already has. */
     if (packet->header_bytes == 0) {
         packet->header_bytes = (uint8_t)count;
         memcpy(engine_packet_payload(packet) - count, bytes, count);
@@ -273,11 +329,11 @@ static ssize_t header_bytes(const uint8_t *bytes, size_t count, int flags, void 
     return (ssize_t)count;
 }
 
-/* Puts the frame header in front of the payload, once for all who get the packet. */
+/* Puts the frame header in front of the payload, once for all clients that get the packet. */
 static bool frame_packet(struct engine_packet *packet)
 {
     static const struct wslay_frame_callbacks callbacks = {.send_callback = header_bytes};
-    static wslay_frame_context_ptr encoder; /* made once; keeps nothing between two frames */
+    static wslay_frame_context_ptr encoder; /* made once; has no state between two frames */
     static struct engine_packet *encoding;
     struct wslay_frame_iocb frame = {
         .fin = 1,
@@ -295,12 +351,19 @@ static bool frame_packet(struct engine_packet *packet)
     return wslay_frame_send(encoder, &frame) >= 0 && packet->header_bytes > 0;
 }
 
+static void release_packet(void *owner)
+{
+    engine_packet_unref(owner);
+}
+
 bool websocket_send(struct websocket *websocket, struct engine_packet *packet)
 {
     if (!frame_packet(packet) ||
-        queued_bytes(websocket) + packet->bytes > WEBSOCKET_QUEUE_BYTES_MAX)
+        connection_queued_bytes(websocket->connection) + packet->bytes > WEBSOCKET_QUEUE_BYTES_MAX)
         return false;
-    connection_write_packet(websocket->connection, packet);
+    connection_write_shared(
+        websocket->connection, engine_packet_payload(packet) - packet->header_bytes,
+        packet->header_bytes + packet->bytes, release_packet, engine_packet_ref(packet));
     return true;
 }
 
@@ -315,7 +378,7 @@ void websocket_close(struct websocket *websocket, uint16_t code)
     websocket->handlers = NULL;
     wslay_event_queue_close(websocket->frames, code, NULL, 0);
     wslay_event_shutdown_read(websocket->frames);
-    if (!websocket->feeding)
+    if (!websocket->is_feeding)
         flush_control(websocket);
 }
 
@@ -355,18 +418,18 @@ struct websocket *websocket_accept(struct http_request *request,
                                    const struct websocket_handlers *handlers, void *context,
                                    size_t message_bytes_max)
 {
-    struct connection *connection = request->connection;
+    struct http_connection *http = request->connection;
     struct websocket *websocket;
     char accept[29], *reply = NULL;
     int count;
 
     if (!slice_is(http_field(&request->head, "sec-websocket-version"), "13")) {
-        http_header(request, "Sec-WebSocket-Version", "13");
-        http_reply_error(request, 426, "WebSocket version 13 is spoken here");
+        http_reply_header(request, "Sec-WebSocket-Version", "13");
+        http_reply_error(request, 426, "Only WebSocket version 13 is supported");
         return NULL;
     }
     if (!accept_key(&request->head, accept) || request->head.body != HTTP_BODY_NONE ||
-        connection->in_bytes > 0) {
+        http->kept_bytes > 0) {
         http_reply_error(request, 400, "Malformed WebSocket handshake");
         return NULL;
     }
@@ -385,15 +448,15 @@ struct websocket *websocket_accept(struct http_request *request,
     }
     wslay_event_config_set_no_buffering(websocket->frames, 1);
     websocket_set_message_max(websocket, message_bytes_max);
-    websocket->connection = connection;
+    websocket->connection = &http->connection;
     websocket->handlers = handlers;
     websocket->context = context;
-    connection->server->counters.websockets++;
-    connection->state = CONNECTION_WEBSOCKET;
-    connection->websocket = websocket;
-    connection->request = NULL;
-    uv_timer_stop(&connection->timer);
-    connection_write(connection, reply, (size_t)count, NULL, 0, false);
+    http->connection.shared->counters.websockets++;
+    http->connection.read_bytes_max = READ_BYTES;
+    connection_set_protocol(&http->connection, &websocket_protocol, websocket);
+    connection_set_deadline(&http->connection, 0);
+    connection_write(&http->connection, reply, (size_t)count, NULL, 0, false);
+    http_request_detach(request);
     http_request_free(request);
     return websocket;
 }

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "controlplane/people/validate.h"
-#include "controlplane/web/http.h"
+#include "controlplane/web/json.h"
 
 static void check(bool holds)
 {

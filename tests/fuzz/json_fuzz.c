@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "controlplane/web/http.h"
+#include "controlplane/web/json.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "controlplane/web/sockets.h"
+#include "controlplane/web/client.h"
 #include "src/log.h"
 
 extern char **environ;

@@ -184,7 +184,7 @@ describe('refused', () => {
   it('plain HTTP is told so', async () => {
     const before = await metric('http_tls_plain_total');
     const { text } = await echo.raw('GET / HTTP/1.1\r\nHost: x\r\n\r\n');
-    assert.match(text, /^HTTP\/1\.1 400 [^]*"This port speaks HTTPS only: ask with https:\/\/"/);
+    assert.match(text, /^HTTP\/1\.1 400 [^]*"This port speaks HTTPS only: use https:\/\/"/);
     assert.equal(await metric('http_tls_plain_total'), before + 1);
   });
   it('noise after a record header', async () => {

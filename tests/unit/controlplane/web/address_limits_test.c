@@ -4,8 +4,9 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <string.h>
 
-#include "controlplane/web/server.h"
+#include "controlplane/web/address_limits.h"
 
 static struct address address_of(const char *text)
 {
@@ -28,7 +29,7 @@ static bool is_empty(const struct address_limits *limits)
     for (unsigned i = 0; i < ADDRESS_BUCKETS; i++)
         if (limits->buckets[i] != NULL)
             return false;
-    return limits->idle == 0;
+    return limits->idle_count == 0;
 }
 
 static void counts(void **state)
@@ -88,7 +89,7 @@ static void rates(void **state)
         address_limits_release(&limits, entry, now_ms);
     }
     assert_int_equal(address_limits_take(&limits, a, 1000, 60, now_ms, &entry), ADDRESS_OVER_RATE);
-    assert_int_equal(limits.idle, 2);
+    assert_int_equal(limits.idle_count, 2);
     /* Who has recovered is forgotten when its bucket is looked at again. */
     now_ms += 61000;
     address_limits_take(&limits, a, 1000, 0, now_ms, &entry);
@@ -109,7 +110,7 @@ static void remembers_so_many(void **state)
         assert_int_equal(address_limits_take(&limits, a, 10, 60, 1, &entry), ADDRESS_ALLOWED);
         address_limits_release(&limits, entry, 1);
     }
-    assert_int_equal(limits.idle, ADDRESS_IDLE_MAX);
+    assert_int_equal(limits.idle_count, ADDRESS_IDLE_MAX);
     address_limits_clear(&limits);
     assert_true(is_empty(&limits));
 }

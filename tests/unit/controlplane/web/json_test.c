@@ -4,11 +4,12 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "controlplane/web/http.h"
+#include "controlplane/web/json.h"
 
 static bool takes(const char *text, size_t bytes)
 {

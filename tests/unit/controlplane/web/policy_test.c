@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "controlplane/web/server.h"
+#include "controlplane/web/policy.h"
 
 static struct policy *policy_of(const char *environment, const char *origins, const char *proxies)
 {
@@ -95,7 +95,7 @@ static void forwarded(void **state)
         struct policy *policy = policy_of("production", "", rows[i].proxies);
         struct address peer;
         struct http_head head;
-        char text[512], ip[HTTP_IP_ROOM];
+        char text[512], ip[ADDRESS_TEXT_ROOM];
 
         assert_true(address_parse(rows[i].peer, &peer));
         head_of(&head, text, sizeof(text), rows[i].fields);
