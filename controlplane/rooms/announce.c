@@ -1,41 +1,44 @@
-/* What clients are told: canonical events and, unless switched off, the seed's short names. */
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
+/* Announcements: under their own names and, unless the settings say otherwise, under the short ones. */
+#include "announce.h"
 
-#include "state.h"
+#include <stdlib.h>
+
+#include "registry.h"
+#include "room.h"
+#include "participant.h"
+#include "session.h"
 
 static const struct {
-    const char *canonical, *short_name;
+    const char *event, *short_name;
 } names[NOTICE_COUNT] = {
-#define N(name, canonical, short_name) {canonical, short_name},
+#define N(name, event, short_name) {event, short_name},
     NOTICES(N)
 #undef N
 };
 
-static const char *short_name(const struct rooms *rooms, enum notice notice)
+static const char *short_name_of(const struct room *room, enum notice notice)
 {
-    return rooms->settings->short_events ? names[notice].short_name : NULL;
+    return room->rooms->settings->short_events ? names[notice].short_name : NULL;
 }
 
-void announce(struct participant *to, enum notice notice, cJSON *value)
+void announce_to_participant(struct participant *to, enum notice notice, cJSON *value)
 {
-    const char *other;
+    const char *short_name;
 
     if (to->session == NULL) {
         cJSON_Delete(value);
         return;
     }
-    other = short_name(to->room->rooms, notice);
-    if (other != NULL)
-        socket_emit_all(&to->session->socket, 1, names[notice].canonical, value);
-    socket_emit(to->session->socket, other != NULL ? other : names[notice].canonical, value);
+    short_name = short_name_of(to->room, notice);
+    if (short_name != NULL)
+        socket_emit_all(&to->session->socket, 1, names[notice].event, value);
+    socket_emit(to->session->socket, short_name != NULL ? short_name : names[notice].event, value);
 }
 
 static void announce_to_many(struct room *room, const struct participant *except,
-                             bool listeners_only, enum notice notice, cJSON *value)
+                             bool level_listeners_only, enum notice notice, cJSON *value)
 {
-    const char *other = short_name(room->rooms, notice);
+    const char *short_name = short_name_of(room, notice);
     struct socket **sockets = malloc((room->participant_count + 1) * sizeof(*sockets));
     struct participant *p;
     size_t count = 0;
@@ -43,14 +46,15 @@ static void announce_to_many(struct room *room, const struct participant *except
     if (sockets != NULL && value != NULL) {
         TAILQ_FOREACH(p, &room->participants, link)
         {
-            if (p != except && p->session != NULL && (p->wants_audio_levels || !listeners_only))
+            if (p != except && p->session != NULL &&
+                (p->wants_audio_levels || !level_listeners_only))
                 sockets[count++] = p->session->socket;
         }
     }
     if (count > 0) {
-        socket_emit_all(sockets, count, names[notice].canonical, value);
-        if (other != NULL)
-            socket_emit_all(sockets, count, other, value);
+        socket_emit_all(sockets, count, names[notice].event, value);
+        if (short_name != NULL)
+            socket_emit_all(sockets, count, short_name, value);
     }
     free(sockets);
     cJSON_Delete(value);
@@ -62,62 +66,7 @@ void announce_to_room(struct room *room, const struct participant *except, enum 
     announce_to_many(room, except, false, notice, value);
 }
 
-void announce_to_listeners(struct room *room, enum notice notice, cJSON *value)
+void announce_to_level_listeners(struct room *room, enum notice notice, cJSON *value)
 {
     announce_to_many(room, NULL, true, notice, value);
-}
-
-cJSON *json_texts(const char *key, ...)
-{
-    cJSON *object = cJSON_CreateObject();
-    va_list arguments;
-
-    va_start(arguments, key);
-    for (; key != NULL; key = va_arg(arguments, const char *))
-        cJSON_AddStringToObject(object, key, va_arg(arguments, const char *));
-    va_end(arguments);
-    return object;
-}
-
-const char *role_text(enum role role)
-{
-    static const char *const texts[] = {"participant", "co_host", "host"};
-
-    return texts[role];
-}
-
-void add_presence(cJSON *object, const struct participant *p)
-{
-    const struct transport *transport;
-    const struct producer *producer;
-    cJSON *ids;
-
-    cJSON_AddNumberToObject(object, "joinedAt", (double)p->joined_ms);
-    ids = cJSON_AddArrayToObject(object, "producerIds");
-    TAILQ_FOREACH(transport, &p->transports, link)
-    {
-        TAILQ_FOREACH(producer, &transport->producers, link)
-        cJSON_AddItemToArray(ids, cJSON_CreateString(producer->id));
-    }
-    cJSON_AddBoolToObject(object, "isMuted", p->is_muted);
-    cJSON_AddBoolToObject(object, "isVideoOff", p->is_video_off);
-}
-
-static cJSON *participant_json(const struct participant *p)
-{
-    cJSON *object = json_texts("userId", p->user_id, "displayName", p->display_name, "socketId",
-                               p->socket_id, "role", role_text(p->role), NULL);
-
-    add_presence(object, p);
-    return object;
-}
-
-cJSON *participants_json(const struct room *room)
-{
-    cJSON *list = cJSON_CreateArray();
-    const struct participant *p;
-
-    TAILQ_FOREACH(p, &room->participants, link)
-    cJSON_AddItemToArray(list, participant_json(p));
-    return list;
 }

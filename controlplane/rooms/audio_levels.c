@@ -1,36 +1,48 @@
-/* media:activeSpeaker and media:audioLevels: what clients say about their loudness, as the data plane
- * publishes it, by room.
+/* Audio levels: media:activeSpeaker and media:audioLevels.
  *
- *   audio_level rows ─► 20 ms frames of each producer, all at the same time ─► speaker.c
+ * Clients write the loudness of their audio into each packet (RFC 6464). The data plane publishes it as
+ * one level per interval of 20 ms; here speaker.c hears every interval of every producer in order.
  *
- * A producer costs about 1.5 µs a second, 5 more while it is spoken into.
- * Frames are heard DELAY_SLOTS late: by then what came in them is published, and it is out of date
- * less than anybody notices. */
+ *   rows of the table audio_level ─► intervals of each producer ─┬─► speaker.c ─► dominant speaker
+ *                                                                └─► power ─────► volumes
+ *
+ * Cost: about 1.5 µs per second for a silent producer and 6.5 µs for one that speaks. */
+#include "audio_levels.h"
+
 #include <math.h>
 #include <stdlib.h>
 
+#include "announce.h"
+#include "participant.h"
+#include "producer.h"
+#include "registry.h"
+#include "room.h"
+#include "room_json.h"
 #include "src/clock.h"
-#include "state.h"
+#include "transport.h"
 
-#define DELAY_SLOTS 9     /* publication every 5 slots, a packet's length, what jitter puts off */
-#define CATCH_UP_SLOTS 64 /* behind by more (a loop that hung): older ones are not of interest */
+/* An interval is heard 180 ms after it began. By then it is published: publishing happens every 5
+ * intervals, a packet lasts up to 3, and jitter takes the rest. Nobody notices this delay. */
+#define DELAY_INTERVALS 9
+#define CATCH_UP_INTERVALS_MAX 64 /* after the loop hung, older intervals are skipped */
 #define TICK_EVERY_MS 100
 #define VOLUMES_MS 500
-#define VOLUMES_MAX 32      /* the loudest: what a page can show */
+#define VOLUMES_MAX 32      /* only the loudest: more than a page can show */
 #define VOLUME_SILENCE -127 /* dBov */
 
-_Static_assert(SPEAKER_FRAME_MS * 1000000u == AUDIO_INTERVAL_NS, "a frame is a slot");
-_Static_assert(AUDIO_LEVEL_INTERVALS > DELAY_SLOTS + 2 * TICK_EVERY_MS / SPEAKER_FRAME_MS,
-               "slots are gone before they are heard");
+_Static_assert(SPEAKER_FRAME_MS * 1000000u == AUDIO_INTERVAL_NS,
+               "speaker.c hears one interval a time");
+_Static_assert(AUDIO_LEVEL_INTERVALS > DELAY_INTERVALS + 2 * TICK_EVERY_MS / SPEAKER_FRAME_MS,
+               "the row must still hold an interval when it is heard");
 
-static uint32_t slot_now(void)
+static uint32_t current_interval(void)
 {
     return (uint32_t)(clock_monotonic_ns() / AUDIO_INTERVAL_NS);
 }
 
-/* ---- whom to listen to ---- */
+/* ---- which producers are measured ---- */
 
-static bool tells_level(const struct producer_row *row)
+static bool sends_level(const struct producer_row *row)
 {
     uint32_t i;
 
@@ -47,12 +59,12 @@ void audio_levels_forget(struct producer *producer)
 {
     struct room *room = producer->transport->owner->room;
 
-    if (!producer->is_heard)
+    if (!producer->is_measured)
         return;
-    producer->is_heard = false;
+    producer->is_measured = false;
     if (room->dominant == producer)
         room->dominant = NULL;
-    TAILQ_REMOVE(&room->heard, producer, heard_link);
+    TAILQ_REMOVE(&room->measured, producer, measured_link);
 }
 
 void audio_levels_follow(struct producer *producer)
@@ -61,24 +73,31 @@ void audio_levels_follow(struct producer *producer)
     uv_timer_t *timer = &room->rooms->audio_levels_tick;
 
     audio_levels_forget(producer);
-    if (producer->ortc.row.paused || !tells_level(&producer->ortc.row))
+    if (producer->ortc.row.paused || !sends_level(&producer->ortc.row))
         return;
-    producer->is_heard = true;
-    producer->next_slot = slot_now();
+    producer->is_measured = true;
+    producer->next_interval = current_interval();
     producer->power = 0;
-    producer->frames = 0;
+    producer->intervals = 0;
     speaker_resume(&producer->speaker);
     if (!uv_is_active((uv_handle_t *)timer) && !room->rooms->closing)
         uv_timer_start(timer, tick, TICK_EVERY_MS, TICK_EVERY_MS);
-    if (!room->is_heard)
-        TAILQ_INSERT_TAIL(&room->rooms->heard, room, heard_link);
-    room->is_heard = true;
-    TAILQ_INSERT_TAIL(&room->heard, producer, heard_link);
+    if (!room->is_measured)
+        TAILQ_INSERT_TAIL(&room->rooms->measured, room, measured_link);
+    room->is_measured = true;
+    TAILQ_INSERT_TAIL(&room->measured, producer, measured_link);
 }
 
-/* ---- listening ---- */
+void audio_levels_forget_room(struct room *room)
+{
+    if (room->is_measured)
+        TAILQ_REMOVE(&room->rooms->measured, room, measured_link);
+    room->is_measured = false;
+}
 
-/* Of full scale, by RFC 6464 level. */
+/* ---- the dominant speaker ---- */
+
+/* The power of a level, as a fraction of full scale. */
 static double power_of(uint8_t level)
 {
     static double powers[128];
@@ -90,32 +109,33 @@ static double power_of(uint8_t level)
     return powers[level & 0x7f]; /* 127 is digital silence */
 }
 
-static void listen_to(struct dataplane *dataplane, struct producer *p, uint32_t last_slot)
+/* Hears the intervals up to and with `last`. */
+static void listen_to(struct dataplane *dataplane, struct producer *p, uint32_t last)
 {
     struct audio_level_row row;
     bool known = dataplane_row_read(dataplane, TABLE_audio_level, p->handle, &row);
 
-    if ((int32_t)(last_slot - p->next_slot) > CATCH_UP_SLOTS)
-        p->next_slot = last_slot - CATCH_UP_SLOTS;
-    for (; (int32_t)(last_slot - p->next_slot) >= 0; p->next_slot++) {
+    if ((int32_t)(last - p->next_interval) > CATCH_UP_INTERVALS_MAX)
+        p->next_interval = last - CATCH_UP_INTERVALS_MAX;
+    for (; (int32_t)(last - p->next_interval) >= 0; p->next_interval++) {
         uint8_t level = AUDIO_LEVEL_NONE;
 
-        if (known && row.newest_interval - p->next_slot < AUDIO_LEVEL_INTERVALS)
-            level = row.level[p->next_slot % AUDIO_LEVEL_INTERVALS];
+        if (known && row.newest_interval - p->next_interval < AUDIO_LEVEL_INTERVALS)
+            level = row.level[p->next_interval % AUDIO_LEVEL_INTERVALS];
         p->power += power_of(speaker_hear(&p->speaker, level));
-        p->frames++;
+        p->intervals++;
     }
 }
 
-static void find_speaker(struct room *room)
+static void find_dominant(struct room *room)
 {
-    const struct speaker *had_it = room->dominant != NULL ? &room->dominant->speaker : NULL;
+    const struct speaker *dominant = room->dominant != NULL ? &room->dominant->speaker : NULL;
     struct producer *p, *found = NULL;
     double best = 0;
 
-    TAILQ_FOREACH(p, &room->heard, heard_link)
+    TAILQ_FOREACH(p, &room->measured, measured_link)
     {
-        double lead = p != room->dominant ? speaker_lead(&p->speaker, had_it) : 0;
+        double lead = p != room->dominant ? speaker_lead(&p->speaker, dominant) : 0;
 
         if (lead > best) {
             best = lead;
@@ -141,31 +161,31 @@ struct volume {
     int db;
 };
 
-static int louder_first(const void *a, const void *b)
+static int compare_loudest_first(const void *a, const void *b)
 {
     return ((const struct volume *)b)->db - ((const struct volume *)a)->db;
 }
 
-/* Of the frames since the last time; the sums start anew. */
-static int volume_of(struct producer *p)
+/* The mean volume since the last call, in dBov. */
+static int volume_take(struct producer *p)
 {
-    double mean = p->frames > 0 ? p->power / p->frames : 0;
+    double mean = p->intervals > 0 ? p->power / p->intervals : 0;
     double db = mean > 0 ? round(10 * log10(mean)) : VOLUME_SILENCE;
 
     p->power = 0;
-    p->frames = 0;
+    p->intervals = 0;
     return db < VOLUME_SILENCE ? VOLUME_SILENCE : db > 0 ? 0 : (int)db;
 }
 
-/* The loudest of the room, loudest first; how many. */
+/* Fills in the loudest producers of the room, loudest first, and returns how many. */
 static size_t volumes_take(struct room *room, struct volume loudest[VOLUMES_MAX])
 {
     struct producer *p;
     size_t count = 0;
 
-    TAILQ_FOREACH(p, &room->heard, heard_link)
+    TAILQ_FOREACH(p, &room->measured, measured_link)
     {
-        struct volume volume = {p, volume_of(p)};
+        struct volume volume = {p, volume_take(p)};
 
         if (volume.db == VOLUME_SILENCE)
             continue;
@@ -176,22 +196,22 @@ static size_t volumes_take(struct room *room, struct volume loudest[VOLUMES_MAX]
         else
             continue;
         if (count == VOLUMES_MAX)
-            qsort(loudest, count, sizeof(loudest[0]), louder_first);
+            qsort(loudest, count, sizeof(loudest[0]), compare_loudest_first);
     }
-    qsort(loudest, count, sizeof(loudest[0]), louder_first);
+    qsort(loudest, count, sizeof(loudest[0]), compare_loudest_first);
     return count;
 }
 
-/* An empty list once when it became quiet, then nothing while it is. */
+/* When the room falls silent, clients get one empty list, and then nothing until somebody is loud. */
 static void announce_volumes(struct room *room)
 {
     struct volume loudest[VOLUMES_MAX];
     size_t count = volumes_take(room, loudest), i;
     cJSON *value, *list;
 
-    if (count == 0 && !room->levels_told)
+    if (count == 0 && !room->volumes_were_loud)
         return;
-    room->levels_told = count > 0;
+    room->volumes_were_loud = count > 0;
     value = json_texts("roomId", room->id, NULL);
     list = cJSON_AddArrayToObject(value, "volumes");
     for (i = 0; i < count; i++) {
@@ -201,43 +221,39 @@ static void announce_volumes(struct room *room)
         cJSON_AddNumberToObject(item, "volume", loudest[i].db);
         cJSON_AddItemToArray(list, item);
     }
-    announce_to_listeners(room, NOTICE_audio_levels, value);
+    announce_to_level_listeners(room, NOTICE_audio_levels, value);
 }
 
-void audio_levels_forget_room(struct room *room)
-{
-    if (room->is_heard)
-        TAILQ_REMOVE(&room->rooms->heard, room, heard_link);
-    room->is_heard = false;
-}
+/* ---- the timer ---- */
 
 static void room_tick(struct room *room, uint32_t now)
 {
     uint64_t now_ms = uv_now(room->rooms->loop);
     struct producer *p;
 
-    TAILQ_FOREACH(p, &room->heard, heard_link)
-    listen_to(room->rooms->dataplane, p, now - DELAY_SLOTS);
-    find_speaker(room);
-    if (now_ms - room->levels_ms < VOLUMES_MS)
+    TAILQ_FOREACH(p, &room->measured, measured_link)
+    listen_to(room->rooms->dataplane, p, now - DELAY_INTERVALS);
+    find_dominant(room);
+    if (now_ms - room->volumes_sent_ms < VOLUMES_MS)
         return;
-    room->levels_ms = now_ms;
+    room->volumes_sent_ms = now_ms;
     announce_volumes(room);
-    if (TAILQ_EMPTY(&room->heard)) /* and that it is quiet has been told */
+    /* A room without producers stays in the list until clients know that it is silent. */
+    if (TAILQ_EMPTY(&room->measured))
         audio_levels_forget_room(room);
 }
 
-/* Runs while there is anybody to listen to: an idle installation does not wake for it. */
+/* The timer runs only while a room is measured, so that an idle process does not wake up. */
 static void tick(uv_timer_t *timer)
 {
     struct rooms *rooms = timer->data;
     struct room *room, *next;
-    uint32_t now = slot_now();
+    uint32_t now = current_interval();
 
-    for (room = TAILQ_FIRST(&rooms->heard); room != NULL; room = next) {
-        next = TAILQ_NEXT(room, heard_link);
+    for (room = TAILQ_FIRST(&rooms->measured); room != NULL; room = next) {
+        next = TAILQ_NEXT(room, measured_link);
         room_tick(room, now);
     }
-    if (TAILQ_EMPTY(&rooms->heard))
+    if (TAILQ_EMPTY(&rooms->measured))
         uv_timer_stop(timer);
 }

@@ -1,7 +1,10 @@
-/* iceServers: STUN and TURN servers for a client, with credentials that coturn takes for a while.
+/* iceServers: STUN and TURN servers, with TURN credentials that are valid for a limited time.
  *
- * Source: draft-uberti-behave-turn-rest-00 §2.2: username = expiry in unix seconds, a colon, who it is
- * for; password = base64(HMAC-SHA1(secret that the TURN server shares, username)). RFC 7064, RFC 7065. */
+ * Source: RFC 7064 and RFC 7065 for the URLs; draft-uberti-behave-turn-rest-00, section 2.2, for the
+ * credentials: username = expiry as Unix time in seconds, a colon, the user's id;
+ * password = base64(HMAC-SHA1(secret, username)). The TURN server knows the same secret. */
+#include "ice_servers.h"
+
 #include <inttypes.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
@@ -9,10 +12,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "controlplane/people/persistence.h"
+#include "src/clock.h"
 #include "src/endpoints.h"
-#include "state.h"
 
-/* The setting's URLs of one scheme as an array; NULL: there is none. */
+/* The URLs of one scheme, as an array; NULL: the setting has none. */
 static cJSON *urls_of(const char *list, const char *scheme, const char *secure_scheme)
 {
     char url[ICE_URL_ROOM];
@@ -37,8 +41,8 @@ static void add_credentials(cJSON *server, const struct settings *settings, cons
     uint8_t digest[EVP_MAX_MD_SIZE];
     unsigned bytes = 0;
 
-    snprintf(username, sizeof(username), "%" PRId64 ":%s", wall_ms() / 1000 + settings->turn_ttl_s,
-             user_id);
+    snprintf(username, sizeof(username), "%" PRId64 ":%s",
+             (int64_t)(clock_wall_ns() / NS_PER_S) + settings->turn_ttl_s, user_id);
     HMAC(EVP_sha1(), settings->turn_secret, (int)strlen(settings->turn_secret),
          (const uint8_t *)username, strlen(username), digest, &bytes);
     EVP_EncodeBlock((uint8_t *)password, digest, (int)bytes);
@@ -48,9 +52,8 @@ static void add_credentials(cJSON *server, const struct settings *settings, cons
     explicit_bzero(password, sizeof(password));
 }
 
-cJSON *ice_servers(const struct rooms *rooms, const char *user_id)
+cJSON *ice_servers(const struct settings *settings, const char *user_id)
 {
-    const struct settings *settings = rooms->settings;
     cJSON *servers = cJSON_CreateArray(), *server;
     cJSON *stun = urls_of(settings->turn_urls, "stun", "stuns");
     cJSON *turn =

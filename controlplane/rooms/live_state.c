@@ -1,8 +1,11 @@
-/* Rooms and participants as others see them in the live state: put there when they change. */
-#include <stdlib.h>
-#include <string.h>
+/* Live state: rooms and participants are handed over whenever they change. */
+#include "live_state.h"
 
-#include "state.h"
+#include "controlplane/live/live.h"
+#include "participant.h"
+#include "registry.h"
+#include "room.h"
+#include "room_json.h"
 
 void live_state_put_room(const struct room *room)
 {
@@ -16,15 +19,14 @@ void live_state_put_room(const struct room *room)
                                       .created_ms = room->created_ms});
 }
 
-/* Many changes of a moment (a dozen producers that go) become one JSON. */
 void live_state_put_participant(struct participant *p)
 {
     struct rooms *rooms = p->room->rooms;
 
-    if (p->is_touched || !live_is_mirrored(rooms->live))
+    if (p->is_outdated || !live_is_mirrored(rooms->live))
         return;
-    p->is_touched = true;
-    TAILQ_INSERT_TAIL(&rooms->touched, p, touched_link);
+    p->is_outdated = true;
+    TAILQ_INSERT_TAIL(&rooms->outdated, p, outdated_link);
     live_touch(rooms->live);
 }
 
@@ -32,20 +34,20 @@ void live_state_remove_participant(struct participant *p)
 {
     struct rooms *rooms = p->room->rooms;
 
-    if (p->is_touched)
-        TAILQ_REMOVE(&rooms->touched, p, touched_link);
-    p->is_touched = false;
+    if (p->is_outdated)
+        TAILQ_REMOVE(&rooms->outdated, p, outdated_link);
+    p->is_outdated = false;
     live_participant_remove(rooms->live, p->room->id, p->user_id);
 }
 
-/* The seed's RoomParticipant, in its order. */
-static void put(struct participant *p)
+/* Members and their order are those of RoomParticipant in the NestJS backend: both may use one Redis. */
+static void hand_over(struct participant *p)
 {
     cJSON *object = json_texts("userId", p->user_id, "socketId", p->socket_id, "role",
                                role_text(p->role), NULL);
     char *text;
 
-    add_presence(object, p);
+    presence_add(object, p);
     text = cJSON_PrintUnformatted(object);
     if (text != NULL)
         live_participant_put(p->room->rooms->live, p->room->id, p->user_id, text);
@@ -53,20 +55,20 @@ static void put(struct participant *p)
     cJSON_Delete(object);
 }
 
-static void gather(void *context)
+static void hand_over_all(void *context)
 {
     struct rooms *rooms = context;
     struct participant *p;
 
-    while ((p = TAILQ_FIRST(&rooms->touched)) != NULL) {
-        TAILQ_REMOVE(&rooms->touched, p, touched_link);
-        p->is_touched = false;
-        put(p);
+    while ((p = TAILQ_FIRST(&rooms->outdated)) != NULL) {
+        TAILQ_REMOVE(&rooms->outdated, p, outdated_link);
+        p->is_outdated = false;
+        hand_over(p);
     }
 }
 
 void rooms_set_live(struct rooms *rooms, struct live *live)
 {
     rooms->live = live;
-    live_on_gather(live, gather, rooms);
+    live_on_gather(live, hand_over_all, rooms);
 }

@@ -1,7 +1,9 @@
-/* What /metrics tells of rooms, of refused calls and of the data plane's packets. */
-#include "state.h"
+/* /metrics: rooms, requests, and the counters of the data plane's workers. */
+#include "participant.h"
+#include "registry.h"
+#include "room.h"
 
-static void tell_workers(struct rooms *rooms, struct metrics *metrics)
+static void write_workers(struct rooms *rooms, struct metrics *metrics)
 {
     struct worker_counters_row sum = {0}, row;
     struct worker_state_row state;
@@ -19,11 +21,11 @@ static void tell_workers(struct rooms *rooms, struct metrics *metrics)
         WORKER_COUNTERS(C)
 #undef C
     }
-    metrics_value(metrics, "dataplane_workers", "gauge", "worker threads that forward", workers);
+    metrics_value(metrics, "dataplane_workers", "gauge", "worker threads that forward media",
+                  workers);
     if (workers == 0)
         return;
-    metrics_head(metrics, "dataplane_packets_total", "counter",
-                 "datagrams received, by what became of them");
+    metrics_head(metrics, "dataplane_packets_total", "counter", "datagrams received, by verdict");
 #define V(name, text)                                                      \
     metrics_labelled(metrics, "dataplane_packets_total", "verdict", #name, \
                      (double)sum.verdicts[VERDICT_##name]);
@@ -50,20 +52,20 @@ void rooms_write_metrics(struct metrics *metrics, void *context)
     }
     TAILQ_FOREACH(p, &rooms->absent, absent_link)
     absent++;
-    metrics_value(metrics, "rooms_open", "gauge", "rooms that are live", rooms_open);
+    metrics_value(metrics, "rooms_open", "gauge", "rooms that people are in", rooms_open);
     metrics_value(metrics, "participants", "gauge", "people in rooms", participants);
     metrics_value(metrics, "participants_in_grace", "gauge",
-                  "of these, dropped sockets whose seat is kept", absent);
-    metrics_value(metrics, "calls_total", "counter",
-                  "Socket.IO events taken by a handler or refused", (double)rooms->requests);
+                  "participants whose socket was lost and who may still come back", absent);
+    metrics_value(metrics, "calls_total", "counter", "Socket.IO events received from clients",
+                  (double)rooms->requests);
     metrics_head(metrics, "call_errors_total", "counter", "Socket.IO events refused, by code");
     for (int i = 0; i < ROOM_ERROR_COUNT; i++)
         metrics_labelled(metrics, "call_errors_total", "code", room_error_codes[i],
                          (double)rooms->errors[i]);
     metrics_value(metrics, "authentications_refused_total", "counter",
-                  "sockets refused: missing, forged, expired or unknown token",
+                  "sockets refused: token missing, forged, expired or unknown",
                   (double)rooms->refused_tokens);
     metrics_value(metrics, "dataplane_up", "gauge", "1 while the data plane answers",
                   dataplane_is_up(rooms->dataplane));
-    tell_workers(rooms, metrics);
+    write_workers(rooms, metrics);
 }

@@ -1,20 +1,20 @@
-/* A sliding window over time stamps. */
+/* Rate limit: a sliding window of time stamps. */
 #include "rate_limit.h"
 
 #include <stdlib.h>
 
 static bool grow(struct rate_limit *rate)
 {
-    uint32_t room = rate->room == 0 ? 16 : rate->room * 2, i;
-    uint64_t *larger = malloc(room * sizeof(*larger));
+    uint32_t capacity = rate->capacity == 0 ? 16 : rate->capacity * 2, i;
+    uint64_t *larger = malloc(capacity * sizeof(*larger));
 
     if (larger == NULL)
         return false;
     for (i = 0; i < rate->count; i++)
-        larger[i] = rate->passed_ms[(rate->head + i) % rate->room];
+        larger[i] = rate->passed_ms[(rate->head + i) % rate->capacity];
     free(rate->passed_ms);
     rate->passed_ms = larger;
-    rate->room = room;
+    rate->capacity = capacity;
     rate->head = 0;
     return true;
 }
@@ -22,12 +22,12 @@ static bool grow(struct rate_limit *rate)
 bool rate_limit_pass(struct rate_limit *rate, uint32_t limit, uint64_t window_ms, uint64_t now_ms)
 {
     while (rate->count > 0 && now_ms - rate->passed_ms[rate->head] >= window_ms) {
-        rate->head = (rate->head + 1) % rate->room;
+        rate->head = (rate->head + 1) % rate->capacity;
         rate->count--;
     }
-    if (rate->count >= limit || (rate->count == rate->room && !grow(rate)))
+    if (rate->count >= limit || (rate->count == rate->capacity && !grow(rate)))
         return false;
-    rate->passed_ms[(rate->head + rate->count) % rate->room] = now_ms;
+    rate->passed_ms[(rate->head + rate->count) % rate->capacity] = now_ms;
     rate->count++;
     return true;
 }

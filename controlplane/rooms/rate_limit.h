@@ -1,7 +1,7 @@
-/* A sliding window: at most `limit` passes within any `window_ms`. Refusals cost nothing of it.
+/* Rate limit: at most `limit` requests pass within any `window_ms`. A refused request does not count.
  *
- * Memory: one time stamp per pass inside the window, at most `limit` of them.
- * Errors: without memory a call is refused. */
+ * Memory: one time stamp per request that passed within the window, at most `limit` of them.
+ * Errors: if there is no memory, the request is refused. */
 #ifndef RINGCAST_RATE_LIMIT_H
 #define RINGCAST_RATE_LIMIT_H
 
@@ -9,8 +9,8 @@
 #include <stdint.h>
 
 struct rate_limit {
-    uint64_t *passed_ms; /* ring of `room`, oldest at head */
-    uint32_t room, head, count;
+    uint64_t *passed_ms; /* ring of `capacity` entries; the oldest is at `head` */
+    uint32_t capacity, head, count;
 };
 
 bool rate_limit_pass(struct rate_limit *rate, uint32_t limit, uint64_t window_ms, uint64_t now_ms);

@@ -1,10 +1,12 @@
-/* How a client's call ends: acknowledgement, error, or later. */
+/* How a request ends: acknowledged, refused, or deferred. */
+#include "request.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "state.h"
+#include "events.h"
+#include "registry.h"
 
 const char *const room_error_codes[ROOM_ERROR_COUNT] = {
 #define E(name, text) #name,
@@ -24,6 +26,14 @@ void request_succeed(struct request *request, cJSON *value)
         socket_ack(request->socket, request->ack, value);
     else
         cJSON_Delete(value);
+}
+
+void request_succeed_flag(struct request *request, const char *key)
+{
+    cJSON *value = cJSON_CreateObject();
+
+    cJSON_AddTrueToObject(value, key);
+    request_succeed(request, value);
 }
 
 static void fail(struct request *request, enum room_error error, const char *message)
@@ -66,15 +76,13 @@ struct request *request_defer(struct request *request)
 
     if (copy == NULL)
         return NULL;
-    *copy = *request;
-    copy->payload = NULL;
-    copy->room = NULL;
-    copy->caller = NULL;
-    copy->transport = NULL;
-    copy->producer = NULL;
-    copy->consumer = NULL;
-    copy->name = request->event != NULL ? request->event->name : "";
-    socket_ref(copy->socket);
+    /* Only what stays valid is copied: the payload and the objects may be gone at the callback. */
+    *copy = (struct request){.rooms = request->rooms,
+                             .socket = socket_ref(request->socket),
+                             .session = request->session,
+                             .event = request->event,
+                             .name = request->event != NULL ? request->event->name : "",
+                             .ack = request->ack};
     rooms_ref(copy->rooms);
     return copy;
 }

@@ -1,23 +1,30 @@
-/* media:getStats: rows of `actual` in mediasoup's field names. */
+/* media:getStats: statistics of the data plane, under the field names of mediasoup. */
 #include <arpa/inet.h>
 #include <string.h>
 
+#include "consumer.h"
+#include "events.h"
+#include "participant.h"
+#include "producer.h"
+#include "registry.h"
+#include "request.h"
+#include "room_json.h"
 #include "src/clock.h"
-#include "state.h"
+#include "transport.h"
 
-#define STALE_NS (1500 * NS_PER_MS)
+/* The data plane publishes every 500 ms while media flows; a rate older than this is 0. */
+#define RATE_AGE_NS_MAX (1500 * NS_PER_MS)
 
 static double now_ms(void)
 {
     return (double)(clock_monotonic_ns() / NS_PER_MS);
 }
 
-/* A rate of a row that the data plane keeps up every half second while something flows. */
 static double rate(uint32_t bps, uint64_t published_ns)
 {
     uint64_t now_ns = clock_monotonic_ns();
 
-    return now_ns > published_ns && now_ns - published_ns > STALE_NS ? 0 : bps;
+    return now_ns > published_ns && now_ns - published_ns > RATE_AGE_NS_MAX ? 0 : bps;
 }
 
 static void add_tuple(cJSON *item, const struct transport_state_row *state)
@@ -82,8 +89,7 @@ static const char *mime_of(const struct producer *producer)
 static cJSON *stream(const char *type, const struct producer *producer, uint32_t ssrc,
                      uint32_t rtx_ssrc)
 {
-    bool audio = producer->ortc.row.kind == MEDIA_KIND_audio;
-    cJSON *item = json_texts("type", type, "kind", audio ? "audio" : "video", "mimeType",
+    cJSON *item = json_texts("type", type, "kind", kind_text(producer->ortc.row.kind), "mimeType",
                              mime_of(producer), NULL);
 
     cJSON_AddNumberToObject(item, "timestamp", now_ms());
@@ -93,7 +99,8 @@ static cJSON *stream(const char *type, const struct producer *producer, uint32_t
     return item;
 }
 
-/* What came of one encoding. Nothing that the tables do not count: no score, no discards. */
+/* One encoding as it was received. mediasoup also has score and packetsDiscarded; the data plane does not
+ * count these. */
 static void add_encoding(cJSON *list, const struct producer *producer,
                          const struct producer_state_row *state, uint32_t e)
 {
@@ -129,7 +136,7 @@ static cJSON *producer_stats(struct rooms *rooms, struct producer *producer)
     return list;
 }
 
-/* What is sent, then what comes of the encoding that is forwarded. */
+/* The stream to the receiver, then the encoding that is forwarded to it. */
 static cJSON *consumer_stats(struct rooms *rooms, struct consumer *consumer)
 {
     struct consumer_state_row state = {0};
@@ -148,7 +155,7 @@ static cJSON *consumer_stats(struct rooms *rooms, struct consumer *consumer)
     cJSON_AddNumberToObject(item, "nackCount", state.nack_received);
     cJSON_AddNumberToObject(item, "pliCount", state.pli_received);
     cJSON_AddNumberToObject(item, "firCount", state.fir_received);
-    if (state.round_trip_us != 0) /* the client has reported */
+    if (state.round_trip_us != 0) /* 0: no RTCP report arrived yet */
         cJSON_AddNumberToObject(item, "roundTripTime", state.round_trip_us / 1000.0);
     cJSON_AddItemToArray(list, item);
     if (state.encoding < consumer->producer->ortc.row.encoding_count)

@@ -1,16 +1,32 @@
-/* The life of a room: found, opened, placed on a worker, saved, shut. */
+/* The life of a room: opened, given a worker, saved, closed. */
+#include "room.h"
+
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "announce.h"
+#include "audio_levels.h"
+#include "live_state.h"
+#include "participant.h"
+#include "registry.h"
+#include "room_json.h"
+#include "session.h"
 #include "src/log.h"
-#include "state.h"
+
+void room_code_normalize(const char *text, char code[ROOM_CODE_BYTES])
+{
+    size_t i;
+
+    for (i = 0; i + 1 < ROOM_CODE_BYTES && text[i] != '\0'; i++)
+        code[i] = (char)toupper((unsigned char)text[i]);
+    code[i] = '\0';
+}
 
 struct room *room_find(struct rooms *rooms, const char *id_or_code)
 {
     char code[ROOM_CODE_BYTES];
     struct index_node *node;
-    size_t i;
 
     if (id_or_code == NULL)
         return NULL;
@@ -19,8 +35,7 @@ struct room *room_find(struct rooms *rooms, const char *id_or_code)
         return INDEX_OWNER(node, struct room, by_id);
     if (strlen(id_or_code) != ROOM_CODE_BYTES - 1)
         return NULL;
-    for (i = 0; i < ROOM_CODE_BYTES; i++) /* people type codes as they like */
-        code[i] = (char)toupper((unsigned char)id_or_code[i]);
+    room_code_normalize(id_or_code, code);
     node = index_get(&rooms->rooms_by_code, code);
     return INDEX_OWNER(node, struct room, by_code);
 }
@@ -42,7 +57,7 @@ struct room *room_open(struct rooms *rooms, const struct meeting_row *meeting)
     room->worker = -1;
     room->created_ms = wall_ms();
     TAILQ_INIT(&room->participants);
-    TAILQ_INIT(&room->heard);
+    TAILQ_INIT(&room->measured);
     index_put(&rooms->rooms_by_id, &room->by_id, room->id);
     index_put(&rooms->rooms_by_code, &room->by_code, room->code);
     TAILQ_INSERT_TAIL(&rooms->all, room, link);
@@ -59,7 +74,7 @@ bool room_assign_worker(struct room *room)
     room->worker = dataplane_pick_worker(dataplane, -1, 0);
     if (room->worker < 0)
         return false;
-    id_bytes(room->id, row.id);
+    uuid_to_bytes(room->id, row.id);
     row.created_wall_ms = (uint64_t)room->created_ms;
     row.worker = (uint32_t)room->worker;
     room->handle = dataplane_row_add(dataplane, TABLE_room, &row, row.worker);
@@ -96,7 +111,7 @@ void room_close(struct room *room, bool announced, const struct session *closed_
     if (announced)
         announce_to_room(room, NULL, NOTICE_room_closed, json_texts("roomId", room->id, NULL));
     while ((p = TAILQ_FIRST(&room->participants)) != NULL)
-        participant_remove(p, GONE);
+        participant_remove(p, DEPARTURE_GONE);
     live_room_remove(rooms->live, room->id);
     if (room->handle != 0)
         dataplane_row_remove(rooms->dataplane, TABLE_room, room->handle, (uint32_t)room->worker);
@@ -108,8 +123,9 @@ void room_close(struct room *room, bool announced, const struct session *closed_
     room_save(room);
 }
 
-/* ---- the meeting's row ---- */
+/* ---- saving the meeting's state ---- */
 
+/* flag: what was saved, NULL when it was the peak. */
 static void saved(struct room *room, enum persistence_result result, bool *flag)
 {
     struct rooms *rooms = room->rooms;
@@ -123,9 +139,9 @@ static void saved(struct room *room, enum persistence_result result, bool *flag)
     if (ok)
         room_save(room);
     else if (rooms->closing && room->closed)
-        room_free(room); /* the store is gone as well; the next start closes stale meetings */
+        room_free(room); /* the next start closes the meetings that are still marked active */
     else
-        LOG(WARN, "rooms", "the store does not take a meeting's state; trying on",
+        LOG(WARN, "rooms", "the store did not save the state of a meeting; will retry",
             F("room", "%s", room->id));
     rooms_unref(rooms);
 }

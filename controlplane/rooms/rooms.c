@@ -1,16 +1,45 @@
-/* The object that holds all rooms: opened, ticked, told by the data dataplane, closed. */
+/* The object that holds all rooms: opened, ticked, told about the data plane, closed. */
 #include "rooms.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "controlplane/ortc/ortc.h"
+#include "ice_servers.h"
+#include "participant.h"
+#include "registry.h"
+#include "room.h"
+#include "session.h"
 #include "src/clock.h"
 #include "src/log.h"
-#include "state.h"
+#include "transport.h"
+
+#define WHY_BYTES 192
+
+/* ---- what every file here uses ---- */
 
 int64_t wall_ms(void)
 {
     return (int64_t)(clock_wall_ns() / NS_PER_MS);
+}
+
+static int hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : 0;
+}
+
+void uuid_to_bytes(const char *text, uint8_t out[16])
+{
+    uint32_t n = 0;
+
+    for (; *text != '\0' && n < 32; text++) {
+        if (*text == '-')
+            continue;
+        out[n / 2] = (uint8_t)(n % 2 == 0 ? hex_digit(*text) << 4 : out[n / 2] | hex_digit(*text));
+        n++;
+    }
 }
 
 void rooms_ref(struct rooms *rooms)
@@ -34,47 +63,44 @@ void rooms_unref(struct rooms *rooms)
     free(rooms);
 }
 
-static void stale_closed(void *context, enum persistence_result result)
+/* ---- meetings that an earlier run left active in the store ---- */
+
+static void stale_meetings_closed(void *context, enum persistence_result result)
 {
     struct rooms *rooms = context;
 
-    rooms->stale_asked = false;
-    rooms->stale = result != PERSISTED;
-    if (rooms->stale)
-        LOG(WARN, "rooms", "meetings of an earlier run are not marked closed yet; trying on");
+    rooms->closing_stale_meetings = false;
+    rooms->has_stale_meetings = result != PERSISTED;
+    if (rooms->has_stale_meetings)
+        LOG(WARN, "rooms", "cannot close the meetings that an earlier run left active; will retry");
     rooms_unref(rooms);
 }
 
-/* Also a start while the database is away; but not among meetings of this run. */
-static void stale_close(struct rooms *rooms)
+/* The database may be down at the start: it tries again at every tick, but not once this run has rooms
+ * of its own, which the query would close too. */
+static void stale_meetings_close(struct rooms *rooms)
 {
-    if (!rooms->stale || rooms->stale_asked || rooms->closing || !TAILQ_EMPTY(&rooms->all))
+    if (!rooms->has_stale_meetings || rooms->closing_stale_meetings || rooms->closing ||
+        !TAILQ_EMPTY(&rooms->all))
         return;
-    rooms->stale_asked = true;
+    rooms->closing_stale_meetings = true;
     rooms_ref(rooms);
-    meetings_close_stale(rooms->store, wall_ms(), stale_closed, rooms);
+    meetings_close_stale(rooms->store, wall_ms(), stale_meetings_closed, rooms);
 }
+
+/* ---- open, tick, close ---- */
 
 static void tick(uv_timer_t *timer)
 {
     struct rooms *rooms = timer->data;
-    uint64_t now_ms = uv_now(rooms->loop);
-    struct participant *p, *next;
-    struct room *room, *after;
+    struct room *room, *next;
 
-    for (p = TAILQ_FIRST(&rooms->absent); p != NULL; p = next) {
-        next = TAILQ_NEXT(p, absent_link);
-        if (now_ms < p->grace_until_ms)
-            continue;
-        participant_remove(p, GONE);
-        /* Removing one may shut a room and take others along: start over. */
-        next = TAILQ_FIRST(&rooms->absent);
-    }
-    for (room = TAILQ_FIRST(&rooms->all); room != NULL; room = after) {
-        after = TAILQ_NEXT(room, link);
+    participants_remove_overdue(rooms);
+    for (room = TAILQ_FIRST(&rooms->all); room != NULL; room = next) {
+        next = TAILQ_NEXT(room, link);
         room_save(room);
     }
-    stale_close(rooms);
+    stale_meetings_close(rooms);
     sessions_reverify(rooms);
 }
 
@@ -87,6 +113,22 @@ bool rooms_check(const struct settings *settings, char *why)
     return ok;
 }
 
+/* The parts of struct rooms that need memory. */
+static bool allocate(struct rooms *rooms, char *why)
+{
+    rooms->transport_of_row = calloc(TRANSPORTS_MAX, sizeof(*rooms->transport_of_row));
+    if (rooms->transport_of_row == NULL || !index_open(&rooms->rooms_by_id) ||
+        !index_open(&rooms->rooms_by_code) || !index_open(&rooms->transports) ||
+        !index_open(&rooms->producers) || !index_open(&rooms->consumers)) {
+        snprintf(why, WHY_BYTES, "no memory for rooms");
+        return false;
+    }
+    rooms->capabilities = ortc_router_capabilities(rooms->settings->media_codecs, why);
+    if (rooms->capabilities != NULL)
+        rooms->capabilities_text = cJSON_PrintUnformatted(rooms->capabilities);
+    return rooms->capabilities_text != NULL;
+}
+
 struct rooms *rooms_open(uv_loop_t *loop, const struct settings *settings,
                          struct dataplane *dataplane, struct persistence *store, struct auth *auth,
                          struct audit *audit, char *why)
@@ -97,7 +139,7 @@ struct rooms *rooms_open(uv_loop_t *loop, const struct settings *settings,
         return NULL;
     rooms = calloc(1, sizeof(*rooms));
     if (rooms == NULL) {
-        snprintf(why, 192, "no memory for rooms");
+        snprintf(why, WHY_BYTES, "no memory for rooms");
         return NULL;
     }
     rooms->references = 1;
@@ -107,24 +149,13 @@ struct rooms *rooms_open(uv_loop_t *loop, const struct settings *settings,
     rooms->store = store;
     rooms->auth = auth;
     rooms->audit = audit;
-    audit_hold(audit); /* calls under way may still write when audit_close was called */
+    audit_hold(audit); /* requests in progress may write audit rows after audit_close */
     TAILQ_INIT(&rooms->all);
     TAILQ_INIT(&rooms->sessions);
     TAILQ_INIT(&rooms->absent);
-    TAILQ_INIT(&rooms->heard);
-    TAILQ_INIT(&rooms->touched);
-    rooms->transport_of_row = calloc(TRANSPORTS_MAX, sizeof(struct transport *));
-    if (rooms->transport_of_row == NULL || !index_open(&rooms->rooms_by_id) ||
-        !index_open(&rooms->rooms_by_code) || !index_open(&rooms->transports) ||
-        !index_open(&rooms->producers) || !index_open(&rooms->consumers)) {
-        snprintf(why, 192, "no memory for rooms");
-        rooms_unref(rooms);
-        return NULL;
-    }
-    rooms->capabilities = ortc_router_capabilities(settings->media_codecs, why);
-    if (rooms->capabilities != NULL)
-        rooms->capabilities_text = cJSON_PrintUnformatted(rooms->capabilities);
-    if (rooms->capabilities_text == NULL) {
+    TAILQ_INIT(&rooms->measured);
+    TAILQ_INIT(&rooms->outdated);
+    if (!allocate(rooms, why)) {
         rooms_unref(rooms);
         return NULL;
     }
@@ -134,8 +165,8 @@ struct rooms *rooms_open(uv_loop_t *loop, const struct settings *settings,
     rooms->audio_levels_tick.data = rooms;
     uv_timer_init(loop, &rooms->audio_levels_tick);
     rooms_ref(rooms);
-    rooms->stale = true;
-    stale_close(rooms);
+    rooms->has_stale_meetings = true;
+    stale_meetings_close(rooms);
     return rooms;
 }
 
@@ -144,7 +175,7 @@ void rooms_drain(struct rooms *rooms)
     rooms->draining = true;
 }
 
-static void tick_closed(uv_handle_t *handle)
+static void timer_closed(uv_handle_t *handle)
 {
     rooms_unref(handle->data);
 }
@@ -160,22 +191,18 @@ void rooms_close(struct rooms *rooms)
     for (room = TAILQ_FIRST(&rooms->all); room != NULL; room = next) {
         next = TAILQ_NEXT(room, link);
         if (room->closed)
-            room_save(room); /* a last attempt */
+            room_save(room); /* the last attempt */
         else
             room_close(room, true, NULL);
     }
     while ((session = TAILQ_FIRST(&rooms->sessions)) != NULL) {
-        TAILQ_REMOVE(&rooms->sessions, session, link);
-        rooms->session_count--;
-        live_socket_remove(rooms->live, socket_id(session->socket));
-        socket_set_data(session->socket, NULL);
-        socket_disconnect(session->socket);
-        rate_limit_free(&session->rate);
-        free(session->token);
-        free(session);
+        struct socket *socket = session->socket;
+
+        session_free(session);
+        socket_disconnect(socket);
     }
-    uv_close((uv_handle_t *)&rooms->tick, tick_closed);
-    uv_close((uv_handle_t *)&rooms->audio_levels_tick, tick_closed);
+    uv_close((uv_handle_t *)&rooms->tick, timer_closed);
+    uv_close((uv_handle_t *)&rooms->audio_levels_tick, timer_closed);
 }
 
 uint32_t rooms_participant_count(void *context, const char *room_id)
@@ -185,17 +212,17 @@ uint32_t rooms_participant_count(void *context, const char *room_id)
     return room != NULL ? room->participant_count : 0;
 }
 
-/* ---- the data plane's news ---- */
+/* ---- the data plane ---- */
 
-static void plane_changed(void *context, enum table_id table, handle_word handle)
+static void dataplane_changed(void *context, enum table_id table, handle_word handle)
 {
     struct rooms *rooms = *(struct rooms **)context;
 
     if (rooms != NULL && table == TABLE_transport_state)
-        transport_changed(rooms, handle);
+        transport_state_changed(rooms, handle);
 }
 
-static void plane_up(void *context, bool is_up)
+static void dataplane_up(void *context, bool is_up)
 {
     struct rooms *rooms = *(struct rooms **)context;
 
@@ -203,5 +230,5 @@ static void plane_up(void *context, bool is_up)
         transports_check_all(rooms);
 }
 
-const struct dataplane_handlers rooms_dataplane_handlers = {.changed = plane_changed,
-                                                            .up = plane_up};
+const struct dataplane_handlers rooms_dataplane_handlers = {.changed = dataplane_changed,
+                                                            .up = dataplane_up};

@@ -1,32 +1,37 @@
-/* Rooms: who is where, with which role and which media; every Socket.IO event of signaling.md §2.
+/* Rooms: who is in which room, with which role and which media; answers every event of clients.
  *
- *   socketio event ─► session.c (auth, rate limit, payload shape) ─► rooms.c / transport.c ─► dataplane.h
- */
+ *   socket's event ─► dispatch.c ─► a handler in request_*.c ─► the objects ─► tables/dataplane.h
+ *                     rate limit,    events.h: which one         room.c, participant.c,
+ *                     permission                                 transport.c, …
+ *
+ * Threads: the loop's only. */
 #ifndef RINGCAST_ROOMS_H
 #define RINGCAST_ROOMS_H
 
 #include "controlplane/live/live.h"
 #include "controlplane/people/auth.h"
-#include "controlplane/web/socketio.h"
 #include "controlplane/tables/dataplane.h"
+#include "controlplane/web/socketio.h"
 
 struct rooms;
 struct rooms *rooms_open(uv_loop_t *loop, const struct settings *settings,
                          struct dataplane *dataplane, struct persistence *store, struct auth *auth,
-                         struct audit *audit, char *why /* 192 */);
+                         struct audit *audit, char *why /* 192 bytes */);
+/* Closes every room and disconnects every socket. The loop must run on until all is freed. */
 void rooms_close(struct rooms *rooms);
-/* What rooms_open would say to these settings: codecs, STUN and TURN servers. */
-bool rooms_check(const struct settings *settings, char *why /* 192 */);
-/* The end is near: no new rooms, no joins into rooms that are not live; what goes on goes on. */
+/* True if rooms_open would accept these settings: codecs, STUN and TURN servers. */
+bool rooms_check(const struct settings *settings, char *why /* 192 bytes */);
+/* From now on no room is created, and only rooms that people are in can be joined. */
 void rooms_drain(struct rooms *rooms);
-/* For http_metrics_add, with `rooms` as its context. */
+/* A metrics_source; context: the rooms. */
 void rooms_write_metrics(struct metrics *metrics, void *rooms);
-/* From now on live state is told to `live`, which stays until after rooms_close. */
+/* From now on rooms and participants are copied to `live`, which must outlive the rooms. */
 void rooms_set_live(struct rooms *rooms, struct live *live);
 
-/* What socketio_open wants, with `rooms` as its context. */
+/* For socketio_open, with `rooms` as the context. */
 extern const struct socket_handlers rooms_socket_handlers;
-/* What dataplane_open wants; context is `struct rooms **`, so that plane may be opened first. */
+/* For dataplane_open. The context is a struct rooms ** that may point to NULL: the data plane is opened
+ * before the rooms. */
 extern const struct dataplane_handlers rooms_dataplane_handlers;
 
 uint32_t rooms_participant_count(void *rooms, const char *room_id);

@@ -1,19 +1,24 @@
-/* Sockets: authentication, dispatch of events with who-may and rate limit, re-verification, loss. */
+/* Sessions: sockets are authenticated, verified again and again, and lost. */
+#include "session.h"
+
 #include <stdlib.h>
 #include <string.h>
 
-#include "src/clock.h"
+#include "dispatch.h"
+#include "participant.h"
+#include "registry.h"
+#include "request.h"
+#include "room_json.h"
 #include "src/log.h"
-#include "state.h"
 
-#define REFUSAL "Authentication failed"
-#define OUT_OF_SERVICE "Service unavailable, try again later"
+#define REFUSED "Authentication failed"
+#define UNAVAILABLE "Service unavailable, try again later"
 
-/* A verification under way; keeps rooms and socket. */
+/* A verification in progress; it keeps rooms and socket alive. */
 struct verification {
     struct rooms *rooms;
     struct socket *socket;
-    char *token; /* of a new socket; NULL when an old one is verified again */
+    char *token; /* of a new socket; NULL when an existing session is verified again */
 };
 
 static void verification_free(struct verification *v)
@@ -43,11 +48,12 @@ static void session_open(struct verification *v, const struct user_row *user)
     struct session *session = calloc(1, sizeof(*session));
 
     if (session == NULL) {
-        socket_refuse(v->socket, OUT_OF_SERVICE);
+        socket_refuse(v->socket, UNAVAILABLE);
         return;
     }
     socket_accept(v->socket);
-    if (!socket_is_open(v->socket)) { /* it went while we verified: nobody will tell us so */
+    /* If the socket closed during the verification, socket_closed() will not be called for it. */
+    if (!socket_is_open(v->socket)) {
         free(session);
         return;
     }
@@ -57,10 +63,10 @@ static void session_open(struct verification *v, const struct user_row *user)
     memcpy(session->display_name, user->display_name, sizeof(session->display_name));
     session->token = v->token;
     v->token = NULL;
-    session->expires_s = auth_token_expiry(v->rooms->auth, session->token);
+    session->token_expires_s = auth_token_expiry(v->rooms->auth, session->token);
     session->verified_ms = uv_now(v->rooms->loop);
     LIST_INIT(&session->participants);
-    session->keys = auth_keys(v->rooms->auth);
+    session->keys_version = auth_keys(v->rooms->auth);
     TAILQ_INSERT_TAIL(&v->rooms->sessions, session, link);
     v->rooms->session_count++;
     socket_set_data(v->socket, session);
@@ -71,16 +77,16 @@ static void session_open(struct verification *v, const struct user_row *user)
 static void refuse_token(struct rooms *rooms, struct socket *socket)
 {
     rooms->refused_tokens++;
-    socket_refuse(socket, REFUSAL);
+    socket_refuse(socket, REFUSED);
 }
 
-static void verified_new(void *context, enum auth_result result, const struct user_row *user,
-                         const char *token, uint32_t retry_after_s)
+static void new_socket_verified(void *context, enum auth_result result, const struct user_row *user,
+                                const char *token, uint32_t retry_after_s)
 {
     struct verification *v = context;
 
     if (v->rooms->closing || result == AUTH_UNAVAILABLE || result == AUTH_BUSY)
-        socket_refuse(v->socket, OUT_OF_SERVICE);
+        socket_refuse(v->socket, UNAVAILABLE);
     else if (result != AUTH_OK)
         refuse_token(v->rooms, v->socket);
     else
@@ -88,7 +94,7 @@ static void verified_new(void *context, enum auth_result result, const struct us
     verification_free(v);
 }
 
-static void connecting(struct socket *socket, const cJSON *auth, const char *bearer)
+static void socket_connecting(struct socket *socket, const cJSON *auth, const char *bearer)
 {
     struct rooms *rooms = socket_context(socket);
     const char *token = payload_text(auth, "token");
@@ -104,42 +110,42 @@ static void connecting(struct socket *socket, const cJSON *auth, const char *bea
     if (v == NULL || (v->token = strdup(token)) == NULL) {
         if (v != NULL)
             verification_free(v);
-        socket_refuse(socket, OUT_OF_SERVICE);
+        socket_refuse(socket, UNAVAILABLE);
         return;
     }
-    auth_verify(rooms->auth, v->token, verified_new, v);
+    auth_verify(rooms->auth, v->token, new_socket_verified, v);
 }
 
-/* ---- a socket that stays ---- */
+/* ---- a session is verified again ---- */
 
 void session_disconnect(struct session *session)
 {
     struct participant *p;
 
-    LOG(INFO, "session", "socket cut: its token expired or its user was deactivated",
+    LOG(INFO, "session", "socket disconnected: its token expired or its user was deactivated",
         F("user", "%s", session->user_id), F("socket", "%s", socket_id(session->socket)));
     while ((p = LIST_FIRST(&session->participants)) != NULL)
-        participant_remove(p, CUT);
+        participant_remove(p, DEPARTURE_DISCONNECTED);
     socket_disconnect(session->socket);
 }
 
-static void verified_again(void *context, enum auth_result result, const struct user_row *user,
-                           const char *token, uint32_t retry_after_s)
+static void session_verified(void *context, enum auth_result result, const struct user_row *user,
+                             const char *token, uint32_t retry_after_s)
 {
     struct verification *v = context;
     struct session *session = socket_is_open(v->socket) ? socket_data(v->socket) : NULL;
 
     if (session != NULL && !v->rooms->closing) {
         session->verifying = false;
-        /* A store that does not answer cuts nobody. */
+        /* Sessions stay connected while the store is down. */
         if (result == AUTH_REFUSED)
             session_disconnect(session);
     }
     verification_free(v);
 }
 
-/* Is its user still there and active, its token still good? A token is only read again when the keys
- * have changed: thousands of sockets pass here all the time. */
+/* Verifies that the user still exists and is active. This happens for thousands of sockets all the
+ * time, so the token itself is verified only if the keys have changed. */
 static void session_verify(struct session *session, uint64_t now_ms)
 {
     struct rooms *rooms = session->rooms;
@@ -148,24 +154,26 @@ static void session_verify(struct session *session, uint64_t now_ms)
     session->verified_ms = now_ms;
     TAILQ_REMOVE(&rooms->sessions, session, link);
     TAILQ_INSERT_TAIL(&rooms->sessions, session, link);
-    if (session->expires_s <= wall_ms() / 1000) {
+    if (session->token_expires_s <= wall_ms() / 1000) {
         session_disconnect(session);
         return;
     }
     if (session->verifying || (v = verification_new(rooms, session->socket)) == NULL)
         return;
     session->verifying = true;
-    if (session->keys == auth_keys(rooms->auth)) {
-        auth_look_up(rooms->auth, session->user_id, verified_again, v);
+    if (session->keys_version == auth_keys(rooms->auth)) {
+        auth_look_up(rooms->auth, session->user_id, session_verified, v);
     } else {
-        session->keys = auth_keys(rooms->auth);
-        auth_verify(rooms->auth, session->token, verified_again, v);
+        session->keys_version = auth_keys(rooms->auth);
+        auth_verify(rooms->auth, session->token, session_verified, v);
     }
 }
 
 void sessions_reverify(struct rooms *rooms)
 {
     uint64_t now_ms = uv_now(rooms->loop);
+    /* Twice the number that would be enough on average: sessions that opened in the same moment are due
+     * in the same moment, and are spread over half of REVERIFY_MS. */
     uint32_t most = 2 * rooms->session_count * TICK_MS / REVERIFY_MS + 1;
 
     for (uint32_t n = 0; n < most && n < REVERIFY_PER_TICK_MAX; n++) {
@@ -177,30 +185,14 @@ void sessions_reverify(struct rooms *rooms)
     }
 }
 
-static void closed(struct socket *socket, const char *reason)
-{
-    struct session *session = socket_data(socket);
-    struct participant *p;
-    struct rooms *rooms;
-    uint32_t grace_s;
+/* ---- a socket is lost ---- */
 
-    if (session == NULL)
-        return;
-    rooms = session->rooms;
-    grace_s = rooms->settings->reconnect_grace_s;
-    LOG(DEBUG, "session", "socket closed", F("user", "%s", session->user_id),
-        F("reason", "%s", reason));
-    while ((p = LIST_FIRST(&session->participants)) != NULL) {
-        participant_detach(p);
-        if (grace_s == 0) {
-            participant_remove(p, GONE);
-            continue;
-        }
-        p->grace_until_ms = uv_now(rooms->loop) + grace_s * 1000ull;
-        TAILQ_INSERT_TAIL(&rooms->absent, p, absent_link);
-    }
-    socket_set_data(socket, NULL);
-    live_socket_remove(rooms->live, socket_id(socket));
+void session_free(struct session *session)
+{
+    struct rooms *rooms = session->rooms;
+
+    socket_set_data(session->socket, NULL);
+    live_socket_remove(rooms->live, socket_id(session->socket));
     TAILQ_REMOVE(&rooms->sessions, session, link);
     rooms->session_count--;
     rate_limit_free(&session->rate);
@@ -208,145 +200,19 @@ static void closed(struct socket *socket, const char *reason)
     free(session);
 }
 
-/* ---- events ---- */
-
-static bool rate_passes(struct request *request)
+static void socket_closed(struct socket *socket, const char *reason)
 {
-    struct session *session = request->session;
-    const struct settings *settings = request->rooms->settings;
-    uint64_t window_ms = settings->rate_limit_window_s * 1000ull,
-             now_ms = uv_now(request->rooms->loop);
+    struct session *session = socket_data(socket);
+    struct participant *p;
 
-    if (request->event != NULL && request->event->rate == RATE_FREE)
-        return true;
-    if (rate_limit_pass(&session->rate, settings->rate_limit_events, window_ms, now_ms))
-        return true;
-    if (session->rate_audited_ms == 0 || now_ms - session->rate_audited_ms >= window_ms) {
-        session->rate_audited_ms = now_ms;
-        audit_write(request->rooms->audit, AUDIT_rate_limited, session->user_id, NULL,
-                    socket_client_ip(session->socket), "{\"limit\":%u,\"windowSeconds\":%u}",
-                    settings->rate_limit_events, settings->rate_limit_window_s);
-    }
-    return false;
-}
-
-/* The caller as a participant of the room that the payload names. */
-static bool resolve_member(struct request *request)
-{
-    request->room = room_find(request->rooms, payload_text(request->payload, "roomId"));
-    if (request->room == NULL) {
-        request_fail(request, ERROR_room_not_found);
-        return false;
-    }
-    if (request->room->closed) {
-        request_fail(request, ERROR_room_closed);
-        return false;
-    }
-    LIST_FOREACH(request->caller, &request->session->participants, session_link)
-    {
-        if (request->caller->room == request->room)
-            return true;
-    }
-    request_fail(request, ERROR_not_in_room);
-    return false;
-}
-
-/* Other people's transports, producers and consumers are answered like ones that do not exist. */
-static bool resolve_owned(struct request *request)
-{
-    enum room_error error = ERROR_transport_not_found;
-
-    if (request->event->may == MAY_OWN_TRANSPORT) {
-        request->transport =
-            transport_find(request->rooms, payload_text(request->payload, "transportId"));
-    } else if (request->event->may == MAY_OWN_PRODUCER) {
-        error = ERROR_producer_not_found;
-        request->producer =
-            producer_find(request->rooms, payload_text(request->payload, "producerId"));
-        request->transport = request->producer != NULL ? request->producer->transport : NULL;
-    } else {
-        error = ERROR_consumer_not_found;
-        request->consumer =
-            consumer_find(request->rooms, payload_text(request->payload, "consumerId"));
-        request->transport = request->consumer != NULL ? request->consumer->transport : NULL;
-    }
-    if (request->transport == NULL || request->transport->owner->session != request->session) {
-        request_fail(request, error);
-        return false;
-    }
-    request->caller = request->transport->owner;
-    request->room = request->caller->room;
-    return true;
-}
-
-static bool resolve(struct request *request)
-{
-    enum permission may = request->event->may;
-
-    if (may == MAY_ANYONE)
-        return true;
-    if (may >= MAY_OWN_TRANSPORT) {
-        struct room *owned_in;
-
-        if (payload_text(request->payload, "roomId") == NULL)
-            return resolve_owned(request);
-        /* Both named: the room must be one the caller is in, and the object must lie in it. */
-        if (!resolve_member(request))
-            return false;
-        owned_in = request->room;
-        if (!resolve_owned(request))
-            return false;
-        if (request->room == owned_in)
-            return true;
-        request_fail_because(request, ERROR_not_in_room, "this object belongs to another room");
-        return false;
-    }
-    if (!resolve_member(request))
-        return false;
-    if (may == MAY_MEMBER || request->caller->role == ROLE_HOST ||
-        (may == MAY_MODERATE && request->caller->role == ROLE_CO_HOST))
-        return true;
-    request_fail(request, ERROR_not_host);
-    return false;
-}
-
-/* What cannot be logged does not happen. */
-static bool can_be_logged(const struct request *request)
-{
-    uint64_t rows = request_audit_rows(request);
-
-    return rows == 0 || audit_ready(request->rooms->audit, rows);
-}
-
-static void event(struct socket *socket, const char *name, const cJSON *args, int64_t ack)
-{
-    char why[SHAPE_WHY_BYTES];
-    struct request request = {.rooms = socket_context(socket),
-                              .socket = socket,
-                              .session = socket_data(socket),
-                              .event = event_find(name),
-                              .name = name,
-                              .payload = cJSON_GetArrayItem(args, 0),
-                              .ack = ack};
-
-    if (request.session == NULL || request.rooms->closing)
+    if (session == NULL)
         return;
-    request.rooms->requests++;
-    if (!rate_passes(&request))
-        request_fail(&request, ERROR_rate_limited);
-    else if (request.event == NULL)
-        request_fail(&request, ERROR_unknown_event);
-    else if (!cJSON_IsObject(request.payload))
-        request_fail_because(&request, ERROR_invalid_payload, "%s wants one object", name);
-    else if (!shape_fits(request.event->shape, request.payload, why))
-        request_fail_because(&request, ERROR_invalid_payload, "%s", why);
-    else if (!resolve(&request))
-        return; /* answered */
-    else if (!can_be_logged(&request))
-        request_fail(&request, ERROR_unavailable);
-    else
-        request.event->handle(&request);
+    LOG(DEBUG, "session", "socket closed", F("user", "%s", session->user_id),
+        F("reason", "%s", reason));
+    while ((p = LIST_FIRST(&session->participants)) != NULL)
+        participant_begin_absence(p);
+    session_free(session);
 }
 
 const struct socket_handlers rooms_socket_handlers = {
-    .connecting = connecting, .event = event, .closed = closed};
+    .connecting = socket_connecting, .event = event_dispatch, .closed = socket_closed};

@@ -1,4 +1,4 @@
-/* Dominant-speaker identification: levels to activity, activity to scores, scores to the one. */
+/* Finds the dominant speaker: levels become activity, activity becomes scores, and scores decide. */
 #include "speaker.h"
 
 #include <math.h>
@@ -6,16 +6,16 @@
 
 #include "src/limits.h"
 
-#define UNITS 13            /* the paper's N1 */
-#define UNITS_VOICED 7      /* a frame with as many, -63 dBov and louder, is voiced */
-#define MEDIUM_VOICED 3     /* voiced frames that make a medium active */
-#define FLOOR_ABOVE_DB 10   /* voice is so much louder than the background */
-#define STRETCH_FRAMES 250  /* 5 s: in as much speech there is a pause that shows the background */
-#define PACKET_FRAMES_MAX 3 /* 60 ms */
-#define SCORE_MIN 1e-10     /* of what is likelier silence */
+#define UNITS 13           /* N1 of the paper */
+#define UNITS_VOICED 7     /* a frame is active from 7 units on: -63 dBov or louder */
+#define MEDIUM_VOICED 3    /* a medium is active from 3 active frames on */
+#define VOICE_ABOVE_DB 10  /* voice is at least this much louder than the background */
+#define STRETCH_FRAMES 250 /* 5 s: speech as long as this has a pause, which shows the background */
+#define PACKET_FRAMES_MAX 3 /* a packet lasts up to 60 ms */
+#define SCORE_MIN 1e-10     /* when silence is more likely than speech */
 
-/* The time scales: parts, the silence's rate, and how many times (as logarithm) the score of who has the
- * word must be surpassed. Figures of the paper. */
+/* A time scale: the number of its parts, the rate of the exponential distribution for silence, and the
+ * margin by which the logarithm of the score must beat the dominant speaker's. Numbers of the paper. */
 static const struct scale {
     unsigned parts;
     double lambda, margin;
@@ -36,8 +36,8 @@ void speaker_resume(struct speaker *s)
     s->missing = PACKET_FRAMES_MAX;
 }
 
-/* The quietest frame of the last 5 to 10 s. */
-static unsigned floor_follow(struct speaker *s, uint8_t loudness)
+/* Returns the loudness of the quietest frame of the last 5 to 10 s. */
+static unsigned background_follow(struct speaker *s, uint8_t loudness)
 {
     if (++s->stretch > STRETCH_FRAMES) {
         s->stretch = 1;
@@ -49,14 +49,14 @@ static unsigned floor_follow(struct speaker *s, uint8_t loudness)
     return s->quietest < s->quietest_before ? s->quietest : s->quietest_before;
 }
 
-/* One frame that a packet stands for. */
-static void activity_note(struct speaker *s, uint8_t level)
+/* Decides whether a frame with this level is active. */
+static void frame_classify(struct speaker *s, uint8_t level)
 {
     uint8_t loudness = (uint8_t)(127 - (level & 0x7f));
-    unsigned background = floor_follow(s, loudness), units;
+    unsigned background = background_follow(s, loudness), units;
 
-    s->tells_voice |= level >> 7;
-    if ((s->tells_voice && !(level >> 7)) || loudness < background + FLOOR_ABOVE_DB)
+    s->sends_voice_bit |= level >> 7;
+    if ((s->sends_voice_bit && !(level >> 7)) || loudness < background + VOICE_ABOVE_DB)
         return;
     units = (loudness * UNITS + 63u) / 127;
     if (units < UNITS_VOICED)
@@ -76,8 +76,8 @@ uint8_t speaker_hear(struct speaker *s, uint8_t level)
     s->voiced <<= 1;
     s->units = 0;
     if (s->missing == PACKET_FRAMES_MAX)
-        return AUDIO_LEVEL_NONE; /* which says nothing about the background */
-    activity_note(s, s->level);
+        return AUDIO_LEVEL_NONE; /* without a packet the background stays unknown */
+    frame_classify(s, s->level);
     return s->level;
 }
 
@@ -97,7 +97,7 @@ static unsigned count_bits(uint64_t bits, unsigned frames)
     return (unsigned)__builtin_popcountll(bits & ((1ull << frames) - 1));
 }
 
-/* Frames that are voiced and beside a voiced one: a lone one is a click. */
+/* Active frames next to another active frame: a single one is a click. */
 static uint64_t sustained(const struct speaker *s)
 {
     return s->voiced & (s->voiced << 1 | s->voiced >> 1);

@@ -1,20 +1,21 @@
-/* Who speaks: dominant-speaker identification from audio levels. No I/O, no clock: one frame of
- * SPEAKER_FRAME_MS after the other in, who takes the word from whom out.
+/* Finds the dominant speaker of a meeting from audio levels. No I/O and no clock: the caller hands over
+ * one frame of SPEAKER_FRAME_MS after the other, and asks whether another speaker becomes dominant.
  *
- *   level of a frame ─► noise floor ─► is it voiced ─► history ─┬─ the newest frame        immediate
- *   (RFC 6464)                                                  ├─ SPEAKER_MEDIUM frames   medium
- *                                                               └─ SPEAKER_LONG of those   long
+ *   level of a frame ─► louder than the background? ─► active or not ─┬─► the newest frame: immediate
+ *   (RFC 6464)                                                        ├─► the last 5 frames: medium
+ *                                                                     └─► the last second:   long
  *
- * Each time scale has a score: the logarithm of how much likelier so many active parts are if somebody
- * speaks (binomial) than if not (exponential). Somebody takes the word from who has it when their score
- * is so and so many times the other's on all three scales at once: so a cough fails on the long scale, a
- * word thrown in while the other goes on fails on the short ones.
+ * Each of the three time scales has a score: the logarithm of how much more likely its number of active
+ * parts is if the person speaks (binomial distribution) than if not (exponential distribution). Somebody
+ * becomes dominant when their score beats the dominant speaker's by a margin on all three scales at once.
+ * So a cough does not count, because the long scale is against it, and neither does a short word while
+ * the dominant speaker goes on, because the short scales are against it.
  *
  * Threads: one at a time. Memory: the caller's.
  * Source: I. Volfin and I. Cohen, "Dominant speaker identification for multipoint videoconferencing",
- *         Computer Speech & Language 27 (2013). Of our own: levels in place of
- *         sub-band energies, the noise floor, that a lone voiced frame is a click, and that somebody must
- *         have spoken for SPEAKER_VOICED_MIN frames to take the word, also from nobody. */
+ *         Computer Speech & Language 27 (2013). We differ from the paper: levels replace sub-band
+ *         energies; the background noise is measured; a single active frame is a click and does not
+ *         count; and nobody becomes dominant with less than SPEAKER_VOICED_MIN active frames. */
 #ifndef RINGCAST_SPEAKER_H
 #define RINGCAST_SPEAKER_H
 
@@ -24,30 +25,32 @@
 #define SPEAKER_FRAME_MS 20
 #define SPEAKER_MEDIUM 5 /* frames */
 #define SPEAKER_LONG 10  /* mediums: one second */
-/* 560 ms of voice within 1.28 s, all that is remembered: more than two coughs, less than a short
- * sentence */
+/* 560 ms of voice within the 1.28 s that are remembered: longer than two coughs, shorter than a short
+ * sentence. */
 #define SPEAKER_VOICED_MIN 28
 
 struct speaker {
-    uint64_t voiced;                   /* bit i: the frame i frames ago was */
-    uint8_t units;                     /* how much of the newest frame is active */
-    uint8_t level;                     /* of the last packet */
-    uint8_t missing;                   /* frames without a packet since */
-    bool tells_voice;                  /* the voice bit was seen: what comes without it is none */
-    uint8_t quietest, quietest_before; /* loudness, of this and the last stretch */
-    uint16_t stretch;                  /* frames of it */
+    uint64_t voiced; /* bit i: the frame i frames ago was active */
+    uint8_t units;   /* how active the newest frame is, 0 to 13; 0: not active */
+    uint8_t level;   /* of the last packet */
+    uint8_t missing; /* frames without a packet since then */
+    bool
+        sends_voice_bit; /* the voice bit was seen once: from then on frames without it are not active */
+    /* The lowest loudness in the current stretch of 5 s and in the one before. */
+    uint8_t quietest, quietest_before;
+    uint16_t stretch; /* frames in the current stretch */
 };
 
 void speaker_begin(struct speaker *speaker);
-/* Was muted: what was said is forgotten, the background is not. */
+/* After a pause: forgets what was said and keeps the background noise. */
 void speaker_resume(struct speaker *speaker);
-/* The next frame: the byte of RFC 6464, or AUDIO_LEVEL_NONE when no packet came. A packet may stand for
- * up to three frames (60 ms). Returns what the frame was taken for: that byte, the last packet's, or
- * AUDIO_LEVEL_NONE. */
+/* Hears the next frame: the level byte of RFC 6464, or AUDIO_LEVEL_NONE when no packet arrived. A packet
+ * may last three frames (60 ms), so up to two frames without a packet repeat its level. Returns the
+ * level that was used, or AUDIO_LEVEL_NONE. */
 uint8_t speaker_hear(struct speaker *speaker, uint8_t level);
 
-/* Does `other` take the word from `dominant` (NULL: nobody has it) now? By how much (> 0): of several who
- * might, the one who leads by most gets it. 0: no. */
+/* Returns by how much `other` leads over `dominant` (NULL: nobody is dominant yet); 0: it does not. The
+ * one with the greatest lead becomes dominant. */
 double speaker_lead(const struct speaker *other, const struct speaker *dominant);
 
 #endif

@@ -128,7 +128,7 @@ static void everybody_hears_who_speaks(void **state)
     assert_ok(request(a.s, "room:leave", "{'roomId':'%s'}", room));
     assert_null(room_find(rooms, room)->dominant);
     pass_ms(1200); /* nothing is left in the list of those that are listened to */
-    assert_true(TAILQ_EMPTY(&rooms->heard));
+    assert_true(TAILQ_EMPTY(&rooms->measured));
     assert_false(uv_is_active((uv_handle_t *)&rooms->audio_levels_tick));
     leave_test(a.s);
     leave_test(b.s);
@@ -235,11 +235,11 @@ static void who_is_not_listened_to(void **state)
     struct producer *p;
 
     assert_ok(produce(a.s, room, a.send, "video"));
-    assert_true(TAILQ_EMPTY(&rooms->heard));
+    assert_true(TAILQ_EMPTY(&rooms->measured));
     while (cJSON_GetArraySize(extensions) > 0)
         cJSON_DeleteItemFromArray(extensions, 0);
     assert_ok(produce(a.s, room, a.send, "audio"));
-    assert_true(TAILQ_EMPTY(&rooms->heard));
+    assert_true(TAILQ_EMPTY(&rooms->measured));
     leave_test(a.s);
 
     cJSON_Delete(audio_parameters);
@@ -248,11 +248,11 @@ static void who_is_not_listened_to(void **state)
     cJSON_Delete(json);
     a = speaker_enter(2, room, false);
     p = producer_find(rooms, a.audio);
-    assert_false(TAILQ_EMPTY(&rooms->heard));
-    p->next_slot -= 100000; /* half an hour */
+    assert_false(TAILQ_EMPTY(&rooms->measured));
+    p->next_interval -= 100000; /* half an hour */
     pass_ms(300);
-    assert_true(slot() - p->next_slot < 20);
-    assert_true(p->frames < 200);
+    assert_true(slot() - p->next_interval < 20);
+    assert_true(p->intervals < 200);
     voices[2] = NULL;
     leave_test(a.s);
     leave_test(host);

@@ -2,6 +2,7 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 
+#include "controlplane/rooms/ice_servers.h"
 #include "rooms_steps.h"
 
 #define SECRET "planted-turn-secret-0123"

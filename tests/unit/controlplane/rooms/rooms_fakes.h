@@ -11,7 +11,15 @@
 
 #include <cmocka.h>
 
-#include "controlplane/rooms/state.h"
+#include "controlplane/rooms/consumer.h"
+#include "controlplane/rooms/events.h"
+#include "controlplane/rooms/participant.h"
+#include "controlplane/rooms/producer.h"
+#include "controlplane/rooms/registry.h"
+#include "controlplane/rooms/room.h"
+#include "controlplane/rooms/room_json.h"
+#include "controlplane/rooms/session.h"
+#include "controlplane/rooms/transport.h"
 #include "src/clock.h"
 #include "src/log.h"
 

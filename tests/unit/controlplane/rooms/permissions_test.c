@@ -316,7 +316,7 @@ static bool is_tested(const char *name, enum permission may)
     static const enum permission objects[] = {MAY_OWN_TRANSPORT, MAY_OWN_PRODUCER,
                                               MAY_OWN_CONSUMER};
     static const enum permission rooms_[] = {
-        [PARTICIPANT] = MAY_MEMBER, [CO_HOST] = MAY_MODERATE, [HOST] = MAY_HOST};
+        [PARTICIPANT] = MAY_MEMBER, [CO_HOST] = MAY_MODERATOR, [HOST] = MAY_HOST};
 
     for (size_t e = 0; e < sizeof(room_events) / sizeof(room_events[0]); e++)
         if (strcmp(room_events[e].event, name) == 0)

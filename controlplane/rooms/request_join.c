@@ -1,0 +1,296 @@
+/* room:join: joins a room, or comes back to it on a new socket. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "announce.h"
+#include "audio_levels.h"
+#include "consumer.h"
+#include "events.h"
+#include "ice_servers.h"
+#include "live_state.h"
+#include "participant.h"
+#include "producer.h"
+#include "registry.h"
+#include "request.h"
+#include "room.h"
+#include "room_json.h"
+#include "session.h"
+#include "transport.h"
+
+struct join_options {
+    bool resume, wants_audio_levels;
+};
+
+/* ---- the acknowledgement ---- */
+
+static cJSON *existing_producers(const struct room *room, const struct participant *except)
+{
+    cJSON *list = cJSON_CreateArray();
+    const struct transport *transport;
+    const struct producer *producer;
+    const struct participant *p;
+
+    TAILQ_FOREACH(p, &room->participants, link)
+    {
+        if (p == except)
+            continue;
+        TAILQ_FOREACH(transport, &p->transports, link)
+        {
+            TAILQ_FOREACH(producer, &transport->producers, link)
+            {
+                cJSON *item = json_texts("producerId", producer->id, "userId", p->user_id, "kind",
+                                         kind_text(producer->ortc.row.kind), NULL);
+
+                cJSON_AddItemToObject(item, "appData", cJSON_Duplicate(producer->app_data, true));
+                cJSON_AddBoolToObject(item, "paused", producer->ortc.row.paused);
+                cJSON_AddItemToArray(list, item);
+            }
+        }
+    }
+    return list;
+}
+
+static cJSON *join_answer(const struct participant *p)
+{
+    const struct room *room = p->room;
+    const struct rooms *rooms = room->rooms;
+    cJSON *answer =
+        json_texts("roomId", room->id, "roomCode", room->code, "role", role_text(p->role), NULL);
+
+    cJSON_AddItemToObject(answer, "participants", participants_json(room));
+    cJSON_AddItemToObject(answer, "rtpCapabilities", cJSON_CreateRaw(rooms->capabilities_text));
+    cJSON_AddItemToObject(answer, "existingProducers", existing_producers(room, p));
+    cJSON_AddItemToObject(answer, "iceServers", ice_servers(rooms->settings, p->user_id));
+    return answer;
+}
+
+/* Adds the transports, producers and consumers that a participant still has after it came back. */
+static void add_resumed_media(cJSON *answer, const struct participant *p)
+{
+    cJSON *transports, *producers, *consumers, *item;
+    const struct transport *t;
+    const struct producer *producer;
+    const struct consumer *consumer;
+
+    cJSON_AddTrueToObject(answer, "resumed");
+    transports = cJSON_AddArrayToObject(answer, "transports");
+    producers = cJSON_AddArrayToObject(answer, "producers");
+    consumers = cJSON_AddArrayToObject(answer, "consumers");
+    TAILQ_FOREACH(t, &p->transports, link)
+    {
+        cJSON_AddItemToArray(transports,
+                             json_texts("id", t->id, "direction", direction_text(t), NULL));
+        TAILQ_FOREACH(producer, &t->producers, link)
+        {
+            item = json_texts("id", producer->id, "kind", kind_text(producer->ortc.row.kind), NULL);
+            cJSON_AddBoolToObject(item, "paused", producer->ortc.row.paused);
+            cJSON_AddItemToArray(producers, item);
+        }
+        TAILQ_FOREACH(consumer, &t->consumers, of_transport)
+        {
+            item = json_texts("id", consumer->id, "producerId", consumer->producer->id, "kind",
+                              kind_text(consumer->row.kind), NULL);
+            cJSON_AddBoolToObject(item, "paused", consumer->row.paused);
+            cJSON_AddItemToArray(consumers, item);
+        }
+    }
+}
+
+/* ---- joining ---- */
+
+static void announce_replaced(struct participant *p)
+{
+    announce_to_participant(p, NOTICE_user_kicked,
+                            json_texts("roomId", p->room->id, "reason", "replaced", NULL));
+}
+
+/* Moves the participant and its media to the new socket of the same user. */
+static void resume(struct request *request, struct participant *p)
+{
+    struct session *old = p->session;
+    cJSON *answer;
+
+    if (old != NULL) {
+        announce_replaced(p);
+        participant_detach(p);
+        participant_attach(p, request->session);
+    } else {
+        participant_end_absence(p, request->session);
+    }
+    live_state_put_participant(p);
+    audit_write(request->rooms->audit, AUDIT_user_joined, p->user_id, p->room->id, p->ip,
+                "{\"role\":\"%s\",\"resumed\":true}", role_text(p->role));
+    answer = join_answer(p);
+    add_resumed_media(answer, p);
+    request_succeed(request, answer);
+    if (old != NULL)
+        socket_disconnect(old->socket);
+}
+
+/* Records that p joined, tells the others, and acknowledges. */
+static void finish_join(struct request *request, struct participant *p, bool asked_to_resume)
+{
+    struct room *room = p->room;
+    cJSON *value;
+
+    if (p->role == ROLE_HOST && !room->active) {
+        room->active = true;
+        room->active_ms = p->joined_ms;
+    }
+    if (room->participant_count > room->peak)
+        room->peak = room->participant_count;
+    live_state_put_room(room);
+    live_state_put_participant(p);
+    room_save(room);
+    room_assign_worker(room); /* if the data plane is down, media:createTransport tries again */
+    audit_write(request->rooms->audit, AUDIT_user_joined, p->user_id, room->id, p->ip,
+                "{\"role\":\"%s\"}", role_text(p->role));
+    value = json_texts("userId", p->user_id, "displayName", p->display_name, "role",
+                       role_text(p->role), NULL);
+    cJSON_AddItemToObject(value, "participants", participants_json(room));
+    announce_to_room(room, p, NOTICE_user_joined, value);
+    value = join_answer(p);
+    if (asked_to_resume)
+        cJSON_AddFalseToObject(value, "resumed");
+    request_succeed(request, value);
+    if (room->dominant != NULL)
+        announce_to_participant(p, NOTICE_active_speaker, active_speaker_json(room));
+}
+
+/* Joins as a new participant. role: what the user had on the socket that this one replaces. */
+static void join_anew(struct request *request, struct room *room, enum role role, bool replaced,
+                      struct join_options options)
+{
+    uint32_t most = request->rooms->settings->room_participants_max;
+    struct participant *p;
+
+    if (room->participants_max < most)
+        most = room->participants_max;
+    if (room->participant_count >= most) {
+        request_fail(request, ERROR_room_full);
+        return;
+    }
+    if (strcmp(room->host_id, request->session->user_id) == 0)
+        role = ROLE_HOST;
+    p = participant_new(room, request->session, role);
+    if (p == NULL) {
+        request_fail(request, ERROR_unavailable);
+        if (replaced && room->participant_count == 0)
+            room_close(room, false, NULL);
+        return;
+    }
+    p->wants_audio_levels = options.wants_audio_levels;
+    finish_join(request, p, options.resume);
+}
+
+static void join(struct request *request, struct room *room, struct join_options options)
+{
+    struct participant *p = participant_find(room, request->session->user_id);
+    enum role role = ROLE_PARTICIPANT;
+    bool replaced = p != NULL;
+
+    if (room->closed) {
+        request_fail(request, ERROR_room_closed);
+        return;
+    }
+    if (p != NULL && p->session == request->session) { /* this socket has already joined */
+        p->wants_audio_levels = options.wants_audio_levels;
+        request_succeed(request, join_answer(p));
+        return;
+    }
+    if (request->session->participant_count >= ROOMS_PER_SOCKET_MAX) {
+        request_fail_because(request, ERROR_limit_reached, "%d rooms for one socket",
+                             ROOMS_PER_SOCKET_MAX);
+        return;
+    }
+    if (p != NULL && options.resume) {
+        p->wants_audio_levels = options.wants_audio_levels;
+        resume(request, p);
+        return;
+    }
+    if (p != NULL) {
+        role = p->role;
+        announce_replaced(p);
+        participant_remove(p, DEPARTURE_REPLACED);
+    }
+    join_anew(request, room, role, replaced, options);
+}
+
+/* ---- a room that is not open yet: the store is asked for the meeting ---- */
+
+struct deferred_join {
+    struct join_options options;
+    char room[UUID_TEXT_BYTES]; /* room id or room code */
+};
+
+static void meeting_found(void *context, enum persistence_result result,
+                          const struct meeting_row *meeting)
+{
+    struct request *request = context;
+    struct deferred_join *deferred = request->data;
+    struct room *room;
+
+    if (!request_resume(request)) {
+        request_drop(request);
+        return;
+    }
+    /* Another request may have opened the room in the meantime. Then this one joins it even if the store
+     * was too busy to answer it. */
+    room = room_find(request->rooms, deferred->room);
+    if (result == PERSISTENCE_NOT_FOUND) {
+        request_fail(request, ERROR_room_not_found);
+    } else if (result != PERSISTED && room == NULL) {
+        request_fail(request, ERROR_unavailable);
+    } else {
+        if (room == NULL && strcmp(meeting->status, "closed") == 0)
+            request_fail(request, ERROR_room_closed);
+        else if (room == NULL && (room = room_open(request->rooms, meeting)) == NULL)
+            request_fail(request, ERROR_unavailable);
+        else
+            join(request, room, deferred->options);
+        if (room != NULL && room->participant_count == 0 && !room->closed)
+            room_discard(room);
+    }
+    request_drop(request);
+}
+
+static void join_after_lookup(struct request *request, const char *id, struct join_options options)
+{
+    struct request *later = request_defer(request);
+    struct deferred_join *deferred = calloc(1, sizeof(*deferred));
+    char code[ROOM_CODE_BYTES];
+
+    if (later == NULL || deferred == NULL) {
+        request_fail(request, ERROR_unavailable);
+        free(deferred);
+        if (later != NULL)
+            request_drop(later);
+        return;
+    }
+    deferred->options = options;
+    later->data = deferred;
+    if (strlen(id) == ROOM_CODE_BYTES - 1) {
+        room_code_normalize(id, code);
+        id = code;
+    }
+    if (strlen(id) <
+        sizeof(deferred->room)) /* a longer text is no id; room_find will not find it */
+        strcpy(deferred->room, id);
+    meeting_find(request->rooms->store, id, meeting_found, later);
+}
+
+void handle_room_join(struct request *request)
+{
+    struct join_options options = {.resume = payload_flag(request->payload, "resume"),
+                                   .wants_audio_levels =
+                                       payload_flag(request->payload, "audioLevels")};
+    const char *id = payload_text(request->payload, "roomId");
+    struct room *room = room_find(request->rooms, id);
+
+    if (room != NULL)
+        join(request, room, options);
+    else if (request->rooms->draining)
+        request_fail(request, ERROR_unavailable);
+    else
+        join_after_lookup(request, id, options);
+}

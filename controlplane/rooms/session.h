@@ -1,0 +1,42 @@
+/* A session is one authenticated socket of a user. */
+#ifndef RINGCAST_ROOMS_SESSION_H
+#define RINGCAST_ROOMS_SESSION_H
+
+#include <sys/queue.h>
+
+#include "controlplane/people/persistence.h"
+#include "rate_limit.h"
+
+#define ROOMS_PER_SOCKET_MAX 8
+
+/* Each session is verified again every 3 s: a socket must be closed within 5 s after its user was
+ * deactivated (threat C7). Per tick at most 512 sessions are verified, so that the store has time for
+ * requests. This is enough for 6000 sockets; with more of them verifying takes longer. */
+#define REVERIFY_MS 3000
+#define REVERIFY_PER_TICK_MAX 512
+
+struct session {
+    struct rooms *rooms;
+    struct socket *socket;
+    char user_id[UUID_TEXT_BYTES];
+    char display_name[401];
+    char *token;
+    int64_t token_expires_s; /* Unix time */
+    uint32_t keys_version;   /* of the keys that verified the token: auth_keys() */
+    uint64_t verified_ms;    /* loop time */
+    bool verifying;
+    struct rate_limit rate;
+    uint64_t rate_audited_ms; /* loop time of the last audit row rate_limited; 0: none yet */
+    LIST_HEAD(, participant) participants;
+    uint32_t participant_count;
+    TAILQ_ENTRY(session) link;
+};
+
+/* Removes the user from all rooms at once, without grace time, and closes the socket. */
+void session_disconnect(struct session *session);
+/* Frees a session that no participant uses any more. */
+void session_free(struct session *session);
+/* Verifies the sessions whose turn it is. */
+void sessions_reverify(struct rooms *rooms);
+
+#endif
