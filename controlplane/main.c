@@ -19,6 +19,7 @@
 #include "controlplane/live/live.h"
 #include "controlplane/people/auth.h"
 #include "controlplane/people/data_directory_open.h"
+#include "controlplane/people/databases.h"
 #include "reload.h"
 #include "controlplane/rooms/rooms.h"
 #include "controlplane/web/socketio.h"
@@ -390,7 +391,7 @@ static bool open_all(struct control *control, char *why)
     if (control->live == NULL || !drop_privileges(settings, why))
         return false;
     stay_with_launcher();
-    control->store = persistence_open(loop, settings, why);
+    control->store = persistence_open(loop, settings, databases, why);
     if (control->store == NULL)
         return false;
     control->audit = audit_open(loop, control->store, settings, why);

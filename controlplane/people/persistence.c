@@ -1,5 +1,5 @@
-/* Persistence in front of its backend: bounds what is asked, answers for a store that does not, and
- * knows whether it is well. */
+/* Persistence in front of its database: it limits how many queries wait and for how long, answers for a
+ * database that does not, and knows whether the database works. */
 #include "persistence.h"
 
 #include <pthread.h>
@@ -7,21 +7,22 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "database.h"
 #include "data_directory_open.h"
-#include "query.h"
 #include "src/clock.h"
 #include "src/log.h"
 
 #define QUEUE_QUERIES_MAX 1024
-#define WATCH_MS 50       /* while an answer is owed or the database is not well */
-#define WATCH_CALM_MS 500 /* otherwise */
+#define WATCHDOG_BUSY_MS 50  /* while queries wait for an answer, or the database does not work */
+#define WATCHDOG_IDLE_MS 500 /* otherwise */
 #define PROBE_MS 1000
-#define IDLE_MS 2000 /* nobody asked for so long: see whether it still answers */
+#define IDLE_CHECK_MS \
+    2000 /* after so long without a query, check that the database still answers */
 #define REFUSALS_MAX 4096
 
 uint64_t persistence_answer_ms_max = 800;
 
-/* An answer without a query: the queue was full or there was no memory. */
+/* A query that could not be made: the queue was full, or there was no memory. Its callback is due. */
 struct refusal {
     enum query_kind kind;
     union query_callback callback;
@@ -31,18 +32,18 @@ struct refusal {
 struct persistence {
     uv_async_t wake;
     uv_timer_t watchdog;
-    struct backend *backend;
+    struct database *database;
 
     pthread_mutex_t mutex;
     struct query_list finished; /* under mutex */
-    bool backend_closed;        /* under mutex */
+    bool database_closed;       /* under mutex */
 
-    struct query_list asked; /* without an answer, oldest first */
-    unsigned asked_count;
+    struct query_list unanswered; /* oldest first */
+    unsigned unanswered_count;
     struct refusal refusals[REFUSALS_MAX];
-    unsigned refused;
-    char status[STORE_PROBLEM_BYTES];
-    bool healthy, was_healthy, probing, looking, closing, closing_backend;
+    unsigned refusal_count;
+    char status[DATABASE_PROBLEM_BYTES];
+    bool healthy, was_healthy, probing, checking, closing, closing_database;
     uint64_t probed_ns, answered_ns;
     unsigned handles;
     void (*closed)(void *context);
@@ -87,39 +88,41 @@ static void answer(enum query_kind kind, union query_callback callback, void *co
 
 /* ---- health ---- */
 
-static void watch(uv_timer_t *timer);
+static void watchdog_run(uv_timer_t *timer);
 
-/* The watchdog is due soon when there is something to watch. */
-static void watch_on(struct persistence *store)
+/* The watchdog runs soon when a query waits or the database does not work. */
+static void watchdog_schedule(struct persistence *store)
 {
-    uint64_t ms = store->asked_count || !store->healthy ? WATCH_MS : WATCH_CALM_MS;
+    uint64_t ms = store->unanswered_count || !store->healthy ? WATCHDOG_BUSY_MS : WATCHDOG_IDLE_MS;
 
     if (!uv_is_active((uv_handle_t *)&store->watchdog) ||
         uv_timer_get_due_in(&store->watchdog) > ms)
-        uv_timer_start(&store->watchdog, watch, ms, 0);
+        uv_timer_start(&store->watchdog, watchdog_run, ms, 0);
 }
 
-void backend_problem(struct persistence *store, const char *problem)
+static void database_problem(void *context, const char *problem)
 {
+    struct persistence *store = context;
+
     if (store->healthy) {
-        LOG(ERROR, "persistence", "the database does not take writes; trying on",
+        LOG(ERROR, "persistence", "the database does not take writes; will retry",
             F("reason", "%s", problem));
-        store->probed_ns = clock_monotonic_ns(); /* a moment later, lest it flutters */
+        store->probed_ns = clock_monotonic_ns(); /* no probe at once: the status must not flap */
     }
     store->healthy = false;
     snprintf(store->status, sizeof(store->status), "%s", problem);
-    watch_on(store);
+    watchdog_schedule(store);
 }
 
-/* Only a write that succeeded proves health: reads go on from a full disk. */
+/* Only a write that succeeded proves that the database works: a full disk still answers reads. */
 static void status_update(struct persistence *store, const struct query *query)
 {
     if (query->result == PERSISTENCE_UNAVAILABLE) {
         if (query->problem[0])
-            backend_problem(store, query->problem);
+            database_problem(store, query->problem);
     } else if (!store->healthy && kind_writes(query->kind)) {
         if (store->was_healthy)
-            LOG(INFO, "persistence", "the database is back");
+            LOG(INFO, "persistence", "the database takes writes again");
         store->healthy = store->was_healthy = true;
         snprintf(store->status, sizeof(store->status), "ok");
     }
@@ -127,43 +130,59 @@ static void status_update(struct persistence *store, const struct query *query)
 
 /* ---- answers ---- */
 
-static bool is_fence(const struct query *query)
+static void query_finished(void *context, struct query *query)
 {
-    return query->kind == QUERY_AUDIT_INSERT && query->row.audit.count == 0;
-}
+    struct persistence *store = context;
 
-/* Takes it off the list of what is owed; then fences that are oldest now may pass. */
-static void asked_remove(struct persistence *store, struct query *query)
-{
-    TAILQ_REMOVE(&store->asked, query, asked);
-    store->asked_count--;
-    query->answered = true;
-    if (store->closing && !store->asked_count)
-        uv_async_send(&store->wake);
-    query = TAILQ_FIRST(&store->asked);
-    if (query && is_fence(query) && !query->repeated) {
-        query->repeated = true; /* passes once */
-        query_finished(store, query);
-    }
-}
-
-void query_finished(struct persistence *store, struct query *query)
-{
     pthread_mutex_lock(&store->mutex);
     TAILQ_INSERT_TAIL(&store->finished, query, link);
     uv_async_send(&store->wake);
     pthread_mutex_unlock(&store->mutex);
 }
 
-void backend_closed(struct persistence *store)
+static void database_closed(void *context)
 {
+    struct persistence *store = context;
+
     pthread_mutex_lock(&store->mutex);
-    store->backend_closed = true;
+    store->database_closed = true;
     uv_async_send(&store->wake);
     pthread_mutex_unlock(&store->mutex);
 }
 
-static void deliver_finished(struct persistence *store)
+/* An empty audit batch never goes to the database. It is finished when it is the oldest query. */
+static bool is_barrier(const struct query *query)
+{
+    return query->kind == QUERY_AUDIT_INSERT && query->row.audit.count == 0;
+}
+
+static void barrier_finish_if_oldest(struct persistence *store)
+{
+    struct query *oldest = TAILQ_FIRST(&store->unanswered);
+
+    if (oldest && is_barrier(oldest) && !oldest->repeated) {
+        oldest->repeated = true; /* finish it only once */
+        query_finished(store, oldest);
+    }
+}
+
+static void unanswered_add(struct persistence *store, struct query *query)
+{
+    TAILQ_INSERT_TAIL(&store->unanswered, query, unanswered);
+    store->unanswered_count++;
+}
+
+static void unanswered_remove(struct persistence *store, struct query *query)
+{
+    TAILQ_REMOVE(&store->unanswered, query, unanswered);
+    store->unanswered_count--;
+    query->answered = true;
+    if (store->closing && !store->unanswered_count)
+        uv_async_send(&store->wake);
+    barrier_finish_if_oldest(store);
+}
+
+static void finished_answer(struct persistence *store)
 {
     struct query_list finished = TAILQ_HEAD_INITIALIZER(finished);
     struct query *query;
@@ -173,30 +192,31 @@ static void deliver_finished(struct persistence *store)
     pthread_mutex_unlock(&store->mutex);
     while ((query = TAILQ_FIRST(&finished))) {
         TAILQ_REMOVE(&finished, query, link);
-        if (!is_fence(query))
+        if (!is_barrier(query))
             status_update(store, query);
         store->answered_ns = clock_monotonic_ns();
         if (!query->answered) {
-            asked_remove(store, query);
+            unanswered_remove(store, query);
             answer(query->kind, query->callback, query->context, query->result, query);
         }
         query_free(query);
     }
 }
 
-static void deliver_refusals(struct persistence *store)
+static void refusals_answer(struct persistence *store)
 {
-    /* Callbacks may ask, and be refused, again: those wait for the next turn of the loop. */
-    unsigned count = store->refused;
+    /* Callbacks may ask again and be refused again: those wait for the next turn of the loop. */
+    unsigned count = store->refusal_count;
 
     for (unsigned i = 0; i < count; i++) {
         struct refusal refusal = store->refusals[i];
 
         answer(refusal.kind, refusal.callback, refusal.context, PERSISTENCE_UNAVAILABLE, NULL);
     }
-    store->refused -= count;
-    memmove(store->refusals, store->refusals + count, store->refused * sizeof(struct refusal));
-    if (store->refused)
+    store->refusal_count -= count;
+    memmove(store->refusals, store->refusals + count,
+            store->refusal_count * sizeof(struct refusal));
+    if (store->refusal_count)
         uv_async_send(&store->wake);
 }
 
@@ -225,61 +245,58 @@ static void woken(uv_async_t *async)
     struct persistence *store = async->data;
     bool closed;
 
+    /* Read this first: the queries that finished before the database closed are answered below. */
     pthread_mutex_lock(&store->mutex);
-    closed =
-        store->backend_closed; /* read first: what was finished before is then delivered below */
+    closed = store->database_closed;
     pthread_mutex_unlock(&store->mutex);
-    deliver_finished(store);
-    deliver_refusals(store);
-    if (store->closing && !store->closing_backend && !store->asked_count && !store->refused) {
-        store->closing_backend = true;
-        store->backend->close(store->backend);
+    finished_answer(store);
+    refusals_answer(store);
+    if (store->closing && !store->closing_database && !store->unanswered_count &&
+        !store->refusal_count) {
+        store->closing_database = true;
+        store->database->kind->close(store->database);
     }
     if (closed && !uv_is_closing((uv_handle_t *)async)) {
-        store->backend->free(store->backend);
+        store->database->kind->free(store->database);
         handles_close(store);
     }
 }
 
-/* Answers for what the store has had too long. What it has not begun it never will; the outcome of
- * what is under way is dropped. */
-static void answer_overdue(struct persistence *store)
+/* Answers the queries that had their time. The database never starts those that it has not started;
+ * the results of those that it is running are dropped. */
+static void overdue_answer(struct persistence *store)
 {
     const uint64_t due_ns = clock_monotonic_ns() - persistence_answer_ms_max * NS_PER_MS;
+    struct database *database = store->database;
     struct query *query;
 
-    while ((query = TAILQ_FIRST(&store->asked)) && query->asked_ns < due_ns) {
+    while ((query = TAILQ_FIRST(&store->unanswered)) && query->asked_ns < due_ns) {
         enum query_kind kind = query->kind;
         union query_callback callback = query->callback;
         void *context = query->context;
-        bool fence = is_fence(query), freed;
+        bool barrier = is_barrier(query), ours;
 
-        if (fence && query->repeated)
-            return; /* it is passing already */
-        freed = fence || store->backend->withdraw(store->backend, query);
-        asked_remove(store, query);
-        if (!fence)
-            backend_problem(store, freed && query->problem[0] ? query->problem
+        if (barrier && query->repeated)
+            return; /* it is in the list of finished queries */
+        ours = barrier || database->kind->withdraw(database, query);
+        unanswered_remove(store, query);
+        if (!barrier)
+            database_problem(store, ours && query->problem[0] ? query->problem
                                                               : "database does not answer");
-        if (freed)
+        if (ours)
             query_free(query);
         answer(kind, callback, context, PERSISTENCE_UNAVAILABLE, NULL);
     }
 }
 
-static void probe_done(void *context, enum persistence_result result)
-{
-    struct persistence *store = context;
+/* ---- queries ---- */
 
-    store->probing = false;
-}
-
-static struct query *query_make(struct persistence *store, enum query_kind kind,
-                                union query_callback callback, void *context)
+struct query *query_make(struct persistence *store, enum query_kind kind,
+                         union query_callback callback, void *context)
 {
     struct query *query = NULL;
 
-    if (store->asked_count < QUEUE_QUERIES_MAX && !store->closing)
+    if (store->unanswered_count < QUEUE_QUERIES_MAX && !store->closing)
         query = calloc(1, sizeof(*query));
     if (query) {
         query->kind = kind;
@@ -288,92 +305,119 @@ static struct query *query_make(struct persistence *store, enum query_kind kind,
         query->asked_ns = clock_monotonic_ns();
         return query;
     }
-    if (store->refused < REFUSALS_MAX) {
-        store->refusals[store->refused++] = (struct refusal){kind, callback, context};
+    if (store->refusal_count < REFUSALS_MAX) {
+        store->refusals[store->refusal_count++] = (struct refusal){kind, callback, context};
         uv_async_send(&store->wake);
-    } else { /* 4096 refused in one turn of the loop: nowhere left to remember it */
+    } else { /* 4096 refusals in one turn of the loop, and no place for one more: answer at once */
         answer(kind, callback, context, PERSISTENCE_UNAVAILABLE, NULL);
     }
     return NULL;
 }
 
-static void query_send(struct persistence *store, struct query *query)
+void query_send(struct persistence *store, struct query *query)
 {
-    TAILQ_INSERT_TAIL(&store->asked, query, asked);
-    store->asked_count++;
-    if (!is_fence(query)) {
-        store->backend->submit(store->backend, query);
-    } else if (TAILQ_FIRST(&store->asked) == query) {
-        query->repeated = true;
-        query_finished(store, query);
-    }
-    watch_on(store);
+    unanswered_add(store, query);
+    if (is_barrier(query))
+        barrier_finish_if_oldest(store);
+    else
+        store->database->kind->submit(store->database, query);
+    watchdog_schedule(store);
 }
 
-static void look_done(void *context, enum persistence_result result, const struct user_row *user)
+void query_fail(struct persistence *store, struct query *query, const char *problem)
+{
+    query->result = PERSISTENCE_UNAVAILABLE;
+    snprintf(query->problem, sizeof(query->problem), "%s", problem);
+    query->repeated = true;
+    unanswered_add(store, query);
+    query_finished(store, query);
+}
+
+/* ---- the watchdog ---- */
+
+static void probe_done(void *context, enum persistence_result result)
 {
     struct persistence *store = context;
 
-    store->looking = false;
+    store->probing = false;
 }
 
-/* A server may hang while nobody asks for anything: /health should know before the next caller does. */
-static void look(struct persistence *store)
+static void probe_send(struct persistence *store)
 {
-    union query_callback callback = {.user = look_done};
+    union query_callback callback = {.done = probe_done};
+    struct query *probe = query_make(store, QUERY_PROBE, callback, store);
+
+    store->probing = true; /* also when it was refused: probe_done is called then as well */
+    if (probe)
+        query_send(store, probe);
+}
+
+static void check_done(void *context, enum persistence_result result, const struct user_row *user)
+{
+    struct persistence *store = context;
+
+    store->checking = false;
+}
+
+/* A server may hang while nobody sends queries: /health must know it before the next caller does. */
+static void check_send(struct persistence *store)
+{
+    union query_callback callback = {.user = check_done};
     struct query *query = query_make(store, QUERY_USER_BY_ID, callback, store);
 
-    store->looking = true; /* also when refused: look_done comes all the same */
+    store->checking = true; /* also when it was refused: check_done is called then as well */
     if (!query)
         return;
     snprintf(query->key, sizeof(query->key), "00000000-0000-0000-0000-000000000000");
     query_send(store, query);
 }
 
-static void watch(uv_timer_t *timer)
+static void watchdog_run(uv_timer_t *timer)
 {
     struct persistence *store = timer->data;
     uint64_t now_ns;
 
-    if (store->asked_count)
-        answer_overdue(store);
-    now_ns = clock_monotonic_ns(); /* not before what was noted just now */
+    if (store->unanswered_count)
+        overdue_answer(store);
+    now_ns = clock_monotonic_ns(); /* after overdue_answer, which may set probed_ns */
     if (!store->healthy && !store->probing && !store->closing &&
         now_ns - store->probed_ns >= PROBE_MS * NS_PER_MS) {
-        struct query *probe =
-            query_make(store, QUERY_PROBE, (union query_callback){.done = probe_done}, store);
-
         store->probed_ns = now_ns;
-        store->probing = true; /* also when refused: probe_done comes all the same */
-        if (probe)
-            query_send(store, probe);
+        probe_send(store);
     }
-    if (store->healthy && !store->looking && !store->closing && !store->asked_count &&
-        now_ns > store->answered_ns + IDLE_MS * NS_PER_MS)
-        look(store);
-    watch_on(store);
+    if (store->healthy && !store->checking && !store->closing && !store->unanswered_count &&
+        now_ns > store->answered_ns + IDLE_CHECK_MS * NS_PER_MS)
+        check_send(store);
+    watchdog_schedule(store);
 }
 
 /* ---- open and close ---- */
 
-static struct backend *backend_open(struct persistence *store, uv_loop_t *loop,
-                                    const struct settings *settings, char *why)
+static bool database_open(struct persistence *store, uv_loop_t *loop,
+                          const struct settings *settings,
+                          const struct database_kind *const kinds[], char *why)
 {
-    if (strcmp(settings->persistence, "sqlite") == 0) {
-        store->healthy = store->was_healthy = true; /* it is open */
-        snprintf(store->status, sizeof(store->status), "ok");
-        return sqlite_backend_open(store, settings, why);
+    const struct database_owner owner = {store, query_finished, database_closed, database_problem};
+    char names[80] = "";
+
+    for (const struct database_kind *const *kind = kinds; *kind; kind++) {
+        if (strcmp(settings->persistence, (*kind)->name) == 0) {
+            store->healthy = store->was_healthy = (*kind)->opens_at_once;
+            snprintf(store->status, sizeof(store->status), "%s",
+                     store->healthy ? "ok" : "not connected yet");
+            store->database = (*kind)->open(&owner, loop, settings, why);
+            return store->database != NULL;
+        }
+        snprintf(names + strlen(names), sizeof(names) - strlen(names), "%s%s",
+                 kind == kinds ? "" : " or ", (*kind)->name);
     }
-    if (strcmp(settings->persistence, "postgres") == 0) {
-        snprintf(store->status, sizeof(store->status), "not connected yet");
-        return postgres_backend_open(store, loop, settings, why);
-    }
-    snprintf(why, WHY_BYTES, "RINGCAST_PERSISTENCE is \"%.40s\"; it may be sqlite or postgres",
-             settings->persistence);
-    return NULL;
+    snprintf(why, WHY_BYTES, "RINGCAST_PERSISTENCE is \"%.40s\"; it may be %s",
+             settings->persistence, names);
+    return false;
 }
 
-struct persistence *persistence_open(uv_loop_t *loop, const struct settings *settings, char *why)
+struct persistence *persistence_open(uv_loop_t *loop, const struct settings *settings,
+                                     const struct database_kind *const kinds[], char *why)
 {
     struct persistence *store = calloc(1, sizeof(*store));
 
@@ -381,24 +425,23 @@ struct persistence *persistence_open(uv_loop_t *loop, const struct settings *set
         snprintf(why, WHY_BYTES, "no memory for the database");
         return NULL;
     }
-    TAILQ_INIT(&store->asked);
+    TAILQ_INIT(&store->unanswered);
     TAILQ_INIT(&store->finished);
     store->handles = 2;
     store->wake.data = store->watchdog.data = store;
     uv_timer_init(loop, &store->watchdog);
-    /* Failures below are of a start: the process is about to exit with this. */
+    /* After a failure from here on the process exits: what it leaves open does not matter. */
     if (uv_async_init(loop, &store->wake, woken) != 0) {
         snprintf(why, WHY_BYTES, "cannot start the database: out of descriptors");
         uv_close((uv_handle_t *)&store->watchdog, NULL);
         return NULL;
     }
     pthread_mutex_init(&store->mutex, NULL);
-    store->backend = backend_open(store, loop, settings, why);
-    if (!store->backend) {
+    if (!database_open(store, loop, settings, kinds, why)) {
         handles_close(store);
         return NULL;
     }
-    watch_on(store);
+    watchdog_schedule(store);
     return store;
 }
 
@@ -413,158 +456,4 @@ void persistence_close(struct persistence *store, void (*done)(void *context), v
 const char *persistence_status(const struct persistence *store)
 {
     return store->status;
-}
-
-/* ---- what can be asked ---- */
-
-void user_insert(struct persistence *store, const struct user_row *user, done_callback done,
-                 void *context)
-{
-    struct query *query =
-        query_make(store, QUERY_USER_INSERT, (union query_callback){.done = done}, context);
-
-    if (!query)
-        return;
-    query->row.user = *user;
-    query_send(store, query);
-}
-
-static void user_find(struct persistence *store, enum query_kind kind, const char *key,
-                      user_callback done, void *context)
-{
-    struct query *query = query_make(store, kind, (union query_callback){.user = done}, context);
-
-    if (!query)
-        return;
-    snprintf(query->key, sizeof(query->key), "%s", key);
-    query_send(store, query);
-}
-
-void user_by_email(struct persistence *store, const char *email, user_callback done, void *context)
-{
-    user_find(store, QUERY_USER_BY_EMAIL, email, done, context);
-}
-
-void user_by_id(struct persistence *store, const char *id, user_callback done, void *context)
-{
-    user_find(store, QUERY_USER_BY_ID, id, done, context);
-}
-
-static void update(struct persistence *store, enum query_kind kind, const char *key,
-                   const char *text, int64_t number, done_callback done, void *context)
-{
-    struct query *query = query_make(store, kind, (union query_callback){.done = done}, context);
-
-    if (!query)
-        return;
-    snprintf(query->key, sizeof(query->key), "%s", key);
-    snprintf(query->text, sizeof(query->text), "%s", text);
-    query->number = number;
-    query_send(store, query);
-}
-
-void user_set_password_hash(struct persistence *store, const char *id, const char *hash,
-                            done_callback done, void *context)
-{
-    update(store, QUERY_USER_SET_HASH, id, hash, 0, done, context);
-}
-
-void meeting_insert(struct persistence *store, const struct meeting_row *meeting,
-                    done_callback done, void *context)
-{
-    struct query *query =
-        query_make(store, QUERY_MEETING_INSERT, (union query_callback){.done = done}, context);
-
-    if (!query)
-        return;
-    query->row.meeting = *meeting;
-    query_send(store, query);
-}
-
-/* People type codes in lower case and copy ids in upper case; both are stored in one way only. */
-void meeting_find(struct persistence *store, const char *id_or_code, meeting_callback done,
-                  void *context)
-{
-    struct query *query =
-        query_make(store, QUERY_MEETING_FIND, (union query_callback){.meeting = done}, context);
-    bool is_code = strlen(id_or_code) == ROOM_CODE_BYTES - 1;
-
-    if (!query)
-        return;
-    snprintf(query->key, sizeof(query->key), "%s", id_or_code);
-    for (char *at = query->key; *at; at++) {
-        if (is_code && *at >= 'a' && *at <= 'z')
-            *at = (char)(*at - 'a' + 'A');
-        else if (!is_code && *at >= 'A' && *at <= 'Z')
-            *at = (char)(*at - 'A' + 'a');
-    }
-    query_send(store, query);
-}
-
-void meeting_set_active(struct persistence *store, const char *id, int64_t started_ms,
-                        done_callback done, void *context)
-{
-    update(store, QUERY_MEETING_SET_ACTIVE, id, "", started_ms, done, context);
-}
-
-void meeting_set_closed(struct persistence *store, const char *id, int64_t ended_ms,
-                        done_callback done, void *context)
-{
-    update(store, QUERY_MEETING_SET_CLOSED, id, "", ended_ms, done, context);
-}
-
-void meeting_raise_peak(struct persistence *store, const char *id, uint32_t participants,
-                        done_callback done, void *context)
-{
-    update(store, QUERY_MEETING_RAISE_PEAK, id, "", participants, done, context);
-}
-
-void meetings_close_stale(struct persistence *store, int64_t ended_ms, done_callback done,
-                          void *context)
-{
-    update(store, QUERY_MEETINGS_CLOSE_STALE, "", "", ended_ms, done, context);
-}
-
-void audit_insert_batch(struct persistence *store, const struct audit_row *rows, size_t count,
-                        done_callback done, void *context)
-{
-    union query_callback callback = {.done = done};
-    size_t texts_bytes = 0;
-    char *text;
-    struct audit_row *copy;
-    struct query *query;
-
-    for (size_t i = 0; i < count; i++)
-        texts_bytes += rows[i].metadata ? strlen(rows[i].metadata) + 1 : 0;
-    copy = malloc(count * sizeof(*rows) + texts_bytes + 1);
-    query = query_make(store, QUERY_AUDIT_INSERT, callback, context);
-    if (!query) {
-        free(copy);
-        return;
-    }
-    query->row.audit.rows = copy;
-    query->row.audit.count = count;
-    if (!copy) { /* answered by the ordinary way, as a step that failed */
-        query->result = PERSISTENCE_UNAVAILABLE;
-        snprintf(query->problem, sizeof(query->problem), "no memory");
-        TAILQ_INSERT_TAIL(&store->asked, query, asked);
-        store->asked_count++;
-        query->repeated = true;
-        query_finished(store, query);
-        return;
-    }
-    if (count) /* a fence may come without rows at all */
-        memcpy(copy, rows, count * sizeof(*rows));
-    text = (char *)(copy + count);
-    for (size_t i = 0; i < count; i++) {
-        size_t bytes;
-
-        if (!rows[i].metadata)
-            continue;
-        bytes = strlen(rows[i].metadata) + 1;
-        memcpy(text, rows[i].metadata, bytes);
-        copy[i].metadata = text;
-        text += bytes;
-    }
-    query_send(store, query);
 }

@@ -1,10 +1,11 @@
-/* Persistence: people, meetings and audit rows, asynchronously. One interface; SQLite or PostgreSQL
- * behind it (settings->persistence; the tables are the seed's, column for column).
+/* Persistence: users, meetings and audit rows in a database, asynchronously. The setting
+ * RINGCAST_PERSISTENCE chooses the database: SQLite or PostgreSQL (database.h). The tables are those of
+ * the NestJS backend, which Ringcast replaces, column for column.
  *
- * Threads: called on the loop; callbacks come on the loop; the work happens elsewhere.
- * Memory: rows handed to callbacks are borrowed for the call. Texts given in are copied.
- * Errors: enum persistence_result. UNAVAILABLE: the store does not answer; try later. Every call
- *         gets its callback exactly once, never before the call has returned. */
+ * Threads: called on the loop, and callbacks come on the loop; the work happens elsewhere.
+ * Memory: a row given to a callback is valid during that call. Texts given in are copied.
+ * Errors: enum persistence_result. UNAVAILABLE: the database does not answer; try later. Every query
+ *         gets its callback exactly once, never before the function that asks has returned. */
 #ifndef RINGCAST_PERSISTENCE_H
 #define RINGCAST_PERSISTENCE_H
 
@@ -13,6 +14,7 @@
 #include <uv.h>
 
 #include "src/settings.h"
+#include "uuid.h"
 
 enum persistence_result {
     PERSISTED,
@@ -21,13 +23,10 @@ enum persistence_result {
     PERSISTENCE_UNAVAILABLE
 };
 
-#define UUID_TEXT_BYTES 37
-#define ROOM_CODE_BYTES 15 /* "ABCD-EFGH-JKLM" */
-
 struct user_row {
     char id[UUID_TEXT_BYTES];
     char email[256], password_hash[256];
-    char display_name[401]; /* 100 characters of UTF-8 */
+    char display_name[401]; /* 100 characters in UTF-8 */
     bool is_active;
     int64_t created_ms, updated_ms;
 };
@@ -46,10 +45,11 @@ struct audit_row {
     char user_id[UUID_TEXT_BYTES], room_id[UUID_TEXT_BYTES]; /* "": null */
     const char *metadata;                                    /* JSON object text, NULL: null */
     char ip_address[46];
-    int64_t created_us; /* rows of one control plane: each later than the one before */
+    int64_t created_us; /* in one control plane each row is later than the one before */
 };
 
-/* A query that has no answer after so long is answered UNAVAILABLE: 800 ms. Tests change it. */
+/* A query without a result after so long is answered with UNAVAILABLE. 800 ms, so that a caller hears it
+ * within a second. Tests change it. */
 extern uint64_t persistence_answer_ms_max;
 
 struct persistence;
@@ -59,12 +59,15 @@ typedef void (*meeting_callback)(void *context, enum persistence_result result,
                                  const struct meeting_row *meeting);
 typedef void (*done_callback)(void *context, enum persistence_result result);
 
-/* SQLite: opens (and where needed creates) the database in settings->data_directory. PostgreSQL: begins
- * to connect; a server that is away, or tables that cannot be used, are said by persistence_status and
- * the log, and tried again. */
+/* Opens the one of `kinds` (databases.h) that settings->persistence names. SQLite: opens the database
+ * in settings->data_directory, and creates it where it is missing. PostgreSQL: begins to connect; when
+ * the server does not answer or its tables cannot be used, persistence_status and the log say so, and
+ * persistence tries again. */
+struct database_kind;
 struct persistence *persistence_open(uv_loop_t *loop, const struct settings *settings,
-                                     char *why /* 192 bytes */);
-/* Finishes what is queued, then calls done. */
+                                     const struct database_kind *const kinds[] /* NULL ends it */,
+                                     char *why /* WHY_BYTES */);
+/* Finishes the queries that wait, then calls done. */
 void persistence_close(struct persistence *store, void (*done)(void *context), void *context);
 /* "ok" or what is wrong; for /health. */
 const char *persistence_status(const struct persistence *store);
@@ -86,16 +89,12 @@ void meeting_set_closed(struct persistence *store, const char *id, int64_t ended
                         done_callback done, void *context);
 void meeting_raise_peak(struct persistence *store, const char *id, uint32_t participants,
                         done_callback done, void *context);
-/* After a restart of the control plane: closes the meetings that it left active with nobody in them
- * (of several on one database: its own). */
+/* After a restart of the control plane: closes the meetings that it left active, for nobody is in them
+ * any more. Where several control planes share a database, each closes only its own. */
 void meetings_close_stale(struct persistence *store, int64_t ended_ms, done_callback done,
                           void *context);
-/* No rows: a fence, answered when everything asked before it has been. */
+/* Without rows it is a barrier: it is answered after every query that was sent before it. */
 void audit_insert_batch(struct persistence *store, const struct audit_row *rows, size_t count,
                         done_callback done, void *context);
-
-/* A random UUID (version 4) as text; a room code; both from the system's CSPRNG. */
-void uuid_make(char out[UUID_TEXT_BYTES]);
-void room_code_make(char out[ROOM_CODE_BYTES]);
 
 #endif

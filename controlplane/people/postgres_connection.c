@@ -1,72 +1,74 @@
-/* One connection to PostgreSQL, driven by its socket: connect, look after the tables, prepare the
- * statements, then step after step in pipeline mode. */
+/* One connection to PostgreSQL, driven by events of its socket: it connects, checks the tables, prepares
+ * the statements, then runs one query after the other in pipeline mode. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "postgres.h"
+#include "postgres_schema.h"
 #include "src/clock.h"
 #include "src/log.h"
 
 #define PARAMETERS_MAX 24
-#define LIST_BYTES 2048
+#define LIST_BYTES 2048 /* of hosts or addresses, comma separated */
+#define STATEMENT_MS_MAX 5000
 #define LOST "lost the connection to PostgreSQL"
 
-static void connection_event(uv_poll_t *watch, int status, int events);
+static void connection_event(uv_poll_t *poll, int status, int events);
 
 /* ---- the socket ---- */
 
-static void watch_closed(uv_handle_t *handle)
+static void poll_closed(uv_handle_t *handle)
 {
     free(handle);
 }
 
-/* Before libpq may close its socket: the loop must not go on with a number that then is another's. */
-static void watch_drop(struct pg_connection *connection)
+/* Called before libpq may close its socket: the loop must not poll a descriptor number that may then
+ * belong to something else. */
+static void poll_stop(struct pg_connection *connection)
 {
-    if (!connection->watch)
+    if (!connection->poll)
         return;
-    uv_poll_stop(connection->watch);
-    connection->watch->data = NULL;
-    uv_close((uv_handle_t *)connection->watch, watch_closed);
-    connection->watch = NULL;
+    uv_poll_stop(connection->poll);
+    connection->poll->data = NULL;
+    uv_close((uv_handle_t *)connection->poll, poll_closed);
+    connection->poll = NULL;
 }
 
-static bool watch_for(struct pg_connection *connection, int events)
+static bool poll_start(struct pg_connection *connection, int events)
 {
-    if (!connection->watch) {
-        uv_poll_t *watch = calloc(1, sizeof(*watch));
+    if (!connection->poll) {
+        uv_poll_t *poll = calloc(1, sizeof(*poll));
 
-        if (!watch ||
-            uv_poll_init(connection->pool->loop, watch, PQsocket(connection->libpq)) != 0) {
-            free(watch);
+        if (!poll || uv_poll_init(connection->pool->loop, poll, PQsocket(connection->libpq)) != 0) {
+            free(poll);
             return false;
         }
-        watch->data = connection;
-        connection->watch = watch;
+        poll->data = connection;
+        connection->poll = poll;
     }
-    return uv_poll_start(connection->watch, events, connection_event) == 0;
+    return uv_poll_start(connection->poll, events, connection_event) == 0;
 }
 
 static void phase_set(struct pg_connection *connection, enum pg_phase phase)
 {
     connection->phase = phase;
-    connection->since_ns = clock_monotonic_ns();
+    connection->phase_began_ns = clock_monotonic_ns();
     connection->sqlstate[0] = connection->message[0] = 0;
 }
 
 void pg_connection_close(struct pg_connection *connection)
 {
-    watch_drop(connection);
+    poll_stop(connection);
     if (connection->libpq)
         PQfinish(connection->libpq);
     connection->libpq = NULL;
-    connection->syncs = 0;
+    connection->syncs_pending = 0;
     phase_set(connection, PG_CLOSED);
 }
 
-/* Closes; libpq's own words go to the log. */
-static void lose(struct pg_connection *connection, const char *problem)
+/* Closes the connection and reports it to the pool, with libpq's message for the log. */
+static void fail(struct pg_connection *connection, const char *problem)
 {
     char detail[400];
 
@@ -79,19 +81,19 @@ static void lose(struct pg_connection *connection, const char *problem)
     pg_pool_lost(connection, problem, detail);
 }
 
-/* Sends what libpq has in its buffer, and comes back when the socket takes more. */
+/* Sends the bytes in libpq's buffer, as many as the socket takes; the rest when it takes more. */
 static bool flush(struct pg_connection *connection)
 {
     int left = PQflush(connection->libpq);
 
-    return left >= 0 && watch_for(connection, left ? UV_READABLE | UV_WRITABLE : UV_READABLE);
+    return left >= 0 && poll_start(connection, left ? UV_READABLE | UV_WRITABLE : UV_READABLE);
 }
 
 /* ---- connecting ---- */
 
-static void notice_heard(void *context, const char *message)
+static void notice_log(void *context, const char *message)
 {
-    LOG(DEBUG, "postgres", "the server says", F("text", "%.200s", message));
+    LOG(DEBUG, "postgres", "notice of the server", F("text", "%.200s", message));
 }
 
 struct parameters {
@@ -105,16 +107,17 @@ static void parameter(struct parameters *all, const char *key, const char *value
     all->values[all->count++] = value;
 }
 
-/* The addresses in turn, beginning with another one after each failure: libpq's asynchronous connect
- * stays with one that is silent. */
-static void list_addresses(const struct pg_pool *pool, char hosts[LIST_BYTES], char ips[LIST_BYTES])
+/* Lists the addresses for libpq. Each attempt begins with another one, because libpq's asynchronous
+ * connect never leaves an address that does not answer. */
+static void addresses_list(const struct pg_pool *pool, char hosts[LIST_BYTES], char ips[LIST_BYTES])
 {
+    const struct pg_addresses *addresses = &pool->resolver.addresses;
     size_t hosts_bytes = 0, ips_bytes = 0;
 
     hosts[0] = ips[0] = 0;
-    for (unsigned i = 0; i < pool->addresses.count; i++) {
+    for (unsigned i = 0; i < addresses->count; i++) {
         const struct pg_address *address =
-            &pool->addresses.all[(pool->first + i) % pool->addresses.count];
+            &addresses->all[(pool->first_address + i) % addresses->count];
 
         if (hosts_bytes + sizeof(address->host) > LIST_BYTES)
             break;
@@ -132,7 +135,7 @@ void pg_connection_start(struct pg_connection *connection)
     char hosts[LIST_BYTES], ips[LIST_BYTES], port[12];
     struct parameters all = {0};
 
-    list_addresses(pool, hosts, ips);
+    addresses_list(pool, hosts, ips);
     snprintf(port, sizeof(port), "%u", settings->postgres_port);
     parameter(&all, "host", hosts);
     parameter(&all, "hostaddr", ips);
@@ -143,34 +146,34 @@ void pg_connection_start(struct pg_connection *connection)
     parameter(&all, "sslmode", settings->postgres_sslmode);
     if (strncmp(settings->postgres_sslmode, "verify", 6) == 0)
         parameter(&all, "sslrootcert", settings->postgres_sslrootcert);
-    /* Not those of a home directory that the user we run as may not even look into. */
+    /* Not libpq's defaults: the user that we run as may have no access to its home directory. */
     parameter(&all, "sslcert", pool->certificate);
     parameter(&all, "sslkey", pool->key);
     parameter(&all, "passfile", pool->passwords);
-    parameter(&all, "gssencmode", "disable"); /* its library waits for servers */
+    parameter(&all, "gssencmode", "disable"); /* the GSSAPI library would block the loop */
     parameter(&all, "application_name", "ringcast");
     parameter(&all, "client_encoding", "UTF8");
     parameter(&all, "target_session_attrs", "read-write");
-    parameter(&all, "keepalives_idle", "5"); /* a peer that vanished while nothing is asked */
+    parameter(&all, "keepalives_idle", "5"); /* finds a server that vanished while no query runs */
     parameter(&all, "keepalives_interval", "2");
     parameter(&all, "keepalives_count", "3");
     parameter(&all, "tcp_user_timeout", "3000");
     phase_set(connection, PG_CONNECTING);
     connection->libpq = PQconnectStartParams(all.keys, all.values, 0);
     if (!connection->libpq || PQstatus(connection->libpq) == CONNECTION_BAD) {
-        lose(connection, "cannot connect to PostgreSQL");
+        fail(connection, "cannot connect to PostgreSQL");
         return;
     }
-    PQsetNoticeProcessor(connection->libpq, notice_heard, NULL);
-    if (!watch_for(connection, UV_WRITABLE))
-        lose(connection, "cannot connect to PostgreSQL");
+    PQsetNoticeProcessor(connection->libpq, notice_log, NULL);
+    if (!poll_start(connection, UV_WRITABLE))
+        fail(connection, "cannot connect to PostgreSQL");
 }
 
 static bool prepare_all(struct pg_connection *connection)
 {
     char timeout[64];
 
-    snprintf(timeout, sizeof(timeout), "SET statement_timeout = %u", PG_SESSION_STATEMENT_MS);
+    snprintf(timeout, sizeof(timeout), "SET statement_timeout = %u", STATEMENT_MS_MAX);
     phase_set(connection, PG_PREPARING);
     if (PQenterPipelineMode(connection->libpq) != 1 ||
         PQsendQueryParams(connection->libpq, timeout, 0, NULL, NULL, NULL, NULL, 0) != 1)
@@ -178,11 +181,11 @@ static bool prepare_all(struct pg_connection *connection)
     for (unsigned i = 0; i < pg_statement_count; i++)
         if (!pg_prepare(connection->libpq, i))
             return false;
-    connection->syncs = 1;
+    connection->syncs_pending = 1;
     return PQpipelineSync(connection->libpq) == 1 && flush(connection);
 }
 
-static bool look_at_tables(struct pg_connection *connection)
+static bool tables_check(struct pg_connection *connection)
 {
     char *text = pg_schema_text();
     bool sent = text && PQsendQuery(connection->libpq, text) == 1;
@@ -198,20 +201,21 @@ static void connected(struct pg_connection *connection)
 
     if (PQserverVersion(libpq) < PG_VERSION_MIN) {
         snprintf(connection->message, sizeof(connection->message),
-                 "server version %d, needed is %d", PQserverVersion(libpq), PG_VERSION_MIN);
-        lose(connection, "PostgreSQL is older than version 13");
+                 "the server has version %d, Ringcast needs %d", PQserverVersion(libpq),
+                 PG_VERSION_MIN);
+        fail(connection, "PostgreSQL is older than version 13");
         return;
     }
     if (PQsetnonblocking(libpq, 1) != 0 ||
-        !(connection->pool->schema_known ? prepare_all(connection) : look_at_tables(connection)))
-        lose(connection, LOST);
+        !(connection->pool->schema_checked ? prepare_all(connection) : tables_check(connection)))
+        fail(connection, LOST);
 }
 
 static void connecting(struct pg_connection *connection)
 {
     int events = 0;
 
-    watch_drop(connection);
+    poll_stop(connection);
     switch (PQconnectPoll(connection->libpq)) {
     case PGRES_POLLING_READING:
         events = UV_READABLE;
@@ -225,62 +229,62 @@ static void connecting(struct pg_connection *connection)
     default:
         break;
     }
-    if (!events || !watch_for(connection, events))
-        lose(connection, "cannot connect to PostgreSQL");
+    if (!events || !poll_start(connection, events))
+        fail(connection, "cannot connect to PostgreSQL");
 }
 
 /* ---- results ---- */
 
 static void schema_ended(struct pg_connection *connection)
 {
-    static const char owner[] = "; start once as the owner of the tables, or grant it";
-    char problem[STORE_PROBLEM_BYTES];
-    bool is_right = strcmp(connection->sqlstate, "42501") == 0;
+    static const char advice[] = "; start once as the owner of the tables, or grant it";
+    char problem[DATABASE_PROBLEM_BYTES];
+    bool may_not = strcmp(connection->sqlstate, "42501") == 0; /* insufficient_privilege */
 
     if (connection->sqlstate[0]) {
-        snprintf(problem, sizeof(problem), "PostgreSQL: %.*s%s", is_right ? 90 : 140,
-                 connection->message, is_right ? owner : "");
-        lose(connection, problem);
+        snprintf(problem, sizeof(problem), "PostgreSQL: %.*s%s", may_not ? 90 : 140,
+                 connection->message, may_not ? advice : "");
+        fail(connection, problem);
         return;
     }
-    connection->pool->schema_known = true;
+    connection->pool->schema_checked = true;
     if (!prepare_all(connection))
-        lose(connection, LOST);
+        fail(connection, LOST);
 }
 
 static void prepare_ended(struct pg_connection *connection)
 {
-    char problem[STORE_PROBLEM_BYTES];
+    char problem[DATABASE_PROBLEM_BYTES];
 
     if (!connection->sqlstate[0]) {
         phase_set(connection, PG_IDLE);
         pg_pool_ready(connection);
         return;
     }
-    connection->pool->schema_known = false; /* the tables changed under us: look again */
+    connection->pool->schema_checked = false; /* somebody changed the tables: check them again */
     snprintf(problem, sizeof(problem), "PostgreSQL: %.140s", connection->message);
-    lose(connection, problem);
+    fail(connection, problem);
 }
 
-static void step_ended(struct pg_connection *connection)
+static void query_ended(struct pg_connection *connection)
 {
     struct query *query = connection->query;
 
     if (!pg_query_end(connection, query)) {
         connection->sqlstate[0] = connection->message[0] = 0;
-        if (!pg_query_send(connection, query, &connection->syncs) || !flush(connection))
-            lose(connection, LOST);
+        if (!pg_query_send(connection, query, &connection->syncs_pending) || !flush(connection))
+            fail(connection, LOST);
         return;
     }
-    if (pg_error_is_connections(connection->sqlstate)) {
+    if (pg_error_breaks_connection(connection->sqlstate)) {
         if (strncmp(connection->sqlstate, "42", 2) == 0)
-            connection->pool->schema_known = false;
-        lose(connection, query->problem);
+            connection->pool->schema_checked = false;
+        fail(connection, query->problem);
         return;
     }
     connection->query = NULL;
     phase_set(connection, PG_IDLE);
-    query_finished(connection->pool->front, query);
+    database_finished(&connection->pool->base, query);
     pg_pool_ready(connection);
 }
 
@@ -289,33 +293,33 @@ static void result_take(struct pg_connection *connection, const PGresult *result
     ExecStatusType status = PQresultStatus(result);
 
     if (status == PGRES_PIPELINE_SYNC)
-        connection->syncs--;
+        connection->syncs_pending--;
     else if (connection->phase == PG_BUSY)
         pg_query_result(connection, connection->query, result);
     else if (status == PGRES_FATAL_ERROR || status == PGRES_BAD_RESPONSE)
         pg_error_keep(connection, result);
 }
 
-/* Takes the results that have arrived; false when the phase goes on. In a pipeline libpq says NULL
- * after each query and the syncs are counted; the look at the tables ends with the one NULL. */
+/* Takes the results that have arrived. True: the phase has ended. In a pipeline libpq returns NULL after
+ * each query, and the phase ends with the last sync; the check of the tables ends with its one NULL. */
 static bool results_take(struct pg_connection *connection)
 {
     bool pipeline = connection->phase != PG_SCHEMA;
-    unsigned nothing = 0;
+    unsigned nulls = 0;
 
-    while ((!pipeline || connection->syncs) && !PQisBusy(connection->libpq)) {
+    while ((!pipeline || connection->syncs_pending) && !PQisBusy(connection->libpq)) {
         PGresult *result = PQgetResult(connection->libpq);
 
         if (!result && !pipeline)
             return true;
-        nothing = result ? 0 : nothing + 1;
-        if (nothing > 2) /* broken, or out of step: its time will run out */
+        nulls = result ? 0 : nulls + 1;
+        if (nulls > 2) /* broken or out of step: the time limit of the query ends it */
             return false;
         if (result)
             result_take(connection, result);
         PQclear(result);
     }
-    return pipeline && !connection->syncs;
+    return pipeline && !connection->syncs_pending;
 }
 
 static void results_read(struct pg_connection *connection)
@@ -326,9 +330,9 @@ static void results_read(struct pg_connection *connection)
         connection->phase == PG_BUSY)
         ended = results_take(connection);
     else
-        PQisBusy(connection->libpq); /* lets libpq read notices */
+        PQisBusy(connection->libpq); /* makes libpq handle notices */
     if (PQstatus(connection->libpq) != CONNECTION_OK) {
-        lose(connection, LOST);
+        fail(connection, LOST);
         return;
     }
     if (!ended)
@@ -338,12 +342,12 @@ static void results_read(struct pg_connection *connection)
     else if (connection->phase == PG_PREPARING)
         prepare_ended(connection);
     else
-        step_ended(connection);
+        query_ended(connection);
 }
 
-static void connection_event(uv_poll_t *watch, int status, int events)
+static void connection_event(uv_poll_t *poll, int status, int events)
 {
-    struct pg_connection *connection = watch->data;
+    struct pg_connection *connection = poll->data;
 
     if (!connection)
         return;
@@ -351,17 +355,18 @@ static void connection_event(uv_poll_t *watch, int status, int events)
         connecting(connection);
         return;
     }
-    /* A server that ends a connection says why before: read what there is, also after an error. */
+    /* A server that ends a connection says why before it does: read that, also after an error. */
     if (PQconsumeInput(connection->libpq) != 1 || status < 0) {
         if (connection->phase != PG_IDLE && results_take(connection) &&
             connection->phase == PG_BUSY)
-            step_ended(connection); /* its answer was whole; the end is met again after it */
+            query_ended(
+                connection); /* its results are complete; the next event ends the connection */
         else
-            lose(connection, LOST);
+            fail(connection, LOST);
         return;
     }
     if ((events & UV_WRITABLE) && !flush(connection)) {
-        lose(connection, LOST);
+        fail(connection, LOST);
         return;
     }
     results_read(connection);
@@ -370,9 +375,9 @@ static void connection_event(uv_poll_t *watch, int status, int events)
 void pg_connection_run(struct pg_connection *connection, struct query *query)
 {
     connection->query = query;
-    connection->singly = connection->found = false;
+    connection->row_by_row = connection->found = false;
     connection->row = 0;
     phase_set(connection, PG_BUSY);
-    if (!pg_query_send(connection, query, &connection->syncs) || !flush(connection))
-        lose(connection, LOST);
+    if (!pg_query_send(connection, query, &connection->syncs_pending) || !flush(connection))
+        fail(connection, LOST);
 }

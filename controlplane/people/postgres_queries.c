@@ -1,48 +1,59 @@
-/* Requests as prepared statements: parameters out, rows back, and which errors are whose. */
+/* Queries as prepared statements: parameters to the server, results back, and what an error means. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "columns.h"
 #include "postgres.h"
 #include "src/log.h"
 #include "uuid.h"
 
-/* Milliseconds since 1970 there and back, exact in both directions; microseconds there. */
+/* Milliseconds and microseconds since 1970 as a TIMESTAMPTZ, and a TIMESTAMPTZ as milliseconds. All exact. */
 #define TIME(parameter) "(timestamptz 'epoch' + " parameter "::bigint * interval '1 millisecond')"
 #define MICROSECONDS(parameter) \
     "(timestamptz 'epoch' + " parameter "::bigint * interval '1 microsecond')"
 #define MS(column) "(extract(epoch FROM date_trunc('milliseconds', " column ")) * 1000)::bigint"
 
-#define USER_COLUMNS                                                       \
-    "\"id\", \"email\", \"passwordHash\", \"displayName\", \"isActive\", " \
-    "\"createdAt\", \"updatedAt\""
-#define USER_VALUES                                                            \
-    "\"id\", \"email\", \"passwordHash\", \"displayName\", \"isActive\", " MS( \
-        "\"createdAt\"") ", " MS("\"updatedAt\"")
-#define MEETING_COLUMNS                                                       \
-    "\"id\", \"title\", \"roomCode\", \"hostId\", \"status\", "               \
-    "\"maxParticipants\", \"startedAt\", \"endedAt\", \"peakParticipants\", " \
-    "\"createdAt\", \"updatedAt\""
-#define MEETING_VALUES                                          \
-    "\"id\", \"title\", \"roomCode\", \"hostId\", \"status\", " \
-    "\"maxParticipants\", " MS("\"startedAt\"") ", " MS(        \
-        "\"endedAt\"") ", \"peakParticipants\", " MS("\"createdAt\"") ", " MS("\"updatedAt\"")
+/* A parameter of each kind of column. The casts are needed where the statement does not show the type;
+ * a word has none, because nobody but the database knows the name of its enum. */
+#define PARAMETER_uuid(number) "$" #number "::uuid"
+#define PARAMETER_text(number) "$" #number "::text"
+#define PARAMETER_word(number) "$" #number
+#define PARAMETER_flag(number) "$" #number "::boolean"
+#define PARAMETER_count(number) "$" #number "::integer"
+#define PARAMETER_time(number) TIME("$" #number)
+#define PARAMETER_time_or_null(number) TIME("$" #number)
+#define PARAMETER(number, kind, column, field) ", " PARAMETER_##kind(number)
+
+/* What to select of each kind of column. */
+#define VALUE_uuid(column) "\"" column "\""
+#define VALUE_text VALUE_uuid
+#define VALUE_word VALUE_uuid
+#define VALUE_flag VALUE_uuid
+#define VALUE_count VALUE_uuid
+#define VALUE_time(column) MS("\"" column "\"")
+#define VALUE_time_or_null VALUE_time
+#define VALUE(number, kind, column, field) ", " VALUE_##kind(column)
+
+#define USER_NAMES "\"id\"" USER_COLUMNS(COLUMN_NAME)
+#define USER_VALUES "\"id\"" USER_COLUMNS(VALUE)
+#define MEETING_NAMES "\"id\"" MEETING_COLUMNS(COLUMN_NAME)
+#define MEETING_VALUES "\"id\"" MEETING_COLUMNS(VALUE)
 
 /* S(name, text). E-mail addresses are compared in lower case: the NestJS backend may have stored them
- * as they were typed. An audit row whose user is gone keeps the id in its metadata. */
+ * as people typed them. An audit row whose user does not exist keeps the user's id in its metadata. */
 /* clang-format off */
 #define STATEMENTS(S)                                                                              \
-    S(user_insert, "INSERT INTO \"users\" (" USER_COLUMNS ") SELECT $1::uuid, $2::text, $3, $4,"   \
-      " $5::boolean, " TIME("$6") ", " TIME("$7")                                                  \
+    S(user_insert, "INSERT INTO \"users\" (" USER_NAMES ") SELECT $1::uuid" USER_COLUMNS(PARAMETER) \
       " WHERE NOT EXISTS (SELECT 1 FROM \"users\" WHERE lower(\"email\") = $2::text)")             \
     S(user_by_email, "SELECT " USER_VALUES " FROM \"users\" WHERE lower(\"email\") = $1::text"     \
       " ORDER BY \"email\" = $1::text DESC, \"createdAt\" LIMIT 1")                                \
     S(user_by_id, "SELECT " USER_VALUES " FROM \"users\" WHERE \"id\" = $1")                       \
     S(user_set_hash, "UPDATE \"users\" SET \"passwordHash\" = $2, \"updatedAt\" = now()"           \
       " WHERE \"id\" = $1")                                                                        \
-    S(meeting_insert, "INSERT INTO \"meetings\" (" MEETING_COLUMNS ") VALUES ($1, $2, $3, $4, $5," \
-      " $6, " TIME("$7") ", " TIME("$8") ", $9, " TIME("$10") ", " TIME("$11") ")")                \
+    S(meeting_insert, "INSERT INTO \"meetings\" (" MEETING_NAMES ")"                               \
+      " VALUES ($1::uuid" MEETING_COLUMNS(PARAMETER) ")")                                           \
     S(meeting_by_id, "SELECT " MEETING_VALUES " FROM \"meetings\" WHERE \"id\" = $1")              \
     S(meeting_by_code, "SELECT " MEETING_VALUES " FROM \"meetings\" WHERE \"roomCode\" = $1")      \
     S(meeting_set_active, "WITH done AS (UPDATE \"meetings\" SET \"status\" = 'active',"           \
@@ -133,39 +144,35 @@ static bool run(PGconn *libpq, enum statement statement, const struct values *va
                                NULL, NULL, 0) == 1;
 }
 
-static bool send_user(PGconn *libpq, const struct user_row *user)
+/* Adds a value of each kind of column. */
+#define ADD_uuid(value) value_text(&values, value)
+#define ADD_text ADD_uuid
+#define ADD_word ADD_uuid
+#define ADD_flag(value) value_text(&values, (value) ? "t" : "f")
+#define ADD_count(value) value_number(&values, value)
+#define ADD_time(value) value_number(&values, value)
+#define ADD_time_or_null(value) value_time(&values, value)
+#define ADD(number, kind, column, field) ADD_##kind(row->field);
+
+static bool send_user(PGconn *libpq, const struct user_row *row)
 {
     struct values values = {0};
 
-    value_text(&values, user->id);
-    value_text(&values, user->email);
-    value_text(&values, user->password_hash);
-    value_text(&values, user->display_name);
-    value_text(&values, user->is_active ? "t" : "f");
-    value_number(&values, user->created_ms);
-    value_number(&values, user->updated_ms);
+    value_text(&values, row->id);
+    USER_COLUMNS(ADD)
     return run(libpq, STATEMENT_user_insert, &values);
 }
 
-static bool send_meeting(PGconn *libpq, const struct meeting_row *meeting)
+static bool send_meeting(PGconn *libpq, const struct meeting_row *row)
 {
     struct values values = {0};
 
-    value_text(&values, meeting->id);
-    value_text(&values, meeting->title);
-    value_text(&values, meeting->room_code);
-    value_text(&values, meeting->host_id);
-    value_text(&values, meeting->status);
-    value_number(&values, meeting->participants_max);
-    value_time(&values, meeting->started_ms);
-    value_time(&values, meeting->ended_ms);
-    value_number(&values, meeting->participants_peak);
-    value_number(&values, meeting->created_ms);
-    value_number(&values, meeting->updated_ms);
+    value_text(&values, row->id);
+    MEETING_COLUMNS(ADD)
     return run(libpq, STATEMENT_meeting_insert, &values);
 }
 
-/* INET knows no zones ("fe80::1%eth0"). */
+/* INET has no zones ("fe80::1%eth0"). */
 static const char *address_clean(const char *address, char out[46])
 {
     unsigned char bytes[16];
@@ -191,8 +198,8 @@ static bool send_audit_row(PGconn *libpq, const struct audit_row *row)
     return run(libpq, STATEMENT_audit_insert, &values);
 }
 
-/* All rows in one transaction, one round trip, one sync of the server's disk. Singly: each in its own,
- * so that one which the tables refuse takes no other with it. */
+/* All rows in one transaction: one round trip, one sync of the server's disk. row_by_row: each in a
+ * transaction of its own, so that a row which the tables refuse does not undo the others. */
 static bool send_audit(struct pg_connection *connection, const struct query *query, unsigned *syncs)
 {
     bool ok = true;
@@ -201,7 +208,7 @@ static bool send_audit(struct pg_connection *connection, const struct query *que
     connection->row = 0;
     for (size_t i = 0; ok && i < query->row.audit.count; i++) {
         ok = send_audit_row(connection->libpq, &query->row.audit.rows[i]);
-        if (ok && (connection->singly || i + 1 == query->row.audit.count)) {
+        if (ok && (connection->row_by_row || i + 1 == query->row.audit.count)) {
             ok = PQpipelineSync(connection->libpq) == 1;
             ++*syncs;
         }
@@ -303,49 +310,47 @@ static void column_text(const PGresult *result, int at, char *out, size_t room)
 
 static int64_t column_number(const PGresult *result, int at)
 {
-    return strtoll(PQgetvalue(result, 0, at), NULL, 10); /* "" of a null is 0 */
+    return strtoll(PQgetvalue(result, 0, at), NULL, 10); /* null reads as "", which gives 0 */
 }
 
-static void user_read(const PGresult *result, struct user_row *user)
+/* Reads a column of each kind. */
+#define READ_uuid(at, field) column_text(result, at, field, sizeof(field))
+#define READ_text READ_uuid
+#define READ_word READ_uuid
+#define READ_flag(at, field) field = PQgetvalue(result, 0, at)[0] == 't'
+#define READ_count(at, field) field = (uint32_t)column_number(result, at)
+#define READ_time(at, field) field = column_number(result, at)
+#define READ_time_or_null READ_time
+#define READ(number, kind, column, field) READ_##kind(number - 1, row->field);
+
+static void user_read(const PGresult *result, struct user_row *row)
 {
-    column_text(result, 0, user->id, sizeof(user->id));
-    column_text(result, 1, user->email, sizeof(user->email));
-    column_text(result, 2, user->password_hash, sizeof(user->password_hash));
-    column_text(result, 3, user->display_name, sizeof(user->display_name));
-    user->is_active = PQgetvalue(result, 0, 4)[0] == 't';
-    user->created_ms = column_number(result, 5);
-    user->updated_ms = column_number(result, 6);
+    READ_uuid(0, row->id);
+    USER_COLUMNS(READ)
 }
 
-static void meeting_read(const PGresult *result, struct meeting_row *meeting)
+static void meeting_read(const PGresult *result, struct meeting_row *row)
 {
-    column_text(result, 0, meeting->id, sizeof(meeting->id));
-    column_text(result, 1, meeting->title, sizeof(meeting->title));
-    column_text(result, 2, meeting->room_code, sizeof(meeting->room_code));
-    column_text(result, 3, meeting->host_id, sizeof(meeting->host_id));
-    column_text(result, 4, meeting->status, sizeof(meeting->status));
-    meeting->participants_max = (uint32_t)column_number(result, 5);
-    meeting->started_ms = column_number(result, 6);
-    meeting->ended_ms = column_number(result, 7);
-    meeting->participants_peak = (uint32_t)column_number(result, 8);
-    meeting->created_ms = column_number(result, 9);
-    meeting->updated_ms = column_number(result, 10);
+    READ_uuid(0, row->id);
+    MEETING_COLUMNS(READ)
 }
 
-/* Data the tables refuse (class 22: cannot be such a value; 23: against a constraint). */
-static bool error_is_rows(const char *sqlstate)
+/* The tables refuse the content of the row (class 22: not a value of that type; 23: a constraint). */
+static bool error_is_of_row(const char *sqlstate)
 {
     return strncmp(sqlstate, "22", 2) == 0 || strncmp(sqlstate, "23", 2) == 0;
 }
 
-bool pg_error_is_connections(const char *sqlstate)
+bool pg_error_breaks_connection(const char *sqlstate)
 {
     return strncmp(sqlstate, "08", 2) == 0 ||  /* connection */
-           strncmp(sqlstate, "57P", 3) == 0 || /* server goes down, or is not up yet */
-           strcmp(sqlstate, "25006") == 0 ||   /* it became a standby: look for the primary */
-           strncmp(sqlstate, "26", 2) == 0 ||  /* a pooler between us lost the statement */
-           strncmp(sqlstate, "0A", 2) == 0 ||  /* cached plan: somebody altered a table */
-           strncmp(sqlstate, "42", 2) == 0;    /* table or right gone: look at the tables again */
+           strncmp(sqlstate, "57P", 3) == 0 || /* the server stops, or starts */
+           strcmp(sqlstate, "25006") == 0 ||   /* the server became a standby: find the primary */
+           strncmp(sqlstate, "26", 2) == 0 ||  /* a pooler in between lost the prepared statement */
+           strncmp(sqlstate, "0A", 2) ==
+               0 || /* the plan is out of date: somebody altered a table */
+           strncmp(sqlstate, "42", 2) ==
+               0; /* a table or a right is missing: check the tables again */
 }
 
 void pg_error_keep(struct pg_connection *connection, const PGresult *result)
@@ -354,15 +359,15 @@ void pg_error_keep(struct pg_connection *connection, const PGresult *result)
     const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
 
     if (connection->sqlstate[0])
-        return; /* what follows in a pipeline is of the first one's making */
+        return; /* later errors in a pipeline are only consequences of the first */
     snprintf(connection->sqlstate, sizeof(connection->sqlstate), "%.5s", state ? state : "08000");
     snprintf(connection->message, sizeof(connection->message), "%.150s",
              message ? message : PQresultErrorMessage(result));
 }
 
-static void audit_row_refused(const struct pg_connection *connection, const struct audit_row *row)
+static void audit_row_log(const struct pg_connection *connection, const struct audit_row *row)
 {
-    LOG(ERROR, "audit", "the table refuses this row; it is left out", F("row", "%s", row->id),
+    LOG(ERROR, "audit", "the table refuses an audit row; the row is lost", F("row", "%s", row->id),
         F("action", "%s", row->action), F("user", "%s", row->user_id),
         F("room", "%s", row->room_id), F("why", "%s", connection->message));
 }
@@ -386,33 +391,34 @@ void pg_query_result(struct pg_connection *connection, struct query *query, cons
         break;
     default:
         pg_error_keep(connection, result);
-        if (connection->singly && error_is_rows(connection->sqlstate)) {
-            audit_row_refused(connection, &query->row.audit.rows[connection->row]);
+        if (connection->row_by_row && error_is_of_row(connection->sqlstate)) {
+            audit_row_log(connection, &query->row.audit.rows[connection->row]);
             connection->sqlstate[0] = 0;
         }
     }
     connection->row++;
 }
 
-/* What a row's own error means to who asked. */
+/* What an error in the row means to the caller. */
 static enum persistence_result row_error(struct pg_connection *connection, struct query *query)
 {
     if (strcmp(connection->sqlstate, "23505") == 0)
         return PERSISTENCE_DUPLICATE;
     if (strcmp(connection->sqlstate, "23503") == 0)
-        return PERSISTENCE_NOT_FOUND; /* the host of a meeting */
+        return PERSISTENCE_NOT_FOUND; /* the host of the meeting does not exist */
     if (query->kind != QUERY_USER_INSERT && query->kind != QUERY_MEETING_INSERT)
         return PERSISTENCE_NOT_FOUND; /* no row can have such a key */
-    LOG(ERROR, "persistence", "the tables refuse a row", F("why", "%s", connection->message));
-    return PERSISTENCE_UNAVAILABLE; /* without a problem: the store is well */
+    LOG(ERROR, "persistence", "the tables refuse a row; the caller gets an error",
+        F("why", "%s", connection->message));
+    return PERSISTENCE_UNAVAILABLE; /* query->problem stays empty: the database is well */
 }
 
 bool pg_query_end(struct pg_connection *connection, struct query *query)
 {
     query->result = PERSISTED;
-    if (connection->sqlstate[0] && error_is_rows(connection->sqlstate)) {
+    if (connection->sqlstate[0] && error_is_of_row(connection->sqlstate)) {
         if (query->kind == QUERY_AUDIT_INSERT) {
-            connection->singly = true;
+            connection->row_by_row = true;
             return false;
         }
         query->result = row_error(connection, query);
@@ -421,7 +427,7 @@ bool pg_query_end(struct pg_connection *connection, struct query *query)
         snprintf(query->problem, sizeof(query->problem), "%.150s", connection->message);
     } else if (!connection->found) {
         if (query->kind == QUERY_USER_INSERT)
-            query->result = PERSISTENCE_DUPLICATE; /* the address in another case */
+            query->result = PERSISTENCE_DUPLICATE; /* the same e-mail address in another case */
         else if (query->kind != QUERY_AUDIT_INSERT && query->kind != QUERY_PROBE &&
                  query->kind != QUERY_MEETINGS_CLOSE_STALE)
             query->result = PERSISTENCE_NOT_FOUND;

@@ -1,22 +1,25 @@
-/* The seed's tables in PostgreSQL: made as TypeORM makes them, accepted as TypeORM made them, or
- * refused with a sentence. One transaction behind a lock: of two starters only one migrates.
+/* The tables of the NestJS backend in PostgreSQL. Ringcast makes them as TypeORM makes them, accepts those
+ * that TypeORM made, or refuses other ones with a sentence. All in one transaction behind a lock: when two
+ * control planes start at once, only one migrates.
  *
- * Names of constraints and indexes are TypeORM's (hashes of table and columns), so that the NestJS
- * backend finds nothing to change. Texts of `migrations` that were released are never edited: a change
- * is a new text at the end. */
+ * Constraints and indexes have TypeORM's names (hashes of table and columns), so that the NestJS backend
+ * finds nothing to change. Never edit a text of `migrations` that was released: a change is a new text at
+ * the end. */
+#include "postgres_schema.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "audit.h"
-#include "postgres.h"
+#include "columns.h"
 
-/* Every statement below may be repeated on a database that has its result already. */
+/* Every statement below may run again on a database that has its result already. */
 static const char begin_text[] =
     "BEGIN;"
     "SET LOCAL client_min_messages = warning;"
     "SET LOCAL lock_timeout = '30s';"
-    "SELECT pg_advisory_xact_lock(7378697629483820646);" /* any number, the same for all of us */
+    "SELECT pg_advisory_xact_lock(7378697629483820646);" /* any number, the same in every control plane */
     "DO $ringcast$ BEGIN"
     " IF to_regclass('ringcast_schema') IS NULL THEN"
     "  CREATE TABLE \"ringcast_schema\" (\"version\" integer NOT NULL);"
@@ -24,8 +27,8 @@ static const char begin_text[] =
     " END IF; "
     "END $ringcast$;";
 
-/* A default for ids as TypeORM has it; on a server without the extension, or for a user who may not
- * have it, the built-in function. */
+/* Ids get the default that TypeORM gives them. On a server without that extension, or for a user who may
+ * not create it, they get the built-in function. */
 static const char tables_text[] =
     "DECLARE id_default text := 'uuid_generate_v4()'; "
     "BEGIN"
@@ -34,7 +37,7 @@ static const char tables_text[] =
     " EXCEPTION WHEN OTHERS THEN"
     "  id_default := 'gen_random_uuid()';"
     " END;"
-    " IF to_regproc('uuid_generate_v4') IS NULL THEN" /* elsewhere than where we look for names */
+    " IF to_regproc('uuid_generate_v4') IS NULL THEN" /* installed in a schema outside our search path */
     "  id_default := 'gen_random_uuid()';"
     " END IF;"
     " IF to_regclass('users') IS NULL THEN"
@@ -89,9 +92,10 @@ static const char tables_text[] =
     " END IF; "
     "END";
 
-/* Ours beside the seed's. The index: addresses that the NestJS backend stored in mixed case are found
- * as well. The table: which control plane has which meeting open, so that a restart closes its own. */
-static const char ours_text[] =
+/* What Ringcast adds to the tables of the NestJS backend. The index finds e-mail addresses that the NestJS
+ * backend stored in mixed case. The table says which control plane has which meeting active, so that a
+ * control plane closes its own after a restart. */
+static const char additions_text[] =
     "BEGIN"
     " CREATE INDEX IF NOT EXISTS \"IDX_ringcast_users_email\" ON \"users\" (lower(\"email\"));"
     " CREATE TABLE IF NOT EXISTS \"ringcast_active_meetings\" ("
@@ -101,33 +105,33 @@ static const char ours_text[] =
     "  ON \"ringcast_active_meetings\" (\"node\"); "
     "END";
 
-static const char *const migrations[] = {tables_text, ours_text};
+static const char *const migrations[] = {tables_text, additions_text};
 #define MIGRATION_COUNT (sizeof(migrations) / sizeof(migrations[0]))
 
-/* What a database must have, whoever made it. Types as format_type says them; "*" an enum. */
+/* The types of columns, as format_type writes them; "*": any enum. */
+#define TYPE_uuid "uuid"
+#define TYPE_text "character varying"
+#define TYPE_word "*"
+#define TYPE_flag "boolean"
+#define TYPE_count "integer"
+#define TYPE_time "timestamp with time zone"
+#define TYPE_time_or_null TYPE_time
+#define USERS_ROW(number, kind, column, field) ", ('users', '" column "', '" TYPE_##kind "')"
+#define MEETINGS_ROW(number, kind, column, field) ", ('meetings', '" column "', '" TYPE_##kind "')"
+
+/* What a database must have, whoever made its tables. */
 /* clang-format off */
 static const char check_text[] =
     "DO $ringcast$ DECLARE wanted record; found text; "
     "BEGIN"
     " IF (SELECT max(\"version\") FROM \"ringcast_schema\") > %u THEN"
-    "  RAISE EXCEPTION 'the tables have schema version %%, this program knows up to %u: start the"
+    "  RAISE EXCEPTION 'the tables have schema version %%, but this program knows only up to %u: start the"
     " newer Ringcast that made them', (SELECT max(\"version\") FROM \"ringcast_schema\");"
     " END IF;"
     " FOR wanted IN SELECT * FROM (VALUES"
-    "  ('users', 'id', 'uuid'), ('users', 'email', 'character varying'),"
-    "  ('users', 'passwordHash', 'character varying'),"
-    "  ('users', 'displayName', 'character varying'), ('users', 'isActive', 'boolean'),"
-    "  ('users', 'createdAt', 'timestamp with time zone'),"
-    "  ('users', 'updatedAt', 'timestamp with time zone'),"
-    "  ('meetings', 'id', 'uuid'), ('meetings', 'title', 'character varying'),"
-    "  ('meetings', 'roomCode', 'character varying'), ('meetings', 'hostId', 'uuid'),"
-    "  ('meetings', 'status', '*'), ('meetings', 'maxParticipants', 'integer'),"
-    "  ('meetings', 'startedAt', 'timestamp with time zone'),"
-    "  ('meetings', 'endedAt', 'timestamp with time zone'),"
-    "  ('meetings', 'peakParticipants', 'integer'),"
-    "  ('meetings', 'createdAt', 'timestamp with time zone'),"
-    "  ('meetings', 'updatedAt', 'timestamp with time zone'),"
-    "  ('audit_logs', 'id', 'uuid'), ('audit_logs', 'action', '*'), ('audit_logs', 'userId', 'uuid'),"
+    " ('users', 'id', 'uuid')" USER_COLUMNS(USERS_ROW)
+    ", ('meetings', 'id', 'uuid')" MEETING_COLUMNS(MEETINGS_ROW)
+    ", ('audit_logs', 'id', 'uuid'), ('audit_logs', 'action', '*'), ('audit_logs', 'userId', 'uuid'),"
     "  ('audit_logs', 'roomId', 'uuid'), ('audit_logs', 'metadata', 'jsonb'),"
     "  ('audit_logs', 'ipAddress', 'inet'),"
     "  ('audit_logs', 'createdAt', 'timestamp with time zone')) AS w(tab, col, typ)"
@@ -159,7 +163,8 @@ static const char check_text[] =
     " END LOOP; "
     "END $ringcast$;";
 
-/* Words of ours that the action's enum, whatever its name, does not have yet. */
+/* Adds the audit actions of Ringcast that the enum of the column "action" does not have yet. Its name does
+ * not matter. */
 static const char words_text[] =
     "DO $ringcast$ DECLARE word text; kind regtype; "
     "BEGIN"

@@ -1,8 +1,5 @@
-/* Inside of persistence: one step that was asked for, as it travels front → backend → front, and what
- * a backend is.
- *
- * persistence.c (front): bounds, time limits, health ── submit ──► backend (SQLite on a thread,
- *        PostgreSQL on the loop) ── query_finished ──► front ──► callback */
+/* One query to a database. persistence.c makes it, a database runs it (database.h), and persistence.c
+ * calls the caller back with the result. */
 #ifndef RINGCAST_QUERY_H
 #define RINGCAST_QUERY_H
 
@@ -10,11 +7,11 @@
 
 #include "persistence.h"
 
-#define STORE_PROBLEM_BYTES 160
+#define DATABASE_PROBLEM_BYTES 160
 
 /* R(kind, callback type, changes the database) */
 /* clang-format off */
-#define QUERIES(R)                      \
+#define QUERIES(R)                       \
     R(USER_INSERT, done, true)           \
     R(USER_BY_EMAIL, user, false)        \
     R(USER_BY_ID, user, false)           \
@@ -30,7 +27,7 @@
 /* clang-format on */
 
 enum query_kind {
-#define R(kind, callback, writes) QUERY_##kind,
+#define R(name, callback, writes) QUERY_##name,
     QUERIES(R)
 #undef R
 };
@@ -42,17 +39,17 @@ union query_callback {
 };
 
 struct query {
-    TAILQ_ENTRY(query) asked; /* the front's: not answered yet, in the order of asking */
-    TAILQ_ENTRY(query) link;  /* the backend's queue, then what is finished */
+    TAILQ_ENTRY(query) unanswered; /* persistence.c: in the order in which they were asked */
+    TAILQ_ENTRY(query) link;       /* the database's queue, then the list of finished queries */
     enum query_kind kind;
     enum persistence_result result;
-    bool answered; /* the front's: too late, the outcome is nobody's any more */
-    bool repeated; /* the backend's: was sent once already */
+    bool answered; /* persistence.c answered it when its time was over: drop the late result */
+    bool repeated; /* the database has sent it once already */
     uint64_t asked_ns;
     union query_callback callback;
     void *context;
     char key[256];  /* id, email, room code */
-    char text[256]; /* hash */
+    char text[256]; /* password hash */
     int64_t number;
     union {
         struct user_row user;
@@ -62,32 +59,18 @@ struct query {
             size_t count;
         } audit;
     } row;
-    char problem[STORE_PROBLEM_BYTES]; /* with PERSISTENCE_UNAVAILABLE: what ails the store; "": the
-                                          store is well, only this step is refused */
+    /* With PERSISTENCE_UNAVAILABLE: what is wrong with the database. "": the database is well, it
+     * refuses only this query. */
+    char problem[DATABASE_PROBLEM_BYTES];
 };
 TAILQ_HEAD(query_list, query);
 
-/* Each function is called on the loop. */
-struct backend {
-    /* Takes the step; query_finished gives it back, once, never before this has returned. */
-    void (*submit)(struct backend *backend, struct query *query);
-    /* Out of time. True: the backend has let go of it (problem may say why it was not done). False: it
-     * cannot be stopped; query_finished still comes. */
-    bool (*withdraw)(struct backend *backend, struct query *query);
-    /* Every step has been answered: ends with backend_closed. */
-    void (*close)(struct backend *backend);
-    void (*free)(struct backend *backend);
-};
-
-/* For backends. The first two: any thread. backend_problem: on the loop, for what is found out without
- * a step; the front then probes until a probe succeeds. */
-void query_finished(struct persistence *store, struct query *query);
-void backend_closed(struct persistence *store);
-void backend_problem(struct persistence *store, const char *problem);
-
-struct backend *sqlite_backend_open(struct persistence *store, const struct settings *settings,
-                                    char *why /* WHY_BYTES */);
-struct backend *postgres_backend_open(struct persistence *store, uv_loop_t *loop,
-                                      const struct settings *settings, char *why /* WHY_BYTES */);
+/* For queries.c. query_make returns NULL when there is no place for one more query; the callback then
+ * comes with PERSISTENCE_UNAVAILABLE. */
+struct query *query_make(struct persistence *store, enum query_kind kind,
+                         union query_callback callback, void *context);
+void query_send(struct persistence *store, struct query *query);
+/* Answers the query with PERSISTENCE_UNAVAILABLE without asking the database. */
+void query_fail(struct persistence *store, struct query *query, const char *problem);
 
 #endif

@@ -1,8 +1,10 @@
-/* The SQLite backend, synchronous: opened on the loop at start, then used by the store thread only.
+/* SQLite: one connection to the database file, synchronous. sqlite.c opens it on the loop at the start
+ * and then uses it only on the database thread.
  *
- * Times are INTEGER milliseconds since 1970 (UTC), booleans 0/1, UUIDs lower-case TEXT, JSON TEXT,
- * addresses TEXT; names of tables and columns are the seed's.
- * Limits: a step gives up SQLITE_QUERY_MS_MAX after it was asked for when the database is locked. */
+ * Times are INTEGER milliseconds since 1970 (UTC), booleans 0 or 1, UUIDs lower-case TEXT, JSON TEXT,
+ * addresses TEXT. Tables and columns have the names of the NestJS backend.
+ * Limits: when another process has locked the database, a query fails SQLITE_QUERY_MS_MAX after it was
+ * asked. */
 #ifndef RINGCAST_SQLITE_H
 #define RINGCAST_SQLITE_H
 
@@ -12,11 +14,12 @@
 #define SQLITE_FILE "ringcast.sqlite3"
 #define SQLITE_QUERY_MS_MAX 700
 
-struct sqlite_store;
-struct sqlite_store *sqlite_store_open(const char *directory, char *why /* WHY_BYTES */);
-void sqlite_store_close(struct sqlite_store *store);
-/* Does the step and sets query->result, row and problem. */
-void sqlite_store_run(struct sqlite_store *store, struct query *query);
+struct sqlite_connection;
+/* NULL: failed, with a sentence in why (WHY_BYTES). */
+struct sqlite_connection *sqlite_connection_open(const char *directory, char *why);
+void sqlite_connection_close(struct sqlite_connection *connection);
+/* Runs the query and sets its result, row and problem. */
+void sqlite_query_run(struct sqlite_connection *connection, struct query *query);
 
 /* The migrations: text number i brings user_version i to i + 1. */
 extern const char *const sqlite_migrations[];

@@ -1,5 +1,5 @@
-/* The seed's tables for SQLite, one text per schema version. Texts that were released are never
- * edited: a change is a new text at the end. */
+/* The tables of the NestJS backend for SQLite, one text per schema version. Never edit a text that was
+ * released: a change is a new text at the end. */
 #include "sqlite.h"
 
 #define NOW_MS "(CAST((julianday('now') - 2440587.5) * 86400000.0 AS INTEGER))"
@@ -30,12 +30,12 @@ const char *const sqlite_migrations[] = {
     " \"updatedAt\" INTEGER NOT NULL DEFAULT " NOW_MS ") STRICT;"
     "CREATE UNIQUE INDEX \"IDX_meetings_roomCode\" ON \"meetings\" (\"roomCode\");"
     "CREATE INDEX \"IDX_meetings_hostId\" ON \"meetings\" (\"hostId\");"
-    /* meetings_close_stale looks for the few active ones among all there ever were */
+    /* meetings_close_stale looks for a few active meetings among very many */
     "CREATE INDEX \"IDX_meetings_active\" ON \"meetings\" (\"status\")"
     " WHERE \"status\" = 'active';"
 
-    /* The words of audit.h. SQLite cannot alter a CHECK: a new word needs a migration that builds
-     * the table anew (sqlite_test walks all words and fails until there is one). */
+    /* The words of audit.h. SQLite cannot alter a CHECK: a new word needs a migration that makes a new
+     * table and copies the rows (persistence_test fails until there is one). */
     "CREATE TABLE \"audit_logs\" ("
     " \"id\" TEXT PRIMARY KEY NOT NULL CHECK (length(\"id\") = 36),"
     " \"action\" TEXT NOT NULL CHECK (\"action\" IN ("

@@ -1,4 +1,4 @@
-/* Random identifiers: version 4 UUIDs, room codes, and the bytes they are made of. */
+/* Random identifiers: version 4 UUIDs, room codes, and the random bytes they are made of. */
 #include "uuid.h"
 
 #include <errno.h>
@@ -7,7 +7,7 @@
 #include <string.h>
 #include <sys/random.h>
 
-/* No I, O, 0, 1: codes are read out over the telephone. 32 characters, so five bits each without
+/* No I, O, 0, 1: people read codes out over the telephone. 32 characters: five bits each, without
  * bias. */
 static const char room_code_alphabet[33] = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789";
 
@@ -21,7 +21,7 @@ void random_fill(void *out, size_t bytes)
         if (got < 0 && errno == EINTR)
             continue;
         if (got < 0)
-            abort(); /* no kernel since 3.17 refuses; guessable ids and salts would be worse */
+            abort(); /* cannot happen since Linux 3.17; ids that can be guessed would be worse */
         at += got;
         bytes -= (size_t)got;
     }

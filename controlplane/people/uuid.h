@@ -1,14 +1,19 @@
-/* Random identifiers: what persistence.h promises, and the checks of texts that claim to be one. */
+/* Random identifiers: UUIDs, room codes and the random bytes they are made of; and checks of texts that
+ * should be identifiers. Threads: any. */
 #ifndef RINGCAST_UUID_H
 #define RINGCAST_UUID_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "persistence.h"
+#define UUID_TEXT_BYTES 37
+#define ROOM_CODE_BYTES 15 /* "ABCD-EFGH-JKLM" */
 
-/* Bytes from the kernel's CSPRNG; always all of them. */
+/* Fills all bytes from the random number generator of the kernel. */
 void random_fill(void *out, size_t bytes);
+/* A random UUID, version 4, as text. */
+void uuid_make(char out[UUID_TEXT_BYTES]);
+void room_code_make(char out[ROOM_CODE_BYTES]);
 
 /* Lower-case, 8-4-4-4-12 hexadecimal; any version. */
 bool uuid_is_valid(const char *text);

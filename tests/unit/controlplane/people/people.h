@@ -20,7 +20,7 @@
 #include <unistd.h>
 #include <uv.h>
 
-#include "controlplane/people/persistence.h"
+#include "controlplane/people/databases.h"
 #include "controlplane/people/uuid.h"
 #include "src/clock.h"
 #include "src/log.h"
@@ -108,7 +108,7 @@ static inline void count_closed(void *context)
 static inline struct persistence *store_open(uv_loop_t *loop)
 {
     char why[192] = "";
-    struct persistence *store = persistence_open(loop, &setup_settings, why);
+    struct persistence *store = persistence_open(loop, &setup_settings, databases, why);
 
     if (!store)
         fail_msg("%s", why);

@@ -11,7 +11,7 @@
 static struct persistence *store_open_unready(void)
 {
     char why[192] = "";
-    struct persistence *store = persistence_open(&test_loop, &setup_settings, why);
+    struct persistence *store = persistence_open(&test_loop, &setup_settings, databases, why);
 
     if (!store)
         fail_msg("%s", why);
@@ -150,7 +150,7 @@ static void what_is_wrong_is_said_and_may_be_put_right(void **state)
          "column \"email\" does not exist", "DROP TABLE users"},
         {"CREATE TABLE ringcast_schema (version integer); INSERT INTO ringcast_schema VALUES (99); "
          "ALTER TABLE ringcast_schema OWNER TO videoconf",
-         "schema version 99, this program knows up to 2", "DROP TABLE ringcast_schema"},
+         "schema version 99, but this program knows only up to 2", "DROP TABLE ringcast_schema"},
         {"ALTER ROLE videoconf PASSWORD 'another'", "cannot connect to PostgreSQL",
          "ALTER ROLE videoconf PASSWORD 'videoconf password'"},
         {"ALTER ROLE videoconf SET default_transaction_read_only = on",

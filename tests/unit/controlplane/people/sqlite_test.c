@@ -8,18 +8,18 @@
 #include "controlplane/people/audit.h"
 #include "controlplane/people/sqlite.h"
 
-/* The store thread runs this in place of the backend: real, until a test wants it to hang. */
+/* The database thread runs every query through this function, so that a test can make it hang. */
 static _Atomic bool hang;
 
-static void maybe_hanging_do(struct sqlite_store *store, struct query *query)
+static void query_run_or_hang(struct sqlite_connection *connection, struct query *query)
 {
     while (hang)
         usleep(1000);
-    sqlite_store_run(store, query);
+    sqlite_query_run(connection, query);
 }
-#define sqlite_store_run maybe_hanging_do
+#define sqlite_query_run query_run_or_hang
 #include "controlplane/people/sqlite.c"
-#undef sqlite_store_run
+#undef sqlite_query_run
 #include "controlplane/people/persistence.c"
 
 static void columns_of(const char *table, char *out, size_t room)
@@ -215,7 +215,7 @@ static void refusals_to_start_say_why(void **state)
     outside = outside_open();
     outside_run(outside, "PRAGMA user_version = 99");
     sqlite3_close(outside);
-    assert_null(persistence_open(&test_loop, &setup_settings, why));
+    assert_null(persistence_open(&test_loop, &setup_settings, databases, why));
     assert_non_null(strstr(why, "schema version 99"));
 
     snprintf(path, sizeof(path), "%s/ringcast.sqlite3", setup_settings.data_directory);
@@ -223,24 +223,24 @@ static void refusals_to_start_say_why(void **state)
     for (unsigned i = 0; i < 100; i++)
         assert_int_equal(write(fd, "this is not a database, is it? ", 31), 31);
     close(fd);
-    assert_null(persistence_open(&test_loop, &setup_settings, why));
+    assert_null(persistence_open(&test_loop, &setup_settings, databases, why));
     assert_non_null(strstr(why, "ringcast.sqlite3 cannot be used: file is not a database"));
 
     unlink(path);
     assert_int_equal(symlink("/dev/null", path), 0);
-    assert_null(persistence_open(&test_loop, &setup_settings, why));
+    assert_null(persistence_open(&test_loop, &setup_settings, databases, why));
     assert_non_null(strstr(why, "cannot open"));
     unlink(path);
 
     fd = open(path, O_WRONLY | O_CREAT, 0644);
     close(fd);
     strcat(setup_settings.data_directory, "/ringcast.sqlite3/x");
-    assert_null(persistence_open(&test_loop, &setup_settings, why));
+    assert_null(persistence_open(&test_loop, &setup_settings, databases, why));
     assert_non_null(strstr(why, "cannot make the data directory"));
     assert_non_null(strstr(why, "set data_directory"));
 
     strcpy(setup_settings.persistence, "oracle");
-    assert_null(persistence_open(&test_loop, &setup_settings, why));
+    assert_null(persistence_open(&test_loop, &setup_settings, databases, why));
     assert_non_null(strstr(why, "it may be sqlite or postgres"));
 }
 
@@ -253,7 +253,7 @@ static void a_directory_of_someone_else_says_why(void **state)
         chmod(folder, 0500);
         char why[192];
 
-        assert_null(persistence_open(&test_loop, &setup_settings, why));
+        assert_null(persistence_open(&test_loop, &setup_settings, databases, why));
         assert_non_null(strstr(why, "set data_directory"));
         chmod(folder, 0700);
         return;
@@ -266,8 +266,8 @@ static void a_directory_of_someone_else_says_why(void **state)
 
         if (setgid(65534) != 0 || setuid(65534) != 0)
             _exit(2);
-        _exit(!persistence_open(&test_loop, &setup_settings, why) && strstr(why, "is not usable") &&
-                      strstr(why, "user 65534")
+        _exit(!persistence_open(&test_loop, &setup_settings, databases, why) &&
+                      strstr(why, "is not usable") && strstr(why, "user 65534")
                   ? 0
                   : 1);
     }

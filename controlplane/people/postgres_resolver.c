@@ -1,6 +1,6 @@
-/* POSTGRES_HOST to addresses, on a thread of its own: libpq would wait for the name server itself, and
- * a name server that is away must hold up neither the loop nor the thread pool that hashes passwords
- * and syncs the spool, nor our end. */
+/* A lookup of names: a thread that may outlive the pool which started it. */
+#include "postgres_resolver.h"
+
 #include <netdb.h>
 #include <pthread.h>
 #include <signal.h>
@@ -8,12 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "postgres.h"
+#include "src/settings.h"
 
-/* Shared by the pool and the thread; whoever lets go of it last frees it. */
+/* Shared by the resolver and the thread; the last user frees it. */
 struct pg_lookup {
     pthread_mutex_t mutex;
-    struct pg_pool *pool; /* NULL: nobody waits for it any more */
+    struct pg_resolver *resolver; /* NULL: closed, nobody waits for the result */
     unsigned users;
     bool ended;
     char hosts[SETTING_TEXT_ROOM];
@@ -44,7 +44,7 @@ static void address_add(struct pg_addresses *found, const char *host, const char
     snprintf(address->hostaddr, sizeof(address->hostaddr), "%s", hostaddr);
 }
 
-/* A directory of sockets needs no look-up. */
+/* A directory of sockets needs no lookup. */
 static void name_resolve(struct pg_addresses *found, const char *name)
 {
     static const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};
@@ -74,8 +74,8 @@ static void *lookup_run(void *argument)
         name_resolve(&lookup->found, name);
     pthread_mutex_lock(&lookup->mutex);
     lookup->ended = true;
-    if (lookup->pool)
-        uv_async_send(&lookup->pool->wake);
+    if (lookup->resolver)
+        uv_async_send(&lookup->resolver->wake);
     pthread_mutex_unlock(&lookup->mutex);
     lookup_release(lookup);
     return NULL;
@@ -98,31 +98,31 @@ static bool thread_start(struct pg_lookup *lookup)
     return started;
 }
 
-void pg_resolve(struct pg_pool *pool)
+void pg_resolver_start(struct pg_resolver *resolver, const char *hosts)
 {
     struct pg_lookup *lookup = calloc(1, sizeof(*lookup));
 
     if (!lookup) {
-        pg_pool_resolved(pool, "no memory to look POSTGRES_HOST up");
+        resolver->done(resolver->context, "no memory to look up POSTGRES_HOST");
         return;
     }
     pthread_mutex_init(&lookup->mutex, NULL);
     lookup->users = 2;
-    lookup->pool = pool;
-    snprintf(lookup->hosts, sizeof(lookup->hosts), "%s", pool->settings->postgres_host);
+    lookup->resolver = resolver;
+    snprintf(lookup->hosts, sizeof(lookup->hosts), "%s", hosts);
     if (thread_start(lookup)) {
-        pool->lookup = lookup;
+        resolver->lookup = lookup;
         return;
     }
     lookup->users = 1;
     lookup_release(lookup);
-    pg_pool_resolved(pool, "no thread to look POSTGRES_HOST up");
+    resolver->done(resolver->context, "no thread to look up POSTGRES_HOST");
 }
 
-void pg_resolve_woken(uv_async_t *wake)
+static void woken(uv_async_t *wake)
 {
-    struct pg_pool *pool = wake->data;
-    struct pg_lookup *lookup = pool->lookup;
+    struct pg_resolver *resolver = wake->data;
+    struct pg_lookup *lookup = resolver->lookup;
     bool ended;
 
     if (!lookup)
@@ -132,22 +132,37 @@ void pg_resolve_woken(uv_async_t *wake)
     pthread_mutex_unlock(&lookup->mutex);
     if (!ended)
         return;
-    if (lookup->found.count) /* else the old ones: better than none */
-        pool->addresses = lookup->found;
-    pool->lookup = NULL;
+    if (lookup->found.count)
+        resolver->addresses = lookup->found;
+    resolver->lookup = NULL;
     lookup_release(lookup);
-    pg_pool_resolved(pool, pool->addresses.count ? NULL : "the name in POSTGRES_HOST is not known");
+    resolver->done(resolver->context,
+                   resolver->addresses.count ? NULL : "the name in POSTGRES_HOST is not known");
 }
 
-void pg_resolve_abandon(struct pg_pool *pool)
+bool pg_resolver_open(struct pg_resolver *resolver, uv_loop_t *loop)
 {
-    struct pg_lookup *lookup = pool->lookup;
+    resolver->wake.data = resolver;
+    return uv_async_init(loop, &resolver->wake, woken) == 0;
+}
 
-    if (!lookup)
-        return;
-    pthread_mutex_lock(&lookup->mutex);
-    lookup->pool = NULL;
-    pthread_mutex_unlock(&lookup->mutex);
-    pool->lookup = NULL;
-    lookup_release(lookup);
+static void wake_closed(uv_handle_t *handle)
+{
+    struct pg_resolver *resolver = handle->data;
+
+    resolver->closed(resolver->context);
+}
+
+void pg_resolver_close(struct pg_resolver *resolver)
+{
+    struct pg_lookup *lookup = resolver->lookup;
+
+    if (lookup) {
+        pthread_mutex_lock(&lookup->mutex);
+        lookup->resolver = NULL;
+        pthread_mutex_unlock(&lookup->mutex);
+        resolver->lookup = NULL;
+        lookup_release(lookup);
+    }
+    uv_close((uv_handle_t *)&resolver->wake, wake_closed);
 }
