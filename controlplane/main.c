@@ -220,7 +220,7 @@ static bool drop_privileges(const struct settings *settings, char *why)
                  "user %.32s cannot reach the data directory %.60s: set RINGCAST_DATA to one like "
                  "/var/lib/ringcast",
                  settings->run_as, settings->data_directory);
-        if (strcmp(settings->node_env, "production") == 0)
+        if (settings_in_production(settings))
             return false;
         LOG(WARN, "main", "staying root", F("why", "%s", why));
         return true;

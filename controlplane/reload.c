@@ -166,11 +166,8 @@ void reload_close(struct reload *reload)
 
 void reload_log(const struct settings *settings)
 {
-    const char *name = settings->log_level;
-    enum log_level level = strcmp(name, "error") == 0   ? LOG_ERROR
-                           : strcmp(name, "warn") == 0  ? LOG_WARN
-                           : strcmp(name, "debug") == 0 ? LOG_DEBUG
-                                                        : LOG_INFO;
+    enum log_level level = LOG_INFO;
 
+    log_level_find(settings->log_level, &level);
     log_open("controlplane", level, strcmp(settings->log_format, "json") == 0);
 }

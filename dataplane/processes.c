@@ -10,21 +10,11 @@
 
 int process_log_level(const struct settings *settings)
 {
-    static const struct {
-        const char *name;
-        enum log_level level;
-    } names[] = {{"error", LOG_ERROR},
-                 {"warn", LOG_WARN},
-                 {"info", LOG_INFO},
-                 {"debug", LOG_DEBUG},
-                 {"none", LOG_NOTHING}};
     const char *wanted =
         settings->media_log_level_given ? settings->media_log_level : settings->log_level;
+    enum log_level level;
 
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-        if (strcmp(names[i].name, wanted) == 0)
-            return (int)names[i].level;
-    return LOG_INFO;
+    return log_level_find(wanted, &level) ? (int)level : (int)LOG_NOTHING; /* "none" */
 }
 
 void process_log(const char *process, const struct settings *settings)

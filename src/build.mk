@@ -1,4 +1,4 @@
-# What both planes share, the launcher that stands in for a service manager, and ringcastctl.
+# What both planes share, ringcast-run (starts and supervises both planes), and ringcastctl.
 LIBRARIES += src
 src_SOURCES := $(wildcard src/*.c)
 
@@ -8,10 +8,8 @@ ringcastctl_USES := src
 ringcast-run_SOURCES := $(wildcard src/run/*.c)
 ringcast-run_USES := src
 
-# What is generated from the table of settings: the sample configuration and the README's table.
+# The sample configuration and the list of settings, generated from the rows of src/settings.h.
 .PHONY: settings
 settings: $(OUT)/ringcastctl
 	@$(OUT)/ringcastctl settings --sample > configs/ringcast.conf
-	@$(OUT)/ringcastctl settings --markdown > $(OUT)/settings.md
-	@sed -i -e '/<!-- settings -->/,/<!-- end of settings -->/{//!d}' \
-	  -e '/<!-- settings -->/r $(OUT)/settings.md' README.md
+	@$(OUT)/ringcastctl settings --markdown > configs/settings.md

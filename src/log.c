@@ -43,6 +43,17 @@ bool log_enabled(enum log_level level)
     return (int)level <= atomic_load_explicit(&level_max, memory_order_relaxed);
 }
 
+bool log_level_find(const char *name, enum log_level *level)
+{
+    for (unsigned i = 0; i < sizeof(level_names) / sizeof(level_names[0]); i++) {
+        if (strcmp(level_names[i], name) == 0) {
+            *level = (enum log_level)i;
+            return true;
+        }
+    }
+    return false;
+}
+
 struct log_field log_field(const char *key, const char *format, ...)
 {
     struct log_field field = {.key = key};

@@ -30,6 +30,8 @@ struct log_site {
 void log_open(const char *process, enum log_level level, bool json);
 void log_set_level(enum log_level level); /* may be called by a signal's handler */
 bool log_enabled(enum log_level level);
+/* The level with that name ("error", "warn", "info", "debug"). False when there is none. */
+bool log_level_find(const char *name, enum log_level *level);
 
 /* Pieces of a line; use LOG. fields: count of (key, value) pairs already formatted. */
 struct log_field {

@@ -163,10 +163,7 @@ static void check_http_port(struct check *check)
     if (error == EACCES)
         find(check, true, "http_port %u may not be opened by this user: set PORT to 1024 or more",
              s->http_port);
-    if (strchr(s->http_listen_ip, ','))
-        find(check, true, "http_listen_ip takes one address; it is \"%.100s\"", s->http_listen_ip);
-    else
-        check_addresses(check, "http_listen_ip", s->http_listen_ip, SOCK_STREAM);
+    check_addresses(check, "http_listen_ip", s->http_listen_ip, SOCK_STREAM);
 }
 
 static void check_media_ports(struct check *check)
@@ -195,7 +192,7 @@ static void check_announced(struct check *check)
 {
     const struct settings *s = check->settings;
 
-    if (strcmp(s->node_env, "production") == 0 && strncmp(s->media_announced_ip, "127.", 4) == 0)
+    if (settings_in_production(s) && strncmp(s->media_announced_ip, "127.", 4) == 0)
         find(check, false,
              "media_announced_ip is %.50s: only browsers on this machine can reach it; set it to "
              "the public address",

@@ -1,78 +1,11 @@
-/* Prints settings as a file, a help text, a sample and a Markdown table. */
+/* Prints settings as a file, a help text, a sample file and Markdown. */
 #define _GNU_SOURCE
 #include "settings_rows.h"
 
 #include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
-#define VALUE_ROOM (2 * SETTING_TEXT_ROOM + 3) /* every character escaped, quotes, NUL */
-
-/* A text as the file would say it: bare where that reads back as the same. */
-static const char *quoted_if_needed(const char *text, char value[VALUE_ROOM])
-{
-    bool plain = *text != '\0' && *text != '"' && !strchr(text, '#') && *text != ' ' &&
-                 text[strlen(text) - 1] != ' ';
-    char *to = value;
-
-    if (plain) {
-        snprintf(value, VALUE_ROOM, "%s", text);
-        return value;
-    }
-    *to++ = '"';
-    for (; *text; text++) {
-        if (*text == '"' || *text == '\\')
-            *to++ = '\\';
-        *to++ = *text;
-    }
-    *to++ = '"';
-    *to = '\0';
-    return value;
-}
-
-/* The current value as the file would say it. */
-static const char *value_text(const struct settings *settings, const struct setting *s,
-                              char value[VALUE_ROOM])
-{
-    const void *at = (const uint8_t *)settings + s->offset;
-
-    switch (s->type) {
-    case SETTING_u32:
-        snprintf(value, VALUE_ROOM, "%u", *(const uint32_t *)at);
-        return value;
-    case SETTING_flag:
-        return *(const bool *)at ? "on" : "off";
-    case SETTING_secret:
-        return *(const char *)at ? "(set)" : "\"\"";
-    default:
-        return quoted_if_needed(at, value);
-    }
-}
-
-static const char *default_text(const struct setting *s, char value[VALUE_ROOM])
-{
-    if (s->type == SETTING_u32)
-        snprintf(value, VALUE_ROOM, "%u", s->default_number);
-    else if (s->type == SETTING_flag)
-        snprintf(value, VALUE_ROOM, "%s", s->default_number ? "on" : "off");
-    else
-        return quoted_if_needed(s->default_text, value);
-    return value;
-}
-
-/* "1024 to 65535 ms", "at most 400 bytes"; empty for flags. */
-static const char *range_text(const struct setting *s, char range[80])
-{
-    range[0] = '\0';
-    if (s->type == SETTING_u32)
-        snprintf(range, 80, "%u to %u%s%s", (unsigned)s->min, (unsigned)s->max, *s->unit ? " " : "",
-                 s->unit);
-    else if (s->type != SETTING_flag && s->min == 0)
-        snprintf(range, 80, "at most %u bytes", (unsigned)s->max);
-    else if (s->type != SETTING_flag)
-        snprintf(range, 80, "%u to %u bytes", (unsigned)s->min, (unsigned)s->max);
-    return range;
-}
+#define TEXT_WIDTH 96 /* where a line of prose is broken */
 
 static const char *who_text(const struct setting *s)
 {
@@ -81,70 +14,128 @@ static const char *who_text(const struct setting *s)
     return strcmp(s->who, "DP") == 0 ? "data plane" : "both planes";
 }
 
+/* Text in lines of TEXT_WIDTH, each behind the prefix. */
+static void print_wrapped(FILE *to, const char *prefix, const char *text)
+{
+    while (*text) {
+        size_t bytes = strlen(text);
+
+        if (strlen(prefix) + bytes > TEXT_WIDTH) {
+            bytes = TEXT_WIDTH - strlen(prefix);
+            while (bytes > 0 && text[bytes] != ' ')
+                bytes--;
+        }
+        if (bytes == 0) /* one long word */
+            bytes = strcspn(text, " ");
+        fprintf(to, "%s%.*s\n", prefix, (int)bytes, text);
+        text += bytes;
+        text += *text == ' ';
+    }
+}
+
+/* ---- the values in force ---- */
+
 static void print_file(const struct settings *settings, FILE *to)
 {
-    char value[VALUE_ROOM];
+    char value[SETTING_VALUE_BYTES];
 
     for (size_t i = 0; i < settings_row_count; i++) {
         const struct setting *s = &settings_rows[i];
-        bool shown = s->type == SETTING_secret;
+        bool is_comment = s->type == SETTING_secret;
 
+        /* This output must load again without a change of meaning. */
         if (s->offset == offsetof(struct settings, media_log_level))
-            shown = !settings->media_log_level_given;
-        /* A comment, so that the output can be loaded again without changing what it means. */
-        fprintf(to, "%s%s = %s\n", shown ? "# " : "", s->name, value_text(settings, s, value));
+            is_comment = !settings->media_log_level_given;
+        if (s->heading)
+            fprintf(to, "%s# ---- %s ----\n", i > 0 ? "\n" : "", s->heading);
+        fprintf(to, "%s%s = %s\n", is_comment ? "# " : "", s->name,
+                setting_value(settings, s, value));
+    }
+}
+
+/* ---- --help ---- */
+
+static const char *placeholder(const struct setting *s)
+{
+    switch (s->type) {
+    case SETTING_u32:
+        return "NUMBER";
+    case SETTING_flag:
+        return "on|off";
+    case SETTING_word:
+        return "WORD";
+    case SETTING_path:
+        return "PATH";
+    case SETTING_address:
+        return "ADDRESS";
+    case SETTING_addresses:
+        return "ADDRESSES";
+    case SETTING_list:
+        return "LIST";
+    default:
+        return "TEXT";
     }
 }
 
 static void print_help(FILE *to)
 {
-    char value[VALUE_ROOM], range[80], option[64];
+    char value[SETTING_VALUE_BYTES], allowed[SETTING_ALLOWED_BYTES], option[64];
 
-    fputs("Options (each also as --name=value, in a file as name = value, or by its environment\n"
-          "variable; strongest first: command line, file, environment, default):\n\n"
+    fputs("Options:\n\n"
           "  --config FILE    read settings from this file\n"
-          "  --check          check the settings and exit\n"
-          "  --print-config   print the settings in force and exit\n"
-          "  --version        print the version and exit\n"
-          "  --help           print this\n\n",
+          "  --check          check the settings against this machine, and exit\n"
+          "  --print-config   print the settings in force, and exit\n"
+          "  --version        print the version, and exit\n"
+          "  --help           print this text, and exit\n\n"
+          "Settings. Each may be given in three ways; the later one wins:\n"
+          "its environment variable, a line \"name = value\" in the file, and its option here.\n"
+          "Write an option as --name value or --name=value.\n",
           to);
     for (size_t i = 0; i < settings_row_count; i++) {
         const struct setting *s = &settings_rows[i];
 
+        if (s->heading)
+            fprintf(to, "\n%s:\n\n", s->heading);
         snprintf(option, sizeof(option), "%s", s->name);
         for (char *at = option; *at; at++)
             if (*at == '_')
                 *at = '-';
-        range_text(s, range);
-        fprintf(to, "  --%s %s\n      %s\n      %s%sdefault %s; %s\n", option,
-                s->type == SETTING_u32    ? "NUMBER"
-                : s->type == SETTING_flag ? "on|off"
-                                          : "TEXT",
-                s->prose, range, *range ? "; " : "", default_text(s, value), s->environment);
+        fprintf(to, "  --%s %s\n", option, placeholder(s));
+        print_wrapped(to, "      ", s->prose);
+        fprintf(to, "      %s; default %s; environment: %s\n", setting_allowed(s, allowed),
+                setting_default(s, value), s->environment);
     }
 }
 
+/* ---- configs/ringcast.conf ---- */
+
 static void print_sample(FILE *to)
 {
-    char value[VALUE_ROOM], range[80];
+    char value[SETTING_VALUE_BYTES], allowed[SETTING_ALLOWED_BYTES];
 
     fputs(
-        "# Ringcast. Every setting with its default; take the # away to change one.\n"
-        "# Stronger than this file: the command line (--http-port 8080). Weaker: the environment\n"
-        "# variable named with each. Values that contain # or begin with a blank stand in \"\".\n"
-        "# Made by `ringcastctl settings --sample`.\n",
+        "# Every setting of Ringcast with its default. Remove the # in front of a setting to "
+        "change it.\n"
+        "# The command line (--http-port 8080) wins over this file. This file wins over the\n"
+        "# environment variable that stands above each setting. Put a value into \"quotes\" if it\n"
+        "# contains # or begins or ends with a blank. Generated by `make settings`.\n",
         to);
     for (size_t i = 0; i < settings_row_count; i++) {
         const struct setting *s = &settings_rows[i];
 
-        range_text(s, range);
-        fprintf(to, "\n# %s\n# %s%s%s; %s%s\n# %s = %s\n", s->prose, s->environment,
-                *range ? "; " : "", range, who_text(s), s->live ? "; changed by a reload" : "",
-                s->name, default_text(s, value));
+        if (s->heading)
+            fprintf(to, "\n\n# ---- %s ----\n", s->heading);
+        fputc('\n', to);
+        print_wrapped(to, "# ", s->prose);
+        fprintf(to, "# environment: %s; %s; %s%s\n# %s = %s\n", s->environment,
+                setting_allowed(s, allowed), who_text(s), s->live ? "; a reload changes it" : "",
+                s->name, setting_default(s, value));
     }
 }
 
-/* A cell of a table must not contain the bar that ends it. */
+/* ---- configs/settings.md ---- */
+
+/* A bar would end the cell. */
 static void print_cell(FILE *to, const char *text)
 {
     for (; *text; text++)
@@ -153,17 +144,32 @@ static void print_cell(FILE *to, const char *text)
 
 static void print_markdown(FILE *to)
 {
-    char value[VALUE_ROOM], range[80];
+    char value[SETTING_VALUE_BYTES], allowed[SETTING_ALLOWED_BYTES];
 
-    fputs("| Setting | Environment | Default | Range | For | Reload | What it is for |\n"
-          "|---|---|---|---|---|---|---|\n",
-          to);
+    fputs(
+        "# Settings\n\n"
+        "Every setting of Ringcast. A value may come from four places; the later one wins: the\n"
+        "default, the environment variable, the configuration file (`--config FILE`), the command\n"
+        "line (`--http-port 8080`). `ringcast.conf` lists the same settings as a file to start "
+        "from.\n"
+        "*Used by* says which process needs the setting. *Reload* says whether SIGHUP changes it; "
+        "the\n"
+        "others need a restart.\n\n"
+        "Generated from `src/settings.h` by `make settings`.\n",
+        to);
     for (size_t i = 0; i < settings_row_count; i++) {
         const struct setting *s = &settings_rows[i];
 
+        if (s->heading)
+            fprintf(to,
+                    "\n## %s\n\n"
+                    "| Setting | Environment | Default | Allowed | Used by | Reload | What it is "
+                    "for |\n"
+                    "|---|---|---|---|---|---|---|\n",
+                    s->heading);
         fprintf(to, "| `%s` | `%s` | `%s` | %s | %s | %s | ", s->name, s->environment,
-                default_text(s, value), s->type == SETTING_flag ? "on, off" : range_text(s, range),
-                who_text(s), s->live ? "yes" : "");
+                setting_default(s, value), setting_allowed(s, allowed), who_text(s),
+                s->live ? "yes" : "");
         print_cell(to, s->prose);
         fputs(" |\n", to);
     }

@@ -1,8 +1,27 @@
-/* Settings that name servers of others: whether they can be understood and go together. */
+/* Settings that are right one by one but must also fit each other. */
 #include <stdio.h>
 
 #include "endpoints.h"
 #include "settings_rows.h"
+
+static bool check_ports(const struct settings *settings, char *error)
+{
+    uint32_t min = settings->media_port_min, max = settings->media_port_max;
+
+    if (max < min)
+        return settings_refuse(error,
+                               "media_port_max (%u) is below media_port_min (%u): raise "
+                               "media_port_max or lower media_port_min",
+                               max, min);
+    if (settings->workers > max - min + 1)
+        return settings_refuse(
+            error,
+            "workers is %u, but media_port_min (%u) to media_port_max (%u) holds "
+            "only %u ports and each worker needs one: lower workers or allow more "
+            "ports",
+            settings->workers, min, max, max - min + 1);
+    return true;
+}
 
 static bool check_redis(const struct settings *settings, char *error)
 {
@@ -12,18 +31,14 @@ static bool check_redis(const struct settings *settings, char *error)
 
     while (endpoint_next(&list, host, &port))
         ;
-    if (*list != '\0') {
-        snprintf(
-            error, SETTING_ERROR_BYTES,
-            "redis_sentinels must be host:port, comma separated; \"%.60s\" cannot be understood",
-            list);
-        return false;
-    }
-    if ((settings->redis_tls_cert[0] == '\0') != (settings->redis_tls_key[0] == '\0')) {
-        snprintf(error, SETTING_ERROR_BYTES,
-                 "redis_tls_cert and redis_tls_key go together; only one is set");
-        return false;
-    }
+    if (*list != '\0')
+        return settings_refuse(error,
+                               "redis_sentinels has \"%.60s\", which is not host:port: write each "
+                               "Sentinel as host:port, comma separated",
+                               list);
+    if ((settings->redis_tls_cert[0] == '\0') != (settings->redis_tls_key[0] == '\0'))
+        return settings_refuse(
+            error, "only one of redis_tls_cert and redis_tls_key is set: set both or neither");
     return true;
 }
 
@@ -36,15 +51,15 @@ static bool check_turn(const struct settings *settings, char *error)
         ;
     if (*list == '\0')
         return true;
-    snprintf(error, SETTING_ERROR_BYTES,
-             "turn_urls must be stun:, stuns:, turn: or turns: URLs, comma separated; \"%.60s\" is "
-             "none",
-             list);
-    return false;
+    return settings_refuse(error,
+                           "turn_urls has \"%.60s\", which is not a stun:, stuns:, turn: or turns: "
+                           "URL: write URLs like turn:turn.example.org:3478, comma separated",
+                           list);
 }
 
-/* Secrets are not looked at: only the control plane is given them (see rooms_open). */
-bool settings_check_servers(const struct settings *settings, char *error)
+/* Secrets are not checked here: only the control plane gets them, and checks them itself. */
+bool settings_check_together(const struct settings *settings, char *error)
 {
-    return check_redis(settings, error) && check_turn(settings, error);
+    return check_ports(settings, error) && check_redis(settings, error) &&
+           check_turn(settings, error);
 }

@@ -209,7 +209,7 @@ static bool secrets_read_file(const char *path, struct secrets *secrets, char *w
 static bool secrets_given(const struct settings *settings, struct secrets *secrets, char *why)
 {
     const char *name = settings->jwt_secret_file[0] ? "jwt_secret_file" : "JWT_SECRET";
-    bool strict = !strcmp(settings->node_env, "production");
+    bool strict = settings_in_production(settings);
 
     memset(secrets, 0, sizeof(*secrets));
     if (settings->jwt_secret[0] && settings->jwt_secret_file[0]) {

@@ -77,7 +77,7 @@ bool ice_servers_check(const struct settings *settings, char *why)
 {
     cJSON *turn = urls_of(settings->turn_urls, "turn", "turns");
     size_t bytes = strlen(settings->turn_secret);
-    bool production = strcmp(settings->node_env, "production") == 0, fine = false;
+    bool production = settings_in_production(settings), fine = false;
 
     if (turn != NULL && bytes == 0)
         snprintf(why, 192,

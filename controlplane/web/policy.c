@@ -69,7 +69,7 @@ struct policy *policy_open(const struct settings *settings, char *why)
         return NULL;
     }
     if (list.bytes == 0)
-        policy->any_origin = strcmp(settings->node_env, "production") != 0;
+        policy->any_origin = !settings_in_production(settings);
     while (slice_next(&list, ',', &entry)) {
         entry = slice_trim(entry);
         if (entry.bytes > 0 && !add_origin(policy, entry)) {

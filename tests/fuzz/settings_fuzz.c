@@ -1,6 +1,6 @@
 /* uses: src */
-/* A configuration file of any bytes is loaded or refused in one sentence; what was loaded prints and
- * loads again to the same. */
+/* A configuration file of any bytes loads, or is refused with one sentence. What loaded also prints, and
+ * the printed file loads to the same settings. */
 #define _GNU_SOURCE
 #include <stdint.h>
 #include <stdio.h>
@@ -25,15 +25,25 @@ static bool load(int fd, struct settings *settings)
     return fine;
 }
 
-static void forget_secrets(struct settings *settings)
+/* Secrets are not printed, so they cannot load again. */
+static void clear_secrets(struct settings *settings)
 {
-#define FORGET_u32(name)
-#define FORGET_flag(name)
-#define FORGET_text(name)
-#define FORGET_secret(name) memset(settings->name, 0, sizeof(settings->name));
-#define X(type, name, env, def, min, max, unit, live, who, prose) FORGET_##type(name)
-    SETTINGS(X)
+#define KEEP(name)
+#define CLEAR(name) memset(settings->name, 0, sizeof(settings->name));
+#define CLEAR_u32 KEEP
+#define CLEAR_flag KEEP
+#define CLEAR_word KEEP
+#define CLEAR_text KEEP
+#define CLEAR_path KEEP
+#define CLEAR_address KEEP
+#define CLEAR_addresses KEEP
+#define CLEAR_list KEEP
+#define CLEAR_secret CLEAR
+#define GROUP(heading)
+#define X(type, name, env, def, allowed, live, who, prose) CLEAR_##type(name)
+    SETTINGS(GROUP, X)
 #undef X
+#undef GROUP
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -44,7 +54,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memset(&again, 0, sizeof(again));
     if (given >= 0 && printed >= 0 && write(given, data, size) == (ssize_t)size &&
         load(given, &first)) {
-        forget_secrets(&first); /* they are not printed */
+        clear_secrets(&first);
         settings_print(&first, SETTINGS_AS_FILE, printed);
         if (!load(printed, &again) || memcmp(&first, &again, sizeof(first)) != 0)
             abort();

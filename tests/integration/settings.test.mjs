@@ -321,17 +321,17 @@ test('a wrong file is refused with its sentence and changes nothing, not even wh
   await configure({ jwt_expiration_s: 1234 });
   const wrong = [
     ['htp_port = 3', 'there is no setting htp_port; did you mean http_port?'],
-    ['jwt_expiration_s = 59', 'jwt_expiration_s must be a whole number from 60 to 31536000 s; it is'],
-    ['workers = 17', 'workers must be a whole number from 0 to 16; it is'],
-    ['log_level = loud', 'log_level must be one of: error warn info debug; it is'],
+    ['jwt_expiration_s = 59', 'jwt_expiration_s cannot be \\"59\\": set it to a whole number from 60 to 31536000 s'],
+    ['workers = 17', 'workers cannot be \\"17\\": set it to a whole number from 0 to 16'],
+    ['log_level = loud', 'log_level cannot be \\"loud\\": set it to error, warn, info or debug'],
     ['cors_origins = nonsense', "CORS_ORIGINS: 'nonsense' is not an origin"],
     ['trusted_proxies = nowhere', "TRUSTED_PROXIES: 'nowhere' is not an address"],
     [`jwt_secret_file = ${join(directory, 'none')}`, 'jwt_secret and jwt_secret_file are both set'],
     [`jwt_secret = ""\njwt_secret_file = ${join(directory, 'none')}`, 'cannot be read: No such file'],
     ['jwt_secret = a,', 'ends with a comma'],
     ['turn_urls = turn:a.example.org', 'TURN_SECRET is not set'],
-    ['turn_urls = http://a.example.org', 'turn_urls must be stun:, stuns:, turn: or turns: URLs'],
-    ['http_port', 'is not of the form: name = value'],
+    ['turn_urls = http://a.example.org', 'which is not a stun:, stuns:, turn: or turns: URL'],
+    ['http_port', "has no '=': write the line as name = value"],
   ];
   for (const [line, says] of wrong) {
     const log = await configure({ jwt_expiration_s: 4321 }, `${line}\n`);

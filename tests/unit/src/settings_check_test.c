@@ -55,7 +55,6 @@ static void findings_are_a_table(void **state)
         {"CP", "--http-listen-ip=192.0.2.1", NULL,
          "problem: http_listen_ip: 192.0.2.1 is no address of this machine"},
         {"CP", "--http-listen-ip=127.0.0.1", NULL, NULL},
-        {"CP", "--http-listen-ip=127.0.0.1,::1", NULL, "problem: http_listen_ip takes one address"},
         {"DP", "--media-port-max=40000", "--http-port=8080",
          "warning: media_port_min 40000 to media_port_max 40000 are 1 ports"},
         {"DP", "--http-port=40001", NULL, "warning: http_port 40001 lies among the media ports"},

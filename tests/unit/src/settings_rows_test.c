@@ -1,4 +1,4 @@
-/* Settings, generated from their rows: each at and beyond its ends from each source, each in a reload. */
+/* Tests that walk the rows of settings: the limits of each one from each source, and each one in a reload. */
 #define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,10 +9,13 @@
 /* cmocka wants these first */
 #include <cmocka.h>
 
-#include "src/settings.c"
+#include "src/settings_rows.h"
 
+#include <stdio.h>
 #include <sys/mman.h>
 #include <unistd.h>
+
+#include "src/log.h"
 
 static struct settings settings;
 static enum settings_request request;
@@ -28,7 +31,7 @@ static void loads_words(int argc, char *word)
 
 enum source { FROM_COMMAND_LINE, FROM_ENVIRONMENT, FROM_FILE, SOURCES };
 
-/* One value from one source, past the texts above, which split at '|'. */
+/* Loads one value from one source. */
 static bool load_one(const struct setting *s, enum source source, const char *value)
 {
     char text[1400], path[40], *argv[] = {"program", text, NULL}, *env[] = {text, NULL};
@@ -52,14 +55,18 @@ static bool load_one(const struct setting *s, enum source source, const char *va
     return fine;
 }
 
-/* The sentence says where it came from, the key, and the value unless it is a secret. */
-static void refused_from_everywhere(const struct setting *s, const char *value, const char *range)
+/* The sentence says where the value came from, the setting, what is allowed, and the value unless it is
+ * a secret. */
+static void refused_from_everywhere(const struct setting *s, const char *value)
 {
+    char allowed[SETTING_ALLOWED_BYTES];
+
+    setting_allowed(s, allowed);
     for (enum source source = 0; source < SOURCES; source++) {
         if (load_one(s, source, value))
             fail_msg("%s took \"%s\" from source %d", s->name, value, source);
-        if (!strstr(error, s->name) || !strstr(error, range))
-            fail_msg("\"%s\" names not %s and %s", error, s->name, range);
+        if (!strstr(error, s->name) || !strstr(error, allowed))
+            fail_msg("\"%s\" does not name %s and %s", error, s->name, allowed);
         if (source == FROM_ENVIRONMENT)
             assert_non_null(strstr(error, s->environment));
         if (source == FROM_FILE)
@@ -71,7 +78,7 @@ static void refused_from_everywhere(const struct setting *s, const char *value, 
     }
 }
 
-/* By itself; whether several go together is another question, whose sentence names no source. */
+/* The value itself is fine. It may still not fit another setting; that sentence names no source. */
 static void taken_from_everywhere(const struct setting *s, const char *value)
 {
     for (enum source source = 0; source < SOURCES; source++)
@@ -81,85 +88,118 @@ static void taken_from_everywhere(const struct setting *s, const char *value)
             fail_msg("%s refused \"%s\": %s", s->name, value, error);
 }
 
-static void number_at_its_ends(const struct setting *s)
+static void number_limits(const struct setting *s)
 {
     static const char *const junk[] = {
         "x", "-1", "+1", " 1", "1 ", "0x10", "1.5", "1e3", "4294967296", "99999999999999999999999",
         "on"};
-    char value[32], range[80];
+    char value[32];
 
-    snprintf(range, sizeof(range), "from %u to %u", (unsigned)s->min, (unsigned)s->max);
     snprintf(value, sizeof(value), "%u", (unsigned)s->min);
     taken_from_everywhere(s, value);
     snprintf(value, sizeof(value), "%u", (unsigned)s->max);
     taken_from_everywhere(s, value);
     snprintf(value, sizeof(value), "%llu", (unsigned long long)s->max + 1);
-    refused_from_everywhere(s, value, range);
+    refused_from_everywhere(s, value);
     if (s->min > 0) {
         snprintf(value, sizeof(value), "%u", (unsigned)s->min - 1);
-        refused_from_everywhere(s, value, range);
+        refused_from_everywhere(s, value);
     }
     for (size_t i = 0; i < sizeof(junk) / sizeof(junk[0]); i++)
-        refused_from_everywhere(s, junk[i], range);
+        refused_from_everywhere(s, junk[i]);
 }
 
-/* Words and addresses have shapes of their own (refusals); here only how long they may be. */
-static void text_at_its_ends(const struct setting *s)
+static void word_limits(const struct setting *s)
 {
-    char value[SETTING_TEXT_ROOM + 2], range[80];
+    char words[200];
+
+    assert_null(strstr(s->words, ",,"));
+    snprintf(words, sizeof(words), "%s", s->words);
+    for (char *word = strtok(words, ", "); word; word = strtok(NULL, ", "))
+        taken_from_everywhere(s, word);
+    refused_from_everywhere(s, s->words); /* the whole list is not one of its words */
+    refused_from_everywhere(s, "x");
+    assert_false(load_one(s, FROM_COMMAND_LINE, ""));
+    assert_false(load_one(s, FROM_FILE, ""));
+    assert_true(load_one(s, FROM_ENVIRONMENT, "")); /* there, empty means "not set" */
+}
+
+/* Addresses have a form of their own (settings_test.c); here only their length is tested. */
+static void text_limits(const struct setting *s)
+{
+    char value[SETTING_TEXT_ROOM + 2];
 
     assert_true(s->max < SETTING_TEXT_ROOM);
-    snprintf(range, sizeof(range), "%u to %u bytes", (unsigned)s->min, (unsigned)s->max);
     memset(value, 'a', sizeof(value));
     value[s->max + 1] = '\0';
-    refused_from_everywhere(s, value, range);
+    refused_from_everywhere(s, value);
     if (s->min > 1) {
         value[s->min - 1] = '\0';
-        refused_from_everywhere(s, value, range);
+        refused_from_everywhere(s, value);
     }
-    value[0] = '\0'; /* in the environment that is "not set" */
+    value[0] = '\0';
     assert_int_equal(load_one(s, FROM_COMMAND_LINE, value), s->min == 0);
     assert_int_equal(load_one(s, FROM_FILE, value), s->min == 0);
-    assert_true(load_one(s, FROM_ENVIRONMENT, value));
+    assert_true(load_one(s, FROM_ENVIRONMENT, value)); /* there, empty means "not set" */
     for (enum source source = 0; source < SOURCES; source++) {
         assert_false(load_one(s, source, "a\033b[31m"));
         assert_non_null(strstr(error, s->name));
         assert_null(strchr(error, '\033'));
     }
-    for (size_t i = 0; i < sizeof(enumerated) / sizeof(enumerated[0]); i++)
-        if (strcmp(enumerated[i].name, s->name) == 0)
-            return;
-    for (size_t i = 0; i < sizeof(addresses) / sizeof(addresses[0]); i++)
-        if (strcmp(addresses[i], s->name) == 0)
-            return;
+    if (s->type == SETTING_address || s->type == SETTING_addresses)
+        return;
     memset(value, 'a', s->max);
     value[s->max] = '\0';
     taken_from_everywhere(s, value);
 }
 
-static void every_row_at_its_ends(void **state)
+static void limits_of_every_row(void **state)
 {
     for (size_t i = 0; i < settings_row_count; i++) {
         const struct setting *s = &settings_rows[i];
 
         assert_true(s->min <= s->max);
         if (s->type == SETTING_u32) {
-            number_at_its_ends(s);
+            number_limits(s);
         } else if (s->type == SETTING_flag) {
             taken_from_everywhere(s, "on");
             taken_from_everywhere(s, "off");
-            refused_from_everywhere(s, "maybe", "on or off");
-            refused_from_everywhere(s, "2", "on or off");
+            refused_from_everywhere(s, "maybe");
+            refused_from_everywhere(s, "2");
+        } else if (s->type == SETTING_word) {
+            word_limits(s);
         } else {
-            text_at_its_ends(s);
+            text_limits(s);
         }
     }
 }
 
+/* Each word of log_level is a level that the log knows, and of media_log_level all but "none". */
+static void words_of_log_levels(void **state)
+{
+    unsigned levels = 0;
+
+    for (size_t i = 0; i < settings_row_count; i++) {
+        const struct setting *s = &settings_rows[i];
+        enum log_level level;
+        char words[200];
+
+        if (s->type != SETTING_word || !strstr(s->name, "log_level"))
+            continue;
+        snprintf(words, sizeof(words), "%s", s->words);
+        for (char *word = strtok(words, ", "); word; word = strtok(NULL, ", ")) {
+            assert_int_equal(log_level_find(word, &level), strcmp(word, "none") != 0);
+            levels++;
+        }
+    }
+    assert_int_equal(levels, 8);
+}
+
 /* ---- reload ---- */
 
-/* Each row changed by itself: named once, as live or as not; taken over only when live. */
-static void a_reload_takes_what_is_live(void **state)
+/* Changes each row alone: the comparison names it once, as live or as needing a restart, and a reload
+ * applies it only when it is live. */
+static void a_reload_applies_live_settings(void **state)
 {
     struct settings_changes changes;
     struct settings now, fresh, after;
@@ -185,18 +225,18 @@ static void a_reload_takes_what_is_live(void **state)
         settings_apply_live(&after, &fresh);
         assert_memory_equal(&after, s->live ? &fresh : &now, sizeof(after));
     }
-    memset(&fresh, 0xff, sizeof(fresh)); /* everything at once: all names fit */
+    memset(&fresh, 0xff, sizeof(fresh)); /* with all settings changed, all names still fit */
     settings_compare(&now, &fresh, "CP", &changes);
     assert_true(strlen(changes.live) + 65 < SETTING_NAMES_BYTES);
     assert_true(strlen(changes.restart) + 65 < SETTING_NAMES_BYTES);
-    loads_words(2, "--media-log-level=warn"); /* given, although it is the default */
+    loads_words(2, "--media-log-level=warn"); /* the default, but given */
     settings_compare(&now, &settings, "DP", &changes);
     assert_string_equal(changes.live, "media_log_level");
     settings_apply_live(&now, &settings);
     assert_true(now.media_log_level_given);
 }
 
-static void no_secret_is_left_for_a_child(void **state)
+static void children_do_not_inherit_secrets(void **state)
 {
     unsigned secrets = 0;
 
@@ -215,9 +255,10 @@ static void no_secret_is_left_for_a_child(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_row_at_its_ends),
-        cmocka_unit_test(a_reload_takes_what_is_live),
-        cmocka_unit_test(no_secret_is_left_for_a_child),
+        cmocka_unit_test(limits_of_every_row),
+        cmocka_unit_test(words_of_log_levels),
+        cmocka_unit_test(a_reload_applies_live_settings),
+        cmocka_unit_test(children_do_not_inherit_secrets),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,4 @@
-/* Settings: the four sources and their order, every refusal in one sentence, what is printed. */
+/* Settings: the four sources and which one wins, the sentence of every refusal, the printed forms. */
 #define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>
@@ -75,7 +75,7 @@ static void defaults(void **state)
     assert_false(settings.media_log_level_given);
 }
 
-/* Every default passes the checks that a given value has to pass. */
+/* A default must pass the same checks as a value that a person gives. */
 static void defaults_are_allowed(void **state)
 {
     char arguments[700], value[SETTING_TEXT_ROOM];
@@ -146,7 +146,7 @@ static void file_syntax(void **state)
     assert_false(settings.sandbox);
 }
 
-static void the_seeds_environment(void **state)
+static void environment_of_the_nestjs_backend(void **state)
 {
     loads("",
           "NODE_ENV=production|PORT=8080|JWT_SECRET=0123456789abcdef0123456789abcdef|"
@@ -198,7 +198,7 @@ static void flags(void **state)
         if (rows[i].value >= 0)
             assert_int_equal(settings.sandbox, rows[i].value);
         else
-            assert_non_null(strstr(error, "command line: sandbox must be on or off"));
+            assert_non_null(strstr(error, "set it to on or off"));
     }
 }
 
@@ -223,7 +223,7 @@ static void requests(void **state)
     assert_int_equal(settings.http_port, 4);
 }
 
-/* ---- refusals: the sentence names the key, the value and what is allowed ---- */
+/* ---- refusals: the sentence names the setting, the value and what is allowed ---- */
 
 static void refusals(void **state)
 {
@@ -231,60 +231,79 @@ static void refusals(void **state)
         const char *arguments, *environment, *file, *sentence;
     } rows[] = {
         {"--http-port|0", "", NULL,
-         "command line: http_port must be a whole number from 1 to 65535; it is \"0\""},
-        {"--http-port|65536", "", NULL, "it is \"65536\""},
-        {"--http-port|99999999999999999999", "", NULL, "it is \"99999999999999999999\""},
-        {"--http-port|12x", "", NULL, "it is \"12x\""},
-        {"--http-port=-1", "", NULL, "it is \"-1\""},
-        {"--http-port=+1", "", NULL, "it is \"+1\""},
-        {"--http-port= 1", "", NULL, "it is \" 1\""},
-        {"--http-port=0x10", "", NULL, "it is \"0x10\""},
-        {"--http-port=", "", NULL, "it is \"\""},
-        {"--consent-timeout-ms|1", "", NULL, "from 5000 to 120000 ms; it is \"1\""},
-        {"", "PORT=abc", NULL, "environment variable PORT: http_port must be"},
-        {"", "", "\nhttp_port = x", " line 2: http_port must be"},
-        {"--http-port", "", NULL, "command line: --http-port needs a value"},
-        {"--http-port|--help", "", NULL, "command line: --http-port needs a value"},
+         "command line: http_port cannot be \"0\": set it to a whole number from 1 to 65535, or "
+         "remove it to get the default, 3000"},
+        {"--http-port|65536", "", NULL, "http_port cannot be \"65536\": set"},
+        {"--http-port|99999999999999999999", "", NULL,
+         "http_port cannot be \"99999999999999999999\": set"},
+        {"--http-port|12x", "", NULL, "http_port cannot be \"12x\": set"},
+        {"--http-port=-1", "", NULL, "http_port cannot be \"-1\": set"},
+        {"--http-port=+1", "", NULL, "http_port cannot be \"+1\": set"},
+        {"--http-port= 1", "", NULL, "http_port cannot be \" 1\": set"},
+        {"--http-port=0x10", "", NULL, "http_port cannot be \"0x10\": set"},
+        {"--http-port=", "", NULL, "http_port cannot be \"\": set"},
+        {"--consent-timeout-ms|1", "", NULL,
+         "cannot be \"1\": set it to a whole number from 5000 to 120000 ms"},
+        {"", "PORT=abc", NULL, "environment variable PORT: http_port cannot be"},
+        {"", "", "\nhttp_port = x", " line 2: http_port cannot be"},
+        {"--http-port", "", NULL,
+         "command line: --http-port needs a value: write --http-port=VALUE"},
+        {"--http-port|--help", "", NULL,
+         "command line: --http-port needs a value: write --http-port=VALUE"},
         {"--config", "", NULL, "command line: --config needs a value"},
         {"--config|/nonexistent/ringcast.conf", "", NULL,
-         "the configuration file /nonexistent/ringcast.conf cannot be read: No such file"},
-        {"http_port|3", "", NULL, "\"http_port\" is no option"},
-        {"-h", "", NULL, "\"-h\" is no option"},
-        {"--", "", NULL, "\"--\" is no option"},
+         "the configuration file /nonexistent/ringcast.conf cannot be read: No such file or "
+         "directory; check"},
+        {"http_port|3", "", NULL, "\"http_port\" is not an option"},
+        {"-h", "", NULL, "\"-h\" is not an option"},
+        {"--", "", NULL, "\"--\" is not an option"},
         {"--htp-port|3", "", NULL, "there is no setting htp-port; did you mean http_port?"},
         {"--MEDIASOUP_MIN_PORT|3", "", NULL, "did you mean media_port_min?"},
-        {"--colour|red", "", NULL, "there is no setting colour; --help lists them all"},
+        {"--colour|red", "", NULL, "there is no setting colour; --help lists all settings"},
         {"", "", "media_prot_min = 3",
          "line 1: there is no setting media_prot_min; did you mean "
          "media_port_min?"},
-        {"", "", "http_port 3", "line 1: \"http_port 3\" is not of the form: name = value"},
+        {"", "", "http_port 3",
+         "line 1: \"http_port 3\" has no '=': write the line as name = value"},
         {"", "", "node_env = \"x", "line 1: the quotes around the value of node_env do not match"},
         {"", "", "node_env = \"x\\", "the quotes around the value of node_env do not match"},
         {"", "", "node_env = \"x\\\"", "the quotes around the value of node_env do not match"},
         {"", "", "node_env = \"x\" y", "the quotes around the value of node_env do not match"},
-        {"", "", "node_env =", "node_env must be 1 to 32 bytes long; \"\" has 0"},
-        {"", "", "node_env = a\tb", "node_env must not contain control characters"},
+        {"", "", "node_env =", "node_env cannot be \"\": set it to any text of 1 to 32 bytes"},
+        {"", "", "node_env = a\tb", "node_env contains a control character: remove it"},
         {"--log-level|loud", "", NULL,
-         "log_level must be one of: error warn info debug; it is \"loud\""},
-        {"--log-level|inf", "", NULL, "log_level must be 4 to 5 bytes long; \"inf\" has 3"},
-        {"--log-level|warn info", "", NULL, "log_level must be 4 to 5 bytes"},
-        {"--media-log-level|info", "", NULL, "one of: debug warn error none; it is \"info\""},
-        {"--log-format|xml!", "", NULL, "one of: logfmt json"},
-        {"--persistence|oracle", "", NULL, "persistence must be one of: sqlite postgres; it is"},
-        {"--state|valkey", "", NULL, "state must be one of: memory redis; it is \"valkey\""},
-        {"--redis-sentinels|a:1,b:70000", "", NULL, "\"b:70000\" cannot be understood"},
-        {"", "REDIS_TLS_CERT=/c.pem", NULL, "redis_tls_cert and redis_tls_key go together"},
-        {"", "TURN_URLS=turn:a,http://b", NULL, "\"http://b\" is none"},
+         "log_level cannot be \"loud\": set it to error, warn, info or debug, or remove it to get "
+         "the default, info"},
+        {"--log-level|inf", "", NULL, "log_level cannot be \"inf\": set it to error, warn"},
+        {"--log-level|warn info", "", NULL, "log_level cannot be \"warn info\""},
+        {"--media-log-level|info", "", NULL,
+         "cannot be \"info\": set it to debug, warn, error or none"},
+        {"--log-format|xml!", "", NULL, "log_format cannot be \"xml!\": set it to logfmt or json"},
+        {"--persistence|oracle", "", NULL,
+         "persistence cannot be \"oracle\": set it to sqlite or postgres"},
+        {"--state|valkey", "", NULL, "state cannot be \"valkey\": set it to memory or redis"},
+        {"--redis-sentinels|a:1,b:70000", "", NULL,
+         "redis_sentinels has \"b:70000\", which is not host:port"},
+        {"", "REDIS_TLS_CERT=/c.pem", NULL, "only one of redis_tls_cert and redis_tls_key is set"},
+        {"", "TURN_URLS=turn:a,http://b", NULL, "turn_urls has \"http://b\", which is not a stun:"},
         {"", "REDIS_PORT=0", NULL,
-         "environment variable REDIS_PORT: redis_port must be a whole number from 1 to 65535"},
-        {"--io-backend|dpdk", "", NULL, "one of: auto io_uring socket; it is \"dpdk\""},
-        {"--media-listen-ip|localhost", "", NULL, "must be IPv4 or IPv6 addresses"},
-        {"--media-listen-ip|1.2.3", "", NULL, "must be IPv4 or IPv6 addresses"},
-        {"--media-announced-ip|1.2.3.4,", "", NULL, "must be IPv4 or IPv6 addresses"},
-        {"--media-announced-ip|1.2.3.4,,::1", "", NULL, "must be IPv4 or IPv6 addresses"},
-        {"--media-port-min|50000", "", NULL, "media_port_max is 49999, below media_port_min 50000"},
-        {"--media-port-min|49998|--workers|3", "", NULL, "are only 2 ports: each worker needs one"},
-        {"--workers|17", "", NULL, "from 0 to 16; it is \"17\""},
+         "environment variable REDIS_PORT: redis_port cannot be \"0\": set it to a whole number "
+         "from 1"},
+        {"--io-backend|dpdk", "", NULL, "cannot be \"dpdk\": set it to auto, io_uring or socket"},
+        {"--media-listen-ip|localhost", "", NULL,
+         "set it to IPv4 or IPv6 addresses, comma separated"},
+        {"--media-listen-ip|1.2.3", "", NULL, "set it to IPv4 or IPv6 addresses, comma separated"},
+        {"--http-listen-ip|127.0.0.1,::1", "", NULL,
+         "cannot be \"127.0.0.1,::1\": set it to an IPv4 or IPv6 address, or empty"},
+        {"--media-announced-ip|1.2.3.4,", "", NULL,
+         "set it to IPv4 or IPv6 addresses, comma separated"},
+        {"--media-announced-ip|1.2.3.4,,::1", "", NULL,
+         "set it to IPv4 or IPv6 addresses, comma separated"},
+        {"--media-port-min|50000", "", NULL,
+         "media_port_max (49999) is below media_port_min (50000): raise"},
+        {"--media-port-min|49998|--workers|3", "", NULL,
+         "holds only 2 ports and each worker needs one"},
+        {"--workers|17", "", NULL, "cannot be \"17\": set it to a whole number from 0 to 16"},
     };
 
     loads("--http-port|1234", "", NULL);
@@ -319,7 +338,9 @@ static void a_secret_is_never_repeated(void **state)
     secret[sizeof(secret) - 1] = '\0';
     snprintf(argument, sizeof(argument), "--jwt-secret=%s", secret);
     assert_false(load(argument, "", NULL));
-    assert_non_null(strstr(error, "jwt_secret must be 0 to 500 bytes long; it has 699"));
+    assert_non_null(strstr(error,
+                           "jwt_secret cannot be a text of 699 bytes: set it to any text of up to "
+                           "500 bytes"));
     assert_null(strstr(error, "kkk"));
 }
 
@@ -335,7 +356,7 @@ static void long_lines_in_a_file(void **state)
     assert_false(load("", "", file));
 }
 
-static void names_of_other_stores(void **state)
+static void postgres_variables_are_found(void **state)
 {
     char *none[] = {"PORT=1", "POSTGRES_HOST=", "XPOSTGRES_DB=1", NULL};
     char *some[] = {"POSTGRES_DB=d", "POSTGRES_PASSWORD=secret", NULL};
@@ -390,7 +411,7 @@ static void secrets_are_masked(void **state)
     assert_non_null(strstr(print_form(SETTINGS_AS_FILE), "# jwt_secret = (set)\n"));
 }
 
-/* The sample changes nothing as it is, and nothing when every line of it is taken into use. */
+/* The sample file holds the defaults: as it is, and with the # removed from every setting. */
 static void the_sample_holds_the_defaults(void **state)
 {
     static char sample[60000], used[60000];
@@ -435,6 +456,37 @@ static void every_form_names_every_setting(void **state)
     }
 }
 
+static void every_form_shows_every_heading(void **state)
+{
+    unsigned headings = 0;
+
+    loads("", "", NULL);
+    assert_non_null(settings_rows[0].heading);
+    for (int form = SETTINGS_AS_FILE; form <= SETTINGS_AS_MARKDOWN; form++) {
+        print_form((enum settings_form)form);
+        for (size_t i = 0; i < settings_row_count; i++) {
+            if (!settings_rows[i].heading)
+                continue;
+            assert_non_null(strstr(printed, settings_rows[i].heading));
+            headings++;
+        }
+    }
+    assert_true(headings >= 4 * 10);
+}
+
+/* Help, sample and Markdown say what is allowed in the same words as the error text. */
+static void every_form_says_what_is_allowed(void **state)
+{
+    char allowed[SETTING_ALLOWED_BYTES];
+
+    loads("", "", NULL);
+    for (int form = SETTINGS_AS_HELP; form <= SETTINGS_AS_MARKDOWN; form++) {
+        print_form((enum settings_form)form);
+        for (size_t i = 0; i < settings_row_count; i++)
+            assert_non_null(strstr(printed, setting_allowed(&settings_rows[i], allowed)));
+    }
+}
+
 /* configs/ringcast.conf is `ringcastctl settings --sample`; tests run in the top folder. */
 static void the_sample_in_configs_is_fresh(void **state)
 {
@@ -446,8 +498,8 @@ static void the_sample_in_configs_is_fresh(void **state)
     close(fd);
     loads("", "", NULL);
     if (strcmp(stored, print_form(SETTINGS_AS_SAMPLE)) != 0)
-        fail_msg("configs/ringcast.conf is stale: make it anew with "
-                 "ringcastctl settings --sample > configs/ringcast.conf");
+        fail_msg("configs/ringcast.conf is out of date: run "
+                 "make settings");
 }
 
 int main(void)
@@ -457,7 +509,7 @@ int main(void)
         cmocka_unit_test(defaults_are_allowed),
         cmocka_unit_test(strength_of_the_sources),
         cmocka_unit_test(file_syntax),
-        cmocka_unit_test(the_seeds_environment),
+        cmocka_unit_test(environment_of_the_nestjs_backend),
         cmocka_unit_test(media_log_level_is_given_by_any_source),
         cmocka_unit_test(flags),
         cmocka_unit_test(requests),
@@ -465,11 +517,13 @@ int main(void)
         cmocka_unit_test(addresses_that_are_fine),
         cmocka_unit_test(a_secret_is_never_repeated),
         cmocka_unit_test(long_lines_in_a_file),
-        cmocka_unit_test(names_of_other_stores),
+        cmocka_unit_test(postgres_variables_are_found),
         cmocka_unit_test(what_is_printed_loads_again),
         cmocka_unit_test(secrets_are_masked),
         cmocka_unit_test(the_sample_holds_the_defaults),
         cmocka_unit_test(every_form_names_every_setting),
+        cmocka_unit_test(every_form_shows_every_heading),
+        cmocka_unit_test(every_form_says_what_is_allowed),
         cmocka_unit_test(the_sample_in_configs_is_fresh),
     };
 
