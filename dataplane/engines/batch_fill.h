@@ -1,10 +1,10 @@
 /* Decides how long a busy worker waits before its next turn, so that its batch fills.
  *
  * Every turn costs something, however few packets it has: a system call to receive, and sends that
- * carry only one packet each. While the worker has time to spare, it serves each packet at once. The
- * busier it is, the longer it lets packets gather. Then several frames share a batch, and the audio
- * of several publishers leaves for one subscriber in one send. A worker whose turns already take
- * longer than the wait does not wait at all.
+ * carry only one packet each. While the worker has time to spare, it serves each packet at once.
+ * The busier it is, the longer it lets packets gather. Then several frames share a batch, and the
+ * audio of several publishers leaves for one subscriber in one send. A worker whose turns already
+ * take longer than the wait does not wait at all.
  *
  * Shape:   one struct batch_fill in each worker; the owner sets wait_ns_max, the rest begins as 0.
  * Units:   nanoseconds; load is per mille of the time that the worker was busy.

@@ -1,4 +1,4 @@
-/* One DTLS association on OpenSSL: gates in front of it, datagrams through it, keys out of it. */
+/* DTLS with OpenSSL: checks in front of it, datagrams in and out, keys out. */
 #include <openssl/bio.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
@@ -22,7 +22,7 @@
     "RSA-PSS+SHA384:RSA-PSS+SHA512:RSA+SHA256:RSA+SHA384:RSA+SHA512"
 #define PROFILES "SRTP_AEAD_AES_128_GCM:SRTP_AEAD_AES_256_GCM:SRTP_AES128_CM_SHA1_80"
 #define EXPORTER_LABEL "EXTRACTOR-dtls_srtp"
-#define PEER_KEY_BITS_MIN 112 /* security bits: RSA-2048, P-256 and better */
+#define PEER_KEY_BITS_MIN 112 /* security bits: at least RSA-2048 or P-256 */
 
 struct dtls_context {
     SSL_CTX *ssl;
@@ -31,12 +31,12 @@ struct dtls_context {
 
 struct dtls {
     SSL *ssl;
-    const uint8_t *in; /* the one datagram that OpenSSL may read just now */
+    const uint8_t *in; /* the datagram that dtls_receive got, until OpenSSL has read it */
     size_t in_bytes;
     void (*send)(void *context, const uint8_t *datagram, size_t bytes);
     void *send_context;
     uint64_t deadline_ns, retransmit_ns;
-    uint64_t rate_ns; /* token bucket: when the next token falls due */
+    uint64_t rate_ns; /* see rate_allows */
     uint32_t timeout_us_max;
     uint32_t early, sent_bytes;
     enum dtls_role role;
@@ -48,9 +48,9 @@ struct dtls {
     uint8_t fingerprint[FINGERPRINT_BYTES_MAX];
 };
 
-/* ---- the pipe: a BIO that keeps datagram boundaries ---- */
+/* ---- the pipe: a BIO that reads and writes whole datagrams ---- */
 
-/* What does not fit the reader's buffer is lost, as with a socket. */
+/* A datagram that is longer than the buffer is truncated, as with a socket. */
 static int pipe_read(BIO *bio, char *out, int room)
 {
     struct dtls *dtls = BIO_get_data(bio);
@@ -68,7 +68,8 @@ static int pipe_read(BIO *bio, char *out, int room)
     return (int)bytes;
 }
 
-/* Never blocks and never fails: a datagram that may not go out is a lost one. */
+/* Never blocks and never fails. A datagram that exceeds the limit is dropped, as if the network had
+ * lost it. */
 static int pipe_write(BIO *bio, const char *data, int bytes)
 {
     struct dtls *dtls = BIO_get_data(bio);
@@ -122,8 +123,9 @@ static BIO_METHOD *pipe_method(void)
 
 /* ---- context ---- */
 
-/* Stands in for the whole of chain building: peers are self-signed, and who they are was said in
- * signaling (RFC 8827 6.5). Returning 0 sends a fatal alert; OpenSSL then exports nothing. */
+/* Replaces OpenSSL's verification of certificate chains: peers use self-signed certificates, and
+ * signaling has told us the fingerprint (RFC 8827 6.5). After a return value of 0, OpenSSL sends a
+ * fatal alert and exports no keys. */
 static int verify_leaf(X509_STORE_CTX *store, void *unused)
 {
     SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
@@ -154,7 +156,7 @@ static bool context_configure(SSL_CTX *ssl, const struct identity *identity)
     SSL_CTX_set_read_ahead(ssl, 1);
     SSL_CTX_set_verify(ssl, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
     SSL_CTX_set_cert_verify_callback(ssl, verify_leaf, NULL);
-    /* SSL_CTX_set_tlsext_use_srtp is the one that returns 0 for success. */
+    /* Unlike the others, SSL_CTX_set_tlsext_use_srtp returns 0 for success. */
     return SSL_CTX_set_min_proto_version(ssl, DTLS1_2_VERSION) &&
            SSL_CTX_set_max_proto_version(ssl, DTLS1_2_VERSION) &&
            SSL_CTX_set_cipher_list(ssl, CIPHERS) && SSL_CTX_set1_sigalgs_list(ssl, SIGNATURES) &&
@@ -174,7 +176,7 @@ struct dtls_context *dtls_context_new(const struct identity *identity, char *why
         ERR_clear_error();
         return context;
     }
-    snprintf(why, 128, "OpenSSL cannot be set up for DTLS 1.2 with SRTP: %s",
+    snprintf(why, 128, "cannot set up OpenSSL for DTLS 1.2 with SRTP: %s",
              ERR_reason_error_string(ERR_peek_error()));
     ERR_clear_error();
     dtls_context_free(context);
@@ -192,8 +194,9 @@ void dtls_context_free(struct dtls_context *context)
 
 /* ---- one association ---- */
 
-/* OpenSSL asks how long to wait for an answer; 0: the first time. Doubling is RFC 6347 4.2.4.1; the
- * bound makes the twelve tries that OpenSSL grants last longer than our own deadline. */
+/* OpenSSL asks how long to wait before it sends again. before_us is the last wait, or 0. It is
+ * doubled each time, as RFC 6347 4.2.4.1 says, up to a limit. OpenSSL gives up after twelve
+ * attempts; the limit is so large that our own deadline comes first. */
 static unsigned retransmission_us(SSL *ssl, unsigned before_us)
 {
     const struct dtls *dtls = SSL_get_app_data(ssl);
@@ -267,7 +270,7 @@ void dtls_free(struct dtls *dtls)
     free(dtls);
 }
 
-/* ---- the gate in front of OpenSSL ---- */
+/* ---- checks before OpenSSL reads a datagram ---- */
 
 struct cursor {
     const uint8_t *at;
@@ -283,9 +286,10 @@ static uint32_t number_at(const uint8_t *at, unsigned bytes)
     return number;
 }
 
-/* Handshake messages inside one plaintext record (RFC 6347 4.2.2): do the fragments lie inside their
- * messages, and is none longer than we are ready to put together? (OpenSSL would reserve 17 KB for
- * each of ten, and after a bad fragment takes the bytes of its body for the next header.) */
+/* Checks the handshake messages of a plaintext record (RFC 6347 4.2.2): each fragment lies inside
+ * its message, and no message is longer than DTLS_MESSAGE_BYTES_MAX. OpenSSL would allocate 17 KB
+ * for each of up to ten messages, and after a bad fragment it would take the body of that fragment
+ * for a header. */
 static bool messages_fit(struct cursor record)
 {
     while (record.bytes >= 12) {
@@ -301,8 +305,9 @@ static bool messages_fit(struct cursor record)
     return record.bytes == 0;
 }
 
-/* Length of the leading well-formed records of a datagram (RFC 6347 4.1), 0: nothing to read in it.
- * *encrypted says whether one of them is of epoch 1, the only one behind a handshake. */
+/* Returns the length of the well-formed records with which a datagram begins (RFC 6347 4.1).
+ * *encrypted: one of them is of epoch 1, so it is encrypted. There are no later epochs without
+ * renegotiation. */
 static size_t records_check(const uint8_t *datagram, size_t bytes, bool *encrypted)
 {
     struct cursor rest = {datagram, bytes};
@@ -324,7 +329,8 @@ static size_t records_check(const uint8_t *datagram, size_t bytes, bool *encrypt
     return bytes - rest.bytes;
 }
 
-/* A leaky bucket of DTLS_RATE_BURST datagrams; rate_ns is when it would be empty. */
+/* A leaky bucket with room for DTLS_RATE_BURST datagrams. rate_ns is the time at which it will be
+ * empty. */
 static bool rate_allows(struct dtls *dtls, uint64_t now_ns)
 {
     const uint64_t each_ns = NS_PER_S / DTLS_RATE;
@@ -337,18 +343,19 @@ static bool rate_allows(struct dtls *dtls, uint64_t now_ns)
     return true;
 }
 
-/* Returns how much of a datagram OpenSSL may see. */
-static size_t gate(struct dtls *dtls, uint64_t now_ns, const uint8_t *datagram, size_t bytes)
+/* Returns how many bytes of a datagram OpenSSL may read; 0: none. */
+static size_t bytes_allowed(struct dtls *dtls, uint64_t now_ns, const uint8_t *datagram,
+                            size_t bytes)
 {
     bool encrypted;
 
     bytes = records_check(datagram, bytes, &encrypted);
     if (bytes == 0 || !rate_allows(dtls, now_ns))
         return 0;
-    /* Plaintext proves nothing once there are keys. */
+    /* Once there are keys, anybody could have sent a plaintext record. */
     if (dtls->state == DTLS_STATE_connected)
         return encrypted ? bytes : 0;
-    /* OpenSSL keeps these until it can read them. */
+    /* OpenSSL stores encrypted records until it can decrypt them. */
     if (encrypted && ++dtls->early > DTLS_EARLY_MAX)
         return 0;
     return bytes;
@@ -397,12 +404,12 @@ static enum srtp_profile selected_profile(const SSL *ssl)
     }
 }
 
-/* Gate G4, the second time: whatever OpenSSL thinks, without a matched fingerprint there is no
- * connected state, and without that dtls_export gives nothing. */
+/* OpenSSL says that the handshake is done. Gate G4 is checked here once more: without the right
+ * fingerprint the state does not become connected, and so dtls_export gives no keys. */
 static void finish(struct dtls *dtls)
 {
     if (!dtls->fingerprint_matched || SSL_get_verify_result(dtls->ssl) != X509_V_OK) {
-        fail(dtls, DTLS_FAILURE_fingerprint_mismatch, "certificate was not verified");
+        fail(dtls, DTLS_FAILURE_fingerprint_mismatch, "the certificate was not verified");
     } else if (selected_profile(dtls->ssl) == SRTP_PROFILE_none) {
         SSL_shutdown(dtls->ssl);
         fail(dtls, DTLS_FAILURE_no_srtp_profile, "no SRTP profile in common");
@@ -422,8 +429,9 @@ static void schedule(struct dtls *dtls, uint64_t now_ns)
             now_ns + (uint64_t)left.tv_sec * NS_PER_S + (uint64_t)left.tv_usec * NS_PER_US;
 }
 
-/* Is this the end of the association? OpenSSL says SYSCALL without a reason for fragments that
- * contradict each other; it is still well then, and so anybody could end handshakes by one packet. */
+/* Does this error end the association? After fragments that contradict each other OpenSSL reports
+ * SSL_ERROR_SYSCALL without a reason, but can go on. If we took that for the end, anybody could end
+ * a handshake with one datagram. */
 static bool is_fatal(int error)
 {
     return error != SSL_ERROR_WANT_READ && error != SSL_ERROR_WANT_WRITE &&
@@ -444,9 +452,10 @@ static void handshake(struct dtls *dtls)
     ERR_clear_error();
 }
 
-/* Behind the handshake: alerts, repeated last flights (OpenSSL answers them by itself), and
- * application data, which nobody here wants. A datagram has at most 1500 / 14 records. */
-static void drain(struct dtls *dtls)
+/* Reads what arrives after the handshake: alerts, repetitions of the peer's last handshake
+ * messages, to which OpenSSL replies by itself, and application data, which we do not use. The
+ * limit is above the number of records that fit into a datagram, 1500 / 14. */
+static void read_records(struct dtls *dtls)
 {
     uint8_t unwanted[2048];
 
@@ -471,7 +480,7 @@ static void drain(struct dtls *dtls)
     }
     ERR_clear_error();
     OPENSSL_cleanse(unwanted, sizeof(unwanted));
-    /* 33 KB of record buffers that a silent association does not need. */
+    /* These buffers have 33 KB, and an association that is silent does not need them. */
     if (dtls->state == DTLS_STATE_connected)
         SSL_free_buffers(dtls->ssl);
 }
@@ -488,7 +497,7 @@ void dtls_receive(struct dtls *dtls, uint64_t now_ns, const uint8_t *datagram, s
 {
     if (dtls->state != DTLS_STATE_connecting && dtls->state != DTLS_STATE_connected)
         return;
-    bytes = gate(dtls, now_ns, datagram, bytes);
+    bytes = bytes_allowed(dtls, now_ns, datagram, bytes);
     if (bytes == 0)
         return;
     dtls->in = datagram;
@@ -496,7 +505,7 @@ void dtls_receive(struct dtls *dtls, uint64_t now_ns, const uint8_t *datagram, s
     if (dtls->state == DTLS_STATE_connecting)
         handshake(dtls);
     if (dtls->state == DTLS_STATE_connected)
-        drain(dtls);
+        read_records(dtls);
     dtls->in = NULL;
     dtls->in_bytes = 0;
     schedule(dtls, now_ns);
@@ -507,7 +516,7 @@ void dtls_tick(struct dtls *dtls, uint64_t now_ns)
     if (dtls->state != DTLS_STATE_connecting)
         return;
     if (now_ns >= dtls->deadline_ns) {
-        fail(dtls, DTLS_FAILURE_timeout, "handshake took too long");
+        fail(dtls, DTLS_FAILURE_timeout, "the handshake took too long");
         return;
     }
     if (now_ns < dtls->retransmit_ns)
@@ -528,7 +537,8 @@ uint64_t dtls_next_ns(const struct dtls *dtls)
 
 void dtls_close(struct dtls *dtls)
 {
-    /* OpenSSL 3.0 writes alerts without looking whether its buffers are there: drain() freed them. */
+    /* read_records() has freed the buffers, and OpenSSL 3.0 does not check that before it writes an
+     * alert. */
     if (dtls->state == DTLS_STATE_connected && SSL_alloc_buffers(dtls->ssl)) {
         ERR_clear_error();
         SSL_shutdown(dtls->ssl);
@@ -556,8 +566,8 @@ const char *dtls_reason(const struct dtls *dtls)
 
 /* ---- keys ---- */
 
-/* RFC 5764 4.2: client key, server key, client salt, server salt; sizes by RFC 5764 4.1.2 and
- * RFC 7714 12. */
+/* The order is client key, server key, client salt, server salt (RFC 5764 4.2). The sizes are in
+ * RFC 5764 4.1.2 and RFC 7714 12. */
 bool dtls_export(const struct dtls *dtls, struct dtls_keys *keys)
 {
     enum srtp_profile profile = selected_profile(dtls->ssl);

@@ -1,4 +1,4 @@
-/* A handshake of the engine with itself, in memory, in both roles. */
+/* A handshake of the engine with itself, in memory. */
 #include <openssl/crypto.h>
 
 #include <stdio.h>
@@ -31,7 +31,7 @@ static void mailbox_deliver(struct mailbox *box, struct dtls *to, uint64_t now_n
     box->count = 0;
 }
 
-/* Both ends show the same certificate, so both expect its fingerprint. */
+/* Both ends present the same certificate, so both expect the same fingerprint. */
 static bool self_handshake(struct dtls_context *context, const struct identity *identity,
                            struct mailbox *to_client, struct mailbox *to_server)
 {
@@ -78,6 +78,7 @@ bool dtls_self_test(struct dtls_context *context, const struct identity *identit
 
     free(boxes);
     if (!ok)
-        snprintf(why, 128, "the DTLS self test failed: OpenSSL cannot shake hands with itself");
+        snprintf(why, 128,
+                 "the DTLS self test failed: OpenSSL cannot complete a handshake with itself");
     return ok;
 }

@@ -1,9 +1,9 @@
-/* ICE-lite agent of one transport: validated paths, the selected one, consent (RFC 8445, 7675). */
+/* ICE-lite agent of one transport: validated paths, the selected path, consent. */
 #include "ice.h"
 
 #include <string.h>
 
-/* What can happen to the agent; `nominate` is a valid check with USE-CANDIDATE. */
+/* The events of the state machine. INPUT_nominate is a valid check with USE-CANDIDATE. */
 enum ice_input { INPUT_check, INPUT_nominate, INPUT_consent_lost, INPUT_COUNT };
 
 #define ICE_STATE_COUNT 4
@@ -37,8 +37,8 @@ const struct path *ice_selected_path(const struct ice *ice)
     return ice->selected < 0 ? NULL : &ice->paths[ice->selected].path;
 }
 
-/* A free place, else that of the least recently checked path which is not the selected one. */
-static int path_place(const struct ice *ice)
+/* A free entry, or else the unselected path with the oldest check. */
+static int entry_for_new_path(const struct ice *ice)
 {
     int oldest = -1;
 
@@ -57,7 +57,7 @@ static int path_checked(struct ice *ice, const struct path *path, uint32_t prior
     int index = ice_find_path(ice, path);
 
     if (index < 0) {
-        index = path_place(ice);
+        index = entry_for_new_path(ice);
         ice->paths[index].path = *path;
     }
     ice->paths[index].priority = priority;
@@ -65,10 +65,11 @@ static int path_checked(struct ice *ice, const struct path *path, uint32_t prior
     return index;
 }
 
-/* RFC 8445 8.1.1, 8.2: which path media takes after a valid check on `index`. True when it moved. */
+/* RFC 8445 8.1.1, 8.2: a valid check has arrived on path `index`; select it? True when it replaces
+ * another one. */
 static bool path_select(struct ice *ice, int index, bool nominated, uint64_t now_ns)
 {
-    if (ice->selected < 0) { /* the first selection is no move: it may be corrected at once */
+    if (ice->selected < 0) { /* not counted as a move, so the client may select another at once */
         ice->selected = (int8_t)index;
         ice->nominated = nominated;
         return false;
@@ -77,7 +78,7 @@ static bool path_select(struct ice *ice, int index, bool nominated, uint64_t now
         return false;
     if (index != ice->selected) {
         if (ice->moved_ns && now_ns - ice->moved_ns < ICE_MOVE_INTERVAL_NS)
-            return false; /* the client repeats it with its next check */
+            return false; /* the next check of the client will ask for it again */
         ice->selected = (int8_t)index;
         ice->moved_ns = now_ns;
         ice->nominated = true;
@@ -101,8 +102,8 @@ static enum ice_event step(struct ice *ice, enum ice_input input, int index, uin
     return moved ? ICE_MOVED : ICE_NOTHING;
 }
 
-/* Error code for a request that proved authentic but is not to be acted upon; 0: none.
- * Order of RFC 8489 6.3.1, then RFC 8445 7.1.1 (PRIORITY is a must) and 7.3.1.1. */
+/* The error code to answer an authentic request with; 0: none. The order is that of RFC 8489 6.3.1,
+ * then RFC 8445 7.1.1 (PRIORITY must be there) and 7.3.1.1. */
 static unsigned request_fault(const struct stun_request *request)
 {
     if (request->has_unknown_required)
@@ -123,12 +124,13 @@ enum ice_event ice_receive_request(struct ice *ice, const struct stun_request *r
 
     *out_bytes = fault ? stun_build_error(out, request, fault, password)
                        : stun_build_success(out, request, path, password);
-    /* FINGERPRINT ends a request, so this is its length: never answer with more than was asked. */
+    /* FINGERPRINT is the last attribute, so this is the length of the request. The response must
+     * not be longer (threat D2). */
     if (*out_bytes > request->fingerprint_at + 8u)
         *out_bytes = 0;
     if (fault)
         return ICE_NOTHING;
-    now_ns += now_ns == 0; /* 0 means "never" in the path table */
+    now_ns += now_ns == 0; /* 0 means that an entry is free */
     index = path_checked(ice, path, request->priority, now_ns);
     return step(ice, request->use_candidate ? INPUT_nominate : INPUT_check, index, now_ns);
 }
@@ -145,7 +147,7 @@ bool ice_check_consent(struct ice *ice, uint64_t now_ns, uint64_t consent_ns)
 {
     int8_t next = next_state[ice->state][INPUT_consent_lost];
 
-    /* Another worker turn's clock may be read before the check that is already in: not lost. */
+    /* The caller's time may be a little older than the last check: it is read once per turn. */
     if (next == REFUSED || now_ns < ice->last_check_ns || now_ns - ice->last_check_ns < consent_ns)
         return false;
     ice_init(ice);

@@ -1,14 +1,22 @@
-/* ICE-lite agent of one transport: which paths are validated, which one media goes to, consent.
- * No I/O and no clock: authenticated requests and `now` in, a verdict and an answer out.
+/* ICE-lite agent of one transport. It knows which paths of the client are validated, selects the
+ * one that media is sent to, and notices when the client is gone.
  *
- *   stun_parse ─► worker finds the transport by local_ufrag ─► stun_authenticate ─► ice_receive_request
+ *   stun_parse ─► find the transport by local_ufrag ─► stun_authenticate ─► ice_receive_request
  *
- * Rules: only an authenticated check adds or selects a path (G6); a path is selected by the first
- * valid check while nothing is selected, then only by USE-CANDIDATE; at most one move per second;
- * at most ICE_PATHS_MAX paths, the least recently checked unselected one makes room; consent lives
- * for consent_ns after the last valid check on the selected path (RFC 7675).
- * Role conflict: we are ice-lite and always controlled; a request that says ICE-CONTROLLED gets 487.
- * Source: RFC 8445 2.5, 7.3; RFC 7675; threats.md D4, D28. */
+ * Rules
+ * - Only an authenticated request (a connectivity check) adds or selects a path (gate G6).
+ * - The first valid check selects its path. After that, only a check with USE-CANDIDATE selects
+ *   another one, at most once per second (threat D4).
+ * - When there is no room for a new path, the unselected path with the oldest check is forgotten.
+ * - Consent to send (RFC 7675) ends when the selected path has had no valid check for consent_ns.
+ * - We are always the controlled agent. A request that claims this role too gets error 487.
+ *
+ * Shape:   one struct ice for each transport.
+ * Units:   nanoseconds of a clock that the caller reads.
+ * Threads: the worker of the transport.
+ * Memory:  none besides the struct.
+ * Errors:  what a client may not do is ignored or answered with a STUN error.
+ * Source:  RFC 8445 2.5, 7.3; RFC 7675; threats D4, D28. */
 #ifndef RINGCAST_ICE_H
 #define RINGCAST_ICE_H
 
@@ -20,44 +28,45 @@
 
 struct ice_path {
     struct path path;
-    uint64_t last_check_ns; /* 0: free */
+    uint64_t last_check_ns; /* 0: this entry is free */
     uint32_t priority;
 };
 
 struct ice {
     struct ice_path paths[ICE_PATHS_MAX];
-    int8_t selected; /* index into paths, -1: none */
-    bool nominated;  /* the selection came from USE-CANDIDATE */
-    uint8_t state;   /* enum ice_state */
-    uint64_t moved_ns;
-    uint64_t last_check_ns;
+    int8_t selected;        /* index into paths, -1: none */
+    bool nominated;         /* the selection came from USE-CANDIDATE */
+    uint8_t state;          /* enum ice_state */
+    uint64_t moved_ns;      /* when another path was selected last; 0: never */
+    uint64_t last_check_ns; /* on the selected path */
 };
 
 void ice_init(struct ice *ice);
 
-/* CONNECTED and COMPLETED: the state became that (COMPLETED may come without CONNECTED before it, and
- * may have changed the selection, too). MOVED: another path was selected, the state stayed. */
+/* ICE_CONNECTED, ICE_COMPLETED: the agent has entered this state. It may enter completed without
+ * having been connected, and the selected path may have changed as well. ICE_MOVED: another path is
+ * selected; the state has not changed. */
 enum ice_event { ICE_NOTHING, ICE_CONNECTED, ICE_COMPLETED, ICE_MOVED };
 
-/* An authenticated binding request arrived on `path`. Writes the answer into out and its length into
- * *out_bytes (0: say nothing). Returns what changed. */
+/* Handles an authenticated binding request that has arrived on `path`. Writes the response to out
+ * and its length to *out_bytes (0: send none). Returns what has changed. */
 enum ice_event ice_receive_request(struct ice *ice, const struct stun_request *request,
                                    const struct path *path, const char *password, uint64_t now_ns,
                                    uint8_t out[STUN_RESPONSE_BYTES_MAX], size_t *out_bytes);
 
-/* Is this path validated? (The gate of DTLS and media; index or -1.) */
+/* The index of a validated path, or -1. DTLS and media from any other path are dropped. */
 int ice_find_path(const struct ice *ice, const struct path *path);
 
-/* Where to send; NULL before the first valid check and after consent is lost. */
+/* The path to send to. NULL before the first valid check, and after consent has ended. */
 const struct path *ice_selected_path(const struct ice *ice);
 
-/* An ICE restart is complete: the first check with the new credentials has come. Paths that only the old
- * ones validated are forgotten but for the selected one, which media keeps to until a check selects
- * another (RFC 8445 9, RFC 8839 4.4.1.1.1); state and consent go on. */
+/* To be called when the first check with new credentials has arrived after an ICE restart. Forgets
+ * the paths that the old credentials validated, except the selected one: media uses it until a
+ * check selects another (RFC 8445 9, RFC 8839 4.4.1.1.1). State and consent stay as they are. */
 void ice_finish_restart(struct ice *ice);
 
-/* True once, when consent is lost: state becomes disconnected and all paths are forgotten. A later
- * valid check starts anew. */
+/* Returns true when consent has ended. Then the state is disconnected and all paths are forgotten;
+ * the next valid check begins anew. True only once. */
 bool ice_check_consent(struct ice *ice, uint64_t now_ns, uint64_t consent_ns);
 
 #endif

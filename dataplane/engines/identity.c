@@ -1,4 +1,4 @@
-/* Making, keeping and checking the certificate of this installation. */
+/* Makes the certificate of this installation, stores it in a row, and reads it from there. */
 #include <stdio.h>
 #include <string.h>
 
@@ -11,12 +11,12 @@
 
 #include "identity.h"
 
-/* Browsers compare the fingerprint and look at nothing else of the certificate, so its dates only
- * have to outlive the machine and forgive a wrong clock. */
+/* From one day ago to ten years ahead. Browsers compare only the fingerprint of the certificate,
+ * not its dates. */
 #define VALID_SINCE_S (-86400L)
 #define VALID_UNTIL_S (3650L * 86400L)
 
-static bool say(char *why, const char *text)
+static bool fail_because(char *why, const char *text)
 {
     snprintf(why, 128, "%s", text);
     return false;
@@ -53,7 +53,8 @@ size_t fingerprint_make(enum fingerprint_algorithm algorithm, const struct x509_
 
 /* ---- making ---- */
 
-/* A positive random serial number (RFC 5280 4.1.2.2), and a name that says nothing about us. */
+/* The serial number is positive and random (RFC 5280 4.1.2.2). The name tells nothing about this
+ * installation. */
 static bool certificate_fill(X509 *certificate, EVP_PKEY *key)
 {
     uint64_t serial;
@@ -115,10 +116,11 @@ bool identity_make(struct identity_row *row, char *why)
 
     X509_free(certificate);
     EVP_PKEY_free(key);
-    return ok || say(why, "OpenSSL cannot make a P-256 key and certificate; is libssl3 intact?");
+    return ok ||
+           fail_because(why, "OpenSSL cannot make a key and a certificate; is libssl3 damaged?");
 }
 
-/* ---- taking back ---- */
+/* ---- reading ---- */
 
 static bool is_p256(EVP_PKEY *key)
 {
@@ -130,7 +132,7 @@ static bool is_p256(EVP_PKEY *key)
            strcmp(group, "prime256v1") == 0;
 }
 
-/* DER must fill its bytes exactly: what stands behind it nobody meant. */
+/* Each DER object must be exactly as long as the row says. */
 static bool row_parse(struct identity *identity, const struct identity_row *row)
 {
     const unsigned char *at = row->certificate;
@@ -164,12 +166,12 @@ bool identity_open(struct identity *identity, const struct identity_row *row, ch
 {
     *identity = (struct identity){0};
     if (!row_parse(identity, row))
-        say(why, "the kept certificate or key is not readable DER");
+        fail_because(why, "the stored certificate or private key is not valid DER");
     else if (!is_p256(identity->private_key) ||
              X509_check_private_key(identity->certificate, identity->private_key) != 1)
-        say(why, "the kept key is not a P-256 key of the kept certificate");
+        fail_because(why, "the stored private key is not a P-256 key of the certificate");
     else if (!fingerprints_match(row, identity->certificate))
-        say(why, "the kept fingerprints are not those of the kept certificate");
+        fail_because(why, "the stored fingerprints are not those of the stored certificate");
     else
         return true;
     identity_close(identity);

@@ -1,13 +1,17 @@
-/* The certificate that every DTLS handshake of this installation shows, and the key to it.
+/* The identity of this installation: the certificate that it presents in DTLS handshakes, and the
+ * private key of it. The identity lives in a row of shared memory, so that a restarted handshaker
+ * presents the same certificate: clients have been told its fingerprint.
  *
  *   first start     identity_make ─► identity row (region `keys`) ─► identity_open
  *   every restart                    identity row                 ─► identity_open
  *
- * So clients that were told a fingerprint find the same certificate after `kill -9`.
- * Memory: a struct identity owns two OpenSSL objects until identity_close; rows are the caller's and
- *         hold the private key: wipe the copy after use.
- * Errors: false with a sentence in `why` (128 bytes).
- * Source: RFC 8827 6.5 (P-256 certificates), RFC 8122 5 (fingerprints). */
+ * Shape:   certificate and key as DER in the row, as OpenSSL objects in struct identity.
+ * Units:   bytes.
+ * Threads: any, one at a time per object.
+ * Memory:  a struct identity owns two OpenSSL objects until identity_close. Rows belong to the
+ *          caller and hold the private key: the caller wipes its copy after use.
+ * Errors:  false, with a sentence in `why` (128 bytes).
+ * Source:  RFC 8827 6.5 (P-256 certificates), RFC 8122 5 (fingerprints). */
 #ifndef RINGCAST_IDENTITY_H
 #define RINGCAST_IDENTITY_H
 
@@ -25,19 +29,20 @@ struct identity {
     struct evp_pkey_st *private_key;
 };
 
-/* Makes a P-256 key and a self-signed certificate and fills certificate, private key (both DER) and
- * the three fingerprints of the row; nothing else in it is touched. */
+/* Makes a P-256 key and a self-signed certificate. Writes certificate, private key and the three
+ * fingerprints to the row and leaves the rest of the row as it is. */
 bool identity_make(struct identity_row *row, char *why);
 
-/* Takes key and certificate out of a row, and checks that they are P-256, belong together and have
- * the fingerprints that the row says. */
+/* Reads certificate and key from a row. Checks that the key is a P-256 key, that it belongs to the
+ * certificate, and that the certificate has the fingerprints of the row. */
 bool identity_open(struct identity *identity, const struct identity_row *row, char *why);
 void identity_close(struct identity *identity);
 
-/* Length of a fingerprint that we accept from a client: 32, 48, 64; 0 for any other algorithm
- * (SHA-1 and SHA-224 are refused). */
+/* The length of a fingerprint of this algorithm: 32, 48 or 64. 0 for an algorithm that we do not
+ * accept from clients, such as SHA-1 and SHA-224. */
 size_t fingerprint_bytes(enum fingerprint_algorithm algorithm);
-/* Writes the fingerprint of a certificate; returns its length, 0 when that is not possible. */
+/* Writes the fingerprint of a certificate to out and returns its length, or 0 when OpenSSL
+ * fails. */
 size_t fingerprint_make(enum fingerprint_algorithm algorithm, const struct x509_st *certificate,
                         uint8_t out[FINGERPRINT_BYTES_MAX]);
 

@@ -3,8 +3,8 @@
  * Shape:   a table of fixed size with open addressing, at most about three quarters full. The key 0
  *          marks a free entry, so callers never use it.
  * Threads: one worker. Readers and writers are the same thread.
- * Memory:  map_open maps the table; a page costs memory only after its first use. map_close gives it
- *          back. Nothing else allocates.
+ * Memory:  map_open maps the table; a page costs memory only after its first use. map_close gives
+ *          it back. Nothing else allocates.
  * Errors:  map_open and map_set return false when there is no memory or no room.
  *
  * A stranger who can choose keys could make them collide and so make each search long. Such keys go

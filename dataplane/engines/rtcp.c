@@ -1,4 +1,4 @@
-/* RTCP: splitting compounds, reading the packets we use, appending ours. */
+/* RTCP: splits compounds, reads the packets that we use, appends ours to a buffer. */
 #include "rtcp.h"
 
 #include <string.h>
@@ -9,12 +9,12 @@
 #define REPORT_BLOCKS_MAX 31
 #define CHUNKS_MAX 31
 #define SENDER_INFO_BYTES 24 /* SSRC, NTP, RTP timestamp, packets, bytes */
-#define FEEDBACK_BYTES 8     /* SSRC of sender and media, RFC 4585 6.1 */
+#define FEEDBACK_BYTES 8     /* SSRCs of sender and media, RFC 4585 6.1 */
 #define FIR_ENTRY_BYTES 8
 #define NACK_ENTRY_BYTES 4
 #define SDES_CNAME 1
 #define CNAME_BYTES_MAX 255
-#define NTP_UNIX_SECONDS 2208988800ull /* 1900 to 1970 */
+#define NTP_UNIX_SECONDS 2208988800ull /* from 1900 to 1970 */
 
 static uint16_t load16(const uint8_t *p)
 {
@@ -47,8 +47,9 @@ size_t rtcp_split(const uint8_t *data, size_t bytes, struct rtcp_packet packets[
         packet_bytes = HEADER_BYTES + 4u * load16(data + 2);
         if (packet_bytes > bytes)
             return 0;
-        /* RFC 3550 6.4.1 wants whole words and only the last packet padded; libwebrtc pads its
-         * transport-cc feedback with 1 to 3 bytes. Each packet's padding stays inside itself. */
+        /* RFC 3550 6.4.1 allows padding only in the last packet, and only whole words. libwebrtc
+         * pads each transport-cc feedback with 1 to 3 bytes, so we are less strict: the padding of
+         * a packet must fit into that packet. */
         if (data[0] & 0x20) {
             padding = data[packet_bytes - 1];
             if (padding == 0 || padding > packet_bytes - HEADER_BYTES)
@@ -120,7 +121,7 @@ bool rtcp_read_feedback(const struct rtcp_packet *packet, uint32_t *sender, uint
     return true;
 }
 
-/* Entry i of `entry_bytes` behind the two SSRCs of a feedback packet; NULL when it is not there. */
+/* Entry i behind the two SSRCs of a feedback packet, each entry_bytes long. NULL: no such entry. */
 static const uint8_t *feedback_entry(const struct rtcp_packet *packet, uint8_t type, uint8_t format,
                                      size_t i, size_t entry_bytes)
 {
@@ -152,8 +153,8 @@ bool rtcp_read_nack(const struct rtcp_packet *packet, size_t i, uint16_t *packet
     return true;
 }
 
-/* Room for a packet, zeroed, with its header written; NULL when it does not fit. bytes is a multiple
- * of 4. */
+/* Appends a packet of `bytes` (a multiple of 4), with its header and a body of zeros. Returns the
+ * body, or NULL when the packet does not fit. */
 static uint8_t *packet_add(struct rtcp_buffer *b, uint8_t type, uint8_t count, size_t bytes)
 {
     uint8_t *p = b->data + b->bytes;
@@ -217,7 +218,8 @@ bool rtcp_add_rr(struct rtcp_buffer *b, uint32_t sender_ssrc,
     return true;
 }
 
-/* A chunk: SSRC, item head, text, at least one zero byte, up to the word (RFC 3550 6.5). */
+/* RFC 3550 6.5: a chunk is SSRC, head of the item, text, and one to four zero bytes, so that it
+ * ends at a whole word. */
 static size_t chunk_bytes(const struct rtcp_cname *source)
 {
     return (4 + 2 + strnlen(source->cname, CNAME_BYTES_MAX + 1) + 1 + 3) & ~(size_t)3;
@@ -270,7 +272,7 @@ bool rtcp_add_pli(struct rtcp_buffer *b, uint32_t sender_ssrc, uint32_t media_ss
     return true;
 }
 
-/* RFC 5104 4.3.1.2: the SSRC of the media source stays 0, the entry names it. */
+/* RFC 5104 4.3.1.2: the SSRC of the media source is 0; the entry names the SSRC. */
 bool rtcp_add_fir(struct rtcp_buffer *b, uint32_t sender_ssrc, uint32_t media_ssrc,
                   uint8_t sequence)
 {

@@ -1,4 +1,5 @@
-/* RTP headers: what a datagram is, parsing with header extensions, the header that consumers get. */
+/* RTP headers: which protocol a datagram belongs to, parsing, and the headers that consumers
+ * get. */
 #include "rtp.h"
 
 #include <string.h>
@@ -7,7 +8,7 @@
 #define EXTENSION_HEAD_BYTES 4
 #define PROFILE_ONE_BYTE 0xbede /* RFC 8285 4.2 */
 #define PROFILE_TWO_BYTE 0x1000 /* RFC 8285 4.3; the low 4 bits are "appbits" */
-#define ONE_BYTE_STOP 15        /* RFC 8285 4.2: ends the block */
+#define ONE_BYTE_STOP 15        /* RFC 8285 4.2: this id ends the block */
 #define ONE_BYTE_ID_MAX 14
 #define ONE_BYTE_DATA_MAX 16
 #define ABS_SEND_TIME_BYTES 3
@@ -53,7 +54,7 @@ enum datagram_kind datagram_classify(const uint8_t *data, size_t bytes)
     return DATAGRAM_unknown;
 }
 
-/* The first element of an id counts; what repeats is skipped. */
+/* If an id occurs twice, the first element counts. */
 static void element_add(struct rtp_view *view, unsigned id, size_t at, size_t bytes)
 {
     if (id >= 16 || view->element[id].offset != 0)
@@ -62,7 +63,7 @@ static void element_add(struct rtp_view *view, unsigned id, size_t at, size_t by
     view->element[id].bytes = (uint8_t)bytes;
 }
 
-/* Elements of data[at … end). Id 0 is a byte of padding anywhere, also inside the block. */
+/* Reads the elements in data[at … end). An id of 0 is a byte of padding; it may stand anywhere. */
 static bool elements_parse(const uint8_t *data, size_t at, size_t end, bool two_byte,
                            struct rtp_view *view)
 {
@@ -127,7 +128,7 @@ bool rtp_parse(const uint8_t *data, size_t bytes, struct rtp_view *view)
         return elements_parse(data, at, end, false, view);
     if ((profile & 0xfff0) == PROFILE_TWO_BYTE)
         return elements_parse(data, at, end, true, view);
-    return true; /* another extension: RFC 3550 5.3.1 lets it be ignored */
+    return true; /* RFC 3550 5.3.1: extensions that we do not know may be ignored */
 }
 
 bool rtp_padding_strip(const uint8_t *data, const struct rtp_view *view, size_t clear_bytes,
@@ -150,11 +151,12 @@ bool rtp_padding_strip(const uint8_t *data, const struct rtp_view *view, size_t 
     return true;
 }
 
-/* Shorter MIDs get headers as long as if they had so much, by padding (RFC 8285 4.1): a client numbers
- * its streams "0" to "99", and packets of one size to one client can leave as one send. */
+/* A header with a shorter MID is padded (RFC 8285 4.1) to the length that it has with a MID of this
+ * length. Clients number their streams "0" to "99", and the packets of all streams to one client
+ * can leave in one send only when they have the same size. */
 #define MID_BYTES_ALIKE 2
 
-/* Room for an element with the data's offset returned, or 0 when it does not fit. */
+/* Makes room for an element. Returns the offset of its data, or 0 when it does not fit. */
 static uint16_t template_add(struct rtp_template *t, unsigned id, size_t bytes)
 {
     size_t at = t->size;
@@ -170,7 +172,7 @@ static void template_add_elements(struct rtp_template *t, const uint8_t *data,
                                   const struct rtp_view *view,
                                   const struct rtp_template_options *options)
 {
-    const struct rtp_element *sent[ONE_BYTE_ID_MAX + 1] = {0}; /* by router id */
+    const struct rtp_element *sent[ONE_BYTE_ID_MAX + 1] = {0}; /* by enum extension_id */
 
     for (unsigned id = 1; id < 16; id++) {
         unsigned router_id = options->router_id[id];
@@ -201,7 +203,7 @@ static void template_add_elements(struct rtp_template *t, const uint8_t *data,
 void rtp_template_build(struct rtp_template *t, const uint8_t *data, const struct rtp_view *view,
                         const struct rtp_template_options *options)
 {
-    _Static_assert(RTP_HEADER_BYTES_MAX % 4 == 0, "the block is padded to words");
+    _Static_assert(RTP_HEADER_BYTES_MAX % 4 == 0, "the extension block is padded to whole words");
 
     memset(t, 0, sizeof(*t));
     t->bytes[0] = (uint8_t)(RTP_VERSION << 6 | (options->has_padding ? 0x20 : 0));
@@ -227,6 +229,6 @@ uint32_t rtp_abs_send_time(uint64_t wall_ns)
 {
     uint64_t second_ns = 1000000000, seconds = wall_ns / second_ns;
 
-    /* 6.18 fixed point, so seconds modulo 64; the NTP epoch is a multiple of 64 s away. */
+    /* The wall clock counts from 1970, not from 1900, but the difference is a multiple of 64 s. */
     return (uint32_t)((seconds << 18 | (wall_ns % second_ns << 18) / second_ns) & 0xffffff);
 }

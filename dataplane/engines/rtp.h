@@ -1,7 +1,14 @@
-/* RTP headers: parsing what clients send and building what consumers get. No state, no I/O.
+/* RTP: tells RTP from the other protocols of a port, parses the headers that clients send, builds
+ * the headers that consumers get, and finds key frames.
  *
- * Source: RFC 3550 5.1, RFC 8285 (one- and two-byte header extensions), RFC 7983 (demultiplexing).
- * Errors: false = malformed, the peer's fault; nothing was written that a caller may use. */
+ * Shape:   functions of bytes; no state, no I/O, no clock.
+ * Units:   bytes; RTP timestamps are in the units of the codec's clock.
+ * Threads: any.
+ * Memory:  a struct rtp_view holds offsets, not copies: it is of use as long as the packet is.
+ * Errors:  false means that the packet is malformed, which is the peer's fault. The output is then
+ *          undefined.
+ * Source:  RFC 3550 5.1, RFC 8285 (header extensions of one and two bytes), RFC 7983
+ *          (demultiplexing). */
 #ifndef RINGCAST_RTP_H
 #define RINGCAST_RTP_H
 
@@ -14,10 +21,13 @@
 #include "src/rows.h"
 
 #define RTP_FIXED_BYTES 12
-#define RTP_HEADER_BYTES_MAX 128 /* of what we build */
-#define RTP_COPY_BYTES 64        /* nearly every header: copied in a few moves instead of a call */
+#define RTP_HEADER_BYTES_MAX 128 /* of a header that we build */
+/* Nearly every header that we build is shorter. A copy of a constant size takes a few instructions;
+ * a copy of any other size is a function call. */
+#define RTP_COPY_BYTES 64
 
-/* Extension ids towards consumers: the router's (ortc.md §3). */
+/* Header extension ids that all consumers get. Senders choose ids of their own; the control plane
+ * says which of them means which of these. */
 enum extension_id {
     EXTENSION_mid = 1,
     EXTENSION_rid = 2,
@@ -33,76 +43,79 @@ enum extension_id {
     EXTENSION_packet_id = 12,
 };
 
-/* What a datagram is, by its first byte(s). */
+/* Which protocol a datagram belongs to, judged by its first two bytes. */
 enum datagram_kind { DATAGRAM_stun, DATAGRAM_dtls, DATAGRAM_rtp, DATAGRAM_rtcp, DATAGRAM_unknown };
-/* RFC 7983: 0–3 STUN, 20–63 DTLS, 128–191 RTP or RTCP; RTCP when the second byte is 192–223
- * (RFC 5761 4). Shorter than the protocol's fixed header: unknown. */
+/* RFC 7983: a first byte of 0–3 is STUN, 20–63 DTLS, 128–191 RTP or RTCP. Of the last two, RTCP has
+ * a second byte of 192–223 (RFC 5761 4). A datagram that is shorter than the fixed header of its
+ * protocol is unknown. */
 enum datagram_kind datagram_classify(const uint8_t *data, size_t bytes);
 
 struct rtp_element {
-    uint16_t offset; /* of the data in the packet; 0: not there */
+    uint16_t offset; /* of the element's data in the packet; 0: the packet has no such element */
     uint8_t bytes;
 };
 
-/* A parsed header. element[i] is the extension that the *sender* numbers i (1…14, or 1…15 in the
- * two-byte form, larger ids are skipped). */
+/* A parsed header. element[i] is the header extension to which the sender gave the id i: 1 to 14,
+ * or 1 to 15 in the two-byte form. Larger ids are skipped. */
 struct rtp_view {
     uint32_t ssrc;
     uint32_t timestamp;
     uint16_t sequence;
     uint8_t payload_type;
     bool marker;
-    bool has_padding;      /* P bit; the count is encrypted, see rtp_padding_strip */
-    uint16_t header_bytes; /* fixed header + CSRCs + extension */
-    uint16_t bytes;        /* whole packet as given */
+    bool has_padding;      /* the P bit; how much is encrypted, see rtp_padding_strip */
+    uint16_t header_bytes; /* fixed header, CSRCs and extension */
+    uint16_t bytes;        /* the whole packet */
     struct rtp_element element[16];
 };
 
-/* Bytes of header + CSRCs + extension, all inside `bytes`; false when they are not. Works on still
- * encrypted packets: SRTP leaves the header clear. */
+/* Parses fixed header, CSRCs and extension. False when they do not fit into `bytes` or the version
+ * is not 2. Works on encrypted packets too, because SRTP does not encrypt the header. */
 bool rtp_parse(const uint8_t *data, size_t bytes, struct rtp_view *view);
 
-/* After decryption: payload bytes without RTP padding; false when the padding count does not fit.
- * *payload_bytes 0: padding only. */
+/* For a decrypted packet of clear_bytes: how long its payload is without RTP padding; 0 when there
+ * is nothing but padding. False when the packet says that it has more padding than payload. */
 bool rtp_padding_strip(const uint8_t *data, const struct rtp_view *view, size_t clear_bytes,
                        size_t *payload_bytes);
 
-/* The header that a group of consumers gets for one packet: built once, then copied and patched. */
+/* The header of one packet for a group of consumers. It is built once; each consumer gets a copy
+ * with a few fields of its own. */
 struct rtp_template {
     uint8_t bytes[RTP_HEADER_BYTES_MAX];
     uint16_t size;
-    uint16_t mid_at;           /* offset of the MID's data, 0: none */
-    uint16_t abs_send_time_at; /* 3 bytes, 0: none */
-    uint16_t transport_cc_at;  /* 2 bytes, 0: none */
+    /* Offsets of the data of these extensions; 0: the header has no such extension. */
+    uint16_t mid_at, abs_send_time_at, transport_cc_at;
 };
 
-/* What consumers of one kind share, besides the packet itself. */
+/* What the consumers of such a group have in common, besides the packet. */
 struct rtp_template_options {
-    const uint8_t *router_id; /* [16]: sender's extension id → router's id, 0: none */
-    uint16_t mask;            /* bit i: router id i may be sent */
-    uint8_t mid_bytes;        /* room for the consumer's MID, 0: no MID */
-    uint8_t payload_type;     /* the consumer's */
-    bool has_padding;         /* of ours, at the end of the payload */
+    const uint8_t *router_id; /* [16]: sender's extension id to enum extension_id; 0: unknown */
+    uint16_t mask;            /* bit i: the consumers accept extension i */
+    uint8_t mid_bytes;        /* length of the consumers' MIDs, 0: they have none */
+    uint8_t payload_type;     /* that the consumers expect */
+    bool has_padding;         /* we put padding behind the payload */
 };
 
-/* Builds version, marker, payload type, sequence, timestamp as in the packet, SSRC 0, and the
- * extension block (one-byte form) in ascending id: MID and abs-send-time and transport-cc (if in the
- * mask) get zeroed room whether the sender had them or not; of the rest, what the sender sent, its id
- * is mapped and in the mask, copied verbatim. RID and repaired RID are never sent. Elements that do
- * not fit RTP_HEADER_BYTES_MAX are left out. CSRCs are dropped. MIDs of one and of two bytes make
- * headers of one size. */
+/* Builds the header. Marker, sequence number and timestamp are those of the packet; the SSRC is 0;
+ * there are no CSRCs. The extensions of the mask follow in the one-byte form, in the order of their
+ * ids:
+ *   MID, abs-send-time and transport-cc are zero and have room for their data, also when the sender
+ *   did not send them; RID and repaired RID are never sent; of the others, those that the sender
+ *   sent are copied unchanged.
+ * An extension that does not fit into RTP_HEADER_BYTES_MAX is left out. MIDs of one byte and of two
+ * bytes make headers of the same length. */
 void rtp_template_build(struct rtp_template *t, const uint8_t *data, const struct rtp_view *view,
                         const struct rtp_template_options *options);
 
-/* Per consumer, into the first t->size bytes of `out`; what of its `room` (≥ t->size) lies behind them
- * may be overwritten, too. mid has the options' mid_bytes. abs_send_time is the 24-bit 6.18 fixed-point
- * value. */
+/* The fields of one consumer. */
 struct rtp_patch {
     uint32_t ssrc, timestamp;
     uint16_t sequence;
-    const char *mid;
-    uint32_t abs_send_time;
+    const char *mid;        /* of the options' mid_bytes */
+    uint32_t abs_send_time; /* see rtp_abs_send_time */
 };
+/* Writes a consumer's header into the first t->size bytes of `out`. It may overwrite the rest of
+ * `room`, which is at least t->size. */
 static inline void rtp_template_copy(uint8_t *out, size_t room, const struct rtp_template *t,
                                      const struct rtp_patch *patch)
 {
@@ -117,7 +130,7 @@ static inline void rtp_template_copy(uint8_t *out, size_t room, const struct rtp
     memcpy(out + 2, &sequence, sizeof(sequence));
     memcpy(out + 4, &timestamp, sizeof(timestamp));
     memcpy(out + 8, &ssrc, sizeof(ssrc));
-    if (t->mid_at != 0) /* the element's head says how long */
+    if (t->mid_at != 0) /* the byte in front of it says how long it is, less one */
         for (unsigned i = 0; i <= (mid[-1] & 15u); i++)
             mid[i] = (uint8_t)patch->mid[i];
     if (t->abs_send_time_at != 0) {
@@ -127,11 +140,13 @@ static inline void rtp_template_copy(uint8_t *out, size_t room, const struct rtp
     }
 }
 
-/* 24-bit abs-send-time of a moment (wall clock, ns). */
+/* Makes an abs-send-time from a time of the wall clock: seconds modulo 64, as a fixed-point number
+ * with 6 bits before the point and 18 after it. */
 uint32_t rtp_abs_send_time(uint64_t wall_ns);
 
-/* Does this payload start a key frame (VP8 RFC 7741, VP9 RFC 9628, H264 RFC 6184, AV1 aggregation
- * header N bit)? Any other codec: true. Truncated payloads: false. */
+/* True when a key frame begins with this payload: VP8 (RFC 7741), VP9 (RFC 9628), H264 (RFC 6184),
+ * AV1 (N bit of the aggregation header). Always true for other codecs. False when the payload is
+ * truncated. */
 bool rtp_payload_is_key_frame(enum codec codec, const uint8_t *payload, size_t bytes);
 
 #endif

@@ -1,4 +1,4 @@
-/* Does an RTP payload start a key frame? Only the first bytes are looked at. */
+/* Finds the payloads with which a key frame begins. Looks only at their first bytes. */
 #include "rtp.h"
 
 struct cursor {
@@ -6,7 +6,7 @@ struct cursor {
     size_t bytes;
 };
 
-/* Takes one byte; false at the end. */
+/* Reads one byte; false when there is none left. */
 static bool take(struct cursor *c, uint8_t *byte)
 {
     if (c->bytes == 0)
@@ -25,7 +25,7 @@ static bool skip(struct cursor *c, size_t bytes)
     return true;
 }
 
-/* A picture ID of 7 bits, or 15 when the first bit is set (VP8 and VP9 alike). */
+/* VP8 and VP9: the picture ID has 15 bits when its first bit is set, else 7. */
 static bool skip_picture_id(struct cursor *c)
 {
     uint8_t byte;
@@ -33,7 +33,8 @@ static bool skip_picture_id(struct cursor *c)
     return take(c, &byte) && (!(byte & 0x80) || take(c, &byte));
 }
 
-/* RFC 7741 4.2 descriptor, 4.3 payload header: the first packet of the first partition, P = 0. */
+/* RFC 7741 4.2 (descriptor), 4.3 (payload header): the first packet of the first partition of a
+ * frame that is not predicted from another frame (P = 0). */
 static bool vp8_is_key_frame(struct cursor c)
 {
     enum { X = 0x80, S = 0x10, PID = 0x07, I = 0x80, L = 0x40, T = 0x20, K = 0x10, P = 0x01 };
@@ -55,7 +56,7 @@ static bool vp8_is_key_frame(struct cursor c)
 }
 
 /* RFC 9628 4.2: the first packet (B) of a layer frame that is not predicted from another picture
- * (P = 0), of the lowest spatial layer: higher ones of a key picture lean on it. */
+ * (P = 0). It must be of the lowest spatial layer, because a decoder cannot begin with another. */
 static bool vp9_is_key_frame(struct cursor c)
 {
     enum { I = 0x80, P = 0x40, L = 0x20, F = 0x10, B = 0x08 };
@@ -68,14 +69,14 @@ static bool vp9_is_key_frame(struct cursor c)
     if (first & L) {
         if (!take(&c, &layer))
             return false;
-        if (!(first & F) && !skip(&c, 1)) /* TL0PICIDX, only in the non-flexible mode */
+        if (!(first & F) && !skip(&c, 1)) /* TL0PICIDX exists only in non-flexible mode */
             return false;
     }
     return c.bytes > 0 && (layer >> 1 & 7) == 0;
 }
 
-/* IDR slices, and the sequence parameter set that encoders send in front of them: whoever starts
- * there gets both. */
+/* An IDR slice, or the sequence parameter set: encoders send it just in front of the IDR slice, and
+ * a decoder needs both. */
 static bool h264_unit_is_key(uint8_t type)
 {
     enum { IDR = 5, SPS = 7 };
@@ -83,7 +84,8 @@ static bool h264_unit_is_key(uint8_t type)
     return type == IDR || type == SPS;
 }
 
-/* RFC 6184 5.4: single unit, STAP-A (5.7.1), FU-A (5.8) with the start bit. */
+/* RFC 6184 5.4: a single unit, a STAP-A (5.7.1) with such a unit in it, or the first fragment
+ * (FU-A, 5.8) of one. */
 static bool h264_is_key_frame(struct cursor c)
 {
     enum { TYPE = 0x1f, STAP_A = 24, FU_A = 28, START = 0x80 };
@@ -111,7 +113,8 @@ static bool h264_is_key_frame(struct cursor c)
     return false;
 }
 
-/* AV1 RTP 4.4: N = first packet of a coded video sequence, which never continues a unit (Z = 0). */
+/* RTP payload format for AV1, 4.4: N marks the first packet of a coded video sequence. Such a
+ * packet does not continue a unit of the packet before it (Z = 0). */
 static bool av1_is_key_frame(struct cursor c)
 {
     enum { Z = 0x80, N = 0x08 };

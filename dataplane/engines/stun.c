@@ -1,7 +1,7 @@
-/* STUN for an ICE-lite server: parse, authenticate and answer binding requests (RFC 8489). */
+/* STUN for an ICE-lite server: parses, authenticates and answers binding requests (RFC 8489). */
 
-/* The one-call HMAC() of OpenSSL 3 spends 1200 ns on finding its algorithm; the low-level SHA-1
- * with two saved states does the same work in a tenth of that. It is deprecated, not removed. */
+/* HMAC() of OpenSSL 3 spends 1200 ns on finding its algorithm. The low-level functions of SHA-1 do
+ * all of the work in a tenth of that time. OpenSSL deprecates them, but still has them. */
 #define OPENSSL_SUPPRESS_DEPRECATED
 #include <openssl/crypto.h>
 #include <openssl/sha.h>
@@ -30,7 +30,7 @@ enum attribute_type {
     ATTRIBUTE_XOR_MAPPED_ADDRESS = 0x0020,
     ATTRIBUTE_PRIORITY = 0x0024,
     ATTRIBUTE_USE_CANDIDATE = 0x0025,
-    ATTRIBUTE_COMPREHENSION_OPTIONAL = 0x8000, /* this and all above may be ignored */
+    ATTRIBUTE_COMPREHENSION_OPTIONAL = 0x8000, /* types from here on may be ignored */
     ATTRIBUTE_FINGERPRINT = 0x8028,
     ATTRIBUTE_ICE_CONTROLLED = 0x8029,
     ATTRIBUTE_ICE_CONTROLLING = 0x802a,
@@ -39,7 +39,7 @@ enum attribute_type {
 struct attribute {
     uint16_t type, bytes;
     const uint8_t *value;
-    size_t at; /* of its header in the datagram */
+    size_t at; /* offset of its header in the datagram */
 };
 
 static uint16_t read16(const uint8_t *p)
@@ -74,9 +74,10 @@ static size_t padded(size_t bytes)
     return (bytes + 3) & ~(size_t)3;
 }
 
-/* CRC-32 of ITU V.42 (RFC 8489 14.7), reflected, four bytes at a time: the eight half-bytes of a word
- * are looked up side by side, remainders[k][n] being that of n with k half-bytes behind it. 512 bytes
- * of tables, where the usual way of this speed has 8192, which would be cold at each check. */
+/* CRC-32 of ITU V.42 (RFC 8489 14.7) with reflected bits, four bytes at a time. remainders[k][n] is
+ * the remainder of the half-byte n with k half-bytes behind it; the eight half-bytes of a word are
+ * looked up independently of each other. The tables have 512 bytes. The usual tables of this speed
+ * have 8192 bytes, which would no longer be in the cache when the next check arrives. */
 static uint32_t crc32_of(const uint8_t *data, size_t bytes)
 {
     /* clang-format off */
@@ -126,8 +127,9 @@ static uint32_t crc32_of(const uint8_t *data, size_t bytes)
     return ~crc;
 }
 
-/* HMAC-SHA1 (RFC 2104) of the message up to the MESSAGE-INTEGRITY attribute at integrity_at, with
- * the header's length as if that attribute were the last one (RFC 8489 14.5). */
+/* HMAC-SHA1 (RFC 2104) of the message up to the MESSAGE-INTEGRITY attribute at integrity_at. The
+ * length in the header is replaced by what it would be if that attribute were the last one (RFC
+ * 8489 14.5). */
 static void integrity_of(const uint8_t *data, size_t integrity_at, const char *password,
                          uint8_t tag[INTEGRITY_BYTES])
 {
@@ -159,7 +161,7 @@ static void integrity_of(const uint8_t *data, size_t integrity_at, const char *p
     OPENSSL_cleanse(&context, sizeof(context));
 }
 
-/* ---- reading ---- */
+/* ---- requests ---- */
 
 static bool attribute_read(const uint8_t *data, size_t bytes, size_t at, struct attribute *a)
 {
@@ -172,11 +174,11 @@ static bool attribute_read(const uint8_t *data, size_t bytes, size_t at, struct 
     return padded(a->bytes) <= bytes - at - 4;
 }
 
-/* RFC 8489 14.5: behind MESSAGE-INTEGRITY stands nothing that counts but MESSAGE-INTEGRITY-SHA256
- * and FINGERPRINT. The RFC lets us ignore other attributes there; they are not authenticated, so a
- * datagram that has them is refused instead (threats.md G1). MESSAGE-INTEGRITY-SHA256 is sent by
- * clients that do not know yet which of the two we speak: it is stepped over, and the answer with
- * MESSAGE-INTEGRITY tells them. Without MESSAGE-INTEGRITY in front of it it is of no use to us. */
+/* RFC 8489 14.5: only MESSAGE-INTEGRITY-SHA256 and FINGERPRINT may follow MESSAGE-INTEGRITY. The
+ * RFC asks us to ignore other attributes there. We refuse such a datagram instead, because these
+ * attributes are not authenticated (gate G1). A client that does not know yet which of the two
+ * algorithms we support sends both; it learns that from our response. We do not support
+ * MESSAGE-INTEGRITY-SHA256 alone. */
 static bool order_allows(const struct stun_request *request, const struct attribute *a)
 {
     if (request->fingerprint_at)
@@ -196,7 +198,8 @@ static bool is_ice_char(uint8_t c)
            c == '/';
 }
 
-/* RFC 8445 7.2.2: USERNAME of a check towards us is our fragment, a colon, the client's. */
+/* RFC 8445 7.2.2: the USERNAME of a check that a client sends us is our username fragment, a colon
+ * and the username fragment of the client. */
 static bool username_take(struct stun_request *request, const struct attribute *a)
 {
     const char *text = (const char *)a->value;
@@ -211,7 +214,7 @@ static bool username_take(struct stun_request *request, const struct attribute *
         if (!is_ice_char(a->value[i]))
             return false;
     if (request->local_ufrag)
-        return true; /* RFC 8489 14: of attributes that come twice the first one counts */
+        return true; /* RFC 8489 14: when an attribute occurs twice, the first one counts */
     request->local_ufrag = text;
     request->local_ufrag_bytes = (uint8_t)colon;
     request->remote_ufrag = text + colon + 1;
@@ -264,7 +267,7 @@ static bool attribute_take(struct stun_request *request, const struct attribute 
         return role_take(request, a, &request->controlling);
     case ATTRIBUTE_ICE_CONTROLLED:
         return role_take(request, a, &request->controlled);
-    case ATTRIBUTE_MAPPED_ADDRESS: /* known, but no business in a request: RFC 8489 6.3, ignored */
+    case ATTRIBUTE_MAPPED_ADDRESS: /* these make no sense in a request: ignored, RFC 8489 6.3 */
     case ATTRIBUTE_ERROR_CODE:
     case ATTRIBUTE_UNKNOWN_ATTRIBUTES:
     case ATTRIBUTE_REALM:
@@ -307,10 +310,10 @@ enum stun_result stun_authenticate(const uint8_t *data, size_t bytes,
 
     if (fingerprint_at < HEADER_BYTES || fingerprint_at + 8 > bytes ||
         integrity_at < HEADER_BYTES || integrity_at + 4 + INTEGRITY_BYTES > fingerprint_at)
-        return STUN_MALFORMED; /* not what stun_parse made of this datagram */
+        return STUN_MALFORMED; /* stun_parse has not read this request from this datagram */
     if ((crc32_of(data, fingerprint_at) ^ FINGERPRINT_XOR) != read32(data + fingerprint_at + 4))
         return STUN_UNAUTHENTIC;
-    if (!password[0]) /* a transport without credentials is nobody's */
+    if (!password[0]) /* a transport without credentials accepts nobody */
         return STUN_UNAUTHENTIC;
     integrity_of(data, integrity_at, password, tag);
     if (CRYPTO_memcmp(tag, data + integrity_at + 4, sizeof(tag)) != 0)
@@ -318,9 +321,9 @@ enum stun_result stun_authenticate(const uint8_t *data, size_t bytes,
     return STUN_OK;
 }
 
-/* ---- answering ----
- * No SOFTWARE and no reason phrases: the answer must not be longer than what was asked, since the
- * source address of a check may be a victim's (threats.md D2). */
+/* ---- responses ----
+ * The source address of a request may be that of a victim, so a response must not be longer than
+ * its request (threat D2). */
 
 static void header_write(uint8_t *out, uint32_t type, const struct stun_request *request)
 {
@@ -336,7 +339,8 @@ static size_t attribute_write(uint8_t *out, size_t at, uint32_t type, uint32_t b
     return at + 4;
 }
 
-/* MESSAGE-INTEGRITY and FINGERPRINT behind `at` bytes; both see the header's length as it is then. */
+/* Appends MESSAGE-INTEGRITY and FINGERPRINT to a message of `at` bytes. Each is computed over all
+ * bytes before it, with a length in the header that includes it. */
 static size_t finish(uint8_t *out, size_t at, const char *password)
 {
     size_t value = attribute_write(out, at, ATTRIBUTE_MESSAGE_INTEGRITY, INTEGRITY_BYTES);
@@ -362,7 +366,8 @@ size_t stun_build_success(uint8_t out[STUN_RESPONSE_BYTES_MAX], const struct stu
     out[value] = 0;
     out[value + 1] = is_ipv4 ? 1 : 2;
     write16(out + value + 2, path->remote_port ^ MAGIC_COOKIE >> 16);
-    /* RFC 8489 14.2: the address XOR cookie, then transaction id, which stand so in the header. */
+    /* RFC 8489 14.2: the address XOR magic cookie and transaction id. In the header they follow
+     * each other, from its fifth byte on. */
     for (size_t i = 0; i < ip_bytes; i++)
         out[value + 4 + i] = path->remote_ip[16 - ip_bytes + i] ^ out[4 + i];
     return finish(out, value + 4 + ip_bytes, password);

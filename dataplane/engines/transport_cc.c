@@ -1,12 +1,12 @@
-/* Transport-wide congestion control feedback: arrival times in, RTCP packets out. */
+/* Transport-wide congestion control: makes RTCP reports of arrival times. */
 #include "transport_cc.h"
 
 #include <string.h>
 
 #define TICK_NS 250000ull
-#define TICKS_PER_REFERENCE 256 /* the reference time counts 64 ms */
+#define TICKS_PER_REFERENCE 256 /* the unit of the reference time is 64 ms */
 #define HEADER_BYTES 20
-#define VECTOR_SYMBOLS 7 /* two-bit symbols of one status vector chunk */
+#define VECTOR_SYMBOLS 7 /* symbols of two bits in one status vector chunk */
 #define RUN_MAX 8191
 #define SYMBOLS_MAX TRANSPORT_CC_WINDOW
 
@@ -21,19 +21,19 @@ bool transport_cc_add_packet(struct transport_cc *cc, uint16_t sequence, uint64_
     if (tick == 0)
         tick = 1;
     if (!cc->started || ahead >= 2 * TRANSPORT_CC_WINDOW || ahead < -2 * TRANSPORT_CC_WINDOW) {
-        /* the beginning, or a jump that makes the past meaningless */
+        /* The first packet, or the sender has begun to count anew. */
         memset(cc->ticks, 0, sizeof(cc->ticks));
         cc->started = true;
         cc->base = sequence;
         cc->count = 1;
     } else if (ahead < 0) {
         if (ahead + TRANSPORT_CC_WINDOW <= cc->count)
-            return false; /* too old: its place is another's now */
+            return false; /* too old: a newer packet has its place in ticks */
         cc->count = (uint16_t)(cc->count - ahead);
         cc->base = sequence;
     } else {
         while (ahead >= TRANSPORT_CC_WINDOW) {
-            cc->ticks[cc->base % TRANSPORT_CC_WINDOW] = 0; /* the oldest make room, unreported */
+            cc->ticks[cc->base % TRANSPORT_CC_WINDOW] = 0; /* the oldest is forgotten unreported */
             cc->base++;
             if (cc->count)
                 cc->count--;
@@ -63,8 +63,8 @@ static uint32_t tick_of(const struct transport_cc *cc, size_t i)
     return cc->ticks[(uint16_t)(cc->base + i) % TRANSPORT_CC_WINDOW];
 }
 
-/* Packs symbols into chunks: a run where seven or more are alike, else a vector of seven. Returns
- * bytes; out NULL only counts. */
+/* Packs symbols into chunks: a run chunk for seven or more equal ones, else a vector chunk of
+ * seven. Returns the length. */
 static size_t chunks_write(const uint8_t *symbols, size_t count, uint8_t *out)
 {
     size_t bytes = 0;
@@ -83,8 +83,7 @@ static size_t chunks_write(const uint8_t *symbols, size_t count, uint8_t *out)
             for (int k = 0; k < VECTOR_SYMBOLS && i < count; k++, i++)
                 chunk |= (uint32_t)symbols[i] << (12 - 2 * k);
         }
-        if (out)
-            put16(out + bytes, chunk);
+        put16(out + bytes, chunk);
     }
     return bytes;
 }
@@ -97,7 +96,6 @@ size_t transport_cc_build_report(struct transport_cc *cc, uint32_t sender_ssrc, 
     size_t taken = 0, first = 0, delta_count = 0, delta_bytes = 0, at, bytes;
     uint32_t reference, before;
 
-    /* The last packet of what is to be reported did come, so this ends. */
     while (first < cc->count && tick_of(cc, first) == 0)
         first++;
     if (first == cc->count)
@@ -108,7 +106,8 @@ size_t transport_cc_build_report(struct transport_cc *cc, uint32_t sender_ssrc, 
         uint32_t tick = tick_of(cc, taken);
         int32_t delta = (int32_t)(tick - before);
 
-        /* chunks take at most two bytes a symbol, deltas as many again */
+        /* Two bytes per chunk of seven symbols, 8 bytes for a chunk that is not full and for
+         * padding, two bytes for this delta. */
         if (HEADER_BYTES + 2 * (taken + 1) / VECTOR_SYMBOLS + 8 + delta_bytes + 2 > room)
             break;
         if (tick == 0) {
@@ -116,7 +115,7 @@ size_t transport_cc_build_report(struct transport_cc *cc, uint32_t sender_ssrc, 
             continue;
         }
         if (delta < INT16_MIN || delta > INT16_MAX)
-            break; /* needs a reference time of its own: the next report */
+            break; /* the next report begins here, with a new reference time */
         symbols[taken] = delta >= 0 && delta <= 255 ? SMALL_DELTA : LARGE_DELTA;
         delta_bytes += symbols[taken];
         deltas[delta_count++] = (int16_t)delta;
@@ -135,7 +134,7 @@ size_t transport_cc_build_report(struct transport_cc *cc, uint32_t sender_ssrc, 
     bytes = (at + 3) / 4 * 4;
     memset(out + at, 0, bytes - at);
     out[0] = 0x80 | 15;
-    if (bytes != at) { /* RFC 3550 6.4.1: padding, its count in the last byte */
+    if (bytes != at) { /* RFC 3550 6.4.1: the last byte of the padding says how much there is */
         out[0] |= 0x20;
         out[bytes - 1] = (uint8_t)(bytes - at);
     }

@@ -1,11 +1,16 @@
-/* Transport-wide congestion control, receiving side: notes when packets came and tells the sender,
- * whose estimator lives on it. An engine without I/O and clock.
+/* Transport-wide congestion control, on the receiving side. It notes when packets arrive and
+ * reports that to their sender, which estimates the bandwidth from it.
  *
- * Shape: per transport one struct transport_cc; sequence numbers are the sender's transport-wide ones
- *        (extension, 16 bit), times are kept in ticks of 250 µs, the format's unit.
- * Limits: at most TRANSPORT_CC_WINDOW packets back; packets older than what was reported last are
- *         reported once more with everything after them, as libwebrtc does.
- * Source: draft-holmer-rmcat-transport-wide-cc-extensions-01, 3.1. */
+ * Shape:   one struct transport_cc for each transport; zeroed, it has seen nothing.
+ * Units:   sequence numbers are those of the transport-cc header extension (16 bits). Times are
+ *          ticks of 250 µs, the unit of the report.
+ * Threads: the worker of the transport. It has no clock: the caller says what time it is.
+ * Memory:  none besides the struct.
+ * Errors:  none.
+ * Limits:  a report covers at most TRANSPORT_CC_WINDOW packets; older ones are forgotten. When a
+ *          packet is late and the packets around it were reported already, the next report covers
+ *          it and all packets after it once more, as libwebrtc does.
+ * Source:  draft-holmer-rmcat-transport-wide-cc-extensions-01, 3.1. */
 #ifndef RINGCAST_TRANSPORT_CC_H
 #define RINGCAST_TRANSPORT_CC_H
 
@@ -19,16 +24,18 @@
 struct transport_cc {
     bool started;
     uint16_t base;  /* first sequence number of the next report */
-    uint16_t count; /* from base on, as far as anything came; 0: nothing to report */
+    uint16_t count; /* of sequence numbers up to the newest that arrived; 0: nothing to report */
     uint8_t report_count;
-    uint32_t ticks[TRANSPORT_CC_WINDOW]; /* by sequence number; 0: did not come */
+    uint32_t ticks[TRANSPORT_CC_WINDOW]; /* by sequence number; 0: has not arrived */
 };
 
-/* A packet came. True when it is the first one since the last report: time to plan the next. */
+/* Notes that a packet has arrived. True when it is the first since the last report, so that the
+ * caller can plan the next report. */
 bool transport_cc_add_packet(struct transport_cc *cc, uint16_t sequence, uint64_t now_ns);
 
-/* Builds one RTCP feedback packet about as many packets as fit `room` (≥ 64) and takes them off the
- * report; returns its bytes, 0 when there is nothing (more) to report. Call until 0. */
+/* Builds one RTCP packet that reports as many packets as fit into `room` (at least 64 bytes), and
+ * forgets them. Returns its length, or 0 when there is nothing left to report. Call it until it
+ * returns 0. */
 size_t transport_cc_build_report(struct transport_cc *cc, uint32_t sender_ssrc, uint32_t media_ssrc,
                                  uint8_t *out, size_t room);
 

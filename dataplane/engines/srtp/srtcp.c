@@ -1,17 +1,17 @@
 /* SRTCP (RFC 3711 3.4, RFC 7714 9): one compound at a time.
  *
- *   counter mode   header(8) ciphertext  E|index(4)  tag(10)
- *   AEAD           header(8) ciphertext  tag(16)     E|index(4)
+ *   counter mode   header (8 bytes)   ciphertext   E and index (4)   tag (10)
+ *   AEAD           header (8 bytes)   ciphertext   tag (16)          E and index (4)
  *
- * E is always set by us, and what comes without it is refused: RFC 3711 allows clear RTCP, gate G7
- * does not. */
+ * The bit E says that the packet is encrypted. RFC 3711 allows packets without it; we do not accept
+ * them (gate G7). */
 #include "engine.h"
 
 #define ENCRYPTED 0x80000000u
 #define TRAILER_BYTES 4
 #define RTCP_BYTES_MAX 65535
 
-/* The tag of packet[8 … bytes) goes to computed; the text is encrypted or decrypted in place. */
+/* Encrypts or decrypts packet[8 … bytes) in place and writes the tag to `computed`. */
 static void aead_run(struct srtp_engine *engine, const struct srtp_key_inside *key, bool encrypt,
                      uint32_t index, uint8_t *packet, size_t bytes, uint8_t *computed)
 {
@@ -43,7 +43,7 @@ static void aead_run(struct srtp_engine *engine, const struct srtp_key_inside *k
     explicit_bzero(&engine->rtcp, sizeof(engine->rtcp));
 }
 
-/* Counter mode over packet[8 … bytes) in place; both ways are the same. */
+/* Encrypts or decrypts packet[8 … bytes) in place: in counter mode these are the same operation. */
 static void cm_cipher(struct srtp_engine *engine, const struct srtp_key_inside *key, uint32_t index,
                       uint8_t *packet, size_t bytes)
 {
@@ -67,7 +67,7 @@ static void cm_hash(struct srtp_engine *engine, const struct srtp_key_inside *ke
     srtp_run_hash(engine, &job, 1);
 }
 
-/* The place of an SSRC, SRTCP_SENDERS_MAX when it has none. */
+/* The entry of an SSRC, or SRTCP_SENDERS_MAX when it has none. */
 static size_t window_find(const struct srtcp_window *window, uint32_t ssrc)
 {
     size_t i = 0;

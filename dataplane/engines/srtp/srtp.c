@@ -1,4 +1,4 @@
-/* SRTP in bursts: protecting from one plaintext into many slots, unprotecting in place. */
+/* SRTP: protects many packets with the same payload, unprotects many packets. */
 #include "engine.h"
 
 #include <assert.h>
@@ -21,10 +21,10 @@ static void protect_aead(struct srtp_engine *engine, const struct srtp_protect_j
                            cipher + job->payload_bytes, AEAD_TAG_BYTES);
 }
 
-/* Counter mode from the shared payload into the slots, then HMAC over header, ciphertext and
- * roll-over counter (RFC 3711 4.2). The counter lies where the tag will be: the slot behind belongs
- * to the next packet, so nothing may be written there even for a moment, and for the same reason the
- * 12 bytes that ipsec-mb writes go to a scratch of which 10 are copied. */
+/* Encrypts in counter mode, then computes the HMAC over header, ciphertext and roll-over counter
+ * (RFC 3711 4.2). The memory behind a packet belongs to the next packet and must not be written at
+ * any moment. So the counter is put where the tag will be, and the HMAC of 12 bytes is written to
+ * `computed`, of which 10 bytes are copied. */
 static void protect_cm(struct srtp_engine *engine, const struct srtp_protect_job *const *jobs,
                        size_t count)
 {
@@ -77,10 +77,10 @@ void srtp_protect_burst(struct srtp_engine *engine, const struct srtp_protect_jo
     protect_cm(engine, cm, waiting);
 }
 
-/* RFC 3711 3.3.1 and appendix A. The first packet of a stream has roll-over counter 0: a sender's
- * first sequence number should be below 2^15 for just this reason, so that losing the first packets
- * cannot hide a wrap. For the same reason there is no counter -1: a number far ahead of a stream
- * that has not wrapped yet is ahead. */
+/* RFC 3711 3.3.1 and appendix A: guesses the index from the sequence number. For the first packet
+ * of a stream the roll-over counter is 0. Senders begin with a sequence number below 2^15, so that
+ * the loss of their first packets cannot hide that the number has wrapped. While the counter is 0,
+ * a number that is far ahead cannot belong to the counter before, so it is taken as it is. */
 static uint64_t index_estimate(const struct srtp_stream *stream, uint16_t sequence)
 {
     uint64_t counter = stream->highest_index >> 16;
@@ -97,7 +97,8 @@ static uint64_t index_estimate(const struct srtp_stream *stream, uint16_t sequen
     return counter << 16 | sequence;
 }
 
-/* Into the place of the tag, which is kept aside, goes the roll-over counter for hashing. */
+/* Makes a job that hashes a packet with an index. The roll-over counter overwrites the tag, of
+ * which the caller has a copy. */
 static void unprotect_hash_job(struct srtp_engine *engine, IMB_JOB *work,
                                const struct srtp_unprotect_job *job, size_t i, uint64_t index)
 {
@@ -109,8 +110,8 @@ static void unprotect_hash_job(struct srtp_engine *engine, IMB_JOB *work,
     engine->guess[i] = index;
 }
 
-/* Hashes all packets of the counter-mode profile together, each with the index that the streams
- * suggest before any packet of this chunk has moved them. */
+/* Hashes all packets of the counter-mode profile together. Each gets the index that its stream
+ * suggests now; an earlier packet of the same chunk may change that. */
 static void unprotect_hash_ahead(struct srtp_engine *engine, struct srtp_unprotect_job *jobs,
                                  size_t count)
 {
@@ -141,7 +142,7 @@ static void unprotect_hash_ahead(struct srtp_engine *engine, struct srtp_unprote
 static bool authentic_cm(struct srtp_engine *engine, const struct srtp_unprotect_job *job, size_t i,
                          uint64_t index)
 {
-    /* Packets in front of this one have moved the stream across a wrap, or it is new: once more. */
+    /* An earlier packet has changed the index of this one: hash it again. */
     if (engine->guess[i] != index) {
         IMB_JOB single = {0};
 
@@ -151,7 +152,7 @@ static bool authentic_cm(struct srtp_engine *engine, const struct srtp_unprotect
     return srtp_tag_equal(engine->computed[i], engine->received[i], CM_TAG_BYTES);
 }
 
-/* Where the clear packet goes. */
+/* Where to write the decrypted packet. */
 static uint8_t *clear_of(const struct srtp_unprotect_job *job)
 {
     return job->out ? job->out : job->packet;
@@ -177,7 +178,7 @@ static bool decrypt_aead(struct srtp_engine *engine, const struct srtp_unprotect
     return srtp_tag_equal(computed, cipher + bytes, AEAD_TAG_BYTES);
 }
 
-/* Walks the packets in order, so that the result is the same as if each had come alone. */
+/* Takes the packets in order, so that the result is the same as if each had arrived alone. */
 static void unprotect_chunk(struct srtp_engine *engine, struct srtp_unprotect_job *jobs,
                             size_t count)
 {

@@ -1,17 +1,19 @@
-/* SRTP and SRTCP engine: protects and unprotects bursts of packets; no I/O, no clock, no allocation.
+/* SRTP and SRTCP: protects and unprotects many packets in one call, with intel-ipsec-mb. "Protect"
+ * means encrypt and authenticate; "unprotect" means check and decrypt.
  *
- * Shape: a `struct srtp_engine` per worker (multi-buffer managers and scratch), a `struct srtp_key`
- *        per transport and direction (session keys of RTP and RTCP), a `struct srtp_stream` per
- *        received SSRC (roll-over counter, highest sequence number, replay window), a
- *        `struct srtcp_window` per transport.
- * Units: bytes; an index is the 48-bit SRTP packet index (roll-over counter << 16 | sequence number)
- *        or the 31-bit SRTCP index.
+ * Shape:   a struct srtp_engine for each worker (managers of intel-ipsec-mb and scratch memory); a
+ *          struct srtp_key for each transport and direction (session keys of RTP and RTCP); a
+ *          struct srtp_stream for each received SSRC (highest index, replay window); a struct
+ *          srtcp_window for each transport.
+ * Units:   bytes. An index is the SRTP packet index of 48 bits (roll-over counter << 16 | sequence
+ *          number), or the SRTCP index of 31 bits.
  * Threads: everything belongs to one worker.
- * Memory: keys and streams are the caller's, plain memory, zero-wiped by srtp_key_wipe.
- * Errors: enum srtp_result; all of them are the peer's fault but SRTP_KEY_LIMIT.
- * Source: RFC 3711 (3.3 processing, 3.3.1 index, 3.3.2 replay, 4.3 key derivation), RFC 5764,
- *         RFC 7714 (AEAD), RFC 6188 is not used. Built on intel-ipsec-mb; see shared limits for
- *         which manager serves which burst size. */
+ * Memory:  srtp_engine_new allocates; nothing else does. Keys and streams are memory of the caller;
+ *          srtp_key_wipe overwrites a key with zeros.
+ * Errors:  enum srtp_result. SRTP_KEY_LIMIT means that a key must not be used any longer; all
+ *          others are the peer's fault.
+ * Source:  RFC 3711 (3.3 processing, 3.3.1 index, 3.3.2 replay, 4.3 key derivation), RFC 5764, RFC
+ *          7714 (AEAD). RFC 6188 is not used. */
 #ifndef RINGCAST_SRTP_H
 #define RINGCAST_SRTP_H
 
@@ -21,57 +23,59 @@
 
 #include "src/rows.h" /* enum srtp_profile */
 
-#define SRTP_BURST 256          /* jobs of one call at most */
+#define SRTP_BURST 256          /* the most jobs in one call */
 #define SRTP_REPLAY_WINDOW 1024 /* packets */
-#define SRTP_TAIL_BYTES_MAX 20  /* what protecting adds at most: tag 16 + SRTCP index 4 */
+#define SRTP_TAIL_BYTES_MAX 20 /* the most that protecting adds: a tag of 16, an SRTCP index of 4 */
 
 enum srtp_result { SRTP_OK, SRTP_MALFORMED, SRTP_UNAUTHENTIC, SRTP_REPLAYED, SRTP_KEY_LIMIT };
 
-/* Session keys of one direction. Opaque; its real content is in srtp_engine.h (static-asserted).
- * Compact on purpose: a worker walks thousands of these in order. */
+/* Session keys of one direction. Opaque: engine.h has the content. It is as small as possible,
+ * because a worker reads thousands of keys one after the other. */
 struct srtp_key {
     _Alignas(64) uint8_t opaque[1088];
 };
 
 struct srtp_stream {
     uint64_t highest_index; /* of an authenticated packet */
-    bool started;           /* highest_index means something */
+    bool started;           /* false: no packet yet */
     uint64_t window[SRTP_REPLAY_WINDOW / 64];
 };
 
-/* Replay state of received SRTCP. Each sender SSRC counts its own index (RFC 3711 3.2.3: a context
- * belongs to an SSRC): a browser's reports for one stream and its feedback for others come with the
- * same indexes under different SSRCs. An SSRC gets a place when its first packet was authentic; when
- * all are taken the oldest place is given away. Zeroed = nothing received. */
+/* Replay protection of received SRTCP. Each SSRC counts its own indexes (RFC 3711 3.2.3), so a
+ * browser uses the same indexes for its reports about one stream and, under another SSRC, for its
+ * feedback about others. An SSRC gets an entry with its first authentic packet. When all entries
+ * are taken, the one that was taken first is used again. A zeroed window has received nothing. */
 #define SRTCP_SENDERS_MAX 32
 #define SRTCP_REPLAY_WINDOW 64
 struct srtcp_window {
     struct {
         uint32_t ssrc, highest_index;
-        uint64_t seen; /* bit i: highest_index - i; 0: free */
+        uint64_t seen; /* bit i: index highest_index - i was received; 0: the entry is free */
     } senders[SRTCP_SENDERS_MAX];
-    uint32_t next; /* to be given away */
+    uint32_t next; /* entry for the next new SSRC */
 };
 
 struct srtp_engine;
-/* NULL when the crypto library does not start on this CPU. One allocation, at worker start. */
+/* NULL when there is no memory, or intel-ipsec-mb does not work on this CPU. */
 struct srtp_engine *srtp_engine_new(void);
 void srtp_engine_delete(struct srtp_engine *engine);
 
-/* Bytes of master key and salt of a profile (0, 0 when unknown): 16+14, 16+12, 32+12. */
+/* Lengths of master key and salt of a profile: 16 and 14, 16 and 12, 32 and 12; 0 and 0 when it is
+ * unknown. */
 void srtp_profile_sizes(enum srtp_profile profile, size_t *key_bytes, size_t *salt_bytes);
-/* Bytes that protecting RTP adds (the tag): 10, 16, 16. */
+/* Length of the tag that protecting RTP adds: 10 or 16. */
 size_t srtp_tag_bytes(enum srtp_profile profile);
 
-/* Derives the session keys (KDR 0, no MKI). False when the profile is unknown. */
+/* Derives the session keys, with key derivation rate 0 and without MKI. False when the profile is
+ * unknown. */
 bool srtp_key_init(struct srtp_engine *engine, struct srtp_key *key, enum srtp_profile profile,
                    const uint8_t *master_key, const uint8_t *master_salt);
 void srtp_key_wipe(struct srtp_key *key);
 
-/* One RTP packet to protect, out of place: the clear header (header_bytes, extensions included) is
- * already in `out`; the payload is read from `payload` (which may be shared by many jobs and must
- * not overlap out) and written encrypted behind the header, then the tag.
- * out holds header_bytes + payload_bytes + srtp_tag_bytes. */
+/* One RTP packet to protect. The caller has written the header to `out`, header_bytes with all
+ * extensions. The engine reads the payload from `payload`, which many jobs may share, and writes
+ * encrypted payload and tag behind the header. `out` has room for header_bytes + payload_bytes +
+ * srtp_tag_bytes and does not overlap `payload`. */
 struct srtp_protect_job {
     const struct srtp_key *key;
     uint8_t *out;
@@ -82,17 +86,18 @@ struct srtp_protect_job {
     uint16_t payload_bytes;
 };
 
-/* (Named _burst: libsrtp2, our oracle in tests, has the plain names.)
- * Protects count (≤ SRTP_BURST) packets together. Never fails: what can fail was checked when the
- * key was made; an index of 2^48 or more is a bug of the caller and asserted. */
+/* Protects up to SRTP_BURST packets together. It cannot fail: an index of 2^48 or more is a bug of
+ * the caller and ends the process. (The names end in _burst because libsrtp2, with which the tests
+ * compare, has the shorter names.) */
 void srtp_protect_burst(struct srtp_engine *engine, const struct srtp_protect_job *jobs,
                         size_t count);
 
-/* One received SRTP packet. header_bytes: fixed header, CSRCs and extension, as rtp_parse() found
- * them. Header and clear payload go to `out` (room for `bytes`, not overlapping packet), NULL: in
- * place. On SRTP_OK, `bytes` has lost the tag, `index` is the packet's index and the stream has moved;
- * on any other result nothing but `result` has changed and the content of packet and out is
- * undefined. Jobs of one stream in one burst are checked against each other too. */
+/* One received SRTP packet. header_bytes are fixed header, CSRCs and extension, as rtp_parse()
+ * says. Header and decrypted payload are written to `out`, which has room for `bytes` and does not
+ * overlap `packet`; NULL: in place. After SRTP_OK, `bytes` is shorter by the tag, `index` is the
+ * index of the packet, and the stream knows that index. After any other result, only `result` has
+ * changed, and the content of packet and out is undefined. If a packet is twice in one burst, the
+ * second one is SRTP_REPLAYED. */
 struct srtp_unprotect_job {
     const struct srtp_key *key;
     struct srtp_stream *stream;
@@ -108,13 +113,12 @@ struct srtp_unprotect_job {
 void srtp_unprotect_burst(struct srtp_engine *engine, struct srtp_unprotect_job *jobs,
                           size_t count);
 
-/* SRTCP, one compound at a time. Protecting works in place: `packet` has room for
- * SRTP_TAIL_BYTES_MAX more; *bytes grows. index is the 31-bit SRTCP index of this sender (per key),
- * never used twice. */
+/* Protects one RTCP compound in place. `packet` has room for SRTP_TAIL_BYTES_MAX more, and *bytes
+ * grows. The caller never uses an index twice with one key and SSRC. */
 enum srtp_result srtcp_protect(struct srtp_engine *engine, const struct srtp_key *key,
                                uint32_t index, uint8_t *packet, size_t *bytes);
-/* In place; *bytes shrinks to the clear compound. On any other result than SRTP_OK neither *bytes nor
- * the window has changed. */
+/* Unprotects one RTCP compound in place, and *bytes shrinks. Unless the result is SRTP_OK, neither
+ * *bytes nor the window has changed. */
 enum srtp_result srtcp_unprotect(struct srtp_engine *engine, const struct srtp_key *key,
                                  struct srtcp_window *window, uint8_t *packet, size_t *bytes);
 
