@@ -1,5 +1,5 @@
-/* Everything that arrives: read from the sockets, sorted by kind, decrypted, checked and counted. Every
- * SRTP tag is verified and every payload is compared with what was sent.
+/* Everything that arrives: read from the sockets, sorted by kind, decrypted, checked and counted.
+ * Every SRTP tag is verified and every payload is compared with what was sent.
  *
  * Threads: the media thread. */
 #ifndef RINGCAST_LOAD_ARRIVALS_H

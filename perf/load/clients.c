@@ -14,7 +14,7 @@
 #include "senders.h"
 #include "src/clock.h"
 
-#define SERVICE_MS 20 /* so often an interrupt is noticed */
+#define SERVICE_MS 20 /* how often Ctrl-C is checked */
 
 uint64_t run_random(void)
 {
@@ -56,7 +56,8 @@ bool room_open(struct run *run, struct room *room, unsigned publications)
     return room->handle != NULL;
 }
 
-/* Begins at most --ramp clients per second, and lets at most --pending-max connect at the same time. */
+/* Begins at most --ramp clients per second, and lets at most --pending-max connect at the same
+ * time. */
 static bool wait_to_begin(struct run *run)
 {
     const struct options *o = run->options;

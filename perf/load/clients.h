@@ -1,4 +1,5 @@
-/* The clients of a run: opening and closing them, at the server (signaling) and on the media thread.
+/* The clients of a run: opening and closing them, at the server (signaling) and on the media
+ * thread.
  *
  *   run ─► room ─► publications
  *            └──── client: one endpoint that publishes streams or receives those of its room
@@ -35,8 +36,8 @@ struct client {
     struct target_member *member;
     struct target_endpoint *handle; /* at the server; NULL: closed */
     struct endpoint *endpoint;      /* on the media thread */
-    /* The entries of room->publications that belong to this participant: a publisher fills them in, a
-     * subscriber does not receive them. */
+    /* The entries of room->publications that belong to this participant: a publisher fills them in,
+     * a subscriber does not receive them. */
     unsigned own_first, own_count;
 };
 
@@ -57,7 +58,8 @@ struct run {
 };
 
 uint64_t run_random(void);
-/* Lets the signaling thread serve the server for `ms`, or until a moment. False: the run must end. */
+/* Lets the signaling thread serve the server for `ms`, or until a moment. False: the run must
+ * end. */
 bool run_service(struct run *run, int ms);
 bool run_service_until(struct run *run, uint64_t when_ns);
 
@@ -67,7 +69,8 @@ bool room_open(struct run *run, struct room *room, unsigned publications);
 bool publisher_open(struct run *run, struct client *client);
 bool subscriber_open(struct run *run, struct client *client); /* receives everything in its room */
 bool idle_client_open(struct run *run, struct client *client);
-/* Lets a subscriber also receive publications [first, first + count) of its room, except its own. */
+/* Lets a subscriber also receive publications [first, first + count) of its room, except its
+ * own. */
 bool subscriber_add(struct run *run, struct client *client, unsigned first, unsigned count);
 void client_close(struct run *run, struct client *client);
 

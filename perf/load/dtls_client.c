@@ -1,4 +1,4 @@
-/* Handshakes with the server, as the DTLS client. */
+/* Handshakes through OpenSSL. */
 #include "dtls_client.h"
 
 #include <openssl/err.h>
@@ -20,11 +20,11 @@ struct dtls_client {
     void *context;
 };
 
-static SSL_CTX *context_of_all;
+static SSL_CTX *ssl_context;
 static BIO_METHOD *datagram_method;
-static enum srtp_profile wanted;
+static enum srtp_profile offered;
 
-/* ---- what all share ---- */
+/* ---- shared by all handshakes ---- */
 
 static const char *profile_name(enum srtp_profile profile)
 {
@@ -52,10 +52,10 @@ static void fingerprint_text(const X509 *certificate, const EVP_MD *digest, char
 
 static int accept_any(int ok, X509_STORE_CTX *context)
 {
-    return 1; /* the fingerprint decides */
+    return 1; /* the fingerprint is checked after the handshake */
 }
 
-static X509 *certificate_make(EVP_PKEY *key)
+static X509 *make_certificate(EVP_PKEY *key)
 {
     X509 *made = X509_new();
     X509_NAME *name = X509_get_subject_name(made);
@@ -71,13 +71,13 @@ static X509 *certificate_make(EVP_PKEY *key)
     return X509_sign(made, key, EVP_sha256()) > 0 ? made : NULL;
 }
 
-/* A BIO that keeps datagrams apart on the way out. */
+/* A BIO that sends each write as one datagram. OpenSSL's memory BIO would join them. */
 static int datagram_write(BIO *bio, const char *data, int bytes)
 {
     struct dtls_client *client = BIO_get_data(bio);
 
     client->send(client->context, (const uint8_t *)data, (size_t)bytes);
-    return bytes; /* what the network loses, DTLS sends again */
+    return bytes; /* DTLS sends lost datagrams again */
 }
 
 static long datagram_control(BIO *bio, int command, long number, void *pointer)
@@ -96,27 +96,27 @@ static int datagram_create(BIO *bio)
 bool dtls_client_open(enum srtp_profile profile, char fingerprint[96], char *why)
 {
     EVP_PKEY *key = EVP_EC_gen("P-256");
-    X509 *certificate = key ? certificate_make(key) : NULL;
+    X509 *certificate = key ? make_certificate(key) : NULL;
 
-    wanted = profile;
-    context_of_all = SSL_CTX_new(DTLS_client_method());
+    offered = profile;
+    ssl_context = SSL_CTX_new(DTLS_client_method());
     datagram_method = BIO_meth_new(BIO_TYPE_SOURCE_SINK, "load");
-    if (!certificate || !context_of_all || !datagram_method) {
-        snprintf(why, DTLS_CLIENT_WHY_BYTES, "OpenSSL makes no P-256 certificate");
+    if (!certificate || !ssl_context || !datagram_method) {
+        snprintf(why, DTLS_CLIENT_WHY_BYTES, "OpenSSL cannot create a P-256 certificate");
         return false;
     }
     BIO_meth_set_write(datagram_method, datagram_write);
     BIO_meth_set_ctrl(datagram_method, datagram_control);
     BIO_meth_set_create(datagram_method, datagram_create);
-    SSL_CTX_set_min_proto_version(context_of_all, DTLS1_2_VERSION);
-    SSL_CTX_use_certificate(context_of_all, certificate);
-    SSL_CTX_use_PrivateKey(context_of_all, key);
-    SSL_CTX_set_verify(context_of_all, SSL_VERIFY_PEER, accept_any);
-    SSL_CTX_set_session_cache_mode(context_of_all, SSL_SESS_CACHE_OFF);
+    SSL_CTX_set_min_proto_version(ssl_context, DTLS1_2_VERSION);
+    SSL_CTX_use_certificate(ssl_context, certificate);
+    SSL_CTX_use_PrivateKey(ssl_context, key);
+    SSL_CTX_set_verify(ssl_context, SSL_VERIFY_PEER, accept_any);
+    SSL_CTX_set_session_cache_mode(ssl_context, SSL_SESS_CACHE_OFF);
     fingerprint_text(certificate, EVP_sha256(), fingerprint);
     X509_free(certificate);
     EVP_PKEY_free(key);
-    if (SSL_CTX_set_tlsext_use_srtp(context_of_all, profile_name(profile)) == 0)
+    if (SSL_CTX_set_tlsext_use_srtp(ssl_context, profile_name(profile)) == 0)
         return true;
     snprintf(why, DTLS_CLIENT_WHY_BYTES, "OpenSSL does not know %s", profile_name(profile));
     return false;
@@ -124,9 +124,9 @@ bool dtls_client_open(enum srtp_profile profile, char fingerprint[96], char *why
 
 void dtls_client_close(void)
 {
-    SSL_CTX_free(context_of_all);
+    SSL_CTX_free(ssl_context);
     BIO_meth_free(datagram_method);
-    context_of_all = NULL;
+    ssl_context = NULL;
     datagram_method = NULL;
 }
 
@@ -139,10 +139,10 @@ struct dtls_client *dtls_client_new(void (*send)(void *context, const uint8_t *d
     BIO *outgoing = BIO_new(datagram_method);
 
     if (!client || !outgoing)
-        abort(); /* without memory there is no measurement */
+        abort(); /* as memory_zeroed does */
     client->send = send;
     client->context = context;
-    client->ssl = SSL_new(context_of_all);
+    client->ssl = SSL_new(ssl_context);
     client->incoming = BIO_new(BIO_s_mem());
     if (!client->ssl || !client->incoming)
         abort();
@@ -163,7 +163,7 @@ void dtls_client_free(struct dtls_client *client)
     free(client);
 }
 
-static bool is_who_was_signalled(SSL *ssl, const char *algorithm, const char *fingerprint)
+static bool has_fingerprint(SSL *ssl, const char *algorithm, const char *fingerprint)
 {
     X509 *certificate = SSL_get1_peer_certificate(ssl);
     char name[16], found[200] = "";
@@ -180,12 +180,12 @@ static bool is_who_was_signalled(SSL *ssl, const char *algorithm, const char *fi
 }
 
 /* RFC 5764 4.2: client key, server key, client salt, server salt. We are the client. */
-static bool keys_export(SSL *ssl, struct dtls_client_keys *keys)
+static bool export_keys(SSL *ssl, struct dtls_client_keys *keys)
 {
     uint8_t material[2 * (32 + 14)];
     size_t key, salt;
 
-    srtp_profile_sizes(wanted, &key, &salt);
+    srtp_profile_sizes(offered, &key, &salt);
     if (SSL_export_keying_material(ssl, material, 2 * (key + salt), "EXTRACTOR-dtls_srtp", 19, NULL,
                                    0, 0) != 1)
         return false;
@@ -196,19 +196,20 @@ static bool keys_export(SSL *ssl, struct dtls_client_keys *keys)
     return true;
 }
 
-static enum dtls_client_state finished(struct dtls_client *client, const char *algorithm,
-                                       const char *fingerprint, struct dtls_client_keys *keys,
-                                       char *why)
+static enum dtls_client_state finish(struct dtls_client *client, const char *algorithm,
+                                     const char *fingerprint, struct dtls_client_keys *keys,
+                                     char *why)
 {
     const SRTP_PROTECTION_PROFILE *profile = SSL_get_selected_srtp_profile(client->ssl);
 
-    if (!profile || profile->id != (unsigned long)wanted)
-        snprintf(why, DTLS_CLIENT_WHY_BYTES, "the server does not want %s", profile_name(wanted));
-    else if (!is_who_was_signalled(client->ssl, algorithm, fingerprint))
+    if (!profile || profile->id != (unsigned long)offered)
+        snprintf(why, DTLS_CLIENT_WHY_BYTES, "the server did not accept the SRTP profile %s",
+                 profile_name(offered));
+    else if (!has_fingerprint(client->ssl, algorithm, fingerprint))
         snprintf(why, DTLS_CLIENT_WHY_BYTES,
-                 "the server's certificate is not the one that signaling named");
-    else if (!keys_export(client->ssl, keys))
-        snprintf(why, DTLS_CLIENT_WHY_BYTES, "OpenSSL exports no keys");
+                 "the server's certificate does not have the fingerprint from signaling");
+    else if (!export_keys(client->ssl, keys))
+        snprintf(why, DTLS_CLIENT_WHY_BYTES, "OpenSSL did not export keys");
     else
         return DTLS_CLIENT_KEYED;
     return DTLS_CLIENT_FAILED;
@@ -228,7 +229,7 @@ enum dtls_client_state dtls_client_step(struct dtls_client *client, const uint8_
         DTLSv1_handle_timeout(client->ssl);
     result = SSL_do_handshake(client->ssl);
     if (result == 1)
-        return finished(client, algorithm, fingerprint, keys, why);
+        return finish(client, algorithm, fingerprint, keys, why);
     error = SSL_get_error(client->ssl, result);
     if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE)
         return DTLS_CLIENT_BUSY;

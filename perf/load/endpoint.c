@@ -1,5 +1,5 @@
-/* The life of an endpoint: ICE checks until the server answers, the DTLS handshake, then consent checks
- * and reports. */
+/* The life of an endpoint: ICE checks until the server answers, the DTLS handshake, then consent
+ * checks and reports. */
 #include "endpoint.h"
 
 #include <openssl/rand.h>
@@ -135,7 +135,7 @@ void endpoint_stun(struct endpoint *e, const struct net_message *m, const uint8_
     enum stun_kind kind;
     uint8_t out[STUN_CLIENT_BYTES_MAX];
 
-    if (!stun_look(data, bytes, &kind, &transaction))
+    if (!stun_parse_header(data, bytes, &kind, &transaction))
         return;
     if (kind == STUN_IS_REQUEST && stun_is_authentic(data, bytes, e->local.password)) {
         bytes = stun_answer_build(out, transaction, &m->from, e->local.password);

@@ -3,7 +3,8 @@
  *   NEW ─► CHECKING ─► HANDSHAKING ─► CONNECTED        any of the last three ─► FAILED
  *          ICE checks  DTLS           media, consent checks, reports
  *
- * Threads: endpoint_new on any thread; everything else on the media thread. Any thread may read `state`.
+ * Threads: endpoint_new on any thread; everything else on the media thread. Any thread may read
+ *          `state`.
  * Memory:  endpoint_begin gives the endpoint to the media thread; endpoint_end frees it and its
  *          receivers. Its senders stay in media->senders. */
 #ifndef RINGCAST_LOAD_ENDPOINT_H

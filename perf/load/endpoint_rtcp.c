@@ -138,7 +138,7 @@ static void take_report(struct endpoint *e, const struct rtcp_packet *packet)
     }
     for (size_t i = 0; rtcp_read_report_block(packet, i, &block); i++)
         if ((s = sender_of(e, block.ssrc)))
-            s->mid_acknowledged = true; /* Chromium, too, sends the MID only until here */
+            s->mid_acknowledged = true; /* from now on without MID, as Chromium does */
 }
 
 static void take_key_frame_request(struct endpoint *e, const struct rtcp_packet *packet)

@@ -1,6 +1,6 @@
 /* RTCP of one endpoint, as a browser does it. Outgoing: sender and receiver reports every second,
- * key-frame requests until a key frame arrives, NACK and transport-cc feedback if the options ask for
- * them. Incoming: reports, key-frame requests and NACKs of the server.
+ * key-frame requests until a key frame arrives, NACK and transport-cc feedback if the options ask
+ * for them. Incoming: reports, key-frame requests and NACKs of the server.
  *
  * Threads: the media thread. */
 #ifndef RINGCAST_LOAD_ENDPOINT_RTCP_H

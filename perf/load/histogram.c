@@ -1,4 +1,4 @@
-/* Log-linear histogram: adding up and asking; recording is in the header. */
+/* Adds histograms up and reads them. Recording is in the header. */
 #include "histogram.h"
 
 #include <math.h>
@@ -23,6 +23,7 @@ void histogram_add(struct histogram *to, const struct histogram *from)
     to->sum += from->sum;
 }
 
+/* The largest value of a bucket. */
 static uint64_t bucket_last(uint32_t bucket)
 {
     uint32_t shift;

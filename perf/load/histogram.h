@@ -1,8 +1,8 @@
-/* A histogram with a bounded relative error (HDR): log-linear buckets, three decimal digits.
+/* A histogram with a relative error of at most 1/1024, built like the public HdrHistogram.
  *
- * Shape:  values below 2048 have a bucket each; above, every power of two is cut into 1024 buckets, so
- *         a bucket is never wider than 1/1024 of its value. 2^41 and more (37 minutes in ns) count as
- *         the largest bucket.
+ * Shape:  each value below 2048 has a bucket of its own. Above that each power of two is divided
+ *         into 1024 buckets of equal width. Values of 2^41 (37 minutes in ns) and more share the
+ *         last bucket.
  * Units:  the caller's; the generator records nanoseconds.
  * Memory: 272 KB, no allocation. Threads: one. */
 #ifndef RINGCAST_LOAD_HISTOGRAM_H
@@ -10,7 +10,7 @@
 
 #include <stdint.h>
 
-#define HISTOGRAM_BITS 11 /* values below 2^11 are exact: three digits */
+#define HISTOGRAM_BITS 11 /* values below 2^11 are exact */
 #define HISTOGRAM_BITS_MAX 41
 #define HISTOGRAM_BUCKETS ((HISTOGRAM_BITS_MAX - HISTOGRAM_BITS + 2) << (HISTOGRAM_BITS - 1))
 
@@ -45,8 +45,8 @@ static inline void histogram_record(struct histogram *h, uint64_t value)
 
 void histogram_reset(struct histogram *h);
 void histogram_add(struct histogram *to, const struct histogram *from);
-/* The largest value that falls into the same bucket as the value at this percentile (0…100), the
- * true minimum and maximum at the ends; 0 when nothing was recorded. */
+/* The value at this percentile (0…100), rounded up to the largest value of its bucket. Percentile 0
+ * is the exact minimum, 100 the exact maximum. An empty histogram returns 0. */
 uint64_t histogram_percentile(const struct histogram *h, double percentile);
 double histogram_mean(const struct histogram *h);
 

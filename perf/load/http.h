@@ -1,7 +1,7 @@
 /* HTTP requests with JSON bodies to one server.
  *
- * Threads: one, the signaling thread; requests block for at most 30 s. Memory: the caller frees returned
- *          JSON.
+ * Threads: one, the signaling thread; requests block for at most 30 s. Memory: the caller frees
+ *          returned JSON.
  * Errors:  false or NULL, with a sentence in `why` (TARGET_WHY_BYTES). */
 #ifndef RINGCAST_LOAD_HTTP_H
 #define RINGCAST_LOAD_HTTP_H

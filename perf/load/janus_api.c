@@ -28,7 +28,8 @@ uint64_t janus_id(const cJSON *object, const char *name)
     return value > 0 ? (uint64_t)value : 0;
 }
 
-/* cJSON would write 6453901596010200 as 6.4539015960102e+15, which Janus does not accept as an integer. */
+/* cJSON would write 6453901596010200 as 6.4539015960102e+15, which Janus does not accept as an
+ * integer. */
 void janus_add_id(cJSON *object, const char *name, uint64_t id)
 {
     char digits[24];
@@ -70,8 +71,8 @@ cJSON *janus_request(struct janus *janus, uint64_t handle, cJSON *request, char 
     return NULL;
 }
 
-/* Returns the waiting events as an array, oldest first. If none arrives within 30 s, Janus answers with a
- * keep-alive event. */
+/* Returns the waiting events as an array, oldest first. If none arrives within 30 s, Janus answers
+ * with a keep-alive event. */
 static cJSON *wait_for_events(struct janus *janus, char *why)
 {
     char path[PATH_BYTES];

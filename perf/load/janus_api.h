@@ -1,10 +1,11 @@
-/* The HTTP interface of Janus: one session, its handles to the VideoRoom plugin, and messages to them.
+/* The HTTP interface of Janus: one session, its handles to the VideoRoom plugin, and messages to
+ * them.
  *
  *   janus_request  answered in the HTTP response ("success" or "ack")
  *   janus_ask      answered by an event, which one long poll of the session delivers
  *
- * Threads: one, the signaling thread. Memory: requests given to a function become its own; the caller
- *          frees what is returned.
+ * Threads: one, the signaling thread. Memory: requests given to a function become its own; the
+ *          caller frees what is returned.
  * Errors:  false, 0 or NULL, with a sentence in `why` (TARGET_WHY_BYTES). */
 #ifndef RINGCAST_LOAD_JANUS_API_H
 #define RINGCAST_LOAD_JANUS_API_H
@@ -18,7 +19,7 @@ struct janus;
 struct janus *janus_connect(const char *url, char *why);
 void janus_disconnect(struct janus *janus);
 
-/* A handle of the plugin. */
+/* Makes a handle of the plugin; 0: it failed. */
 uint64_t janus_attach(struct janus *janus, char *why);
 void janus_detach(struct janus *janus, uint64_t handle);
 

@@ -1,4 +1,4 @@
-/* Numbered packets: a sliding bitmap and a window of measurement. */
+/* The bitmap of arrived numbers, and the range of the measurement. */
 #include "loss_counter.h"
 
 #include <string.h>
@@ -12,7 +12,7 @@ static bool mark(struct loss_counter *t, uint32_t number)
     return was;
 }
 
-/* The places of the numbers between are free again. */
+/* Clears the bits of all numbers after `highest` up to `number`. */
 static void advance(struct loss_counter *t, uint32_t number)
 {
     if (number - t->highest >= LOSS_COUNTER_WINDOW) {
@@ -23,7 +23,7 @@ static void advance(struct loss_counter *t, uint32_t number)
         t->seen[n % LOSS_COUNTER_WINDOW / 64] &= ~(1ull << (n % 64));
 }
 
-static enum arrival place(struct loss_counter *t, uint32_t number)
+static enum arrival judge(struct loss_counter *t, uint32_t number)
 {
     if (!t->started) {
         t->started = true;
@@ -44,7 +44,7 @@ static enum arrival place(struct loss_counter *t, uint32_t number)
 
 enum arrival loss_counter_record(struct loss_counter *t, uint32_t number, bool *counts)
 {
-    enum arrival what = place(t, number);
+    enum arrival what = judge(t, number);
 
     if (t->from_first) {
         t->from_first = false;

@@ -1,11 +1,11 @@
-/* What became of the numbered packets of one stream at one receiver: exact loss, duplication and order,
- * independent of RTP sequence numbers.
+/* Counts loss, duplicates and wrong order of one stream at one receiver, exactly and independently
+ * of RTP sequence numbers.
  *
- * The sender numbers its packets 0, 1, 2 …; a measurement covers [from, to). The receiver marks each
- * number in a bitmap of the last LOSS_COUNTER_WINDOW ones; what is older can no longer be told from a
- * duplicate and is counted as ancient. Lost is what was sent in [from, to) and never came.
+ * The sender numbers its packets 0, 1, 2 …; a measurement covers the numbers [from, to). A bitmap
+ * holds which of the last LOSS_COUNTER_WINDOW numbers have arrived. An older packet could be a
+ * duplicate or late: it counts as ancient. A packet of [from, to) that never arrived is lost.
  *
- * Threads: one. Memory: the caller's; zeroed = nothing came, no measurement. */
+ * Threads: one. Memory: the caller owns it; zeroed means: no packet has arrived, no measurement. */
 #ifndef RINGCAST_LOAD_LOSS_COUNTER_H
 #define RINGCAST_LOAD_LOSS_COUNTER_H
 
@@ -17,27 +17,29 @@
 enum arrival { ARRIVED_NEW, ARRIVED_LATE, ARRIVED_DUPLICATE, ARRIVED_ANCIENT };
 
 struct loss_counter {
-    bool started;     /* something came */
-    bool measuring;   /* [from, to) means something */
-    bool from_first;  /* measuring begins with the first packet that comes */
-    uint32_t highest; /* number */
+    bool started;     /* a packet has arrived */
+    bool measuring;   /* [from, to) is valid */
+    bool from_first;  /* the measurement begins with the next packet that arrives */
+    uint32_t highest; /* the highest number that has arrived */
     uint32_t from, to;
-    uint32_t received;   /* different ones of [from, to) */
-    uint32_t duplicates; /* … that came again */
-    uint32_t reordered;  /* … that came after a higher one */
-    uint32_t ancient;
-    uint32_t distance_max; /* how far behind the highest the latest came */
+    /* packets of [from, to) */
+    uint32_t received;   /* each number counts once */
+    uint32_t duplicates; /* arrived again */
+    uint32_t reordered;  /* arrived after a higher number */
+    uint32_t ancient;    /* arrived after a number that is higher by LOSS_COUNTER_WINDOW or more */
+    uint32_t distance_max; /* reordered packets: the largest difference to the highest number */
     uint64_t seen[LOSS_COUNTER_WINDOW / 64];
 };
 
-/* A packet came. *counts: it belongs to the measurement. */
+/* A packet arrived. *counts: it belongs to the measurement. */
 enum arrival loss_counter_record(struct loss_counter *counter, uint32_t number, bool *counts);
 
-/* The measurement begins with `from`; or, with from_first, with the first number that comes. */
+/* The measurement begins with number `from` or, if from_first, with the next number that
+ * arrives. */
 void loss_counter_start(struct loss_counter *counter, uint32_t from, bool from_first);
-/* … and ends in front of `to`: nothing from there on was sent yet. */
+/* It ends before number `to`, which the sender has not sent yet. */
 void loss_counter_stop(struct loss_counter *counter, uint32_t to);
-/* … or, for a receiver that leaves before, with the highest number that came. */
+/* It ends with the highest number that has arrived: for streams that end early. */
 void loss_counter_stop_at_highest(struct loss_counter *counter);
 
 uint32_t loss_counter_expected(const struct loss_counter *counter);

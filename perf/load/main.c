@@ -20,11 +20,11 @@ static volatile int interrupted;
 static void on_signal(int number)
 {
     if (interrupted)
-        _Exit(EXIT_FAILED); /* asked twice: at once */
+        _Exit(EXIT_FAILED); /* the second signal ends it at once */
     interrupted = 1;
 }
 
-/* The whole process, so that it never runs on the server's core. */
+/* Pins the whole process, so that no thread of it runs on the server's core. */
 static bool pin(int cpu)
 {
     cpu_set_t set;
@@ -35,11 +35,11 @@ static bool pin(int cpu)
     CPU_SET(cpu, &set);
     if (sched_setaffinity(0, sizeof(set), &set) == 0)
         return true;
-    fprintf(stderr, "ringcast-load: --cpu %d: this machine has no such core for us\n", cpu);
+    fprintf(stderr, "ringcast-load: --cpu %d: this process may not run on that core\n", cpu);
     return false;
 }
 
-static void descriptors_raise(void)
+static void raise_descriptor_limit(void)
 {
     struct rlimit limit;
 
@@ -67,7 +67,7 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     RAND_bytes((unsigned char *)&seed, sizeof(seed));
     srandom(seed);
-    descriptors_raise();
+    raise_descriptor_limit();
     if (!pin(options.cpu))
         return EXIT_USAGE;
     if (!dtls_client_open(options.profile, fingerprint, why) ||

@@ -1,8 +1,9 @@
 /* One measurement: counters, histograms and sums of the time between its start and its stop.
  *
- * A packet belongs to the measurement if it was SENT between start and stop. Loss and latency follow the
- * packet's number, so packets that are still on their way at the start or the stop are counted
- * correctly. Counters marked "window" count by wall time: what happened between start and stop.
+ * A packet belongs to the measurement if it was SENT between start and stop. Loss and latency
+ * follow the packet's number, so packets that are still on their way at the start or the stop are
+ * counted correctly. Counters marked "window" count by wall time: what happened between start and
+ * stop.
  *
  *   measurement_start ─► … ─► measurement_stop ─► wait for late packets ─► measurement_sum
  *

@@ -2,9 +2,9 @@
  *
  * A turn reads all sockets, sends what is due and serves the timers. Turns follow each other every
  * TICK_NS, earlier if a frame is due, and without a pause under load.
- * Nothing waits on a socket. A waiting reader would make each send call of the server more expensive,
- * because the call would have to wake the reader. Reading up to TICK_NS later changes no result: every
- * datagram carries the kernel's time of arrival. */
+ * Nothing waits on a socket. A waiting reader would make each send call of the server more
+ * expensive, because the call would have to wake the reader. Reading up to TICK_NS later changes no
+ * result: every datagram carries the kernel's time of arrival. */
 #define _GNU_SOURCE
 #include "media.h"
 
@@ -123,7 +123,7 @@ static void turn(struct media *media)
 
     media->now_ns = clock_monotonic_ns();
     next = media->now_ns + TICK_NS;
-    net_tick(media->net);
+    net_compare_clocks(media->net);
     commands_run(media);
     arrivals_run(media);
     media->now_ns = clock_monotonic_ns();

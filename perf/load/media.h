@@ -4,8 +4,8 @@
  *     │           │                     └──► receiver  one RTP stream that it receives
  *     └─ net      └─ timer: checks, handshake, reports
  *
- * Threads: after media_start everything in here belongs to the media thread. Other threads give it work
- *          with media_post and media_call. They may read `connected` and `failed`.
+ * Threads: after media_start everything in here belongs to the media thread. Other threads give it
+ *          work with media_post and media_call. They may read `connected` and `failed`.
  * Memory:  the caller owns struct media; media_free frees what it holds. */
 #ifndef RINGCAST_LOAD_MEDIA_H
 #define RINGCAST_LOAD_MEDIA_H

@@ -1,4 +1,4 @@
-/* Sockets of thousands of endpoints: recvmmsg with UDP_GRO, sendmmsg with IP_PKTINFO. */
+/* recvmmsg with UDP_GRO, sendmmsg with IP_PKTINFO. */
 #define _GNU_SOURCE
 #include "net.h"
 
@@ -15,9 +15,10 @@
 
 #include "src/clock.h"
 
-#define RECEIVE_BUFFER_BYTES (256 << 20) /* of one socket: what comes while we do not look */
+#define RECEIVE_BUFFER_BYTES (256 << 20) /* of one socket, for datagrams between two reads */
 #define SEND_BUFFER_BYTES (16 << 20)
-/* An odd number of cache lines behind 64 KiB: the beginnings do not fall into one cache set. */
+/* 64 KiB and an odd number of cache lines: so the first bytes of all messages do not share a cache
+ * set. */
 #define MESSAGE_BYTES (65536 + 64 * 19)
 #define CONTROL_BYTES 128
 
@@ -25,7 +26,7 @@
 #define UDP_GRO 104
 #endif
 
-struct receive_room {
+struct receive_header {
     struct sockaddr_in name;
     struct iovec iovec;
     uint8_t control[CONTROL_BYTES] __attribute__((aligned(8)));
@@ -37,7 +38,7 @@ struct slot {
     uint16_t bytes;
 };
 
-struct send_room {
+struct send_header {
     struct iovec iovec;
     uint8_t control[CMSG_SPACE(sizeof(struct in_pktinfo))] __attribute__((aligned(8)));
 };
@@ -46,15 +47,15 @@ struct net {
     unsigned socket_count;
     int sockets[NET_SOCKETS_MAX];
     struct sockaddr_in bound[NET_SOCKETS_MAX];
-    int64_t wall_ahead_ns; /* of the monotonic clock */
+    int64_t wall_ahead_ns; /* wall clock minus monotonic clock */
     struct net_counters counters;
     struct mmsghdr received[NET_BATCH];
-    struct receive_room rooms[NET_BATCH];
+    struct receive_header receive_headers[NET_BATCH];
     uint8_t *buffers;
     unsigned slot_count;
     struct slot slots[NET_SLOTS];
     struct mmsghdr sends[NET_SLOTS];
-    struct send_room send_rooms[NET_SLOTS];
+    struct send_header send_headers[NET_SLOTS];
     uint8_t *slot_bytes;
 };
 
@@ -79,36 +80,37 @@ static bool socket_open(struct net *net, unsigned i, char *why)
     }
     if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &receive, sizeof(receive)) != 0 ||
         setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &send, sizeof(send)) != 0) {
-        snprintf(why, NET_WHY_BYTES,
-                 "large socket buffers are not allowed (%s): run as root or with CAP_NET_ADMIN",
-                 strerror(errno));
+        snprintf(
+            why, NET_WHY_BYTES,
+            "large socket buffers are not allowed (%s): run this as root or with CAP_NET_ADMIN",
+            strerror(errno));
         return false;
     }
     return true;
 }
 
-static void *pages(size_t bytes)
+static void *map_memory(size_t bytes)
 {
     void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
     return p == MAP_FAILED ? NULL : p;
 }
 
-static void rooms_prepare(struct net *net)
+static void prepare_headers(struct net *net)
 {
     for (unsigned i = 0; i < NET_BATCH; i++) {
-        net->rooms[i].iovec.iov_base = net->buffers + (size_t)i * MESSAGE_BYTES;
-        net->rooms[i].iovec.iov_len = 65536;
+        net->receive_headers[i].iovec.iov_base = net->buffers + (size_t)i * MESSAGE_BYTES;
+        net->receive_headers[i].iovec.iov_len = 65536;
     }
     for (unsigned i = 0; i < NET_SLOTS; i++) {
         struct msghdr *header = &net->sends[i].msg_hdr;
-        struct cmsghdr *control = (struct cmsghdr *)net->send_rooms[i].control;
+        struct cmsghdr *control = (struct cmsghdr *)net->send_headers[i].control;
 
         header->msg_namelen = sizeof(struct sockaddr_in);
-        header->msg_iov = &net->send_rooms[i].iovec;
+        header->msg_iov = &net->send_headers[i].iovec;
         header->msg_iovlen = 1;
         header->msg_control = control;
-        header->msg_controllen = sizeof(net->send_rooms[i].control);
+        header->msg_controllen = sizeof(net->send_headers[i].control);
         control->cmsg_level = IPPROTO_IP;
         control->cmsg_type = IP_PKTINFO;
         control->cmsg_len = CMSG_LEN(sizeof(struct in_pktinfo));
@@ -123,20 +125,20 @@ struct net *net_open(unsigned sockets, char *why)
         return NULL;
     net->socket_count = sockets;
     memset(net->sockets, -1, sizeof(net->sockets));
-    net->buffers = pages((size_t)NET_BATCH * MESSAGE_BYTES);
-    net->slot_bytes = pages((size_t)NET_SLOTS * NET_SLOT_BYTES);
+    net->buffers = map_memory((size_t)NET_BATCH * MESSAGE_BYTES);
+    net->slot_bytes = map_memory((size_t)NET_SLOTS * NET_SLOT_BYTES);
     if (!net->buffers || !net->slot_bytes) {
-        snprintf(why, NET_WHY_BYTES, "no memory for packet buffers");
+        snprintf(why, NET_WHY_BYTES, "not enough memory for packet buffers");
         net_close(net);
         return NULL;
     }
-    rooms_prepare(net);
+    prepare_headers(net);
     for (unsigned i = 0; i < sockets; i++)
         if (!socket_open(net, i, why)) {
             net_close(net);
             return NULL;
         }
-    net_tick(net);
+    net_compare_clocks(net);
     return net;
 }
 
@@ -172,13 +174,13 @@ struct sockaddr_in net_address(const struct net *net, uint32_t endpoint)
 
 /* ---- receiving ---- */
 
-void net_tick(struct net *net)
+void net_compare_clocks(struct net *net)
 {
     net->wall_ahead_ns = (int64_t)(clock_wall_ns() - clock_monotonic_ns());
 }
 
-/* What the kernel says about a message. */
-static void describe(const struct net *net, struct msghdr *header, struct net_message *m)
+/* Reads address, segment size and time of arrival of a message. */
+static void read_control(const struct net *net, struct msghdr *header, struct net_message *m)
 {
     m->segment_bytes = m->bytes;
     m->endpoint = UINT32_MAX;
@@ -211,11 +213,11 @@ size_t net_receive(struct net *net, unsigned socket, struct net_message messages
     for (unsigned i = 0; i < NET_BATCH; i++) {
         struct msghdr *header = &net->received[i].msg_hdr;
 
-        header->msg_name = &net->rooms[i].name;
-        header->msg_namelen = sizeof(net->rooms[i].name);
-        header->msg_iov = &net->rooms[i].iovec;
+        header->msg_name = &net->receive_headers[i].name;
+        header->msg_namelen = sizeof(net->receive_headers[i].name);
+        header->msg_iov = &net->receive_headers[i].iovec;
         header->msg_iovlen = 1;
-        header->msg_control = net->rooms[i].control;
+        header->msg_control = net->receive_headers[i].control;
         header->msg_controllen = CONTROL_BYTES;
     }
     received = recvmmsg(net->sockets[socket], net->received, NET_BATCH, MSG_DONTWAIT, NULL);
@@ -225,11 +227,11 @@ size_t net_receive(struct net *net, unsigned socket, struct net_message messages
     for (int i = 0; i < received; i++) {
         struct msghdr *header = &net->received[i].msg_hdr;
 
-        messages[i].data = net->rooms[i].iovec.iov_base;
+        messages[i].data = net->receive_headers[i].iovec.iov_base;
         messages[i].bytes = net->received[i].msg_len;
-        messages[i].from = net->rooms[i].name;
+        messages[i].from = net->receive_headers[i].name;
         net->counters.truncated += (header->msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0;
-        describe(net, header, &messages[i]);
+        read_control(net, header, &messages[i]);
         if (messages[i].bytes)
             net->counters.received +=
                 (messages[i].bytes + messages[i].segment_bytes - 1) / messages[i].segment_bytes;
@@ -264,15 +266,15 @@ void net_send(struct net *net, uint32_t endpoint, const struct sockaddr_in *to, 
     memcpy(net_slot(net, endpoint, to, bytes), data, bytes);
 }
 
-static void describe_send(struct net *net, unsigned at, unsigned slot)
+static void prepare_send(struct net *net, unsigned at, unsigned slot)
 {
     struct msghdr *header = &net->sends[at].msg_hdr;
     struct in_pktinfo info = {.ipi_spec_dst.s_addr = address_of(net->slots[slot].endpoint)};
 
     header->msg_name = &net->slots[slot].to;
-    net->send_rooms[at].iovec.iov_base = net->slot_bytes + (size_t)slot * NET_SLOT_BYTES;
-    net->send_rooms[at].iovec.iov_len = net->slots[slot].bytes;
-    memcpy(CMSG_DATA((struct cmsghdr *)net->send_rooms[at].control), &info, sizeof(info));
+    net->send_headers[at].iovec.iov_base = net->slot_bytes + (size_t)slot * NET_SLOT_BYTES;
+    net->send_headers[at].iovec.iov_len = net->slots[slot].bytes;
+    memcpy(CMSG_DATA((struct cmsghdr *)net->send_headers[at].control), &info, sizeof(info));
 }
 
 void net_flush(struct net *net)
@@ -282,7 +284,7 @@ void net_flush(struct net *net)
 
         for (unsigned i = 0; i < net->slot_count; i++)
             if (net->slots[i].endpoint % net->socket_count == s)
-                describe_send(net, count++, i);
+                prepare_send(net, count++, i);
         while (at < count) {
             int sent = sendmmsg(net->sockets[s], net->sends + at, count - at, MSG_DONTWAIT);
 

@@ -1,15 +1,15 @@
-/* The generator's UDP sockets. Many endpoints share one socket: each has a source address of its own
- * in 127.64.0.0/10, given and found again by IP_PKTINFO, so that its 5-tuple is unique.
+/* The generator's UDP sockets. Many endpoints share one socket. Each endpoint has its own source
+ * address in 127.64.0.0/10, which IP_PKTINFO sets when sending and reports when receiving. So each
+ * endpoint has a unique 5-tuple.
  *
  *   endpoint i: address 127.64.0.0 + i + 1, socket i % sockets
  *
- * Received in batches with UDP_GRO (a segmented send of the server comes in as one message) and with
- * the kernel's time of arrival, so that what is measured does not depend on when we come to read.
- * Sockets are not waited for: the media loop comes by every tick (see media.c), so the server's
- * sends wake nobody.
+ * Reading is done in batches with UDP_GRO: a segmented send of the server arrives as one message
+ * with several datagrams. The kernel notes the time of arrival, so it does not matter when the
+ * message is read.
  *
- * Units: ns of CLOCK_MONOTONIC. Threads: the media thread. Memory: messages are valid until the next
- * net_receive, slots until net_flush. */
+ * Units:  ns of CLOCK_MONOTONIC. Threads: the media thread.
+ * Memory: messages are valid until the next net_receive, slots until net_flush. */
 #ifndef RINGCAST_LOAD_NET_H
 #define RINGCAST_LOAD_NET_H
 
@@ -19,8 +19,8 @@
 #include <stdint.h>
 
 #define NET_SOCKETS_MAX 64
-#define NET_BATCH 32 /* messages of one net_receive */
-#define NET_SLOTS 256
+#define NET_BATCH 32  /* messages of one net_receive */
+#define NET_SLOTS 256 /* datagrams that wait for net_flush */
 #define NET_SLOT_BYTES 1600
 #define NET_ENDPOINT_BASE 0x7f400001u /* 127.64.0.1 */
 #define NET_WHY_BYTES 200
@@ -28,7 +28,7 @@
 struct net_message {
     uint8_t *data;
     size_t bytes, segment_bytes; /* every segment but the last has segment_bytes */
-    uint32_t endpoint;           /* index, by the address it was sent to */
+    uint32_t endpoint;           /* index of the endpoint whose address it was sent to */
     struct sockaddr_in from;
     uint64_t arrived_ns;
 };
@@ -45,20 +45,21 @@ unsigned net_socket_count(const struct net *net);
 struct sockaddr_in net_address(const struct net *net, uint32_t endpoint);
 
 size_t net_receive(struct net *net, unsigned socket, struct net_message messages[NET_BATCH]);
-/* The clocks are compared (arrivals are told in wall time). Call once a tick. */
-void net_tick(struct net *net);
+/* Compares wall clock and monotonic clock, because the kernel notes arrivals in wall time. Call it
+ * every few milliseconds. */
+void net_compare_clocks(struct net *net);
 
-/* Flushes unless `count` (at most NET_SLOTS) places are free. */
+/* Flushes unless `count` slots are free (at most NET_SLOTS). */
 void net_reserve(struct net *net, unsigned count);
-/* A place for one datagram of up to NET_SLOT_BYTES; flushes when all are taken: whoever fills places
- * later than they are taken reserves them first. */
+/* Takes a slot for one datagram of up to NET_SLOT_BYTES. It flushes if no slot is free, so a caller
+ * that takes several slots before it fills them must reserve them first. */
 uint8_t *net_slot(struct net *net, uint32_t endpoint, const struct sockaddr_in *to, size_t bytes);
 void net_send(struct net *net, uint32_t endpoint, const struct sockaddr_in *to, const void *data,
               size_t bytes);
 void net_flush(struct net *net);
 
 const struct net_counters *net_counters(const struct net *net);
-/* Datagrams that our own sockets could not hold, since they were opened. */
+/* Received datagrams that did not fit into the sockets' buffers, since the sockets were opened. */
 uint64_t net_drops(const struct net *net);
 
 #endif

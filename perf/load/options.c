@@ -1,4 +1,4 @@
-/* The command line: every option is one row. */
+/* Reads the command line and prints the help text. */
 #define _GNU_SOURCE
 #include "options.h"
 
@@ -11,75 +11,106 @@
 
 #include "net.h"
 
-/* X(type, name, field, default, min, max, prose); types: number, percent (0…100), flag. */
+/* One row per option. */
 /* clang-format off */
-#define NUMBERS(X) \
-    X(rooms, rooms, 1, 1, 10000, "rooms, all alike")                                              \
-    X(publishers, publishers, 1, 0, 10000, "publishers of each room")                             \
-    X(subscribers, subscribers, 0, 0, 100000, "endpoints of each room that take all its streams") \
-    X(large, large, 0, 0, 100000, "endpoints of the first room instead; 0: as the others")        \
-    X(participants, participants, 0, 0, 1000, "instead of both: everybody publishes and takes all others") \
-    X(idle, idle, 0, 0, 100000, "endpoints beside them that are connected and silent")            \
-    X(endpoints-per-member, endpoints_per_member, 8, 1, 1000, "receiving endpoints of one account (the server's transports_per_participant_max)") \
-    X(video-kbps, video_kbps, 2500, 10, 50000, "of one video stream, payload")                    \
-    X(fps, fps, 30, 1, 120, "frames a second; each leaves as one burst")                          \
-    X(video-bytes, video_bytes, 1200, 200, 1400, "largest RTP packet before protection")          \
-    X(audio-bytes, audio_bytes, 120, 40, 1200, "payload of an audio packet, one every 20 ms")     \
-    X(seconds, seconds, 10, 1, 3600, "how long is measured")                                      \
-    X(settle-seconds, settle_seconds, 30, 1, 600, "how long connecting and first pictures may take") \
-    X(ramp, ramp_per_second, 0, 0, 100000, "endpoints begun a second; 0: as fast as they connect") \
-    X(pending-max, pending_max, 64, 1, 10000, "endpoints connecting at one time")                 \
-    X(sockets, sockets, 8, 1, NET_SOCKETS_MAX, "UDP sockets that all endpoints share")
+/* X(option, field, default, min, max, text) */
+#define NUMBERS_CLIENTS(X) \
+    X(rooms, rooms, 1, 1, 10000, "rooms; all have the same number of clients") \
+    X(publishers, publishers, 1, 0, 10000, "publishers in each room") \
+    X(subscribers, subscribers, 0, 0, 100000, \
+      "subscribers in each room; each receives all streams of its room") \
+    X(large, large, 0, 0, 100000, \
+      "subscribers in the first room; 0: as many as in the others") \
+    X(participants, participants, 0, 0, 1000, \
+      "participants in each room, instead of publishers and subscribers; each sends, and " \
+      "receives all others; 0: none") \
+    X(idle, idle, 0, 0, 100000, \
+      "additional endpoints that connect but neither send nor receive media") \
+    X(endpoints-per-member, endpoints_per_member, 8, 1, 1000, \
+      "subscribers per account; the server must allow an account so many transports")
 
+#define NUMBERS_STREAMS(X) \
+    X(video-kbps, video_kbps, 2500, 10, 50000, "kbit/s of one video stream (payload)") \
+    X(fps, fps, 30, 1, 120, "video frames per second; all packets of a frame leave at once") \
+    X(video-bytes, video_bytes, 1200, 200, 1400, "largest video packet in bytes, unencrypted") \
+    X(audio-bytes, audio_bytes, 120, 40, 1200, \
+      "payload of an audio packet in bytes; one leaves every 20 ms")
+
+#define NUMBERS_TIME(X) \
+    X(seconds, seconds, 10, 1, 3600, "length of the measurement in seconds") \
+    X(settle-seconds, settle_seconds, 30, 1, 600, \
+      "longest wait, in seconds, until all clients are connected and all streams arrive") \
+    X(ramp, ramp_per_second, 0, 0, 100000, \
+      "endpoints that begin to connect per second; 0: no limit") \
+    X(pending-max, pending_max, 64, 1, 10000, \
+      "endpoints that may be connecting at the same time") \
+    X(sockets, sockets, 8, 1, NET_SOCKETS_MAX, "UDP sockets, which all endpoints share")
+
+#define NUMBERS(X) NUMBERS_CLIENTS(X) NUMBERS_STREAMS(X) NUMBERS_TIME(X)
+
+/* X(option, field, text): percentages from 0 to 100. */
 #define PERCENTS(X) \
-    X(loss, send_loss, "of the packets we send are not sent")                                     \
-    X(reorder, send_reorder, "… are sent behind their successor")                                 \
-    X(receive-loss, receive_loss, "of the packets that came are forgotten")                       \
-    X(receive-duplicate, receive_duplicate, "… are taken twice")                                  \
-    X(receive-corrupt, receive_corrupt, "… have a bit changed before decryption")                 \
-    X(receive-scramble, receive_scramble, "… have a bit of the payload changed after it")
+    X(loss, send_loss, "packets that are not sent at all") \
+    X(reorder, send_reorder, "packets that are sent after their successor") \
+    X(receive-loss, receive_loss, "received packets that are dropped") \
+    X(receive-duplicate, receive_duplicate, "received packets that are processed twice") \
+    X(receive-corrupt, receive_corrupt, "received packets with one bit changed before decryption") \
+    X(receive-scramble, receive_scramble, \
+      "received packets with one bit of the payload changed after decryption")
 /* clang-format on */
 
 static void usage(FILE *to)
 {
     fprintf(to,
-            "ringcast-load URL [options]: thousands of WebRTC clients against one server\n"
-            "  who and how many\n"
-            "    --target NAME                whose signaling: %s (default ringcast)\n",
+            "ringcast-load URL [options]\n"
+            "Connects thousands of WebRTC clients to the server at URL (http://HOST:PORT), on the "
+            "same\n"
+            "machine, and measures loss, latency and the server's CPU time per packet.\n"
+            "  clients\n"
+            "    --target NAME                kind of server: %s (default ringcast)\n",
             target_type_names());
-#define X(name, field, value, min, max, prose)                                                     \
-    fprintf(to, "    --%-26s %s (%d…%d, default %d)\n", #name " N", prose, (int)(min), (int)(max), \
+#define X(name, field, value, min, max, text)                                                     \
+    fprintf(to, "    --%-26s %s (%d…%d, default %d)\n", #name " N", text, (int)(min), (int)(max), \
             (int)(value));
-    NUMBERS(X)
+    NUMBERS_CLIENTS(X)
+    fprintf(to, "    --churn PER_SECOND           clients that leave and join again during the "
+                "measurement (0…1000)\n"
+                "  streams\n"
+                "    --video --audio              what a publisher sends (default: video; with "
+                "--participants both)\n");
+    NUMBERS_STREAMS(X)
+    fprintf(to, "    --profile gcm128|gcm256|cm   SRTP cipher (default gcm128)\n"
+                "    --nack                       ask for missing packets, and resend packets that "
+                "the server misses\n"
+                "    --transport-cc               send transport-wide congestion feedback\n"
+                "  time and limits\n");
+    NUMBERS_TIME(X)
 #undef X
-    fprintf(to, "    --churn PER_SECOND           endpoints that leave and come again while "
-                "measured (0…1000)\n"
-                "  what flows\n"
-                "    --video --audio              which streams a publisher has (default: video; "
-                "both with --participants)\n"
-                "    --profile gcm128|gcm256|cm   SRTP (default gcm128)\n"
-                "    --nack                       ask for what is missing, answer who asks\n"
-                "    --transport-cc               answer with transport-wide feedback\n"
-                "  faults, per cent\n");
-#define X(name, field, prose) fprintf(to, "    --%-26s %s\n", #name " P", prose);
+    fprintf(to, "  faults on purpose, in per cent of all packets\n");
+#define X(name, field, text) fprintf(to, "    --%-26s %s\n", #name " P", text);
     PERCENTS(X)
 #undef X
-    fprintf(to,
-            "  measuring\n"
-            "    --cpu N                      runs on this core\n"
-            "    --realtime                   nothing else runs on its core when it wants to\n"
-            "    --server-cpu N               the server's core: sendto is timed there\n"
-            "    --server-pid PID[,PID…]      the server: these and all that descend from them\n"
-            "    --room-latency               of each room, too (in the JSON)\n"
-            "    --json FILE                  the result, too; - is standard output\n"
-            "    --quiet                      no progress on standard error\n"
-            "Exit status: 0 measured, 1 could not be measured, 2 usage,\n"
-            "3 measured, but not valid: the generator itself was the bottleneck.\n");
+    fprintf(
+        to,
+        "  measurement\n"
+        "    --cpu N                      run on this core\n"
+        "    --realtime                   run with real-time priority\n"
+        "    --server-cpu N               core of the server; the price of a sendto call is "
+        "measured there\n"
+        "    --server-pid PID[,PID…]      processes of the server; their children are included\n"
+        "    --room-latency               also report the latency of each room (in the JSON)\n"
+        "    --json FILE                  also write the result as JSON; \"-\" is standard "
+        "output\n"
+        "    --quiet                      no progress messages on standard error\n"
+        "Exit status: 0 measured; 1 could not measure; 2 wrong options; 3 measured, but not "
+        "valid,\n"
+        "because the generator itself was the bottleneck.\n");
 }
 
-static bool complain(const char *option, const char *value, const char *what)
+static bool complain(const char *option, const char *value, const char *problem)
 {
-    fprintf(stderr, "ringcast-load: --%s %s: %s\n", option, value ? value : "", what);
+    fprintf(stderr, "ringcast-load: --%s%s%s: %s\n", option, value ? " " : "", value ? value : "",
+            problem);
     return false;
 }
 
@@ -92,7 +123,7 @@ static bool number(const char *option, const char *value, long min, long max, lo
         *out = strtol(value, &end, 10);
     if (value && end != value && *end == '\0' && !errno && *out >= min && *out <= max)
         return true;
-    snprintf(range, sizeof(range), "a whole number from %ld to %ld is wanted", min, max);
+    snprintf(range, sizeof(range), "must be a whole number from %ld to %ld", min, max);
     return complain(option, value, range);
 }
 
@@ -104,7 +135,7 @@ static bool fraction(const char *option, const char *value, double max, double *
         *out = strtod(value, &end);
     if (value && end != value && *end == '\0' && isfinite(*out) && *out >= 0 && *out <= max)
         return true;
-    snprintf(range, sizeof(range), "a number from 0 to %g is wanted", max);
+    snprintf(range, sizeof(range), "must be a number from 0 to %g", max);
     return complain(option, value, range);
 }
 
@@ -118,7 +149,7 @@ static bool pids(struct options *o, const char *value)
         long pid;
 
         if (o->server_pid_count == SERVER_PIDS_MAX)
-            return complain("server-pid", value, "16 at most");
+            return complain("server-pid", value, "names more than 16 processes");
         if (!number("server-pid", word, 1, INT_MAX, &pid))
             return false;
         o->server_pids[o->server_pid_count++] = (int)pid;
@@ -135,11 +166,11 @@ static bool profile(struct options *o, const char *value)
     else if (value && strcmp(value, "cm") == 0)
         o->profile = SRTP_PROFILE_aes128_cm_sha1_80;
     else
-        return complain("profile", value, "gcm128, gcm256 or cm is wanted");
+        return complain("profile", value, "must be gcm128, gcm256 or cm");
     return true;
 }
 
-/* Options without a value: true when `name` is one. */
+/* Options without a value. False: `name` is none of them. */
 static bool flag(struct options *o, const char *name)
 {
     bool *at = strcmp(name, "video") == 0          ? &o->video
@@ -160,7 +191,7 @@ static bool valued(struct options *o, const char *name, const char *value)
 {
     long n = 0;
 
-#define X(option, field, def, min, max, prose)  \
+#define X(option, field, def, min, max, text)   \
     if (strcmp(name, #option) == 0) {           \
         if (!number(name, value, min, max, &n)) \
             return false;                       \
@@ -169,7 +200,7 @@ static bool valued(struct options *o, const char *name, const char *value)
     }
     NUMBERS(X)
 #undef X
-#define X(option, field, prose)     \
+#define X(option, field, text)      \
     if (strcmp(name, #option) == 0) \
         return fraction(name, value, 100, &o->field);
     PERCENTS(X)
@@ -186,38 +217,52 @@ static bool valued(struct options *o, const char *name, const char *value)
         *(name[0] == 'c' ? &o->cpu : &o->server_cpu) = (int)n;
         return true;
     }
-    if (strcmp(name, "json") == 0 && value) {
+    if (strcmp(name, "json") == 0) {
         o->json = value;
-        return true;
+        return value || complain(name, NULL, "a file name is missing");
     }
     if (strcmp(name, "target") == 0) {
+        char known[160];
+
+        snprintf(known, sizeof(known), "must be one of: %s", target_type_names());
         o->target = value ? target_type_find(value) : NULL;
-        return o->target || complain(name, value, target_type_names());
+        return o->target || complain(name, value, known);
     }
-    return complain(name, NULL, "no such option, or its value is missing; --help tells all");
+    return complain(name, NULL, "unknown option; --help lists all options");
 }
 
-static bool sensible(struct options *o)
+static bool complain_word(const char *word)
+{
+    fprintf(stderr, "ringcast-load: \"%s\": there is already a URL\n", word);
+    return false;
+}
+
+/* False: the options contradict each other. */
+static bool check_together(struct options *o)
 {
     uint64_t endpoints =
         o->participants ? 2ull * o->participants : (uint64_t)o->publishers + o->subscribers;
 
     if (!o->url) {
+        fprintf(stderr, "ringcast-load: the URL of the server is missing\n");
         usage(stderr);
         return false;
     }
     if (!o->video && !o->audio)
         o->video = true, o->audio = o->participants > 0;
     if (o->participants == 1) {
-        fprintf(stderr, "ringcast-load: --participants 1: nobody is there to listen\n");
+        fprintf(stderr, "ringcast-load: --participants 1: a room needs at least 2\n");
         return false;
     }
     if (!o->participants && !o->subscribers && !o->idle) {
-        fprintf(stderr, "ringcast-load: nobody listens: --subscribers, --participants or --idle\n");
+        fprintf(stderr,
+                "ringcast-load: no client receives anything; give --subscribers, --participants or "
+                "--idle\n");
         return false;
     }
     if (endpoints * o->rooms + o->idle > ENDPOINTS_MAX / 2) {
-        fprintf(stderr, "ringcast-load: more than %d endpoints\n", ENDPOINTS_MAX / 2);
+        fprintf(stderr, "ringcast-load: these options need more than %d endpoints\n",
+                ENDPOINTS_MAX / 2);
         return false;
     }
     return true;
@@ -230,7 +275,7 @@ bool options_read(struct options *o, int argc, char **argv, bool *help)
                           .cpu = -1,
                           .server_cpu = -1,
                           .profile = SRTP_PROFILE_aead_aes_128_gcm};
-#define X(name, field, value, min, max, prose) o->field = value;
+#define X(name, field, value, min, max, text) o->field = value;
     NUMBERS(X)
 #undef X
     for (int i = 1; i < argc; i++) {
@@ -243,7 +288,7 @@ bool options_read(struct options *o, int argc, char **argv, bool *help)
         }
         if (strncmp(word, "--", 2) != 0) {
             if (o->url)
-                return complain(word, NULL, "one URL only");
+                return complain_word(word);
             o->url = word;
         } else if (!flag(o, word + 2)) {
             if (!valued(o, word + 2, i + 1 < argc ? argv[i + 1] : NULL))
@@ -251,5 +296,5 @@ bool options_read(struct options *o, int argc, char **argv, bool *help)
             i++;
         }
     }
-    return sensible(o);
+    return check_together(o);
 }

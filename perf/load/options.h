@@ -1,4 +1,4 @@
-/* What a run does: the command line, once. */
+/* The command line options of ringcast-load. */
 #ifndef RINGCAST_LOAD_OPTIONS_H
 #define RINGCAST_LOAD_OPTIONS_H
 
@@ -9,30 +9,30 @@
 #include "target.h"
 
 #define SERVER_PIDS_MAX 16
-#define ENDPOINTS_MAX 262144 /* of one run, those that left included */
+#define ENDPOINTS_MAX 262144 /* of one run, including those that have left */
 
 struct options {
     const struct target_type *target;
     const char *url, *json;
-    /* who */
+    /* clients */
     unsigned rooms;
-    unsigned publishers, subscribers; /* one way; or */
-    unsigned large;                   /* subscribers of the first room instead, 0: as the others */
-    unsigned participants;            /* everybody publishes and consumes all others */
-    unsigned idle;                    /* endpoints that are connected and silent */
+    unsigned publishers, subscribers; /* of each room; unused with `participants` */
+    unsigned large;                   /* subscribers of the first room; 0: as in the other rooms */
+    unsigned participants; /* of each room; each publishes and receives all others; 0: unused */
+    unsigned idle;         /* endpoints that connect and neither send nor receive media */
     unsigned endpoints_per_member;
-    /* what they send */
+    /* streams */
     bool video, audio;
     unsigned video_kbps, fps, video_bytes, audio_bytes;
     enum srtp_profile profile;
     bool nack, transport_cc;
-    /* when */
+    /* time */
     unsigned seconds, settle_seconds, ramp_per_second, pending_max;
-    double churn_per_second; /* leaves, each followed by a join */
-    /* faults, in per cent: in what we send, and in what has come to us */
+    double churn_per_second; /* so many clients leave and join again */
+    /* faults in per cent, of sent and of received packets */
     double send_loss, send_reorder;
     double receive_loss, receive_duplicate, receive_corrupt, receive_scramble;
-    /* measuring */
+    /* measurement */
     unsigned sockets;
     int cpu, server_cpu; /* -1: not pinned */
     int server_pids[SERVER_PIDS_MAX];
@@ -40,7 +40,8 @@ struct options {
     bool realtime, room_latency, quiet;
 };
 
-/* False: a sentence and the usage went to stderr (help: to stdout, *help). */
+/* False: the options are wrong, and the reason is on standard error. *help: the help text was
+ *        printed. */
 bool options_read(struct options *options, int argc, char **argv, bool *help);
 
 #endif

@@ -1,12 +1,12 @@
-/* The recognisable payload: pattern and label. */
+/* The pattern, and the label at the end of each payload. */
 #include "payload.h"
 
 #include <string.h>
 
-#define PATTERN_PLACES 4096u /* a power of two */
-#define CHECK_AT 14          /* in the stamp */
+#define BODY_OFFSETS 4096u /* where a body may begin in the pattern; a power of two */
+#define CHECKSUM_AT 14     /* in the label */
 
-static uint8_t pattern[PATTERN_PLACES + PAYLOAD_BODY_BYTES_MAX];
+static uint8_t pattern[BODY_OFFSETS + PAYLOAD_BODY_BYTES_MAX];
 static uint32_t mark;
 
 void payload_open(uint64_t seed)
@@ -24,24 +24,24 @@ void payload_open(uint64_t seed)
 
 static const uint8_t *body_of(const struct payload_label *label)
 {
-    return pattern + ((label->number * 61u + label->stream * 1009u) & (PATTERN_PLACES - 1));
+    return pattern + ((label->number * 61u + label->stream * 1009u) & (BODY_OFFSETS - 1));
 }
 
-/* Over everything of the stamp but itself: no single changed bit goes by. */
-static uint16_t check_of(const uint8_t *at)
+/* The sum of all other words of the label. Each single changed bit changes it. */
+static uint16_t checksum_of(const uint8_t *at)
 {
     uint16_t words[LABEL_BYTES / 2], sum = 0;
 
     memcpy(words, at, sizeof(words));
     for (size_t i = 0; i < LABEL_BYTES / 2; i++)
         sum = (uint16_t)(sum + words[i]);
-    return (uint16_t)(sum - words[CHECK_AT / 2]);
+    return (uint16_t)(sum - words[CHECKSUM_AT / 2]);
 }
 
 void payload_write(uint8_t *payload, size_t head_bytes, size_t bytes, struct payload_label *label)
 {
     uint8_t *at = payload + bytes - LABEL_BYTES;
-    uint16_t check;
+    uint16_t checksum;
 
     label->body_bytes = (uint16_t)(bytes - LABEL_BYTES - head_bytes);
     memcpy(payload + head_bytes, body_of(label), label->body_bytes);
@@ -50,14 +50,14 @@ void payload_write(uint8_t *payload, size_t head_bytes, size_t bytes, struct pay
     memcpy(at + 8, &label->number, 4);
     memcpy(at + 12, &label->body_bytes, 2);
     memcpy(at + 16, &label->sent_ns, 8);
-    check = check_of(at);
-    memcpy(at + CHECK_AT, &check, 2);
+    checksum = checksum_of(at);
+    memcpy(at + CHECKSUM_AT, &checksum, 2);
 }
 
 enum payload_verdict payload_read(const uint8_t *payload, size_t bytes, struct payload_label *label)
 {
     const uint8_t *at = payload + bytes - LABEL_BYTES;
-    uint16_t check;
+    uint16_t checksum;
 
     if (bytes < LABEL_BYTES || memcmp(at, &mark, 4) != 0)
         return PAYLOAD_FOREIGN;
@@ -65,8 +65,8 @@ enum payload_verdict payload_read(const uint8_t *payload, size_t bytes, struct p
     memcpy(&label->number, at + 8, 4);
     memcpy(&label->body_bytes, at + 12, 2);
     memcpy(&label->sent_ns, at + 16, 8);
-    memcpy(&check, at + CHECK_AT, 2);
-    if (check != check_of(at) || label->body_bytes > PAYLOAD_BODY_BYTES_MAX ||
+    memcpy(&checksum, at + CHECKSUM_AT, 2);
+    if (checksum != checksum_of(at) || label->body_bytes > PAYLOAD_BODY_BYTES_MAX ||
         (size_t)label->body_bytes + LABEL_BYTES > bytes ||
         memcmp(at - label->body_bytes, body_of(label), label->body_bytes) != 0)
         return PAYLOAD_CORRUPT;

@@ -1,12 +1,13 @@
-/* What the generator writes into the payloads that it sends, and finds again in those that come:
+/* Payloads that a receiver can check to the last bit:
  *
- *   head of the codec │ body: a piece of a fixed random pattern │ stamp (24 bytes)
+ *   head of the codec │ body: a part of a fixed random pattern │ label (24 bytes)
  *
- * The body's place in the pattern follows from stream and number, so a packet whose body is not exactly
- * the one that was sent with this stamp is noticed, also when its SRTP tag is right. Body and stamp are
- * found from the payload's end: a server may change the codec's head (VP8 picture ids).
+ * The label holds the stream, the number of the packet in it and the time of sending. Which part of
+ * the pattern the body holds follows from stream and number, so a receiver finds every changed
+ * byte, also if the SRTP tag is correct. A server may change the codec's head (VP8 picture ids),
+ * therefore body and label are found from the end of the payload.
  *
- * Units: send time in ns of CLOCK_MONOTONIC; bytes. Threads: any, after payload_open. */
+ * Units: send time in ns of CLOCK_MONOTONIC; sizes in bytes. Threads: any, after payload_open. */
 #ifndef RINGCAST_LOAD_PAYLOAD_H
 #define RINGCAST_LOAD_PAYLOAD_H
 
@@ -18,17 +19,21 @@
 #define PAYLOAD_BODY_BYTES_MAX 1500
 
 struct payload_label {
-    uint32_t stream; /* of this run */
+    uint32_t stream; /* id of the sender, unique in this run */
     uint32_t number; /* of the packet in its stream */
     uint64_t sent_ns;
     uint16_t body_bytes;
 };
 
-enum payload_verdict { PAYLOAD_OK, PAYLOAD_FOREIGN /* not written by this run */, PAYLOAD_CORRUPT };
+enum payload_verdict {
+    PAYLOAD_OK,
+    PAYLOAD_FOREIGN, /* it has no label of this run */
+    PAYLOAD_CORRUPT,
+};
 
-/* Makes the pattern and the mark of this run; once, at start. */
+/* Creates the pattern and the mark of this run. Call it once, at start. */
 void payload_open(uint64_t seed);
-/* Body and stamp end at payload + bytes; the first head_bytes are left alone.
+/* Writes body and label behind the first head_bytes, up to payload + bytes.
  * head_bytes + LABEL_BYTES <= bytes. */
 void payload_write(uint8_t *payload, size_t head_bytes, size_t bytes, struct payload_label *label);
 enum payload_verdict payload_read(const uint8_t *payload, size_t bytes,

@@ -1,5 +1,5 @@
-/* One RTP stream that an endpoint receives: its SRTP state, what its reports need (RFC 3550 A.3, A.8),
- * and which of the latest packets are missing (for NACK). No I/O.
+/* One RTP stream that an endpoint receives: its SRTP state, what its reports need (RFC 3550 A.3,
+ * A.8), and which of the latest packets are missing (for NACK). No I/O.
  *
  * Threads: the media thread. Memory: the endpoint owns it. */
 #ifndef RINGCAST_LOAD_RECEIVER_H

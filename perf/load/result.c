@@ -34,8 +34,9 @@ static double server_ns(const struct result *r)
     return (double)sum;
 }
 
-/* CPU time of the server per forwarded packet, in ns; 0: unknown. The two readings of the server's CPU
- * time are a little further apart than start and stop, so both sides are first taken per second. */
+/* CPU time of the server per forwarded packet, in ns; 0: unknown. The two readings of the server's
+ * CPU time are a little further apart than start and stop, so both sides are first taken per
+ * second. */
 static double forwarded_ns(const struct result *r, const struct measurement *m)
 {
     double wall = (double)(r->after.wall_ns - r->before.wall_ns);

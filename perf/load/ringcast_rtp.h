@@ -1,5 +1,5 @@
-/* The JSON about RTP in Ringcast's signaling: what a client can receive, what it sends, what it will
- * receive. It contains what Chromium sends, cut to Opus, VP8 and RTX. */
+/* The JSON about RTP in Ringcast's signaling: what a client can receive, what it sends, what it
+ * will receive. It contains what Chromium sends, cut to Opus, VP8 and RTX. */
 #ifndef RINGCAST_LOAD_RINGCAST_RTP_H
 #define RINGCAST_LOAD_RINGCAST_RTP_H
 

@@ -1,4 +1,4 @@
-/* Offers, answers, and what they say. */
+/* Reads and writes offers and answers. */
 #define _GNU_SOURCE
 #include "sdp.h"
 
@@ -10,10 +10,10 @@
 
 #define LINE_BYTES_MAX 2048
 #define MEDIA_MAX 1024
-#define HOST_PRIORITY 2122260223u /* of a first host candidate, as Chromium says */
+#define HOST_PRIORITY 2122260223u /* the one that Chromium gives the first host candidate */
 
-/* One line without its end; NULL behind the last. */
-static const char *line_next(const char *text, char line[LINE_BYTES_MAX])
+/* Copies one line without its line end. Returns the text after it; NULL: there was no more line. */
+static const char *next_line(const char *text, char line[LINE_BYTES_MAX])
 {
     size_t bytes = strcspn(text, "\r\n");
 
@@ -24,7 +24,7 @@ static const char *line_next(const char *text, char line[LINE_BYTES_MAX])
     return text + strspn(text, "\r\n");
 }
 
-/* What stands behind `name` when the line begins with it. */
+/* The text after `name` if the line begins with it, else NULL. */
 static const char *value_of(const char *line, const char *name)
 {
     size_t bytes = strlen(name);
@@ -76,8 +76,8 @@ static void read_media(struct sdp_media *m, const char *line)
     }
 }
 
-/* "m=video 9 UDP/TLS/RTP/SAVPF 96 97"; what is neither audio nor video is none of ours. */
-static struct sdp_media *media_begin(struct sdp *sdp, const char *line)
+/* Reads "m=video 9 UDP/TLS/RTP/SAVPF 96 97". NULL: neither audio nor video. */
+static struct sdp_media *begin_media(struct sdp *sdp, const char *line)
 {
     char kind[16] = "";
     unsigned port = 0, payload_type = 0;
@@ -103,10 +103,10 @@ bool sdp_read(const char *text, bool is_offer, struct sdp *sdp, char *why)
     *sdp = (struct sdp){.remote.address.sin_family = AF_INET,
                         .media = calloc(MEDIA_MAX, sizeof(*sdp->media))};
     if (!sdp->media)
-        abort(); /* without memory there is no measurement */
-    while ((text = line_next(text, line))) {
+        abort(); /* as memory_zeroed does */
+    while ((text = next_line(text, line))) {
         if (line[0] == 'm')
-            media = media_begin(sdp, line);
+            media = begin_media(sdp, line);
         is_lite = is_lite || strcmp(line, "a=ice-lite") == 0;
         is_client = is_client || strcmp(line, "a=setup:active") == 0;
         read_transport(remote, line);
@@ -115,7 +115,8 @@ bool sdp_read(const char *text, bool is_offer, struct sdp *sdp, char *why)
     }
     remote->controls = is_offer && !is_lite;
     if (is_client)
-        snprintf(why, TARGET_WHY_BYTES, "the server wants to be the DTLS client; that are we");
+        snprintf(why, TARGET_WHY_BYTES,
+                 "the server wants to be the DTLS client, but the generator must be that");
     else if (!remote->ufrag[0] || !remote->password[0] || !remote->fingerprint[0])
         snprintf(why, TARGET_WHY_BYTES, "the server's SDP has no ICE parameters or no fingerprint");
     else if (!remote->address.sin_port)
@@ -192,7 +193,7 @@ static void write_video(FILE *f, const struct target_local *local, const struct 
             s->ssrc, local->cname, s->rtx_ssrc, local->cname);
 }
 
-static FILE *text_begin(char **text, size_t *bytes)
+static FILE *open_text(char **text, size_t *bytes)
 {
     FILE *f = open_memstream(text, bytes);
 
@@ -206,7 +207,7 @@ char *sdp_offer(const struct target_local *local, const struct target_stream *st
 {
     char *text = NULL;
     size_t bytes;
-    FILE *f = text_begin(&text, &bytes);
+    FILE *f = open_text(&text, &bytes);
 
     write_head(f, local);
     fprintf(f, "a=group:BUNDLE");
@@ -222,7 +223,7 @@ char *sdp_offer(const struct target_local *local, const struct target_stream *st
     return text;
 }
 
-/* Lines of an offered m-section that the answer repeats. */
+/* True: the answer repeats this line of an offered m-section. */
 static bool is_repeated(const char *line, bool transport_cc)
 {
     static const char *const names[] = {"a=mid:",       "a=rtpmap:",  "a=fmtp:",
@@ -243,10 +244,10 @@ char *sdp_answer(const char *offer, const struct target_local *local, bool trans
     char *text = NULL, line[LINE_BYTES_MAX];
     bool in_media = false;
     size_t bytes;
-    FILE *f = text_begin(&text, &bytes);
+    FILE *f = open_text(&text, &bytes);
 
     write_head(f, local);
-    while ((offer = line_next(offer, line))) {
+    while ((offer = next_line(offer, line))) {
         if (line[0] == 'm') {
             in_media = true;
             fprintf(f, "%s\r\n", line);

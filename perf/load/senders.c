@@ -1,6 +1,6 @@
-/* Builds and sends frames and packets. They copy what Chromium sends: one-byte header extensions in the
- * same order, a VP8 payload descriptor with a 15-bit picture id, and frames cut into packets whose sizes
- * differ by at most one byte. */
+/* Builds and sends frames and packets. They copy what Chromium sends: one-byte header extensions in
+ * the same order, a VP8 payload descriptor with a 15-bit picture id, and frames cut into packets
+ * whose sizes differ by at most one byte. */
 #include "senders.h"
 
 #include <stdlib.h>
@@ -23,7 +23,7 @@
 #define FRAME_TAG_BYTES 3
 #define KEY_FRAME_HEAD_BYTES 10
 #define HEADER_BYTES_MAX 64
-#define AUDIO_FLUSH 8 /* packets of audio that leave together */
+#define AUDIO_FLUSH 8 /* audio packets that are sent with one flush */
 
 /* ---- the queue: a binary heap by due_ns ---- */
 
@@ -259,8 +259,8 @@ static void send_packet(struct media *media, struct sender *s, struct packet *pa
 
 /* ---- frames ---- */
 
-/* RFC 7741: the descriptor with a picture id. In the first packet VP8's frame tag follows, in a key frame
- * also the start code and the size (640 x 480). Returns the bytes written. */
+/* RFC 7741: the descriptor with a picture id. In the first packet VP8's frame tag follows, in a key
+ * frame also the start code and the size (640 x 480). Returns the bytes written. */
 static size_t write_vp8_head(uint8_t *p, const struct sender *s, bool first, bool key)
 {
     static const uint8_t key_head[KEY_FRAME_HEAD_BYTES] = {0xb0, 0x74, 0x00, 0x9d, 0x01,

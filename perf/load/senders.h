@@ -1,8 +1,8 @@
-/* The RTP streams that endpoints send: video as frames in bursts, audio every 20 ms. The packets look
- * like those of Chromium.
+/* The RTP streams that endpoints send: video as frames in bursts, audio every 20 ms. The packets
+ * look like those of Chromium.
  *
- * Shape:   a sender has an id that is unique in the run and that stands in every payload it sends. All
- *          running senders lie in one queue (a heap), the one that is due next in front.
+ * Shape:   a sender has an id that is unique in the run and that stands in every payload it sends.
+ *          All running senders lie in one queue (a heap), the one that is due next in front.
  * Threads: sender_new on any thread; everything else on the media thread.
  * Memory:  media->senders owns them from endpoint_begin on, also after their endpoint is gone. */
 #ifndef RINGCAST_LOAD_SENDERS_H

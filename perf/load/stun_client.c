@@ -1,6 +1,6 @@
-/* Binding requests and answers of a WebRTC client. */
+/* Builds and checks STUN messages. */
 
-/* As in dataplane/stun.c: OpenSSL's low-level SHA-1 costs a tenth of its HMAC(). */
+/* OpenSSL's low-level SHA-1 costs a tenth of its HMAC(); dataplane/engines/stun.c uses it, too. */
 #define OPENSSL_SUPPRESS_DEPRECATED
 #include "stun_client.h"
 
@@ -69,7 +69,8 @@ static uint32_t crc32_of(const uint8_t *data, size_t bytes)
     return ~crc;
 }
 
-/* HMAC-SHA1 over the message up to `end`, its length field set as if it ended behind the attribute. */
+/* HMAC-SHA1 of the message up to `end`, computed with the length that the message has including
+ * MESSAGE-INTEGRITY (RFC 8489 14.5). */
 static void integrity(const uint8_t *data, size_t end, const char *password, uint8_t out[20])
 {
     uint8_t block[BLOCK_BYTES] = {0}, header[HEADER_BYTES];
@@ -94,7 +95,7 @@ static void integrity(const uint8_t *data, size_t end, const char *password, uin
     SHA1_Final(out, &sha);
 }
 
-static size_t head(uint8_t *out, uint32_t type, const uint8_t *transaction)
+static size_t write_header(uint8_t *out, uint32_t type, const uint8_t *transaction)
 {
     put16(out, type);
     put16(out + 2, 0);
@@ -103,7 +104,8 @@ static size_t head(uint8_t *out, uint32_t type, const uint8_t *transaction)
     return HEADER_BYTES;
 }
 
-static size_t attribute(uint8_t *out, size_t at, uint32_t type, const void *value, size_t bytes)
+static size_t write_attribute(uint8_t *out, size_t at, uint32_t type, const void *value,
+                              size_t bytes)
 {
     put16(out + at, type);
     put16(out + at + 2, (uint32_t)bytes);
@@ -112,41 +114,42 @@ static size_t attribute(uint8_t *out, size_t at, uint32_t type, const void *valu
     return at + 4 + ((bytes + 3) & ~(size_t)3);
 }
 
-/* MESSAGE-INTEGRITY and FINGERPRINT behind what is there. */
-static size_t seal(uint8_t *out, size_t at, const char *password)
+/* Adds MESSAGE-INTEGRITY and FINGERPRINT. Returns the bytes of the message. */
+static size_t finish(uint8_t *out, size_t at, const char *password)
 {
     uint8_t mac[20], crc[4];
 
     integrity(out, at, password, mac);
-    at = attribute(out, at, A_INTEGRITY, mac, sizeof(mac));
+    at = write_attribute(out, at, A_INTEGRITY, mac, sizeof(mac));
     put16(out + 2, (uint32_t)(at + 8 - HEADER_BYTES));
     put32(crc, crc32_of(out, at) ^ FINGERPRINT_XOR);
-    return attribute(out, at, A_FINGERPRINT, crc, sizeof(crc));
+    return write_attribute(out, at, A_FINGERPRINT, crc, sizeof(crc));
 }
 
 size_t stun_check_build(uint8_t out[STUN_CLIENT_BYTES_MAX], const struct stun_check *check)
 {
-    size_t at = head(out, REQUEST, check->transaction);
+    size_t at = write_header(out, REQUEST, check->transaction);
     size_t remote = strnlen(check->remote_ufrag, 120), local = strnlen(check->local_ufrag, 32);
     uint8_t username[160], number[8];
 
     memcpy(username, check->remote_ufrag, remote);
     username[remote] = ':';
     memcpy(username + remote + 1, check->local_ufrag, local);
-    at = attribute(out, at, A_USERNAME, username, remote + 1 + local);
+    at = write_attribute(out, at, A_USERNAME, username, remote + 1 + local);
     put32(number, 10 | 1u << 16);
-    at = attribute(out, at, NETWORK_COST, number, 4);
+    at = write_attribute(out, at, NETWORK_COST, number, 4);
     put32(number, (uint32_t)(check->tie_breaker >> 32));
     put32(number + 4, (uint32_t)check->tie_breaker);
-    at = attribute(out, at, check->controlled ? A_CONTROLLED : A_CONTROLLING, number, 8);
+    at = write_attribute(out, at, check->controlled ? A_CONTROLLED : A_CONTROLLING, number, 8);
     if (!check->controlled)
-        at = attribute(out, at, A_USE_CANDIDATE, "", 0);
-    put32(number, 0x6e7f1eff); /* of a peer-reflexive host candidate, as Chromium says */
-    at = attribute(out, at, A_PRIORITY, number, 4);
-    return seal(out, at, check->remote_password);
+        at = write_attribute(out, at, A_USE_CANDIDATE, "", 0);
+    put32(number, 0x6e7f1eff); /* the priority that Chromium sends for a peer-reflexive candidate */
+    at = write_attribute(out, at, A_PRIORITY, number, 4);
+    return finish(out, at, check->remote_password);
 }
 
-bool stun_look(const uint8_t *data, size_t bytes, enum stun_kind *kind, const uint8_t **transaction)
+bool stun_parse_header(const uint8_t *data, size_t bytes, enum stun_kind *kind,
+                       const uint8_t **transaction)
 {
     uint32_t type;
 
@@ -174,7 +177,7 @@ bool stun_is_authentic(const uint8_t *data, size_t bytes, const char *password)
     uint8_t mac[20];
     size_t mac_at;
 
-    /* Everybody we talk to ends with MESSAGE-INTEGRITY (24 bytes) and FINGERPRINT (8). */
+    /* All supported servers end a message with MESSAGE-INTEGRITY (24 bytes) and FINGERPRINT (8). */
     if (bytes < HEADER_BYTES + 32)
         return false;
     mac_at = bytes - 32;
@@ -189,11 +192,11 @@ bool stun_is_authentic(const uint8_t *data, size_t bytes, const char *password)
 size_t stun_answer_build(uint8_t out[STUN_CLIENT_BYTES_MAX], const uint8_t *transaction,
                          const struct sockaddr_in *from, const char *password)
 {
-    size_t at = head(out, SUCCESS, transaction);
+    size_t at = write_header(out, SUCCESS, transaction);
     uint8_t address[8] = {0, 1};
 
     put16(address + 2, ntohs(from->sin_port) ^ COOKIE >> 16);
     put32(address + 4, ntohl(from->sin_addr.s_addr) ^ COOKIE);
-    at = attribute(out, at, A_XOR_MAPPED_ADDRESS, address, sizeof(address));
-    return seal(out, at, password);
+    at = write_attribute(out, at, A_XOR_MAPPED_ADDRESS, address, sizeof(address));
+    return finish(out, at, password);
 }

@@ -1,4 +1,4 @@
-/* The kinds of servers that the generator can talk to. */
+/* The list of targets. */
 #include "target.h"
 
 #include <stdio.h>

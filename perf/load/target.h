@@ -1,23 +1,23 @@
-/* What the load generator needs of a server's signaling. One implementation per kind of server
- * (target_ringcast.c; others join the list in target.c). Media is the generator's own affair: ICE,
- * DTLS, SRTP, RTP and RTCP happen elsewhere, with what these calls return.
+/* The signaling of a server, as the load generator needs it. Each kind of server has one
+ * implementation (target_ringcast.c, target_janus.c; the list is in target.c). Media is not part of
+ * it: the media thread does ICE, DTLS, SRTP, RTP and RTCP with the values that these functions
+ * return.
  *
- *   open ─► room_open ─► join ─► publish ────────► (media flows to the server)
- *                          └───► subscribe ─► start ─► (media flows to us)
+ *   open ─► room_open ─► join ─► publish ────────► (the generator sends media)
+ *                          └───► subscribe ─► start ─► (the generator receives media)
  *                                    └─► subscribe again on the same endpoint: more publications
- *   drop ends an endpoint, leave a member with all its endpoints, close everything.
+ *   `drop` ends an endpoint, `leave` a member with all its endpoints, `close` everything.
  *
- * Shape:   a member is one signed-in participant of one room (a Socket.IO session, a Janus session);
- *          an endpoint is one ICE + DTLS + SRTP transport (Ringcast: a transport, Janus: a handle with
- *          its PeerConnection). A member may hold many endpoints, so that thousands of them do not
- *          cost thousands of accounts.
- * Threads: every call comes from one thread, the signaling thread, and may block up to the target's
- *          own time-out (CALL_TIMEOUT_MS). Nothing here is called from the media thread.
- * Memory:  rooms, members and endpoints belong to the target; the pointers are handles for the
- *          generator. What a call fills in belongs to the caller.
- * Errors:  false or NULL with one sentence for a human in `why` (TARGET_WHY_BYTES).
- * Roles:   we are always the DTLS client (an SDP adapter offers or answers a=setup:active). We are
- *          the controlling ICE agent unless target_remote.controls says that the server is. */
+ * Shape:   a member is one signed-in participant of one room. An endpoint is one ICE + DTLS + SRTP
+ *          transport (Ringcast: a transport; Janus: a handle with its PeerConnection). A member may
+ *          have many endpoints, so that thousands of endpoints do not need thousands of accounts.
+ * Threads: only the signaling thread calls these functions. Each may block for at most
+ *          TARGET_REQUEST_TIMEOUT_MS.
+ * Memory:  rooms, members and endpoints belong to the target; the generator only keeps the
+ *          pointers.
+ * Errors:  false or NULL, with one sentence for a human in `why` (TARGET_WHY_BYTES).
+ * Roles:   the generator is always the DTLS client. It is the controlling ICE agent unless
+ *          target_remote.controls says that the server is. */
 #ifndef RINGCAST_LOAD_TARGET_H
 #define RINGCAST_LOAD_TARGET_H
 
@@ -31,14 +31,14 @@
 
 enum stream_kind { STREAM_AUDIO, STREAM_VIDEO };
 
-/* What we send and how, as Chromium 156 numbers it (captures/produce-av-*.json). An SDP adapter offers
- * exactly these; a server that answers with other payload types says so in target_stream. */
+/* Payload types of the sent streams, as Chromium 156 numbers them. A server that wants other
+ * numbers says so in target_stream. */
 enum {
     SENT_OPUS = 111,
     SENT_VP8 = 96,
     SENT_VP8_RTX = 97,
 };
-enum { /* header extension ids of what we send */
+enum { /* header extension ids of the sent streams */
        SENT_ID_AUDIO_LEVEL = 1,
        SENT_ID_ABS_SEND_TIME = 2,
        SENT_ID_TRANSPORT_CC = 3,
@@ -49,39 +49,40 @@ enum { /* header extension ids of what we send */
 };
 
 struct target_options {
-    const char *url;               /* of the server's signaling: http://host:port */
-    unsigned endpoints_per_member; /* never more than this many are asked of one member */
-    bool nack;                     /* ask for NACK and RTX where they are negotiated */
-    bool transport_cc;             /* ask for transport-wide congestion control */
+    const char *url;               /* of the server: http://host:port */
+    unsigned endpoints_per_member; /* at most, of one member */
+    bool nack;                     /* send NACKs and answer them */
+    bool transport_cc;             /* negotiate transport-wide congestion control */
 };
 
-/* Our end of one endpoint, made by the generator before it signals. */
+/* The generator's side of one endpoint. Known before the first request about it. */
 struct target_local {
     char ufrag[16], password[40];
     char fingerprint[96]; /* sha-256, "AB:CD:…" */
     char cname[24];
-    struct sockaddr_in address; /* where it will send from: its one host candidate */
+    struct sockaddr_in address; /* its only host candidate */
 };
 
-/* The server's end. */
+/* The server's side. */
 struct target_remote {
-    struct sockaddr_in address; /* one host candidate, UDP over IPv4 */
+    struct sockaddr_in address; /* its only host candidate: UDP over IPv4 */
     char ufrag[64], password[128];
     char algorithm[12], fingerprint[200]; /* "sha-256", "AB:CD:…" */
-    bool controls; /* the server is a full ICE agent and controlling: we answer and wait */
+    bool controls; /* the server is the controlling ICE agent; false: the generator is */
 };
 
 /* One RTP stream of an endpoint.
- * publish:   kind, mid, ssrc, rtx_ssrc (0: none) and payload types are given; the call fills in
- *            `publication` and may change payload types to the ones that the server wants.
- * subscribe: `publication` and kind are given; the call fills in the rest: what will arrive. */
+ * publish:   the caller fills in kind, mid, ssrc, rtx_ssrc (0: none) and payload types. The
+ *            function fills in `publication` and may change the payload types to those that the
+ *            server wants.
+ * subscribe: the caller fills in `publication` and kind. The function fills in the rest. */
 struct target_stream {
-    char publication[TARGET_ID_ROOM]; /* the server's name of what was published */
+    char publication[TARGET_ID_ROOM]; /* the server's name of the published stream */
     char mid[16];
     uint32_t ssrc, rtx_ssrc;
     uint8_t payload_type, rtx_payload_type;
     uint8_t kind;            /* enum stream_kind */
-    uint8_t transport_cc_id; /* subscribe: header extension to answer with transport-cc; 0: none */
+    uint8_t transport_cc_id; /* subscribe: id of the transport-cc header extension; 0: none */
 };
 
 struct target;
@@ -101,32 +102,32 @@ struct target_type {
     struct target_member *(*join)(struct target_room *room, char *why);
     void (*leave)(struct target_member *member);
 
-    /* One new endpoint that sends `count` streams (0: it sends nothing). Afterwards the generator
-     * connects it and sends as soon as it has keys. */
+    /* Makes an endpoint that sends `count` streams (0: none). Then the generator connects it, and
+     * sends as soon as it has keys. */
     struct target_endpoint *(*publish)(struct target_member *member,
                                        const struct target_local *local,
                                        struct target_remote *remote, struct target_stream *streams,
                                        unsigned count, char *why);
-    /* One endpoint that will receive `count` streams (0: an idle one). endpoint NULL: a new one,
-     * remote is filled in; else: added to that one, and only `streams` are filled in. Nothing may
+    /* Lets an endpoint receive `count` streams (0: an idle endpoint). endpoint NULL: makes a new
+     * one and fills in `remote` and `streams`; else fills in only `streams`. The streams must not
      * arrive before `start`. */
     struct target_endpoint *(*subscribe)(struct target_member *member,
                                          struct target_endpoint *endpoint,
                                          const struct target_local *local,
                                          struct target_remote *remote,
                                          struct target_stream *streams, unsigned count, char *why);
-    /* What was subscribed since the last start may flow. */
+    /* Lets the streams arrive that were subscribed since the last `start`. */
     bool (*start)(struct target_endpoint *endpoint, char *why);
     void (*drop)(struct target_endpoint *endpoint);
 
-    /* Called whenever the signaling thread has nothing else to do: answers pings, reads events;
-     * returns after timeout_ms at the latest. False: a session that is still wanted was lost. */
+    /* Answers pings and reads events. The signaling thread calls it while it waits. It returns
+     * after timeout_ms at the latest. False: a session has ended that is still needed. */
     bool (*service)(struct target *target, int timeout_ms, char *why);
 };
 
-/* By --target NAME; NULL: no such. */
+/* NULL: there is no target with this name. */
 const struct target_type *target_type_find(const char *name);
-/* All names, comma separated, for the usage text. */
+/* All names, separated by commas, for the help text. */
 const char *target_type_names(void);
 
 #endif

@@ -6,7 +6,8 @@
  *   publication  "FEED/MID"
  *
  * Janus needs the setting session_timeout = 0, because nothing here sends keep-alives. Nobody can
- * subscribe to a publisher before its PeerConnection is up, so the first subscriber waits for that. */
+ * subscribe to a publisher before its PeerConnection is up, so the first subscriber waits for
+ * that. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>

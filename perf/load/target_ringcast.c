@@ -1,5 +1,5 @@
-/* Ringcast's signaling, also for other servers that speak it. The requests have the order in which a
- * browser app sends them (controlplane/README.md, Client contract). */
+/* Ringcast's signaling, also for other servers that speak it. The requests have the order in which
+ * a browser app sends them (controlplane/README.md, Client contract). */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
-/* What the probe sends and what it measures of what it receives: streams that look like VP8 and Opus
- * to a server and carry time, a number and the probe's own mark, so that loss, duplicates and latency
- * are exact. No I/O.
+/* What the probe sends and what it measures of what it receives: streams that look like VP8 and
+ * Opus to a server and carry time, a number and the probe's own mark, so that loss, duplicates and
+ * latency are exact. No I/O.
  *
  * Threads: a sender belongs to its sending thread but for key_frame_wanted; a receiver to the
  * transport's thread, read by others after the run. */

@@ -1,4 +1,4 @@
-/* The histogram: buckets are exact or within 1/1024, percentiles are those of the sorted values. */
+/* Buckets are exact to 1/1024. Percentiles agree with those of the sorted values. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,7 +12,7 @@
 
 static struct histogram h, other;
 
-static void buckets(void **state)
+static void buckets_are_narrow(void **state)
 {
     uint32_t last = 0;
 
@@ -39,7 +39,7 @@ static int ascending(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-static void percentiles(void **state)
+static void percentiles_agree_with_sorted_values(void **state)
 {
     static uint64_t values[20000];
     static const double points[] = {0, 1, 50, 90, 99, 99.9, 99.99, 100};
@@ -52,7 +52,7 @@ static void percentiles(void **state)
         x ^= x << 13;
         x ^= x >> 7;
         x ^= x << 17;
-        values[i] = x >> (28 + x % 30); /* over many powers of two */
+        values[i] = x >> (28 + x % 30); /* values of many sizes */
         sum += (double)values[i];
         histogram_record(&h, values[i]);
     }
@@ -69,7 +69,7 @@ static void percentiles(void **state)
     }
 }
 
-static void adding(void **state)
+static void histograms_add_up(void **state)
 {
     histogram_reset(&h);
     histogram_reset(&other);
@@ -92,9 +92,9 @@ static void adding(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(buckets),
-        cmocka_unit_test(percentiles),
-        cmocka_unit_test(adding),
+        cmocka_unit_test(buckets_are_narrow),
+        cmocka_unit_test(percentiles_agree_with_sorted_values),
+        cmocka_unit_test(histograms_add_up),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,4 @@
-/* The number tracker: loss, duplication and order, each script with what must be counted. */
+/* Loss, duplicates and order: each script has the counts that must result. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,28 +11,30 @@
 
 #include "perf/load/loss_counter.c"
 
-/* Numbers in the order in which they come; '[' opens the measurement at 10 before anything else of it
- * came, '(' opens it for one who joins, ']' closes it in front of 20, '>' is a receiver that leaves. */
+/* Packet numbers in order of arrival. '[' starts the measurement at number 10; '(' starts it with
+ * the next packet, for a receiver that joins late; ']' stops it before number 20; '>' stops it at
+ * the highest number, for a receiver that leaves. */
 static const struct {
     const char *script;
     unsigned expected, received, lost, duplicates, reordered, ancient, distance;
 } rows[] = {
     {"[ 10 11 12 13 14 15 16 17 18 19 ]", 10, 10, 0, 0, 0, 0, 0},
     {"[ 10 11 12 14 15 16 17 18 19 ]", 10, 9, 1, 0, 0, 0, 0},
-    {"[ ]", 10, 0, 10, 0, 0, 0, 0},                                         /* silence is loss */
-    {"[ 10 11 13 12 14 15 16 17 18 19 ]", 10, 10, 0, 0, 1, 0, 1},           /* late, not lost */
-    {"[ 10 15 11 12 13 14 16 17 18 19 ]", 10, 10, 0, 0, 4, 0, 4},           /* four behind one */
-    {"[ 10 11 11 12 13 14 15 16 17 18 19 19 ]", 10, 10, 0, 2, 0, 0, 0},     /* twice */
-    {"[ 8 9 10 11 12 13 14 15 16 17 18 19 ] 20 21", 10, 10, 0, 0, 0, 0, 0}, /* before and behind */
-    {"[ 10 11 12 13 14 15 16 17 18 ] 19 20", 10, 10, 0, 0, 0, 0, 0},        /* came in the drain */
+    {"[ ]", 10, 0, 10, 0, 0, 0, 0},                                     /* no packet at all */
+    {"[ 10 11 13 12 14 15 16 17 18 19 ]", 10, 10, 0, 0, 1, 0, 1},       /* late is not lost */
+    {"[ 10 15 11 12 13 14 16 17 18 19 ]", 10, 10, 0, 0, 4, 0, 4},       /* four packets late */
+    {"[ 10 11 11 12 13 14 15 16 17 18 19 19 ]", 10, 10, 0, 2, 0, 0, 0}, /* duplicates */
+    {"[ 8 9 10 11 12 13 14 15 16 17 18 19 ] 20 21", 10, 10, 0, 0, 0, 0,
+     0},                                                             /* packets before and after */
+    {"[ 10 11 12 13 14 15 16 17 18 ] 19 20", 10, 10, 0, 0, 0, 0, 0}, /* arrived after the stop */
     {"[ 10 11 12 13 14 15 16 17 18 ] 18 20", 10, 9, 1, 1, 0, 0, 0},
-    {"( 13 14 15 16 17 18 19 ]", 7, 7, 0, 0, 0, 0, 0}, /* joined later */
+    {"( 13 14 15 16 17 18 19 ]", 7, 7, 0, 0, 0, 0, 0}, /* joined late */
     {"( 13 15 16 17 18 19 ]", 7, 6, 1, 0, 0, 0, 0},
     {"( ]", 0, 0, 0, 0, 0, 0, 0},
-    {"[ 10 11 13 >", 4, 3, 1, 0, 0, 0, 0}, /* left before the end */
+    {"[ 10 11 13 >", 4, 3, 1, 0, 0, 0, 0}, /* left early */
     {"( 12 13 >", 2, 2, 0, 0, 0, 0, 0},
     {"( >", 0, 0, 0, 0, 0, 0, 0},
-    {"[ 10 11 12 13 14 15 16 17 18 19 ] 5000 11", 10, 10, 0, 0, 0, 1, 0}, /* too old to tell */
+    {"[ 10 11 12 13 14 15 16 17 18 19 ] 5000 11", 10, 10, 0, 0, 0, 1, 0}, /* too old to judge */
 };
 
 static struct loss_counter run(const char *script)
@@ -62,7 +64,7 @@ static struct loss_counter run(const char *script)
     return t;
 }
 
-static void scripts(void **state)
+static void counts_of_scripts(void **state)
 {
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct loss_counter t = run(rows[i].script);
@@ -78,8 +80,8 @@ static void scripts(void **state)
     }
 }
 
-/* Against plain memory of everything that ever came. */
-static void against_memory(void **state)
+/* Compares with an array of all packets that ever arrived. */
+static void agrees_with_full_memory(void **state)
 {
     static uint8_t came[200000];
     struct loss_counter t = {0};
@@ -109,8 +111,8 @@ static void against_memory(void **state)
     assert_int_equal(loss_counter_lost(&t), 149000 - received);
 }
 
-/* Numbers go round after 2^32. */
-static void wraps(void **state)
+/* Numbers wrap around after 2^32. */
+static void numbers_wrap(void **state)
 {
     struct loss_counter t = {0};
     bool counts;
@@ -129,9 +131,9 @@ static void wraps(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(scripts),
-        cmocka_unit_test(against_memory),
-        cmocka_unit_test(wraps),
+        cmocka_unit_test(counts_of_scripts),
+        cmocka_unit_test(agrees_with_full_memory),
+        cmocka_unit_test(numbers_wrap),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,4 @@
-/* Stamped payloads: found again whole, and no change of a single bit goes unnoticed. */
+/* A payload reads as it was written, and each single changed bit is noticed. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,7 +9,7 @@
 
 #include "perf/load/payload.c"
 
-static void write_and_read(void **state)
+static void reads_what_was_written(void **state)
 {
     static const struct {
         size_t head, bytes;
@@ -32,13 +32,13 @@ static void write_and_read(void **state)
         assert_int_equal(found.number, label.number);
         assert_int_equal(found.sent_ns, label.sent_ns);
         assert_int_equal(found.body_bytes, rows[i].bytes - rows[i].head - LABEL_BYTES);
-        /* A server may write another head, longer or shorter. */
+        /* A server may replace the head by a longer or a shorter one. */
         assert_int_equal(payload_read(payload + rows[i].head, rows[i].bytes - rows[i].head, &found),
                          PAYLOAD_OK);
     }
 }
 
-static void every_bit(void **state)
+static void notices_each_changed_bit(void **state)
 {
     enum { BYTES = 300, HEAD = 4 };
     uint8_t payload[BYTES];
@@ -55,15 +55,15 @@ static void every_bit(void **state)
     assert_int_equal(payload_read(payload, BYTES, &found), PAYLOAD_OK);
     for (size_t bytes = 0; bytes < BYTES; bytes++)
         assert_int_not_equal(payload_read(payload, bytes, &found), PAYLOAD_OK);
-    payload_open(100); /* another run's */
+    payload_open(100); /* another run */
     assert_int_equal(payload_read(payload, BYTES, &found), PAYLOAD_FOREIGN);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(write_and_read),
-        cmocka_unit_test(every_bit),
+        cmocka_unit_test(reads_what_was_written),
+        cmocka_unit_test(notices_each_changed_bit),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,4 @@
-/* Truth tables of the SDP that the load generator speaks; the offer is one of Janus 1.1.2. */
+/* Reading and writing SDP. The offer is a real one of Janus 1.1.2. */
 #include <arpa/inet.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -55,11 +55,11 @@ static void reads_what_janus_offers(void **state)
     free(sdp.media);
 }
 
-/* What must be there: without it there is a sentence. */
-static void refuses(void **state)
+/* Each row removes something that is needed; then reading fails with a reason. */
+static void refuses_incomplete_offers(void **state)
 {
     static const struct {
-        const char *without, *put;
+        const char *removed, *replacement;
     } rows[] = {
         {"a=ice-ufrag:FSq3", "a=x"},
         {"a=ice-pwd:", "a=x:"},
@@ -72,18 +72,18 @@ static void refuses(void **state)
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         char text[sizeof(offer_of_janus) + 64], why[TARGET_WHY_BYTES] = "";
-        const char *at = strstr(offer_of_janus, rows[i].without);
+        const char *at = strstr(offer_of_janus, rows[i].removed);
         struct sdp sdp;
 
         assert_non_null(at);
         snprintf(text, sizeof(text), "%.*s%s%s", (int)(at - offer_of_janus), offer_of_janus,
-                 rows[i].put, at + strlen(rows[i].without));
+                 rows[i].replacement, at + strlen(rows[i].removed));
         assert_false(sdp_read(text, true, &sdp, why));
         assert_true(why[0]);
     }
 }
 
-static void answers_without_feedback_that_nobody_sends(void **state)
+static void answer_leaves_out_unsent_feedback(void **state)
 {
     for (int feedback = 0; feedback < 2; feedback++) {
         char *answer = sdp_answer(offer_of_janus, &local, feedback), why[TARGET_WHY_BYTES];
@@ -100,7 +100,7 @@ static void answers_without_feedback_that_nobody_sends(void **state)
         assert_null(strstr(answer, "a=ssrc"));
         assert_null(strstr(answer, "FSq3"));
         assert_non_null(strstr(answer, "a=ice-ufrag:abcd\r\n"));
-        assert_false(sdp_read(answer, false, &sdp, why)); /* we are active */
+        assert_false(sdp_read(answer, false, &sdp, why)); /* its a=setup:active is refused */
         free(answer);
     }
 }
@@ -130,8 +130,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_what_janus_offers),
-        cmocka_unit_test(refuses),
-        cmocka_unit_test(answers_without_feedback_that_nobody_sends),
+        cmocka_unit_test(refuses_incomplete_offers),
+        cmocka_unit_test(answer_leaves_out_unsent_feedback),
         cmocka_unit_test(offers_what_it_sends),
     };
 
