@@ -1,4 +1,4 @@
-/* --check: what the parts of the control plane would say to the settings at a start. */
+/* --check: asks the parts of the control plane whether they could start with the settings. */
 #include "check.h"
 
 #include <errno.h>
@@ -38,7 +38,7 @@ static bool postgres_check(const struct settings *settings, char *why)
     return false;
 }
 
-/* One row a part: true, or false with a sentence. */
+/* One row for each part. It returns true, or false and why. */
 static bool (*const checks[])(const struct settings *settings, char *why) = {
     http_check,                    /* origins, proxies, the page */
     secrets_check,                 /* keys of tokens: strength, their file */

@@ -1,10 +1,10 @@
-/* ringcast-controlplane --check: everything that can be found out without starting. */
+/* ringcast-controlplane --check: finds wrong settings without starting. */
 #ifndef RINGCAST_CONTROLPLANE_CHECK_H
 #define RINGCAST_CONTROLPLANE_CHECK_H
 
 #include "src/settings.h"
 
-/* Prints what it finds, a sentence a line; the exit status. */
+/* Prints one sentence for each problem and warning. Returns the exit status. */
 int check_settings(const struct settings *settings);
 
 #endif

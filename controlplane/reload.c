@@ -1,4 +1,4 @@
-/* SIGHUP: reads the settings again and puts in force what may change while people talk. */
+/* SIGHUP: reads the settings again and applies those that may change while the process runs. */
 #include "reload.h"
 
 #include <signal.h>
@@ -20,7 +20,7 @@ static void *secrets_make(const struct reload *reload, const struct settings *ne
 {
     struct secrets *secrets = calloc(1, sizeof(*secrets));
 
-    snprintf(why, WHY_BYTES, "no memory for the JWT secrets");
+    snprintf(why, WHY_BYTES, "out of memory for the JWT secrets");
     if (secrets && secrets_obtain(next, secrets, why))
         return secrets;
     free(secrets);
@@ -39,12 +39,12 @@ static void secrets_place(const struct reload *reload, void *made)
     secrets_drop(made);
 }
 
-/* Read where they are used, but only when they go together. */
+/* The rooms read these settings where they use them. Here we only check that they fit together. */
 static void *rooms_make(const struct reload *reload, const struct settings *next, char *why)
 {
-    static char fine;
+    static char checked;
 
-    return rooms_check(next, why) ? &fine : NULL;
+    return rooms_check(next, why) ? &checked : NULL;
 }
 
 static void nothing_place(const struct reload *reload, void *made)
@@ -55,8 +55,9 @@ static void nothing_drop(void *made)
 {
 }
 
-/* Everything that has to be made anew. A row: make (NULL: refused, why), then place, which cannot
- * fail, or drop. (http_reload makes and places what is HTTP's in one: it comes last.) */
+/* Everything that is made from settings. First all rows `make` theirs (NULL: refused, why says the reason).
+ * Then all `place` them, which cannot fail, or all `drop` them. http_reload does both at once for HTTP, so
+ * it comes last. */
 static const struct part {
     void *(*make)(const struct reload *reload, const struct settings *next, char *why);
     void (*place)(const struct reload *reload, void *made);
@@ -94,11 +95,11 @@ static void refuse(const char *why)
         F("why", "%s", why));
 }
 
-/* Names only: values may be secret. */
-static void tell(const struct reload *reload, const struct settings_changes *changes)
+/* Logs only the names of the settings: values may be secret. */
+static void report(const struct reload *reload, const struct settings_changes *changes)
 {
     if (changes->restart[0])
-        LOG(WARN, "reload", "these settings were changed, but need a restart",
+        LOG(WARN, "reload", "these settings have changed but need a restart",
             F("settings", "%s", changes->restart));
     LOG(INFO, "reload", "settings read again",
         F("changed", "%s", changes->live[0] ? changes->live : "nothing"));
@@ -109,13 +110,13 @@ static void tell(const struct reload *reload, const struct settings_changes *cha
 
 static void reload_run(struct reload *reload)
 {
-    static struct settings fresh, next, before; /* too big for a stack */
+    static struct settings fresh, next, before; /* too large for the stack */
     static struct settings_changes changes;
     enum settings_request request;
     char error[SETTING_ERROR_BYTES];
     void *made[PARTS];
 
-    _Static_assert(SETTING_ERROR_BYTES >= WHY_BYTES, "error takes the parts' sentences as well");
+    _Static_assert(SETTING_ERROR_BYTES >= WHY_BYTES, "error has room for why");
     if (!settings_load(&fresh, reload->argc, reload->argv, environ, &request, error)) {
         refuse(error);
         return;
@@ -128,7 +129,7 @@ static void reload_run(struct reload *reload)
         return;
     }
     before = *reload->settings;
-    *reload->settings = next; /* nobody looks before we are through */
+    *reload->settings = next; /* nobody reads it before the end of this function */
     if (!http_reload(reload->http, reload->settings, error)) {
         *reload->settings = before;
         parts_drop(made, PARTS);
@@ -138,13 +139,13 @@ static void reload_run(struct reload *reload)
     for (size_t i = 0; i < PARTS; i++)
         parts[i].place(reload, made[i]);
     reload_log(reload->settings);
-    tell(reload, &changes);
+    report(reload, &changes);
     explicit_bzero(&fresh, sizeof(fresh));
     explicit_bzero(&next, sizeof(next));
     explicit_bzero(&before, sizeof(before));
 }
 
-static void asked(uv_signal_t *signal, int number)
+static void signal_arrived(uv_signal_t *signal, int number)
 {
     notify_reloading();
     reload_run(signal->data);
@@ -155,7 +156,7 @@ void reload_open(struct reload *reload, uv_loop_t *loop)
 {
     reload->signal.data = reload;
     uv_signal_init(loop, &reload->signal);
-    uv_signal_start(&reload->signal, asked, SIGHUP);
+    uv_signal_start(&reload->signal, signal_arrived, SIGHUP);
     uv_unref((uv_handle_t *)&reload->signal);
 }
 

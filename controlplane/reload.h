@@ -1,8 +1,9 @@
-/* SIGHUP: settings are read as at the start, and those that are live are put in force, all or none.
+/* SIGHUP: reads the settings as at the start and applies those that may change while the process runs: all
+ * of them or none.
  *
- * What was made from settings (lists of origins, keys, certificates) is a row of `parts` in reload.c:
- * all are made anew first; when one cannot be made, the sentence is logged and everything stays.
- * What is read from the settings where it is used needs no row. Threads: the loop's. */
+ * Objects that are made from settings (origins, keys, certificates) have a row in reload.c. All of them are
+ * made first; when one cannot be made, the reason is logged and nothing changes. Settings that are read
+ * where they are used need no row. Threads: the loop's. */
 #ifndef RINGCAST_CONTROLPLANE_RELOAD_H
 #define RINGCAST_CONTROLPLANE_RELOAD_H
 
@@ -10,7 +11,7 @@
 #include "controlplane/web/http.h"
 
 struct reload {
-    struct settings *settings; /* in force */
+    struct settings *settings; /* the ones in use */
     int argc;
     char **argv;
     struct http_server *http;
@@ -22,7 +23,7 @@ struct reload {
 void reload_open(struct reload *reload, uv_loop_t *loop);
 void reload_close(struct reload *reload);
 
-/* The log as the settings say. */
+/* Sets level and format of the log. */
 void reload_log(const struct settings *settings);
 
 #endif

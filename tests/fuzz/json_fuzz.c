@@ -1,5 +1,6 @@
 /* uses: controlplane */
 /* Arbitrary bytes as JSON: what is taken can be said again, and is the same when read back. */
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
