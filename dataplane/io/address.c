@@ -1,4 +1,4 @@
-/* Between the kernel's socket addresses and control messages, and our paths and runs. */
+/* Socket addresses and control messages; see address.h. */
 #define _GNU_SOURCE
 #include <linux/sock_diag.h>
 #include <netinet/udp.h>
@@ -14,7 +14,7 @@
 #define UDP_GRO 104
 #endif
 
-#define MEMINFO_WORDS_MAX 16 /* SO_MEMINFO; nine are known */
+#define MEMINFO_WORDS_MAX 16 /* of SO_MEMINFO; Linux 6 has nine */
 
 static void ip_from_ipv4(uint8_t ip[16], const struct in_addr *address)
 {
@@ -23,7 +23,7 @@ static void ip_from_ipv4(uint8_t ip[16], const struct in_addr *address)
     memcpy(ip + 12, address, 4);
 }
 
-/* False for a family that is not ours. */
+/* False when it is neither an IPv4 nor an IPv6 address. */
 static bool ip_from_name(uint8_t ip[16], uint16_t *port, const void *name, size_t name_bytes)
 {
     struct sockaddr_in ipv4;
@@ -47,7 +47,7 @@ static bool ip_from_name(uint8_t ip[16], uint16_t *port, const void *name, size_
     return true;
 }
 
-/* Neither :: nor ::ffff:0.0.0.0. */
+/* Neither "::" nor "::ffff:0.0.0.0". */
 static bool ip_is_specific(const uint8_t ip[16])
 {
     static const uint8_t any[16] = {0};
@@ -91,8 +91,7 @@ bool udp_sockets_open(struct udp_sockets *sockets, const struct descriptors *des
         if (!udp_socket_open(socket, fds[i], why))
             return false;
         if (socket->family != (i == 0 ? AF_INET : AF_INET6)) {
-            snprintf(why, IO_WHY_BYTES, "UDP socket %d is not of the IP version it was given for",
-                     fds[i]);
+            snprintf(why, IO_WHY_BYTES, "UDP socket %d has the wrong IP version", fds[i]);
             return false;
         }
         if (i == 0)
@@ -116,7 +115,7 @@ uint64_t udp_sockets_dropped(struct udp_sockets *sockets)
 
         if (getsockopt(socket->fd, SOL_SOCKET, SO_MEMINFO, words, &bytes) != 0 ||
             bytes < (SK_MEMINFO_DROPS + 1) * sizeof(words[0]))
-            continue; /* before Linux 4.12 */
+            continue; /* Linux before 4.12 does not count */
         dropped += (uint32_t)(words[SK_MEMINFO_DROPS] - socket->drops_seen);
         socket->drops_seen = words[SK_MEMINFO_DROPS];
     }
@@ -129,7 +128,7 @@ uint64_t udp_sockets_dropped(struct udp_sockets *sockets)
 #define FROM6_SPACE CMSG_SPACE(sizeof(struct in6_pktinfo))
 #define SEGMENT_SPACE CMSG_SPACE(sizeof(uint16_t))
 _Static_assert(FROM6_SPACE + SEGMENT_SPACE <= sizeof(((struct send_room *)0)->control),
-               "control messages of a send grew past their room");
+               "the control messages of a send do not fit");
 
 static void control_prepare(uint8_t *control, int level, int type, size_t bytes)
 {
@@ -149,7 +148,7 @@ void send_prepare(struct msghdr *header, struct send_room *room, const struct ud
 {
     *room = (struct send_room){0};
     *header = (struct msghdr){.msg_name = &room->name, .msg_iov = &room->iovec, .msg_iovlen = 1};
-    room->name.sin6_family = (sa_family_t)socket->family; /* sin_family lies there, too */
+    room->name.sin6_family = (sa_family_t)socket->family; /* sin_family has the same place */
     if (socket->family == AF_INET) {
         header->msg_namelen = sizeof(struct sockaddr_in);
         control_prepare(room->control, IPPROTO_IP, IP_PKTINFO, sizeof(struct in_pktinfo));
@@ -170,7 +169,7 @@ void send_describe(struct msghdr *header, struct send_room *room, const struct u
 
     room->iovec.iov_base = (void *)(uintptr_t)data;
     room->iovec.iov_len = bytes;
-    room->name.sin6_port = htons(path->remote_port); /* sin_port lies there, too */
+    room->name.sin6_port = htons(path->remote_port); /* sin_port has the same place */
     if (socket->family == AF_INET) {
         memcpy(&((struct sockaddr_in *)&room->name)->sin_addr, path->remote_ip + 12, 4);
         memcpy(from + offsetof(struct in_pktinfo, ipi_spec_dst), path->local_ip + 12, 4);
@@ -194,7 +193,7 @@ bool super_datagram_describe(struct super_datagram *received, const struct udp_s
     received->segment_bytes = 0;
     if (!ip_from_name(path->remote_ip, &path->remote_port, header->msg_name, header->msg_namelen))
         return false;
-    memcpy(path->local_ip, socket->local_ip, 16); /* unless the kernel says more exactly */
+    memcpy(path->local_ip, socket->local_ip, 16); /* pktinfo, if there is any, replaces it */
     path->local_port = socket->local_port;
     for (struct cmsghdr *c = CMSG_FIRSTHDR(header); c; c = CMSG_NXTHDR(header, c)) {
         struct in_pktinfo ipv4;

@@ -44,7 +44,7 @@ struct trial {
     double ns[ROUNDS_MAX];
 };
 
-/* ---- sockets of our own ---- */
+/* ---- sockets ---- */
 
 static int loopback_socket(struct sockaddr_in *name, bool is_server)
 {

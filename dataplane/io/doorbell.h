@@ -1,4 +1,4 @@
-/* The doorbell of a worker: an eventfd that other threads and processes write to. */
+/* The doorbell of a worker: an eventfd. Other threads and processes write to it to wake the worker. */
 #ifndef RINGCAST_IO_DOORBELL_H
 #define RINGCAST_IO_DOORBELL_H
 
@@ -7,7 +7,8 @@
 #include <stdint.h>
 #include <unistd.h>
 
-/* Resetting it must never wait, whoever read it in between. */
+/* Makes it non-blocking: a reset must never wait, even if somebody else has just read it. False: `fd` is
+ * not a descriptor. fd -1 (no doorbell) is true. */
 static inline bool doorbell_prepare(int fd)
 {
     int flags = fd < 0 ? 0 : fcntl(fd, F_GETFL);
@@ -17,7 +18,7 @@ static inline bool doorbell_prepare(int fd)
     return flags >= 0 && (flags & O_NONBLOCK || fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0);
 }
 
-/* True when it had been rung since the last time. */
+/* True when it was rung since the last reset. */
 static inline bool doorbell_reset(int fd)
 {
     uint64_t rings;

@@ -73,8 +73,8 @@ struct io_backend {
     void (*release)(struct io *io);
     /* Room for one datagram of exactly `bytes` (≤ DATAGRAM_BYTES_MAX) that is sent back along `path`.
      * NULL: this turn's transmit memory is used up, so call transmit and ask again. Nothing may be
-     * written behind `bytes`, since the next slot begins there. The 16 bytes before a slot may be
-     * read. */
+     * written behind `bytes`, since the next slot begins there. The 64 bytes before and behind a slot
+     * may be read. */
     uint8_t *(*slot)(struct io *io, const struct path *path, uint32_t bytes);
     /* Sends all slots asked for since the last call. Those of one path leave in order, except in the
      * one turn in which the kernel first refuses segments on that path, or zero-copy. */
@@ -82,7 +82,8 @@ struct io_backend {
     /* Sleeps until a datagram arrives, the doorbell rings or timeout_ns is over. True when the
      * doorbell was rung; the doorbell is reset then. */
     bool (*wait)(struct io *io, uint64_t timeout_ns);
-    /* Costs a system call per socket (the kernel counts dropped datagrams): not for every packet. */
+    /* Asks the kernel how many datagrams it dropped: a system call for each socket, so not for every
+     * packet. */
     const struct io_counters *(*counters)(struct io *io);
     void (*close)(struct io *io);
 };

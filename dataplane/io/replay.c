@@ -11,17 +11,19 @@
 
 #define FEED_MAX 4096
 #define LINE_BYTES 64
-/* Room for FEED_MAX of the longest datagrams we take, one outsized one, and what wrapping wastes. */
+/* Room for FEED_MAX datagrams of DATAGRAM_BYTES_MAX, for a longest one, and for what the wrap at the end
+ * wastes. */
 #define ARENA_BYTES (FEED_MAX * 1536u + 4 * RECEIVE_BYTES_MAX)
-_Static_assert(DATAGRAM_BYTES_MAX + RECEIVE_BYTES_BEHIND <= 1536, "datagrams outgrew their share");
+_Static_assert(DATAGRAM_BYTES_MAX + RECEIVE_BYTES_BEHIND <= 1536,
+               "a datagram does not fit into its share of the arena");
 
 struct fed {
     struct path path;
     uint32_t at, bytes;
 };
 
-/* Indexes count up for ever; a position is index % FEED_MAX.
- *   released ≤ taken ≤ fed: [released, taken) is with the caller, [taken, fed) waits. */
+/* The three indexes only grow; a place in the queue is index % FEED_MAX.
+ *   released ≤ taken ≤ fed: the caller has [released, taken), and [taken, fed) is queued. */
 struct io {
     struct slots slots;
     struct io_counters counters;
@@ -68,7 +70,7 @@ struct io *io_replay_open(void)
     return replay_open(&none, 0, why);
 }
 
-/* A place for `bytes` in the arena, which is used round and round; ARENA_BYTES: there is none. */
+/* A place for `bytes` in the arena, which is used as a ring; ARENA_BYTES: it is full. */
 static uint32_t arena_place(const struct io *io, uint32_t bytes)
 {
     uint32_t next = io->arena_next, oldest;

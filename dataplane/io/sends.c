@@ -1,4 +1,4 @@
-/* Sending runs by sendmmsg; see sends.h. */
+/* Sends runs by sendmmsg; see sends.h. */
 #define _GNU_SOURCE
 #include <errno.h>
 
@@ -22,19 +22,19 @@ static void describe(struct sends *sends, const struct slots *slots, const struc
                   run->segments > 1 ? run->segment_bytes : 0);
 }
 
-void sends_again(struct sends *sends, struct slots *slots, struct run *run)
+void sends_retry(struct sends *sends, struct slots *slots, struct run *run)
 {
     describe(sends, slots, run);
     run->error = sendmsg(sends->socket->fd, &sends->messages[0].msg_hdr, FLAGS) < 0 ? errno : 0;
 }
 
-void sends_singly(const struct udp_socket *socket, struct slots *slots, const struct run *run,
-                  struct io_counters *counters)
+void sends_send_singly(const struct udp_socket *socket, struct slots *slots, const struct run *run,
+                       struct io_counters *counters)
 {
     struct send_room room;
     struct msghdr header;
 
-    slots_refused(slots, &run->path);
+    slots_note_refusal(slots, &run->path);
     send_prepare(&header, &room, socket);
     for (uint32_t i = 0; i < run->segments; i++) {
         struct run single = {.bytes = run_segment_bytes(run, i), .segments = 1};
@@ -47,8 +47,8 @@ void sends_singly(const struct udp_socket *socket, struct slots *slots, const st
     }
 }
 
-/* sendmmsg stops at the first that fails; its error comes with the next call. A full socket buffer
- * takes none of the rest of this turn: they are counted, not tried. */
+/* sendmmsg stops at the first send that fails, and the next call returns the error of that send. When
+ * the socket is full, the rest of this turn is counted as such and not tried. */
 static void sends_flush(struct sends *sends, struct slots *slots, struct io_counters *counters)
 {
     unsigned at = 0;
@@ -69,7 +69,7 @@ static void sends_flush(struct sends *sends, struct slots *slots, struct io_coun
         run->error = error;
         sends->full |= error == EAGAIN;
         if (run->segments > 1 && error_refuses_segments(error))
-            sends_singly(sends->socket, slots, run, counters);
+            sends_send_singly(sends->socket, slots, run, counters);
         else
             run_count(counters, run);
     }

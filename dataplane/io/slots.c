@@ -30,12 +30,12 @@ bool slots_open(struct slots *slots, unsigned arena_count)
     if (!slots->pages)
         return false;
     slots->arena_count = arena_count;
-    slots_arena(slots, 0);
+    slots_use_arena(slots, 0);
     slots_clear(slots);
     return true;
 }
 
-void slots_arena(struct slots *slots, unsigned arena)
+void slots_use_arena(struct slots *slots, unsigned arena)
 {
     slots->memory = slots->pages + SLOTS_BYTES_AROUND + (size_t)arena * IO_SLOTS_BYTES;
 }
@@ -46,16 +46,17 @@ void slots_close(struct slots *slots)
     slots->pages = slots->memory = NULL;
 }
 
-/* May a datagram of `bytes` on `path` leave in the same segmented send? */
+/* Can a datagram of `bytes` on `path` join this run? */
 static bool run_continues(const struct run *run, const struct path *path, uint32_t bytes)
 {
     return run->segment_bytes > 0 && bytes > 0 && bytes <= run->segment_bytes &&
-           run->bytes == (uint32_t)run->segments * run->segment_bytes && /* last one not shorter */
-           run->segments < IO_SEGMENTS_MAX && run->bytes + bytes <= RUN_BYTES_MAX &&
-           path_equal(&run->path, path);
+           run->bytes ==
+               (uint32_t)run->segments * run->segment_bytes && /* the last one is not shorter */
+           run->segments < IO_SEGMENTS_MAX &&
+           run->bytes + bytes <= RUN_BYTES_MAX && path_equal(&run->path, path);
 }
 
-/* FNV-1a; whom it serves badly can only make sends single. */
+/* FNV-1a, without a secret: a peer that makes paths collide only makes its sends single. */
 static uint32_t path_hash(const struct path *path)
 {
     const uint8_t *bytes = (const uint8_t *)path;
@@ -66,7 +67,7 @@ static uint32_t path_hash(const struct path *path)
     return hash;
 }
 
-void slots_refused(struct slots *slots, const struct path *path)
+void slots_note_refusal(struct slots *slots, const struct path *path)
 {
     uint32_t hash = path_hash(path);
 
@@ -75,7 +76,7 @@ void slots_refused(struct slots *slots, const struct path *path)
     slots->has_refusals = true;
 }
 
-/* Asked once a run, when it would get its second datagram. */
+/* Asked once for each run, before a second datagram joins it. */
 static bool path_refuses(struct slots *slots, const struct run *run)
 {
     struct refusal *refusal;
@@ -116,7 +117,7 @@ uint8_t *slots_take(struct slots *slots, const struct path *path, uint32_t bytes
     return slot;
 }
 
-/* EBUSY: io_uring says it for EAGAIN. */
+/* EBUSY is what io_uring says for EAGAIN. */
 bool error_means_full(int error)
 {
     return error == EAGAIN || error == ENOBUFS || error == ENOMEM || error == EBUSY;
@@ -135,9 +136,9 @@ void run_count(struct io_counters *counters, const struct run *run)
     }
 }
 
-/* EIO: the device cannot checksum segments (before Linux 6.11). EINVAL, EMSGSIZE: segments longer
- * than the path's MTU, which single sends may still pass as fragments; or a socket that sends
- * without checksums. ENOPROTOOPT and EOPNOTSUPP: no segmentation at all. */
+/* EIO: the device cannot compute checksums of segments (Linux before 6.11). EINVAL, EMSGSIZE: the
+ * segments are longer than the MTU of the path, where single sends still pass as IP fragments; or the
+ * socket sends without checksums. ENOPROTOOPT, EOPNOTSUPP: there is no segmentation at all. */
 bool error_refuses_segments(int error)
 {
     return error == EIO || error == EINVAL || error == EMSGSIZE || error == ENOPROTOOPT ||

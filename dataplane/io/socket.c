@@ -13,9 +13,10 @@
 #include "src/clock.h"
 
 #define WAIT_SECONDS_MAX 3600
-/* An odd number of cache lines: the first lines of all buffers do not fall into one cache set. */
+/* An odd number of cache lines: so the beginnings of the buffers do not share one cache set. */
 #define BUFFER_BYTES (RECEIVE_BYTES_MAX + RECEIVE_BYTES_BEHIND + 1568)
-_Static_assert(BUFFER_BYTES % 64 == 0 && BUFFER_BYTES / 64 % 2 == 1, "not an odd number of lines");
+_Static_assert(BUFFER_BYTES % 64 == 0 && BUFFER_BYTES / 64 % 2 == 1,
+               "the buffers do not have an odd number of cache lines");
 
 struct receive_room {
     uint8_t name[NAME_BYTES];
@@ -27,15 +28,15 @@ struct receive_room {
 struct io {
     struct udp_sockets sockets;
     int doorbell;
-    unsigned turn; /* alternates which socket is read first */
+    unsigned turn; /* counts receives: the sockets take turns at being read first */
     struct io_counters counters;
 
-    /* Received messages: [next, count) are still to be handed out, after what `current` holds. */
+    /* Received super-datagrams: first `current` is handed out, then [next, count). */
     unsigned next, count;
     struct super_datagram current;
     struct mmsghdr received[IO_BATCH];
     struct receive_room receive_rooms[IO_BATCH];
-    uint8_t *buffers; /* IO_BATCH × BUFFER_BYTES, paid when touched */
+    uint8_t *buffers; /* IO_BATCH × BUFFER_BYTES */
 
     struct slots slots;
     struct sends sends[SOCKETS_MAX];
@@ -78,9 +79,10 @@ static struct io *socket_open(const struct descriptors *descriptors, uint32_t wo
     io->buffers = pages_map((size_t)IO_BATCH * BUFFER_BYTES);
     if (!io->buffers || !slots_open(&io->slots, 1) || !doorbell_prepare(io->doorbell)) {
         if (!io->buffers || !io->slots.memory)
-            snprintf(why, IO_WHY_BYTES, "no memory for buffers");
+            snprintf(why, IO_WHY_BYTES, "no memory for packet buffers");
         else
-            snprintf(why, IO_WHY_BYTES, "doorbell: descriptor %d is no eventfd", io->doorbell);
+            snprintf(why, IO_WHY_BYTES, "the doorbell, descriptor %d, is not an eventfd",
+                     io->doorbell);
         socket_close(io);
         return NULL;
     }
@@ -101,13 +103,13 @@ static void socket_fill(struct io *io, const struct udp_socket *socket, unsigned
                                     : recvmmsg(socket->fd, io->received + io->count,
                                                max - io->count, MSG_DONTWAIT, NULL);
 
-    /* Errors of a socket (a queued ICMP error, an interrupt) are no packets: the next turn asks
-     * again, and what cannot be repaired by asking shows as silence on that port. */
+    /* An error (a queued ICMP error, an interrupt) only means that no datagram was received: the next
+     * turn tries again. */
     for (int i = 0; i < received; i++)
         io->receive_rooms[io->count++].socket = socket;
 }
 
-/* Makes the next message current; false when there is none. */
+/* Makes the next super-datagram current; false when there is none. */
 static bool super_datagram_next(struct io *io)
 {
     struct mmsghdr *received = &io->received[io->next];
@@ -146,7 +148,7 @@ static size_t socket_receive(struct io *io, struct io_datagram *datagrams, size_
 static void socket_release(struct io *io)
 {
     if (io->current.pending || io->next < io->count)
-        return; /* a super-packet is not handed out completely: its buffers are still in use */
+        return; /* a super-datagram is not handed out completely: its buffer is still in use */
     for (unsigned i = 0; i < io->count; i++)
         received_reset(io, i);
     io->next = io->count = 0;

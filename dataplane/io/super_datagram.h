@@ -8,13 +8,13 @@
 #include "io.h"
 
 #define RECEIVE_BYTES_MAX 65536u /* of one super-datagram */
-#define RECEIVE_BYTES_BEHIND 32  /* that may be read behind it */
+#define RECEIVE_BYTES_BEHIND 32  /* behind a super-datagram these may be read */
 
 struct super_datagram {
-    uint8_t *data; /* the parts that are still to be handed out … */
+    uint8_t *data; /* the parts that are not handed out yet */
     uint32_t bytes;
-    uint32_t segment_bytes; /* of every part but the last; 0: there is one part */
-    bool pending;           /* … of which there is at least one; it may be empty */
+    uint32_t segment_bytes; /* of every part but the last; 0: there is only one part */
+    bool pending;           /* at least one part is not handed out; it may have 0 bytes */
     struct path path;
 };
 

@@ -1,4 +1,4 @@
-/* Receiving over io_uring: multishot recvmsg into a ring of buffers, and what completions mean. */
+/* Receives by multishot recvmsg into a ring of buffers, and reads all completions of the ring. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <string.h>
@@ -7,8 +7,8 @@
 
 #include "parts.h"
 
-/* One entry into the kernel makes at most 32 completions of a socket (it takes turns between sockets),
- * and an empty datagram ends it, so a full batch needs several. */
+/* A full batch needs several calls into the kernel: one call makes at most 32 completions of a socket,
+ * and an empty datagram ends it. */
 #define ROUNDS_MAX 16
 
 static void buffers_offer(struct io *io)
@@ -31,12 +31,12 @@ void uring_arm(struct io *io)
 
     buffers_offer(io);
     for (unsigned i = 0; i < io->sockets.count; i++) {
-        /* Without a buffer it would end at once again. */
+        /* Without a free buffer the receive would end at once. */
         if (io->receive_armed[i] || io->offered == 0)
             continue;
         sqe = io_uring_get_sqe(&io->ring);
         if (!sqe)
-            return; /* the submission queue is full: next time */
+            return; /* the submission queue is full: the next call retries */
         io_uring_prep_recvmsg_multishot(sqe, (int)i, &io->receive_header, MSG_TRUNC);
         sqe->flags |= IOSQE_FIXED_FILE | IOSQE_BUFFER_SELECT;
         sqe->buf_group = 0;
@@ -54,8 +54,8 @@ void uring_arm(struct io *io)
     io->doorbell_armed = true;
 }
 
-/* A multishot receive delivered a buffer, or ended, or both: out of buffers, an error of the socket, or
- * simply an empty datagram. It is armed again. */
+/* A multishot receive filled a buffer, or ended, or both. It ends when there are no buffers, when the
+ * socket has an error, and after an empty datagram. uring_arm starts it again. */
 static void receive_completed(struct io *io, const struct io_uring_cqe *cqe, uint32_t which)
 {
     if (!(cqe->flags & IORING_CQE_F_MORE))
@@ -70,8 +70,9 @@ static void receive_completed(struct io *io, const struct io_uring_cqe *cqe, uin
                                .bytes = cqe->res > 0 ? (uint32_t)cqe->res : 0};
 }
 
-/* A send without copying completes twice: when it was carried out, and when its memory is free. One
- * that failed may do so, too, and says "copied" then, which means nothing. */
+/* A send without copying completes twice: with its result, and when its memory is free (the
+ * notification). A send that failed may notify, too; its notification says "copied", which must not be
+ * counted. */
 static void zero_copy_completed(struct io *io, const struct io_uring_cqe *cqe, uint32_t which)
 {
     uint32_t arena = which >> ARENA_SHIFT;
@@ -112,7 +113,7 @@ void uring_reap(struct io *io)
         case REQUEST_receive:
             receive_completed(io, cqe, which);
             break;
-        case REQUEST_send: /* only failures complete: the others skip */
+        case REQUEST_send: /* only a failed send completes (IOSQE_CQE_SKIP_SUCCESS) */
             io->slots.runs[which].error = cqe->res < 0 ? -cqe->res : 0;
             break;
         case REQUEST_zero_copy:
@@ -142,7 +143,7 @@ static bool filled_buffer_next(struct io *io)
     io->next++;
     io->current.pending = false;
     if (filled->bytes < PAYLOAD_AT || out->namelen > NAME_BYTES || out->controllen > CONTROL_BYTES)
-        return true; /* not what the kernel writes */
+        return true; /* not a header of the kernel: nothing becomes current */
     header.msg_namelen = out->namelen;
     header.msg_control = buffer + sizeof(*out) + NAME_BYTES;
     header.msg_controllen = out->controllen;
@@ -174,7 +175,7 @@ size_t uring_receive(struct io *io, struct io_datagram *datagrams, size_t max)
     return count;
 }
 
-/* The buffer that is not handed out completely, and with it all later ones, stay. */
+/* Keeps the buffer that is not handed out completely, and all later ones. */
 void uring_release(struct io *io)
 {
     uint32_t end = io->current.pending ? io->next - 1 : io->next;

@@ -1,4 +1,4 @@
-/* The ring of the io_uring backend: set-up with what this kernel offers, and its restrictions. */
+/* Creates the ring with the best flags of this kernel, registers memory with it, and restricts it. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <stdio.h>
@@ -16,9 +16,10 @@
 #define IORING_SETUP_DEFER_TASKRUN (1U << 13)
 #endif
 
-/* Best first. DEFER_TASKRUN: completions are made when we ask, on our core, not by interrupting us.
- * TASKRUN_FLAG: the ring says when asking is worth a system call. R_DISABLED: restrictions can only
- * be given to a ring that does not run yet. No SQPOLL: it doubles the CPU for nothing (limits.md). */
+/* The best flags come first. DEFER_TASKRUN: the kernel makes completions on our core and only when we
+ * ask; it does not interrupt us. TASKRUN_FLAG: the ring shows whether asking is worth a system call.
+ * R_DISABLED: only a ring that does not run yet can be restricted. SQPOLL is not used: it needed twice
+ * the CPU time and brought nothing. */
 static bool ring_setup(struct io *io, char *why)
 {
     static const unsigned flags[] = {IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
@@ -38,7 +39,7 @@ static bool ring_setup(struct io *io, char *why)
         io->ring_is_open = true;
         if (parameters.features & IORING_FEAT_EXT_ARG && parameters.features & IORING_FEAT_CQE_SKIP)
             return true;
-        snprintf(why, IO_WHY_BYTES, "this kernel's io_uring is too old: Linux 6.0 or newer");
+        snprintf(why, IO_WHY_BYTES, "io_uring of this kernel is too old: use Linux 6.0 or newer");
         return false;
     }
     snprintf(why, IO_WHY_BYTES, "io_uring_setup: %s%s", strerror(-result),
@@ -79,7 +80,7 @@ static bool buffers_register(struct io *io, char *why)
     registration.ring_addr = (uint64_t)(uintptr_t)io->buffer_ring;
     result = io_uring_register_buf_ring(&io->ring, &registration, 0);
     if (result != 0) {
-        snprintf(why, IO_WHY_BYTES, "io_uring provides no buffer rings (%s): Linux 5.19 or newer",
+        snprintf(why, IO_WHY_BYTES, "io_uring has no buffer rings (%s): use Linux 6.0 or newer",
                  strerror(-result));
         return false;
     }
@@ -99,8 +100,8 @@ static bool operation_is_known(struct io *io, int operation)
     return known;
 }
 
-/* Transmit memory of which the kernel sends without copying must be registered: it stays where it is,
- * and counts as locked. Without it everything works, by copying; `why` says so then. */
+/* The kernel sends without copying only from registered memory, which stays in place and counts as
+ * locked. False: it sends by copying, and `why` says the reason. */
 static bool arenas_register(struct io *io, char *why)
 {
     struct iovec arenas = {.iov_base = io->slots.pages,
@@ -108,13 +109,13 @@ static bool arenas_register(struct io *io, char *why)
     int result;
 
     if (!operation_is_known(io, IORING_OP_SENDMSG_ZC)) {
-        snprintf(why, IO_WHY_BYTES, "no zero-copy sending before Linux 6.1");
+        snprintf(why, IO_WHY_BYTES, "no zero-copy sending: use Linux 6.1 or newer");
         return false;
     }
     result = io_uring_register_buffers(&io->ring, &arenas, 1);
     if (result == 0)
         return true;
-    snprintf(why, IO_WHY_BYTES, "no zero-copy sending: %zu KiB cannot be registered (%s)",
+    snprintf(why, IO_WHY_BYTES, "no zero-copy sending: cannot register %zu KiB (%s)",
              arenas.iov_len / 1024,
              result == -ENOMEM ? "memlock limit too low" : strerror(-result));
     if (result == -ENOMEM)
@@ -129,9 +130,9 @@ static bool arenas_register(struct io *io, char *why)
         .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = (code) \
     }
 
-/* Exactly the operations used, only on registered descriptors, no registrations any more. Debian's
- * liburing 2.3 declares io_uring_register_restrictions and io_uring_enable_rings but does not
- * export them, so these two are bare system calls. */
+/* Allows exactly the operations that are used, only on registered descriptors, and no more registrations.
+ * liburing 2.3 of Debian declares io_uring_register_restrictions and io_uring_enable_rings but does not
+ * export them: so these two are plain system calls. */
 static bool ring_restrict(struct io *io, char *why)
 {
     struct io_uring_restriction rules[] = {
@@ -140,7 +141,7 @@ static bool ring_restrict(struct io *io, char *why)
         {.opcode = IORING_RESTRICTION_SQE_FLAGS_REQUIRED, .sqe_flags = IOSQE_FIXED_FILE},
         {.opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED,
          .sqe_flags = IOSQE_FIXED_FILE | IOSQE_BUFFER_SELECT | IOSQE_CQE_SKIP_SUCCESS},
-        RULE_OPERATION(IORING_OP_SENDMSG), /* this and what follows: only with zero-copy */
+        RULE_OPERATION(IORING_OP_SENDMSG), /* this one and the next: only with zero-copy */
         RULE_OPERATION(IORING_OP_SENDMSG_ZC),
     };
     unsigned count = sizeof(rules) / sizeof(rules[0]) - (io->zero_copy.possible ? 0 : 2);

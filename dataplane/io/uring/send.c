@@ -1,12 +1,13 @@
-/* Sending over the ring without copying: io_uring's only gain at sending (zero_copy.h says when).
+/* Sends over the ring without copying. For sending, io_uring has no other advantage (zero_copy.h says when
+ * it is used).
  *
- *   slots.memory = arena 0 │ arena 1 │ … │ arena ARENAS-1     all one registered buffer
- *                  filled    in flight until its notifications came
+ *   slots.pages = arena 0 │ arena 1 │ … │ arena ARENAS-1     all together one registered buffer
+ *                 filled    in flight until the kernel has notified that it is done
  *
- * A turn in which something goes without copying leaves by the ring completely, so that order is kept;
- * requests are carried out in the order in which they are submitted. Its arena rests until the kernel
- * is done with it, and the next turn gets another one. With the last free one nothing is in flight:
- * that turn is sent by copying. */
+ * When a turn has any send without copying, all its sends go over the ring: the ring carries out requests
+ * in their order, so datagrams stay in order. The arena of that turn is not written again until the
+ * kernel is done with it; the next turn uses another one. When only one arena is free, its turn is sent
+ * by copying, so that the arena is free again at once. */
 #define _GNU_SOURCE
 #include <errno.h>
 
@@ -22,16 +23,16 @@ static bool arena_is_free(const struct io *io)
     return false;
 }
 
-/* After a turn: another arena if the kernel still reads this one. */
+/* After a turn: chooses another arena if the kernel still reads this one. */
 static void arena_rotate(struct io *io)
 {
     for (unsigned i = 1; io->in_flight[io->arena] > 0 && i <= ARENAS; i++)
         io->arena = (io->arena + 1) % ARENAS;
-    slots_arena(&io->slots, io->arena);
+    slots_use_arena(&io->slots, io->arena);
 }
 
-/* What the kernel did not take must not stay in the queue: its memory is about to hold other
- * packets. It is turned into a request that the ring's restrictions refuse. */
+/* A send that the kernel did not take must not stay in the queue: its memory will soon hold other packets.
+ * So it becomes a request that the restrictions of the ring refuse. */
 static void submissions_spoil(struct io *io, int error)
 {
     struct io_uring_sq *sq = &io->ring.sq;
@@ -58,8 +59,8 @@ static void submissions_spoil(struct io *io, int error)
     }
 }
 
-/* Hands all prepared requests to the kernel. Sends of UDP are carried out within this call
- * (MSG_DONTWAIT: never later), so their failures are known when it returns, and all headers free. */
+/* Gives all prepared requests to the kernel. The kernel carries out UDP sends within this call (because of
+ * MSG_DONTWAIT): when it returns, failures are known and the headers can be used again. */
 static void submit(struct io *io)
 {
     int result = 0;
@@ -81,7 +82,7 @@ static void send_request(struct io *io, uint32_t r, int e, bool without_copying)
     struct msghdr *header = &sends->messages[sends->count].msg_hdr;
     struct io_uring_sqe *sqe = io_uring_get_sqe(&io->ring);
 
-    if (!sqe) { /* arming may have used some; all headers of this turn are described anew */
+    if (!sqe) { /* uring_arm may have used some; after a submit all headers are free */
         submit(io);
         header = &sends->messages[0].msg_hdr;
         sqe = io_uring_get_sqe(&io->ring);
@@ -116,19 +117,20 @@ static bool error_is_of_zero_copy(int error)
     return error == EINVAL || error == EOPNOTSUPP || error == EFAULT;
 }
 
-/* A run that failed without copying is sent by copying before it is judged. When that works, and the
- * error is one of a kernel that cannot (before Linux 6.15), it is not asked again. */
+/* Counts a run. One that failed without copying is first retried by copying. If the retry works, and the
+ * error was that of a kernel that cannot send without copying (some before Linux 6.15), the ring does not
+ * ask for it again. */
 static void run_finish(struct io *io, struct run *run)
 {
     int e = udp_socket_of(&io->sockets, &run->path), error = run->error;
 
     if (run->without_copying && error && !error_means_full(error)) {
-        sends_again(&io->sends[e], &io->slots, run);
+        sends_retry(&io->sends[e], &io->slots, run);
         if (error_is_of_zero_copy(error) && !run->error)
             zero_copy_failed(&io->zero_copy, true);
     }
     if (run->segments > 1 && error_refuses_segments(run->error))
-        sends_singly(io->sends[e].socket, &io->slots, run, &io->counters);
+        sends_send_singly(io->sends[e].socket, &io->slots, run, &io->counters);
     else
         run_count(&io->counters, run);
 }

@@ -1,4 +1,4 @@
-/* I/O by io_uring: opening, waiting. Parts and their picture: parts.h. */
+/* The io_uring backend: opening and waiting. parts.h has a picture of the parts. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <stdio.h>
@@ -17,8 +17,8 @@ static void uring_close(struct io *io)
     pages_unmap(io, sizeof(*io));
 }
 
-/* Kernels before 6.0 know recvmsg, but refuse it as multishot. That it ended for other reasons says
- * nothing: packets may be waiting already. */
+/* Linux before 6.0 knows recvmsg, but refuses it as multishot. Other errors of a receive do not matter
+ * here: datagrams may have arrived already. */
 static bool receive_works(struct io *io, char *why)
 {
     uring_arm(io);
@@ -28,7 +28,8 @@ static bool receive_works(struct io *io, char *why)
         int error = io->receive_error[i];
 
         if (error == EINVAL || error == EOPNOTSUPP || error == EBADF || error == EACCES) {
-            snprintf(why, IO_WHY_BYTES, "multishot receive is refused (%s): Linux 6.0 or newer",
+            snprintf(why, IO_WHY_BYTES,
+                     "the kernel refuses multishot receive (%s): use Linux 6.0 or newer",
                      strerror(error));
             return false;
         }
@@ -56,7 +57,7 @@ static struct io *uring_open(const struct descriptors *descriptors, uint32_t wor
     if (!slots_open(&io->slots, ARENAS))
         snprintf(why, IO_WHY_BYTES, "no memory for transmit slots");
     else if (!doorbell_prepare(io->doorbell))
-        snprintf(why, IO_WHY_BYTES, "doorbell: descriptor %d is no eventfd", io->doorbell);
+        snprintf(why, IO_WHY_BYTES, "the doorbell, descriptor %d, is not an eventfd", io->doorbell);
     else if (uring_ring_open(io, why) && receive_works(io, why))
         return io;
     uring_close(io);
@@ -88,7 +89,7 @@ static bool receives_are_armed(const struct io *io)
     return true;
 }
 
-/* That the kernel is done with a send is no reason to wake the worker. */
+/* Goes back to sleep after a notification: that the kernel is done with a send need not wake the worker. */
 static void sleep_until_event(struct io *io, uint64_t timeout_ns)
 {
     uint64_t end_ns = expects_notifications(io) ? clock_monotonic_ns() + timeout_ns : 0;
@@ -100,7 +101,7 @@ static void sleep_until_event(struct io *io, uint64_t timeout_ns)
         uint64_t now_ns;
 
         if (io_uring_submit_and_wait_timeout(&io->ring, &cqe, 1, &timeout, NULL) < 0)
-            return; /* the time is over, or a signal came */
+            return; /* the time is over, or there was a signal */
         uring_reap(io);
         now_ns = end_ns ? clock_monotonic_ns() : 0;
         timeout_ns = end_ns > now_ns ? end_ns - now_ns : 0;
@@ -117,7 +118,7 @@ static bool uring_wait(struct io *io, uint64_t timeout_ns)
     uring_arm(io);
     if (!uring_has_datagrams(io) && !io->rung)
         sleep_until_event(io, timeout_ns);
-    else if (uring_kernel_has_work(io)) /* packets are here, but the doorbell may be among it */
+    else if (uring_kernel_has_work(io)) /* no sleep; but the doorbell may have rung meanwhile */
         io_uring_submit_and_get_events(&io->ring);
     uring_reap(io);
     rung = io->rung;

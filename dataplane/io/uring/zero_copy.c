@@ -1,4 +1,4 @@
-/* When to send without copying; see zero_copy.h. */
+/* Decides when to send without copying; see zero_copy.h. */
 #include "zero_copy.h"
 
 static void state_enter(struct zero_copy *z, enum zero_copy_state state)
@@ -14,7 +14,7 @@ void zero_copy_open(struct zero_copy *z, bool possible)
 {
     state_enter(z, ZERO_COPY_off);
     z->possible = possible;
-    z->until_trial = 0; /* the first that qualify are a trial */
+    z->until_trial = 0; /* the first sends that qualify are a trial */
 }
 
 uint32_t zero_copy_allowed(struct zero_copy *z, uint32_t sends, uint32_t bytes)
@@ -42,7 +42,7 @@ void zero_copy_reported(struct zero_copy *z, bool copied)
 {
     uint32_t wanted = z->state == ZERO_COPY_trying ? ZERO_COPY_TRIAL : ZERO_COPY_WINDOW;
 
-    if (z->state == ZERO_COPY_off) /* a late one */
+    if (z->state == ZERO_COPY_off) /* a report of an earlier trial */
         return;
     z->reported++;
     z->copied += copied;

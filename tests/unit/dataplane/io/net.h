@@ -1,5 +1,5 @@
-/* What the I/O tests share: a worker's sockets on loopback, clients that talk to them, and a count
- * of allocations. */
+/* What the I/O tests share: a worker's sockets on loopback, clients that send to them, and a count of
+ * allocations. */
 #ifndef IO_NET_H
 #define IO_NET_H
 
@@ -32,6 +32,8 @@
 #ifndef UDP_GRO
 #define UDP_GRO 104
 #endif
+
+#define PATIENCE_NS (60 * NS_PER_S) /* an event that takes longer will not happen */
 
 /* ---- allocations ---- */
 
@@ -105,7 +107,7 @@ static uint16_t port_of(int fd)
     socklen_t bytes = sizeof(name);
 
     assert_int_equal(getsockname(fd, (struct sockaddr *)&name, &bytes), 0);
-    return ntohs(name.sin6_port); /* sin_port lies at the same place */
+    return ntohs(name.sin6_port); /* sin_port has the same place */
 }
 
 static int socket_bound(const char *address)
@@ -201,7 +203,8 @@ static inline void client_send(int client, const struct path *path, const void *
     assert_int_equal(sendto(client, data, bytes, 0, (struct sockaddr *)&name, name_bytes), bytes);
 }
 
-/* Next datagram at a client, at most 1 s from now; -1: none. Says where it came from. */
+/* Waits for the next datagram at a client and says where it came from. Returns its bytes; -1: none
+ * came. */
 static inline ssize_t client_receive(int client, uint8_t *data, size_t room, uint8_t from_ip[16],
                                      uint16_t *from_port)
 {
@@ -210,7 +213,7 @@ static inline ssize_t client_receive(int client, uint8_t *data, size_t room, uin
     socklen_t bytes = sizeof(name);
     ssize_t received;
 
-    if (poll(&ready, 1, 1000) != 1)
+    if (poll(&ready, 1, PATIENCE_NS / NS_PER_MS) != 1)
         return -1;
     received = recvfrom(client, data, room, MSG_TRUNC, (struct sockaddr *)&name, &bytes);
     assert_true(received >= 0);
@@ -225,25 +228,25 @@ static inline ssize_t client_receive(int client, uint8_t *data, size_t room, uin
     return received;
 }
 
-/* Receives until `count` packets are there or none came for half a second. */
+/* Receives `count` datagrams, at most `batch` of them at a time. Returns how many came. */
 static inline size_t receive_all(const struct io_backend *backend, struct io *io,
-                                 void (*each)(void *context, const struct io_datagram *packet),
+                                 void (*each)(void *context, const struct io_datagram *datagram),
                                  void *context, size_t count, size_t batch)
 {
-    static struct io_datagram packets[IO_BATCH];
-    uint64_t end_ns = clock_monotonic_ns() + NS_PER_S / 2;
+    static struct io_datagram datagrams[IO_BATCH];
+    uint64_t end_ns = clock_monotonic_ns() + PATIENCE_NS;
     size_t got = 0;
 
     while (got < count && clock_monotonic_ns() < end_ns) {
-        size_t n = backend->receive(io, packets, batch);
+        size_t n = backend->receive(io, datagrams, batch);
 
         assert_true(n <= batch);
         for (size_t i = 0; i < n; i++)
-            each(context, &packets[i]);
+            each(context, &datagrams[i]);
         backend->release(io);
         got += n;
         if (n > 0)
-            end_ns = clock_monotonic_ns() + NS_PER_S / 2;
+            end_ns = clock_monotonic_ns() + PATIENCE_NS;
         else
             backend->wait(io, 10 * NS_PER_MS);
     }
@@ -263,6 +266,17 @@ static const struct io_backends backends = {sizeof(backend_list) / sizeof(backen
          at_ < backend_list + KERNEL_BACKENDS &&                 \
          (b = *at_, print_message("  %s\n", b->name), true);     \
          at_++)
+
+/* Chooses `auto`. Measures again when the machine was too busy to measure. */
+static inline void choose_auto(struct io_choice *choice)
+{
+    uint64_t end_ns = clock_monotonic_ns() + PATIENCE_NS;
+    char why[IO_CHOICE_BYTES];
+
+    do
+        io_choose(choice, &backends, "auto", "", why);
+    while (!choice->is_measured && clock_monotonic_ns() < end_ns);
+}
 
 static inline struct io *backend_open(const struct io_backend *backend, const struct server *server)
 {

@@ -1,10 +1,10 @@
-/* Sending many runs: order on each path, whatever lies between; a full socket takes no more. */
+/* Sends of many runs: order on each path, what a header says, paths that refuse segments. */
 #define _GNU_SOURCE
 #include "net.h"
 
 #include "dataplane/io/sends.h"
 
-/* Runs of one datagram to three clients over both sockets, more than one sendmmsg takes. */
+/* Runs of one datagram to three clients over both sockets, more than one sendmmsg can carry. */
 #define RUNS_EACH 150
 static void keeps_order_in_many_runs(void **state)
 {
@@ -47,8 +47,8 @@ static void keeps_order_in_many_runs(void **state)
     }
 }
 
-/* What a prepared send says, after sends of another kind used the same memory. */
-static void describes_each_send_anew(void **state)
+/* A header carries nothing of the earlier send that used the same memory. */
+static void describes_each_send_completely(void **state)
 {
     static const struct {
         const char *from;
@@ -57,7 +57,7 @@ static void describes_each_send_anew(void **state)
     } table[] = {
         {"127.0.0.1", 1200, 32 + 24, 40 + 24},
         {"127.0.0.1", 0, 32, 40},
-        {"", 0, 0, 0}, /* no address of ours is known: the kernel chooses */
+        {"", 0, 0, 0}, /* our address is not known: the kernel chooses one */
         {"", 7, 24, 24},
         {"127.0.0.1", 300, 32 + 24, 40 + 24},
     };
@@ -98,14 +98,14 @@ static void describes_each_send_anew(void **state)
         }
 }
 
-/* Once a path refused segments, its datagrams leave singly; other paths do not notice. */
-static void refusals_hold_for_a_path(void **state)
+/* After a path has refused segments, only its datagrams leave singly. */
+static void refusal_is_remembered_for_one_path(void **state)
 {
     static struct slots slots;
     struct path refusing = {.remote_port = 1}, good = {.remote_port = 2};
 
     assert_true(slots_open(&slots, 1));
-    slots_refused(&slots, &refusing);
+    slots_note_refusal(&slots, &refusing);
     for (unsigned i = 0; i < REFUSAL_DATAGRAMS + 5; i++) {
         slots_clear(&slots);
         for (unsigned n = 0; n < 3; n++)
@@ -122,8 +122,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keeps_order_in_many_runs),
-        cmocka_unit_test(describes_each_send_anew),
-        cmocka_unit_test(refusals_hold_for_a_path),
+        cmocka_unit_test(describes_each_send_completely),
+        cmocka_unit_test(refusal_is_remembered_for_one_path),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

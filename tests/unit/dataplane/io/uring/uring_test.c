@@ -1,5 +1,5 @@
-/* io_uring backend from inside: what its ring refuses, how it survives want of buffers and a kernel
- * that does not take its requests. */
+/* The io_uring backend from inside: what its ring refuses, and how it copes without free buffers and with
+ * a kernel that refuses its requests. */
 #define _GNU_SOURCE
 #include "tests/unit/dataplane/io/net.h"
 
@@ -7,17 +7,17 @@
 
 #include "dataplane/io/uring/parts.h"
 
-/* The kernel's place is taken by this while `refusals` lasts; `bend` makes it refuse what goes without
- * copying, as kernels before 6.15 do. */
+/* Stands in for the kernel: refuses the next `refusals` submissions. While `break_zero_copy` is set it
+ * makes sends without copying fail, as some kernels before 6.15 do. */
 static unsigned refusals;
-static bool bend;
+static bool break_zero_copy;
 static int submit_or_refuse(struct io_uring *ring)
 {
-    for (unsigned at = *ring->sq.khead; bend && at != ring->sq.sqe_tail; at++) {
+    for (unsigned at = *ring->sq.khead; break_zero_copy && at != ring->sq.sqe_tail; at++) {
         struct io_uring_sqe *sqe = &ring->sq.sqes[at & *ring->sq.kring_mask];
 
         if (sqe->opcode == IORING_OP_SENDMSG_ZC)
-            sqe->buf_index = 7; /* there is none: EFAULT */
+            sqe->buf_index = 7; /* there is no such buffer: EFAULT */
     }
     if (refusals == 0)
         return io_uring_submit_and_get_events(ring);
@@ -57,14 +57,14 @@ static int result_of(struct io *io, const struct io_uring_sqe *request)
     return result;
 }
 
-static void refuses_all_but_its_own(void **state)
+static void ring_refuses_other_requests(void **state)
 {
     static const uint8_t allowed[] = {IORING_OP_RECVMSG, IORING_OP_POLL_ADD, IORING_OP_SENDMSG,
                                       IORING_OP_SENDMSG_ZC};
     static const struct {
         uint8_t opcode, flags;
-    } bent[] = {
-        {IORING_OP_RECVMSG, IOSQE_BUFFER_SELECT}, /* a descriptor by number, not a registered one */
+    } wrong[] = {
+        {IORING_OP_RECVMSG, IOSQE_BUFFER_SELECT}, /* its descriptor is not a registered one */
         {IORING_OP_POLL_ADD, 0},
         {IORING_OP_SENDMSG, 0},
         {IORING_OP_SENDMSG_ZC, 0},
@@ -82,14 +82,14 @@ static void refuses_all_but_its_own(void **state)
         if (!memchr(allowed, (int)opcode, sizeof(allowed)))
             assert_int_equal(result_of(io, &request), -EACCES);
     }
-    for (size_t i = 0; i < sizeof(bent) / sizeof(bent[0]); i++) {
-        struct io_uring_sqe request = {.opcode = bent[i].opcode, .flags = bent[i].flags};
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        struct io_uring_sqe request = {.opcode = wrong[i].opcode, .flags = wrong[i].flags};
 
         assert_int_equal(result_of(io, &request), -EACCES);
     }
     struct io_uring_sqe none = {.opcode = IORING_OP_POLL_ADD, .flags = IOSQE_FIXED_FILE, .fd = 3};
 
-    assert_int_equal(result_of(io, &none), -EBADF); /* only the three descriptors of the worker */
+    assert_int_equal(result_of(io, &none), -EBADF); /* the worker has only three descriptors */
     for (unsigned operation = 0; operation < 32; operation++) {
         errno = 0;
         assert_int_equal(syscall(SYS_io_uring_register, io->ring.ring_fd, operation, files, 1), -1);
@@ -99,16 +99,16 @@ static void refuses_all_but_its_own(void **state)
     server_close(&server);
 }
 
-static void count_packet(void *context, const struct io_datagram *packet)
+static void count_one(void *context, const struct io_datagram *datagram)
 {
-    assert_int_equal(packet->bytes, 100);
+    assert_int_equal(datagram->bytes, 100);
     (*(size_t *)context)++;
 }
 
-/* All buffers held: receiving stops, what comes waits in the socket, and nothing is lost. */
-static void goes_on_after_want_of_buffers(void **state)
+/* When the caller holds all buffers, receiving stops; new datagrams wait in the socket and none is lost. */
+static void continues_after_it_had_no_buffers(void **state)
 {
-    static struct io_datagram packets[IO_BATCH];
+    static struct io_datagram datagrams[IO_BATCH];
     static uint8_t data[100];
     struct server server;
     struct io *io = ring_open(&server);
@@ -118,17 +118,17 @@ static void goes_on_after_want_of_buffers(void **state)
     for (unsigned round = 0; round < 5; round++) {
         size_t held = 0, seen = 0;
 
-        for (unsigned i = 0; i < BUFFERS / 100 + 2; i++) { /* in parts: the socket holds some 250 */
+        for (unsigned i = 0; i < BUFFERS / 100 + 2; i++) { /* in steps: the socket holds some 250 */
             for (unsigned n = 0; n < 100; n++)
                 client_send(client, &path, data, sizeof(data), 0);
             for (unsigned tries = 0; tries < 4; tries++)
-                held += io_uring_backend.receive(io, packets, IO_BATCH);
+                held += io_uring_backend.receive(io, datagrams, IO_BATCH);
         }
         assert_int_equal(held, BUFFERS);
         assert_false(io->receive_armed[io->sockets.ipv4]);
-        assert_int_equal(io_uring_backend.receive(io, packets, IO_BATCH), 0);
+        assert_int_equal(io_uring_backend.receive(io, datagrams, IO_BATCH), 0);
         io_uring_backend.release(io);
-        assert_int_equal(receive_all(&io_uring_backend, io, count_packet, &seen,
+        assert_int_equal(receive_all(&io_uring_backend, io, count_one, &seen,
                                      (BUFFERS / 100 + 2) * 100 - held, IO_BATCH),
                          (BUFFERS / 100 + 2) * 100 - held);
     }
@@ -137,20 +137,20 @@ static void goes_on_after_want_of_buffers(void **state)
     close(client);
 }
 
-/* The buffer of a super-packet stays ours until its last part was handed out and given back. */
-static void keeps_a_buffer_while_parts_wait(void **state)
+/* The buffer of a super-datagram is freed only after its last part was handed out and released. */
+static void keeps_a_buffer_until_its_last_part(void **state)
 {
     struct server server;
     struct io *io = ring_open(&server);
     int client = socket_bound("127.0.0.1");
     struct path path = path_between(&server, client, "127.0.0.1", "127.0.0.1");
-    struct io_datagram packet;
+    struct io_datagram datagram;
     uint32_t freed = io->freed;
 
     client_send(client, &path, "abc", 3, 1);
     for (unsigned part = 0; part < 3; part++) {
-        assert_int_equal(io_uring_backend.receive(io, &packet, 1), 1);
-        assert_int_equal(packet.data[0], 'a' + part);
+        assert_int_equal(io_uring_backend.receive(io, &datagram, 1), 1);
+        assert_int_equal(datagram.data[0], 'a' + part);
         assert_int_equal(io->freed, freed);
         io_uring_backend.release(io);
         assert_int_equal(io->freed, freed + (part == 2));
@@ -160,17 +160,18 @@ static void keeps_a_buffer_while_parts_wait(void **state)
     close(client);
 }
 
-/* A turn that leaves by the ring: `count` small sends, and among them some that go without copying. */
+/* Writes a turn that leaves by the ring: `count` small sends, and five runs of BIG that go without
+ * copying. Returns its datagrams. */
 #define BIG 17
 #define BIG_BYTES 1000
-static unsigned turn_of(struct io *io, struct path *path, unsigned count, int fill)
+static unsigned turn_write(struct io *io, struct path *path, unsigned count, int fill)
 {
     unsigned datagrams = 0;
 
     io->zero_copy.possible = true;
     io->zero_copy.state = ZERO_COPY_on;
     for (unsigned i = 0; i < count; i++) {
-        path->local_ip[15] = (uint8_t)(1 + i % 2); /* no runs */
+        path->local_ip[15] = (uint8_t)(1 + i % 2); /* so the small ones form no runs */
         memset(io_uring_backend.slot(io, path, 100), fill, 100);
         datagrams++;
         for (unsigned n = 0; i < 5 && n < BIG; n++, datagrams++)
@@ -179,8 +180,8 @@ static unsigned turn_of(struct io *io, struct path *path, unsigned count, int fi
     return datagrams;
 }
 
-/* A kernel that takes nothing: the packets are counted as lost and never sent later, when their
- * memory holds something else. Receiving and the doorbell survive. */
+/* When the kernel refuses all submissions, the datagrams are counted as lost. They are not sent later,
+ * when their memory holds others. Receiving and the doorbell still work. */
 static void never_sends_stale_memory(void **state)
 {
     struct server server;
@@ -194,10 +195,11 @@ static void never_sends_stale_memory(void **state)
 
     for (unsigned count = 5; count <= 605; count += 600) {
         uint64_t full = io->counters.send_full;
-        unsigned datagrams = turn_of(io, &path, count, 'a');
+        unsigned datagrams = turn_write(io, &path, count, 'a');
 
         refusals = 1000000;
-        io->receive_armed[0] = io->receive_armed[1] = false; /* arming is in the queue, too */
+        io->receive_armed[0] = io->receive_armed[1] =
+            false; /* so that uring_arm queues requests, too */
         uring_arm(io);
         uring_transmit(io);
         refusals = 0;
@@ -205,7 +207,7 @@ static void never_sends_stale_memory(void **state)
         assert_int_equal(io->in_flight[0], 0);
     }
     assert_int_equal(io->counters.sent, 0);
-    turn_of(io, &path, 5, 'b');
+    turn_write(io, &path, 5, 'b');
     uring_transmit(io);
     assert_int_equal(io->counters.sent, 5 + 5 * BIG);
     assert_int_equal(io->counters.send_failed, 0);
@@ -218,27 +220,27 @@ static void never_sends_stale_memory(void **state)
 
     path.local_ip[15] = 1;
     client_send(client, &path, data, 100, 0);
-    assert_int_equal(receive_all(&io_uring_backend, io, count_packet, &seen, 1, 1), 1);
+    assert_int_equal(receive_all(&io_uring_backend, io, count_one, &seen, 1, 1), 1);
     assert_int_equal(write(server.doorbell, &one, sizeof(one)), sizeof(one));
-    assert_true(io_uring_backend.wait(io, NS_PER_S));
+    assert_true(io_uring_backend.wait(io, PATIENCE_NS));
     io_uring_backend.close(io);
     server_close(&server);
     close(client);
 }
 
-/* A kernel that knows the request, but not with registered memory: everything arrives all the same,
- * and it is not asked again. A peer's fault (no such address of ours) is no reason. */
-static void copies_where_the_kernel_cannot(void **state)
+/* A kernel may know the request, but refuse registered memory: then everything is sent by copying, and
+ * the ring does not ask again. An address that is not ours is no reason to stop asking. */
+static void copies_when_the_kernel_cannot_do_without(void **state)
 {
     static const struct {
-        bool bend;
+        bool broken;
         const char *from;
         bool arrives, stays_possible;
     } table[] = {
         {false, "127.0.0.1", true, true},
         {true, "127.0.0.1", true, false},
         {false, "192.0.2.1", false, true},
-        {true, "192.0.2.1", false, true}, /* whose fault it is, is not known */
+        {true, "192.0.2.1", false, true}, /* the reason of the failure is not known */
     };
 
     for (size_t t = 0; t < sizeof(table) / sizeof(table[0]); t++) {
@@ -249,18 +251,18 @@ static void copies_where_the_kernel_cannot(void **state)
         uint8_t data[2000], from_ip[16];
         uint16_t from_port;
         const unsigned all = 5 * BIG;
-        bool was_bent = table[t].bend;
+        bool broken = table[t].broken;
 
         io->zero_copy.state = ZERO_COPY_on;
         for (unsigned i = 0; i < all; i++)
             memset(io_uring_backend.slot(io, &path, BIG_BYTES), (int)i, BIG_BYTES);
-        bend = was_bent;
+        break_zero_copy = broken;
         uring_transmit(io);
-        bend = false;
+        break_zero_copy = false;
         for (unsigned i = 0; table[t].arrives && i < all; i++) {
             assert_int_equal(client_receive(client, data, sizeof(data), from_ip, &from_port),
                              BIG_BYTES);
-            assert_true(data[0] == i || was_bent); /* but for the one turn, in order */
+            assert_true(data[0] == i || broken); /* in order, except in that one turn */
         }
         assert_int_equal(io->counters.sent, table[t].arrives ? all : 0);
         assert_int_equal(io->counters.send_failed, table[t].arrives ? 0 : all);
@@ -274,11 +276,11 @@ static void copies_where_the_kernel_cannot(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(refuses_all_but_its_own),
-        cmocka_unit_test(goes_on_after_want_of_buffers),
-        cmocka_unit_test(keeps_a_buffer_while_parts_wait),
+        cmocka_unit_test(ring_refuses_other_requests),
+        cmocka_unit_test(continues_after_it_had_no_buffers),
+        cmocka_unit_test(keeps_a_buffer_until_its_last_part),
         cmocka_unit_test(never_sends_stale_memory),
-        cmocka_unit_test(copies_where_the_kernel_cannot),
+        cmocka_unit_test(copies_when_the_kernel_cannot_do_without),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
-/* Sending without copying: when it is done, and that the memory is left alone meanwhile, on a device
- * that takes the data where it lies. */
+/* Sends without copying: when they are made, and that their memory is not written meanwhile. The device
+ * reads the data where it lies. */
 #define _GNU_SOURCE
 #include "tests/unit/dataplane/io/net.h"
 
@@ -26,17 +26,17 @@ static void decides_by_reports(void **state)
     static const struct {
         unsigned real, copied; /* of the trial */
         enum zero_copy_state then;
-        unsigned later_real, later_copied; /* when it is on */
+        unsigned later_real, later_copied; /* reports after the trial */
         enum zero_copy_state last;
     } table[] = {
         {8, 0, ZERO_COPY_on, 0, 0, ZERO_COPY_on},
         {8, 0, ZERO_COPY_on, 1000, 0, ZERO_COPY_on},
         {7, 1, ZERO_COPY_on, 0, 8, ZERO_COPY_on},
-        {7, 1, ZERO_COPY_on, 0, 9, ZERO_COPY_off}, /* more than an eighth of a window */
+        {7, 1, ZERO_COPY_on, 0, 9, ZERO_COPY_off}, /* more than an eighth of a window was copied */
         {8, 0, ZERO_COPY_on, 64, 8, ZERO_COPY_on}, /* the next window */
         {0, 2, ZERO_COPY_off, 0, 0, ZERO_COPY_off},
         {6, 2, ZERO_COPY_off, 0, 0, ZERO_COPY_off},
-        {7, 0, ZERO_COPY_trying, 0, 0, ZERO_COPY_trying}, /* one has not come yet */
+        {7, 0, ZERO_COPY_trying, 0, 0, ZERO_COPY_trying}, /* one report is missing */
         {0, 0, ZERO_COPY_trying, 0, 0, ZERO_COPY_trying},
     };
 
@@ -47,7 +47,7 @@ static void decides_by_reports(void **state)
         assert_int_equal(zero_copy_allowed(&z, 20, ENOUGH), ZERO_COPY_TRIAL);
         for (unsigned n = 0; n < ZERO_COPY_TRIAL; n++)
             zero_copy_made(&z);
-        assert_int_equal(zero_copy_allowed(&z, 20, ENOUGH), 0); /* waits for what they became */
+        assert_int_equal(zero_copy_allowed(&z, 20, ENOUGH), 0); /* waits for the reports */
         report(&z, table[i].real, table[i].copied);
         assert_int_equal(z.state, table[i].then);
         report(&z, table[i].later_real, table[i].later_copied);
@@ -57,22 +57,22 @@ static void decides_by_reports(void **state)
     }
 }
 
-static void tries_again_now_and_then(void **state)
+static void retries_after_many_sends(void **state)
 {
     struct zero_copy z;
     uint64_t sends = 0;
 
     zero_copy_open(&z, true);
-    assert_int_equal(zero_copy_allowed(&z, 3, ENOUGH), 3); /* a trial takes what there is */
+    assert_int_equal(zero_copy_allowed(&z, 3, ENOUGH), 3); /* a trial may be shorter than allowed */
     for (unsigned n = 0; n < 3; n++)
         zero_copy_made(&z);
     assert_int_equal(zero_copy_allowed(&z, 20, ENOUGH), ZERO_COPY_TRIAL - 3);
     zero_copy_made(&z);
-    zero_copy_failed(&z, false); /* the kernel did not take it: it was none */
+    zero_copy_failed(&z, false); /* the kernel did not take it, so it does not count */
     assert_int_equal(zero_copy_allowed(&z, 20, ENOUGH), ZERO_COPY_TRIAL - 3);
     report(&z, 0, 2);
     assert_int_equal(z.state, ZERO_COPY_off);
-    report(&z, 0, 1); /* late ones change nothing */
+    report(&z, 0, 1); /* a late report changes nothing */
     while (zero_copy_allowed(&z, 10, ENOUGH) == 0)
         sends += 10;
     assert_true(sends > ZERO_COPY_TRIAL_EVERY - 20 && sends <= ZERO_COPY_TRIAL_EVERY);
@@ -134,10 +134,10 @@ static void scene_open(struct scene *scene)
     }
 }
 
-/* One turn; each datagram is filled with a number of its own. */
+/* Sends one turn. All bytes of a run hold one number, and each run has another one. */
 static void turn(struct scene *scene, unsigned number)
 {
-    static struct io_datagram packets[IO_BATCH];
+    static struct io_datagram datagrams[IO_BATCH];
 
     for (unsigned r = 0; r < RUNS; r++)
         for (unsigned i = 0; i < SEGMENTS; i++) {
@@ -147,11 +147,12 @@ static void turn(struct scene *scene, unsigned number)
             memset(slot, (int)(number * RUNS + r), BYTES);
         }
     io_uring_backend.transmit(scene->io);
-    io_uring_backend.receive(scene->io, packets, IO_BATCH); /* as a worker does: notifications */
+    io_uring_backend.receive(scene->io, datagrams,
+                             IO_BATCH); /* reads notifications, as a worker does */
     io_uring_backend.release(scene->io);
 }
 
-static void where_it_is_real(struct scene *scene)
+static void follow_the_device(struct scene *scene)
 {
     for (unsigned t = 0; t < 50; t++)
         turn(scene, t);
@@ -160,7 +161,7 @@ static void where_it_is_real(struct scene *scene)
     CHECK(scene->counters->sent == 50 * RUNS * SEGMENTS);
     CHECK(scene->counters->sends == 50 * RUNS);
 
-    /* Now the device copies: it ends at once, but for a trial. */
+    /* Now the device copies: sending without copying stops, except for trials. */
     CHECK(device_null_drop(scene->device, false));
     for (unsigned t = 0; t < 1000; t++)
         turn(scene, t);
@@ -168,7 +169,7 @@ static void where_it_is_real(struct scene *scene)
     CHECK(scene->counters->zero_copy_copied > 0 && scene->counters->zero_copy_copied < 100);
     CHECK(scene->counters->zero_copy < 50 * RUNS + 100);
 
-    /* And not any more: a trial finds that out. */
+    /* The device does not copy any more: a trial notices. */
     CHECK(device_null_drop(scene->device, true));
     for (unsigned t = 0; t < ZERO_COPY_TRIAL_EVERY / RUNS + 50; t++)
         turn(scene, t);
@@ -185,13 +186,21 @@ static uint32_t in_flight(const struct io *io)
     return sum;
 }
 
-/* Takes frames off the device until `count` came; each must hold one number only. */
+static void wait_for_notifications(struct io *io)
+{
+    uint64_t end_ns = clock_monotonic_ns() + PATIENCE_NS;
+
+    while (in_flight(io) > 0 && clock_monotonic_ns() < end_ns)
+        io_uring_backend.wait(io, 10 * NS_PER_MS);
+}
+
+/* Reads `count` frames from the device. All bytes of a frame must hold one number. */
 static void frames_check(struct scene *scene, unsigned count)
 {
     static uint8_t frame[80000];
     enum { HEADERS = 10 + 14 + 20 + 8 }; /* virtio, Ethernet, IP, UDP */
     static unsigned seen[256];
-    uint64_t end_ns = clock_monotonic_ns() + 10 * NS_PER_S;
+    uint64_t end_ns = clock_monotonic_ns() + PATIENCE_NS;
 
     for (unsigned n = 0; n < count;) {
         ssize_t bytes = read(scene->device, frame, sizeof(frame));
@@ -210,10 +219,10 @@ static void frames_check(struct scene *scene, unsigned count)
     }
 }
 
-/* A slow queue in front of the device holds what is sent: memory that it still reads is not written
- * to, and when all arenas but one are with it, sending goes on by copying. */
+/* A slow queue before the device holds what is sent. Memory that the queue still reads is not written;
+ * when it holds all arenas but one, the last one is sent by copying. */
 #define HELD_TURNS 20
-static void memory_rests(struct scene *scene)
+static void hold_memory(struct scene *scene)
 {
     struct io *io = scene->io;
     uint64_t start_ns;
@@ -226,7 +235,7 @@ static void memory_rests(struct scene *scene)
         bool is_free = false;
 
         turn(scene, t);
-        CHECK(io->in_flight[io->arena] == 0); /* the one that is written to next */
+        CHECK(io->in_flight[io->arena] == 0); /* the arena of the next turn */
         for (unsigned i = 0; i < ARENAS; i++)
             is_free |= i != io->arena && io->in_flight[i] == 0;
         CHECK(is_free || t >= ARENAS - 2);
@@ -236,18 +245,18 @@ static void memory_rests(struct scene *scene)
     CHECK(scene->counters->sent == HELD_TURNS * RUNS * SEGMENTS);
     CHECK(in_flight(io) > 0);
 
-    start_ns = clock_monotonic_ns(); /* notifications come meanwhile, and wake nobody */
+    start_ns = clock_monotonic_ns(); /* notifications arrive in this time and must not wake it */
     CHECK(!io_uring_backend.wait(io, 30 * NS_PER_MS));
     CHECK(clock_monotonic_ns() - start_ns >= 30 * NS_PER_MS);
     frames_check(scene, HELD_TURNS * RUNS);
-    io_uring_backend.wait(io, 10 * NS_PER_MS);
+    wait_for_notifications(io);
     CHECK(in_flight(io) == 0);
     CHECK(scene->counters->zero_copy_copied == scene->counters->zero_copy);
     CHECK(io->zero_copy.state == ZERO_COPY_off);
 }
 
-/* Closing with sends in flight takes nothing away from the kernel. */
-static void closes_meanwhile(struct scene *scene)
+/* Closing with sends in flight: the kernel still sends all of them. */
+static void close_with_sends_in_flight(struct scene *scene)
 {
     CHECK(device_null_drop(scene->device, false));
     CHECK(system("tc qdisc add dev null0 root tbf rate 400mbit burst 70kb limit 20mb") == 0);
@@ -259,8 +268,8 @@ static void closes_meanwhile(struct scene *scene)
     frames_check(scene, 5 * RUNS);
 }
 
-/* What finds the socket full fails, completes as "copied", and says nothing about the device. */
-static void full_socket(struct scene *scene)
+/* A send that finds the socket full fails and completes as "copied". That says nothing about the device. */
+static void fill_the_socket(struct scene *scene)
 {
     int room = 200000;
     uint64_t sent;
@@ -275,8 +284,7 @@ static void full_socket(struct scene *scene)
     CHECK(sent + scene->counters->send_full == 100 * RUNS * SEGMENTS);
     CHECK(scene->counters->zero_copy > 0 && scene->counters->zero_copy_copied == 0);
     CHECK(scene->io->zero_copy.state == ZERO_COPY_on);
-    for (unsigned t = 0; in_flight(scene->io) > 0 && t < 100; t++)
-        io_uring_backend.wait(scene->io, 10 * NS_PER_MS);
+    wait_for_notifications(scene->io);
     CHECK(in_flight(scene->io) == 0);
 }
 
@@ -294,35 +302,35 @@ static void in_a_scene(void (*body)(struct scene *scene))
     }
     assert_int_equal(waitpid(child, &status, 0), child);
     if (WIFEXITED(status) && WEXITSTATUS(status) == NOT_HERE) {
-        if (getenv("CI")) /* a green run there must have run it */
-            fail_msg("no /dev/net/tun here: modprobe tun");
+        if (getenv("CI")) /* a skipped test must not look like a passed one there */
+            fail_msg("there is no /dev/net/tun: modprobe tun");
         skip();
     }
     assert_int_equal(status, 0);
 }
 
-static void is_on_only_where_it_is_real(void **state)
+static void is_on_only_while_the_device_does_not_copy(void **state)
 {
-    in_a_scene(where_it_is_real);
+    in_a_scene(follow_the_device);
 }
 
-static void leaves_memory_alone_that_is_in_flight(void **state)
+static void does_not_write_memory_in_flight(void **state)
 {
-    in_a_scene(memory_rests);
+    in_a_scene(hold_memory);
 }
 
 static void closes_with_sends_in_flight(void **state)
 {
-    in_a_scene(closes_meanwhile);
+    in_a_scene(close_with_sends_in_flight);
 }
 
 static void learns_nothing_from_a_full_socket(void **state)
 {
-    in_a_scene(full_socket);
+    in_a_scene(fill_the_socket);
 }
 
-/* Without the right to lock memory everything else works, and the reason is told. */
-static void goes_without_when_memory_cannot_be_locked(void **state)
+/* Without the right to lock memory the backend sends by copying and says why. */
+static void copies_when_memory_cannot_be_locked(void **state)
 {
     int status = -1;
     pid_t child = fork();
@@ -351,12 +359,12 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(decides_by_reports),
-        cmocka_unit_test(tries_again_now_and_then),
-        cmocka_unit_test(is_on_only_where_it_is_real),
-        cmocka_unit_test(leaves_memory_alone_that_is_in_flight),
+        cmocka_unit_test(retries_after_many_sends),
+        cmocka_unit_test(is_on_only_while_the_device_does_not_copy),
+        cmocka_unit_test(does_not_write_memory_in_flight),
         cmocka_unit_test(closes_with_sends_in_flight),
         cmocka_unit_test(learns_nothing_from_a_full_socket),
-        cmocka_unit_test(goes_without_when_memory_cannot_be_locked),
+        cmocka_unit_test(copies_when_memory_cannot_be_locked),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
