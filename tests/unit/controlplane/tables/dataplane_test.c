@@ -1,5 +1,5 @@
-/* The control plane's end of shared memory, against real regions and a supervisor of the test's own:
- * rows, notes, bells, events, silence, restarts on either side. */
+/* tables/dataplane.h against real regions and a supervisor that the test plays: rows, notes, doorbells,
+ * events, missing heartbeats, restarts of either side. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -25,8 +25,8 @@
 static struct {
     char directory[64];
     struct sockaddr_un address;
-    int listener, desired_fd, actual_fd, bell_worker[2], bell_control;
-    struct region desired, actual; /* as the forwarder maps them */
+    int listener, desired_fd, actual_fd, worker_doorbell[2], control_doorbell;
+    struct region desired, actual; /* mapped as the forwarder maps them */
     struct ring changes[2], events[2];
     uv_thread_t thread;
     uv_timer_t beat;
@@ -36,13 +36,13 @@ static struct {
 
 static uv_loop_t loop;
 static struct settings settings;
-static struct dataplane *open_dataplane; /* closed by the teardown when a test failed half-way */
+static struct dataplane *open_dataplane; /* teardown closes it if a test failed */
 static int ups, downs;
 static struct {
     enum table_id table;
     handle_word handle;
-} told[128];
-static int told_count;
+} changes[128]; /* that the handler was called for */
+static int change_count;
 
 static void supervise(void *unused)
 {
@@ -56,9 +56,9 @@ static void supervise(void *unused)
         if (recv(client, role, sizeof(role) - 1, 0) > 0 && strcmp(role, "control") == 0) {
             descriptors_add(&set, far.desired_fd, "desired");
             descriptors_add(&set, region_reopen_readonly(far.actual_fd), "actual");
-            descriptors_add(&set, far.bell_worker[0], "bell.worker.%u", 0);
-            descriptors_add(&set, far.bell_worker[1], "bell.worker.%u", 1);
-            descriptors_add(&set, far.bell_control, "bell.control");
+            descriptors_add(&set, far.worker_doorbell[0], "bell.worker.%u", 0);
+            descriptors_add(&set, far.worker_doorbell[1], "bell.worker.%u", 1);
+            descriptors_add(&set, far.control_doorbell, "bell.control");
             descriptors_send(client, &set);
             close(descriptors_get(&set, "actual"));
             __atomic_add_fetch(&far.clients, 1, __ATOMIC_SEQ_CST);
@@ -99,14 +99,14 @@ static void far_make_regions(uint64_t instance)
     close(readonly);
     assert_true(region_map(&far.actual, REGION_actual, far.actual_fd, true, why));
     for (uint32_t w = 0; w < 2; w++) {
-        far.bell_worker[w] = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+        far.worker_doorbell[w] = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
         far.changes[w] = region_ring(&far.desired, &far.actual, w);
         far.events[w] = region_ring(&far.actual, &far.desired, w);
         worker.udp_port = (uint16_t)(40000 + w);
         row_write(TABLE_worker_state, region_row(&far.actual, TABLE_worker_state, w),
                   &worker.header);
     }
-    far.bell_control = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    far.control_doorbell = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     row_write(TABLE_node, region_row(&far.actual, TABLE_node, 0), &node.header);
     region_beat(&far.actual, 0, clock_monotonic_ns());
 }
@@ -117,9 +117,9 @@ static void far_drop_regions(void)
     region_unmap(&far.actual);
     close(far.desired_fd);
     close(far.actual_fd);
-    close(far.bell_worker[0]);
-    close(far.bell_worker[1]);
-    close(far.bell_control);
+    close(far.worker_doorbell[0]);
+    close(far.worker_doorbell[1]);
+    close(far.control_doorbell);
 }
 
 static void far_beat(uv_timer_t *timer)
@@ -130,9 +130,9 @@ static void far_beat(uv_timer_t *timer)
 
 static void changed(void *context, enum table_id table, handle_word handle)
 {
-    assert_true(told_count < 128);
-    told[told_count].table = table;
-    told[told_count++].handle = handle;
+    assert_true(change_count < 128);
+    changes[change_count].table = table;
+    changes[change_count++].handle = handle;
 }
 
 static void up(void *context, bool is_up)
@@ -150,9 +150,10 @@ static void run_ms(uint64_t ms)
         uv_run(&loop, UV_RUN_ONCE);
 }
 
+/* A minute is for slow machines: it normally takes milliseconds. */
 static void run_until(const int *count, int wanted)
 {
-    for (int i = 0; i < 400 && *count < wanted; i++)
+    for (int i = 0; i < 6000 && *count < wanted; i++)
         run_ms(10);
     assert_int_equal(*count, wanted);
 }
@@ -160,9 +161,9 @@ static void run_until(const int *count, int wanted)
 static int setup(void **state)
 {
     memset(&far, 0, sizeof(far));
-    ups = downs = told_count = 0;
+    ups = downs = change_count = 0;
     log_open("test", LOG_ERROR, false);
-    snprintf(far.directory, sizeof(far.directory), "/tmp/plane-test-XXXXXX");
+    snprintf(far.directory, sizeof(far.directory), "/tmp/dataplane-test-XXXXXX");
     assert_non_null(mkdtemp(far.directory));
     snprintf(settings.data_directory, sizeof(settings.data_directory), "%s", far.directory);
     far.address.sun_family = AF_UNIX;
@@ -218,7 +219,7 @@ static struct transport_row transport_row(uint32_t worker)
     return row;
 }
 
-/* What the forwarder would read of a change. */
+/* The next change that the forwarder would read. */
 static bool next_change(uint32_t worker, struct ring_note *note)
 {
     const struct ring_note *shared = ring_peek(&far.changes[worker]);
@@ -232,7 +233,7 @@ static bool next_change(uint32_t worker, struct ring_note *note)
 
 /* ---- tests ---- */
 
-static void test_rows_notes_bells(void **state)
+static void rows_are_written_and_workers_are_notified(void **state)
 {
     struct dataplane *dataplane = open_up();
     struct transport_row row = transport_row(1), seen;
@@ -245,7 +246,7 @@ static void test_rows_notes_bells(void **state)
     assert_int_equal(dataplane_worker_port(dataplane, 99), 0);
     handle = dataplane_row_add(dataplane, TABLE_transport, &row, 1);
     assert_true(handle != 0);
-    assert_int_equal(handle_index(handle), 0); /* from the front */
+    assert_int_equal(handle_index(handle), 0); /* rows are taken in order */
     assert_int_equal(handle_generation(handle), 1);
     assert_int_equal(
         row_copy(TABLE_transport, &seen, region_row(&far.desired, TABLE_transport, 0), 1), ROW_OK);
@@ -254,12 +255,13 @@ static void test_rows_notes_bells(void **state)
     assert_true(next_change(1, &note));
     assert_int_equal(note.table, TABLE_transport);
     assert_int_equal(note.handle, handle);
-    assert_int_equal(read(far.bell_worker[1], &rings, 8), -1); /* rung at the end of the turn */
+    assert_int_equal(read(far.worker_doorbell[1], &rings, 8),
+                     -1); /* not yet: it is rung at the end of the turn */
     row.dtls_role = DTLS_ROLE_server;
     assert_true(dataplane_row_update(dataplane, TABLE_transport, handle, &row, 1));
     run_ms(30);
-    assert_int_equal(read(far.bell_worker[1], &rings, 8), 8);
-    assert_int_equal(rings, 1); /* once for both changes */
+    assert_int_equal(read(far.worker_doorbell[1], &rings, 8), 8);
+    assert_int_equal(rings, 1); /* once for two changes */
     assert_true(next_change(1, &note));
     assert_true(dataplane_row_read(dataplane, TABLE_transport, handle, &seen));
     assert_int_equal(seen.dtls_role, DTLS_ROLE_server);
@@ -270,21 +272,21 @@ static void test_rows_notes_bells(void **state)
     assert_true(next_change(1, &note));
     assert_false(dataplane_row_read(dataplane, TABLE_transport, handle, &seen));
     assert_false(dataplane_row_update(dataplane, TABLE_transport, handle, &row, 1));
-    dataplane_row_remove(dataplane, TABLE_transport, handle, 1); /* twice: nothing */
+    dataplane_row_remove(dataplane, TABLE_transport, handle, 1); /* the second time does nothing */
     assert_false(next_change(1, &note));
     assert_int_equal(
         ((struct transport_row *)region_row(&far.desired, TABLE_transport, 0))->ice_pwd[0],
         0); /* wiped */
     again = dataplane_row_add(dataplane, TABLE_transport, &row, 1);
-    assert_int_equal(handle_index(again), 1); /* the freed row rests first */
+    assert_int_equal(handle_index(again), 1); /* the freed row is in quarantine */
     run_ms(QUARANTINE_MS + 50);
     again = dataplane_row_add(dataplane, TABLE_transport, &row, 1);
     assert_int_equal(handle_index(again), 0);
     assert_int_equal(handle_generation(again), 2);
-    assert_false(
-        dataplane_row_read(dataplane, TABLE_transport, handle, &seen)); /* the old handle is past */
+    assert_false(dataplane_row_read(dataplane, TABLE_transport, handle,
+                                    &seen)); /* the old handle is stale */
 
-    row.direction = 9; /* refused before anybody sees it */
+    row.direction = 9; /* out of range: refused before it is written */
     log_open("test", LOG_ERROR, false);
     assert_int_equal(dataplane_row_add(dataplane, TABLE_transport, &row, 1), 0);
     assert_int_equal(dataplane_row_add(dataplane, TABLE_node, &row, 1), 0);
@@ -292,7 +294,7 @@ static void test_rows_notes_bells(void **state)
     shut(dataplane);
 }
 
-static void test_pick_worker(void **state)
+static void the_least_loaded_worker_is_picked(void **state)
 {
     struct dataplane *dataplane = open_up();
     struct room_row room = {.worker = 0};
@@ -301,7 +303,7 @@ static void test_pick_worker(void **state)
     assert_int_equal(dataplane_pick_worker(dataplane, -1, 0), 0);
     assert_true(dataplane_row_add(dataplane, TABLE_room, &room, 0) != 0);
     assert_int_equal(dataplane_pick_worker(dataplane, -1, 0),
-                     1); /* equal transports: fewer rooms */
+                     1); /* as many transports, fewer rooms */
     room.worker = 1;
     assert_true(dataplane_row_add(dataplane, TABLE_room, &room, 1) != 0);
     assert_true(dataplane_row_add(dataplane, TABLE_transport, &row, 0) != 0);
@@ -309,8 +311,8 @@ static void test_pick_worker(void **state)
     shut(dataplane);
 }
 
-/* A small room stays where it began, a large one spreads evenly; consumers count as well. */
-static void test_rooms_spread(void **state)
+/* A small room stays on its first worker, a large one spreads evenly; consumers count as load too. */
+static void a_large_room_spreads(void **state)
 {
     struct dataplane *dataplane = open_up();
     struct transport_row row = transport_row(0);
@@ -333,11 +335,11 @@ static void test_rooms_spread(void **state)
     }
     assert_in_range(on[0], on[1], on[1] + 17);
     assert_int_equal(dataplane_pick_worker(dataplane, 7, 16),
-                     1); /* no such worker: the least loaded */
+                     1); /* there is no worker 7: the least loaded one */
     shut(dataplane);
 }
 
-static void test_table_full(void **state)
+static void a_full_table_refuses_rows(void **state)
 {
     struct dataplane *dataplane = open_up();
     struct room_row row = {.worker = 0};
@@ -352,13 +354,14 @@ static void test_table_full(void **state)
     log_open("test", LOG_ERROR, false);
     assert_int_equal(dataplane_row_add(dataplane, TABLE_room, &row, 0), 0);
     dataplane_row_remove(dataplane, TABLE_room, last, 0);
-    assert_int_equal(dataplane_row_add(dataplane, TABLE_room, &row, 0), 0); /* still resting */
+    assert_int_equal(dataplane_row_add(dataplane, TABLE_room, &row, 0),
+                     0); /* still in quarantine */
     run_ms(QUARANTINE_MS + 50);
     handle = dataplane_row_add(dataplane, TABLE_room, &row, 0);
     assert_int_equal(handle_index(handle), handle_index(last));
     assert_int_equal(handle_generation(handle), 2);
 
-    /* more changes than the ring holds: what does not fit raises the mark for a rescan */
+    /* more changes than the ring can hold: the overflow mark asks the worker to rescan */
     assert_true(ring_overflowed(&far.changes[0]));
     while (next_change(0, &note))
         notes++;
@@ -366,7 +369,7 @@ static void test_table_full(void **state)
     shut(dataplane);
 }
 
-static void test_events(void **state)
+static void events_reach_the_handler(void **state)
 {
     struct dataplane *dataplane = open_up();
     struct transport_row row = transport_row(0);
@@ -382,50 +385,50 @@ static void test_events(void **state)
               region_row(&far.actual, TABLE_transport_state, handle_index(handle)),
               &written.header);
     ring_put_note(&far.events[1], note);
-    note.table = TABLE_node; /* not a thing to be told */
+    note.table = TABLE_node; /* not a table whose changes are reported */
     ring_put_note(&far.events[1], note);
     note.table = TABLE_transport_state;
     note.handle = 0xffffffffu; /* no such row */
     ring_put_note(&far.events[1], note);
     note.table = 4711;
     ring_put_note(&far.events[1], note);
-    assert_int_equal(write(far.bell_control, &one, 8), 8);
-    run_until(&told_count, 1);
+    assert_int_equal(write(far.control_doorbell, &one, 8), 8);
+    run_until(&change_count, 1);
     run_ms(30);
-    assert_int_equal(told_count, 1);
-    assert_int_equal(told[0].table, TABLE_transport_state);
-    assert_int_equal(told[0].handle, handle);
+    assert_int_equal(change_count, 1);
+    assert_int_equal(changes[0].table, TABLE_transport_state);
+    assert_int_equal(changes[0].handle, handle);
     assert_true(dataplane_row_read(dataplane, TABLE_transport_state, handle, &seen));
     assert_int_equal(seen.ice_state, ICE_STATE_connected);
     assert_false(
         dataplane_row_read(dataplane, TABLE_transport_state, handle + (1ull << 32), &seen));
 
-    /* overflow: everything that stands in `desired` is told anew */
-    told_count = 0;
+    /* after an overflow every used row is reported */
+    change_count = 0;
     note.table = TABLE_node;
     note.handle = 0;
     for (i = 0; i < EVENT_RING_ENTRIES + 1; i++)
         ring_put_note(&far.events[0], note);
-    assert_int_equal(write(far.bell_control, &one, 8), 8);
-    run_until(&told_count, 1);
-    assert_int_equal(told[0].handle, handle);
+    assert_int_equal(write(far.control_doorbell, &one, 8), 8);
+    run_until(&change_count, 1);
+    assert_int_equal(changes[0].handle, handle);
     assert_null(ring_peek(&far.events[0]));
 
-    /* a head that makes no sense (the other side is not trusted) does not hang us or end it */
+    /* The other side is not trusted: an impossible head must neither hang us nor stop the events. */
     atomic_fetch_add(&far.events[0].head->published, 1ull << 40);
-    assert_int_equal(write(far.bell_control, &one, 8), 8);
-    run_until(&told_count, 2);
+    assert_int_equal(write(far.control_doorbell, &one, 8), 8);
+    run_until(&change_count, 2);
     assert_int_equal(atomic_load(&far.events[0].head->published),
                      atomic_load(&far.events[0].tail->consumed));
     note.table = TABLE_transport_state;
     note.handle = handle;
     ring_put_note(&far.events[0], note);
-    assert_int_equal(write(far.bell_control, &one, 8), 8);
-    run_until(&told_count, 3);
+    assert_int_equal(write(far.control_doorbell, &one, 8), 8);
+    run_until(&change_count, 3);
     shut(dataplane);
 }
 
-static void test_silence_and_new_regions(void **state)
+static void a_silent_or_restarted_data_plane(void **state)
 {
     struct dataplane *dataplane = open_up();
     struct transport_row row = transport_row(0), seen;
@@ -433,25 +436,28 @@ static void test_silence_and_new_regions(void **state)
     uint64_t began_ns;
     int clients;
 
-    far.beating = false; /* the forwarder hangs */
+    /* The forwarder hangs. The upper limit is generous: this machine may be busy. */
+    far.beating = false;
     began_ns = clock_monotonic_ns();
     run_until(&downs, 1);
     assert_true(clock_monotonic_ns() - began_ns > 400 * NS_PER_MS * SANITIZER_PATIENCE);
-    assert_true(clock_monotonic_ns() - began_ns < 900 * NS_PER_MS * SANITIZER_PATIENCE);
+    assert_true(clock_monotonic_ns() - began_ns < 5000 * NS_PER_MS * SANITIZER_PATIENCE);
     assert_false(dataplane_is_up(dataplane));
     assert_int_equal(dataplane_row_add(dataplane, TABLE_transport, &row, 0), 0);
     assert_int_equal(dataplane_pick_worker(dataplane, -1, 0), -1);
-    row.dtls_role = DTLS_ROLE_server; /* what should be can still be said */
+    row.dtls_role = DTLS_ROLE_server; /* rows can still be updated */
     assert_true(dataplane_row_update(dataplane, TABLE_transport, handle, &row, 0));
     clients = __atomic_load_n(&far.clients, __ATOMIC_SEQ_CST);
-    run_ms(1200); /* it asks the supervisor, which has the same regions */
+    /* It asks the supervisor again, which has the same regions. */
+    for (int i = 0; i < 600 && __atomic_load_n(&far.clients, __ATOMIC_SEQ_CST) == clients; i++)
+        run_ms(100);
     assert_true(__atomic_load_n(&far.clients, __ATOMIC_SEQ_CST) > clients);
-    far.beating = true; /* a new child, the same regions: rows stand */
+    far.beating = true; /* a new forwarder with the same regions: rows are still there */
     run_until(&ups, 2);
     assert_true(dataplane_row_read(dataplane, TABLE_transport, handle, &seen));
     assert_int_equal(seen.dtls_role, DTLS_ROLE_server);
 
-    far.beating = false; /* the supervisor is gone too, and a new one makes new regions */
+    far.beating = false; /* the supervisor stops too, and a new one makes new regions */
     far_unlisten();
     far_drop_regions();
     run_until(&downs, 2);
@@ -460,12 +466,12 @@ static void test_silence_and_new_regions(void **state)
     far.beating = true;
     run_until(&ups, 3);
     assert_false(dataplane_row_read(dataplane, TABLE_transport, handle, &seen));
-    dataplane_row_remove(dataplane, TABLE_transport, handle, 0); /* a late goodbye does no harm */
+    dataplane_row_remove(dataplane, TABLE_transport, handle, 0); /* too late, and harmless */
     assert_int_equal(handle_generation(dataplane_row_add(dataplane, TABLE_transport, &row, 0)), 1);
     shut(dataplane);
 }
 
-static void test_take_over(void **state)
+static void leftover_rows_are_freed(void **state)
 {
     struct dataplane *dataplane = open_up();
     struct transport_row row = transport_row(1), seen;
@@ -492,13 +498,14 @@ static void test_take_over(void **state)
     run_ms(30);
     while (next_change(1, &note))
         ;
-    shut(dataplane); /* as kill -9 would leave it: nothing is freed */
+    shut(dataplane); /* like kill -9: rows stay as they are */
     run_ms(30);
     torn = region_row(&far.desired, TABLE_consumer, 0);
     assert_int_equal(torn->used, 1);
 
     dataplane = open_up();
-    for (i = 0; i < 4; i++) { /* users before what they use, through the worker's ring */
+    for (i = 0; i < 4;
+         i++) { /* a row goes before the rows that it refers to, and the worker is notified */
         assert_true(next_change(1, &note));
         assert_int_equal(note.table, order[i]);
         assert_int_equal(handle_index(note.handle), 0);
@@ -509,12 +516,12 @@ static void test_take_over(void **state)
     run_ms(QUARANTINE_MS + 50);
     handles[1] = dataplane_row_add(dataplane, TABLE_transport, &row, 1);
     assert_int_equal(handle_index(handles[1]), 0);
-    assert_int_equal(handle_generation(handles[1]), 2); /* goes on from what the region holds */
+    assert_int_equal(handle_generation(handles[1]), 2); /* continues the generation in the region */
     assert_true(dataplane_row_read(dataplane, TABLE_transport, handles[1], &seen));
     shut(dataplane);
 }
 
-static void test_no_data_plane(void **state)
+static void without_a_data_plane(void **state)
 {
     struct dataplane *dataplane;
     struct room_row room = {0};
@@ -527,7 +534,7 @@ static void test_no_data_plane(void **state)
     assert_int_equal(dataplane_row_add(dataplane, TABLE_room, &room, 0), 0);
     assert_int_equal(dataplane_pick_worker(dataplane, -1, 0), -1);
     assert_int_equal(dataplane_worker_port(dataplane, 0), 0);
-    far_listen(); /* it comes later */
+    far_listen(); /* the data plane starts later */
     run_until(&ups, 1);
     assert_true(dataplane_row_add(dataplane, TABLE_room, &room, 0) != 0);
     shut(dataplane);
@@ -543,14 +550,14 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(test_rows_notes_bells),
-        T(test_pick_worker),
-        T(test_rooms_spread),
-        T(test_table_full),
-        T(test_events),
-        T(test_take_over),
-        T(test_silence_and_new_regions),
-        T(test_no_data_plane),
+        T(rows_are_written_and_workers_are_notified),
+        T(the_least_loaded_worker_is_picked),
+        T(a_large_room_spreads),
+        T(a_full_table_refuses_rows),
+        T(events_reach_the_handler),
+        T(leftover_rows_are_freed),
+        T(a_silent_or_restarted_data_plane),
+        T(without_a_data_plane),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
