@@ -1,11 +1,11 @@
-/* S1: what our router can do; and checking what a client says it can do. */
+/* rtpCapabilities: the router's are made from the settings, a client's are checked. */
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
 #include "internal.h"
 
-/* ---- what is supported: rows of ortc.md §3 ---- */
+/* ---- what this server supports ---- */
 
 #define FEEDBACK_AUDIO 1
 #define FEEDBACK_VIDEO 2
@@ -14,7 +14,7 @@
 static const struct supported {
     const char *name, *mime;
     uint32_t clock_rate, channels;
-    int payload_type; /* static one, -1: next dynamic */
+    int payload_type; /* -1: the next dynamic one */
     int feedback;
 } supported[] = {
     {"opus", "audio/opus", 48000, 2, -1, FEEDBACK_AUDIO},
@@ -30,7 +30,7 @@ static const struct supported {
 static const struct {
     const char *uri;
     int id;
-    const char *audio, *video; /* direction per kind, NULL: not for that kind */
+    const char *audio, *video; /* direction; NULL: not for this kind */
 } extensions[] = {
     {"urn:ietf:params:rtp-hdrext:sdes:mid", 1, "sendrecv", "sendrecv"},
     {"urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id", 2, NULL, "recvonly"},
@@ -72,7 +72,7 @@ static cJSON *make_feedback(int which)
     return list;
 }
 
-/* Dynamic payload types are given out in the order 100 … 127, 96 … 99. */
+/* Dynamic payload types, in the order of mediasoup: 100 to 127, then 96 to 99. */
 static int next_payload_type(bool used[128])
 {
     int i;
@@ -101,7 +101,7 @@ static cJSON *make_codec(const char *mime, int payload_type, uint32_t clock_rate
     return codec;
 }
 
-/* What follows the colon of a configured codec: a VP9 profile, an H.264 profile-level-id. */
+/* detail: what follows the colon of a configured codec, a VP9 profile or an H.264 profile-level-id. */
 static bool add_parameters(cJSON *codec, const char *name, const char *detail, char *why)
 {
     cJSON *parameters = ortc_add_object(codec, "parameters");
@@ -119,9 +119,9 @@ static bool add_parameters(cJSON *codec, const char *name, const char *detail, c
         ortc_add_number(parameters, "level-asymmetry-allowed", 1);
         ortc_add_text(parameters, "profile-level-id", id);
     } else if (detail[0] != '\0') {
-        return ortc_refuse(why, "codec %s takes nothing after a colon", name);
+        return ortc_refuse(why, "codec %s takes no parameter after a colon", name);
     }
-    /* Browsers start a new video stream at this rate (kbit/s) instead of creeping up from 300. */
+    /* In kbit/s. Without it, browsers start a new video stream at 300 and raise it slowly. */
     if (cJSON_GetObjectItem(codec, "channels") == NULL)
         ortc_add_number(parameters, "x-google-start-bitrate", 1000);
     return true;
@@ -200,14 +200,14 @@ cJSON *ortc_router_capabilities(const char *codec_list, char *why)
 {
     cJSON *capabilities = cJSON_CreateObject(), *codecs;
     bool used[128] = {false};
-    char list[SETTING_LIST_BYTES], *rest = list, *word;
+    char list[CODEC_LIST_BYTES], *rest = list, *word;
 
     if ((size_t)snprintf(list, sizeof(list), "%s", codec_list) >= sizeof(list)) {
         cJSON_Delete(capabilities);
         ortc_refuse(why, "the list of codecs is longer than %zu bytes", sizeof(list) - 1);
         return NULL;
     }
-    ortc_begin();
+    ortc_build_begin();
     codecs = ortc_add_array(capabilities, "codecs");
     while ((word = strsep(&rest, ",")) != NULL) {
         word += strspn(word, " \t");
@@ -223,20 +223,20 @@ cJSON *ortc_router_capabilities(const char *codec_list, char *why)
         return NULL;
     }
     add_extensions(ortc_add_array(capabilities, "headerExtensions"));
-    if (!ortc_complete(why)) {
+    if (!ortc_build_check(why)) {
         cJSON_Delete(capabilities);
         return NULL;
     }
     return capabilities;
 }
 
-/* ---- what a client can do ---- */
+/* ---- what a client supports ---- */
 
 static bool normalize_extension(cJSON *extension, char *why)
 {
     const char *kind = ortc_text(extension, "kind"), *uri = ortc_text(extension, "uri");
-    cJSON *encrypt = ortc_given(extension, "preferredEncrypt"),
-          *direction = ortc_given(extension, "direction");
+    cJSON *encrypt = ortc_get_truthy(extension, "preferredEncrypt"),
+          *direction = ortc_get_truthy(extension, "direction");
 
     if (!cJSON_IsObject(extension))
         return ortc_refuse(why, "header extension is not an object");
@@ -255,10 +255,10 @@ static bool normalize_extension(cJSON *extension, char *why)
 
 static bool normalize_codec(cJSON *codec, char *why)
 {
-    return ortc_normalize_codec(codec, true, why);
+    return ortc_codec_normalize(codec, true, why);
 }
 
-bool ortc_normalize_capabilities(cJSON *capabilities, char *why)
+bool ortc_capabilities_normalize(cJSON *capabilities, char *why)
 {
     static const struct {
         const char *key;
@@ -271,19 +271,20 @@ bool ortc_normalize_capabilities(cJSON *capabilities, char *why)
 
     if (!cJSON_IsObject(capabilities))
         return ortc_refuse(why, "rtpCapabilities is not an object%s",
-                           cJSON_IsArray(capabilities) ? " as this server wants" : "");
+                           cJSON_IsArray(capabilities) ? ", as this server needs" : "");
     for (i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
-        list = ortc_array(capabilities, lists[i].key);
+        list = ortc_get_or_add_array(capabilities, lists[i].key);
         if (list == NULL)
             return ortc_refuse(why, "rtpCapabilities.%s is not an array", lists[i].key);
         if (cJSON_GetArraySize(list) > lists[i].count_max)
-            return ortc_refuse(why, "rtpCapabilities.%s is longer than the %d of this server",
-                               lists[i].key, lists[i].count_max);
+            return ortc_refuse(
+                why, "rtpCapabilities.%s has more than the %d entries that this server allows",
+                lists[i].key, lists[i].count_max);
         cJSON_ArrayForEach(item, list)
         {
             if (!lists[i].normalize(item, why))
                 return false;
         }
     }
-    return ortc_complete(why);
+    return ortc_build_check(why);
 }

@@ -1,4 +1,4 @@
-/* S6, S7: may these capabilities consume that producer, and with which parameters. */
+/* Consuming: whether a client can receive a producer, and with which rtpParameters. */
 #include <stdio.h>
 #include <string.h>
 
@@ -14,7 +14,7 @@ static const struct ortc_codec *match_of(const struct ortc_codec *codec,
     uint32_t i;
 
     for (i = 0; i < remote->count; i++) {
-        if (ortc_match(&remote->list[i], codec, false))
+        if (ortc_codec_match(&remote->list[i], codec, false))
             return &remote->list[i];
     }
     return NULL;
@@ -28,10 +28,10 @@ bool ortc_can_consume(const struct ortc_producer *producer, const cJSON *remote_
     bool result = false;
     uint32_t i;
 
-    ortc_begin();
-    if (ortc_normalize_capabilities(capabilities, why)) {
-        ortc_read_codecs(ortc_get(producer->consumable_parameters, "codecs"), "payloadType", &ours);
-        ortc_read_codecs(ortc_get(capabilities, "codecs"), "preferredPayloadType", &theirs);
+    ortc_build_begin();
+    if (ortc_capabilities_normalize(capabilities, why)) {
+        ortc_codecs_read(ortc_get(producer->consumable_parameters, "codecs"), "payloadType", &ours);
+        ortc_codecs_read(ortc_get(capabilities, "codecs"), "preferredPayloadType", &theirs);
         for (i = 0; i < ours.count; i++) {
             if (match_of(&ours.list[i], &theirs) != NULL) {
                 result = !ours.list[i].is_rtx;
@@ -57,7 +57,7 @@ static cJSON *feedback_for(const struct ortc_codec *remote, bool with_nack)
     return list;
 }
 
-/* Steps 1 and 2: the codecs both sides have; retransmission only beside its media codec. */
+/* The codecs that both sides have. An RTX codec is kept only with its media codec. */
 static cJSON *consumer_codecs(const struct ortc_codecs *ours, const struct ortc_codecs *theirs,
                               bool with_rtx, bool *rtx_supported)
 {
@@ -78,7 +78,7 @@ static cJSON *consumer_codecs(const struct ortc_codecs *ours, const struct ortc_
         ortc_set(copy, "rtcpFeedback", feedback_for(remote, with_rtx));
         ortc_push(list, copy);
     }
-    ortc_read_codecs(list, "payloadType", &kept);
+    ortc_codecs_read(list, "payloadType", &kept);
     *rtx_supported = false;
     for (i = kept.count; i-- > 0;) {
         if (!kept.list[i].is_rtx)
@@ -124,7 +124,7 @@ static bool has_uri(const cJSON *extensions, const char *uri)
     return false;
 }
 
-/* Step 4: one way of bandwidth feedback, not two. */
+/* Keeps one kind of bandwidth feedback: transport-cc if the client has its extension, else REMB. */
 static void choose_bandwidth_feedback(cJSON *codecs, const cJSON *extensions)
 {
     bool transport_cc = has_uri(extensions, TRANSPORT_CC);
@@ -146,7 +146,7 @@ static void choose_bandwidth_feedback(cJSON *codecs, const cJSON *extensions)
     }
 }
 
-/* Step 5: all encodings of the producer reach a consumer as one. */
+/* A consumer gets one encoding, whatever the producer has. */
 static cJSON *consumer_encoding(const cJSON *consumable, bool with_rtx, uint32_t ssrc)
 {
     const cJSON *list = ortc_get(consumable, "encodings"), *item;
@@ -174,7 +174,7 @@ static cJSON *consumer_encoding(const cJSON *consumable, bool with_rtx, uint32_t
         uint32_t spatial, temporal;
         char text[24];
 
-        ortc_scalability(mode, &spatial, &temporal);
+        ortc_scalability_parse(mode, &spatial, &temporal);
         snprintf(text, sizeof(text), "L%dT%u", count, temporal);
         ortc_add_text(out, "scalabilityMode", text);
     } else if (mode != NULL) {
@@ -209,7 +209,7 @@ static void fill_row(struct consumer_row *row, const struct ortc_producer *produ
     memcpy(row->mid, mid, row->mid_bytes);
 }
 
-/* Steps 1–7 into `out`, with both sides' lists normalised and read. */
+/* Builds rtpParameters in `out`, and fills the row. */
 static bool negotiate(const struct ortc_producer *producer, const struct ortc_codecs *theirs,
                       const cJSON *capabilities, const char *mid, cJSON *out,
                       struct consumer_row *row, char *why)
@@ -220,17 +220,17 @@ static bool negotiate(const struct ortc_producer *producer, const struct ortc_co
     struct ortc_codecs ours;
     bool with_rtx;
 
-    ortc_read_codecs(ortc_get(consumable, "codecs"), "payloadType", &ours);
+    ortc_codecs_read(ortc_get(consumable, "codecs"), "payloadType", &ours);
     ortc_add(out, "codecs",
              consumer_codecs(&ours, theirs, producer->row.kind == MEDIA_KIND_video, &with_rtx));
     ortc_add(out, "headerExtensions",
              consumer_extensions(ortc_get(consumable, "headerExtensions"),
                                  ortc_get(capabilities, "headerExtensions")));
-    if (!ortc_complete(why))
+    if (!ortc_build_check(why))
         return false;
     codecs = ortc_get(out, "codecs");
     extensions = ortc_get(out, "headerExtensions");
-    ortc_read_codecs(codecs, "payloadType", &ours);
+    ortc_codecs_read(codecs, "payloadType", &ours);
     if (ours.count == 0 || ours.list[0].is_rtx)
         return ortc_refuse(why, "no codec of the producer is in these rtpCapabilities");
     choose_bandwidth_feedback(codecs, extensions);
@@ -240,7 +240,7 @@ static bool negotiate(const struct ortc_producer *producer, const struct ortc_co
         ortc_add(out, "msid", cJSON_Duplicate(msid, true));
     ortc_add_text(out, "mid", mid);
     fill_row(row, producer, &ours, extensions, ssrc, with_rtx, mid);
-    return ortc_complete(why);
+    return ortc_build_check(why);
 }
 
 cJSON *ortc_consume(const struct ortc_producer *producer, const cJSON *remote_capabilities,
@@ -249,12 +249,12 @@ cJSON *ortc_consume(const struct ortc_producer *producer, const cJSON *remote_ca
     cJSON *capabilities = cJSON_Duplicate(remote_capabilities, true), *out = NULL;
     struct ortc_codecs theirs;
 
-    ortc_begin();
+    ortc_build_begin();
     if (strlen(mid) > CONSUMER_MID_BYTES_MAX) {
-        ortc_refuse(why, "mid %s is longer than the %d bytes of this server", mid,
+        ortc_refuse(why, "mid %s is longer than the %d bytes that this server allows", mid,
                     CONSUMER_MID_BYTES_MAX);
-    } else if (ortc_normalize_capabilities(capabilities, why)) {
-        ortc_read_codecs(ortc_get(capabilities, "codecs"), "preferredPayloadType", &theirs);
+    } else if (ortc_capabilities_normalize(capabilities, why)) {
+        ortc_codecs_read(ortc_get(capabilities, "codecs"), "preferredPayloadType", &theirs);
         out = cJSON_CreateObject();
         if (!negotiate(producer, &theirs, capabilities, mid, out, row, why)) {
             cJSON_Delete(out);

@@ -1,10 +1,11 @@
-/* A client's {role, fingerprints}: our role and the digest its certificate must have. RFC 8122. */
+/* dtlsParameters of a client: they decide our role and the digest that its certificate must have.
+ * Source: RFC 8122. */
 #include <ctype.h>
 #include <string.h>
 
 #include "internal.h"
 
-/* sha-1 and sha-224 are refused: a collision there would be a way past gate G4. */
+/* sha-1 and sha-224 are not in the list: a collision would let another certificate pass (gate G4). */
 static const struct {
     const char *name;
     enum fingerprint_algorithm algorithm;
@@ -13,7 +14,7 @@ static const struct {
                   {"sha-384", FINGERPRINT_sha_384, 48},
                   {"sha-512", FINGERPRINT_sha_512, 64}};
 
-static int digit(char c)
+static int hex_digit(char c)
 {
     if (isdigit((unsigned char)c))
         return c - '0';
@@ -21,7 +22,7 @@ static int digit(char c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* "AA:BB:…" of exactly `bytes` bytes. */
+/* Parses "AA:BB:…", which must be exactly `bytes` bytes. */
 static bool parse_fingerprint(const char *text, uint32_t bytes, uint8_t *out)
 {
     uint32_t i;
@@ -29,7 +30,7 @@ static bool parse_fingerprint(const char *text, uint32_t bytes, uint8_t *out)
     if (strlen(text) != bytes * 3 - 1)
         return false;
     for (i = 0; i < bytes; i++, text += 3) {
-        int high = digit(text[0]), low = high < 0 ? -1 : digit(text[1]);
+        int high = hex_digit(text[0]), low = high < 0 ? -1 : hex_digit(text[1]);
 
         if (low < 0 || text[2] != (i + 1 < bytes ? ':' : '\0'))
             return false;
@@ -49,7 +50,7 @@ bool ortc_dtls_parameters(const cJSON *parameters, struct transport_row *row, ch
         role = "auto";
     if (role == NULL || !cJSON_IsObject(parameters))
         return ortc_refuse(why, "dtlsParameters is not {role, fingerprints}");
-    /* setup:active or actpass leave the passive side to us (RFC 8842 5.3). */
+    /* A client that is active, or lets us choose, makes us the server (RFC 8842, section 5.3). */
     if (strcmp(role, "client") == 0 || strcmp(role, "auto") == 0)
         ours = DTLS_ROLE_server;
     else if (strcmp(role, "server") == 0)

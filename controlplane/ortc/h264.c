@@ -1,10 +1,11 @@
-/* H.264 profile-level-id: three bytes in hex, RFC 6184 8.1 and ITU-T H.264 annex A. */
+/* H.264 profile-level-id: three bytes in hexadecimal.
+ * Source: RFC 6184, section 8.1; ITU-T H.264, annex A. */
 #include <stdio.h>
 #include <string.h>
 
 #include "internal.h"
 
-/* profile_idc and the constraint bits that tell the profiles of one idc apart. First match wins. */
+/* A profile is profile_idc together with some constraint bits. The first match wins. */
 static const struct {
     uint8_t idc, mask, value;
     enum h264_profile profile;
@@ -56,7 +57,7 @@ struct h264_profile_level h264_parse(const char *text)
         return (struct h264_profile_level){H264_CONSTRAINED_BASELINE, 31};
     if (!hex_bytes(text, bytes))
         return none;
-    /* constraint_set3_flag turns level 1.1 into 1b (A.3.1). */
+    /* constraint_set3_flag makes level 1b out of level 1.1 (annex A.3.1). */
     if (bytes[2] == 11 && (bytes[1] & 0x10) != 0)
         result.level = H264_LEVEL_1B;
     else if (memchr(levels, bytes[2], sizeof(levels)) != NULL)

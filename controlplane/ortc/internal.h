@@ -1,4 +1,4 @@
-/* What the steps of negotiation share; private to *.c. */
+/* What the steps of negotiation share; private to controlplane/ortc. */
 #ifndef RINGCAST_ORTC_INTERNAL_H
 #define RINGCAST_ORTC_INTERNAL_H
 
@@ -6,21 +6,24 @@
 
 #include "ortc.h"
 
-#define ORTC_CODECS_MAX 64 /* in one list of a client; Chromium's native one has 35 */
+/* Limits of one list that a client sends. Chromium sends 35 codecs at most. */
+#define ORTC_CODECS_MAX 64
 #define ORTC_EXTENSIONS_MAX 64
 #define ORTC_FEEDBACK_MAX 32
 #define ORTC_PARAMETERS_MAX 32
 #define ORTC_TEXT_BYTES_MAX 255
-#define SETTING_LIST_BYTES 512 /* SETTING_TEXT_ROOM */
+#define CODEC_LIST_BYTES 512 /* SETTING_TEXT_ROOM */
 
-/* A codec of a normalised list, read once. */
+/* One codec of a normalized list. */
 struct ortc_codec {
     cJSON *json;
-    const char *mime; /* "video/VP8" as the sender spelt it */
+    const char *mime; /* "video/VP8", with the sender's upper and lower case */
     enum codec codec;
     bool is_rtx;
-    double payload_type;              /* -1: a capability without preferredPayloadType */
-    double clock_rate, channels, apt; /* apt -1: none; channels 0: video */
+    double payload_type; /* -1: a capability without preferredPayloadType */
+    double clock_rate;
+    double channels; /* 0: video */
+    double apt;      /* the payload type that this RTX codec belongs to; -1: none */
 };
 
 struct ortc_codecs {
@@ -30,19 +33,22 @@ struct ortc_codecs {
 
 /* ---- json.c ---- */
 
-/* Says why something is refused; always false. Refusals that mediasoup does not know, the bounds of
- * this implementation, contain the words "this server" (the differential test tells them by that). */
+/* Writes why something is refused; always returns false. A refusal that mediasoup would not make, because
+ * of a limit of this implementation, contains the words "this server": the differential test knows it by
+ * them. */
 bool ortc_refuse(char *why, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* The member, with JSON null taken as absent. */
+/* The member; NULL when it is absent or null. */
 cJSON *ortc_get(const cJSON *object, const char *key);
-/* The same, with false, 0 and "" taken as absent too. */
-cJSON *ortc_given(const cJSON *object, const char *key);
+/* The same, and NULL also for false, 0 and "": mediasoup treats an optional member like that as absent. */
+cJSON *ortc_get_truthy(const cJSON *object, const char *key);
 const char *ortc_text(const cJSON *object, const char *key);
-/* Building. An allocation that fails is remembered: the step that began it asks ortc_complete before
- * it relies on what was built, and is refused. Each takes its item, also when it fails. */
-void ortc_begin(void);
-bool ortc_complete(char *why);
+
+/* Building JSON. The functions remember when an allocation failed. A step calls ortc_build_begin first
+ * and ortc_build_check last: false, with a sentence, means that something is missing. The functions take
+ * the items they are given, also when they fail. */
+void ortc_build_begin(void);
+bool ortc_build_check(char *why);
 void ortc_add(cJSON *object, const char *key, cJSON *item);
 void ortc_push(cJSON *array, cJSON *item);
 void ortc_add_text(cJSON *object, const char *key, const char *text);
@@ -50,31 +56,33 @@ void ortc_add_number(cJSON *object, const char *key, double number);
 void ortc_add_flag(cJSON *object, const char *key, bool flag);
 cJSON *ortc_add_array(cJSON *object, const char *key);
 cJSON *ortc_add_object(cJSON *object, const char *key);
-/* Puts value in place of the member, whatever it was. */
+/* Replaces the member, or adds it. */
 void ortc_set(cJSON *object, const char *key, cJSON *value);
-/* The member as an array: absent ones are made, empty. NULL when it is something else. */
-cJSON *ortc_array(cJSON *object, const char *key);
-/* Printable, at most bytes_max long: fit to be written into other people's SDP. */
-bool ortc_clean(const char *text, size_t bytes_max);
-/* Whole number in [min, max]. */
-bool ortc_whole(const cJSON *item, double min, double max);
+/* The member as an array; an absent one is added, empty. NULL: it is something else. */
+cJSON *ortc_get_or_add_array(cJSON *object, const char *key);
 
-/* Reads an already normalised list. payload_key: "payloadType" or "preferredPayloadType". */
-void ortc_read_codecs(cJSON *array, const char *payload_key, struct ortc_codecs *out);
+/* At most bytes_max bytes and without control characters, so that it can stand in other people's SDP. */
+bool ortc_is_printable(const char *text, size_t bytes_max);
+/* A whole number from min to max. */
+bool ortc_is_integer(const cJSON *item, double min, double max);
 
-/* ---- parameters.c, capabilities.c: S2 and its twin for capabilities, in place ---- */
+/* Reads a normalized list. payload_key: "payloadType" or "preferredPayloadType". */
+void ortc_codecs_read(cJSON *array, const char *payload_key, struct ortc_codecs *out);
 
-bool ortc_normalize_codec(cJSON *codec, bool is_capability, char *why);
-bool ortc_normalize_parameters(cJSON *rtp_parameters, char *why);
-bool ortc_normalize_capabilities(cJSON *capabilities, char *why);
+/* ---- parameters.c, capabilities.c: check JSON of a client and fill in defaults, in place ---- */
 
-/* Of one encoding: `L3T3_KEY` is 3, 3; what does not parse is 1, 1. */
-void ortc_scalability(const char *mode, uint32_t *spatial, uint32_t *temporal);
+bool ortc_codec_normalize(cJSON *codec, bool is_capability, char *why);
+bool ortc_parameters_normalize(cJSON *rtp_parameters, char *why);
+bool ortc_capabilities_normalize(cJSON *capabilities, char *why);
+
+/* Layers of one encoding: "L3T3_KEY" is 3 and 3; a text that is not valid is 1 and 1. */
+void ortc_scalability_parse(const char *mode, uint32_t *spatial, uint32_t *temporal);
 
 /* ---- match.c ---- */
 
-/* Strict match (ortc.md S4). answer, unless NULL, is written into a's profile-level-id. */
-bool ortc_match(const struct ortc_codec *a, const struct ortc_codec *b, bool modify);
+/* Whether both are the same codec with the same profile. modify: the negotiated profile-level-id is
+ * written into a. */
+bool ortc_codec_match(const struct ortc_codec *a, const struct ortc_codec *b, bool modify);
 
 /* ---- h264.c ---- */
 
@@ -87,16 +95,16 @@ enum h264_profile {
     H264_HIGH,
     H264_PREDICTIVE_HIGH_444,
 };
-#define H264_LEVEL_1B 0 /* sorts below 1.1 and above 1.0: see h264_level_less */
+#define H264_LEVEL_1B 0 /* between level 1.0 and level 1.1: compare with h264_level_less */
 
 struct h264_profile_level {
     enum h264_profile profile;
     uint8_t level; /* level_idc, or H264_LEVEL_1B */
 };
 
-/* text NULL: Constrained Baseline 3.1, RFC 6184 8.1 has it so. profile H264_NONE: not valid. */
+/* NULL counts as Constrained Baseline 3.1 (RFC 6184, section 8.1). Profile H264_NONE: not valid. */
 struct h264_profile_level h264_parse(const char *text);
-/* false: there is no such profile-level-id (level 1b of a profile that has none). */
+/* False: there is no such profile-level-id, because the profile has no level 1b. */
 bool h264_print(struct h264_profile_level value, char out[7]);
 bool h264_level_less(uint8_t a, uint8_t b);
 

@@ -1,4 +1,4 @@
-/* Small tools on cJSON that every step of negotiation uses. */
+/* Functions on cJSON that all steps of negotiation use. */
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -24,8 +24,7 @@ cJSON *ortc_get(const cJSON *object, const char *key)
     return item == NULL || cJSON_IsNull(item) ? NULL : item;
 }
 
-/* JavaScript's falsy values stand for absent where mediasoup tests an optional member. */
-cJSON *ortc_given(const cJSON *object, const char *key)
+cJSON *ortc_get_truthy(const cJSON *object, const char *key)
 {
     cJSON *item = ortc_get(object, key);
 
@@ -42,66 +41,66 @@ const char *ortc_text(const cJSON *object, const char *key)
 
 /* ---- building ---- */
 
-static bool short_of_memory;
+static bool allocation_failed;
 
-static cJSON *built(cJSON *item)
+static cJSON *note_failure(cJSON *item)
 {
-    short_of_memory |= item == NULL;
+    allocation_failed |= item == NULL;
     return item;
 }
 
-void ortc_begin(void)
+void ortc_build_begin(void)
 {
-    short_of_memory = false;
+    allocation_failed = false;
 }
 
-bool ortc_complete(char *why)
+bool ortc_build_check(char *why)
 {
-    return !short_of_memory || ortc_refuse(why, "this server is short of memory just now");
+    return !allocation_failed || ortc_refuse(why, "this server is short of memory at the moment");
 }
 
-/* cJSON keeps ownership of nothing that it could not put in. */
-static void put(bool is_in, cJSON *item)
+/* Frees an item that cJSON could not add, because it still belongs to us. */
+static void check_added(bool added, cJSON *item)
 {
-    if (is_in)
+    if (added)
         return;
-    short_of_memory = true;
+    allocation_failed = true;
     cJSON_Delete(item);
 }
 
 void ortc_add(cJSON *object, const char *key, cJSON *item)
 {
-    put(item != NULL && cJSON_AddItemToObject(object, key, item), item);
+    check_added(item != NULL && cJSON_AddItemToObject(object, key, item), item);
 }
 
 void ortc_push(cJSON *array, cJSON *item)
 {
-    put(item != NULL && cJSON_AddItemToArray(array, item), item);
+    check_added(item != NULL && cJSON_AddItemToArray(array, item), item);
 }
 
 void ortc_add_text(cJSON *object, const char *key, const char *text)
 {
-    built(cJSON_AddStringToObject(object, key, text));
+    note_failure(cJSON_AddStringToObject(object, key, text));
 }
 
 void ortc_add_number(cJSON *object, const char *key, double number)
 {
-    built(cJSON_AddNumberToObject(object, key, number));
+    note_failure(cJSON_AddNumberToObject(object, key, number));
 }
 
 void ortc_add_flag(cJSON *object, const char *key, bool flag)
 {
-    built(cJSON_AddBoolToObject(object, key, flag));
+    note_failure(cJSON_AddBoolToObject(object, key, flag));
 }
 
 cJSON *ortc_add_array(cJSON *object, const char *key)
 {
-    return built(cJSON_AddArrayToObject(object, key));
+    return note_failure(cJSON_AddArrayToObject(object, key));
 }
 
 cJSON *ortc_add_object(cJSON *object, const char *key)
 {
-    return built(cJSON_AddObjectToObject(object, key));
+    return note_failure(cJSON_AddObjectToObject(object, key));
 }
 
 void ortc_set(cJSON *object, const char *key, cJSON *value)
@@ -112,9 +111,9 @@ void ortc_set(cJSON *object, const char *key, cJSON *value)
     ortc_add(object, key, value);
 }
 
-cJSON *ortc_array(cJSON *object, const char *key)
+cJSON *ortc_get_or_add_array(cJSON *object, const char *key)
 {
-    cJSON *item = ortc_given(object, key);
+    cJSON *item = ortc_get_truthy(object, key);
 
     if (item == NULL) {
         ortc_set(object, key, cJSON_CreateArray());
@@ -123,7 +122,7 @@ cJSON *ortc_array(cJSON *object, const char *key)
     return cJSON_IsArray(item) ? item : NULL;
 }
 
-bool ortc_clean(const char *text, size_t bytes_max)
+bool ortc_is_printable(const char *text, size_t bytes_max)
 {
     size_t i;
 
@@ -134,7 +133,7 @@ bool ortc_clean(const char *text, size_t bytes_max)
     return true;
 }
 
-bool ortc_whole(const cJSON *item, double min, double max)
+bool ortc_is_integer(const cJSON *item, double min, double max)
 {
     return cJSON_IsNumber(item) && item->valuedouble >= min && item->valuedouble <= max &&
            floor(item->valuedouble) == item->valuedouble;
@@ -165,7 +164,7 @@ static enum codec codec_of(const char *mime)
     return CODEC_other;
 }
 
-void ortc_read_codecs(cJSON *array, const char *payload_key, struct ortc_codecs *out)
+void ortc_codecs_read(cJSON *array, const char *payload_key, struct ortc_codecs *out)
 {
     cJSON *item;
 

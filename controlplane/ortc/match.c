@@ -1,4 +1,4 @@
-/* When are two codecs the same one? Strict matching, ortc.md S4. */
+/* Whether two codecs are the same one: name, clock rate, channels, and for H.264 and VP9 the profile. */
 #include <strings.h>
 
 #include "internal.h"
@@ -8,7 +8,7 @@ static const cJSON *parameter(const struct ortc_codec *codec, const char *key)
     return ortc_get(ortc_get(codec->json, "parameters"), key);
 }
 
-/* Missing and "" count as 0; a number never equals a text. */
+/* Whether a parameter is equal. A missing one and "" count as 0; a number never equals a text. */
 static bool same_or_zero(const struct ortc_codec *a, const struct ortc_codec *b, const char *key)
 {
     const cJSON *x = parameter(a, key), *y = parameter(b, key);
@@ -43,8 +43,8 @@ static struct h264_profile_level profile_level(const struct ortc_codec *codec, b
     return h264_parse(*given ? text : NULL);
 }
 
-/* RFC 6184 8.2.2: the profile both have; the level is our peer's own where both allow asymmetry,
- * the smaller one where not. */
+/* RFC 6184, section 8.2.2: both must have the same profile. If both allow level asymmetry, the answer keeps
+ * the level of a, otherwise it has the lower level of the two. */
 static bool match_h264(const struct ortc_codec *a, const struct ortc_codec *b, bool modify)
 {
     struct h264_profile_level x, y, answer;
@@ -70,7 +70,7 @@ static bool match_h264(const struct ortc_codec *a, const struct ortc_codec *b, b
     return true;
 }
 
-bool ortc_match(const struct ortc_codec *a, const struct ortc_codec *b, bool modify)
+bool ortc_codec_match(const struct ortc_codec *a, const struct ortc_codec *b, bool modify)
 {
     if (strcasecmp(a->mime, b->mime) != 0 || a->clock_rate != b->clock_rate ||
         a->channels != b->channels)

@@ -1,8 +1,16 @@
-/* Negotiation ("ORTC"): JSON in, JSON and table rows out; no I/O, no state. Rules: shared ortc.md §3,
- * §9 (S1–S8); oracle in tests: the npm package mediasoup (mediasoup/ortc).
+/* Negotiation ("ORTC"): which codecs, header extensions and parameters a client sends and receives. JSON
+ * goes in, JSON and table rows come out; no I/O, no state.
  *
- * Memory: inputs are borrowed; every returned cJSON is the caller's. NULL with a sentence in `why`
- * (ORTC_WHY_BYTES) when the input is refused. Nothing here trusts a client's JSON. */
+ *   router capabilities   what this server supports             once per process
+ *   produce               what a client sends  ─► a producer    its codecs mapped to the router's
+ *   consume               a producer           ─► what another client receives
+ *
+ * The results are those of mediasoup, so that mediasoup-client works unchanged: tests compare them with
+ * the npm package mediasoup. controlplane/README.md, Negotiation, explains the rules.
+ *
+ * Memory: inputs are borrowed; a returned cJSON belongs to the caller.
+ * Errors: NULL or false, with a sentence in `why` (ORTC_WHY_BYTES), when the input is refused. Inputs come
+ *         from clients, and nothing in them is trusted. */
 #ifndef RINGCAST_ORTC_H
 #define RINGCAST_ORTC_H
 
@@ -12,30 +20,32 @@
 #include "src/tables.h"
 
 #define ORTC_WHY_BYTES 192
-#define ORTC_AUDIO_LEVEL_ID 6 /* the router's, of urn:ietf:params:rtp-hdrext:ssrc-audio-level */
+#define ORTC_AUDIO_LEVEL_ID 6 /* the router's id of urn:ietf:params:rtp-hdrext:ssrc-audio-level */
 
-/* S1: the router's rtpCapabilities from the configured list ("opus,VP8,VP9:2,…"). */
+/* The rtpCapabilities of the router, from the configured list of codecs ("opus,VP8,VP9:2"). */
 cJSON *ortc_router_capabilities(const char *codec_list, char *why);
 
-/* A producer's three views, made once at produce (S2–S5). */
+/* What produce negotiated. */
 struct ortc_producer {
-    cJSON *rtp_parameters;        /* normalised, as sent */
-    cJSON *consumable_parameters; /* towards consumers */
-    struct producer_row row;      /* kind, type, codecs, encodings, extension map, mid filled in */
+    cJSON *rtp_parameters;        /* what the client sends, with defaults filled in */
+    cJSON *consumable_parameters; /* the same with the payload types and ids of the router */
+    struct producer_row row; /* kind, type, codecs, encodings, extensions and mid are filled in */
 };
-/* cname: the transport's CNAME so far ("" when none); overrides the client's and is set when new. */
+/* cname: that of the transport; "" at its first producer, which sets it. All producers of a transport get
+ * the same one. */
 bool ortc_produce(struct ortc_producer *out, const char *kind, const cJSON *rtp_parameters,
                   const cJSON *router_capabilities, char cname[CNAME_ROOM], char *why);
 void ortc_producer_free(struct ortc_producer *producer);
 
-/* S6, S7: may these capabilities consume it, and with which parameters. mid is ours ("0", "1", …);
- * row gets kind, ssrc, rtx_ssrc, payload types, extension mask, mid. */
+/* Whether a client with these rtpCapabilities can receive the producer. */
 bool ortc_can_consume(const struct ortc_producer *producer, const cJSON *remote_capabilities);
+/* The rtpParameters for this client. mid: "0", "1", …, chosen by us. In the row kind, ssrc, rtx_ssrc,
+ * payload types, extension mask and mid are filled in. */
 cJSON *ortc_consume(const struct ortc_producer *producer, const cJSON *remote_capabilities,
                     const char *mid, struct consumer_row *row, char *why);
 
-/* {role, fingerprints} of a client: checks and fills our role and the fingerprint of a transport
- * row. (ortc.md §4; sha-1 and sha-224 are refused.) */
+/* Checks {role, fingerprints} of a client, and fills our DTLS role and the client's fingerprint into the
+ * row. sha-1 and sha-224 are refused. */
 bool ortc_dtls_parameters(const cJSON *dtls_parameters, struct transport_row *row, char *why);
 
 #endif

@@ -1,4 +1,4 @@
-/* S2: checks what a client says it will send, and fills in what it left out, in place. */
+/* rtpParameters of a client: checked, and defaults filled in, in place. */
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,7 +12,7 @@ static bool normalize_values(cJSON *owner, const char *what, char *why)
     uint32_t count = 0;
 
     if (cJSON_IsArray(values))
-        return ortc_refuse(why, "%s.parameters is an array; this server wants an object", what);
+        return ortc_refuse(why, "%s.parameters is an array; this server needs an object", what);
     if (!cJSON_IsObject(values)) {
         ortc_set(owner, "parameters", cJSON_CreateObject());
         return true;
@@ -24,9 +24,11 @@ static bool normalize_values(cJSON *owner, const char *what, char *why)
                                value->string);
         if (strcmp(value->string, "apt") == 0 && !cJSON_IsNumber(value))
             return ortc_refuse(why, "%s.parameters.apt is not a number", what);
-        if (++count > ORTC_PARAMETERS_MAX || !ortc_clean(value->string, ORTC_TEXT_BYTES_MAX) ||
-            (cJSON_IsString(value) && !ortc_clean(value->valuestring, ORTC_TEXT_BYTES_MAX)))
-            return ortc_refuse(why, "%s.parameters: too many or unprintable for this server", what);
+        if (++count > ORTC_PARAMETERS_MAX ||
+            !ortc_is_printable(value->string, ORTC_TEXT_BYTES_MAX) ||
+            (cJSON_IsString(value) && !ortc_is_printable(value->valuestring, ORTC_TEXT_BYTES_MAX)))
+            return ortc_refuse(
+                why, "%s.parameters: too many, too long or not printable for this server", what);
     }
     return true;
 }
@@ -51,30 +53,33 @@ static bool normalize_feedback(cJSON *codec, char *why)
             ortc_set(item, "parameter", cJSON_CreateString(""));
             parameter = "";
         }
-        if (++count > ORTC_FEEDBACK_MAX || !ortc_clean(type, ORTC_TEXT_BYTES_MAX) ||
-            !ortc_clean(parameter, ORTC_TEXT_BYTES_MAX))
-            return ortc_refuse(why, "rtcpFeedback: too long or unprintable for this server");
+        if (++count > ORTC_FEEDBACK_MAX || !ortc_is_printable(type, ORTC_TEXT_BYTES_MAX) ||
+            !ortc_is_printable(parameter, ORTC_TEXT_BYTES_MAX))
+            return ortc_refuse(why,
+                               "rtcpFeedback: too many, too long or not printable for this server");
     }
     return true;
 }
 
-bool ortc_normalize_codec(cJSON *codec, bool is_capability, char *why)
+bool ortc_codec_normalize(cJSON *codec, bool is_capability, char *why)
 {
     const char *mime = ortc_text(codec, "mimeType");
     const char *key = is_capability ? "preferredPayloadType" : "payloadType";
-    cJSON *payload_type = is_capability ? ortc_given(codec, key) : ortc_get(codec, key), *channels;
+    cJSON *payload_type = is_capability ? ortc_get_truthy(codec, key) : ortc_get(codec, key),
+          *channels;
 
     if (!cJSON_IsObject(codec))
         return ortc_refuse(why, "codec is not an object");
     if (mime == NULL || (strncasecmp(mime, "audio/", 6) != 0 && strncasecmp(mime, "video/", 6)) ||
         mime[6] == '\0' || mime[6] == '\n')
         return ortc_refuse(why, "codec.mimeType is not audio/… or video/…");
-    if (!ortc_clean(mime, 64))
-        return ortc_refuse(why, "codec.mimeType is too long or unprintable for this server");
+    if (!ortc_is_printable(mime, 64))
+        return ortc_refuse(why, "codec.mimeType is too long or not printable for this server");
     if (payload_type == NULL ? !is_capability : !cJSON_IsNumber(payload_type))
         return ortc_refuse(why, "codec %s: %s is missing or not a number", mime, key);
-    if (payload_type != NULL && !ortc_whole(payload_type, 0, 127))
-        return ortc_refuse(why, "codec %s: %s is outside 0–127 of this server", mime, key);
+    if (payload_type != NULL && !ortc_is_integer(payload_type, 0, 127))
+        return ortc_refuse(why, "codec %s: %s is not from 0 to 127, as this server needs", mime,
+                           key);
     if (!cJSON_IsNumber(ortc_get(codec, "clockRate")))
         return ortc_refuse(why, "codec %s: clockRate is missing or not a number", mime);
     if (is_capability)
@@ -91,7 +96,7 @@ bool ortc_normalize_codec(cJSON *codec, bool is_capability, char *why)
 static bool normalize_extension(cJSON *extension, char *why)
 {
     const char *uri = ortc_text(extension, "uri");
-    cJSON *encrypt = ortc_given(extension, "encrypt");
+    cJSON *encrypt = ortc_get_truthy(extension, "encrypt");
 
     if (!cJSON_IsObject(extension))
         return ortc_refuse(why, "header extension is not an object");
@@ -99,8 +104,8 @@ static bool normalize_extension(cJSON *extension, char *why)
         return ortc_refuse(why, "header extension without uri");
     if (!cJSON_IsNumber(ortc_get(extension, "id")))
         return ortc_refuse(why, "header extension without id");
-    if (!ortc_clean(uri, ORTC_TEXT_BYTES_MAX) ||
-        !ortc_whole(ortc_get(extension, "id"), 1, EXTENSION_ID_MAX))
+    if (!ortc_is_printable(uri, ORTC_TEXT_BYTES_MAX) ||
+        !ortc_is_integer(ortc_get(extension, "id"), 1, EXTENSION_ID_MAX))
         return ortc_refuse(why, "header extension: uri too long or id not 1–%d for this server",
                            EXTENSION_ID_MAX);
     if (encrypt != NULL && !cJSON_IsBool(encrypt))
@@ -112,14 +117,14 @@ static bool normalize_extension(cJSON *extension, char *why)
 
 static bool normalize_encoding(cJSON *encoding, char *why)
 {
-    const cJSON *ssrc = ortc_given(encoding, "ssrc"), *rid = ortc_given(encoding, "rid"),
-                *rtx = ortc_given(encoding, "rtx"), *rtx_ssrc = ortc_get(rtx, "ssrc"),
-                *mode = ortc_given(encoding, "scalabilityMode"),
+    const cJSON *ssrc = ortc_get_truthy(encoding, "ssrc"), *rid = ortc_get_truthy(encoding, "rid"),
+                *rtx = ortc_get_truthy(encoding, "rtx"), *rtx_ssrc = ortc_get(rtx, "ssrc"),
+                *mode = ortc_get_truthy(encoding, "scalabilityMode"),
                 *bitrate = ortc_get(encoding, "maxBitrate");
 
     if (!cJSON_IsObject(encoding))
         return ortc_refuse(why, "encoding is not an object%s",
-                           cJSON_IsArray(encoding) ? " as this server wants" : "");
+                           cJSON_IsArray(encoding) ? ", as this server needs" : "");
     if (ssrc != NULL && !cJSON_IsNumber(ssrc))
         return ortc_refuse(why, "encoding.ssrc is not a number");
     if (rid != NULL && !cJSON_IsString(rid))
@@ -128,10 +133,10 @@ static bool normalize_encoding(cJSON *encoding, char *why)
         return ortc_refuse(why, "encoding.rtx without a numeric ssrc");
     if (mode != NULL && !cJSON_IsString(mode))
         return ortc_refuse(why, "encoding.scalabilityMode is not text");
-    if ((ssrc != NULL && !ortc_whole(ssrc, 0, UINT32_MAX)) ||
-        (rtx_ssrc != NULL && !ortc_whole(rtx_ssrc, 0, UINT32_MAX)) ||
-        (rid != NULL && !ortc_clean(rid->valuestring, RID_BYTES_MAX - 1)) ||
-        (mode != NULL && !ortc_clean(mode->valuestring, 16)) ||
+    if ((ssrc != NULL && !ortc_is_integer(ssrc, 0, UINT32_MAX)) ||
+        (rtx_ssrc != NULL && !ortc_is_integer(rtx_ssrc, 0, UINT32_MAX)) ||
+        (rid != NULL && !ortc_is_printable(rid->valuestring, RID_BYTES_MAX - 1)) ||
+        (mode != NULL && !ortc_is_printable(mode->valuestring, 16)) ||
         (bitrate != NULL && !cJSON_IsNumber(bitrate)))
         return ortc_refuse(why,
                            "encoding: ssrc, rid, scalabilityMode or maxBitrate is outside what "
@@ -143,22 +148,22 @@ static bool normalize_encoding(cJSON *encoding, char *why)
 
 static bool normalize_rtcp(cJSON *parameters, char *why)
 {
-    cJSON *rtcp = ortc_given(parameters, "rtcp"), *cname;
+    cJSON *rtcp = ortc_get_truthy(parameters, "rtcp"), *cname;
 
     if (rtcp == NULL) {
         ortc_set(parameters, "rtcp", cJSON_CreateObject());
         rtcp = ortc_get(parameters, "rtcp");
     }
     if (cJSON_IsArray(rtcp))
-        return ortc_refuse(why, "rtcp is an array; this server wants an object");
+        return ortc_refuse(why, "rtcp is an array; this server needs an object");
     if (!cJSON_IsObject(rtcp))
         return ortc_refuse(why, "rtcp is not an object");
-    cname = ortc_given(rtcp, "cname");
+    cname = ortc_get_truthy(rtcp, "cname");
     if (cname != NULL && !cJSON_IsString(cname))
         return ortc_refuse(why, "rtcp.cname is not text");
-    if (cname != NULL && !ortc_clean(cname->valuestring, CNAME_ROOM - 1))
-        return ortc_refuse(why, "rtcp.cname is too long or unprintable for this server");
-    /* Reduced size is the only mode there is: false becomes true as well. */
+    if (cname != NULL && !ortc_is_printable(cname->valuestring, CNAME_ROOM - 1))
+        return ortc_refuse(why, "rtcp.cname is too long or not printable for this server");
+    /* RTCP of reduced size is the only kind that this server sends, so false becomes true too. */
     ortc_set(rtcp, "reducedSize", cJSON_CreateTrue());
     return true;
 }
@@ -166,13 +171,14 @@ static bool normalize_rtcp(cJSON *parameters, char *why)
 static bool normalize_each(cJSON *parameters, const char *key, int count_max,
                            bool (*normalize)(cJSON *item, char *why), char *why)
 {
-    cJSON *list = ortc_array(parameters, key), *item;
+    cJSON *list = ortc_get_or_add_array(parameters, key), *item;
 
     if (list == NULL)
         return ortc_refuse(why, "rtpParameters.%s is not an array", key);
     if (cJSON_GetArraySize(list) > count_max)
-        return ortc_refuse(why, "rtpParameters.%s has more than the %d entries of this server", key,
-                           count_max);
+        return ortc_refuse(why,
+                           "rtpParameters.%s has more than the %d entries that this server allows",
+                           key, count_max);
     cJSON_ArrayForEach(item, list)
     {
         if (!normalize(item, why))
@@ -183,10 +189,10 @@ static bool normalize_each(cJSON *parameters, const char *key, int count_max,
 
 static bool normalize_sent_codec(cJSON *codec, char *why)
 {
-    return ortc_normalize_codec(codec, false, why);
+    return ortc_codec_normalize(codec, false, why);
 }
 
-bool ortc_normalize_parameters(cJSON *parameters, char *why)
+bool ortc_parameters_normalize(cJSON *parameters, char *why)
 {
     static const struct {
         const char *key;
@@ -199,22 +205,22 @@ bool ortc_normalize_parameters(cJSON *parameters, char *why)
     if (!cJSON_IsArray(ortc_get(parameters, "codecs")))
         return ortc_refuse(why, "rtpParameters.codecs is missing or not an array");
     for (i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
-        const cJSON *text = ortc_given(parameters, texts[i].key);
+        const cJSON *text = ortc_get_truthy(parameters, texts[i].key);
 
         if (text != NULL && !cJSON_IsString(text))
             return ortc_refuse(why, "rtpParameters.%s is not text", texts[i].key);
-        if (text != NULL && !ortc_clean(text->valuestring, texts[i].bytes_max))
-            return ortc_refuse(why, "rtpParameters.%s is too long or unprintable for this server",
+        if (text != NULL && !ortc_is_printable(text->valuestring, texts[i].bytes_max))
+            return ortc_refuse(why, "rtpParameters.%s is too long or not printable for this server",
                                texts[i].key);
     }
     return normalize_each(parameters, "codecs", 2 * CODECS_MAX, normalize_sent_codec, why) &&
            normalize_each(parameters, "headerExtensions", ORTC_EXTENSIONS_MAX, normalize_extension,
                           why) &&
            normalize_each(parameters, "encodings", ENCODINGS_MAX, normalize_encoding, why) &&
-           normalize_rtcp(parameters, why) && ortc_complete(why);
+           normalize_rtcp(parameters, why) && ortc_build_check(why);
 }
 
-/* One or two digits, not starting with 0. */
+/* Reads one or two digits, the first of them not 0. Returns what follows, or NULL. */
 static const char *layer_count(const char *text, uint32_t *count)
 {
     if (text[0] < '1' || text[0] > '9')
@@ -225,7 +231,7 @@ static const char *layer_count(const char *text, uint32_t *count)
     return text;
 }
 
-void ortc_scalability(const char *mode, uint32_t *spatial, uint32_t *temporal)
+void ortc_scalability_parse(const char *mode, uint32_t *spatial, uint32_t *temporal)
 {
     uint32_t s, t;
 

@@ -1,4 +1,4 @@
-/* S3–S5: from what a client sends to what consumers get, and the producer's row. */
+/* Producing: from what a client sends to what consumers can get, and the producer's row. */
 #include <string.h>
 #include <strings.h>
 
@@ -7,10 +7,10 @@
 
 #define ABS_CAPTURE_TIME "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time"
 
-/* One producer's codecs beside those of the router that they were matched with. */
+/* The codecs of a producer, and the codecs of the router that they match. */
 struct mapping {
     struct ortc_codecs sent, router;
-    int mapped[ORTC_CODECS_MAX]; /* of sent: router's payload type */
+    int mapped[ORTC_CODECS_MAX]; /* for each sent codec the payload type of the router */
 };
 
 static const struct ortc_codec *codec_with(const struct ortc_codecs *codecs, double payload_type)
@@ -41,7 +41,7 @@ static bool map_media(struct mapping *map, uint32_t i, char *why)
 
     for (c = 0; c < map->router.count; c++) {
         if (!map->router.list[c].is_rtx &&
-            ortc_match(&map->sent.list[i], &map->router.list[c], true)) {
+            ortc_codec_match(&map->sent.list[i], &map->router.list[c], true)) {
             map->mapped[i] = (int)map->router.list[c].payload_type;
             return true;
         }
@@ -64,13 +64,13 @@ static bool map_rtx(struct mapping *map, uint32_t i, char *why)
     return true;
 }
 
-/* S4. */
+/* Finds for each sent codec the codec of the router. */
 static bool map_codecs(struct mapping *map, const cJSON *sent, const cJSON *router, char *why)
 {
     uint32_t i, k;
 
-    ortc_read_codecs(ortc_get(sent, "codecs"), "payloadType", &map->sent);
-    ortc_read_codecs(ortc_get(router, "codecs"), "preferredPayloadType", &map->router);
+    ortc_codecs_read(ortc_get(sent, "codecs"), "payloadType", &map->sent);
+    ortc_codecs_read(ortc_get(router, "codecs"), "preferredPayloadType", &map->router);
     for (i = 0; i < map->sent.count; i++) {
         if (!map->sent.list[i].is_rtx && !map_media(map, i, why))
             return false;
@@ -83,8 +83,8 @@ static bool map_codecs(struct mapping *map, const cJSON *sent, const cJSON *rout
         for (k = 0; k < i; k++) {
             if (map->sent.list[i].payload_type == map->sent.list[k].payload_type)
                 return ortc_refuse(why,
-                                   "payload type %g is used twice; this server wants them "
-                                   "distinct",
+                                   "payload type %g is used twice; this server needs "
+                                   "distinct ones",
                                    map->sent.list[i].payload_type);
         }
     }
@@ -166,7 +166,7 @@ static cJSON *consumable_extensions(const char *kind, const cJSON *sent, const c
     return list;
 }
 
-/* S5. */
+/* What consumers can get: payload types and header extensions of the router, new SSRCs. */
 static cJSON *make_consumable(const char *kind, const struct mapping *map, const cJSON *sent,
                               const cJSON *router, const char *cname)
 {
@@ -206,11 +206,12 @@ static bool row_codecs(struct producer_row *row, const struct mapping *map, char
         if (sent->is_rtx)
             continue;
         if (c == CODECS_MAX)
-            return ortc_refuse(why, "more than the %d media codecs of this server", CODECS_MAX);
+            return ortc_refuse(why, "more than the %d media codecs that this server allows",
+                               CODECS_MAX);
         if ((strncasecmp(sent->mime, "audio/", 6) == 0) != (row->kind == MEDIA_KIND_audio))
             return ortc_refuse(why,
-                               "codec %s is of the other kind; this server wants one kind in "
-                               "a producer",
+                               "codec %s is of the other kind; this server needs one kind per "
+                               "producer",
                                sent->mime);
         row->codec[c] = (uint8_t)sent->codec;
         row->codec_payload_type[c] = (uint8_t)sent->payload_type;
@@ -236,9 +237,10 @@ static bool row_encoding(struct producer_row *row, const cJSON *encoding, char *
                 *rtx_ssrc = ortc_get(ortc_get(encoding, "rtx"), "ssrc");
     const char *rid = ortc_text(encoding, "rid");
 
-    ortc_scalability(ortc_text(encoding, "scalabilityMode"), &spatial, &temporal);
+    ortc_scalability_parse(ortc_text(encoding, "scalabilityMode"), &spatial, &temporal);
     if (spatial > 8 || temporal > 8)
-        return ortc_refuse(why, "scalabilityMode has more than the 8 layers of this server");
+        return ortc_refuse(why,
+                           "scalabilityMode has more than the 8 layers that this server allows");
     row->encoding_ssrc[e] = ssrc != NULL ? (uint32_t)ssrc->valuedouble : 0;
     row->encoding_rtx_ssrc[e] = rtx_ssrc != NULL ? (uint32_t)rtx_ssrc->valuedouble : 0;
     row->encoding_spatial_layers[e] = (uint8_t)spatial;
@@ -248,7 +250,7 @@ static bool row_encoding(struct producer_row *row, const cJSON *encoding, char *
     return true;
 }
 
-/* Can every packet be told which encoding it belongs to? */
+/* Every packet must show by its SSRC, RID or MID to which encoding it belongs. */
 static bool check_encodings(const struct producer_row *row, char *why)
 {
     uint32_t ssrcs[2 * ENCODINGS_MAX], count = 0, e, i, k;
@@ -260,12 +262,12 @@ static bool check_encodings(const struct producer_row *row, char *why)
             (row->encoding_count > 1 || row->mid_bytes == 0))
             return ortc_refuse(why,
                                "encoding %u has neither ssrc nor rid: this server could not "
-                               "tell its packets",
+                               "recognize its packets",
                                e);
         for (k = 0; k < e; k++) {
             if (rid[0] != '\0' &&
                 strncmp(rid, row->encoding_rid + k * RID_BYTES_MAX, RID_BYTES_MAX) == 0)
-                return ortc_refuse(why, "rid %.15s is used twice; this server wants them distinct",
+                return ortc_refuse(why, "rid %.15s is used twice; this server needs distinct ones",
                                    rid);
         }
         if (row->encoding_ssrc[e] != 0)
@@ -276,14 +278,14 @@ static bool check_encodings(const struct producer_row *row, char *why)
     for (i = 0; i < count; i++) {
         for (k = 0; k < i; k++) {
             if (ssrcs[i] == ssrcs[k])
-                return ortc_refuse(why, "ssrc %u is used twice; this server wants them distinct",
+                return ortc_refuse(why, "ssrc %u is used twice; this server needs distinct ones",
                                    ssrcs[i]);
         }
     }
     return true;
 }
 
-/* The type rule of S3. */
+/* simulcast: several encodings. svc: one encoding with several layers. simple: the rest. */
 static bool row_type(struct producer_row *row, char *why)
 {
     bool layered = row->encoding_spatial_layers[0] > 1 || row->encoding_temporal_layers[0] > 1;
@@ -291,8 +293,8 @@ static bool row_type(struct producer_row *row, char *why)
 
     if (row->encoding_count > 1) {
         if (codec != CODEC_vp8 && codec != CODEC_h264)
-            return ortc_refuse(why, "several encodings (simulcast) go with VP8 and H264 only on "
-                                    "this server");
+            return ortc_refuse(why, "this server supports several encodings (simulcast) only with "
+                                    "VP8 and H264");
         row->type = PRODUCER_TYPE_simulcast;
     } else if (layered && (codec == CODEC_vp8 || codec == CODEC_vp9 || codec == CODEC_h264 ||
                            codec == CODEC_av1)) {
@@ -315,8 +317,8 @@ static bool row_extensions(struct producer_row *row, const char *kind, const cJS
 
         if (taken & 1u << id)
             return ortc_refuse(why,
-                               "header extension id %u is used twice; this server wants them "
-                               "distinct",
+                               "header extension id %u is used twice; this server needs "
+                               "distinct ones",
                                id);
         taken |= 1u << id;
         cJSON_ArrayForEach(known, ortc_get(router, "headerExtensions"))
@@ -358,18 +360,18 @@ bool ortc_produce(struct ortc_producer *out, const char *kind, const cJSON *rtp_
     char name[CNAME_ROOM];
 
     memset(out, 0, sizeof(*out));
-    ortc_begin();
+    ortc_build_begin();
     if (kind == NULL || (strcmp(kind, "audio") != 0 && strcmp(kind, "video") != 0))
         return ortc_refuse(why, "kind is not audio or video");
     sent = out->rtp_parameters = cJSON_Duplicate(rtp_parameters, true);
-    if (!ortc_normalize_parameters(sent, why))
+    if (!ortc_parameters_normalize(sent, why))
         goto refused;
     encodings = ortc_get(sent, "encodings");
     if (cJSON_GetArraySize(encodings) == 0)
         ortc_push(encodings, cJSON_CreateObject());
-    if (!ortc_complete(why))
+    if (!ortc_build_check(why))
         goto refused;
-    /* One CNAME for all producers of a transport, so that browsers keep sound and picture together. */
+    /* All producers of a transport have one CNAME, so that browsers play audio and video in sync. */
     rtcp = ortc_get(sent, "rtcp");
     memcpy(name, cname, CNAME_ROOM);
     if (name[0] == '\0' && ortc_text(rtcp, "cname") != NULL)
@@ -381,7 +383,7 @@ bool ortc_produce(struct ortc_producer *out, const char *kind, const cJSON *rtp_
         !fill_row(&out->row, kind, &map, sent, router_capabilities, name, why))
         goto refused;
     out->consumable_parameters = make_consumable(kind, &map, sent, router_capabilities, name);
-    if (!ortc_complete(why))
+    if (!ortc_build_check(why))
         goto refused;
     memcpy(cname, name, CNAME_ROOM);
     return true;

@@ -1,4 +1,4 @@
-# Negotiation as a filter, for the comparison with mediasoup (tests/integration/ortc/run).
+# Negotiation as a filter; tests/integration/ortc/run compares it with mediasoup.
 ORTC_TOOL := tests/integration/ortc/ortc_tool
 TEST_TOOLS += $(ORTC_TOOL)
 $(ORTC_TOOL)_SOURCES := $(ORTC_TOOL).c

@@ -1,5 +1,6 @@
-// Negotiation against the oracle: the same inputs to ortc_tool (ours) and to mediasoup/ortc, compared
-// modulo random SSRCs and CNAMEs. First the captures of a real browser, then seeded mutations.
+// Compares negotiation with mediasoup: ortc_tool (ours) and mediasoup/ortc get the same inputs, and their
+// answers must be equal but for random SSRCs and CNAMEs. The inputs are captures of a real browser, and
+// random changes of these; the seed makes them repeatable.
 //   node differential.mjs path/to/ortc_tool [cases] [seed]
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
@@ -12,7 +13,7 @@ const load = (name) => JSON.parse(readFileSync(new URL(`${name}.json`, data)));
 const LIST = 'opus,VP8,VP9,VP9:2,H264:4d0032,H264:42e01f,AV1';
 const clone = structuredClone;
 
-// ---- a small seeded generator (mulberry32) ----
+// ---- random numbers that depend only on the seed (mulberry32) ----
 let state = Number(seed) >>> 0;
 function random() {
     state = (state + 0x6d2b79f5) >>> 0;
@@ -23,7 +24,7 @@ function random() {
 const below = (n) => Math.floor(random() * n);
 const pick = (list) => list[below(list.length)];
 
-// ---- what mediasoup does around ortc.js (Router, Transport, worker), ortc.md S1 and S3 ----
+// ---- what mediasoup does in Router and Transport, with its ortc functions ----
 const FEEDS = { opus: ['audio/opus', 48000, 2], VP8: ['video/VP8'], VP9: ['video/VP9'],
     H264: ['video/H264'], AV1: ['video/AV1'], PCMU: ['audio/PCMU', 8000, 1],
     PCMA: ['audio/PCMA', 8000, 1], G722: ['audio/G722', 8000, 1] };
@@ -70,8 +71,8 @@ function oracleProduce({ kind, rtpParameters, list, cname, remote }) {
 }
 
 // ---- comparing ----
-// Random values become their shape; JSON null and absent are one thing.
-let level1b = false; // in the input at hand
+// A random CNAME becomes a fixed text; members that are null are left out.
+let level1b = false; // the current input contains level 1b
 function plain(value, cname) {
     if (Array.isArray(value)) return value.map((v) => plain(v, cname));
     if (value === null || typeof value !== 'object') return value;
@@ -79,8 +80,8 @@ function plain(value, cname) {
     for (const [key, v] of Object.entries(value)) {
         if (v === null || v === undefined) continue;
         out[key] = key === 'cname' && v === cname ? 'CNAME' : plain(v, cname);
-        // The oracle sorts level 1b above every other level, ITU-T H.264 table A-1 (and ours) between
-        // 1 and 1.1: there only the profile is compared. h264_test.c has the order.
+        // mediasoup sorts level 1b above all other levels; ITU-T H.264, table A-1, and our code sort it
+        // between 1 and 1.1. With level 1b only the profile is compared; h264_test.c checks the order.
         if (key === 'profile-level-id' && level1b) out[key] = String(v).slice(0, 2);
     }
     return out;
@@ -95,7 +96,7 @@ function withoutSsrc(parameters) {
     return { own, ...out };
 }
 
-// Refusals of ours that the oracle does not know: our own bounds, always in these words.
+// Refusals that mediasoup would not make, because of our own limits, contain these words.
 const stricter = (why) => /this server/.test(why);
 
 let differences = 0, stricterCount = 0, acceptedCount = 0, refusedCount = 0, consumeCount = 0;
@@ -169,7 +170,7 @@ function mutate(root) {
     case 1: node[key] = clone(pick(VALUES)); break;
     case 2: if (Array.isArray(node)) node.push(clone(pick(node))); else node[pick(KEYS)] = clone(pick(VALUES)); break;
     case 3: if (Array.isArray(node)) node.sort(() => random() - 0.5); else node[key] = clone(pick(VALUES)); break;
-    case 4: { // what clients really vary
+    case 4: { // members that clients really differ in
         const targets = all.filter(([, k]) => KEYS.includes(k));
         const [n, k] = targets.length ? pick(targets) : [node, key];
         n[k] = clone(pick(VALUES));
@@ -211,12 +212,12 @@ if (run.status !== 0) {
 }
 const answers = run.stdout.trim().split('\n').map((l) => JSON.parse(l));
 if (answers.length !== lines.length) {
-    console.error(`${lines.length} questions, ${answers.length} answers`);
+    console.error(`${lines.length} inputs, ${answers.length} answers`);
     process.exit(1);
 }
 LISTS.forEach((list, i) => {
     const theirs = oracleRouter(list);
-    // feedback and parameters are sets: order has no meaning there
+    // the order of feedback has no meaning
     const order = (caps) => plain({ ...caps, codecs: caps.codecs.map((c) => ({ ...c,
         rtcpFeedback: [...c.rtcpFeedback].map((f) => `${f.type} ${f.parameter ?? ''}`).sort() })) });
     if (!isDeepStrictEqual(order(answers[i].capabilities), order(theirs)))
@@ -231,14 +232,14 @@ TAGS.forEach((tag, i) => {
     const a = withoutSsrc(ours.consume[0].rtpParameters), b = withoutSsrc(consume.rtpParameters);
     a.rtcp.cname = b.rtcp.cname;
     if (ours.type !== produce.producer.type) differ('captured type', tag, ours.type, produce.producer.type);
-    a.mid = b.mid; // the capture's is the transport's running number
+    a.mid = b.mid; // the capture has the number of the consumer on its transport
     if (!isDeepStrictEqual(plain(a), plain(b))) differ('captured consumer', tag, a, b);
 });
 console.log(`ortc differential: ${inputs.length} produce inputs (${acceptedCount} accepted alike, ` +
-    `${refusedCount} refused alike, ${stricterCount} refused by our own bounds), ${consumeCount} consumes, ` +
+    `${refusedCount} refused alike, ${stricterCount} refused because of our own limits), ${consumeCount} consumes, ` +
     `${differences} differences`);
 if (acceptedCount < 300 || refusedCount < 100) {
-    console.error('too few cases of one kind: the generator is broken');
+    console.error('too few inputs were accepted or refused: the random changes are not good enough');
     process.exit(1);
 }
 process.exit(differences ? 1 : 0);

@@ -1,4 +1,4 @@
-/* Negotiation as a filter, for differential tests: one JSON object a line in, one a line out.
+/* Negotiation as a filter, for differential.mjs: reads one JSON object per line, and writes one per line.
  *   {"op":"router","list":"opus,VP8"}                     → {"ok":true,"capabilities":{…}}
  *   {"op":"produce","kind":…,"rtpParameters":…,"list":…,"cname":…,"remote":[caps…]}
  *       → {"ok":true,"rtpParameters":…,"consumable":…,"type":…,"consume":[{…}…]}

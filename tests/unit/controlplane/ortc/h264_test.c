@@ -7,13 +7,13 @@
 
 #include "controlplane/ortc/internal.h"
 
-static void test_parse(void **state)
+static void ids_are_parsed_and_printed(void **state)
 {
     static const struct {
         const char *text;
         enum h264_profile profile;
         uint8_t level;
-        const char *printed; /* NULL: cannot be */
+        const char *printed; /* NULL: there is none */
     } rows[] = {
         {"42e01f", H264_CONSTRAINED_BASELINE, 31, "42e01f"},
         {"42E01F", H264_CONSTRAINED_BASELINE, 31, "42e01f"},
@@ -59,8 +59,8 @@ static void test_parse(void **state)
     assert_false(h264_print((struct h264_profile_level){H264_HIGH, H264_LEVEL_1B}, out));
 }
 
-/* ITU-T H.264 table A-1: 1, 1b, 1.1, 1.2 … */
-static void test_level_order(void **state)
+/* The order of ITU-T H.264, table A-1. */
+static void levels_are_in_order(void **state)
 {
     static const uint8_t order[] = {
         10, H264_LEVEL_1B, 11, 12, 13, 20, 21, 22, 30, 31, 32, 40, 41, 42, 50, 51, 52};
@@ -75,8 +75,8 @@ static void test_level_order(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_parse),
-        cmocka_unit_test(test_level_order),
+        cmocka_unit_test(ids_are_parsed_and_printed),
+        cmocka_unit_test(levels_are_in_order),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

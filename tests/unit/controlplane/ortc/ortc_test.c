@@ -1,5 +1,5 @@
-/* Negotiation against the captures of a real browser, and the rows it fills. What is refused and how
- * it compares with mediasoup on thousands of inputs: tests/integration/ortc. */
+/* Negotiation with what a real browser sent, and the rows that it fills. tests/integration/ortc compares
+ * thousands of other inputs with mediasoup. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -70,7 +70,7 @@ static void assert_same(const cJSON *a, const cJSON *b)
     }
 }
 
-static void test_router(void **state)
+static void router_capabilities(void **state)
 {
     static const struct {
         const char *list, *refusal;
@@ -87,7 +87,7 @@ static void test_router(void **state)
     char why[ORTC_WHY_BYTES];
     size_t i;
 
-    /* cJSON_Compare minds the order of feedback; the differential test compares it as a set too */
+    /* Codecs are only counted: the order of their feedback differs and has no meaning. */
     assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(router, "codecs")),
                      cJSON_GetArraySize(cJSON_GetObjectItem(captured, "codecs")));
     assert_same(cJSON_GetObjectItem(router, "headerExtensions"),
@@ -102,7 +102,7 @@ static void test_router(void **state)
     }
 }
 
-static void test_captures(void **state)
+static void captures_of_a_browser(void **state)
 {
     static const struct {
         const char *tag, *kind;
@@ -158,7 +158,7 @@ static void test_captures(void **state)
         assert_true(row_in_range(TABLE_consumer, &consumer, NULL));
         encoding = cJSON_GetArrayItem(ortc_get(got, "encodings"), 0);
         assert_true(ortc_get(encoding, "ssrc")->valuedouble == consumer.ssrc);
-        /* random on both sides */
+        /* these are random on both sides */
         ortc_set(got, "rtcp", cJSON_Duplicate(ortc_get(wanted, "rtcp"), 1));
         ortc_set(encoding, "ssrc",
                  cJSON_Duplicate(
@@ -174,8 +174,8 @@ static void test_captures(void **state)
     }
 }
 
-/* The client numbers extensions as it likes; RIDs and layers land in the row. */
-static void test_row_details(void **state)
+/* Header extension ids of the client, RIDs and layers are in the row. */
+static void the_row_has_every_detail(void **state)
 {
     char why[ORTC_WHY_BYTES], cname[CNAME_ROOM] = "given";
     cJSON *sent = take(load("produce-vp8-simulcast-video"), "produceRtpParameters");
@@ -193,12 +193,12 @@ static void test_row_details(void **state)
     assert_string_equal(producer.row.encoding_rid + 2 * RID_BYTES_MAX, "r2");
     assert_int_equal(producer.row.encoding_temporal_layers[1], 3);
     assert_int_equal(producer.row.encoding_ssrc[0], 0);
-    assert_string_equal(producer.row.cname, "given"); /* one CNAME per transport */
+    assert_string_equal(producer.row.cname, "given"); /* that of the transport */
     ortc_producer_free(&producer);
     cJSON_Delete(sent);
 }
 
-static void test_layers(void **state)
+static void scalability_modes_are_parsed(void **state)
 {
     static const struct {
         const char *mode;
@@ -210,14 +210,14 @@ static void test_layers(void **state)
     size_t i;
 
     for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        ortc_scalability(rows[i].mode, &spatial, &temporal);
+        ortc_scalability_parse(rows[i].mode, &spatial, &temporal);
         assert_int_equal(spatial, rows[i].spatial);
         assert_int_equal(temporal, rows[i].temporal);
     }
 }
 
-/* What a client could use against others: text that would end up in their SDP. */
-static void test_hostile(void **state)
+/* Text with line ends would add lines to the SDP of other clients. */
+static void text_that_is_not_printable_is_refused(void **state)
 {
     static const char *const edits[][2] = {
         {"codecs/0/parameters/x", "1\r\na=candidate:evil"},
@@ -246,9 +246,9 @@ static void test_hostile(void **state)
     }
 }
 
-/* ---- H10: memory ends after the k-th allocation ---- */
+/* ---- threat H10: every allocation fails once ---- */
 
-static long allocations_left = -1; /* -1: no end */
+static long allocations_left = -1; /* -1: no limit */
 
 static void *failing_malloc(size_t bytes)
 {
@@ -259,8 +259,8 @@ static void *failing_malloc(size_t bytes)
     return malloc(bytes);
 }
 
-/* Whole or refused: what is given out is as long as it is with all the memory there is. */
-static void assert_whole(const cJSON *json, size_t *length)
+/* A result is complete, or there is none: its text must be as long as with enough memory. */
+static void assert_complete(const cJSON *json, size_t *length)
 {
     long left = allocations_left;
     char *text;
@@ -274,7 +274,7 @@ static void assert_whole(const cJSON *json, size_t *length)
     allocations_left = left;
 }
 
-static void test_no_memory(void **state)
+static void without_memory_it_refuses(void **state)
 {
     static const char *const tags[] = {"av-audio", "vp8-simulcast-video"};
     cJSON_Hooks hooks = {.malloc_fn = failing_malloc, .free_fn = free};
@@ -289,7 +289,7 @@ static void test_no_memory(void **state)
         snprintf(name, sizeof(name), "produce-%s", tags[t]);
         sent = take(load(name), "produceRtpParameters");
         cJSON_InitHooks(&hooks);
-        for (k = 4000; k >= 0; k--) { /* the first has plenty and tells the lengths */
+        for (k = 4000; k >= 0; k--) { /* the first round has enough memory and sets the lengths */
             char cname[CNAME_ROOM] = "sixteen letters.";
             struct ortc_producer producer;
             struct consumer_row row;
@@ -297,12 +297,12 @@ static void test_no_memory(void **state)
             allocations_left = k;
             if (ortc_produce(&producer, t == 0 ? "audio" : "video", sent, router, cname, why)) {
                 accepted++;
-                assert_whole(producer.rtp_parameters, &produced);
-                assert_whole(producer.consumable_parameters, &consumable);
+                assert_complete(producer.rtp_parameters, &produced);
+                assert_complete(producer.consumable_parameters, &consumable);
                 ortc_can_consume(&producer, device);
                 out = ortc_consume(&producer, device, "0", &row, why);
                 if (out != NULL)
-                    assert_whole(out, &consumed);
+                    assert_complete(out, &consumed);
                 cJSON_Delete(out);
                 ortc_producer_free(&producer);
             } else {
@@ -311,7 +311,7 @@ static void test_no_memory(void **state)
             allocations_left = k;
             out = ortc_router_capabilities(LIST, why);
             if (out != NULL)
-                assert_whole(out, &made);
+                assert_complete(out, &made);
             cJSON_Delete(out);
         }
         allocations_left = -1;
@@ -326,7 +326,7 @@ static void test_no_memory(void **state)
     "DD:EE:FF"
 #define FP(algorithm, value) "{\"algorithm\":\"" algorithm "\",\"value\":\"" value "\"}"
 
-static void test_dtls(void **state)
+static void dtls_parameters(void **state)
 {
     static const struct {
         const char *json;
@@ -380,10 +380,13 @@ static void test_dtls(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_router),      cmocka_unit_test(test_captures),
-        cmocka_unit_test(test_row_details), cmocka_unit_test(test_layers),
-        cmocka_unit_test(test_hostile),     cmocka_unit_test(test_dtls),
-        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(router_capabilities),
+        cmocka_unit_test(captures_of_a_browser),
+        cmocka_unit_test(the_row_has_every_detail),
+        cmocka_unit_test(scalability_modes_are_parsed),
+        cmocka_unit_test(text_that_is_not_printable_is_refused),
+        cmocka_unit_test(dtls_parameters),
+        cmocka_unit_test(without_memory_it_refuses),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);
