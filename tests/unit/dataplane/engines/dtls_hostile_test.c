@@ -1,4 +1,4 @@
-/* The DTLS engine against peers that mean harm: what they get, what they cost, what they cannot end. */
+/* The DTLS engine and hostile peers: what they cannot do, and how much memory they can use. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -67,9 +67,9 @@ static void garbage_is_dropped_unread(void **state)
     }
     assert_int_equal(link_.from_engine, 0);
     assert_int_equal(dtls_state(link_.engine), DTLS_STATE_connecting);
-    link_run(&link_, 5 * NS_PER_S); /* and the handshake still works */
+    link_run(&link_, 5 * NS_PER_S); /* the handshake still works */
     assert_int_equal(dtls_state(link_.engine), DTLS_STATE_connected);
-    for (unsigned i = 0; i < 3000; i++) { /* epoch 1, well-formed, not authentic */
+    for (unsigned i = 0; i < 3000; i++) { /* records of epoch 1 that are not authentic */
         static const uint8_t header[13] = {23, 0xfe, 0xfd, 0, 1, 0, 0, 0, 1, 0, 0, 0, 64};
 
         memcpy(garbage, header, sizeof(header));
@@ -85,7 +85,7 @@ static void garbage_is_dropped_unread(void **state)
     link_close(&link_);
 }
 
-static size_t allocated; /* by OpenSSL, now */
+static size_t allocated; /* bytes that OpenSSL has allocated and not freed */
 
 static void *count_malloc(size_t bytes, const char *file, int line)
 {
@@ -127,8 +127,8 @@ static void *count_realloc(void *pointer, size_t bytes, const char *file, int li
     return q;
 }
 
-/* A fragment of a message that never ends (RFC 6347 4.2.2), 1200 bytes as sent. The message after the
- * hello is number 1; from number 2 on they are kept until their turn comes. */
+/* A datagram of 1200 bytes with a fragment of a message of which the rest never comes (RFC 6347
+ * 4.2.2). OpenSSL expects message number 1 after the hello, and stores fragments of later ones. */
 static void endless_fragment(uint8_t datagram[1200], unsigned epoch, uint32_t number,
                              uint32_t length_min)
 {
@@ -149,8 +149,8 @@ static void endless_fragment(uint8_t datagram[1200], unsigned epoch, uint32_t nu
     datagram[23] = (1200 - 25) >> 8, datagram[24] = (1200 - 25) & 0xff;
 }
 
-/* Everything a peer can make us keep: fragments of messages that never end, encrypted records that
- * cannot be read yet, both together, as fast as we look at them. */
+/* A peer sends all that makes us store something, as fast as we read it: fragments of messages that
+ * never become complete, encrypted records that we cannot decrypt yet, and both. */
 static void memory_is_bounded(void **state)
 {
     struct link_settings settings = {SERVER, {V12}};
@@ -184,15 +184,16 @@ static void memory_is_bounded(void **state)
     connected -= allocated;
     link_.engine = NULL;
     peer_close(&link_.peer);
-    print_message("bytes of one association: attacked %zu, %zu, %zu, %zu, connected %zu\n",
+    print_message("bytes of one association: under attack %zu, %zu, %zu, %zu, connected %zu\n",
                   worst[0], worst[1], worst[2], worst[3], connected);
-    for (unsigned mix = 0; mix < 3; mix++) /* at least: the attack reached what it aims at */
+    for (unsigned mix = 0; mix < 3; mix++) /* the lower bound shows that the attack worked */
         assert_in_range(worst[mix], 60 * 1024, 256 * 1024);
-    assert_true(worst[3] < worst[0] - 16 * 1024); /* messages too long: nothing is kept of them */
+    assert_true(worst[3] < worst[0] - 16 * 1024); /* messages that are too long are not stored */
     assert_true(connected < 48 * 1024);
 }
 
-/* A fragment outside its message would make OpenSSL 3.0 end the handshake; anybody could send it. */
+/* A fragment that ends outside its message would make OpenSSL 3.0 end the handshake, and anybody
+ * can send one. */
 static void bad_fragments_are_dropped(void **state)
 {
     struct link_settings settings = {SERVER, {V12}};
@@ -227,7 +228,7 @@ static void rate_is_limited(void **state)
     assert_int_equal(dtls_state(link_.engine), DTLS_STATE_connected);
     link_.loss = 100;
     link_.from_engine = 0;
-    /* close_notify over and over is answered once; behind a flood it is not even read. */
+    /* During a flood, a close_notify of the peer is not read. */
     for (unsigned i = 0; i < DTLS_RATE_BURST * 10; i++) {
         uint8_t record[14] = {23, 0xfe, 0xfd, 0, 1, 0, 0, 0, 0, 0, (uint8_t)i, 0, 1};
 
@@ -242,7 +243,7 @@ static void rate_is_limited(void **state)
     answered = link_.from_engine;
     assert_int_equal(answered, 0);
     assert_int_equal(dtls_state(link_.engine), DTLS_STATE_connected);
-    link_run(&link_, NS_PER_S); /* later the same datagram comes through */
+    link_run(&link_, NS_PER_S); /* some time later the same datagram is read */
     assert_int_equal(dtls_state(link_.engine), DTLS_STATE_closed);
     link_close(&link_);
 }

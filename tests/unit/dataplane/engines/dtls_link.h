@@ -1,5 +1,6 @@
-/* A network between the DTLS engine and a test peer: seeded loss, duplicates, reordering and damage,
- * on a virtual clock that OpenSSL sees too. Include it in one file per program. */
+/* A simulated network between the DTLS engine and a test peer. It loses, duplicates, reorders and
+ * damages datagrams at random; the same seed gives the same events. The clock is virtual, for
+ * OpenSSL too. Include this in one file of a program. */
 #ifndef RINGCAST_TEST_DTLS_LINK_H
 #define RINGCAST_TEST_DTLS_LINK_H
 
@@ -18,7 +19,7 @@
 
 static uint64_t virtual_ns;
 
-/* Stands before the C library's: OpenSSL 3.0 times its retransmissions with it. */
+/* Replaces the function of the C library, with which OpenSSL 3.0 decides when to send again. */
 int gettimeofday(struct timeval *restrict now, void *restrict zone)
 {
     (void)zone;
@@ -33,7 +34,7 @@ struct link_datagram {
     uint64_t due_ns;
     uint32_t order;
     bool to_engine;
-    size_t bytes; /* 0: free */
+    size_t bytes; /* 0: this entry is free */
     uint8_t data[1600];
 };
 
@@ -43,7 +44,7 @@ struct link {
     uint64_t seed;
     unsigned loss, duplicates, damage; /* percent */
     uint64_t delay_ns, jitter_ns;
-    unsigned from_engine, from_peer; /* datagrams offered */
+    unsigned from_engine, from_peer; /* datagrams sent, also those that the network lost */
     size_t bytes_from_engine;
     size_t largest_from_engine;
     uint32_t order;
@@ -109,7 +110,7 @@ static inline uint64_t link_peer_next(struct link *link)
     return virtual_ns + (uint64_t)left.tv_sec * NS_PER_S + (uint64_t)left.tv_usec * NS_PER_US;
 }
 
-/* One event: a delivery or a timer. False when nothing is left to happen before `until_ns`. */
+/* Does the next event, a delivery or a timer. False when there is none up to until_ns. */
 static inline bool link_step(struct link *link, uint64_t until_ns)
 {
     struct link_datagram *first = NULL;
@@ -151,20 +152,21 @@ static inline bool link_step(struct link *link, uint64_t until_ns)
     return true;
 }
 
-static inline bool link_settled(const struct link *link)
+static inline bool link_is_done(const struct link *link)
 {
     enum dtls_state state = dtls_state(link->engine);
 
     return state != DTLS_STATE_connecting && (link->peer.connected || link->peer.failed);
 }
 
-/* Runs until both are done and the network is empty, or for `limit_ns`; at most 20 000 events. */
+/* Runs until both ends are done, at most limit_ns and 20 000 events; then delivers what is still
+ * under way. */
 static inline void link_run(struct link *link, uint64_t limit_ns)
 {
     uint64_t until_ns = virtual_ns + limit_ns;
 
     for (unsigned i = 0; i < 20000 && link_step(link, until_ns); i++)
-        if (link_settled(link))
+        if (link_is_done(link))
             break;
     for (unsigned i = 0; i < 200 && link_step(link, virtual_ns + NS_PER_S); i++)
         continue;
@@ -228,7 +230,7 @@ static inline void link_close(struct link *link)
     peer_close(&link->peer);
 }
 
-/* Do both ends hold the same keys, ours being the peer's theirs? (RFC 5764 4.2 layout.) */
+/* True when both ends have the same keys, in the order of RFC 5764 4.2. */
 static inline bool link_keys_agree(const struct link *link, enum dtls_role role)
 {
     struct dtls_keys keys;
@@ -247,13 +249,14 @@ static inline bool link_keys_agree(const struct link *link, enum dtls_role role)
            memcmp(keys.theirs_salt, all + 2 * key + (1 - first) * salt, salt) == 0;
 }
 
-/* ---- what the tests share ---- */
+/* ---- for all tests ---- */
 
 static struct dtls_context *context;
 static struct identity identity;
 static struct link link_;
 
-/* The real hello: both datagrams, in either order, once or twice. Returns the bytes of the answer. */
+/* Delivers the ClientHello of Chromium: its two datagrams, in either order, once or twice. Returns
+ * the number of bytes that the engine sent. */
 static inline size_t hello_flight(bool reversed, bool twice)
 {
     static const struct {

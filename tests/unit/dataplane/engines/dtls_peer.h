@@ -1,5 +1,4 @@
-/* A DTLS-SRTP client or server for tests, on OpenSSL directly and sharing nothing with the engine:
- * its own context, BIO, certificate and settings. One datagram per read and write. */
+/* A DTLS-SRTP client or server for tests. It uses OpenSSL and has no code of the engine. */
 #ifndef RINGCAST_TEST_DTLS_PEER_H
 #define RINGCAST_TEST_DTLS_PEER_H
 
@@ -19,7 +18,7 @@ enum peer_certificate { PEER_ECDSA, PEER_RSA, PEER_RSA_1024, PEER_NO_CERTIFICATE
 struct peer_settings {
     bool server;
     enum peer_certificate certificate;
-    const char *profiles; /* NULL: the default; "": no use_srtp at all */
+    const char *profiles; /* NULL: PEER_DEFAULT_PROFILES; "": no use_srtp extension */
     const char *ciphers;  /* NULL: OpenSSL's default */
     int version_min, version_max;
     int mtu;               /* 0: 1200 */
@@ -161,7 +160,7 @@ static inline void peer_close(struct peer *peer)
     *peer = (struct peer){0};
 }
 
-/* Goes on with the handshake, or reads what came after it. */
+/* Continues the handshake, or reads what arrives after it. */
 static inline void peer_continue(struct peer *peer)
 {
     uint8_t data[2048];
@@ -200,7 +199,7 @@ static inline size_t peer_fingerprint(const struct peer *peer, const EVP_MD *dig
     return bytes;
 }
 
-/* The exporter's whole output, client's key first (RFC 5764 4.2). */
+/* Exports the SRTP keys: client key, server key, client salt, server salt (RFC 5764 4.2). */
 static inline bool peer_export(const struct peer *peer, uint8_t *out, size_t bytes)
 {
     return SSL_export_keying_material(peer->ssl, out, bytes, "EXTRACTOR-dtls_srtp", 19, NULL, 0,

@@ -1,4 +1,4 @@
-/* The DTLS engine against an independent OpenSSL peer, over good, bad and hostile networks. */
+/* The DTLS engine and a peer on OpenSSL, over good and bad networks. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,7 +12,7 @@
 #define AES128_CM "SRTP_AES128_CM_SHA1_80"
 #define GCM_256 "SRTP_AEAD_AES_256_GCM"
 
-/* ---- who may connect, and what then ---- */
+/* ---- which peers are accepted ---- */
 
 static const struct {
     const char *what;
@@ -24,7 +24,7 @@ static const struct {
 #define GOOD(profile) DTLS_STATE_connected, DTLS_FAILURE_none, SRTP_PROFILE_##profile
 #define BAD(failure) DTLS_STATE_failed, DTLS_FAILURE_##failure, SRTP_PROFILE_none
     {"all profiles", {SERVER, {V12}}, GOOD(aead_aes_128_gcm)},
-    {"all, theirs reversed",
+    {"all, in the opposite order",
      {SERVER, {V12, .profiles = AES128_CM ":" GCM_256 ":" GCM_128}},
      GOOD(aead_aes_128_gcm)},
     {"GCM-256 before CM",
@@ -35,7 +35,7 @@ static const struct {
      {SERVER, {V12, .profiles = "SRTP_AES128_CM_SHA1_32"}},
      BAD(no_srtp_profile)},
     {"no use_srtp", {SERVER, {V12, .profiles = ""}}, BAD(no_srtp_profile)},
-    {"as client, all", {CLIENT, {V12}}, GOOD(aes128_cm_sha1_80)}, /* a server chooses */
+    {"as client, all", {CLIENT, {V12}}, GOOD(aes128_cm_sha1_80)}, /* the server chooses */
     {"as client, 128", {CLIENT, {V12, .profiles = GCM_128}}, GOOD(aead_aes_128_gcm)},
     {"as client, 256", {CLIENT, {V12, .profiles = GCM_256}}, GOOD(aead_aes_256_gcm)},
     {"as client, CM", {CLIENT, {V12, .profiles = AES128_CM}}, GOOD(aes128_cm_sha1_80)},
@@ -94,7 +94,7 @@ static const struct {
      GOOD(aead_aes_128_gcm)},
 };
 
-static void truth_table(void **state)
+static void peers_are_accepted_or_refused(void **state)
 {
     for (size_t i = 0; i < COUNT(peers); i++) {
         struct dtls_keys keys, zero = {0};
@@ -118,8 +118,8 @@ static void truth_table(void **state)
     }
 }
 
-/* Both sides must know at once: a browser shows the failure, and nobody waits for a deadline. */
-static void refusal_is_told(void **state)
+/* Both ends know at once that the handshake has failed; nobody waits for the deadline. */
+static void both_ends_know_of_a_failure_at_once(void **state)
 {
     static const struct link_settings refused[] = {
         {SERVER, {V12}, .wrong_fingerprint = true},
@@ -140,7 +140,7 @@ static void refusal_is_told(void **state)
     }
 }
 
-static void fingerprint_options(void **state)
+static void fingerprint_must_fit_its_algorithm(void **state)
 {
     uint8_t fingerprint[64] = {0};
     static const struct {
@@ -189,29 +189,30 @@ static void lossy(unsigned loss, unsigned duplicates, uint64_t jitter_ns, unsign
     }
 }
 
-static void lossless(void **state)
+static void handshake_without_loss(void **state)
 {
     lossy(0, 0, 0, 6);
     assert_int_equal(link_.loss, 0);
 }
 
-static void reordered_and_duplicated(void **state)
+static void handshake_with_reordered_and_duplicated_datagrams(void **state)
 {
     lossy(0, 30, 150 * NS_PER_MS, 24);
 }
 
-static void lossy_10(void **state)
+static void handshake_with_10_percent_loss(void **state)
 {
     lossy(10, 10, 50 * NS_PER_MS, 30);
 }
 
-static void lossy_30(void **state)
+static void handshake_with_30_percent_loss(void **state)
 {
     lossy(30, 10, 50 * NS_PER_MS, 30);
 }
 
-/* Damage may cost a handshake (a fatal alert is plaintext), never agreement about the keys. */
-static void damaged(void **state)
+/* Damaged datagrams can end a handshake, because alerts are not authenticated yet. They never make
+ * the two ends have different keys. */
+static void damage_never_leads_to_different_keys(void **state)
 {
     unsigned connected = 0;
 
@@ -235,7 +236,7 @@ static void damaged(void **state)
 
 /* ---- a real browser ---- */
 
-/* The ServerHello in the first datagram: suite and use_srtp. RFC 5246 7.4.1.3, RFC 5764 4.1.1. */
+/* Checks cipher suite and extensions of the ServerHello (RFC 5246 7.4.1.3, RFC 5764 4.1.1). */
 static void server_hello_is_right(const uint8_t *datagram, size_t bytes)
 {
     const uint8_t *body = datagram + 13 + 12, *extension, *end;
@@ -245,7 +246,7 @@ static void server_hello_is_right(const uint8_t *datagram, size_t bytes)
     assert_int_equal(datagram[0], 22);
     assert_int_equal(datagram[13], 2);
     assert_int_equal(body[0] << 8 | body[1], 0xfefd);
-    assert_int_equal(body[34], 0);                      /* no session to resume */
+    assert_int_equal(body[34], 0);                      /* no session ID, so no resumption */
     assert_int_equal(body[35] << 8 | body[36], 0xc02b); /* ECDHE-ECDSA-AES128-GCM-SHA256 */
     assert_int_equal(body[37], 0);
     extension = body + 40;
@@ -270,25 +271,26 @@ static void server_hello_is_right(const uint8_t *datagram, size_t bytes)
     assert_true(extension == end && srtp && renegotiation && secret && !ticket);
 }
 
-static void chromium_is_answered(void **state)
+static void hello_of_chromium_is_answered(void **state)
 {
     for (unsigned order = 0; order < 4; order++) {
         struct link_settings settings = {SERVER, {V12}};
         size_t flight;
 
         link_open(&link_, context, &settings);
-        memset(link_.datagrams, 0, sizeof(link_.datagrams)); /* the peer's own hello */
+        memset(link_.datagrams, 0, sizeof(link_.datagrams)); /* drops the hello of the test peer */
         flight = hello_flight(order & 1, order & 2);
         assert_int_equal(dtls_state(link_.engine), DTLS_STATE_connecting);
-        assert_in_range(flight, 500, 1200); /* less than what came in: nothing to amplify */
+        assert_in_range(flight, 500, 1200); /* less than the hello, so there is no amplification */
         assert_int_equal(link_.from_engine, 1);
         server_hello_is_right(link_.datagrams[0].data, link_.datagrams[0].bytes);
         link_close(&link_);
     }
 }
 
-/* Nobody behind the hello: the flight is repeated, more and more slowly, and the deadline holds. */
-static void silent_peer_costs_little(void **state)
+/* After the hello the peer sends nothing more. The engine sends its messages again, less and less
+ * often, and gives up at the deadline. */
+static void silent_peer_gets_few_datagrams(void **state)
 {
     struct link_settings settings = {SERVER, {V12}};
     uint64_t start_ns;
@@ -297,19 +299,19 @@ static void silent_peer_costs_little(void **state)
     memset(link_.datagrams, 0, sizeof(link_.datagrams));
     start_ns = virtual_ns;
     link_.loss = 100;
-    link_.peer.failed = true; /* switches its timer off */
+    link_.peer.failed = true; /* so that it sends nothing */
     hello_flight(false, false);
     for (unsigned i = 0; i < 200 && link_step(&link_, start_ns + 60 * NS_PER_S); i++)
         continue;
     assert_int_equal(dtls_state(link_.engine), DTLS_STATE_failed);
     assert_int_equal(dtls_failure(link_.engine), DTLS_FAILURE_timeout);
-    /* OpenSSL repeats the five messages of its flight one by one. */
+    /* OpenSSL sends each of its five messages again in a datagram of its own. */
     assert_in_range(link_.from_engine, 1 + 5 * 7, 1 + 5 * 12);
     assert_true(link_.bytes_from_engine < DTLS_SENT_BYTES_MAX);
     link_close(&link_);
 }
 
-static void deadlines(void **state)
+static void handshake_ends_at_its_deadline(void **state)
 {
     static const uint32_t seconds[] = {1, 5, 30, 120};
 
@@ -337,9 +339,9 @@ static void deadlines(void **state)
         }
 }
 
-/* ---- the end ---- */
+/* ---- closing ---- */
 
-static void closing(void **state)
+static void either_end_may_close(void **state)
 {
     for (int role = SERVER; role <= CLIENT; role++)
         for (int we_close = 0; we_close < 2; we_close++) {
@@ -362,8 +364,8 @@ static void closing(void **state)
         }
 }
 
-/* Every call in every state. */
-static void calls_in_any_state(void **state)
+/* Calls every function in every state. */
+static void any_call_is_safe_in_any_state(void **state)
 {
     static const struct {
         struct link_settings settings;
@@ -402,7 +404,7 @@ static void calls_in_any_state(void **state)
     }
 }
 
-static void self_test(void **state)
+static void self_test_succeeds(void **state)
 {
     char why[128] = "";
 
@@ -412,20 +414,20 @@ static void self_test(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(truth_table),
-        cmocka_unit_test(refusal_is_told),
-        cmocka_unit_test(fingerprint_options),
-        cmocka_unit_test(lossless),
-        cmocka_unit_test(reordered_and_duplicated),
-        cmocka_unit_test(lossy_10),
-        cmocka_unit_test(lossy_30),
-        cmocka_unit_test(damaged),
-        cmocka_unit_test(chromium_is_answered),
-        cmocka_unit_test(silent_peer_costs_little),
-        cmocka_unit_test(deadlines),
-        cmocka_unit_test(closing),
-        cmocka_unit_test(calls_in_any_state),
-        cmocka_unit_test(self_test),
+        cmocka_unit_test(peers_are_accepted_or_refused),
+        cmocka_unit_test(both_ends_know_of_a_failure_at_once),
+        cmocka_unit_test(fingerprint_must_fit_its_algorithm),
+        cmocka_unit_test(handshake_without_loss),
+        cmocka_unit_test(handshake_with_reordered_and_duplicated_datagrams),
+        cmocka_unit_test(handshake_with_10_percent_loss),
+        cmocka_unit_test(handshake_with_30_percent_loss),
+        cmocka_unit_test(damage_never_leads_to_different_keys),
+        cmocka_unit_test(hello_of_chromium_is_answered),
+        cmocka_unit_test(silent_peer_gets_few_datagrams),
+        cmocka_unit_test(handshake_ends_at_its_deadline),
+        cmocka_unit_test(either_end_may_close),
+        cmocka_unit_test(any_call_is_safe_in_any_state),
+        cmocka_unit_test(self_test_succeeds),
     };
 
     return cmocka_run_group_tests(tests, link_set_up, link_tear_down);

@@ -1,4 +1,4 @@
-/* ICE-lite agent on a virtual clock: selection, nomination, moves, the path table, consent. */
+/* The ICE-lite agent with a virtual clock: selection of paths, nomination, consent. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -26,7 +26,7 @@ static struct path path_number(unsigned number)
     return path;
 }
 
-/* A check as an authentic request that was parsed; `fingerprint_at` says how long it was. */
+/* A parsed, authentic request. fingerprint_at says that its datagram had 112 bytes. */
 static struct stun_request check(bool nominate)
 {
     return (struct stun_request){.controlling = true,
@@ -46,7 +46,7 @@ static enum ice_event ask(struct ice *ice, unsigned number, bool nominate, uint6
     enum ice_event event =
         ice_receive_request(ice, &request, &path, PASSWORD, now_ns, out, &out_bytes);
 
-    assert_int_equal(out_bytes, 64); /* every valid check is answered, whatever it changes */
+    assert_int_equal(out_bytes, 64); /* every valid check gets a response */
     assert_int_equal(out[0] << 8 | out[1], 0x0101);
     return event;
 }
@@ -58,7 +58,7 @@ static int selected_number(const struct ice *ice)
     return path ? path->remote_port - 1000 : -1;
 }
 
-static void starts_with_nothing(void **state)
+static void new_agent_has_no_path(void **state)
 {
     struct path path = {{0}};
     struct ice ice;
@@ -67,11 +67,11 @@ static void starts_with_nothing(void **state)
     ice_init(&ice);
     assert_int_equal(ice.state, ICE_STATE_new);
     assert_null(ice_selected_path(&ice));
-    assert_int_equal(ice_find_path(&ice, &path), -1); /* a free place is no path */
+    assert_int_equal(ice_find_path(&ice, &path), -1); /* a free entry is not a path */
     assert_false(ice_check_consent(&ice, UINT64_MAX, 0));
 }
 
-static void first_check_selects(void **state)
+static void first_check_selects_its_path(void **state)
 {
     struct ice ice;
     struct path path = path_number(1);
@@ -82,7 +82,7 @@ static void first_check_selects(void **state)
     assert_int_equal(ice_find_path(&ice, &path), 0);
     assert_false(ice.nominated);
     assert_int_equal(ice.paths[0].priority, 7);
-    assert_int_equal(ask(&ice, 2, false, 6), ICE_NOTHING); /* another path: known, not selected */
+    assert_int_equal(ask(&ice, 2, false, 6), ICE_NOTHING); /* validated, but not selected */
     assert_int_equal(selected_number(&ice), 1);
     path = path_number(2);
     assert_int_equal(ice_find_path(&ice, &path), 1);
@@ -90,8 +90,8 @@ static void first_check_selects(void **state)
     assert_int_equal(ice_find_path(&ice, &path), -1);
 }
 
-/* A clock that stands at 0 is no reason to forget what was checked. */
-static void time_zero_counts(void **state)
+/* In the table of paths, the time 0 marks a free entry. A check at time 0 must still count. */
+static void check_at_time_zero_counts(void **state)
 {
     struct ice ice;
     struct path path = path_number(1);
@@ -110,7 +110,7 @@ enum event { CHECK_SELECTED, CHECK_OTHER, NOMINATE_SELECTED, NOMINATE_OTHER, SIL
 
 #define T0 (100 * NS_PER_S)
 
-/* Brings an agent into a state; path 1 is the selected one where there is one. */
+/* Brings an agent into a state. If that state has a selected path, it is path 1. */
 static void bring_into(struct ice *ice, unsigned wanted)
 {
     ice_init(ice);
@@ -122,7 +122,7 @@ static void bring_into(struct ice *ice, unsigned wanted)
     assert_int_equal(ice->state, wanted);
 }
 
-static void every_state_and_event(void **state)
+static void every_event_in_every_state(void **state)
 {
     static const struct {
         uint8_t state, event, next;
@@ -164,7 +164,7 @@ static void every_state_and_event(void **state)
         bool lost = false;
         struct ice ice;
 
-        assert_int_equal(table[i].state, i / EVENTS); /* every pair once, in order */
+        assert_int_equal(table[i].state, i / EVENTS); /* the table has every pair once */
         assert_int_equal(table[i].event, i % EVENTS);
         bring_into(&ice, table[i].state);
         if (table[i].event == SILENCE)
@@ -180,8 +180,9 @@ static void every_state_and_event(void **state)
 
 /* ---- moves ---- */
 
-/* threats.md D4: at most one move in a second, to the nanosecond; the first selection is none. */
-static void moves_once_a_second(void **state)
+/* Threat D4: another path is selected at most once per second. The first selection does not
+ * count. */
+static void path_changes_at_most_once_per_second(void **state)
 {
     static const struct {
         uint64_t at_ns;
@@ -190,7 +191,7 @@ static void moves_once_a_second(void **state)
         int selected;
     } table[] = {
         {T0, 1, ICE_COMPLETED, 1},
-        {T0 + 1, 2, ICE_MOVED, 2}, /* a better path soon after the first one: at once */
+        {T0 + 1, 2, ICE_MOVED, 2}, /* the first move may come at once */
         {T0 + 2, 1, ICE_NOTHING, 2},
         {T0 + NS_PER_S, 3, ICE_NOTHING, 2},
         {T0 + NS_PER_S, 2, ICE_NOTHING, 2},
@@ -210,7 +211,7 @@ static void moves_once_a_second(void **state)
     ice_init(&ice);
     unsigned moves = 0;
 
-    ask(&ice, 0, true, T0); /* a client that nominates another path every 10 ms for 10 s */
+    ask(&ice, 0, true, T0); /* for 10 s, the client nominates another path every 10 ms */
     for (unsigned i = 1; i <= 1000; i++)
         moves += ask(&ice, i, true, T0 + i * 10 * NS_PER_MS) == ICE_MOVED;
     assert_in_range(moves, 9, 10);
@@ -218,14 +219,14 @@ static void moves_once_a_second(void **state)
 
 /* ---- the table of paths ---- */
 
-static void full_table_forgets_the_oldest(void **state)
+static void full_table_forgets_the_path_with_the_oldest_check(void **state)
 {
     struct ice ice;
 
     ice_init(&ice);
     for (unsigned i = 0; i < ICE_PATHS_MAX; i++)
         ask(&ice, i, false, T0 + i);
-    ask(&ice, 1, false, T0 + 50); /* 0 is selected, so 2 is the oldest now */
+    ask(&ice, 1, false, T0 + 50); /* path 0 is selected, so path 2 is the oldest unselected one */
     for (unsigned i = 100; i < 103; i++) {
         ask(&ice, i, false, T0 + i);
         struct path came = path_number(i), gone = path_number(i - 98), kept = path_number(0);
@@ -237,7 +238,7 @@ static void full_table_forgets_the_oldest(void **state)
     struct path again = path_number(1);
 
     assert_true(ice_find_path(&ice, &again) >= 0);
-    for (unsigned i = 0; i < 5000; i++) { /* never more, and the selected one always stays */
+    for (unsigned i = 0; i < 5000; i++) { /* the table does not grow; the selected path stays */
         unsigned used = 0;
 
         ask(&ice, 200 + i, false, T0 + 1000 + i);
@@ -250,7 +251,7 @@ static void full_table_forgets_the_oldest(void **state)
 
 /* ---- consent ---- */
 
-static void consent_ends_at_the_nanosecond(void **state)
+static void consent_ends_exactly_on_time(void **state)
 {
     struct ice ice;
     struct path path = path_number(1);
@@ -258,19 +259,19 @@ static void consent_ends_at_the_nanosecond(void **state)
     ice_init(&ice);
     ask(&ice, 1, true, T0);
     assert_false(ice_check_consent(&ice, T0, CONSENT_NS));
-    assert_false(ice_check_consent(&ice, T0 - 1, CONSENT_NS)); /* a clock read a moment earlier */
+    assert_false(ice_check_consent(&ice, T0 - 1, CONSENT_NS)); /* the caller's time is older */
     assert_false(ice_check_consent(&ice, T0 + CONSENT_NS - 1, CONSENT_NS));
     ask(&ice, 1, false, T0 + CONSENT_NS - 1); /* a check without USE-CANDIDATE renews it */
     assert_false(ice_check_consent(&ice, T0 + 2 * CONSENT_NS - 2, CONSENT_NS));
-    ask(&ice, 2, false, T0 + 2 * CONSENT_NS - 2); /* one on another path does not */
+    ask(&ice, 2, false, T0 + 2 * CONSENT_NS - 2); /* a check on another path does not */
     assert_non_null(ice_selected_path(&ice));
     assert_true(ice_check_consent(&ice, T0 + 2 * CONSENT_NS - 1, CONSENT_NS));
-    assert_false(ice_check_consent(&ice, T0 + 3 * CONSENT_NS, CONSENT_NS)); /* told once */
+    assert_false(ice_check_consent(&ice, T0 + 3 * CONSENT_NS, CONSENT_NS)); /* returned only once */
     assert_int_equal(ice.state, ICE_STATE_disconnected);
     assert_null(ice_selected_path(&ice));
     assert_int_equal(ice_find_path(&ice, &path), -1);
 
-    /* And back again, on whichever path comes first. */
+    /* The client comes back; the first check selects its path. */
     assert_int_equal(ask(&ice, 3, false, T0 + 4 * CONSENT_NS), ICE_CONNECTED);
     assert_int_equal(ask(&ice, 3, true, T0 + 4 * CONSENT_NS + 1), ICE_COMPLETED);
     assert_int_equal(ask(&ice, 1, true, T0 + 4 * CONSENT_NS + 2), ICE_MOVED);
@@ -279,7 +280,7 @@ static void consent_ends_at_the_nanosecond(void **state)
 
 /* ---- requests that are refused ---- */
 
-static void errors_change_nothing(void **state)
+static void refused_requests_change_nothing(void **state)
 {
     static const struct {
         bool unknown, priority, controlled;
@@ -316,8 +317,8 @@ static void errors_change_nothing(void **state)
     }
 }
 
-/* threats.md D2, should a request ever be shorter than its answer: silence. */
-static void never_answers_with_more_than_was_asked(void **state)
+/* Threat D2: when the response would be longer than the request, there is no response. */
+static void response_is_never_longer_than_the_request(void **state)
 {
     for (uint16_t fingerprint_at = 40; fingerprint_at < 80; fingerprint_at += 4) {
         struct stun_request request = check(false);
@@ -333,8 +334,8 @@ static void never_answers_with_more_than_was_asked(void **state)
     }
 }
 
-/* libnice as the client: it takes our success, and turns to controlling when we say 487. */
-static void nice_agrees(void **state)
+/* libnice as the client accepts our success, and when it claims to be controlled, our error 487. */
+static void libnice_accepts_our_responses(void **state)
 {
     for (unsigned controlling = 0; controlling < 2; controlling++) {
         uint8_t data[512], out[STUN_RESPONSE_BYTES_MAX];
@@ -358,16 +359,16 @@ static void nice_agrees(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(starts_with_nothing),
-        cmocka_unit_test(first_check_selects),
-        cmocka_unit_test(time_zero_counts),
-        cmocka_unit_test(every_state_and_event),
-        cmocka_unit_test(moves_once_a_second),
-        cmocka_unit_test(full_table_forgets_the_oldest),
-        cmocka_unit_test(consent_ends_at_the_nanosecond),
-        cmocka_unit_test(errors_change_nothing),
-        cmocka_unit_test(never_answers_with_more_than_was_asked),
-        cmocka_unit_test(nice_agrees),
+        cmocka_unit_test(new_agent_has_no_path),
+        cmocka_unit_test(first_check_selects_its_path),
+        cmocka_unit_test(check_at_time_zero_counts),
+        cmocka_unit_test(every_event_in_every_state),
+        cmocka_unit_test(path_changes_at_most_once_per_second),
+        cmocka_unit_test(full_table_forgets_the_path_with_the_oldest_check),
+        cmocka_unit_test(consent_ends_exactly_on_time),
+        cmocka_unit_test(refused_requests_change_nothing),
+        cmocka_unit_test(response_is_never_longer_than_the_request),
+        cmocka_unit_test(libnice_accepts_our_responses),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

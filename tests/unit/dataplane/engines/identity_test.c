@@ -1,4 +1,4 @@
-/* The certificate of the installation: made, kept, taken back, refused when it was tampered with. */
+/* The certificate of the installation: making it, reading it from a row, refusing a changed row. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,7 +13,7 @@
 
 static struct identity_row made;
 
-static void made_row_is_taken_back(void **state)
+static void identity_is_read_from_its_row(void **state)
 {
     struct identity identity;
     uint8_t digest[FINGERPRINT_BYTES_MAX];
@@ -33,8 +33,8 @@ static void made_row_is_taken_back(void **state)
     assert_null(identity.certificate);
 }
 
-/* Against the digest of the DER itself, not of what OpenSSL parsed. */
-static void fingerprint_is_of_the_der(void **state)
+/* The fingerprint is the digest of the DER bytes. */
+static void fingerprint_is_the_digest_of_the_der(void **state)
 {
     uint8_t digest[64];
     unsigned bytes = 0;
@@ -54,7 +54,7 @@ static void two_installations_differ(void **state)
     assert_memory_not_equal(other.private_key, made.private_key, other.private_key_bytes);
 }
 
-static void row_fits_its_ranges(void **state)
+static void new_row_is_within_its_ranges(void **state)
 {
     const struct field *bad = NULL;
 
@@ -63,7 +63,7 @@ static void row_fits_its_ranges(void **state)
     assert_in_range(made.private_key_bytes, 100, 200);
 }
 
-static void algorithms(void **state)
+static void fingerprint_algorithms(void **state)
 {
     static const struct {
         enum fingerprint_algorithm algorithm;
@@ -102,8 +102,8 @@ static void refuse(struct identity_row *row)
     assert_int_not_equal(why[0], '\0');
 }
 
-/* Every single bit of certificate, key and fingerprints is looked at. */
-static void tampered_rows_are_refused(void **state)
+/* A row is refused when a length, a fingerprint, a byte of the certificate or the key is wrong. */
+static void changed_rows_are_refused(void **state)
 {
     struct identity_row row, other = {0};
     char why[128];
@@ -128,7 +128,7 @@ static void tampered_rows_are_refused(void **state)
     refuse(&row);
 }
 
-/* A whole and consistent identity, but on a curve that not every browser can check. */
+/* A complete identity, but on a curve that not every browser supports. */
 static void other_curves_are_refused(void **state)
 {
     EVP_PKEY *key = EVP_EC_gen("P-384");
@@ -162,12 +162,12 @@ static int make(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(made_row_is_taken_back),
-        cmocka_unit_test(fingerprint_is_of_the_der),
+        cmocka_unit_test(identity_is_read_from_its_row),
+        cmocka_unit_test(fingerprint_is_the_digest_of_the_der),
         cmocka_unit_test(two_installations_differ),
-        cmocka_unit_test(row_fits_its_ranges),
-        cmocka_unit_test(algorithms),
-        cmocka_unit_test(tampered_rows_are_refused),
+        cmocka_unit_test(new_row_is_within_its_ranges),
+        cmocka_unit_test(fingerprint_algorithms),
+        cmocka_unit_test(changed_rows_are_refused),
         cmocka_unit_test(other_curves_are_refused),
     };
 

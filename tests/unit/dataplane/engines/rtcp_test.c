@@ -1,4 +1,4 @@
-/* RTCP: splitting, readers and builders as truth tables, and compounds of a real Chromium. */
+/* RTCP: truth tables for splitting, reading and building, and compounds that Chromium sent. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -28,7 +28,8 @@ static size_t unhex(const char *hex, uint8_t *out, size_t room)
     return bytes;
 }
 
-/* In memory of exactly this size, kept until the next call, so that a sanitizer sees the end. */
+/* Splits a copy in memory that ends where the compound ends, so that a sanitizer notices overruns.
+ * The copy lives until the next call. */
 static size_t split(const char *hex, struct rtcp_packet packets[RTCP_PACKETS_MAX])
 {
     static uint8_t *exact;
@@ -44,7 +45,7 @@ static size_t split(const char *hex, struct rtcp_packet packets[RTCP_PACKETS_MAX
 #define RR0 "80c90001 00000001"
 #define FOUR RR0 RR0 RR0 RR0
 
-static void splitting(void **state)
+static void compounds_are_split(void **state)
 {
     static const struct {
         const char *compound;
@@ -55,18 +56,18 @@ static void splitting(void **state)
         {"80c900", 0, 0, 0, 0},
         {"80c90000", 1, 0, 201, 0},
         {RR0, 1, 4, 201, 0},
-        {RR0 "00", 0, 0, 0, 0}, /* a rest that is no packet */
+        {RR0 "00", 0, 0, 0, 0}, /* the rest is not a packet */
         {RR0 "80c9", 0, 0, 0, 0},
         {"80c90001", 0, 0, 0, 0},
         {"80c90002 00000001", 0, 0, 0, 0},
         {"80c9ffff 00000001", 0, 0, 0, 0},
-        {"00c90001 00000001", 0, 0, 0, 0}, /* versions */
+        {"00c90001 00000001", 0, 0, 0, 0}, /* wrong versions */
         {"40c90001 00000001", 0, 0, 0, 0},
         {"c0c90001 00000001", 0, 0, 0, 0},
         {RR0 "00c90001 00000001", 0, 0, 0, 0},
         {RR0 "81ce0002 00000001 00000002", 2, 8, 206, 1},
-        {"9fff0001 00000001", 1, 4, 255, 31}, /* unknown types are passed */
-        /* padding: of any size (libwebrtc: 1 to 3), of any packet, inside it */
+        {"9fff0001 00000001", 1, 4, 255, 31}, /* an unknown type */
+        /* any packet may have padding of any length that fits into it (libwebrtc uses 1 to 3) */
         {"a0c90002 00000001 00000004", 1, 4, 201, 0},
         {"a0c90002 00000001 00000008", 1, 0, 201, 0},
         {"a0c90002 00000001 0000000c", 0, 0, 0, 0},
@@ -78,7 +79,7 @@ static void splitting(void **state)
         {"a0c90002 00000001 00000004" RR0, 2, 4, 201, 0},
         {"a0c90002 00000001 0000000c" RR0, 0, 0, 0, 0},
         {RR0 "a0c90002 00000001 00000004", 2, 4, 201, 0},
-        /* D18 */
+        /* threat D18: too many packets */
         {FOUR FOUR FOUR FOUR, 16, 4, 201, 0},
         {FOUR FOUR FOUR FOUR RR0, 0, 0, 0, 0},
     };
@@ -100,7 +101,7 @@ static void splitting(void **state)
 #define SENDER "00000001 e8a1b2c3 80000000 00000bb8 00000064 00001f40 "
 #define BLOCK "00000007 40fffffe 00010203 00000011 b2c38000 00000022 "
 
-static void reports(void **state)
+static void reports_are_read(void **state)
 {
     static const struct {
         const char *packet;
@@ -110,9 +111,9 @@ static void reports(void **state)
         {"80c80006" SENDER, true, 0},
         {"80c80005 00000001 e8a1b2c3 80000000 00000bb8 00000064", false, 0},
         {"81c8000c" SENDER BLOCK, true, 1},
-        {"82c8000c" SENDER BLOCK, true, 1}, /* says two */
+        {"82c8000c" SENDER BLOCK, true, 1}, /* the header says that there are two blocks */
         {"82c80012" SENDER BLOCK BLOCK, true, 2},
-        {"81c80012" SENDER BLOCK BLOCK, true, 1}, /* profile-specific extension */
+        {"81c80012" SENDER BLOCK BLOCK, true, 1}, /* the header says that there is one */
         {"81c8000b" SENDER "00000007 40fffffe 00010203 00000011 b2c38000", true, 0},
         {"81c90007 00000001" BLOCK, false, 1},
         {"80c90007 00000001" BLOCK, false, 0},
@@ -153,7 +154,7 @@ static void reports(void **state)
     }
 }
 
-static void byes(void **state)
+static void byes_are_read(void **state)
 {
     static const struct {
         const char *packet;
@@ -174,7 +175,7 @@ static void byes(void **state)
         unsigned count = 0;
         uint32_t ssrc;
 
-        if (i == 4) { /* the length reaches beyond the datagram */
+        if (i == 4) { /* longer than the datagram */
             assert_int_equal(split(rows[i].packet, packets), 0);
             continue;
         }
@@ -189,7 +190,7 @@ static void byes(void **state)
     }
 }
 
-static void feedback(void **state)
+static void feedback_is_read(void **state)
 {
     static const struct {
         const char *packet;
@@ -198,11 +199,11 @@ static void feedback(void **state)
     } rows[] = {
         {"81ce0002 00000001 00000002", true, 0, 0}, /* PLI */
         {"81ce0001 00000001", false, 0, 0},
-        {"84ce0002 00000001 00000002", true, 0, 0}, /* FIR without an entry */
+        {"84ce0002 00000001 00000002", true, 0, 0}, /* a FIR without entries */
         {"84ce0004 00000001 00000002 00000005 2a000000", true, 1, 0},
         {"84ce0006 00000001 00000002 00000005 2a000000 00000005 2a000000", true, 2, 0},
         {"84ce0005 00000001 00000002 00000005 2a000000 00000005", true, 1, 0},
-        {"84cd0004 00000001 00000002 00000005 2a000000", true, 0, 0}, /* that is an RTPFB */
+        {"84cd0004 00000001 00000002 00000005 2a000000", true, 0, 0}, /* RTPFB has no FIR */
         {"81cd0002 00000001 00000002", true, 0, 0},
         {"81cd0003 00000001 00000002 1234abcd", true, 0, 1},
         {"81cd0005 00000001 00000002 1234abcd 1234abcd 1234abcd", true, 0, 3},
@@ -279,8 +280,8 @@ static bool add(struct rtcp_buffer *b, int what)
     }
 }
 
-/* Every builder: its bytes, what room it needs, that it changes nothing without that room. */
-static void builders(void **state)
+/* Every builder writes the right bytes. With too little room it writes nothing. */
+static void packets_are_built(void **state)
 {
     static const char *const rows[] = {
         "80c80006" SENDER,
@@ -317,7 +318,7 @@ static void builders(void **state)
     }
 }
 
-static void builder_limits(void **state)
+static void builders_refuse_what_is_too_long(void **state)
 {
     static struct rtcp_report_block blocks[32];
     struct rtcp_packet packets[RTCP_PACKETS_MAX];
@@ -339,12 +340,12 @@ static void builder_limits(void **state)
     assert_true(rtcp_add_rr(&b, 1, blocks, 31));
     assert_int_equal(rtcp_split(out, b.bytes, packets), 2);
     assert_int_equal(packets[1].count, 31);
-    b.bytes = b.capacity + 4; /* a buffer that is already wrong stays as it is */
+    b.bytes = b.capacity + 4; /* a buffer with a wrong length gets nothing */
     assert_false(rtcp_add_bye(&b, 1));
 }
 
-/* What a browser and its peer sent splits whole, and says something that we understand. */
-static void chromium(void **state)
+/* The compounds of a browser and its server can be split, and have packets that we can read. */
+static void compounds_of_chromium_are_read(void **state)
 {
     static const uint8_t known[] = {200, 201, 202, 203, 205, 206, 207};
     unsigned compounds = 0, blocks = 0, feedbacks = 0;
@@ -372,7 +373,7 @@ static void chromium(void **state)
     assert_true(compounds >= 20 && blocks > 0 && feedbacks > 0);
 }
 
-static void ntp(void **state)
+static void ntp_time_of_a_moment(void **state)
 {
     static const struct {
         uint64_t wall_ns, ntp;
@@ -389,7 +390,7 @@ static void ntp(void **state)
 
     for (size_t i = 0; i < COUNT(rows); i++) {
         assert_true(rtcp_ntp(rows[i].wall_ns) == rows[i].ntp);
-        if (i != 3) /* its middle is whatever its seconds are */
+        if (i != 3)
             assert_int_equal(rtcp_ntp_middle(rows[i].ntp), rows[i].middle);
         else
             assert_int_equal(rtcp_ntp_middle(rows[i].ntp), (uint32_t)(rows[i].ntp >> 16));
@@ -399,9 +400,14 @@ static void ntp(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(splitting), cmocka_unit_test(reports),  cmocka_unit_test(byes),
-        cmocka_unit_test(feedback),  cmocka_unit_test(builders), cmocka_unit_test(builder_limits),
-        cmocka_unit_test(chromium),  cmocka_unit_test(ntp),
+        cmocka_unit_test(compounds_are_split),
+        cmocka_unit_test(reports_are_read),
+        cmocka_unit_test(byes_are_read),
+        cmocka_unit_test(feedback_is_read),
+        cmocka_unit_test(packets_are_built),
+        cmocka_unit_test(builders_refuse_what_is_too_long),
+        cmocka_unit_test(compounds_of_chromium_are_read),
+        cmocka_unit_test(ntp_time_of_a_moment),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

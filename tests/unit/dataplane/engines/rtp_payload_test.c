@@ -1,4 +1,4 @@
-/* Key-frame detection: truth tables per codec, and the packets of a real Chromium. */
+/* Key frames: truth tables for each codec, and packets that Chromium sent. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -12,7 +12,8 @@
 
 #define COUNT(rows) (sizeof(rows) / sizeof(*(rows)))
 
-/* In memory of exactly this size, so that a sanitizer sees the end. */
+/* Asks about a copy in memory that ends where the payload ends, so that a sanitizer notices
+ * overruns. */
 static bool is_key(enum codec codec, const uint8_t *payload, size_t bytes)
 {
     uint8_t *exact = malloc(bytes ? bytes : 1);
@@ -55,23 +56,23 @@ static void check(enum codec codec, const struct row *rows, size_t count)
     }
 }
 
-static void vp8(void **state)
+static void vp8_key_frames(void **state)
 {
     static const struct row rows[] = {
         {"", false},
-        {"10", false},    /* descriptor without a header */
+        {"10", false},    /* a descriptor without a payload header */
         {"10 00", true},  /* S, partition 0, P = 0 */
         {"10 01", false}, /* P = 1 */
         {"10 9e", true},  /* other bits of the header do not matter */
         {"00 00", false}, /* not the start of a partition */
         {"11 00", false}, /* partition 1 */
         {"17 00", false},
-        {"30 00", true},    /* N: not a reference */
-        {"90 00 00", true}, /* X without anything */
+        {"30 00", true},    /* N: a frame that is not a reference */
+        {"90 00 00", true}, /* X without any extension */
         {"90 00", false},
-        {"90 80 11 00", true}, /* 7-bit picture id */
+        {"90 80 11 00", true}, /* picture ID of 7 bits */
         {"90 80 11", false},
-        {"90 80 91 22 00", true}, /* 15-bit */
+        {"90 80 91 22 00", true}, /* picture ID of 15 bits */
         {"90 80 91 22", false},
         {"90 80 91 22 01", false},
         {"90 40 05 00", true}, /* TL0PICIDX */
@@ -87,28 +88,28 @@ static void vp8(void **state)
     check(CODEC_vp8, rows, COUNT(rows));
 }
 
-static void vp9(void **state)
+static void vp9_key_frames(void **state)
 {
     static const struct row rows[] = {
         {"", false},
-        {"08", false},    /* B, but nothing behind */
+        {"08", false},    /* B, without a payload */
         {"08 82", true},  /* B, P = 0 */
         {"48 82", false}, /* P */
-        {"00 82", false}, /* not the beginning */
-        {"04 82", false}, /* only the end */
+        {"00 82", false}, /* not the beginning of a frame */
+        {"04 82", false}, /* only the end of a frame */
         {"0c 82", true},
-        {"88 11 82", true}, /* 7-bit picture id */
+        {"88 11 82", true}, /* picture ID of 7 bits */
         {"88 11", false},
-        {"88 91 22 82", true}, /* 15-bit */
+        {"88 91 22 82", true}, /* picture ID of 15 bits */
         {"88 91 22", false},
         {"88 91", false},
-        {"28 00 07 82", true}, /* non-flexible: layer byte and TL0PICIDX */
+        {"28 00 07 82", true}, /* non-flexible mode: a byte of layers, and TL0PICIDX */
         {"28 00 07", false},
         {"28 00", false},
         {"28 02 07 82", false}, /* spatial layer 1 */
         {"28 0e 07 82", false},
-        {"28 f0 07 82", true}, /* temporal id and switching do not matter */
-        {"38 00 82", true},    /* flexible: no TL0PICIDX */
+        {"28 f0 07 82", true}, /* temporal layer and switching do not matter */
+        {"38 00 82", true},    /* flexible mode: no TL0PICIDX */
         {"38 00", false},
         {"38 02 82", false},
         {"b8 91 22 00 82", true},
@@ -119,13 +120,13 @@ static void vp9(void **state)
     check(CODEC_vp9, rows, COUNT(rows));
 }
 
-static void h264(void **state)
+static void h264_key_frames(void **state)
 {
     static const struct row rows[] = {
         {"", false},
         {"65", false},
         {"65 88", true},                  /* IDR */
-        {"25 88", true},                  /* whatever nal_ref_idc */
+        {"25 88", true},                  /* IDR with another nal_ref_idc */
         {"67 42", true},                  /* SPS */
         {"68 ce", false},                 /* PPS */
         {"61 88", false},                 /* slice */
@@ -140,20 +141,20 @@ static void h264(void **state)
         {"78 0000 6742", false}, /* an empty unit */
         {"78 ffff 6742", false},
         {"78", false},
-        {"7c 85 aa", true},  /* FU-A: start of an IDR */
+        {"7c 85 aa", true},  /* FU-A: the beginning of an IDR */
         {"7c 05 aa", false}, /* middle */
         {"7c 45 aa", false}, /* end */
         {"7c 87 aa", true},
         {"7c 81 aa", false},
         {"7c 85", false},
         {"7c", false},
-        {"7d 85 aa", false}, /* FU-B is not of packetization mode 1 */
+        {"7d 85 aa", false}, /* packetization mode 1 has no FU-B */
     };
 
     check(CODEC_h264, rows, COUNT(rows));
 }
 
-static void av1(void **state)
+static void av1_key_frames(void **state)
 {
     static const struct row rows[] = {
         {"", false},      {"08", false},    {"08 0a", true},  {"18 0a", true},
@@ -164,7 +165,7 @@ static void av1(void **state)
     check(CODEC_av1, rows, COUNT(rows));
 }
 
-static void others(void **state)
+static void other_codecs_have_only_key_frames(void **state)
 {
     static const enum codec codecs[] = {CODEC_none, CODEC_opus, CODEC_red, CODEC_other};
 
@@ -174,7 +175,7 @@ static void others(void **state)
     }
 }
 
-static void chromium(void **state)
+static void key_frames_of_chromium(void **state)
 {
     unsigned keys[2] = {0}, deltas[2] = {0};
 
@@ -192,15 +193,19 @@ static void chromium(void **state)
                          chromium_rtp[i].key);
         ++*(chromium_rtp[i].key ? &keys[is_vp9] : &deltas[is_vp9]);
     }
-    assert_true(keys[0] >= 4 && keys[1] >= 2); /* the table holds both */
+    assert_true(keys[0] >= 4 && keys[1] >= 2); /* the data has both kinds */
     assert_true(deltas[0] >= 50 && deltas[1] >= 50);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(vp8), cmocka_unit_test(vp9),    cmocka_unit_test(h264),
-        cmocka_unit_test(av1), cmocka_unit_test(others), cmocka_unit_test(chromium),
+        cmocka_unit_test(vp8_key_frames),
+        cmocka_unit_test(vp9_key_frames),
+        cmocka_unit_test(h264_key_frames),
+        cmocka_unit_test(av1_key_frames),
+        cmocka_unit_test(other_codecs_have_only_key_frames),
+        cmocka_unit_test(key_frames_of_chromium),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

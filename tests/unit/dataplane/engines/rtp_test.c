@@ -1,4 +1,4 @@
-/* RTP headers: classification, parsing with header extensions, padding, the consumers' template. */
+/* RTP headers: classification, parsing, extensions, padding, the headers for consumers. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -29,8 +29,8 @@ static size_t unhex(const char *hex, uint8_t *out, size_t room)
     return bytes;
 }
 
-/* RFC 7983 and RFC 5761 4: all first bytes, some second bytes and lengths (D24). */
-static void classify(void **state)
+/* RFC 7983, RFC 5761 4: all values of the first two bytes, and some lengths (threat D24). */
+static void datagrams_are_classified_by_their_first_bytes(void **state)
 {
     static const size_t lengths[] = {0, 1, 2, 7, 8, 11, 12, 13, 19, 20, 1200};
     uint8_t data[1200] = {0};
@@ -57,7 +57,7 @@ static void classify(void **state)
     }
 }
 
-/* "id=hex …" of what was found, ids ascending. */
+/* Writes the elements that were found as "id=hex id=hex", in the order of their ids. */
 static void elements_text(const uint8_t *data, const struct rtp_view *view, char *out, size_t room)
 {
     size_t at = 0;
@@ -72,11 +72,11 @@ static void elements_text(const uint8_t *data, const struct rtp_view *view, char
     }
 }
 
-/* Fixed header of the rows below: marker, PT 96, sequence 1, timestamp 2, SSRC 3. */
+/* Fixed header of the rows below: marker, payload type 96, sequence 1, timestamp 2, SSRC 3. */
 #define FIXED "80e0 0001 00000002 00000003"
 #define EXTENDED "90e0 0001 00000002 00000003"
 
-static void parse(void **state)
+static void headers_are_parsed(void **state)
 {
     static const struct {
         const char *packet;
@@ -97,7 +97,7 @@ static void parse(void **state)
         {"81e0 0001 00000002 00000003 111111", false, 0, ""},
         {"8fe0 0001 00000002 00000003 11111111", false, 0, ""},
         {"91e0 0001 00000002 00000003 11111111 bede0001 10aa0000", true, 24, "1=aa"},
-        /* the block's own size */
+        /* the length of the extension block */
         {EXTENDED, false, 0, ""},
         {EXTENDED "bede00", false, 0, ""},
         {EXTENDED "bede0000", true, 16, ""},
@@ -107,32 +107,32 @@ static void parse(void **state)
         /* one-byte elements */
         {EXTENDED "bede0001 10aa0000", true, 20, "1=aa"},
         {EXTENDED "bede0001 12aabbcc ff", true, 20, "1=aabbcc"},
-        {EXTENDED "bede0001 13aabbcc", false, 0, ""},    /* one byte too long */
-        {EXTENDED "bede0001 13aabbcc dd", false, 0, ""}, /* reaches into the payload */
+        {EXTENDED "bede0001 13aabbcc", false, 0, ""},    /* one byte is missing */
+        {EXTENDED "bede0001 13aabbcc dd", false, 0, ""}, /* would end inside the payload */
         {EXTENDED "bede0001 00001faa", false, 0, ""},
-        {EXTENDED "bede0002 10aa 0000 20bb 00 30", false, 0, ""},           /* head without data */
+        {EXTENDED "bede0002 10aa 0000 20bb 00 30", false, 0, ""}, /* an element without data */
         {EXTENDED "bede0002 00 10aa 00 20bb 00 00", true, 24, "1=aa 2=bb"}, /* padding inside */
         {EXTENDED "bede0001 00000000", true, 20, ""},
         {EXTENDED "bede0002 10aa f0 00 20bb 0000", true, 24, "1=aa"},     /* 15 stops */
-        {EXTENDED "bede0002 10aa ff ff ffff ffff", true, 24, "1=aa"},     /* whatever follows */
+        {EXTENDED "bede0002 10aa ff ff ffff ffff", true, 24, "1=aa"},     /* the rest is ignored */
         {EXTENDED "bede0002 10aa 10bb 20cc 0000", true, 24, "1=aa 2=cc"}, /* the first counts */
         {EXTENDED "bede0002 e0aa d1bbcc 000000", true, 24, "13=bbcc 14=aa"},
         {EXTENDED "bede0005 1f 000102030405060708090a0b0c0d0e0f 000000", true, 36,
          "1=000102030405060708090a0b0c0d0e0f"},
         {EXTENDED "bede0001 05 10bb 00", true, 20,
-         "1=bb"}, /* id 0 is one byte whatever its length */
+         "1=bb"}, /* id 0 is one byte, whatever its length says */
         /* two-byte elements */
         {EXTENDED "10000001 0101aa00", true, 20, "1=aa"},
         {EXTENDED "100f0001 0101aa00", true, 20, "1=aa"},                  /* appbits */
-        {EXTENDED "10000002 0f01aa 0e01bb 0000", true, 24, "14=bb 15=aa"}, /* 15 is an id here */
+        {EXTENDED "10000002 0f01aa 0e01bb 0000", true, 24, "14=bb 15=aa"}, /* 15 is an id */
         {EXTENDED "10000002 01 00 02 00 03 01 aa 00", true, 24, "1= 2= 3=aa"},
-        {EXTENDED "10000002 10 01 aa ff 01 bb 00 00", true, 24, ""}, /* ids beyond 15 */
+        {EXTENDED "10000002 10 01 aa ff 01 bb 00 00", true, 24, ""}, /* ids above 15 */
         {EXTENDED "10000001 00000000", true, 20, ""},
         {EXTENDED "10000001 00000001", false, 0, ""}, /* id without a length */
         {EXTENDED "10000001 0103aabb", false, 0, ""},
         {EXTENDED "10000001 01ffaabb", false, 0, ""},
         {EXTENDED "10000001 00000100", true, 20, "1="},
-        /* other extensions are stepped over */
+        /* other extensions are skipped */
         {EXTENDED "abcd0001 13aabbcc", true, 20, ""},
         {EXTENDED "11000001 0103aabb", true, 20, ""},
     };
@@ -143,7 +143,7 @@ static void parse(void **state)
         char text[256];
         size_t bytes = unhex(rows[i].packet, data, sizeof(data));
 
-        exact = malloc(bytes + 1); /* so that a sanitizer sees the end */
+        exact = malloc(bytes + 1); /* of the exact size, so that a sanitizer notices overruns */
         exact = realloc(exact, bytes ? bytes : 1);
         memcpy(exact, data, bytes);
         if (rtp_parse(exact, bytes, &view) != rows[i].ok)
@@ -164,7 +164,7 @@ static void parse(void **state)
     }
 }
 
-static void parse_sizes(void **state)
+static void packet_may_have_up_to_65535_bytes(void **state)
 {
     static uint8_t data[70000] = {0x80};
     struct rtp_view view;
@@ -182,7 +182,7 @@ static void parse_sizes(void **state)
     assert_int_equal(view.header_bytes, 65532);
 }
 
-static void padding(void **state)
+static void padding_is_stripped(void **state)
 {
     static const struct {
         unsigned char first;
@@ -202,7 +202,7 @@ static void padding(void **state)
         size_t bytes = 12 + unhex(rows[i].payload, data + 12, sizeof(data) - 12);
 
         data[0] = rows[i].first;
-        assert_true(rtp_parse(data, bytes + 10, &view)); /* the tag was there */
+        assert_true(rtp_parse(data, bytes + 10, &view)); /* with the 10 bytes of the tag */
         if (rtp_padding_strip(data, &view, bytes, &payload_bytes) != rows[i].ok)
             fail_msg("row %zu", i);
         if (rows[i].ok)
@@ -211,8 +211,8 @@ static void padding(void **state)
     }
 }
 
-/* Clear packets of a real Chromium: every field as an independent parser saw it. */
-static void chromium_headers(void **state)
+/* Decrypted packets of Chromium, and what another parser found in them. */
+static void headers_of_chromium_are_parsed(void **state)
 {
     for (size_t i = 0; i < COUNT(chromium_rtp); i++) {
         uint8_t data[256];
@@ -227,9 +227,9 @@ static void chromium_headers(void **state)
     }
 }
 
-/* What a sender numbers 1… is what the router numbers, here. */
+/* A sender that has the same ids as the consumers. */
 static const uint8_t same_ids[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
-/* Chromium's own numbering: 3 abs-send-time, 4 mid, 5 transport-cc, 10 rid, 13 orientation. */
+/* The ids of Chromium. */
 static const uint8_t chromium_ids[16] = {
     [1] = EXTENSION_audio_level,   [2] = EXTENSION_toffset,
     [3] = EXTENSION_abs_send_time, [4] = EXTENSION_mid,
@@ -238,38 +238,38 @@ static const uint8_t chromium_ids[16] = {
 };
 static const uint8_t odd_ids[16] = {[1] = 15, [2] = 200, [3] = 6, [4] = 6, [5] = 8};
 
-/* Templates as ortc.md §10 says: rebuilt block, router's ids, room for MID, abs-send-time and
- * transport-cc, the rest copied. */
-static void template_build(void **state)
+/* The headers that consumers get: a new extension block with the consumers' ids, with room for MID,
+ * abs-send-time and transport-cc; the other extensions are copied. */
+static void consumer_header_is_built(void **state)
 {
     static const struct {
         const char *packet;
         const uint8_t *ids;
         uint16_t mask;
         uint8_t mid_bytes;
-        const char *header; /* SSRC 0, PT 101 */
+        const char *header; /* with SSRC 0 and payload type 101 */
         unsigned mid_at, abs_send_time_at, transport_cc_at;
     } rows[] = {
-        /* nothing in, nothing asked */
+        /* the consumers accept no extension */
         {FIXED, same_ids, 0, 0, "80e5 0001 00000002 00000000", 0, 0, 0},
         {FIXED, same_ids, 0, 4, "80e5 0001 00000002 00000000", 0, 0, 0},
         {EXTENDED "bede0001 60aa0000", same_ids, 0, 0, "80e5 0001 00000002 00000000", 0, 0, 0},
-        /* room whether the sender had them or not */
+        /* room for data, whether the sender sent it or not */
         {FIXED, same_ids, 1 << 1 | 1 << 4 | 1 << 5, 1,
          "90e5 0001 00000002 00000000 bede0003 1000 42000000 510000 000000", 17, 19, 23},
         {FIXED, same_ids, 1 << 4, 1, "90e5 0001 00000002 00000000 bede0001 42000000", 0, 17, 0},
         {FIXED, same_ids, 1 << 1, 3, "90e5 0001 00000002 00000000 bede0001 12000000", 17, 0, 0},
         {FIXED, same_ids, 1 << 1, 0, "80e5 0001 00000002 00000000", 0, 0, 0},
         {FIXED, same_ids, 1 << 1, 17, "80e5 0001 00000002 00000000", 0, 0, 0},
-        /* MIDs of one and of two bytes make headers of one size */
+        /* MIDs of one and of two bytes make headers of the same length */
         {EXTENDED "bede0001 a07f0000", same_ids, 1 << 1 | 1 << 4 | 1 << 10, 1,
          "90e5 0001 00000002 00000000 bede0003 1000 42000000 a07f 00000000", 17, 19, 0},
         {EXTENDED "bede0001 a07f0000", same_ids, 1 << 1 | 1 << 4 | 1 << 10, 2,
          "90e5 0001 00000002 00000000 bede0003 110000 42000000 a07f 000000", 17, 20, 0},
-        /* the sender's values of those are not taken over */
+        /* the data that the sender sent in these is not copied */
         {EXTENDED "bede0003 10aa 42112233 517777 000000", same_ids, 1 << 1 | 1 << 4 | 1 << 5, 2,
          "90e5 0001 00000002 00000000 bede0003 110000 42000000 510000 0000", 17, 20, 24},
-        /* mapped, ascending, masked; RID and repaired RID never */
+        /* ids are translated, in ascending order, masked; RID and repaired RID are never sent */
         {EXTENDED "bede0005 d0bb 40aa 32010203 10cc a1d0d1 b0ee 22f1f2f3 00", chromium_ids, 0xffff,
          1, "90e5 0001 00000002 00000000 bede0005 1000 42000000 510000 60cc 80bb 92f1f2f3 000000",
          17, 19, 23},
@@ -277,10 +277,10 @@ static void template_build(void **state)
          "90e5 0001 00000002 00000000 bede0001 80bb0000", 0, 0, 0},
         {EXTENDED "bede0002 20bb 30cc 00000000", same_ids, 1 << 2 | 1 << 3, 0,
          "80e5 0001 00000002 00000000", 0, 0, 0},
-        /* ids that cannot be; two that mean the same: the first */
+        /* ids that do not exist; two ids with the same meaning, of which the first counts */
         {EXTENDED "bede0003 10aa 20bb 40dd 30cc 50ee 0000", odd_ids, 0xffff, 0,
          "90e5 0001 00000002 00000000 bede0003 42000000 510000 60cc 80ee 00", 0, 17, 21},
-        /* CSRCs dropped, two-byte form read; empty or long data cannot be sent in the one-byte form */
+        /* CSRCs are dropped; the one-byte form has no room for empty data or more than 16 bytes */
         {"91e0 0001 00000002 00000003 11111111 10000003 0602aabb 0700 080155 00 0000", same_ids,
          0xffc0, 0, "90e5 0001 00000002 00000000 bede0002 61aabb 8055 000000", 0, 0, 0},
         {EXTENDED "10000006 0611 0102030405060708090a0b0c0d0e0f1011 0801aa 0000", same_ids, 0xffc0,
@@ -317,8 +317,8 @@ static void template_build(void **state)
     }
 }
 
-/* Elements that do not fit are left out whole; the result always parses. */
-static void template_full(void **state)
+/* An element that does not fit is left out, and the header can still be parsed. */
+static void elements_without_room_are_left_out(void **state)
 {
     uint8_t data[12 + 4 + 4 * 64] = {0x90}, out[RTP_HEADER_BYTES_MAX];
     struct rtp_template_options options = {.router_id = same_ids, .mask = 0xffff, .mid_bytes = 16};
@@ -340,7 +340,7 @@ static void template_full(void **state)
     rtp_template_copy(out, sizeof(out), &t, &(struct rtp_patch){.mid = "0123456789abcdef"});
     assert_true(rtp_parse(out, t.size, &built));
     assert_int_equal(built.header_bytes, t.size);
-    /* 16 + 17 (mid) + 4 + 3 + 5 * 17 = 125: ids 11 and 12 are left out */
+    /* 16 + 17 (MID) + 4 + 3 + 5 * 17 = 125 bytes, so ids 11 and 12 are left out */
     for (unsigned id = 1; id <= 12; id++) {
         unsigned want = id == 2 || id == 3 || id > 10 ? 0 : id == 4 ? 3 : id == 5 ? 2 : 16;
 
@@ -350,7 +350,7 @@ static void template_full(void **state)
     }
 }
 
-static void template_copy(void **state)
+static void consumer_header_is_copied(void **state)
 {
     struct rtp_template_options options = {.router_id = same_ids,
                                            .mask = 1 << 1 | 1 << 4 | 1 << 5,
@@ -377,8 +377,8 @@ static void template_copy(void **state)
     assert_memory_equal(out, want, bytes);
 }
 
-/* 6.18 fixed point of seconds modulo 64. */
-static void abs_send_time(void **state)
+/* Seconds modulo 64, as a fixed-point number with 18 bits after the point. */
+static void abs_send_time_is_fixed_point(void **state)
 {
     static const struct {
         uint64_t wall_ns;
@@ -402,11 +402,15 @@ static void abs_send_time(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(classify),         cmocka_unit_test(parse),
-        cmocka_unit_test(parse_sizes),      cmocka_unit_test(padding),
-        cmocka_unit_test(chromium_headers), cmocka_unit_test(template_build),
-        cmocka_unit_test(template_full),    cmocka_unit_test(template_copy),
-        cmocka_unit_test(abs_send_time),
+        cmocka_unit_test(datagrams_are_classified_by_their_first_bytes),
+        cmocka_unit_test(headers_are_parsed),
+        cmocka_unit_test(packet_may_have_up_to_65535_bytes),
+        cmocka_unit_test(padding_is_stripped),
+        cmocka_unit_test(headers_of_chromium_are_parsed),
+        cmocka_unit_test(consumer_header_is_built),
+        cmocka_unit_test(elements_without_room_are_left_out),
+        cmocka_unit_test(consumer_header_is_copied),
+        cmocka_unit_test(abs_send_time_is_fixed_point),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,15 +1,16 @@
-/* Making STUN requests, good and bad, from a word: one letter is one attribute. Include stun.c first. */
+/* Builds good and bad STUN requests from a word in which each letter is one attribute. Include
+ * stun.c first. */
 #ifndef STUN_BUILD_H
 #define STUN_BUILD_H
 
-/* MESSAGE-INTEGRITY and FINGERPRINT of a message that has both at its end, made anew. */
+/* Computes MESSAGE-INTEGRITY and FINGERPRINT of a message anew; they are its last attributes. */
 static void sign(uint8_t *data, size_t bytes, const char *password)
 {
     integrity_of(data, bytes - 8 - 24, password, data + bytes - 8 - 20);
     write32(data + bytes - 4, crc32_of(data, bytes - 8) ^ FINGERPRINT_XOR);
 }
 
-/* One letter is one attribute. */
+/* Appends the attribute of a letter. */
 static size_t letter_write(uint8_t *out, size_t at, char letter)
 {
     static const struct {
@@ -30,7 +31,7 @@ static size_t letter_write(uint8_t *out, size_t at, char letter)
         {'S', 0x001c, 32, "00000000000000000000000000000000"},
         {'s', 0x001c, 16, "0000000000000000"},
         {'o', 0xc057, 4, "\0\1\0\2"},
-        {'w', 0x8022, 5, "hello"}, /* SOFTWARE, padded */
+        {'w', 0x8022, 5, "hello"}, /* SOFTWARE, with padding */
         {'e', 0xffff, 0, ""},
         {'x', 0x7fff, 4, "unkn"},
         {'y', 0x0003, 4, "chng"},
@@ -43,7 +44,7 @@ static size_t letter_write(uint8_t *out, size_t at, char letter)
         {'E', 0x0009, 4, "0000"},
         {'k', 0x000a, 2, "00"},
         {'X', 0x0020, 8, "00000000"},
-        /* Wrong lengths and contents. */
+        /* These have a wrong length or content. */
         {'1', 0x0024, 3, "123"},
         {'2', 0x0024, 8, "12345678"},
         {'3', 0x802a, 4, "1234"},
@@ -83,7 +84,7 @@ static size_t letter_write(uint8_t *out, size_t at, char letter)
     return 0;
 }
 
-/* Builds a request; M and F are signed where they stand, if they have their right length. */
+/* Builds a request. The first M and the first F get the right values for where they are. */
 static size_t message_build(uint8_t *out, const char *letters, const char *password)
 {
     size_t at = 20, integrity_at = 0, fingerprint_at = 0;

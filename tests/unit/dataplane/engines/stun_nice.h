@@ -1,4 +1,5 @@
-/* libnice's STUN functions as a second opinion: a client that checks us, a server that reads along. */
+/* The STUN functions of libnice, to compare with: as a client that checks our server, and as a
+ * server that reads the same requests. */
 #ifndef STUN_NICE_H
 #define STUN_NICE_H
 
@@ -25,7 +26,7 @@ static const uint16_t nice_known[] = {
     STUN_ATTRIBUTE_FINGERPRINT,
     STUN_ATTRIBUTE_ICE_CONTROLLED,
     STUN_ATTRIBUTE_ICE_CONTROLLING,
-    0x001c, /* MESSAGE-INTEGRITY-SHA256, which it has no name for */
+    0x001c, /* MESSAGE-INTEGRITY-SHA256, for which libnice has no name */
     0};
 
 static void nice_agent(StunAgent *agent)
@@ -44,7 +45,8 @@ static bool nice_password(StunAgent *agent, StunMessage *message, uint8_t *usern
     return true;
 }
 
-/* As a server: an authentic request with nothing in it that it does not know. */
+/* As a server: true for an authentic request in which libnice knows every attribute that it must
+ * know. */
 static inline bool nice_accepts(const uint8_t *data, size_t bytes, const char *password)
 {
     StunAgent agent;
@@ -58,10 +60,10 @@ static inline bool nice_accepts(const uint8_t *data, size_t bytes, const char *p
 struct nice_check {
     StunAgent agent;
     StunMessage message;
-    char password[64]; /* the agent keeps a pointer to it */
+    char password[64]; /* the agent has a pointer to it */
 };
 
-/* As a client: a check towards us. */
+/* As a client: makes a connectivity check for our server. */
 static size_t nice_check_make(struct nice_check *check, uint8_t *data, size_t room,
                               const char *ours, const char *theirs, const char *password,
                               bool use_candidate, bool controlling, uint32_t priority,
@@ -78,7 +80,8 @@ static size_t nice_check_make(struct nice_check *check, uint8_t *data, size_t ro
         tie_breaker, NULL, STUN_USAGE_ICE_COMPATIBILITY_RFC5245);
 }
 
-/* What it makes of our answer: 0 success with the address of `path`, an error code, -1 refused. */
+/* How the client reads our response: 0 for success with the address of `path`, the code of an error
+ * response, -1 when it does not accept the response. */
 static int nice_check_result(struct nice_check *check, const uint8_t *data, size_t bytes,
                              const struct path *path)
 {

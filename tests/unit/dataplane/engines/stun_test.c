@@ -1,4 +1,4 @@
-/* STUN: vectors, real browsers, truth tables of structure, libnice as a second opinion. */
+/* STUN: vectors of RFC 5769, requests of a browser, truth tables, comparison with libnice. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -38,9 +38,10 @@ static struct path path_ipv4(uint32_t ip, uint16_t port)
     return path;
 }
 
-/* Parses and authenticates from memory that ends where the datagram ends. */
-static enum stun_result judge(const uint8_t *data, size_t bytes, const char *password,
-                              struct stun_request *request)
+/* Parses and authenticates a copy in memory that ends where the datagram ends, so that a sanitizer
+ * notices when something behind it is read. */
+static enum stun_result parse_and_authenticate(const uint8_t *data, size_t bytes,
+                                               const char *password, struct stun_request *request)
 {
     uint8_t *exact = malloc(bytes ? bytes : 1);
     enum stun_result result;
@@ -55,7 +56,7 @@ static enum stun_result judge(const uint8_t *data, size_t bytes, const char *pas
 
 /* ---- vectors ---- */
 
-static void vector_request(void **state)
+static void rfc5769_request_is_accepted(void **state)
 {
     static const uint8_t transaction[] = {0xb7, 0xe7, 0xa7, 0x01, 0xbc, 0x34,
                                           0xd6, 0x86, 0xfa, 0x87, 0xdf, 0xae};
@@ -79,8 +80,8 @@ static void vector_request(void **state)
     assert_int_equal(stun_authenticate(data, bytes, &r, ""), STUN_UNAUTHENTIC);
 }
 
-/* The tables against the definition, bit by bit, for all lengths. */
-static void crc_is_crc32(void **state)
+/* Compares with the definition of CRC-32, bit by bit, for messages of all lengths. */
+static void crc_follows_its_definition(void **state)
 {
     uint8_t data[150];
 
@@ -98,8 +99,9 @@ static void crc_is_crc32(void **state)
     }
 }
 
-/* Ours have no SOFTWARE, so the parts are compared: integrity, fingerprint, mapped address. */
-static void vector_responses(void **state)
+/* The vectors contain SOFTWARE and our responses do not, so the test compares MESSAGE-INTEGRITY,
+ * FINGERPRINT and the mapped address one by one. */
+static void rfc5769_responses_are_computed_alike(void **state)
 {
     static const uint8_t ipv6[16] = {0x20, 0x01, 0x0d, 0xb8, 0x12, 0x34, 0x56, 0x78,
                                      0x00, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77};
@@ -123,7 +125,7 @@ static void vector_responses(void **state)
     }
 }
 
-static void chromium_checks(void **state)
+static void requests_of_chromium_are_answered_like_mediasoup(void **state)
 {
     for (size_t i = 0; i < sizeof(chromium) / sizeof(chromium[0]); i++) {
         uint8_t data[256], theirs[256], ours[STUN_RESPONSE_BYTES_MAX];
@@ -132,20 +134,20 @@ static void chromium_checks(void **state)
         struct path path = path_ipv4(0x7f000001, chromium[i].port);
         struct stun_request r;
 
-        assert_int_equal(judge(data, bytes, NULL, &r), STUN_OK);
+        assert_int_equal(parse_and_authenticate(data, bytes, NULL, &r), STUN_OK);
         assert_int_equal(stun_parse(data, bytes, &r), STUN_OK);
         assert_int_equal(r.local_ufrag_bytes, 32);
         assert_int_equal(r.remote_ufrag_bytes, 4);
         assert_true(r.controlling && !r.controlled && r.has_priority);
-        assert_int_equal(r.use_candidate, i % 2); /* not in the first one */
+        assert_int_equal(r.use_candidate, i % 2); /* only in the second check */
         assert_int_equal(r.priority, 0x6e7f1eff);
         assert_false(r.has_unknown_required); /* network-cost 0xC057 may be ignored */
-        /* Their FINGERPRINT holds, their password is not ours. */
+        /* The FINGERPRINT is right; the password is not the one that Chromium used. */
         assert_int_equal(crc32_of(data, bytes - 8) ^ FINGERPRINT_XOR, read32(data + bytes - 4));
-        assert_int_equal(judge(data, bytes, PASSWORD, &r), STUN_UNAUTHENTIC);
+        assert_int_equal(parse_and_authenticate(data, bytes, PASSWORD, &r), STUN_UNAUTHENTIC);
         sign(data, bytes, PASSWORD);
-        assert_int_equal(judge(data, bytes, PASSWORD, &r), STUN_OK);
-        /* The answer is mediasoup's, byte for byte, once that is signed with our password. */
+        assert_int_equal(parse_and_authenticate(data, bytes, PASSWORD, &r), STUN_OK);
+        /* With the same password, our response has the same bytes as that of mediasoup. */
         sign(theirs, theirs_bytes, PASSWORD);
         assert_int_equal(stun_build_success(ours, &r, &path, PASSWORD), theirs_bytes);
         assert_memory_equal(ours, theirs, theirs_bytes);
@@ -173,12 +175,13 @@ static const struct {
     {"UPpCMF", STUN_OK},
     {"UPCCMF", STUN_OK},
     {"UPCNNMF", STUN_OK},
-    /* Known, unexpected: ignored. Unknown and comprehension-required: told by 420. */
+    /* Attributes that make no sense in a request are ignored. Unknown ones that must be understood
+     * are listed, at most four. */
     {"rnmEkXUPCMF", STUN_OK},
     {"UPCxMF", STUN_OK, "\x7f\xff"},
     {"xxUPCMF", STUN_OK, "\x7f\xff"},
     {"xyUPCMF", STUN_OK, "\x7f\xff\0\3"},
-    {"xyzABUPCMF", STUN_OK, "\x7f\xff\0\3\0\0\0\x1d"}, /* four are told */
+    {"xyzABUPCMF", STUN_OK, "\x7f\xff\0\3\0\0\0\x1d"},
     /* Something is missing. */
     {"", STUN_MALFORMED},
     {"PCMF", STUN_MALFORMED},
@@ -187,7 +190,7 @@ static const struct {
     {"UPC", STUN_MALFORMED},
     {"MF", STUN_MALFORMED},
     {"UPCSF", STUN_MALFORMED},
-    /* Wrong order: threats.md G1, RFC 8489 14.5 to 14.7. */
+    /* Wrong order: gate G1, RFC 8489 14.5 to 14.7. */
     {"UPCFM", STUN_MALFORMED},
     {"UPCMFo", STUN_MALFORMED},
     {"UPCMoF", STUN_MALFORMED},
@@ -220,7 +223,7 @@ static const struct {
     {"UPCM0F", STUN_MALFORMED},
     {"UPCMq", STUN_MALFORMED},
     {"UPCMtF", STUN_MALFORMED},
-    /* USERNAME is not ours:theirs. */
+    /* USERNAME is not two username fragments with a colon between them. */
     {"aPCMF", STUN_MALFORMED},
     {"bPCMF", STUN_MALFORMED},
     {"cPCMF", STUN_MALFORMED},
@@ -233,13 +236,13 @@ static const struct {
 };
 #define STRUCTURES (sizeof(structures) / sizeof(structures[0]))
 
-static void structure(void **state)
+static void structure_of_requests_is_checked(void **state)
 {
     for (size_t i = 0; i < STRUCTURES; i++) {
         uint8_t data[1500];
         size_t bytes = message_build(data, structures[i].letters, PASSWORD);
         struct stun_request r;
-        enum stun_result result = judge(data, bytes, PASSWORD, &r);
+        enum stun_result result = parse_and_authenticate(data, bytes, PASSWORD, &r);
 
         if (result != structures[i].result)
             fail_msg("%s: result %d, not %d", structures[i].letters, result, structures[i].result);
@@ -254,14 +257,14 @@ static void structure(void **state)
                             r.local_ufrag_bytes);
         assert_int_equal(r.has_priority, strchr(structures[i].letters, 'P') != NULL);
         if (r.has_priority)
-            assert_int_equal(r.priority, 0x6e7f1eff); /* the first of two */
+            assert_int_equal(r.priority, 0x6e7f1eff); /* of the first of two attributes */
         assert_int_equal(r.use_candidate, strchr(structures[i].letters, 'N') != NULL);
         assert_int_equal(r.controlling, strchr(structures[i].letters, 'C') != NULL);
         assert_int_equal(r.controlled, strchr(structures[i].letters, 'D') != NULL);
     }
 }
 
-static void header(void **state)
+static void header_of_requests_is_checked(void **state)
 {
     static const struct {
         uint8_t at, value;
@@ -281,35 +284,35 @@ static void header(void **state)
         uint8_t saved = data[table[i].at];
 
         data[table[i].at] = table[i].value;
-        assert_int_equal(judge(data, bytes, PASSWORD, &r), table[i].result);
+        assert_int_equal(parse_and_authenticate(data, bytes, PASSWORD, &r), table[i].result);
         data[table[i].at] = saved;
     }
     for (size_t part = 0; part < bytes; part++)
-        assert_int_equal(judge(data, part, PASSWORD, &r), STUN_MALFORMED);
+        assert_int_equal(parse_and_authenticate(data, part, PASSWORD, &r), STUN_MALFORMED);
     memset(data + bytes, 0, 4);
     for (size_t more = bytes + 1; more <= bytes + 4; more++)
-        assert_int_equal(judge(data, more, PASSWORD, &r), STUN_MALFORMED);
-    /* Attributes that reach beyond the end, by one byte to all of it. */
+        assert_int_equal(parse_and_authenticate(data, more, PASSWORD, &r), STUN_MALFORMED);
+    /* The last attribute says that it ends behind the end of the datagram. */
     for (unsigned length = 5; length <= 0xffff; length += length < 64 ? 1 : 997) {
         bytes = message_build(data, "UPCMF", PASSWORD);
         write16(data + bytes - 6, length);
-        assert_int_equal(judge(data, bytes, PASSWORD, &r), STUN_MALFORMED);
+        assert_int_equal(parse_and_authenticate(data, bytes, PASSWORD, &r), STUN_MALFORMED);
     }
-    /* A USERNAME that reads as one to the very end of the datagram, and says it goes on. */
+    /* A USERNAME is valid up to the end of the datagram, but says that it is longer. */
     bytes = message_build(data, "U", PASSWORD);
     memset(data + 24, 'u', bytes - 24);
     write16(data + 22, 400);
-    assert_int_equal(judge(data, bytes, PASSWORD, &r), STUN_MALFORMED);
-    /* Longer than any datagram that we take. */
+    assert_int_equal(parse_and_authenticate(data, bytes, PASSWORD, &r), STUN_MALFORMED);
+    /* The datagram is longer than any that we accept. */
     memset(data, 0, sizeof(data));
     bytes = message_build(data, "U", PASSWORD);
     write16(data + bytes, 0xc000);
     write16(data + bytes + 2, (uint32_t)(1504 - bytes - 4));
     write16(data + 2, 1504 - 20);
-    assert_int_equal(judge(data, 1504, PASSWORD, &r), STUN_MALFORMED);
+    assert_int_equal(parse_and_authenticate(data, 1504, PASSWORD, &r), STUN_MALFORMED);
 }
 
-static void username_lengths(void **state)
+static void username_may_have_any_length_up_to_the_limit(void **state)
 {
     for (unsigned ours = 0; ours <= 260; ours += ours < 250 ? 25 : 1) {
         for (unsigned theirs = 0; theirs <= 260; theirs += theirs < 250 ? 25 : 1) {
@@ -327,7 +330,8 @@ static void username_lengths(void **state)
             at = letter_write(data, at, 'F');
             write16(data + 2, (uint32_t)at - 20);
             sign(data, at, PASSWORD);
-            assert_int_equal(judge(data, at, PASSWORD, &r), fits ? STUN_OK : STUN_MALFORMED);
+            assert_int_equal(parse_and_authenticate(data, at, PASSWORD, &r),
+                             fits ? STUN_OK : STUN_MALFORMED);
             if (fits) {
                 assert_int_equal(r.local_ufrag_bytes, ours);
                 assert_int_equal(r.remote_ufrag_bytes, theirs);
@@ -336,29 +340,30 @@ static void username_lengths(void **state)
     }
 }
 
-/* No bit of a signed request can be turned over. */
-static void every_bit_counts(void **state)
+/* A request in which any one bit is inverted is not accepted. */
+static void inverted_bit_is_never_accepted(void **state)
 {
     uint8_t data[1500];
     struct stun_request r;
     size_t bytes = message_build(data, "wUPCNMF", PASSWORD);
 
-    assert_int_equal(judge(data, bytes, PASSWORD, &r), STUN_OK);
+    assert_int_equal(parse_and_authenticate(data, bytes, PASSWORD, &r), STUN_OK);
     for (size_t bit = 0; bit < bytes * 8; bit++) {
         data[bit / 8] ^= (uint8_t)(1 << bit % 8);
-        assert_int_not_equal(judge(data, bytes, PASSWORD, &r), STUN_OK);
-        /* The same with a FINGERPRINT to fit, which anybody can make. */
+        assert_int_not_equal(parse_and_authenticate(data, bytes, PASSWORD, &r), STUN_OK);
+        /* Nor with the right FINGERPRINT, which needs no password. */
         write32(data + bytes - 4, crc32_of(data, bytes - 8) ^ FINGERPRINT_XOR);
         if (bit / 8 < bytes - 8)
-            assert_int_not_equal(judge(data, bytes, PASSWORD, &r), STUN_OK);
+            assert_int_not_equal(parse_and_authenticate(data, bytes, PASSWORD, &r), STUN_OK);
         data[bit / 8] ^= (uint8_t)(1 << bit % 8);
         write32(data + bytes - 4, crc32_of(data, bytes - 8) ^ FINGERPRINT_XOR);
     }
-    assert_int_equal(judge(data, bytes, PASSWORD, &r), STUN_OK);
+    assert_int_equal(parse_and_authenticate(data, bytes, PASSWORD, &r), STUN_OK);
 }
 
-/* A request that belongs to another datagram, or was never parsed, reads nothing out of bounds. */
-static void authenticate_checks_its_offsets(void **state)
+/* A struct that was parsed from another datagram, or never parsed, does not make it read out of
+ * bounds. */
+static void offsets_outside_the_datagram_are_refused(void **state)
 {
     static const struct {
         uint16_t integrity_at, fingerprint_at;
@@ -376,8 +381,8 @@ static void authenticate_checks_its_offsets(void **state)
     }
 }
 
-/* Passwords up to and over SHA-1's block, which RFC 2104 hashes first. */
-static void password_lengths(void **state)
+/* RFC 2104 hashes passwords first that are longer than a block of SHA-1. */
+static void password_may_have_any_length(void **state)
 {
     char password[140];
 
@@ -389,17 +394,17 @@ static void password_lengths(void **state)
         memset(password, 'p', length);
         password[length] = 0;
         bytes = message_build(data, "UPCNMF", password);
-        assert_int_equal(judge(data, bytes, password, &r), STUN_OK);
+        assert_int_equal(parse_and_authenticate(data, bytes, password, &r), STUN_OK);
         assert_true(nice_accepts(data, bytes, password));
         password[length - 1] ^= 1;
-        assert_int_equal(judge(data, bytes, password, &r), STUN_UNAUTHENTIC);
+        assert_int_equal(parse_and_authenticate(data, bytes, password, &r), STUN_UNAUTHENTIC);
     }
 }
 
-/* ---- answers ---- */
+/* ---- responses ---- */
 
-/* threats.md D2: an authenticated answer is not longer than what was asked. */
-static void answers_are_no_longer_than_requests(void **state)
+/* Threat D2: a response is never longer than its request. */
+static void responses_are_not_longer_than_requests(void **state)
 {
     struct path paths[2] = {path_ipv4(0xc0000201, 1), {.remote_ip = {0x20, 1}, .remote_port = 2}};
 
@@ -421,7 +426,7 @@ static void answers_are_no_longer_than_requests(void **state)
     }
 }
 
-static void nice_reads_our_answers(void **state)
+static void libnice_accepts_our_responses(void **state)
 {
     for (unsigned i = 0; i < 200; i++) {
         struct path path = path_ipv4(0xc0000200 + i, (uint16_t)(1 + i * 327));
@@ -458,7 +463,7 @@ static void nice_reads_our_answers(void **state)
             answer = stun_build_error(out, &r, 420, PASSWORD);
             assert_int_equal(nice_check_result(&check, out, answer, &path), 420);
             break;
-        case 3: /* tampered: libnice does not believe it */
+        case 3: /* one bit is inverted: libnice does not accept it */
             answer = stun_build_success(out, &r, &path, PASSWORD);
             out[26 + i % 4] ^= 1;
             assert_int_equal(nice_check_result(&check, out, answer, &path), -1);
@@ -470,8 +475,9 @@ static void nice_reads_our_answers(void **state)
     }
 }
 
-/* Random sequences of attributes, signed: what we take, libnice takes, too (we are stricter). */
-static void nice_takes_what_we_take(void **state)
+/* Random sequences of attributes, with the right MESSAGE-INTEGRITY: libnice accepts all that we
+ * accept. (It accepts more.) */
+static void libnice_accepts_requests_that_we_accept(void **state)
 {
     static const char letters[] = "UVPpCDNMFSsoweyxrnmEkX123456789abcdgjMFMFUPCUPCUPCMFMF";
     uint64_t random = 0x9e3779b97f4a7c15ull;
@@ -496,17 +502,17 @@ static void nice_takes_what_we_take(void **state)
         }
         text[n] = 0;
         bytes = message_build(data, text, PASSWORD);
-        if (judge(data, bytes, PASSWORD, &r) != STUN_OK)
+        if (parse_and_authenticate(data, bytes, PASSWORD, &r) != STUN_OK)
             continue;
         taken++;
         if (nice_accepts(data, bytes, PASSWORD) == r.has_unknown_required)
-            fail_msg("%s: libnice thinks otherwise", text);
+            fail_msg("%s: libnice does not agree", text);
     }
-    print_message("  %u of 60000 taken\n", taken);
+    print_message("  %u of 60000 accepted\n", taken);
     assert_true(taken > 1000);
 }
 
-static void prints_what_it_costs(void **state)
+static void prints_cpu_time_of_each_step(void **state)
 {
     uint8_t data[1500], out[STUN_RESPONSE_BYTES_MAX];
     size_t bytes = from_hex(data, chromium[1].request);
@@ -536,20 +542,20 @@ static void prints_what_it_costs(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(crc_is_crc32),
-        cmocka_unit_test(vector_request),
-        cmocka_unit_test(vector_responses),
-        cmocka_unit_test(chromium_checks),
-        cmocka_unit_test(structure),
-        cmocka_unit_test(header),
-        cmocka_unit_test(username_lengths),
-        cmocka_unit_test(every_bit_counts),
-        cmocka_unit_test(authenticate_checks_its_offsets),
-        cmocka_unit_test(password_lengths),
-        cmocka_unit_test(answers_are_no_longer_than_requests),
-        cmocka_unit_test(nice_reads_our_answers),
-        cmocka_unit_test(nice_takes_what_we_take),
-        cmocka_unit_test(prints_what_it_costs),
+        cmocka_unit_test(crc_follows_its_definition),
+        cmocka_unit_test(rfc5769_request_is_accepted),
+        cmocka_unit_test(rfc5769_responses_are_computed_alike),
+        cmocka_unit_test(requests_of_chromium_are_answered_like_mediasoup),
+        cmocka_unit_test(structure_of_requests_is_checked),
+        cmocka_unit_test(header_of_requests_is_checked),
+        cmocka_unit_test(username_may_have_any_length_up_to_the_limit),
+        cmocka_unit_test(inverted_bit_is_never_accepted),
+        cmocka_unit_test(offsets_outside_the_datagram_are_refused),
+        cmocka_unit_test(password_may_have_any_length),
+        cmocka_unit_test(responses_are_not_longer_than_requests),
+        cmocka_unit_test(libnice_accepts_our_responses),
+        cmocka_unit_test(libnice_accepts_requests_that_we_accept),
+        cmocka_unit_test(prints_cpu_time_of_each_step),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

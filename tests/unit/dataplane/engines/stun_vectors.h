@@ -1,4 +1,5 @@
-/* STUN messages as others made them: RFC 5769, and Chromium 156 against mediasoup on loopback. */
+/* STUN messages from elsewhere: from RFC 5769, and from a session of Chromium 156 with
+ * mediasoup. */
 #ifndef STUN_VECTORS_H
 #define STUN_VECTORS_H
 
@@ -26,8 +27,8 @@ static const char rfc5769_response_ipv6[] = /* 2.3: 2001:db8:1234:5678:11:2233:4
     "002000140002a1470113a9faa5d3f179bc25f4b5bed2b9d9"
     "00080014a382954e4be67bf11784c97c8292c275bfe3ed41" "80280004c8fb0b4c";
 
-/* First and second check of four transports, from 127.0.0.1, and the answers. The passwords are not
- * known: structure and FINGERPRINT are tested as they are, MESSAGE-INTEGRITY signed anew. */
+/* The first and second check of four transports, from 127.0.0.1, and the responses. We do not know
+ * the passwords, so the tests compute MESSAGE-INTEGRITY with a password of their own. */
 static const struct {
     uint16_t port;
     const char *request, *response;

@@ -1,4 +1,5 @@
-/* Transport-wide feedback: what is built says, decoded by a reader of our own, what arrived. */
+/* Transport-wide congestion control: a decoder of its own reads the reports and compares them with
+ * what arrived. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,7 +14,7 @@
 
 #define MS 1000000ull
 
-/* Arrival (µs, 0: lost) of every sequence number that reports have named. */
+/* What the reports said: when each packet arrived, in µs; 0: lost. */
 struct decoded {
     int64_t arrival_us[65536];
     unsigned packets, reports;
@@ -84,7 +85,7 @@ static void report_all(struct transport_cc *cc, struct decoded *d, size_t room)
     }
 }
 
-static void a_steady_stream(void **state)
+static void steady_stream_is_reported(void **state)
 {
     static struct transport_cc cc;
     static struct decoded d;
@@ -102,8 +103,8 @@ static void a_steady_stream(void **state)
     assert_true(transport_cc_add_packet(&cc, (uint16_t)(65500 + 100), 6000 * MS));
 }
 
-/* Loss, reordering, silence longer than a delta can say: random, against what was fed in. */
-static void anything_that_can_happen(void **state)
+/* Random loss, reordering, and pauses that are too long for a delta. */
+static void random_arrivals_are_reported(void **state)
 {
     static struct transport_cc cc;
     static struct decoded d;
@@ -140,7 +141,7 @@ static void anything_that_can_happen(void **state)
     }
 }
 
-static void more_than_the_window_forgets_the_oldest(void **state)
+static void oldest_packets_are_forgotten_when_the_window_is_full(void **state)
 {
     static struct transport_cc cc;
     static struct decoded d;
@@ -155,7 +156,7 @@ static void more_than_the_window_forgets_the_oldest(void **state)
     assert_int_equal(d.arrival_us[3000 - TRANSPORT_CC_WINDOW - 1], 0);
 }
 
-static void a_late_packet_is_reported_with_what_followed(void **state)
+static void late_packet_is_reported_with_all_after_it(void **state)
 {
     static struct transport_cc cc;
     static struct decoded d;
@@ -176,8 +177,8 @@ static void a_late_packet_is_reported_with_what_followed(void **state)
     assert_int_equal(transport_cc_build_report(&cc, 1, 2, (uint8_t[64]){0}, 64), 0);
 }
 
-/* What was lost between two reports is said, in the second one. */
-static void a_gap_at_the_start_is_reported(void **state)
+/* Packets that are lost between two reports are in the second one. */
+static void gap_at_the_beginning_is_reported(void **state)
 {
     static struct transport_cc cc;
     static struct decoded d;
@@ -197,11 +198,11 @@ static void a_gap_at_the_start_is_reported(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_steady_stream),
-        cmocka_unit_test(anything_that_can_happen),
-        cmocka_unit_test(a_gap_at_the_start_is_reported),
-        cmocka_unit_test(more_than_the_window_forgets_the_oldest),
-        cmocka_unit_test(a_late_packet_is_reported_with_what_followed),
+        cmocka_unit_test(steady_stream_is_reported),
+        cmocka_unit_test(random_arrivals_are_reported),
+        cmocka_unit_test(gap_at_the_beginning_is_reported),
+        cmocka_unit_test(oldest_packets_are_forgotten_when_the_window_is_full),
+        cmocka_unit_test(late_packet_is_reported_with_all_after_it),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
-/* SRTP and SRTCP against libsrtp2, byte for byte, in both directions: random keys, sizes, CSRCs,
- * extensions, sequence numbers that wrap. */
+/* Compares SRTP and SRTCP with libsrtp2: both must make the same bytes of the same random packets,
+ * and each must accept what the other made. */
 #include "support.h"
 
 #include <srtp2/srtp.h>
@@ -52,7 +52,8 @@ struct flow {
 #define ROUNDS 120
 #define FLOWS 4
 
-/* One burst from FLOWS senders, made by both; equal; then each side reads the other's. */
+/* Both protect the same burst of packets from FLOWS senders. Then each reads the packets of the
+ * other. */
 static void rtp_round(struct test_key *k, srtp_t sender, srtp_t receiver, struct flow *flows,
                       size_t count)
 {
@@ -102,7 +103,7 @@ static void rtp_round(struct test_key *k, srtp_t sender, srtp_t receiver, struct
     }
 }
 
-static void rtp_both_ways(void **state)
+static void rtp_is_the_same_in_both_directions(void **state)
 {
     for (size_t p = 0; p < PROFILES; p++) {
         for (size_t set = 0; set < 3; set++) {
@@ -129,8 +130,8 @@ static void rtp_both_ways(void **state)
     }
 }
 
-/* A lossy, reordered, repeating, jumping sequence of packets: both sides take and refuse the same. */
-static void same_verdicts(void **state)
+/* Packets that are lost, reordered, repeated or far ahead: both accept and refuse the same ones. */
+static void same_packets_are_accepted(void **state)
 {
     for (size_t p = 0; p < PROFILES; p++) {
         struct srtp_stream stream = {0};
@@ -168,7 +169,7 @@ static void same_verdicts(void **state)
             if (random_below(16) == 0)
                 ours[random_below(bytes)] ^= 0x10;
             memcpy(theirs, ours, bytes);
-            if ((ours[0] & 0x3f) != 0) /* hit the bits that say how long the header is */
+            if ((ours[0] & 0x3f) != 0) /* this changed the length of the header */
                 continue;
             job = unprotect_job(&k.key, &stream, ours, 12, bytes);
             srtp_unprotect_burst(engine, &job, 1);
@@ -186,13 +187,13 @@ static void same_verdicts(void **state)
     }
 }
 
-static void rtcp_both_ways(void **state)
+static void rtcp_is_the_same_in_both_directions(void **state)
 {
     for (size_t p = 0; p < PROFILES; p++) {
         struct srtcp_window window = {0};
         srtp_t sender, receiver;
         struct test_key k;
-        uint32_t index[3] = {0}; /* libsrtp2 counts per sender, from 1 */
+        uint32_t index[3] = {0}; /* libsrtp2 counts for each sender, from 1 */
 
         test_key_make(engine, &k, profiles[p]);
         sender = oracle_new(&k, ssrc_any_outbound);
@@ -229,9 +230,9 @@ static void rtcp_both_ways(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(rtp_both_ways),
-        cmocka_unit_test(same_verdicts),
-        cmocka_unit_test(rtcp_both_ways),
+        cmocka_unit_test(rtp_is_the_same_in_both_directions),
+        cmocka_unit_test(same_packets_are_accepted),
+        cmocka_unit_test(rtcp_is_the_same_in_both_directions),
     };
 
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -1,4 +1,4 @@
-/* SRTCP against the vectors of RFC 7714, tampering, the E bit, replay per sender, bounds. */
+/* SRTCP: vectors of RFC 7714, attacks, the E bit, limits. */
 #include "support.h"
 
 static struct srtp_engine *engine;
@@ -19,9 +19,9 @@ static int tear_down(void **state)
     "81c8000d4d6172734e5450314e545032525450200000042a0000e9304c756e61deadbeefdeadbeef" \
     "deadbeefdeadbeefdeadbeef"
 
-/* RFC 7714 17.1–17.2 (session keys are given, not derived). 17.3 (authentic, but E = 0) must be
- * refused: gate G7. */
-static void rfc7714_17(void **state)
+/* RFC 7714 17.1 and 17.2, which give session keys. The packet of 17.3 is authentic but not
+ * encrypted (E = 0) and must be refused (gate G7). */
+static void vectors_of_rfc7714_17(void **state)
 {
     static const struct {
         enum srtp_profile profile;
@@ -59,8 +59,8 @@ static void rfc7714_17(void **state)
     }
 }
 
-/* A packet that says E = 0 is refused in every profile, also with a tag that fits it. */
-static void clear_is_refused(void **state)
+/* A packet with E = 0 is refused in every profile, also when its tag is right. */
+static void packet_without_encryption_is_refused(void **state)
 {
     for (size_t p = 0; p < PROFILES; p++) {
         uint8_t packet[128] = {0x80, 201, 0, 1, 0, 0, 0, 9}, iv[16], aad[64];
@@ -104,8 +104,8 @@ static void clear_is_refused(void **state)
     }
 }
 
-/* A bit flipped at every place: unauthentic (or, where it is the E bit, refused alike). */
-static void tampering(void **state)
+/* A packet in which one bit is inverted is not accepted, whichever bit it is. */
+static void inverted_bit_is_never_accepted(void **state)
 {
     for (size_t p = 0; p < PROFILES; p++) {
         static const struct srtcp_window nothing;
@@ -144,8 +144,8 @@ static enum srtp_result receive(const struct srtp_key *key, struct srtcp_window 
     return srtcp_unprotect(engine, key, window, packet, &bytes);
 }
 
-/* Steps on one window: every sender counts for itself. */
-static void replay_per_sender(void **state)
+/* A window protects each sender on its own. */
+static void replay_protection_is_per_sender(void **state)
 {
     static const struct {
         uint32_t ssrc, index;
@@ -153,7 +153,7 @@ static void replay_per_sender(void **state)
     } steps[] = {
         {1, 1, SRTP_OK},
         {1, 1, SRTP_REPLAYED},
-        {0xfa17fa17, 1, SRTP_OK}, /* as Chromium does */
+        {0xfa17fa17, 1, SRTP_OK}, /* the SSRC that Chromium uses */
         {0xfa17fa17, 1, SRTP_REPLAYED},
         {0, 0, SRTP_OK},
         {0, 0, SRTP_REPLAYED},
@@ -181,15 +181,16 @@ static void replay_per_sender(void **state)
     for (size_t i = 0; i < sizeof(steps) / sizeof(*steps); i++)
         if (receive(&k.key, &window, steps[i].ssrc, steps[i].index) != steps[i].result)
             fail_msg("step %zu", i);
-    /* three places are taken; as many new senders as there are places push out the old ones only */
+    /* Three entries are taken. As many new senders as there are entries replace only the old
+     * senders. */
     for (uint32_t ssrc = 100; ssrc < 100 + SRTCP_SENDERS_MAX; ssrc++)
         assert_int_equal(receive(&k.key, &window, ssrc, 7), SRTP_OK);
     for (uint32_t ssrc = 100; ssrc < 100 + SRTCP_SENDERS_MAX; ssrc++)
         assert_int_equal(receive(&k.key, &window, ssrc, 7), SRTP_REPLAYED);
 }
 
-/* Both ways over every size up to a few blocks, with nothing written outside. */
-static void guard_bytes(void **state)
+/* Compounds of all sizes up to a few blocks: nothing outside them is written. */
+static void nothing_outside_the_packet_is_written(void **state)
 {
     for (size_t p = 0; p < PROFILES; p++) {
         struct test_key k;
@@ -213,7 +214,7 @@ static void guard_bytes(void **state)
     }
 }
 
-static void limits(void **state)
+static void lengths_and_indexes_have_limits(void **state)
 {
     for (size_t p = 0; p < PROFILES; p++) {
         size_t tag = srtp_tag_bytes(profiles[p]), bytes;
@@ -243,9 +244,12 @@ static void limits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(rfc7714_17),  cmocka_unit_test(clear_is_refused),
-        cmocka_unit_test(tampering),   cmocka_unit_test(replay_per_sender),
-        cmocka_unit_test(guard_bytes), cmocka_unit_test(limits),
+        cmocka_unit_test(vectors_of_rfc7714_17),
+        cmocka_unit_test(packet_without_encryption_is_refused),
+        cmocka_unit_test(inverted_bit_is_never_accepted),
+        cmocka_unit_test(replay_protection_is_per_sender),
+        cmocka_unit_test(nothing_outside_the_packet_is_written),
+        cmocka_unit_test(lengths_and_indexes_have_limits),
     };
 
     return cmocka_run_group_tests(tests, set_up, tear_down);

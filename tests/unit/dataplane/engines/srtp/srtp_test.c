@@ -1,4 +1,4 @@
-/* SRTP engine (RTP) against the vectors of RFC 3711 and RFC 7714, tampering, replay, bursts, bounds. */
+/* SRTP: vectors of RFC 3711 and RFC 7714, packets of Chromium, attacks, bursts, limits. */
 #include "support.h"
 
 #include "tests/data/chromium_srtp.h"
@@ -17,8 +17,8 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* RFC 3711 B.2: the keystream of one session key over 65 282 blocks. */
-static void rfc3711_b2_keystream(void **state)
+/* RFC 3711 B.2: 65 282 blocks of keystream of one session key. */
+static void keystream_of_rfc3711_b2(void **state)
 {
     static uint8_t stream[0xff02 * 16];
     uint8_t key[16], salt[16] = {0}, iv[16];
@@ -40,8 +40,8 @@ static void rfc3711_b2_keystream(void **state)
                "6A2CC3787889374FBEB4C81B17BA6C44");
 }
 
-/* RFC 3711 B.3 and, for the labels it does not list, the same function elsewhere. */
-static void rfc3711_b3_key_derivation(void **state)
+/* RFC 3711 B.3. For the labels that it does not have, another implementation gave the values. */
+static void key_derivation_of_rfc3711_b3(void **state)
 {
     uint8_t master[16], salt[14], out[32];
 
@@ -71,8 +71,8 @@ static void rfc7714_key(struct srtp_key *key, enum srtp_profile profile)
     srtp_key_set_aead(engine, key, profile, session, salt, session, salt);
 }
 
-/* RFC 7714 16.1.1–16.1.2 and 16.2.1–16.2.2 (session keys are given, not derived). */
-static void rfc7714_16_srtp(void **state)
+/* RFC 7714 16.1.1, 16.1.2, 16.2.1 and 16.2.2, which give session keys. */
+static void vectors_of_rfc7714_16(void **state)
 {
     static const struct {
         enum srtp_profile profile;
@@ -105,8 +105,9 @@ static void rfc7714_16_srtp(void **state)
     }
 }
 
-/* What Chromium and its peer sent: decrypts to what they said, and protects to the same bytes. */
-static void chromium_call(void **state)
+/* Packets of Chromium and its server: we decrypt them to the right bytes, and protecting these
+ * gives the same packets again. */
+static void packets_of_chromium(void **state)
 {
     for (size_t f = 0; f < sizeof(chromium_flows) / sizeof(*chromium_flows); f++) {
         const struct chromium_flow *flow = &chromium_flows[f];
@@ -152,8 +153,8 @@ static void chromium_call(void **state)
     }
 }
 
-/* Every bit position of a byte flipped at every place: unauthentic, and the stream has not moved. */
-static void tampering(void **state)
+/* A packet in which one bit is inverted is not accepted, and the stream does not change. */
+static void inverted_bit_is_never_accepted(void **state)
 {
     for (size_t p = 0; p < PROFILES; p++) {
         uint8_t clear[100], wire[128], out[128];
@@ -204,9 +205,10 @@ static uint8_t receive(const struct srtp_key *key, struct srtp_stream *stream, u
     return job.result;
 }
 
-/* How far back a packet lies behind the newest, and what becomes of it when it was not seen and
- * when it was. 40 000 back is taken for a number of the next round, and is not authentic there. */
-static void replay_window(void **state)
+/* What becomes of a packet that is `back` packets older than the newest one, when it comes first
+ * and when it comes again. A sequence number that is 40 000 back is taken for one of the next
+ * roll-over counter, with which the packet is not authentic. */
+static void replayed_and_old_packets_are_refused(void **state)
 {
     static const struct {
         uint64_t back;
@@ -228,7 +230,7 @@ static void replay_window(void **state)
             uint64_t newest = 0x50000 + 41234, old = newest - rows[i].back;
             struct srtp_stream stream = {.started = true, .highest_index = newest - 2000};
 
-            if (rows[i].back == 65536) /* same 16 bits: seen as a replay of the newest */
+            if (rows[i].back == 65536) /* it has the sequence number of the newest packet */
                 assert_int_equal((uint16_t)old, (uint16_t)newest);
             assert_int_equal(receive(&k.key, &stream, newest), SRTP_OK);
             assert_int_equal(stream.highest_index, newest);
@@ -239,8 +241,8 @@ static void replay_window(void **state)
     }
 }
 
-/* The window slides over every distance without forgetting or inventing packets. */
-static void window_slides(void **state)
+/* However far the window moves, it knows which packets were received. */
+static void window_knows_received_packets_after_every_jump(void **state)
 {
     for (unsigned jump = 1; jump < 2100; jump += 1 + jump / 40) {
         struct srtp_stream stream = {0};
@@ -260,8 +262,8 @@ static void window_slides(void **state)
     }
 }
 
-/* RFC 3711 3.3.1: which index a sequence number stands for. */
-static void index_estimation(void **state)
+/* RFC 3711 3.3.1: the index that is guessed from a sequence number. */
+static void index_is_guessed_from_the_sequence_number(void **state)
 {
     static const struct {
         bool started;
@@ -271,15 +273,15 @@ static void index_estimation(void **state)
         {false, 0, 0, SRTP_OK},
         {false, 0, 65535, SRTP_OK},
         {false, 0, 0x10005,
-         SRTP_UNAUTHENTIC}, /* the beginning of the stream was lost with a wrap */
+         SRTP_UNAUTHENTIC}, /* the beginning of the stream was lost, and the number has wrapped */
         {true, 65535, 0x10000, SRTP_OK},
         {true, 65000, 0x10100, SRTP_OK},
-        {true, 0x10005, 0xfff0, SRTP_OK}, /* late, from before the wrap */
+        {true, 0x10005, 0xfff0, SRTP_OK}, /* a late packet from before the wrap */
         {true, 0x10005, 0x1fff0, SRTP_UNAUTHENTIC},
-        {true, 5, 40000, SRTP_OK}, /* nothing is before counter 0 */
+        {true, 5, 40000, SRTP_OK}, /* there is no roll-over counter before 0 */
         {true, 0x17fff, 0x1ffff, SRTP_OK},
         {true, 0x18000, 0x1ffff, SRTP_OK},
-        {true, 0x18000, 0x20000, SRTP_REPLAYED}, /* 32768 ahead: taken for behind */
+        {true, 0x18000, 0x20000, SRTP_REPLAYED}, /* 32768 ahead is taken for an old packet */
         {true, 0x18001, 0x20000, SRTP_OK},
         {true, SRTP_INDEX_MAX - 1, SRTP_INDEX_MAX, SRTP_OK},
         {true, SRTP_INDEX_MAX, 3, SRTP_KEY_LIMIT},
@@ -304,12 +306,12 @@ static void index_estimation(void **state)
     }
 }
 
-/* Packets of one stream in one burst: doubles are found, a wrap in the burst is followed, forged
- * packets between them move nothing; also when the stream starts in this burst. */
-static void one_stream_in_one_burst(void **state)
+/* Many packets of one stream in one burst: repeated packets are refused, the sequence number may
+ * wrap, forged packets change nothing, and the stream may begin in this burst. */
+static void many_packets_of_one_stream_in_one_burst(void **state)
 {
     for (size_t round = 0; round < 2 * PROFILES; round++) {
-        uint64_t base = round < PROFILES ? 65536 - 101 : 65536 - 5; /* wraps later, or at once */
+        uint64_t base = round < PROFILES ? 65536 - 101 : 65536 - 5; /* wraps later or soon */
         size_t p = round % PROFILES;
         static uint8_t wire[SRTP_BURST][128], apart[SRTP_BURST][128];
         struct srtp_unprotect_job jobs[SRTP_BURST];
@@ -318,7 +320,7 @@ static void one_stream_in_one_burst(void **state)
 
         test_key_make(engine, &k, profiles[p]);
         for (size_t i = 0; i < SRTP_BURST; i++) {
-            uint64_t index = base + i / 2; /* each twice */
+            uint64_t index = base + i / 2; /* each packet twice */
             uint8_t clear[60] = {0x80, 96, (uint8_t)(index >> 8), (uint8_t)index};
             size_t bytes = protect_one(engine, &k.key, index, clear, 12, 20 + i % 40, wire[i]);
 
@@ -326,7 +328,7 @@ static void one_stream_in_one_burst(void **state)
                 wire[i][bytes - 1] ^= 1;
             jobs[i] = unprotect_job(&k.key, &stream, wire[i], 12, bytes);
             memset(apart[i], 0xee, sizeof(apart[i]));
-            if (i % 4 >= 2) /* in place and out of place */
+            if (i % 4 >= 2) /* in place, and to other memory */
                 jobs[i].out = apart[i];
         }
         srtp_unprotect_burst(engine, jobs, SRTP_BURST);
@@ -346,7 +348,7 @@ static void one_stream_in_one_burst(void **state)
                 assert_int_equal(clear[3], (uint8_t)(base + i / 2));
                 for (size_t at = 12; at < jobs[i].bytes; at++)
                     assert_int_equal(clear[at], 0);
-                if (jobs[i].out) /* nothing behind the clear packet: the tag is not a part of it */
+                if (jobs[i].out) /* nothing is written behind the decrypted packet */
                     assert_int_equal(apart[i][jobs[i].bytes], 0xee);
             }
         }
@@ -354,9 +356,10 @@ static void one_stream_in_one_burst(void **state)
     }
 }
 
-/* Bursts of every shape leave what single packets would, and not a byte beyond any slot: slots are
- * contiguous, the last one ends at an inaccessible page, and so does the payload. */
-static void bursts_and_slot_ends(void **state)
+/* A burst gives the same bytes as its packets one by one, and nothing is written or read outside of
+ * a packet. The packets lie one behind the other; the last one and the payload end at an
+ * inaccessible page. */
+static void burst_gives_the_same_as_single_packets(void **state)
 {
     static const size_t sizes[] = {1, 2, 7, 8, 11, 12, 13, 16, 17, 31, 50, 63, 64, 65, 200, 256};
     static struct test_key keys[PROFILES][SRTP_BURST];
@@ -365,7 +368,7 @@ static void bursts_and_slot_ends(void **state)
     for (size_t p = 0; p < PROFILES; p++)
         for (size_t i = 0; i < SRTP_BURST; i++)
             test_key_make(engine, &keys[p][i], profiles[p]);
-    for (size_t p = 0; p < PROFILES + 1; p++) { /* the last round mixes profiles */
+    for (size_t p = 0; p < PROFILES + 1; p++) { /* the last round mixes the profiles */
         for (size_t s = 0; s < sizeof(sizes) / sizeof(*sizes); s++) {
             struct srtp_protect_job jobs[SRTP_BURST];
             uint8_t headers[SRTP_BURST][160];
@@ -413,8 +416,8 @@ static void bursts_and_slot_ends(void **state)
     }
 }
 
-/* One packet at a time with a guard on both sides of the slot, every size up to a few blocks. */
-static void guard_bytes(void **state)
+/* Packets of all sizes up to a few blocks: nothing outside them is written. */
+static void nothing_outside_the_packet_is_written(void **state)
 {
     for (size_t p = 0; p < PROFILES; p++) {
         struct test_key k;
@@ -444,9 +447,9 @@ static void guard_bytes(void **state)
     }
 }
 
-/* What other machines would choose: every manager whose instructions this CPU has, and every way to
- * share the hashing between the two. All make the same packets. */
-static void managers(void **state)
+/* Other machines use other managers of intel-ipsec-mb and share the hashing between them in other
+ * ways. All that this CPU can run must make the same packets. */
+static void all_managers_make_the_same_packets(void **state)
 {
     static const struct {
         uint64_t features;
@@ -510,8 +513,8 @@ static void managers(void **state)
     }
 }
 
-/* Sizes that cannot be. */
-static void malformed(void **state)
+/* Impossible lengths. */
+static void impossible_lengths_are_refused(void **state)
 {
     for (size_t p = 0; p < PROFILES; p++) {
         size_t tag = srtp_tag_bytes(profiles[p]);
@@ -545,7 +548,7 @@ static void malformed(void **state)
     }
 }
 
-static void keys(void **state)
+static void keys_have_the_sizes_of_their_profile(void **state)
 {
     static const uint8_t zeros[sizeof(struct srtp_key)];
     static const struct {
@@ -577,20 +580,20 @@ static void keys(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(rfc3711_b2_keystream),
-        cmocka_unit_test(rfc3711_b3_key_derivation),
-        cmocka_unit_test(rfc7714_16_srtp),
-        cmocka_unit_test(chromium_call),
-        cmocka_unit_test(tampering),
-        cmocka_unit_test(replay_window),
-        cmocka_unit_test(window_slides),
-        cmocka_unit_test(index_estimation),
-        cmocka_unit_test(one_stream_in_one_burst),
-        cmocka_unit_test(bursts_and_slot_ends),
-        cmocka_unit_test(guard_bytes),
-        cmocka_unit_test(managers),
-        cmocka_unit_test(malformed),
-        cmocka_unit_test(keys),
+        cmocka_unit_test(keystream_of_rfc3711_b2),
+        cmocka_unit_test(key_derivation_of_rfc3711_b3),
+        cmocka_unit_test(vectors_of_rfc7714_16),
+        cmocka_unit_test(packets_of_chromium),
+        cmocka_unit_test(inverted_bit_is_never_accepted),
+        cmocka_unit_test(replayed_and_old_packets_are_refused),
+        cmocka_unit_test(window_knows_received_packets_after_every_jump),
+        cmocka_unit_test(index_is_guessed_from_the_sequence_number),
+        cmocka_unit_test(many_packets_of_one_stream_in_one_burst),
+        cmocka_unit_test(burst_gives_the_same_as_single_packets),
+        cmocka_unit_test(nothing_outside_the_packet_is_written),
+        cmocka_unit_test(all_managers_make_the_same_packets),
+        cmocka_unit_test(impossible_lengths_are_refused),
+        cmocka_unit_test(keys_have_the_sizes_of_their_profile),
     };
 
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -1,4 +1,5 @@
-/* Helpers that the SRTP tests share: hex, a seeded generator, slots between inaccessible pages. */
+/* For all SRTP tests: hexadecimal text, random numbers from a seed, memory that ends at an
+ * inaccessible page. */
 #ifndef RINGCAST_TESTS_SRTP_SUPPORT_H
 #define RINGCAST_TESTS_SRTP_SUPPORT_H
 
@@ -68,7 +69,7 @@ static inline void random_fill(uint8_t *p, size_t bytes)
         p[i] = (uint8_t)(random64() >> 32);
 }
 
-/* `bytes` of memory whose end lies at an inaccessible page: one byte too far ends the test. */
+/* Memory that ends at an inaccessible page, so that an access to the next byte ends the test. */
 static inline uint8_t *guarded_new(size_t bytes, size_t *mapped)
 {
     size_t page = 4096, whole = (bytes + page - 1) / page * page;
@@ -86,7 +87,7 @@ static inline void guarded_delete(uint8_t *data, size_t mapped)
     munmap((void *)((uintptr_t)data & ~(uintptr_t)4095), mapped);
 }
 
-/* A master key and salt, and our keys made of them. */
+/* A master key and salt, and the session keys that the engine derives from them. */
 struct test_key {
     enum srtp_profile profile;
     uint8_t master[46]; /* key || salt */
@@ -103,7 +104,7 @@ static inline void test_key_make(struct srtp_engine *engine, struct test_key *k,
     assert_true(srtp_key_init(engine, &k->key, profile, k->master, k->master + k->key_bytes));
 }
 
-/* A header of 12 bytes and, at random, CSRCs and an extension block. Returns its size. */
+/* Writes an RTP header that, at random, has CSRCs and an extension block. Returns its length. */
 static inline size_t random_header(uint8_t *out, uint32_t ssrc, uint16_t sequence)
 {
     size_t csrcs = random_below(3) == 0 ? random_below(16) : 0;
@@ -125,7 +126,7 @@ static inline size_t random_header(uint8_t *out, uint32_t ssrc, uint16_t sequenc
     return bytes + 4 + 4 * words;
 }
 
-/* Protects one packet given as header || payload; returns its new size. */
+/* Protects one packet, `bytes` of header and payload. Returns its new length. */
 static inline size_t protect_one(struct srtp_engine *engine, const struct srtp_key *key,
                                  uint64_t index, const uint8_t *clear, size_t header_bytes,
                                  size_t bytes, uint8_t *out)
