@@ -34,7 +34,7 @@ static cJSON *audit_part(const struct audit_health *audit)
     cJSON_AddNumberToObject(object, "rowsLost", (double)audit->rows_lost);
     cJSON_AddNumberToObject(object, "rowsInMemory", (double)audit->rows_in_memory);
     cJSON_AddNumberToObject(object, "linesDamaged", (double)audit->lines_damaged);
-    cJSON_AddNumberToObject(object, "callsRefused", (double)audit->calls_refused);
+    cJSON_AddNumberToObject(object, "callsRefused", (double)audit->requests_refused);
     return object;
 }
 
@@ -87,7 +87,7 @@ static void write_audit_metrics(struct metrics *metrics, void *context)
                   (double)audit.rows_lost);
     metrics_value(metrics, "audit_calls_refused_total", "counter",
                   "requests refused because their audit rows could not be stored",
-                  (double)audit.calls_refused);
+                  (double)audit.requests_refused);
     metrics_value(metrics, "audit_alarms_total", "counter",
                   "alarms: the spool reached 50, 80, 95 or 100 percent of its size",
                   (double)audit.alarms);

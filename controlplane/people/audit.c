@@ -1,10 +1,4 @@
-/* Audit: rows go to the spool at once and from there, in batches, to the store.
- *
- * audit_write ─► spool (page cache: survives our death) ─► batch ─► store ─► spool forgets
- *                  │ store away: fsynced on the thread pool (survives the machine's death)
- *                  │   sync failed: copied into new files; until then calls are refused
- *                  └ disk full: kept in memory, bounded; calls are refused until it is in the spool
- */
+/* Audit: opens, closes, writes rows to the spool, tells the health. */
 #include "audit.h"
 
 #include <cjson/cJSON.h>
@@ -15,55 +9,15 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "spool.h"
+#include "audit_internal.h"
 #include "src/clock.h"
 #include "src/log.h"
-#include "uuid.h"
 
-#define BATCH_WAIT_MS 10 /* rows of one moment share a transaction and its sync */
-#define RETRY_MS_MIN 100
-#define RETRY_MS_MAX 1000
-#define KEPT_ROWS_MAX 1024
 #define CLOCK_BACK_US_MAX 1000000
-#define ROW_BYTES 512   /* of a line, as calls write them: ids and words */
-#define REARM_PERCENT 5 /* that much below a level, it may be reached again */
-#define STATUS_BYTES 120
-#define CLOSE_BATCHES_MAX 32 /* 4096 rows; what is beyond is replayed at the next start */
+#define ROW_BYTES 512   /* of a line with the usual metadata: ids and words */
+#define REARM_PERCENT 5 /* a level warns again when the spool was that much below it */
 
-struct kept_row {
-    struct audit_row row;
-    char metadata[SPOOL_METADATA_BYTES];
-};
-
-struct audit {
-    uv_loop_t *loop;
-    struct persistence *store;
-    struct spool *spool;
-    uv_timer_t timer;
-    struct spool_batch *batch;
-    struct kept_row *kept; /* rows that the disk had no room for; allocated with the first */
-    size_t kept_count, kept_sent;
-    int64_t written_us; /* time of the last row */
-    uint64_t lost, refused, alarms;
-    uint32_t retry_ms;
-    unsigned level; /* of spool_levels, reached */
-    bool sending, syncing, repairing, away, closing, timer_closed;
-    int write_error; /* why the last row is not in the spool; 0: it is */
-    char status[STATUS_BYTES];
-    unsigned owed;         /* callbacks of the store and the pool, holders */
-    unsigned sent_closing; /* batches under way since audit_close */
-    int lock;              /* directory descriptor that holds the lock of the data directory */
-};
-
-struct sync_work {
-    uv_work_t work;
-    struct audit *audit;
-    struct spool_sync sync;
-    struct spool_repair repair;
-    bool ok;
-};
-
-static const unsigned spool_levels[] = {50, 80, 95, 100}; /* percent of its bound */
+static const unsigned spool_levels[] = {50, 80, 95, 100}; /* percent of the spool's limit */
 #define LEVELS (sizeof(spool_levels) / sizeof(spool_levels[0]))
 
 static const char *const action_names[] = {
@@ -72,15 +26,12 @@ static const char *const action_names[] = {
 #undef A
 };
 
-static void drain(struct audit *audit);
-
-/* Says once per level how full the spool is: long before it must refuse, and when it does. */
-static void level_watch(struct audit *audit)
+void audit_level_check(struct audit *audit)
 {
     uint64_t bytes = spool_bytes(audit->spool), percent = bytes * 100 / spool_bytes_max;
     unsigned level = 0;
 
-    /* The last one is reached when not even a line fits. */
+    /* The last level is reached when the spool has no place for one more line. */
     while (level < LEVELS - 1 && percent >= spool_levels[level])
         level++;
     if (level == LEVELS - 1 && bytes + SPOOL_LINE_BYTES > spool_bytes_max)
@@ -90,12 +41,12 @@ static void level_watch(struct audit *audit)
         audit->level = level;
         if (level == LEVELS)
             LOG(ERROR, "audit",
-                "the audit spool is full: calls are refused; bring the database back",
+                "the audit spool is full: requests are refused; bring the database back",
                 F("bytes", "%llu", (unsigned long long)bytes));
         else
             LOG(WARN, "audit",
-                "the audit spool fills up: bring the database back before it is full and calls are "
-                "refused",
+                "the audit spool fills up: bring the database back before it is full and requests "
+                "are refused",
                 F("percent", "%u", (unsigned)percent),
                 F("bytes", "%llu", (unsigned long long)bytes),
                 F("max", "%llu", (unsigned long long)spool_bytes_max));
@@ -104,239 +55,17 @@ static void level_watch(struct audit *audit)
         audit->level--;
 }
 
-static void drain_timer(uv_timer_t *timer)
-{
-    drain(timer->data);
-}
+/* ---- open and close ---- */
 
-static void drain_in(struct audit *audit, uint64_t ms)
+void audit_free_when_idle(struct audit *audit)
 {
-    if (!audit->closing)
-        uv_timer_start(&audit->timer, drain_timer, ms, 0);
-}
-
-static void audit_free_when_idle(struct audit *audit)
-{
-    if (!audit->closing || audit->owed || !audit->timer_closed)
+    if (!audit->closing || audit->pending || !audit->timer_closed)
         return;
     spool_close(audit->spool);
     close(audit->lock);
-    free(audit->kept);
+    free(audit->memory_rows);
     free(audit->batch);
     free(audit);
-}
-
-static void sync_run(uv_work_t *work)
-{
-    struct sync_work *job = work->data;
-
-    job->ok = spool_sync_run(&job->sync);
-}
-
-static void sync_begin(struct audit *audit);
-
-static void sync_done(uv_work_t *work, int status)
-{
-    struct sync_work *job = work->data;
-    struct audit *audit = job->audit;
-
-    if (job->ok) {
-        spool_sync_done(audit->spool);
-    } else {
-        LOG(ERROR, "audit",
-            "sync of the spool failed: calls are refused until its rows are safe; check the disk "
-            "of the data directory");
-        spool_sync_failed(audit->spool);
-    }
-    free(job);
-    audit->syncing = false;
-    audit->owed--;
-    if (audit->away && !audit->closing && !spool_sync_has_failed(audit->spool))
-        sync_begin(audit); /* what was written meanwhile */
-    audit_free_when_idle(audit);
-}
-
-static void sync_begin(struct audit *audit)
-{
-    struct sync_work *job;
-
-    if (audit->syncing || !(job = calloc(1, sizeof(*job))))
-        return; /* no memory: the next retry comes by again */
-    if (!spool_sync_start(audit->spool, &job->sync)) {
-        free(job);
-        return;
-    }
-    job->audit = audit;
-    job->work.data = job;
-    if (uv_queue_work(audit->loop, &job->work, sync_run, sync_done) != 0) {
-        spool_sync_run(&job->sync);
-        free(job);
-        return;
-    }
-    audit->syncing = true;
-    audit->owed++;
-}
-
-/* ---- after a sync that failed ---- */
-
-static void repair_run(uv_work_t *work)
-{
-    struct sync_work *job = work->data;
-
-    job->ok = spool_repair_run(&job->repair);
-}
-
-static void repair_done(uv_work_t *work, int status)
-{
-    struct sync_work *job = work->data;
-    struct audit *audit = job->audit;
-
-    if (job->ok) {
-        spool_repair_done(audit->spool, &job->repair);
-        LOG(INFO, "audit", "the spool was written anew and is safe again");
-    } else {
-        LOG(ERROR, "audit", "the spool cannot be written anew; trying again",
-            F("in_ms", "%u", RETRY_MS_MAX));
-    }
-    audit->repairing = false;
-    drain_in(audit, job->ok ? 0 : RETRY_MS_MAX);
-    free(job);
-    audit->owed--;
-    audit_free_when_idle(audit);
-}
-
-static void repair_begin(struct audit *audit)
-{
-    struct sync_work *job = audit->syncing ? NULL : calloc(1, sizeof(*job));
-
-    if (job && spool_repair_start(audit->spool, &job->repair)) {
-        job->audit = audit;
-        job->work.data = job;
-        if (uv_queue_work(audit->loop, &job->work, repair_run, repair_done) == 0) {
-            audit->repairing = true;
-            audit->owed++;
-            return;
-        }
-        close(job->repair.directory);
-    }
-    free(job);
-    drain_in(audit, RETRY_MS_MAX);
-}
-
-/* ---- to the store ---- */
-
-static void sent_at_close(void *context, enum persistence_result result)
-{
-    struct audit *audit = context;
-
-    audit->owed--;
-    audit->away |= result != PERSISTED;
-    if (--audit->sent_closing == 0 && !audit->away) /* all in order and all stored */
-        spool_stored(audit->spool);
-    audit_free_when_idle(audit);
-}
-
-static void sent(void *context, enum persistence_result result)
-{
-    struct audit *audit = context;
-    bool full = audit->kept_sent || audit->batch->count == SPOOL_BATCH_ROWS;
-
-    if (audit->closing) { /* the read mark has moved on meanwhile */
-        sent_at_close(context, result);
-        return;
-    }
-    audit->owed--;
-    audit->sending = false;
-    if (result != PERSISTED) {
-        if (!audit->away)
-            LOG(WARN, "audit", "the store does not take audit rows; they wait in the spool",
-                F("bytes", "%llu", (unsigned long long)spool_bytes(audit->spool)));
-        audit->away = true;
-        audit->kept_sent = 0;
-        spool_rewind(audit->spool);
-        sync_begin(audit);
-        drain_in(audit, audit->retry_ms);
-        audit->retry_ms = 2 * audit->retry_ms < RETRY_MS_MAX ? 2 * audit->retry_ms : RETRY_MS_MAX;
-        return;
-    }
-    if (audit->away)
-        LOG(INFO, "audit", "the store takes audit rows again");
-    audit->away = false;
-    audit->retry_ms = RETRY_MS_MIN;
-    if (audit->kept_sent) {
-        audit->kept_count -= audit->kept_sent;
-        memmove(audit->kept, audit->kept + audit->kept_sent,
-                audit->kept_count * sizeof(*audit->kept));
-        audit->kept_sent = 0;
-    } else {
-        spool_stored(audit->spool);
-    }
-    if (!spool_is_empty(audit->spool) || audit->kept_count)
-        drain_in(audit, full ? 0 : BATCH_WAIT_MS);
-}
-
-/* Rows that never got into the spool are newer than all that did. */
-static void kept_send(struct audit *audit)
-{
-    for (audit->kept_sent = 0;
-         audit->kept_sent < audit->kept_count && audit->kept_sent < SPOOL_BATCH_ROWS;
-         audit->kept_sent++) {
-        struct kept_row *kept = &audit->kept[audit->kept_sent];
-
-        audit->batch->rows[audit->kept_sent] = kept->row;
-        audit->batch->rows[audit->kept_sent].metadata = kept->metadata[0] ? kept->metadata : NULL;
-    }
-    audit->batch->count = audit->kept_sent;
-}
-
-/* Rows that the disk had no room for go to the spool, behind all that are in it, as soon as it takes
- * them. */
-static void kept_to_spool(struct audit *audit)
-{
-    size_t moved = 0;
-
-    if (audit->kept_sent) /* on their way to the store */
-        return;
-    while (moved < audit->kept_count) {
-        struct kept_row *kept = &audit->kept[moved];
-
-        kept->row.metadata = kept->metadata[0] ? kept->metadata : NULL;
-        if (!spool_append(audit->spool, &kept->row))
-            break;
-        moved++;
-    }
-    audit->kept_count -= moved;
-    memmove(audit->kept, audit->kept + moved, audit->kept_count * sizeof(*audit->kept));
-    if (moved > 0 && audit->kept_count == 0) {
-        audit->write_error = 0;
-        LOG(INFO, "audit", "the spool takes rows again");
-    }
-}
-
-static void drain(struct audit *audit)
-{
-    level_watch(audit);
-    if (audit->sending || audit->repairing)
-        return;
-    if (spool_sync_has_failed(audit->spool)) {
-        repair_begin(audit);
-        return;
-    }
-    if (audit->kept_count)
-        kept_to_spool(audit);
-    if (spool_read(audit->spool, audit->batch) == 0) {
-        spool_stored(audit->spool); /* nothing but damaged lines behind the mark, if anything */
-        if (!spool_is_empty(audit->spool)) {
-            drain_in(audit, RETRY_MS_MAX); /* not readable at the moment */
-            return;
-        }
-        kept_send(audit);
-    }
-    if (audit->batch->count == 0)
-        return;
-    audit->sending = true;
-    audit->owed++;
-    audit_insert_batch(audit->store, audit->batch->rows, audit->batch->count, sent, audit);
 }
 
 struct audit *audit_open(uv_loop_t *loop, struct persistence *store,
@@ -370,9 +99,9 @@ struct audit *audit_open(uv_loop_t *loop, struct persistence *store,
     audit->timer.data = audit;
     uv_timer_init(loop, &audit->timer);
     if (!spool_is_empty(audit->spool)) {
-        LOG(INFO, "audit", "replaying the spool",
+        LOG(INFO, "audit", "sending the rows that the last run left in the audit spool",
             F("bytes", "%llu", (unsigned long long)spool_bytes(audit->spool)));
-        drain_in(audit, 0);
+        audit_send_in(audit, 0);
     }
     return audit;
 }
@@ -385,29 +114,14 @@ static void timer_closed(uv_handle_t *handle)
     audit_free_when_idle(audit);
 }
 
-/* What is left goes to the store now, ahead of persistence_close; what that cannot take stays in
- * the spool, synced, for the next start. */
+/* Rows that the database does not take now stay in the spool, synced, for the next start. */
 void audit_close(struct audit *audit)
 {
     struct spool_sync sync;
 
     audit->closing = true;
-    audit->sent_closing = audit->sending;
     uv_timer_stop(&audit->timer);
-    /* A batch on its way is sent once more behind itself: the ids make that harmless. */
-    spool_rewind(audit->spool);
-    for (unsigned i = 0; i < CLOSE_BATCHES_MAX; i++) {
-        bool last = audit->away || spool_read(audit->spool, audit->batch) == 0;
-
-        if (last) /* often no rows at all: then it is a fence behind what others have asked for, */
-            kept_send(audit); /* whose callbacks may still write */
-        audit->owed++;
-        audit->sent_closing++;
-        audit_insert_batch(audit->store, audit->batch->rows, audit->batch->count, sent_at_close,
-                           audit);
-        if (last)
-            break;
-    }
+    audit_send_at_close(audit);
     if (spool_sync_start(audit->spool, &sync))
         spool_sync_run(&sync);
     uv_close((uv_handle_t *)&audit->timer, timer_closed);
@@ -415,47 +129,54 @@ void audit_close(struct audit *audit)
 
 void audit_hold(struct audit *audit)
 {
-    audit->owed++;
+    audit->pending++;
 }
 
 void audit_release(struct audit *audit)
 {
-    audit->owed--;
+    audit->pending--;
     audit_free_when_idle(audit);
 }
+
+/* ---- writing ---- */
 
 static const char *reason_text(int error)
 {
     return error == EFBIG ? "the spool is full" : strerror(error);
 }
 
-/* The disk took no more: the row stays in memory, in its order, until disk or store take it. */
-static void row_keep(struct audit *audit, const struct audit_row *row, int reason)
+void audit_write_failed(struct audit *audit, int reason)
 {
-    struct kept_row *kept;
-
-    if (!audit->kept)
-        audit->kept = calloc(KEPT_ROWS_MAX, sizeof(*audit->kept));
     if (!audit->write_error)
         LOG(ERROR, "audit",
-            "the spool cannot be written; calls are refused until it can: free space in the data "
-            "directory",
+            "the audit spool takes no rows; requests are refused until it does: free space in the "
+            "data directory, or bring the database back",
             F("reason", "%s", reason_text(reason)),
             F("bytes", "%llu", (unsigned long long)spool_bytes(audit->spool)));
     audit->write_error = reason;
-    if (!audit->kept || audit->kept_count == KEPT_ROWS_MAX) {
-        audit->lost++;
-        LOG(ERROR, "audit", "audit row lost: neither store, disk nor memory takes it",
+}
+
+/* Keeps the row in memory, in its order, until the disk or the database takes it. */
+static void row_keep(struct audit *audit, const struct audit_row *row, int reason)
+{
+    struct memory_row *kept;
+
+    if (!audit->memory_rows)
+        audit->memory_rows = calloc(MEMORY_ROWS_MAX, sizeof(*audit->memory_rows));
+    audit_write_failed(audit, reason);
+    if (!audit->memory_rows || audit->memory_count == MEMORY_ROWS_MAX) {
+        audit->rows_lost++;
+        LOG(ERROR, "audit", "audit row lost: database, disk and memory do not take it",
             F("action", "%s", row->action), F("user", "%s", row->user_id),
-            F("room", "%s", row->room_id), F("lost", "%llu", (unsigned long long)audit->lost));
+            F("room", "%s", row->room_id), F("lost", "%llu", (unsigned long long)audit->rows_lost));
         return;
     }
-    kept = &audit->kept[audit->kept_count++];
+    kept = &audit->memory_rows[audit->memory_count++];
     kept->row = *row;
     snprintf(kept->metadata, sizeof(kept->metadata), "%s", row->metadata ? row->metadata : "");
 }
 
-/* A JSON object without control characters, or nothing that would break a reader later. */
+/* Is it a JSON object that fits, without anything that a reader of the spool or a database refuses? */
 static bool metadata_is_sound(const char *text, int length)
 {
     cJSON *parsed;
@@ -466,7 +187,7 @@ static bool metadata_is_sound(const char *text, int length)
     for (const char *at = text; *at; at++)
         if ((unsigned char)*at < 0x20)
             return false;
-    if (strstr(text, "\\u0000")) /* no text in a database has it */
+    if (strstr(text, "\\u0000")) /* databases refuse it in texts */
         return false;
     parsed = cJSON_Parse(text);
     sound = cJSON_IsObject(parsed);
@@ -474,15 +195,15 @@ static bool metadata_is_sound(const char *text, int length)
     return sound;
 }
 
-/* Later than that of the row before, so that the time alone says the order; but a clock that was set
- * back by more than a moment is followed. */
+/* Each row gets a later time than the row before, so that the times alone give the order. When the clock
+ * was set back by more than CLOCK_BACK_US_MAX, the new time of the clock counts. */
 static int64_t time_next(struct audit *audit)
 {
     int64_t now_us = (int64_t)(clock_wall_ns() / 1000);
 
-    if (now_us <= audit->written_us && audit->written_us - now_us < CLOCK_BACK_US_MAX)
-        now_us = audit->written_us + 1;
-    audit->written_us = now_us;
+    if (now_us <= audit->last_row_us && audit->last_row_us - now_us < CLOCK_BACK_US_MAX)
+        now_us = audit->last_row_us + 1;
+    audit->last_row_us = now_us;
     return now_us;
 }
 
@@ -508,25 +229,25 @@ bool audit_write(struct audit *audit, enum audit_action action, const char *user
         va_end(values);
         row.metadata = metadata;
         if (!metadata_is_sound(metadata, length)) {
-            LOG(ERROR, "audit", "metadata is not a JSON object; the row is kept without it",
+            LOG(ERROR, "audit", "metadata is not a JSON object; the row is stored without it",
                 F("action", "%s", row.action), F("metadata", "%.200s", metadata));
             row.metadata = NULL;
         }
     }
-    logged = audit->kept_count == 0 && spool_append(audit->spool, &row);
+    logged = audit->memory_count == 0 && spool_append(audit->spool, &row);
     if (!logged)
-        row_keep(audit, &row, audit->kept_count ? audit->write_error : errno);
-    level_watch(audit);
+        row_keep(audit, &row, audit->memory_count ? audit->write_error : errno);
+    audit_level_check(audit);
     if (audit->closing)
         return logged;
-    if (audit->away && !audit->repairing && !spool_sync_has_failed(audit->spool))
-        sync_begin(audit);
+    if (audit->database_down && !audit->repairing && !spool_sync_has_failed(audit->spool))
+        audit_sync_begin(audit);
     else if (!audit->sending && !uv_is_active((uv_handle_t *)&audit->timer))
-        drain_in(audit, BATCH_WAIT_MS);
+        audit_send_in(audit, BATCH_WAIT_MS);
     return logged;
 }
 
-/* One may be as long as a line can be, the others are as calls write them. */
+/* One of the rows may be as long as a line can be; the others have the usual length. */
 static uint64_t rows_bytes(uint64_t rows)
 {
     return SPOOL_LINE_BYTES + rows * ROW_BYTES;
@@ -536,36 +257,32 @@ bool audit_ready(struct audit *audit, uint64_t rows)
 {
     bool ready;
 
-    if (audit->kept_count)
-        kept_to_spool(audit);
-    ready = audit->kept_count == 0 && !spool_sync_has_failed(audit->spool);
-    if (ready && !spool_reserve(audit->spool, rows_bytes(rows))) {
-        int reason = errno;
-
-        ready = false;
-        if (!audit->write_error)
-            LOG(ERROR, "audit",
-                "there is no room for audit rows; calls are refused until there is: free space in "
-                "the data directory, or bring the database back",
-                F("reason", "%s", reason_text(reason)),
-                F("bytes", "%llu", (unsigned long long)spool_bytes(audit->spool)));
-        audit->write_error = reason;
-    } else if (ready) {
-        audit->write_error = 0;
+    if (audit->memory_count)
+        audit_memory_to_spool(audit);
+    ready = audit->memory_count == 0 && !spool_sync_has_failed(audit->spool);
+    if (ready) {
+        ready = spool_reserve(audit->spool, rows_bytes(rows));
+        if (ready)
+            audit->write_error = 0;
+        else
+            audit_write_failed(audit, errno);
     }
-    audit->refused += !ready;
+    audit->requests_refused += !ready;
     return ready;
 }
 
+/* ---- health ---- */
+
 static const char *status_of(struct audit *audit)
 {
-    level_watch(audit);
-    /* Somebody may stay away until we say that we are well: look again. */
-    if (audit->write_error && audit->kept_count == 0 && spool_reserve(audit->spool, rows_bytes(1)))
+    audit_level_check(audit);
+    /* Clients may stay away until /health says "ok": try again without them. */
+    if (audit->write_error && audit->memory_count == 0 &&
+        spool_reserve(audit->spool, rows_bytes(1)))
         audit->write_error = 0;
     if (spool_sync_has_failed(audit->spool))
-        return "the spool's disk fails: rows are not safe";
-    if (audit->kept_count || audit->write_error)
+        return "the disk fails: rows in the audit spool are not safe";
+    if (audit->memory_count || audit->write_error)
         snprintf(audit->status, STATUS_BYTES, "rows cannot be logged: %s",
                  reason_text(audit->write_error));
     else if (audit->level > 0)
@@ -581,9 +298,9 @@ void audit_health(struct audit *audit, struct audit_health *health)
     *health = (struct audit_health){.status = status_of(audit),
                                     .spool_bytes = spool_bytes(audit->spool),
                                     .spool_bytes_max = spool_bytes_max,
-                                    .rows_in_memory = audit->kept_count,
-                                    .rows_lost = audit->lost,
+                                    .rows_in_memory = audit->memory_count,
+                                    .rows_lost = audit->rows_lost,
                                     .lines_damaged = spool_damaged_lines(audit->spool),
-                                    .calls_refused = audit->refused,
+                                    .requests_refused = audit->requests_refused,
                                     .alarms = audit->alarms};
 }

@@ -20,22 +20,22 @@ static void a_full_spool_keeps_in_memory_and_alarms(void **state)
 
     spool_bytes_max = 20000;
     store_break(true, "1");
-    for (in_spool = 0; audit->kept_count == 0; in_spool++)
+    for (in_spool = 0; audit->memory_count == 0; in_spool++)
         row_write(audit, in_spool);
-    for (unsigned i = in_spool; i < in_spool + KEPT_ROWS_MAX + 99; i++)
+    for (unsigned i = in_spool; i < in_spool + MEMORY_ROWS_MAX + 99; i++)
         row_write(audit, i);
     assert_false(audit_ready(audit, 1));
     assert_string_equal(audit_says(audit), "rows cannot be logged: the spool is full");
-    assert_int_equal(audit->lost, 100);
+    assert_int_equal(audit->rows_lost, 100);
     loop_for(&test_loop, 300);
     store_break(false, "");
-    rows_wait(in_spool - 1 + KEPT_ROWS_MAX, 5);
-    rows_are_in_order(in_spool - 1 + KEPT_ROWS_MAX);
+    rows_wait(in_spool - 1 + MEMORY_ROWS_MAX, 5);
+    rows_are_in_order(in_spool - 1 + MEMORY_ROWS_MAX);
     row_write(audit, 1000000); /* and all is well again */
-    rows_wait(in_spool + KEPT_ROWS_MAX, 5);
+    rows_wait(in_spool + MEMORY_ROWS_MAX, 5);
     for (unsigned i = 0; i < 200 && !audit_ready(audit, 1); i++) /* the store's last answer */
         loop_for(&test_loop, 5);
-    assert_int_equal(audit->kept_count, 0);
+    assert_int_equal(audit->memory_count, 0);
     assert_true(audit_ready(audit, 1));
     assert_string_equal(audit_says(audit), "ok");
     stop(audit, store);
@@ -57,8 +57,8 @@ static void a_full_disk_takes_no_half_rows(void **state)
         row_write(audit, i);
     assert_false(audit_ready(audit, 1));
     setrlimit(RLIMIT_FSIZE, &before);
-    assert_true(audit->kept_count > 0 && audit->kept_count < 100);
-    assert_int_equal(audit->lost, 0);
+    assert_true(audit->memory_count > 0 && audit->memory_count < 100);
+    assert_int_equal(audit->rows_lost, 0);
     store_break(false, "");
     rows_wait(100, 5);
     rows_are_in_order(100);
@@ -158,10 +158,10 @@ static void alarms_come_once_a_level(void **state)
         while (row_write(audit, n)) /* what is no call goes on: a socket that breaks off */
             n++;
         n++;
-        assert_int_equal(said("level=error process=test area=audit bytes="), outage);
+        assert_int_equal(said("the audit spool is full"), outage);
         audit_health(audit, &health);
         assert_int_equal(health.alarms, 4 * outage);
-        assert_int_equal(health.calls_refused, outage);
+        assert_int_equal(health.requests_refused, outage);
         assert_int_equal(health.rows_in_memory, 1);
         loop_for(&test_loop, 50);
         store_break(false, "");
@@ -273,7 +273,7 @@ static void a_promise_outlives_the_disks_last_byte(void **state)
     assert_false(audit_ready(audit, 1));
     ballast_drop();
     assert_true(audit_ready(audit, 1)); /* the row that memory had is in the spool now */
-    assert_int_equal(audit->kept_count, 0);
+    assert_int_equal(audit->memory_count, 0);
     assert_true(row_write(audit, n++));
     loop_for(&test_loop, 20);
     stop(audit, store); /* the store is still away: the next start has it all */

@@ -106,7 +106,7 @@ static void the_spool_is_replayed_once_and_in_order(void **state)
         row_write(audit, i);
     loop_for(&test_loop, 400);
     assert_int_equal(outside_number("SELECT count(*) FROM audit_logs"), 128); /* whole batches */
-    assert_true(audit->away);
+    assert_true(audit->database_down);
     assert_true(spool_files_bytes(&files) > 0);
     for (unsigned i = 300; i < 500; i++) { /* calls go on */
         row_write(audit, i);
@@ -121,7 +121,7 @@ static void the_spool_is_replayed_once_and_in_order(void **state)
     rows_are_in_order(500);
     loop_for(&test_loop, 50);
     assert_int_equal(spool_files_bytes(&files), 0);
-    assert_false(audit->away);
+    assert_false(audit->database_down);
     stop(audit, store);
 }
 
@@ -135,7 +135,7 @@ static void a_locked_store_only_delays(void **state)
     for (unsigned i = 0; i < 100; i++)
         row_write(audit, i);
     loop_for(&test_loop, 1200);
-    assert_true(audit->away);
+    assert_true(audit->database_down);
     outside_run(outside, "ROLLBACK");
     outside_close(outside);
     rows_wait(100, 20);
@@ -151,20 +151,20 @@ static void times_say_the_order(void **state)
     int64_t last_us;
 
     for (unsigned i = 0; i < 1000; i++) {
-        int64_t before = audit->written_us;
+        int64_t before = audit->last_row_us;
 
         row_write(audit, i);
-        assert_true(audit->written_us > before);
+        assert_true(audit->last_row_us > before);
     }
-    audit->written_us += 500000; /* the clock is set back by half a second */
-    last_us = audit->written_us;
+    audit->last_row_us += 500000; /* the clock is set back by half a second */
+    last_us = audit->last_row_us;
     row_write(audit, 1000);
-    assert_int_equal(audit->written_us, last_us + 1);
+    assert_int_equal(audit->last_row_us, last_us + 1);
     rows_wait(1001, 20);
     rows_are_in_order(1001);
-    audit->written_us += 3600 * 1000000ll; /* and by an hour: believed */
+    audit->last_row_us += 3600 * 1000000ll; /* and by an hour: believed */
     row_write(audit, 1001);
-    assert_true(audit->written_us < (int64_t)(clock_wall_ns() / 1000) + 1000000);
+    assert_true(audit->last_row_us < (int64_t)(clock_wall_ns() / 1000) + 1000000);
     stop(audit, store);
 }
 

@@ -7,7 +7,7 @@
 
 #include <dirent.h>
 
-#include "controlplane/people/audit.c"
+#include "controlplane/people/audit_internal.h"
 #include "src/sanitizer.h"
 
 static uv_loop_t test_loop;

@@ -1,0 +1,73 @@
+/* Inside of the audit log.
+ *
+ *   audit_write ─► spool (page cache: survives the death of the process) ─► batch ─► database
+ *                    │                                                      then the spool drops the rows
+ *                    │ database unavailable: synced on the thread pool (survives the death of the machine)
+ *                    │   sync failed: rows are copied into new files; until then requests are refused
+ *                    └ disk full: rows stay in memory, at most MEMORY_ROWS_MAX; requests are refused until
+ *                                 the rows are in the spool
+ *
+ *   audit.c       opens, closes, writes, tells the health
+ *   audit_send.c  from the spool (or memory) to the database
+ *   audit_sync.c  syncs and repairs the spool on the thread pool */
+#ifndef RINGCAST_AUDIT_INTERNAL_H
+#define RINGCAST_AUDIT_INTERNAL_H
+
+#include "audit.h"
+#include "spool.h"
+
+#define BATCH_WAIT_MS 10 /* rows of one moment share a transaction and its sync */
+#define RETRY_MS_MIN 100
+#define RETRY_MS_MAX 1000
+#define MEMORY_ROWS_MAX 1024
+#define STATUS_BYTES 120
+
+/* A row that the disk did not take. */
+struct memory_row {
+    struct audit_row row;
+    char metadata[SPOOL_METADATA_BYTES];
+};
+
+struct audit {
+    uv_loop_t *loop;
+    struct persistence *store;
+    struct spool *spool;
+    uv_timer_t timer; /* of the next batch */
+    struct spool_batch *batch;
+    struct memory_row *memory_rows; /* allocated when the first row needs it */
+    size_t memory_count;
+    size_t memory_sent; /* rows of memory in the batch on its way; 0: the batch is from the spool */
+    int64_t last_row_us;
+    uint64_t rows_lost, requests_refused, alarms;
+    uint32_t retry_ms;
+    unsigned level; /* of the spool: how many of the levels it has reached */
+    bool sending, syncing, repairing, database_down, closing, timer_closed;
+    int write_error; /* errno of why the last row is not in the spool; 0: it is */
+    char status[STATUS_BYTES];
+    unsigned pending;         /* callbacks of the database and the thread pool, and holders */
+    unsigned closing_batches; /* batches on their way since audit_close */
+    int lock;                 /* descriptor that holds the lock of the data directory */
+};
+
+/* ---- audit.c ---- */
+
+void audit_free_when_idle(struct audit *audit);
+/* Warns once per level how full the spool is: long before requests must be refused, and when they are. */
+void audit_level_check(struct audit *audit);
+/* The spool takes no row: logs it once, and remembers why. */
+void audit_write_failed(struct audit *audit, int reason);
+
+/* ---- audit_send.c ---- */
+
+void audit_send_in(struct audit *audit, uint64_t ms);
+/* Rows that the disk did not take go to the spool, behind all rows in it, as soon as it takes them. */
+void audit_memory_to_spool(struct audit *audit);
+/* Sends all rows that are left, the last time. */
+void audit_send_at_close(struct audit *audit);
+
+/* ---- audit_sync.c ---- */
+
+void audit_sync_begin(struct audit *audit);
+void audit_repair_begin(struct audit *audit);
+
+#endif
