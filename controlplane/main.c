@@ -13,6 +13,7 @@
 #include "check.h"
 #include "control.h"
 #include "controlplane/live/live.h"
+#include "controlplane/people/api.h"
 #include "controlplane/people/auth.h"
 #include "controlplane/people/data_directory_open.h"
 #include "controlplane/people/databases.h"

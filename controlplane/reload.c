@@ -35,7 +35,7 @@ static void secrets_drop(void *made)
 
 static void secrets_place(const struct reload *reload, void *made)
 {
-    auth_take_secrets(reload->auth, made);
+    auth_use_secrets(reload->auth, made);
     secrets_drop(made);
 }
 

@@ -1,22 +1,22 @@
-/* REST: /auth/register, /auth/login, /auth/me, /rooms. Each call: who is it, are the fields sound,
- * one step of auth or persistence, one answer. */
+/* The REST interface. Each request: who is it, are its fields valid, ask auth or persistence, answer. */
+#include "api.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#include "auth.h"
+#include "attempt_limit.h"
 #include "controlplane/web/http.h"
 #include "src/clock.h"
 #include "src/log.h"
-#include "attempt_limit.h"
 #include "uuid.h"
 #include "validate.h"
 
-#define ROOM_CODE_ATTEMPTS 5 /* 32^12 codes: a second attempt is already a curiosity */
+#define ROOM_CODE_ATTEMPTS 5 /* there are 32^12 codes: even a second attempt is very rare */
 #define UNAVAILABLE_RETRY_S 2
 
-/* One HTTP server per process; calls under way outlive nothing of this. */
+/* There is one HTTP server per process. */
 static struct api {
     struct auth *auth;
     struct persistence *store;
@@ -24,63 +24,63 @@ static struct api {
     const struct settings *settings;
     uint32_t (*participant_count)(void *context, const char *room_id);
     void *participant_context;
-    struct attempt_limit *creations; /* rooms by user */
+    struct attempt_limit *creations; /* attempts to create a room, by user */
 } api;
 
 struct room_creation {
-    struct http_request *call;
+    struct http_request *request;
     struct meeting_row meeting;
     unsigned attempts;
 };
 
-static void reply_later(struct http_request *call, int status, const char *message,
+static void reply_later(struct http_request *request, int status, const char *message,
                         uint32_t seconds)
 {
     char text[16];
 
     snprintf(text, sizeof(text), "%u", seconds ? seconds : 1);
-    http_reply_header(call, "Retry-After", text);
-    http_reply_error(call, status, message);
+    http_reply_header(request, "Retry-After", text);
+    http_reply_error(request, status, message);
 }
 
-static void reply_unavailable(struct http_request *call)
+static void reply_unavailable(struct http_request *request)
 {
-    reply_later(call, 503, "Service is temporarily unavailable, try again", UNAVAILABLE_RETRY_S);
+    reply_later(request, 503, "Service is temporarily unavailable, try again", UNAVAILABLE_RETRY_S);
 }
 
-/* What is the same for every call that auth did not let through. */
-static void reply_refusal(struct http_request *call, enum auth_result result,
+/* Answers a request that auth did not let through. */
+static void reply_refusal(struct http_request *request, enum auth_result result,
                           uint32_t retry_after_s, const char *refused)
 {
     switch (result) {
     case AUTH_REFUSED:
-        http_reply_header(call, "WWW-Authenticate", "Bearer");
-        http_reply_error(call, 401, refused);
+        http_reply_header(request, "WWW-Authenticate", "Bearer");
+        http_reply_error(request, 401, refused);
         break;
     case AUTH_DUPLICATE:
-        http_reply_error(call, 409, "Email already registered");
+        http_reply_error(request, 409, "Email already registered");
         break;
     case AUTH_BUSY:
-        reply_later(call, 503, "Too many logins at the moment, try again", retry_after_s);
+        reply_later(request, 503, "Too many logins at the moment, try again", retry_after_s);
         break;
     case AUTH_TOO_MANY_ATTEMPTS:
-        reply_later(call, 429, "Too many attempts, try again later", retry_after_s);
+        reply_later(request, 429, "Too many attempts, try again later", retry_after_s);
         break;
     default:
-        reply_unavailable(call);
+        reply_unavailable(request);
     }
 }
 
-/* Takes errors; true when it replied because of them. */
-static bool reply_if_invalid(struct http_request *call, bool valid, cJSON *errors)
+/* True: the fields are not valid, and the request is answered. Frees errors. */
+static bool reply_if_invalid(struct http_request *request, bool valid, cJSON *errors)
 {
     if (!valid && cJSON_GetArraySize(errors) > 0) {
-        http_reply_errors(call, 400, errors);
+        http_reply_errors(request, 400, errors);
         return true;
     }
     cJSON_Delete(errors);
-    if (!valid) /* no memory for the sentences */
-        http_reply_error(call, 400, "Validation failed");
+    if (!valid) /* there was no memory for the sentences */
+        http_reply_error(request, 400, "Validation failed");
     return !valid;
 }
 
@@ -102,11 +102,11 @@ static void add_time(cJSON *object, const char *name, int64_t ms)
 static void credentials_done(void *context, enum auth_result result, const struct user_row *user,
                              const char *token, uint32_t retry_after_s, int status)
 {
-    struct http_request *call = context;
+    struct http_request *request = context;
     cJSON *body, *person;
 
     if (result != AUTH_OK) {
-        reply_refusal(call, result, retry_after_s, "Invalid credentials");
+        reply_refusal(request, result, retry_after_s, "Invalid credentials");
         return;
     }
     body = cJSON_CreateObject();
@@ -116,7 +116,7 @@ static void credentials_done(void *context, enum auth_result result, const struc
     cJSON_AddStringToObject(person, "id", user->id);
     cJSON_AddStringToObject(person, "email", user->email);
     cJSON_AddStringToObject(person, "displayName", user->display_name);
-    http_reply_json(call, status, body);
+    http_reply_json(request, status, body);
 }
 
 static void register_done(void *context, enum auth_result result, const struct user_row *user,
@@ -131,40 +131,41 @@ static void login_done(void *context, enum auth_result result, const struct user
     credentials_done(context, result, user, token, retry_after_s, 200);
 }
 
-static void serve_register(struct http_request *call)
+static void serve_register(struct http_request *request)
 {
     char email[256], password[PASSWORD_TEXT_BYTES], name[401];
     cJSON *errors = cJSON_CreateArray();
-    const cJSON *fields = http_body(call);
+    const cJSON *fields = http_body(request);
     bool valid = validate_email(fields, email, errors);
 
     valid &= validate_password(fields, true, password, errors);
     valid &= validate_line(fields, "displayName", 100, name, sizeof(name), errors);
-    if (!reply_if_invalid(call, valid, errors))
-        auth_register(api.auth, email, password, name, http_client_ip(call), register_done, call);
+    if (!reply_if_invalid(request, valid, errors))
+        auth_register(api.auth, email, password, name, http_client_ip(request), register_done,
+                      request);
     explicit_bzero(password, sizeof(password));
 }
 
-static void serve_login(struct http_request *call)
+static void serve_login(struct http_request *request)
 {
     char email[256], password[PASSWORD_TEXT_BYTES];
     cJSON *errors = cJSON_CreateArray();
-    bool valid = validate_email(http_body(call), email, errors);
+    bool valid = validate_email(http_body(request), email, errors);
 
-    valid &= validate_password(http_body(call), false, password, errors);
-    if (!reply_if_invalid(call, valid, errors))
-        auth_login(api.auth, email, password, http_client_ip(call), login_done, call);
+    valid &= validate_password(http_body(request), false, password, errors);
+    if (!reply_if_invalid(request, valid, errors))
+        auth_login(api.auth, email, password, http_client_ip(request), login_done, request);
     explicit_bzero(password, sizeof(password));
 }
 
 static void me_verified(void *context, enum auth_result result, const struct user_row *user,
                         const char *token, uint32_t retry_after_s)
 {
-    struct http_request *call = context;
+    struct http_request *request = context;
     cJSON *body;
 
     if (result != AUTH_OK) {
-        reply_refusal(call, result, retry_after_s, "Unauthorized");
+        reply_refusal(request, result, retry_after_s, "Unauthorized");
         return;
     }
     body = cJSON_CreateObject();
@@ -173,12 +174,12 @@ static void me_verified(void *context, enum auth_result result, const struct use
     cJSON_AddStringToObject(body, "displayName", user->display_name);
     cJSON_AddBoolToObject(body, "isActive", user->is_active);
     add_time(body, "createdAt", user->created_ms);
-    http_reply_json(call, 200, body);
+    http_reply_json(request, 200, body);
 }
 
-static void serve_me(struct http_request *call)
+static void serve_me(struct http_request *request)
 {
-    auth_verify(api.auth, http_bearer(call), me_verified, call);
+    auth_verify(api.auth, http_bearer(request), me_verified, request);
 }
 
 static void room_insert(struct room_creation *creation);
@@ -187,7 +188,7 @@ static void room_inserted(void *context, enum persistence_result result)
 {
     struct room_creation *creation = context;
     const struct meeting_row *meeting = &creation->meeting;
-    struct http_request *call = creation->call;
+    struct http_request *request = creation->request;
     cJSON *body;
 
     if (result == PERSISTENCE_DUPLICATE && ++creation->attempts < ROOM_CODE_ATTEMPTS) {
@@ -196,16 +197,16 @@ static void room_inserted(void *context, enum persistence_result result)
     }
     if (result != PERSISTED ||
         !audit_write(api.audit, AUDIT_room_created, meeting->host_id, meeting->id,
-                     http_client_ip(call), "{\"roomCode\":\"%s\",\"maxParticipants\":%u}",
+                     http_client_ip(request), "{\"roomCode\":\"%s\",\"maxParticipants\":%u}",
                      meeting->room_code, meeting->participants_max)) {
-        reply_unavailable(call);
+        reply_unavailable(request);
         free(creation);
         return;
     }
     body = cJSON_CreateObject();
     cJSON_AddStringToObject(body, "roomId", meeting->id);
     cJSON_AddStringToObject(body, "roomCode", meeting->room_code);
-    http_reply_json(call, 201, body);
+    http_reply_json(request, 201, body);
     free(creation);
 }
 
@@ -216,8 +217,8 @@ static void room_insert(struct room_creation *creation)
     meeting_insert(api.store, &creation->meeting, room_inserted, creation);
 }
 
-/* The rate limit of mutating events, kept by user here: a REST caller has no socket. */
-static bool creation_is_refused(struct http_request *call, const struct user_row *user)
+/* The rate limit of events that change something. Here it is per user: a REST client has no socket. */
+static bool creation_is_refused(struct http_request *request, const struct user_row *user)
 {
     uint32_t retry_after_s;
     uint64_t per_minute = (uint64_t)api.settings->rate_limit_events * ATTEMPT_WINDOW_S /
@@ -229,9 +230,9 @@ static bool creation_is_refused(struct http_request *call, const struct user_row
     if (attempt == ATTEMPT_ALLOWED)
         return false;
     if (attempt == ATTEMPT_REFUSED_FIRST)
-        audit_write(api.audit, AUDIT_rate_limited, user->id, NULL, http_client_ip(call),
+        audit_write(api.audit, AUDIT_rate_limited, user->id, NULL, http_client_ip(request),
                     "{\"call\":\"rooms\",\"by\":\"user\"}");
-    reply_refusal(call, AUTH_TOO_MANY_ATTEMPTS, retry_after_s, "");
+    reply_refusal(request, AUTH_TOO_MANY_ATTEMPTS, retry_after_s, "");
     return true;
 }
 
@@ -239,7 +240,7 @@ static void room_create_verified(void *context, enum auth_result result,
                                  const struct user_row *user, const char *token,
                                  uint32_t retry_after_s)
 {
-    struct http_request *call = context;
+    struct http_request *request = context;
     struct room_creation *creation;
     struct meeting_row *meeting;
     uint32_t most = api.settings->room_participants_max;
@@ -247,22 +248,22 @@ static void room_create_verified(void *context, enum auth_result result,
     bool valid;
 
     if (result != AUTH_OK) {
-        reply_refusal(call, result, retry_after_s, "Unauthorized");
+        reply_refusal(request, result, retry_after_s, "Unauthorized");
         return;
     }
     creation = audit_ready(api.audit, 1) ? calloc(1, sizeof(*creation)) : NULL;
     if (!creation) {
-        reply_unavailable(call);
+        reply_unavailable(request);
         return;
     }
-    creation->call = call;
+    creation->request = request;
     meeting = &creation->meeting;
     errors = cJSON_CreateArray();
-    valid = validate_line(http_body(call), "title", 255, meeting->title, sizeof(meeting->title),
+    valid = validate_line(http_body(request), "title", 255, meeting->title, sizeof(meeting->title),
                           errors);
-    valid &= validate_count(http_body(call), "maxParticipants", 2, most, most,
+    valid &= validate_count(http_body(request), "maxParticipants", 2, most, most,
                             &meeting->participants_max, errors);
-    if (reply_if_invalid(call, valid, errors) || creation_is_refused(call, user)) {
+    if (reply_if_invalid(request, valid, errors) || creation_is_refused(request, user)) {
         free(creation);
         return;
     }
@@ -272,23 +273,23 @@ static void room_create_verified(void *context, enum auth_result result,
     room_insert(creation);
 }
 
-static void serve_room_create(struct http_request *call)
+static void serve_room_create(struct http_request *request)
 {
-    auth_verify(api.auth, http_bearer(call), room_create_verified, call);
+    auth_verify(api.auth, http_bearer(request), room_create_verified, request);
 }
 
 static void room_found(void *context, enum persistence_result result,
                        const struct meeting_row *meeting)
 {
-    struct http_request *call = context;
+    struct http_request *request = context;
     cJSON *body;
 
     if (result == PERSISTENCE_NOT_FOUND) {
-        http_reply_error(call, 404, "Room not found");
+        http_reply_error(request, 404, "Room not found");
         return;
     }
     if (result != PERSISTED) {
-        reply_unavailable(call);
+        reply_unavailable(request);
         return;
     }
     body = cJSON_CreateObject();
@@ -305,23 +306,23 @@ static void room_found(void *context, enum persistence_result result,
     add_time(body, "updatedAt", meeting->updated_ms);
     cJSON_AddNumberToObject(body, "participantCount",
                             api.participant_count(api.participant_context, meeting->id));
-    http_reply_json(call, 200, body);
+    http_reply_json(request, 200, body);
 }
 
 static void room_find_verified(void *context, enum auth_result result, const struct user_row *user,
                                const char *token, uint32_t retry_after_s)
 {
-    struct http_request *call = context;
+    struct http_request *request = context;
 
     if (result != AUTH_OK)
-        reply_refusal(call, result, retry_after_s, "Unauthorized");
+        reply_refusal(request, result, retry_after_s, "Unauthorized");
     else
-        meeting_find(api.store, http_parameter(call), room_found, call);
+        meeting_find(api.store, http_parameter(request), room_found, request);
 }
 
-static void serve_room(struct http_request *call)
+static void serve_room(struct http_request *request)
 {
-    auth_verify(api.auth, http_bearer(call), room_find_verified, call);
+    auth_verify(api.auth, http_bearer(request), room_find_verified, request);
 }
 
 void api_open(struct http_server *http, struct auth *auth, struct persistence *store,

@@ -1,14 +1,14 @@
-/* Sliding-window throttles with a fixed size of memory.
+/* Limits how often something may be attempted per name: a sliding window, in memory of a fixed size.
  *
- * Shape: a set-associative table of (keyed hash of the name, 21 counters of 3 s each). Never more
- *        than `limit` in any 60 s; counters are whole, so a slot frees up to 3 s late.
- * Forgetting: a full set gives up the entry with the fewest attempts in the window, the oldest of
- *        those. Someone who wants an account under attack forgotten has to fill its set with names
- *        that were each tried more often, without knowing which names fall into it (the hash is
- *        keyed with a secret of this process). For accounts only attempts that were admitted to
- *        the password hash are counted, and two hash threads admit fewer in a minute (about 5000)
- *        than the table has entries (16384).
- * Lock-out: refused attempts are not counted, so a throttle opens again by itself within a minute.
+ * Shape: a set-associative table; an entry has a keyed hash of the name and 21 counters of 3 s each. In any
+ *        60 s at most `limit` attempts are allowed. A counter leaves the window as a whole, so an attempt
+ *        may be refused for up to 3 s longer than necessary.
+ * Forgetting: a full set replaces the entry with the fewest attempts in the window, and among those the
+ *        oldest. An attacker who wants the table to forget an account must fill the set of that account
+ *        with names that each have more attempts, and cannot know which names belong to the set, because
+ *        the hash has a secret key. For accounts, only attempts that reach the password hash are counted:
+ *        two hash threads take fewer in a minute (about 5000) than the table has entries (16384).
+ * No lock-out: refused attempts are not counted, so attempts are allowed again within a minute.
  * Threads: one. No clock of its own. */
 #ifndef RINGCAST_ATTEMPT_LIMIT_H
 #define RINGCAST_ATTEMPT_LIMIT_H
@@ -25,23 +25,12 @@ void attempt_limit_delete(struct attempt_limit *attempts);
 enum attempt_result {
     ATTEMPT_ALLOWED,
     ATTEMPT_REFUSED,
-    ATTEMPT_REFUSED_FIRST /* the first refusal of this name in a window: tell the audit log */
+    ATTEMPT_REFUSED_FIRST /* the first refusal of this name in a window: for the audit log */
 };
-/* Counts one attempt, or says in how many seconds the next one passes. */
+/* Counts one attempt, or says after how many seconds the next one is allowed. */
 enum attempt_result attempt_limit_take(struct attempt_limit *attempts, const char *name,
                                        uint64_t now_ns, uint32_t limit, uint32_t *retry_after_s);
-/* The attempt of taken_ns shall not count after all. */
+/* The attempt that was made at taken_ns does not count after all. */
 void attempt_limit_give_back(struct attempt_limit *attempts, const char *name, uint64_t taken_ns);
-
-/* Names seen to be good: from where an owner has logged in. Fixed size, the oldest is forgotten. */
-struct known_logins;
-struct known_logins *known_logins_new(void);
-void known_logins_delete(struct known_logins *known);
-void known_logins_add(struct known_logins *known, const char *name, uint64_t now_ns);
-bool known_logins_has(struct known_logins *known, const char *name);
-
-/* What an address counts as: an IPv4 address, the /64 of an IPv6 address. */
-#define ADDRESS_NAME_BYTES 64
-void address_name(const char *ip, char out[ADDRESS_NAME_BYTES]);
 
 #endif

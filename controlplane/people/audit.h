@@ -44,8 +44,8 @@ bool audit_ready(struct audit *audit, uint64_t rows);
 
 /* For /health and /metrics. */
 struct audit_health {
-    const char
-        *status; /* "ok", or what an operator should do something about; until the next call */
+    /* "ok", or what an operator should do something about. Valid until the next audit_health. */
+    const char *status;
     uint64_t spool_bytes, spool_bytes_max; /* rows that wait for the database */
     uint64_t rows_in_memory;               /* rows that the disk did not take */
     /* since the start */

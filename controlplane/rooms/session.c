@@ -66,7 +66,7 @@ static void session_open(struct verification *v, const struct user_row *user)
     session->token_expires_s = auth_token_expiry(v->rooms->auth, session->token);
     session->verified_ms = uv_now(v->rooms->loop);
     LIST_INIT(&session->participants);
-    session->keys_version = auth_keys(v->rooms->auth);
+    session->keys_version = auth_keys_version(v->rooms->auth);
     TAILQ_INSERT_TAIL(&v->rooms->sessions, session, link);
     v->rooms->session_count++;
     socket_set_data(v->socket, session);
@@ -161,10 +161,10 @@ static void session_verify(struct session *session, uint64_t now_ms)
     if (session->verifying || (v = verification_new(rooms, session->socket)) == NULL)
         return;
     session->verifying = true;
-    if (session->keys_version == auth_keys(rooms->auth)) {
-        auth_look_up(rooms->auth, session->user_id, session_verified, v);
+    if (session->keys_version == auth_keys_version(rooms->auth)) {
+        auth_check_user(rooms->auth, session->user_id, session_verified, v);
     } else {
-        session->keys_version = auth_keys(rooms->auth);
+        session->keys_version = auth_keys_version(rooms->auth);
         auth_verify(rooms->auth, session->token, session_verified, v);
     }
 }

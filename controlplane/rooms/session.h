@@ -22,7 +22,7 @@ struct session {
     char display_name[401];
     char *token;
     int64_t token_expires_s; /* Unix time */
-    uint32_t keys_version;   /* of the keys that verified the token: auth_keys() */
+    uint32_t keys_version;   /* of the keys that verified the token: auth_keys_version() */
     uint64_t verified_ms;    /* loop time */
     bool verifying;
     struct rate_limit rate;

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "controlplane/people/attempt_limit.c"
+#include "controlplane/people/known_logins.h"
 
 #define START_NS (1000000 * NS_PER_S + 123456789)
 

@@ -80,7 +80,7 @@ static void take_secrets(const char *first, const char *second)
 
     strcpy(secrets.keys[0], first);
     strcpy(secrets.keys[1], second ? second : "");
-    auth_take_secrets(auth, &secrets);
+    auth_use_secrets(auth, &secrets);
 }
 
 /* The way an operator changes keys: new one in front, later the old one away. */

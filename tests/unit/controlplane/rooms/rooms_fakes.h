@@ -300,12 +300,12 @@ void auth_verify(struct auth *auth, const char *token, auth_callback done, void 
         snprintf(w->user.display_name, sizeof(w->user.display_name), "name of %.8s", token);
     }
 }
-void auth_look_up(struct auth *auth, const char *user_id, auth_callback done, void *context)
+void auth_check_user(struct auth *auth, const char *user_id, auth_callback done, void *context)
 {
     looked_up++;
     auth_verify(auth, user_id, done, context);
 }
-uint32_t auth_keys(const struct auth *auth)
+uint32_t auth_keys_version(const struct auth *auth)
 {
     return fake_keys;
 }

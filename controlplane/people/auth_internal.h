@@ -1,0 +1,91 @@
+/* Inside of accounts: a job is one request to auth, and it goes
+ *
+ *   limit of attempts ─► database (read) ─► hash on the thread pool ─► database (write) ─► answer
+ *
+ *   auth.c       what each kind of job does
+ *   auth_jobs.c  the jobs themselves: making, answering, the queue to the hash threads */
+#ifndef RINGCAST_AUTH_INTERNAL_H
+#define RINGCAST_AUTH_INTERNAL_H
+
+#include "attempt_limit.h"
+#include "attempt_name.h"
+#include "auth.h"
+#include "known_logins.h"
+#include "password.h"
+#include "secret.h"
+#include "token.h"
+#include "validate.h"
+
+#define HASHES_RUNNING_MAX 2
+#define HASHES_WAITING_MAX 64
+#define BUSY_RETRY_S 2 /* 64 hashes of 25 ms on two threads need one second */
+#define LOGIN_NAME_BYTES (256 + ADDRESS_NAME_BYTES) /* e-mail address, and perhaps an address */
+
+enum job_kind { JOB_REGISTER, JOB_LOGIN, JOB_VERIFY };
+
+struct job {
+    struct job *next;
+    struct auth *auth;
+    enum job_kind kind;
+    uv_work_t work;
+    struct user_row user; /* a new one to register, or the one that logs in, as it is stored */
+    bool found, matches, rehash;
+    struct password_cost cost;
+    char password[PASSWORD_TEXT_BYTES];
+    char new_hash[PASSWORD_HASH_BYTES];
+    char ip[46];
+    /* the names under which the attempt was counted */
+    char account[LOGIN_NAME_BYTES], address[ADDRESS_NAME_BYTES];
+    uint64_t started_ns, refused_ns;
+    enum auth_result result;
+    uint32_t retry_after_s;
+    char token[TOKEN_BYTES_MAX]; /* "": none */
+    auth_callback done;
+    void *context;
+};
+
+struct job_list {
+    struct job *head, **tail;
+};
+
+struct auth {
+    uv_loop_t *loop;
+    struct persistence *store;
+    struct audit *audit;
+    const struct settings *settings;
+    struct secrets secrets;
+    uint32_t keys_version; /* changes with the secrets */
+    struct attempt_limit *address_attempts, *account_attempts;
+    struct known_logins *known;
+    struct job_list to_hash;
+    struct job_list ready;   /* answered in the next turn of the loop */
+    struct job *refused;     /* answered at their refused_ns, earliest first */
+    unsigned hashes_running; /* on threads */
+    unsigned hashes;         /* jobs that need a hash, from their start until the hash is done */
+    unsigned jobs;           /* all */
+    uv_async_t wake;
+    uv_timer_t refusal_timer;
+    unsigned handles; /* of these two, still open */
+    bool closing;
+};
+
+void auth_free_when_idle(struct auth *auth);
+/* After an error of ours: the attempt of the job does not count. */
+void job_fail(struct job *job);
+/* The hash of the job is done; runs on the loop. */
+void job_hashed(struct job *job, bool ran);
+
+/* ---- auth_jobs.c ---- */
+
+bool jobs_open(struct auth *auth);
+void jobs_close(struct auth *auth);
+/* NULL: no memory; `done` was called with AUTH_BUSY. */
+struct job *job_make(struct auth *auth, enum job_kind kind, auth_callback done, void *context);
+/* Answers the job in the next turn of the loop: never before the function that asked has returned. */
+void job_finish(struct job *job, enum auth_result result);
+/* Answers AUTH_REFUSED at the next multiple of auth_refusal_ns after the start of the job. */
+void job_refuse(struct job *job);
+/* Hashes, or verifies, the password of the job; then job_hashed. */
+void job_hash(struct job *job);
+
+#endif
