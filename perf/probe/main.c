@@ -1,6 +1,6 @@
-/* ringcast-probe: is this installation able to hold a call? Two participants of its own meet in a
- * room (or one joins a given room), exchange generated streams through the server, and say how long
- * each step took, what was lost and how late it came. Exit status: 0 works, 1 does not, 2 usage. */
+/* ringcast-probe: does this installation carry a call? Two participants meet in a new room (or one
+ * joins an existing room), exchange generated streams through the server, and report how long each
+ * step took, how many packets were lost and how late they arrived. */
 #include <getopt.h>
 #include <pthread.h>
 #include <signal.h>
@@ -9,27 +9,16 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "peer.h"
+#include "error.h"
+#include "probe.h"
+#include "result.h"
+#include "src/clock.h"
 #include "src/version.h"
 
-#define REPORTS_WITHIN_S 4 /* the server reports once a second */
+#define AUDIO_INTERVAL_NS (20 * NS_PER_MS)
+#define AUDIO_BYTES 80
+#define VIDEO_FPS 30
 #define LAST_TURNS_MAX 10000
-
-struct options {
-    struct signaling_options signaling;
-    const char *email, *password, *room;
-    unsigned seconds, video_kbps;
-    double loss_percent_max;
-    bool json;
-};
-
-struct probe {
-    struct options options;
-    unsigned peer_count;
-    struct peer peers[2];
-    GMainContext *loop;
-    _Atomic bool sending_ends, loop_ends;
-};
 
 static volatile sig_atomic_t interrupted;
 
@@ -39,51 +28,57 @@ static void on_signal(int number)
 }
 
 static const char usage[] =
-    "ringcast-probe URL [options]: checks an installation as a WebRTC client would\n"
+    "ringcast-probe URL [options]\n"
+    "Makes a short call through the server at URL, as a WebRTC client, and reports whether the\n"
+    "installation works.\n"
     "  --room CODE        join this meeting with one participant (default: two meet in a new one)\n"
-    "  --email ADDRESS --password WORD   use this account (default: registers throw-away ones)\n"
-    "  --seconds N        how long media flows, 1..3600 (default 5)\n"
-    "  --video-kbps N     generated video, 50..20000 (default 1000)\n"
-    "  --max-loss PERCENT more than this fails (default 1)\n"
+    "  --email ADDRESS --password WORD\n"
+    "                     use this account (default: register new accounts)\n"
+    "  --seconds N        length of the call, 1..3600 (default 5)\n"
+    "  --video-kbps N     bit rate of the generated video, 50..20000 (default 1000)\n"
+    "  --max-loss PERCENT fail if a stream loses more packets than this (default 1)\n"
     "  --insecure         accept any TLS certificate\n"
-    "  --json             one JSON object instead of text\n"
-    "Ctrl-C ends the call early; the report comes all the same.\n";
+    "  --json             print one JSON object instead of text\n"
+    "  --version          print the version\n"
+    "Ctrl-C ends the call early and still prints the result.\n"
+    "Exit status: 0 the installation works; 1 it does not; 2 wrong options.\n";
 
-static void queue_packet(void *context, uint8_t *packet, size_t bytes)
+static void send_packet(void *context, uint8_t *packet, size_t bytes)
 {
-    transport_send_rtp(context, packet, bytes, PACKET_ROOM);
+    transport_send_rtp(context, packet, bytes, PACKET_BYTES_MAX);
 }
 
-/* 50 ticks of audio, 30 frames of video and one round of reports a second, for every peer. */
+/* For each peer and second: 50 packets of audio, 30 frames of video, one round of reports. */
 static void *sending_thread(void *argument)
 {
     struct probe *probe = argument;
-    uint64_t next_audio = probe_now_ns(), next_video = next_audio, next_report = next_audio;
+    uint64_t next_audio = clock_monotonic_ns(), next_video = next_audio, next_report = next_audio;
 
     while (!probe->sending_ends) {
-        uint64_t now = probe_now_ns(), next;
+        uint64_t now = clock_monotonic_ns(), next;
 
         if (now >= next_audio) {
             for (unsigned i = 0; i < probe->peer_count; i++)
-                sender_frame(&probe->peers[i].audio, 80, now, probe->peers[i].mark, queue_packet,
-                             probe->peers[i].send);
-            next_audio += 20000000;
+                sender_frame(&probe->peers[i].audio, AUDIO_BYTES, now, probe->peers[i].run,
+                             send_packet, probe->peers[i].send);
+            next_audio += AUDIO_INTERVAL_NS;
         }
         if (now >= next_video) {
             for (unsigned i = 0; i < probe->peer_count; i++)
-                sender_frame(&probe->peers[i].video, probe->options.video_kbps * 1000 / 8 / 30, now,
-                             probe->peers[i].mark, queue_packet, probe->peers[i].send);
-            next_video += 33333333;
+                sender_frame(&probe->peers[i].video,
+                             probe->options.video_kbps * 1000 / 8 / VIDEO_FPS, now,
+                             probe->peers[i].run, send_packet, probe->peers[i].send);
+            next_video += NS_PER_S / VIDEO_FPS;
         }
         if (now >= next_report) {
             for (unsigned i = 0; i < probe->peer_count; i++)
-                peer_reports(&probe->peers[i]);
-            next_report += 1000000000;
+                peer_send_reports(&probe->peers[i]);
+            next_report += NS_PER_S;
         }
         next = next_audio < next_video ? next_audio : next_video;
-        now = probe_now_ns();
+        now = clock_monotonic_ns();
         if (next > now)
-            usleep((useconds_t)((next - now) / 1000));
+            usleep((useconds_t)((next - now) / NS_PER_US));
     }
     return NULL;
 }
@@ -94,18 +89,22 @@ static void *loop_thread(void *argument)
 
     while (!probe->loop_ends)
         g_main_context_iteration(probe->loop, TRUE);
-    /* What has come by now is not lost, however late this thread gets to it. */
+    /* Read what has already arrived: it would count as lost. */
     for (unsigned i = 0; i < LAST_TURNS_MAX && g_main_context_iteration(probe->loop, FALSE); i++)
         continue;
     return NULL;
 }
 
-static bool number(const char *text, double min, double max, double *value)
+static bool number(const char *option, const char *text, double min, double max, double *value)
 {
     char *end;
 
     *value = strtod(text, &end);
-    return *text && !*end && *value >= min && *value <= max;
+    if (*text && !*end && *value >= min && *value <= max)
+        return true;
+    fprintf(stderr, "ringcast-probe: --%s %s: must be a number from %g to %g\n", option, text, min,
+            max);
+    return false;
 }
 
 static bool read_options(struct options *o, int argc, char **argv)
@@ -134,15 +133,15 @@ static bool read_options(struct options *o, int argc, char **argv)
             o->password = optarg;
             break;
         case 's':
-            ok = number(optarg, 1, 3600, &value);
+            ok = number("seconds", optarg, 1, 3600, &value);
             o->seconds = (unsigned)value;
             break;
         case 'v':
-            ok = number(optarg, 50, 20000, &value);
+            ok = number("video-kbps", optarg, 50, 20000, &value);
             o->video_kbps = (unsigned)value;
             break;
         case 'l':
-            ok = number(optarg, 0, 100, &o->loss_percent_max);
+            ok = number("max-loss", optarg, 0, 100, &o->loss_percent_max);
             break;
         case 'k':
             o->signaling.insecure = true;
@@ -157,22 +156,18 @@ static bool read_options(struct options *o, int argc, char **argv)
             printf("ringcast-probe %s\n", ringcast_version);
             exit(0);
         default:
-            ok = false;
-            optarg = NULL;
+            ok = false; /* getopt_long has printed the reason */
         }
-        if (!ok) {
-            if (optarg)
-                fprintf(stderr, "\"%s\" is out of range.\n", optarg);
+        if (!ok)
             return false;
-        }
     }
     o->signaling.url = optind + 1 == argc ? argv[optind] : NULL;
     if (!o->signaling.url || strncmp(o->signaling.url, "http", 4) != 0) {
-        fprintf(stderr, "Name one URL, like http://localhost:3000.\n");
+        fprintf(stderr, "ringcast-probe: give one URL, such as http://localhost:3000\n");
         return false;
     }
     if (!o->email != !o->password) {
-        fprintf(stderr, "--email and --password go together.\n");
+        fprintf(stderr, "ringcast-probe: --email and --password must be given together\n");
         return false;
     }
     return true;
@@ -201,224 +196,44 @@ static bool run(struct probe *probe, char *why)
             return false;
     }
     for (unsigned i = 0; i < probe->peer_count; i++)
-        if (!peer_media(&probe->peers[i], probe->loop, why))
+        if (!peer_start_media(&probe->peers[i], probe->loop, why))
             return false;
     if (pthread_create(&sending, NULL, sending_thread, probe) != 0) {
-        snprintf(why, PROBE_WHY_BYTES, "no thread for sending");
+        snprintf(why, PROBE_WHY_BYTES, "the sending thread does not start");
         return false;
     }
     for (unsigned tick = 0; ok && !interrupted && tick < o->seconds * 10; tick++) {
         usleep(100000);
         for (unsigned i = 0; ok && i < probe->peer_count; i++)
-            ok = peer_is_well(&probe->peers[i], why) && peer_consume_news(&probe->peers[i], why);
+            ok = peer_is_alive(&probe->peers[i], why) && peer_consume_new(&probe->peers[i], why);
     }
     probe->sending_ends = true;
     pthread_join(sending, NULL);
-    usleep(300000); /* what is still on its way */
+    usleep(300000); /* for packets that are still on their way */
     return ok;
-}
-
-/* ---- the report ---- */
-
-/* What a receiver of our own misses: by the sender's numbers, else by sequence numbers. */
-static uint64_t lost_of(const struct probe *probe, unsigned peer, const struct receiver *r)
-{
-    const struct peer *other = &probe->peers[1 - peer];
-
-    if (probe->peer_count == 2 && r->ours)
-        return receiver_lost_of(r, r->is_video ? &other->video : &other->audio);
-    return receiver_lost(r);
-}
-
-static double percent(uint64_t lost, uint64_t came)
-{
-    return lost + came ? 100.0 * (double)lost / (double)(lost + came) : 100;
-}
-
-static bool judge_receiver(const struct probe *probe, unsigned peer, const struct receiver *r,
-                           char *why)
-{
-    double lost = percent(lost_of(probe, peer, r), r->packets);
-
-    if (r->packets == 0 && (probe->peer_count == 2 || (r->is_video && !r->paused))) {
-        snprintf(why, PROBE_WHY_BYTES, "%s was subscribed to and nothing of it came",
-                 r->is_video ? "video" : "audio");
-        return false;
-    }
-    if (r->packets && lost > probe->options.loss_percent_max) {
-        snprintf(why, PROBE_WHY_BYTES, "%.2f %% of a stream of %s was lost", lost,
-                 r->is_video ? "video" : "audio");
-        return false;
-    }
-    return true;
-}
-
-/* By the server's reports about what we sent. */
-static bool judge_sender(const struct probe *probe, const struct sender *s, char *why)
-{
-    double lost = percent(s->reported_lost, s->packets);
-
-    if (!s->reports && !interrupted && probe->options.seconds >= REPORTS_WITHIN_S) {
-        snprintf(why, PROBE_WHY_BYTES, "the server sent no report about the %s it was sent",
-                 s->is_video ? "video" : "audio");
-        return false;
-    }
-    if (lost > probe->options.loss_percent_max) {
-        snprintf(why, PROBE_WHY_BYTES, "%.2f %% of the %s did not reach the server", lost,
-                 s->is_video ? "video" : "audio");
-        return false;
-    }
-    return true;
-}
-
-/* Every stream came, and little enough was lost. */
-static bool judge(const struct probe *probe, char *why)
-{
-    unsigned streams = 0;
-
-    for (unsigned i = 0; i < probe->peer_count; i++) {
-        const struct peer *p = &probe->peers[i];
-
-        streams += p->consumer_count;
-        for (unsigned c = 0; c < p->consumer_count; c++)
-            if (!judge_receiver(probe, i, &p->consumers[c], why))
-                return false;
-        if (!judge_sender(probe, &p->video, why) || !judge_sender(probe, &p->audio, why))
-            return false;
-    }
-    if (probe->peer_count == 2 && streams < 4) {
-        snprintf(why, PROBE_WHY_BYTES, "only %u of 4 streams were announced", streams);
-        return false;
-    }
-    return true;
-}
-
-static void report_sent(cJSON *one, const struct sender *s)
-{
-    cJSON *stream = cJSON_CreateObject();
-
-    cJSON_AddStringToObject(stream, "kind", s->is_video ? "video" : "audio");
-    cJSON_AddNumberToObject(stream, "packets", (double)s->packets);
-    if (s->reports) {
-        cJSON_AddNumberToObject(stream, "lost", s->reported_lost);
-        cJSON_AddNumberToObject(stream, "roundTripMs", s->round_trip_ms);
-    }
-    cJSON_AddItemToArray(one, stream);
-}
-
-static double first_packet_ms(const struct receiver *r)
-{
-    return ((double)r->first_ns - (double)r->consumed_ns) / 1e6;
-}
-
-static cJSON *report(struct probe *probe, bool ok, const char *why)
-{
-    cJSON *all = cJSON_CreateObject(), *peers = cJSON_AddArrayToObject(all, "participants");
-
-    cJSON_AddBoolToObject(all, "works", ok);
-    if (!ok)
-        cJSON_AddStringToObject(all, "why", why);
-    for (unsigned i = 0; i < probe->peer_count; i++) {
-        struct peer *p = &probe->peers[i];
-        cJSON *one = cJSON_CreateObject(), *streams;
-
-        cJSON_AddItemToArray(peers, one);
-        cJSON_AddStringToObject(one, "name", p->name);
-        cJSON_AddNumberToObject(one, "accountMs", p->account_ms);
-        cJSON_AddNumberToObject(one, "socketMs", p->socket_ms);
-        cJSON_AddNumberToObject(one, "joinMs", p->join_ms);
-        cJSON_AddNumberToObject(one, "iceMs", p->ice_ms);
-        cJSON_AddNumberToObject(one, "dtlsMs", p->dtls_ms);
-        if (p->send)
-            cJSON_AddStringToObject(one, "srtp", transport_times(p->send).profile);
-        streams = cJSON_AddArrayToObject(one, "sent");
-        report_sent(streams, &p->video);
-        report_sent(streams, &p->audio);
-        cJSON_AddNumberToObject(one, "notSubscribed", p->left_out);
-        streams = cJSON_AddArrayToObject(one, "received");
-        for (unsigned c = 0; c < p->consumer_count; c++) {
-            struct receiver *r = &p->consumers[c];
-            cJSON *stream = cJSON_CreateObject();
-
-            cJSON_AddItemToArray(streams, stream);
-            cJSON_AddStringToObject(stream, "kind", r->is_video ? "video" : "audio");
-            cJSON_AddNumberToObject(stream, "packets", (double)r->packets);
-            cJSON_AddNumberToObject(stream, "lost", (double)lost_of(probe, i, r));
-            cJSON_AddNumberToObject(stream, "duplicates", (double)r->duplicates);
-            cJSON_AddNumberToObject(stream, "lossPercent",
-                                    percent(lost_of(probe, i, r), r->packets));
-            if (r->packets) {
-                cJSON_AddNumberToObject(stream, "firstPacketMs", first_packet_ms(r));
-                /* of the monotonic clock, for who knows what happened when */
-                cJSON_AddNumberToObject(stream, "lastPacketAtMs", (double)r->last_ns / 1e6);
-            }
-            if (r->ours) {
-                cJSON_AddNumberToObject(stream, "latencyP50Us", receiver_latency_us(r, 50));
-                cJSON_AddNumberToObject(stream, "latencyP99Us", receiver_latency_us(r, 99));
-                cJSON_AddNumberToObject(stream, "latencyMaxUs", receiver_latency_us(r, 100));
-            }
-        }
-    }
-    return all;
-}
-
-static void print_text(struct probe *probe, bool ok, const char *why)
-{
-    for (unsigned i = 0; i < probe->peer_count; i++) {
-        struct peer *p = &probe->peers[i];
-
-        printf("%s: account %.0f ms, socket %.0f ms, join %.0f ms, ICE %.0f ms, DTLS %.0f ms",
-               p->name, p->account_ms, p->socket_ms, p->join_ms, p->ice_ms, p->dtls_ms);
-        printf(p->send ? ", %s\n" : "%s\n", p->send ? transport_times(p->send).profile : "");
-        if (p->video.reports)
-            printf("  sent video: %llu packets, lost %u, round trip %.1f ms\n",
-                   (unsigned long long)p->video.packets, p->video.reported_lost,
-                   p->video.round_trip_ms);
-        if (p->left_out)
-            printf("  not subscribed to %u streams more\n", p->left_out);
-        for (unsigned c = 0; c < p->consumer_count; c++) {
-            struct receiver *r = &p->consumers[c];
-
-            printf("  received %s: %llu packets, lost %llu (%.2f %%), duplicates %llu",
-                   r->is_video ? "video" : "audio", (unsigned long long)r->packets,
-                   (unsigned long long)lost_of(probe, i, r),
-                   percent(lost_of(probe, i, r), r->packets), (unsigned long long)r->duplicates);
-            if (r->packets)
-                printf(", first after %.0f ms", first_packet_ms(r));
-            if (r->ours)
-                printf(", latency p50 %.2f ms, p99 %.2f ms, max %.2f ms",
-                       receiver_latency_us(r, 50) / 1e3, receiver_latency_us(r, 99) / 1e3,
-                       receiver_latency_us(r, 100) / 1e3);
-            printf("\n");
-        }
-    }
-    if (ok)
-        printf("This installation works.\n");
-    else
-        printf("This installation does not work: %s.\n", why);
 }
 
 int main(int argc, char **argv)
 {
     static struct probe probe;
-    char why[PROBE_WHY_BYTES] = "", fingerprint[96];
+    char why[PROBE_WHY_BYTES] = "";
     pthread_t loop;
-    uint64_t mark;
+    uint64_t run_number;
     bool ok;
 
     if (!read_options(&probe.options, argc, argv)) {
         fputs(usage, stderr);
         return 2;
     }
-    if (!transport_identity(fingerprint)) {
-        fprintf(stderr, "OpenSSL makes no certificate.\n");
+    if (!transport_prepare()) {
+        fprintf(stderr, "ringcast-probe: OpenSSL cannot create a certificate\n");
         return 1;
     }
     probe.peer_count = probe.options.room ? 1 : 2;
-    mark = (uint64_t)g_random_int() << 32 | g_random_int();
+    run_number = (uint64_t)g_random_int() << 32 | g_random_int();
     for (unsigned i = 0; i < probe.peer_count; i++) {
         probe.peers[i].name = i ? "probe B" : "probe A";
-        probe.peers[i].mark = mark;
+        probe.peers[i].run = run_number;
         probe.peers[i].video =
             (struct sender){.ssrc = g_random_int() | 1, .payload_type = 96, .is_video = true};
         probe.peers[i].audio = (struct sender){.ssrc = g_random_int() | 1, .payload_type = 111};
@@ -431,17 +246,9 @@ int main(int argc, char **argv)
     probe.loop_ends = true;
     g_main_context_wakeup(probe.loop);
     pthread_join(loop, NULL);
-    ok = ok && judge(&probe, why); /* of counters that nobody moves any more */
-    if (probe.options.json) {
-        cJSON *all = report(&probe, ok, why);
-        char *text = cJSON_Print(all);
-
-        puts(text);
-        free(text);
-        cJSON_Delete(all);
-    } else {
-        print_text(&probe, ok, why);
-    }
+    probe.interrupted = interrupted;
+    ok = ok && result_judge(&probe, why);
+    result_print(&probe, ok, why);
     for (unsigned i = 0; i < probe.peer_count; i++)
         peer_leave(&probe.peers[i]);
     g_main_context_unref(probe.loop);

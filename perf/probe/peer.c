@@ -1,9 +1,13 @@
-/* One participant of the probe: the calls of signaling.md in their order. */
+/* The requests of one participant, in order (controlplane/README.md, Client contract). */
 #include "peer.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "dtls.h"
+#include "error.h"
+#include "src/clock.h"
 
 #define MEDIA_TIMEOUT_MS 15000
 
@@ -16,22 +20,22 @@ static const char *text_of(const cJSON *object, const char *name)
 
 static double since_ms(uint64_t began_ns)
 {
-    return (double)(probe_now_ns() - began_ns) / 1e6;
+    return (double)(clock_monotonic_ns() - began_ns) / 1e6;
 }
 
-static void news_put(struct peer *peer, const char *producer_id)
+static void add_producer(struct peer *peer, const char *producer_id)
 {
     pthread_mutex_lock(&peer->mutex);
-    g_queue_push_tail(peer->news, g_strdup(producer_id));
+    g_queue_push_tail(peer->new_producers, g_strdup(producer_id));
     pthread_mutex_unlock(&peer->mutex);
 }
 
-static char *news_take(struct peer *peer)
+static char *take_producer(struct peer *peer)
 {
     char *producer_id;
 
     pthread_mutex_lock(&peer->mutex);
-    producer_id = g_queue_pop_head(peer->news);
+    producer_id = g_queue_pop_head(peer->new_producers);
     pthread_mutex_unlock(&peer->mutex);
     return producer_id;
 }
@@ -41,10 +45,10 @@ static void on_event(void *context, const char *name, const cJSON *payload)
     struct peer *peer = context;
 
     if (strcmp(name, "media:newProducer") == 0)
-        news_put(peer, text_of(payload, "producerId"));
+        add_producer(peer, text_of(payload, "producerId"));
 }
 
-/* The router's capabilities, cut to what the probe can take: Opus, VP8 and its RTX. */
+/* The router's capabilities, reduced to what the probe can receive: Opus, VP8 and its RTX. */
 static cJSON *own_capabilities(const cJSON *router)
 {
     cJSON *own = cJSON_CreateObject(), *codecs = cJSON_AddArrayToObject(own, "codecs");
@@ -73,7 +77,7 @@ static cJSON *own_capabilities(const cJSON *router)
 bool peer_join(struct peer *peer, const struct signaling_options *options, const char *email,
                const char *password, bool register_first, const char *room, char *why)
 {
-    uint64_t began = probe_now_ns();
+    uint64_t began = clock_monotonic_ns();
     char *token =
         signaling_account(options, email, password, register_first ? peer->name : NULL, why);
     cJSON *payload, *answer;
@@ -82,15 +86,15 @@ bool peer_join(struct peer *peer, const struct signaling_options *options, const
     if (!token)
         return false;
     peer->account_ms = since_ms(began);
-    began = probe_now_ns();
-    peer->news = g_queue_new();
+    began = clock_monotonic_ns();
+    peer->new_producers = g_queue_new();
     pthread_mutex_init(&peer->mutex, NULL);
     peer->signaling = signaling_open(options, token, on_event, peer, why);
     free(token);
     if (!peer->signaling)
         return false;
     peer->socket_ms = since_ms(began);
-    began = probe_now_ns();
+    began = clock_monotonic_ns();
     if (!room) {
         payload = cJSON_CreateObject();
         cJSON_AddStringToObject(payload, "title", "ringcast-probe");
@@ -111,13 +115,13 @@ bool peer_join(struct peer *peer, const struct signaling_options *options, const
     peer->capabilities =
         own_capabilities(cJSON_GetObjectItemCaseSensitive(answer, "rtpCapabilities"));
     cJSON_ArrayForEach(producer, cJSON_GetObjectItemCaseSensitive(answer, "existingProducers"))
-        news_put(peer, text_of(producer, "producerId"));
+        add_producer(peer, text_of(producer, "producerId"));
     cJSON_Delete(answer);
     peer->join_ms = since_ms(began);
     return true;
 }
 
-/* ---- media in ---- */
+/* ---- media ---- */
 
 static void on_feedback(void *context, const uint8_t *data, size_t bytes, bool is_rtcp,
                         uint64_t now_ns)
@@ -126,8 +130,8 @@ static void on_feedback(void *context, const uint8_t *data, size_t bytes, bool i
 
     if (!is_rtcp)
         return;
-    reports_about_sender(&peer->video, data, bytes, reports_wall_ns());
-    reports_about_sender(&peer->audio, data, bytes, reports_wall_ns());
+    rtcp_read_about_sender(&peer->video, data, bytes, clock_wall_ns());
+    rtcp_read_about_sender(&peer->audio, data, bytes, clock_wall_ns());
 }
 
 static void on_media(void *context, const uint8_t *data, size_t bytes, bool is_rtcp,
@@ -142,33 +146,34 @@ static void on_media(void *context, const uint8_t *data, size_t bytes, bool is_r
     pthread_mutex_lock(&peer->mutex);
     for (unsigned i = 0; i < peer->consumer_count; i++) {
         if (is_rtcp)
-            reports_about_receiver(&peer->consumers[i], data, bytes, now_ns);
+            rtcp_read_about_receiver(&peer->consumers[i], data, bytes, now_ns);
         else if (peer->consumers[i].ssrc == ssrc)
-            receiver_packet(&peer->consumers[i], data, bytes, now_ns, peer->mark);
+            receiver_packet(&peer->consumers[i], data, bytes, now_ns, peer->run);
     }
     pthread_mutex_unlock(&peer->mutex);
 }
 
-void peer_reports(struct peer *peer)
+void peer_send_reports(struct peer *peer)
 {
     const struct sender *senders[] = {&peer->video, &peer->audio};
-    uint64_t now = probe_now_ns();
-    uint8_t report[PACKET_ROOM];
+    uint64_t now = clock_monotonic_ns();
+    uint8_t report[PACKET_BYTES_MAX];
     size_t bytes;
 
     for (unsigned i = 0; i < 2; i++) {
-        bytes = report_sender(report, senders[i], now, reports_wall_ns());
+        bytes = rtcp_write_sender_report(report, senders[i], now, clock_wall_ns());
         if (bytes)
             transport_send_rtcp(peer->send, report, bytes, sizeof(report));
     }
     pthread_mutex_lock(&peer->mutex);
-    bytes = report_receivers(report, peer->consumers, peer->consumer_count, peer->video.ssrc, now);
+    bytes = rtcp_write_receiver_report(report, peer->consumers, peer->consumer_count,
+                                       peer->video.ssrc, now);
     pthread_mutex_unlock(&peer->mutex);
     if (bytes)
         transport_send_rtcp(peer->recv, report, bytes, sizeof(report));
 }
 
-/* ---- transports ---- */
+/* ---- transports, producers, consumers ---- */
 
 static struct transport *open_transport(struct peer *peer, GMainContext *loop,
                                         const char *direction, char id[64], char *why)
@@ -188,7 +193,7 @@ static struct transport *open_transport(struct peer *peer, GMainContext *loop,
     cJSON_Delete(answer);
     if (!t)
         return NULL;
-    transport_identity(fingerprint);
+    dtls_identity(fingerprint);
     payload = cJSON_CreateObject();
     cJSON_AddStringToObject(payload, "transportId", id);
     dtls = cJSON_AddObjectToObject(payload, "dtlsParameters");
@@ -263,13 +268,13 @@ static bool consume(struct peer *peer, const char *transport_id, const char *pro
         r->ssrc = (uint32_t)ssrc->valuedouble;
         r->is_video = strcmp(text_of(answer, "kind"), "video") == 0;
         r->paused = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(answer, "producerPaused"));
-        r->consumed_ns = probe_now_ns();
+        r->consumed_ns = clock_monotonic_ns();
         r->latencies_us = malloc(LATENCIES_MAX * sizeof(uint32_t));
         ok = r->latencies_us != NULL;
         peer->consumer_count += ok;
         pthread_mutex_unlock(&peer->mutex);
     } else {
-        snprintf(why, PROBE_WHY_BYTES, "media:consume answered without an SSRC");
+        snprintf(why, PROBE_WHY_BYTES, "the answer to media:consume has no SSRC");
     }
     cJSON_Delete(answer);
     if (!ok)
@@ -281,7 +286,7 @@ static bool consume(struct peer *peer, const char *transport_id, const char *pro
     return answer != NULL;
 }
 
-bool peer_media(struct peer *peer, GMainContext *loop, char *why)
+bool peer_start_media(struct peer *peer, GMainContext *loop, char *why)
 {
     char send_id[64];
     struct transport_times times;
@@ -295,18 +300,18 @@ bool peer_media(struct peer *peer, GMainContext *loop, char *why)
     peer->ice_ms = (double)(times.ice_ns - times.started_ns) / 1e6;
     peer->dtls_ms = (double)(times.dtls_ns - times.ice_ns) / 1e6;
     return produce(peer, send_id, "video", why) && produce(peer, send_id, "audio", why) &&
-           peer_consume_news(peer, why);
+           peer_consume_new(peer, why);
 }
 
-bool peer_consume_news(struct peer *peer, char *why)
+bool peer_consume_new(struct peer *peer, char *why)
 {
     char *id;
     bool ok = true;
 
-    while (ok && (id = news_take(peer))) {
-        if (peer->consumer_count == CONSUMERS_MAX_PROBE)
+    while (ok && (id = take_producer(peer))) {
+        if (peer->consumer_count == PEER_CONSUMERS_MAX)
             peer->left_out++;
-        else /* whoever published may be gone again: nobody's fault */
+        else /* a publisher that has already left is no error */
             ok = consume(peer, peer->recv_id, id, why) || strstr(why, "(producer_not_found)") ||
                  strstr(why, "(consumer_not_found)");
         g_free(id);
@@ -314,10 +319,10 @@ bool peer_consume_news(struct peer *peer, char *why)
     return ok;
 }
 
-bool peer_is_well(struct peer *peer, char *why)
+bool peer_is_alive(struct peer *peer, char *why)
 {
-    return signaling_is_well(peer->signaling, why) && transport_is_well(peer->send, why) &&
-           transport_is_well(peer->recv, why);
+    return signaling_is_alive(peer->signaling, why) && transport_is_alive(peer->send, why) &&
+           transport_is_alive(peer->recv, why);
 }
 
 void peer_leave(struct peer *peer)
@@ -335,8 +340,8 @@ void peer_leave(struct peer *peer)
         transport_close(peer->send);
     if (peer->recv)
         transport_close(peer->recv);
-    if (peer->news) {
-        g_queue_free_full(peer->news, g_free);
+    if (peer->new_producers) {
+        g_queue_free_full(peer->new_producers, g_free);
         pthread_mutex_destroy(&peer->mutex);
     }
     for (unsigned i = 0; i < peer->consumer_count; i++)

@@ -1,4 +1,4 @@
-/* The probe's signaling: libcurl for HTTP, Engine.IO 4 polling and Socket.IO 5 on top. */
+/* HTTP through libcurl, Engine.IO 4 polling, Socket.IO 5. */
 #include "signaling.h"
 
 #include <curl/curl.h>
@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+
+#include "error.h"
 
 #define ACK_TIMEOUT_S 10
 #define RECORD_SEPARATOR '\x1e'
@@ -19,7 +21,7 @@ struct reply {
 };
 
 struct signaling {
-    char url[512]; /* of the session, sid included */
+    char url[512]; /* of the session, including its sid */
     bool insecure;
     char *token;
     void (*event)(void *context, const char *name, const cJSON *payload);
@@ -51,16 +53,15 @@ static size_t collect(char *data, size_t size, size_t n, void *context)
     return size * n;
 }
 
-/* curl asks this now and then: a session that is being closed does not wait for its poll. */
-static int interrupted(void *context, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
+/* curl calls this regularly. A value other than 0 ends the poll: the session is being closed. */
+static int should_stop(void *context, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
 {
     const struct signaling *s = context;
 
-    (void)a, (void)b, (void)c, (void)d;
     return s && __atomic_load_n(&s->stop, __ATOMIC_RELAXED);
 }
 
-/* body NULL: GET. The reply's text is the caller's to free. */
+/* POST, or GET if body is NULL. The caller frees the text of the reply. */
 static bool http(const char *url, const char *body, const char *content_type, const char *token,
                  bool insecure, long timeout_s, const struct signaling *session,
                  struct reply *reply, char *why)
@@ -82,7 +83,7 @@ static bool http(const char *url, const char *body, const char *content_type, co
     curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, 5L);
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
-    curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, interrupted);
+    curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, should_stop);
     curl_easy_setopt(curl, CURLOPT_XFERINFODATA, (void *)session);
     if (insecure) {
         curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, 0L);
@@ -153,8 +154,8 @@ static void fail(struct signaling *s, const char *why)
     pthread_mutex_unlock(&s->mutex);
 }
 
-/* One Socket.IO packet, without the Engine.IO "4" in front. */
-static void packet(struct signaling *s, const char *text)
+/* A Socket.IO packet arrived; `text` is without the "4" of Engine.IO in front. */
+static void take_packet(struct signaling *s, const char *text)
 {
     if (text[0] == '0') { /* CONNECT */
         pthread_mutex_lock(&s->mutex);
@@ -191,8 +192,7 @@ static bool post(struct signaling *s, const char *text, char *why)
                    &reply, why);
 
     if (ok && reply.status != 200) {
-        snprintf(why, PROBE_WHY_BYTES, "sending to %.300s was answered with %ld", s->url,
-                 reply.status);
+        snprintf(why, PROBE_WHY_BYTES, "%.300s answered %ld to an event", s->url, reply.status);
         ok = false;
     }
     free(reply.text);
@@ -213,7 +213,7 @@ static void *poll_thread(void *argument)
             break;
         }
         if (reply.status != 200) {
-            snprintf(why, sizeof(why), "the session ended: polling was answered with %ld",
+            snprintf(why, sizeof(why), "the session has ended: the server answered %ld to a poll",
                      reply.status);
             fail(s, why);
             free(reply.text);
@@ -227,7 +227,7 @@ static void *poll_thread(void *argument)
             if (end)
                 *end = '\0';
             if (text[0] == '4')
-                packet(s, text + 1);
+                take_packet(s, text + 1);
             else if (text[0] == '2')
                 post(s, "3", why);
             else if (text[0] == '1')
@@ -263,8 +263,8 @@ static bool handshake(struct signaling *s, const struct signaling_options *optio
         snprintf(s->url, sizeof(s->url), "%s&sid=%s", url, sid->valuestring);
         ok = true;
     } else {
-        snprintf(why, PROBE_WHY_BYTES, "%.300s answered %ld and no Engine.IO session", url,
-                 reply.status);
+        snprintf(why, PROBE_WHY_BYTES,
+                 "%.300s answered %ld instead of opening an Engine.IO session", url, reply.status);
     }
     cJSON_Delete(open);
     free(reply.text);
@@ -312,7 +312,7 @@ struct signaling *signaling_open(const struct signaling_options *options, const 
     return NULL;
 }
 
-bool signaling_is_well(struct signaling *s, char *why)
+bool signaling_is_alive(struct signaling *s, char *why)
 {
     bool ok;
 

@@ -1,16 +1,18 @@
-/* The probe's generated streams and its exact measurements. */
+/* Builds packets and counts received ones. */
 #include "streams.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+#include "src/clock.h"
+
 #define RTP_HEADER_BYTES 12
 #define VIDEO_PACKET_BYTES 1100
 #define KEY_FRAME_INTERVAL 300 /* frames */
-#define STAMP_BYTES 20         /* mark, send time, number */
-#define PAYLOAD_BYTES_MIN 40   /* VP8's head and the stamp */
+#define LABEL_BYTES 20         /* run, time of sending, number */
+#define PAYLOAD_BYTES_MIN 40   /* VP8's head and the label */
 
-static void put(uint8_t *p, uint64_t value, int bytes)
+static void put_number(uint8_t *p, uint64_t value, int bytes)
 {
     while (bytes-- > 0) {
         p[bytes] = (uint8_t)value;
@@ -18,7 +20,7 @@ static void put(uint8_t *p, uint64_t value, int bytes)
     }
 }
 
-static uint64_t get(const uint8_t *p, int bytes)
+static uint64_t get_number(const uint8_t *p, int bytes)
 {
     uint64_t value = 0;
 
@@ -27,9 +29,9 @@ static uint64_t get(const uint8_t *p, int bytes)
     return value;
 }
 
-/* RFC 7741: a one-byte descriptor on every packet; a frame's first packet starts with the frame
- * tag, and of a key frame with the start code and a size of 16 × 16. */
-static void vp8_head(uint8_t *p, bool first, bool key)
+/* RFC 7741: each packet has a one-byte descriptor. In the first packet of a frame VP8's frame tag
+ * follows, in a key frame also the start code and the size, 16 × 16. */
+static void write_vp8_head(uint8_t *p, bool first, bool key)
 {
     static const uint8_t key_head[] = {0x10, 0x00, 0x00, 0x9d, 0x01, 0x2a, 16, 0, 16, 0};
 
@@ -46,7 +48,7 @@ static void vp8_head(uint8_t *p, bool first, bool key)
     p[2] = p[3] = 0;
 }
 
-void sender_frame(struct sender *s, size_t bytes, uint64_t now_ns, uint64_t mark,
+void sender_frame(struct sender *s, size_t bytes, uint64_t now_ns, uint64_t run,
                   void (*send)(void *context, uint8_t *packet, size_t bytes), void *context)
 {
     bool key = s->is_video && (atomic_exchange(&s->key_frame_wanted, false) ||
@@ -54,7 +56,7 @@ void sender_frame(struct sender *s, size_t bytes, uint64_t now_ns, uint64_t mark
     bool first = true;
 
     do {
-        uint8_t packet[PACKET_ROOM] = {0x80}, *stamp;
+        uint8_t packet[PACKET_BYTES_MAX] = {0x80}, *label;
         size_t n = bytes < VIDEO_PACKET_BYTES ? bytes : VIDEO_PACKET_BYTES;
         bool last = bytes <= VIDEO_PACKET_BYTES;
 
@@ -62,15 +64,15 @@ void sender_frame(struct sender *s, size_t bytes, uint64_t now_ns, uint64_t mark
         if (n < PAYLOAD_BYTES_MIN)
             n = PAYLOAD_BYTES_MIN;
         packet[1] = (uint8_t)(s->payload_type | (last && s->is_video ? 0x80 : 0));
-        put(packet + 2, s->sequence++, 2);
-        put(packet + 4, s->timestamp, 4);
-        put(packet + 8, s->ssrc, 4);
+        put_number(packet + 2, s->sequence++, 2);
+        put_number(packet + 4, s->timestamp, 4);
+        put_number(packet + 8, s->ssrc, 4);
         if (s->is_video)
-            vp8_head(packet + RTP_HEADER_BYTES, first, key);
-        stamp = packet + RTP_HEADER_BYTES + n - STAMP_BYTES;
-        put(stamp, mark, 8);
-        put(stamp + 8, now_ns, 8);
-        put(stamp + 16, s->packets, 4);
+            write_vp8_head(packet + RTP_HEADER_BYTES, first, key);
+        label = packet + RTP_HEADER_BYTES + n - LABEL_BYTES;
+        put_number(label, run, 8);
+        put_number(label + 8, now_ns, 8);
+        put_number(label + 16, s->packets, 4);
         s->packets++;
         s->bytes += n;
         send(context, packet, RTP_HEADER_BYTES + n);
@@ -87,15 +89,15 @@ static bool seen_before(struct receiver *r, uint16_t sequence)
     bool seen = r->seen[sequence >> 3] & bit;
 
     r->seen[sequence >> 3] |= bit;
-    /* what is half the number space away is forgotten, so that the map serves for ever */
+    /* Clear the bits half the number space away, so that they are free when numbers wrap around. */
     r->seen[(uint16_t)(sequence + 32768) >> 3] = 0;
     return seen;
 }
 
-static void jitter_count(struct receiver *r, uint32_t timestamp, uint64_t now_ns)
+static void update_jitter(struct receiver *r, uint32_t timestamp, uint64_t now_ns)
 {
     uint64_t clock_rate = r->is_video ? 90000 : 48000;
-    uint32_t transit = (uint32_t)((__uint128_t)now_ns * clock_rate / 1000000000u) - timestamp;
+    uint32_t transit = (uint32_t)((__uint128_t)now_ns * clock_rate / NS_PER_S) - timestamp;
     int32_t difference = (int32_t)(transit - r->transit);
 
     if (r->packets > 1)
@@ -104,16 +106,16 @@ static void jitter_count(struct receiver *r, uint32_t timestamp, uint64_t now_ns
 }
 
 void receiver_packet(struct receiver *r, const uint8_t *packet, size_t bytes, uint64_t now_ns,
-                     uint64_t mark)
+                     uint64_t run)
 {
-    uint16_t sequence = (uint16_t)get(packet + 2, 2);
+    uint16_t sequence = (uint16_t)get_number(packet + 2, 2);
     size_t head = RTP_HEADER_BYTES;
-    const uint8_t *stamp;
+    const uint8_t *label;
 
-    if (bytes < RTP_HEADER_BYTES + STAMP_BYTES)
+    if (bytes < RTP_HEADER_BYTES + LABEL_BYTES)
         return;
     if (packet[0] & 0x10)
-        head += 4 + 4 * get(packet + RTP_HEADER_BYTES + 2, 2);
+        head += 4 + 4 * get_number(packet + RTP_HEADER_BYTES + 2, 2);
     if (!r->started) {
         r->started = true;
         r->first_sequence = sequence;
@@ -133,16 +135,17 @@ void receiver_packet(struct receiver *r, const uint8_t *packet, size_t bytes, ui
     r->bytes += bytes;
     if (r->is_video && bytes > head + 4 && packet[head] == 0x10 && !(packet[head + 1] & 1))
         r->key_frames++;
-    jitter_count(r, (uint32_t)get(packet + 4, 4), now_ns);
-    stamp = packet + bytes - STAMP_BYTES;
-    if (get(stamp, 8) == mark) {
-        uint32_t number = (uint32_t)get(stamp + 16, 4);
+    update_jitter(r, (uint32_t)get_number(packet + 4, 4), now_ns);
+    label = packet + bytes - LABEL_BYTES;
+    if (get_number(label, 8) == run) {
+        uint32_t number = (uint32_t)get_number(label + 16, 4);
 
-        if (!r->ours || number < r->first_number)
+        if (!r->is_own || number < r->first_number)
             r->first_number = number;
-        r->ours = true;
+        r->is_own = true;
         if (r->latency_count < LATENCIES_MAX)
-            r->latencies_us[r->latency_count++] = (uint32_t)((now_ns - get(stamp + 8, 8)) / 1000);
+            r->latencies_us[r->latency_count++] =
+                (uint32_t)((now_ns - get_number(label + 8, 8)) / 1000);
     }
 }
 
@@ -155,7 +158,7 @@ uint64_t receiver_lost(const struct receiver *r)
 
 uint64_t receiver_lost_of(const struct receiver *r, const struct sender *sender)
 {
-    uint64_t expected = r->ours ? sender->packets - r->first_number : 0;
+    uint64_t expected = r->is_own ? sender->packets - r->first_number : 0;
 
     return expected > r->packets ? expected - r->packets : 0;
 }

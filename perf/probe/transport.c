@@ -1,90 +1,50 @@
-/* One WebRTC transport of the probe: ICE by libnice, DTLS by OpenSSL, SRTP by libsrtp2. */
+/* Connects libnice, the DTLS client and libsrtp2. */
 #define _GNU_SOURCE /* pthread_cond_clockwait */
 #include "transport.h"
 
 #include <arpa/inet.h>
 #include <nice/agent.h>
-#include <openssl/err.h>
-#include <openssl/ssl.h>
-#include <openssl/x509.h>
 #include <pthread.h>
 #include <srtp2/srtp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
-#define STREAM_NAME "media"
-#define DTLS_MTU 1200
-#define KEY_MATERIAL_BYTES_MAX (2 * (32 + 14))
+#include "dtls.h"
+#include "error.h"
+#include "src/clock.h"
+
+#define DTLS_TICK_MS 50
 
 struct transport {
     GMainContext *loop;
     NiceAgent *agent;
     guint stream;
-    GSource *timer; /* DTLS retransmission */
+    GSource *timer; /* for DTLS retransmissions */
     char ufrag[64], password[64], fingerprint[200], algorithm[16];
     NiceCandidate *remote[8];
     unsigned remote_count;
-    pthread_mutex_t mutex; /* ssl, srtp, state below; ThreadSanitizer does not know GLib's */
+    /* Protects everything below. Not a GLib mutex, because ThreadSanitizer does not know those. */
+    pthread_mutex_t mutex;
     pthread_cond_t changed;
-    SSL *ssl;
-    BIO *incoming;
+    struct dtls *dtls;
     srtp_t send, receive;
     bool keyed, failed, started;
-    char failure[200];
+    char failure[PROBE_WHY_BYTES];
     struct transport_times times;
     void (*received)(void *context, const uint8_t *data, size_t bytes, bool is_rtcp,
                      uint64_t now_ns);
     void *context;
 };
 
-static EVP_PKEY *identity_key;
-static X509 *identity_certificate;
-
-uint64_t probe_now_ns(void)
+bool transport_prepare(void)
 {
-    struct timespec t;
+    char fingerprint[96];
 
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
-}
-
-static void fingerprint_text(const X509 *certificate, const EVP_MD *digest, char *out)
-{
-    unsigned char raw[EVP_MAX_MD_SIZE];
-    unsigned count = 0;
-
-    X509_digest(certificate, digest, raw, &count);
-    for (unsigned i = 0; i < count; i++)
-        out += sprintf(out, i ? ":%02X" : "%02X", raw[i]);
-}
-
-bool transport_identity(char fingerprint[96])
-{
-    if (!identity_key) {
-        X509_NAME *name;
-
-        identity_key = EVP_EC_gen("P-256");
-        identity_certificate = X509_new();
-        if (!identity_key || !identity_certificate)
-            return false;
-        X509_set_version(identity_certificate, 2);
-        ASN1_INTEGER_set(X509_get_serialNumber(identity_certificate), (long)time(NULL));
-        X509_gmtime_adj(X509_getm_notBefore(identity_certificate), -86400);
-        X509_gmtime_adj(X509_getm_notAfter(identity_certificate), 30 * 86400);
-        X509_set_pubkey(identity_certificate, identity_key);
-        name = X509_get_subject_name(identity_certificate);
-        X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *)"probe", -1, -1,
-                                   0);
-        X509_set_issuer_name(identity_certificate, name);
-        X509_sign(identity_certificate, identity_key, EVP_sha256());
-        srtp_init();
-    }
-    fingerprint_text(identity_certificate, EVP_sha256(), fingerprint);
-    return true;
+    srtp_init();
+    return dtls_identity(fingerprint);
 }
 
 /* With the mutex held. */
@@ -96,95 +56,9 @@ static void fail(struct transport *t, const char *why)
     pthread_cond_broadcast(&t->changed);
 }
 
-/* ---- DTLS: a BIO that keeps datagrams apart on the way out ---- */
+/* ---- DTLS and SRTP keys ---- */
 
-static int datagram_write(BIO *bio, const char *data, int bytes)
-{
-    struct transport *t = BIO_get_data(bio);
-
-    nice_agent_send(t->agent, t->stream, 1, (guint)bytes, data);
-    return bytes; /* what the network loses, DTLS sends again */
-}
-
-static long datagram_control(BIO *bio, int command, long number, void *pointer)
-{
-    (void)bio, (void)number, (void)pointer;
-    if (command == BIO_CTRL_DGRAM_QUERY_MTU || command == BIO_CTRL_DGRAM_GET_FALLBACK_MTU)
-        return DTLS_MTU;
-    return command == BIO_CTRL_FLUSH || command == BIO_CTRL_WPENDING ? 1 : 0;
-}
-
-static int datagram_create(BIO *bio)
-{
-    BIO_set_init(bio, 1);
-    return 1;
-}
-
-static BIO_METHOD *datagram_method(void)
-{
-    static BIO_METHOD *method;
-
-    if (!method) {
-        method = BIO_meth_new(BIO_TYPE_SOURCE_SINK, "nice");
-        BIO_meth_set_write(method, datagram_write);
-        BIO_meth_set_ctrl(method, datagram_control);
-        BIO_meth_set_create(method, datagram_create);
-    }
-    return method;
-}
-
-static int accept_any(int ok, X509_STORE_CTX *context)
-{
-    (void)ok, (void)context;
-    return 1; /* the fingerprint decides */
-}
-
-static bool dtls_open(struct transport *t)
-{
-    static SSL_CTX *context;
-    BIO *outgoing;
-
-    if (!context) {
-        context = SSL_CTX_new(DTLS_client_method());
-        SSL_CTX_set_min_proto_version(context, DTLS1_2_VERSION);
-        SSL_CTX_use_certificate(context, identity_certificate);
-        SSL_CTX_use_PrivateKey(context, identity_key);
-        SSL_CTX_set_verify(context, SSL_VERIFY_PEER, accept_any);
-        if (SSL_CTX_set_tlsext_use_srtp(context, "SRTP_AEAD_AES_128_GCM:SRTP_AES128_CM_SHA1_80") !=
-            0)
-            return false;
-    }
-    t->ssl = SSL_new(context);
-    t->incoming = BIO_new(BIO_s_mem());
-    outgoing = BIO_new(datagram_method());
-    if (!t->ssl || !t->incoming || !outgoing)
-        return false;
-    BIO_set_mem_eof_return(t->incoming, -1);
-    BIO_set_data(outgoing, t);
-    SSL_set_bio(t->ssl, t->incoming, outgoing);
-    SSL_set_options(t->ssl, SSL_OP_NO_QUERY_MTU);
-    SSL_set_mtu(t->ssl, DTLS_MTU);
-    SSL_set_connect_state(t->ssl);
-    return true;
-}
-
-static bool peer_is_who_was_signalled(struct transport *t)
-{
-    X509 *certificate = SSL_get1_peer_certificate(t->ssl);
-    char name[16], found[200] = "";
-    const EVP_MD *digest;
-
-    snprintf(name, sizeof(name), "%s", t->algorithm);
-    for (char *dash; (dash = strchr(name, '-'));)
-        memmove(dash, dash + 1, strlen(dash));
-    digest = EVP_get_digestbyname(name);
-    if (certificate && digest)
-        fingerprint_text(certificate, digest, found);
-    X509_free(certificate);
-    return found[0] && strcasecmp(found, t->fingerprint) == 0;
-}
-
-static srtp_t session(uint8_t *key, bool gcm, bool outbound)
+static srtp_t open_srtp(uint8_t *key, bool gcm, bool outbound)
 {
     srtp_policy_t policy = {0};
     srtp_t made = NULL;
@@ -202,59 +76,44 @@ static srtp_t session(uint8_t *key, bool gcm, bool outbound)
     return srtp_create(&made, &policy) == srtp_err_status_ok ? made : NULL;
 }
 
-/* RFC 5764 4.2: client key, server key, client salt, server salt. We are the client. */
-static void keys(struct transport *t)
+static void take_keys(struct transport *t, struct dtls_keys *keys)
 {
-    const SRTP_PROTECTION_PROFILE *profile = SSL_get_selected_srtp_profile(t->ssl);
-    uint8_t material[KEY_MATERIAL_BYTES_MAX], ours[46], theirs[46];
-    bool gcm = profile && profile->id == SRTP_AEAD_AES_128_GCM;
-    size_t key_bytes = 16, salt_bytes = gcm ? 12 : 14;
-
-    if (!profile) {
-        fail(t, "the server chose no SRTP profile");
-        return;
-    }
-    if (!peer_is_who_was_signalled(t)) {
-        fail(t, "the server's certificate is not the one that signaling named");
-        return;
-    }
-    if (SSL_export_keying_material(t->ssl, material, 2 * (key_bytes + salt_bytes),
-                                   "EXTRACTOR-dtls_srtp", 19, NULL, 0, 0) != 1) {
-        fail(t, "OpenSSL exports no keys");
-        return;
-    }
-    memcpy(ours, material, key_bytes);
-    memcpy(theirs, material + key_bytes, key_bytes);
-    memcpy(ours + key_bytes, material + 2 * key_bytes, salt_bytes);
-    memcpy(theirs + key_bytes, material + 2 * key_bytes + salt_bytes, salt_bytes);
-    t->send = session(ours, gcm, true);
-    t->receive = session(theirs, gcm, false);
+    t->send = open_srtp(keys->send, keys->is_gcm, true);
+    t->receive = open_srtp(keys->receive, keys->is_gcm, false);
     if (!t->send || !t->receive) {
-        fail(t, "libsrtp2 takes no session");
+        fail(t, "libsrtp2 cannot create a session");
         return;
     }
-    t->times.dtls_ns = probe_now_ns();
-    snprintf(t->times.profile, sizeof(t->times.profile), "%s", profile->name);
+    t->times.dtls_ns = clock_monotonic_ns();
+    memcpy(t->times.profile, keys->profile, sizeof(t->times.profile));
     t->keyed = true;
     pthread_cond_broadcast(&t->changed);
 }
 
-/* With the mutex held. */
-static void dtls_step(struct transport *t)
+static void send_datagram(void *context, const uint8_t *data, size_t bytes)
 {
-    int result;
+    struct transport *t = context;
+
+    nice_agent_send(t->agent, t->stream, 1, (guint)bytes, (const gchar *)data);
+}
+
+/* With the mutex held. data NULL: time has passed. */
+static void step_handshake(struct transport *t, const uint8_t *data, size_t bytes)
+{
+    struct dtls_keys keys;
+    char why[PROBE_WHY_BYTES];
 
     if (t->keyed || t->failed)
         return;
-    ERR_clear_error();
-    result = SSL_do_handshake(t->ssl);
-    if (result == 1) {
-        keys(t);
-    } else if (SSL_get_error(t->ssl, result) != SSL_ERROR_WANT_READ) {
-        char text[160] = "DTLS: ";
-
-        ERR_error_string_n(ERR_get_error(), text + 6, sizeof(text) - 6);
-        fail(t, text);
+    switch (dtls_step(t->dtls, data, bytes, t->algorithm, t->fingerprint, &keys, why)) {
+    case DTLS_BUSY:
+        break;
+    case DTLS_KEYED:
+        take_keys(t, &keys);
+        break;
+    case DTLS_FAILED:
+        fail(t, why);
+        break;
     }
 }
 
@@ -263,20 +122,18 @@ static gboolean dtls_tick(gpointer argument)
     struct transport *t = argument;
 
     pthread_mutex_lock(&t->mutex);
-    if (t->started && !t->keyed && !t->failed && t->times.ice_ns) {
-        DTLSv1_handle_timeout(t->ssl);
-        dtls_step(t);
-    }
+    if (t->started && !t->keyed && !t->failed && t->times.ice_ns)
+        step_handshake(t, NULL, 0);
     pthread_mutex_unlock(&t->mutex);
     return G_SOURCE_CONTINUE;
 }
 
-/* ---- datagrams in ---- */
+/* ---- events of libnice ---- */
 
-static void media(struct transport *t, uint8_t *data, int bytes)
+static void take_media(struct transport *t, uint8_t *data, int bytes)
 {
     bool is_rtcp = bytes > 1 && data[1] >= 192 && data[1] <= 223;
-    uint64_t now = probe_now_ns();
+    uint64_t now = clock_monotonic_ns();
     srtp_err_status_t status = srtp_err_status_fail;
 
     pthread_mutex_lock(&t->mutex);
@@ -295,17 +152,15 @@ static void on_receive(NiceAgent *agent, guint stream, guint component, guint le
     uint8_t first = length ? (uint8_t)buffer[0] : 0;
     uint8_t copy[2048];
 
-    (void)agent, (void)stream, (void)component;
     if (length == 0 || length > sizeof(copy))
         return;
     if (first >= 20 && first <= 63) {
         pthread_mutex_lock(&t->mutex);
-        BIO_write(t->incoming, buffer, (int)length);
-        dtls_step(t);
+        step_handshake(t, (const uint8_t *)buffer, length);
         pthread_mutex_unlock(&t->mutex);
     } else if (first >= 128 && first <= 191) {
         memcpy(copy, buffer, length);
-        media(t, copy, (int)length);
+        take_media(t, copy, (int)length);
     }
 }
 
@@ -314,21 +169,19 @@ static void on_state(NiceAgent *agent, guint stream, guint component, guint stat
 {
     struct transport *t = argument;
 
-    (void)agent, (void)stream, (void)component;
     pthread_mutex_lock(&t->mutex);
     if ((state == NICE_COMPONENT_STATE_CONNECTED || state == NICE_COMPONENT_STATE_READY) &&
         !t->times.ice_ns) {
-        t->times.ice_ns = probe_now_ns();
-        dtls_step(t);
+        t->times.ice_ns = clock_monotonic_ns();
+        step_handshake(t, NULL, 0);
     } else if (state == NICE_COMPONENT_STATE_FAILED) {
-        fail(t, t->times.ice_ns
-                    ? "the media port answers no more"
-                    : "ICE failed: no answer from the media port; is UDP open on the way to it?");
+        fail(t, t->times.ice_ns ? "the media port has stopped answering"
+                                : "ICE failed: no answer from the media port; is UDP open to it?");
     }
     pthread_mutex_unlock(&t->mutex);
 }
 
-/* ---- set-up ---- */
+/* ---- opening ---- */
 
 static const char *text_of(const cJSON *object, const char *name)
 {
@@ -370,12 +223,12 @@ static bool read_options(struct transport *t, const cJSON *options, char *why)
     }
     if (t->ufrag[0] && t->password[0] && t->fingerprint[0] && t->remote_count)
         return true;
-    snprintf(why, 400, "the transport options of the server lack %s",
+    snprintf(why, PROBE_WHY_BYTES, "the answer to media:createTransport has no %s",
              t->remote_count ? "ICE or DTLS parameters" : "a UDP candidate");
     return false;
 }
 
-/* The address this machine uses towards the server: libnice leaves loopback out by itself. */
+/* Adds the address from which this machine reaches the server. libnice itself skips loopback. */
 static void add_local_addresses(struct transport *t)
 {
     for (unsigned i = 0; i < t->remote_count; i++) {
@@ -411,7 +264,7 @@ struct transport *transport_open(GMainContext *loop, const cJSON *options,
     t->loop = loop;
     t->received = received;
     t->context = context;
-    /* Without consent checks (RFC 7675) the server would hold the probe for gone after 30 s. */
+    /* The server closes a transport after 30 s without consent checks (RFC 7675). */
     t->agent =
         nice_agent_new_full(loop, NICE_COMPATIBILITY_RFC5245, NICE_AGENT_OPTION_CONSENT_FRESHNESS);
     g_object_set(t->agent, "controlling-mode", TRUE, "upnp", FALSE, "ice-tcp", FALSE, NULL);
@@ -419,8 +272,9 @@ struct transport *transport_open(GMainContext *loop, const cJSON *options,
         transport_close(t);
         return NULL;
     }
-    if (!dtls_open(t)) {
-        snprintf(why, 400, "OpenSSL does not start a DTLS client");
+    t->dtls = dtls_new(send_datagram, t);
+    if (!t->dtls) {
+        snprintf(why, PROBE_WHY_BYTES, "OpenSSL cannot start a DTLS client");
         transport_close(t);
         return NULL;
     }
@@ -428,7 +282,7 @@ struct transport *transport_open(GMainContext *loop, const cJSON *options,
     t->stream = nice_agent_add_stream(t->agent, 1);
     g_signal_connect(t->agent, "component-state-changed", G_CALLBACK(on_state), t);
     nice_agent_attach_recv(t->agent, t->stream, 1, loop, on_receive, t);
-    t->timer = g_timeout_source_new(50);
+    t->timer = g_timeout_source_new(DTLS_TICK_MS);
     g_source_set_callback(t->timer, dtls_tick, t, NULL);
     g_source_attach(t->timer, loop);
     return t;
@@ -440,7 +294,7 @@ void transport_start(struct transport *t)
 
     pthread_mutex_lock(&t->mutex);
     t->started = true;
-    t->times.started_ns = probe_now_ns();
+    t->times.started_ns = clock_monotonic_ns();
     pthread_mutex_unlock(&t->mutex);
     nice_agent_gather_candidates(t->agent, t->stream);
     nice_agent_set_remote_credentials(t->agent, t->stream, t->ufrag, t->password);
@@ -452,8 +306,8 @@ void transport_start(struct transport *t)
 
 bool transport_wait(struct transport *t, int timeout_ms, char *why)
 {
-    uint64_t end_ns = probe_now_ns() + (uint64_t)timeout_ms * 1000000;
-    struct timespec end = {(time_t)(end_ns / 1000000000), (long)(end_ns % 1000000000)};
+    uint64_t end_ns = clock_monotonic_ns() + (uint64_t)timeout_ms * NS_PER_MS;
+    struct timespec end = {(time_t)(end_ns / NS_PER_S), (long)(end_ns % NS_PER_S)};
     bool ok;
 
     pthread_mutex_lock(&t->mutex);
@@ -462,7 +316,7 @@ bool transport_wait(struct transport *t, int timeout_ms, char *why)
         continue;
     ok = t->keyed;
     if (!ok)
-        snprintf(why, 400, "%s",
+        snprintf(why, PROBE_WHY_BYTES, "%s",
                  t->failed          ? t->failure
                  : !t->times.ice_ns ? "no answer to ICE checks; is UDP open to the media ports?"
                                     : "ICE works, but the DTLS handshake does not finish");
@@ -470,14 +324,14 @@ bool transport_wait(struct transport *t, int timeout_ms, char *why)
     return ok;
 }
 
-bool transport_is_well(struct transport *t, char *why)
+bool transport_is_alive(struct transport *t, char *why)
 {
     bool ok;
 
     pthread_mutex_lock(&t->mutex);
     ok = !t->failed;
     if (!ok)
-        snprintf(why, 400, "%s", t->failure);
+        snprintf(why, PROBE_WHY_BYTES, "%s", t->failure);
     pthread_mutex_unlock(&t->mutex);
     return ok;
 }
@@ -499,19 +353,19 @@ void transport_close(struct transport *t)
         srtp_dealloc(t->send);
     if (t->receive)
         srtp_dealloc(t->receive);
-    SSL_free(t->ssl);
+    dtls_free(t->dtls);
     pthread_mutex_destroy(&t->mutex);
     pthread_cond_destroy(&t->changed);
     free(t);
 }
 
-static bool send_protected(struct transport *t, uint8_t *packet, size_t bytes, size_t room,
+static bool send_protected(struct transport *t, uint8_t *packet, size_t bytes, size_t capacity,
                            bool is_rtcp)
 {
     int n = (int)bytes;
     bool ok;
 
-    if (bytes + SRTP_MAX_TRAILER_LEN > room)
+    if (bytes + SRTP_MAX_TRAILER_LEN > capacity)
         return false;
     pthread_mutex_lock(&t->mutex);
     ok = t->keyed && (is_rtcp ? srtp_protect_rtcp(t->send, packet, &n)
@@ -520,14 +374,14 @@ static bool send_protected(struct transport *t, uint8_t *packet, size_t bytes, s
     return ok && nice_agent_send(t->agent, t->stream, 1, (guint)n, (gchar *)packet) == n;
 }
 
-bool transport_send_rtp(struct transport *t, uint8_t *packet, size_t bytes, size_t room)
+bool transport_send_rtp(struct transport *t, uint8_t *packet, size_t bytes, size_t capacity)
 {
-    return send_protected(t, packet, bytes, room, false);
+    return send_protected(t, packet, bytes, capacity, false);
 }
 
-bool transport_send_rtcp(struct transport *t, uint8_t *packet, size_t bytes, size_t room)
+bool transport_send_rtcp(struct transport *t, uint8_t *packet, size_t bytes, size_t capacity)
 {
-    return send_protected(t, packet, bytes, room, true);
+    return send_protected(t, packet, bytes, capacity, true);
 }
 
 struct transport_times transport_times(struct transport *t)
