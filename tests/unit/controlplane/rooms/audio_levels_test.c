@@ -1,16 +1,23 @@
-/* Who hears of speakers and volumes, when, and how often: audio_levels.c on rows as the data plane would
- * publish them. */
+/* Who is told about speakers and volumes, when and how often: audio_levels.c on rows that the data plane
+ * would publish. Time is the test's own, so nothing here depends on the speed of the machine. */
+#include <uv.h>
+
+#include "src/clock.h"
+
+static uint64_t test_now_ns;
+
+#define clock_monotonic_ns() test_now_ns
+#define uv_now(loop) (test_now_ns / NS_PER_MS)
+#include "controlplane/rooms/audio_levels.c"
+#undef clock_monotonic_ns
+#undef uv_now
+
 #include "rooms_steps.h"
 
-static struct producer *voices[8]; /* who is made to speak */
-static uint8_t loudness[8];        /* level byte of each, AUDIO_LEVEL_NONE: sends nothing */
+static struct producer *voices[8]; /* producers that publish levels */
+static uint8_t loudness[8];        /* the level of each; AUDIO_LEVEL_NONE: it sends no packets */
 
-static uint32_t slot(void)
-{
-    return (uint32_t)(clock_monotonic_ns() / AUDIO_INTERVAL_NS);
-}
-
-/* What the data plane would have published by now, had everybody been as loud all the time. */
+/* What the data plane would have published if everybody had been as loud all the time. */
 static void publish_levels(void)
 {
     for (int i = 0; i < 8; i++) {
@@ -21,32 +28,31 @@ static void publish_levels(void)
         row = &fake_dataplane.levels[handle_index(voices[i]->handle)].level;
         row->header.generation = handle_generation(voices[i]->handle);
         row->header.used = 1;
-        row->newest_interval = slot();
+        row->newest_interval = current_interval();
         memset(row->level, loudness[i], sizeof(row->level));
     }
 }
 
 static void pass_ms(uint64_t ms)
 {
-    uint64_t end = uv_hrtime() / 1000000 + ms;
-
-    while (uv_hrtime() / 1000000 < end) {
+    for (uint64_t passed = 0; passed < ms; passed += TICK_EVERY_MS) {
+        test_now_ns += TICK_EVERY_MS * NS_PER_MS;
         publish_levels();
-        uv_run(&loop, UV_RUN_ONCE);
-        pump();
+        if (uv_is_active((uv_handle_t *)&rooms->audio_levels_tick))
+            tick(&rooms->audio_levels_tick);
     }
 }
 
-/* How many notices of this name since the last time; the last one's value. */
-static int heard_of(struct socket *s, const char *name, const cJSON **last)
+/* How many events of this name the socket received since the last time, and the value of the last one. */
+static int count_received(struct socket *s, const char *name, const cJSON **last)
 {
     int count = 0;
 
-    for (; s->heard_read < s->heard_count; s->heard_read++)
-        if (strcmp(s->heard[s->heard_read].name, name) == 0) {
+    for (; s->received_read < s->received_count; s->received_read++)
+        if (strcmp(s->received[s->received_read].name, name) == 0) {
             count++;
             if (last)
-                *last = s->heard[s->heard_read].value;
+                *last = s->received[s->received_read].value;
         }
     return count;
 }
@@ -71,10 +77,11 @@ static struct person speaker_enter(int n, const char *room, bool wants_audio_lev
 static int begin(void **state)
 {
     memset(voices, 0, sizeof(voices));
+    test_now_ns = 1000 * NS_PER_S;
     return setup(state);
 }
 
-static void everybody_hears_who_speaks(void **state)
+static void everybody_is_told_who_speaks(void **state)
 {
     struct socket *host = connect_user(user(1)), *late;
     const char *room = make_room(host);
@@ -82,58 +89,60 @@ static void everybody_hears_who_speaks(void **state)
     const cJSON *value = NULL;
 
     pass_ms(500); /* nobody speaks */
-    skip_heard(b.s);
-    assert_int_equal(heard_of(a.s, "media:activeSpeaker", NULL), 0);
+    assert_int_equal(uv_timer_get_repeat(&rooms->audio_levels_tick), TICK_EVERY_MS);
+    skip_received(b.s);
+    assert_int_equal(count_received(a.s, "media:activeSpeaker", NULL), 0);
     loudness[1] = 30;
     pass_ms(1200);
-    assert_int_equal(heard_of(b.s, "media:activeSpeaker", &value), 1);
+    assert_int_equal(count_received(b.s, "media:activeSpeaker", &value), 1);
     assert_string_equal(text_of(value, "roomId"), room);
     assert_string_equal(text_of(value, "userId"), a.id);
     assert_string_equal(text_of(value, "producerId"), a.audio);
-    assert_int_equal(heard_of(a.s, "media:activeSpeaker", NULL), 1);
+    assert_int_equal(count_received(a.s, "media:activeSpeaker", NULL), 1);
 
-    loudness[1] = 100; /* the word passes, within about a second */
+    loudness[1] = 100; /* the other speaks now, and is dominant within about a second */
     loudness[2] = 30;
     pass_ms(1500);
-    assert_int_equal(heard_of(a.s, "media:activeSpeaker", &value), 1);
+    assert_int_equal(count_received(a.s, "media:activeSpeaker", &value), 1);
     assert_string_equal(text_of(value, "userId"), b.id);
-    skip_heard(b.s);
-    assert_int_equal(heard_of(a.s, "media:audioLevels", NULL), 0); /* nobody asked */
+    skip_received(b.s);
+    assert_int_equal(count_received(a.s, "media:audioLevels", NULL),
+                     0); /* nobody asked for volumes */
 
-    late = connect_user(user(3)); /* who joins later is told */
+    late = connect_user(user(3)); /* somebody who joins later is told too */
     assert_ok(request(late, "room:join", "{'roomId':'%s'}", room));
-    assert_int_equal(heard_of(late, "media:activeSpeaker", &value), 1);
+    assert_int_equal(count_received(late, "media:activeSpeaker", &value), 1);
     assert_string_equal(text_of(value, "userId"), b.id);
 
-    /* muted, it is nobody's turn until somebody speaks; then it may be the same one again */
-    skip_heard(a.s);
+    /* After the dominant speaker is muted nobody is dominant, until somebody speaks. */
+    skip_received(a.s);
     assert_ok(request(b.s, "media:pauseProducer", "{'producerId':'%s'}", b.audio));
     assert_null(room_find(rooms, room)->dominant);
-    pass_ms(800); /* its row would still say that it is loud */
-    assert_int_equal(heard_of(a.s, "media:activeSpeaker", NULL), 0);
+    pass_ms(800); /* its row still says that it is loud */
+    assert_int_equal(count_received(a.s, "media:activeSpeaker", NULL), 0);
     assert_ok(request(b.s, "media:resumeProducer", "{'producerId':'%s'}", b.audio));
     pass_ms(1200);
-    assert_int_equal(heard_of(a.s, "media:activeSpeaker", &value), 1);
+    assert_int_equal(count_received(a.s, "media:activeSpeaker", &value), 1);
     assert_string_equal(text_of(value, "userId"), b.id);
 
-    skip_heard(late);
-    voices[2] = NULL; /* closed while it has the word, then gone as a whole */
+    skip_received(late);
+    voices[2] = NULL; /* the dominant speaker closes its producer; the next one leaves the room */
     assert_ok(request(b.s, "media:closeProducer", "{'producerId':'%s'}", b.audio));
     assert_null(room_find(rooms, room)->dominant);
     loudness[1] = 30;
     pass_ms(1200);
-    assert_int_equal(heard_of(late, "media:activeSpeaker", &value), 1);
+    assert_int_equal(count_received(late, "media:activeSpeaker", &value), 1);
     assert_string_equal(text_of(value, "userId"), a.id);
     voices[1] = NULL;
     assert_ok(request(a.s, "room:leave", "{'roomId':'%s'}", room));
     assert_null(room_find(rooms, room)->dominant);
-    pass_ms(1200); /* nothing is left in the list of those that are listened to */
+    pass_ms(1200); /* nothing is measured any more, and the timer stops */
     assert_true(TAILQ_EMPTY(&rooms->measured));
     assert_false(uv_is_active((uv_handle_t *)&rooms->audio_levels_tick));
-    leave_test(a.s);
-    leave_test(b.s);
-    leave_test(late);
-    leave_test(host);
+    socket_lose(a.s);
+    socket_lose(b.s);
+    socket_lose(late);
+    socket_lose(host);
 }
 
 static double volume_in(const cJSON *value, const char *producer)
@@ -148,7 +157,7 @@ static double volume_in(const cJSON *value, const char *producer)
     return 1;
 }
 
-static void volumes_for_those_who_asked(void **state)
+static void volumes_go_to_those_who_asked(void **state)
 {
     struct socket *host = connect_user(user(1));
     const char *room = make_room(host);
@@ -159,50 +168,50 @@ static void volumes_for_those_who_asked(void **state)
     loudness[1] = 40;
     loudness[2] = 20 | 0x80;
     pass_ms(1000);
-    skip_heard(a.s);
-    pass_ms(2100);
-    count = heard_of(a.s, "media:audioLevels", &value);
-    assert_in_range(count, 3, 5); /* every 500 ms, in steps of the timer's 100 */
+    skip_received(a.s);
+    pass_ms(2000);
+    count = count_received(a.s, "media:audioLevels", &value);
+    assert_int_equal(count, 4); /* every 500 ms */
     assert_string_equal(text_of(value, "roomId"), room);
     list = cJSON_GetObjectItem(value, "volumes");
     assert_int_equal(cJSON_GetArraySize(list), 2);
     assert_string_equal(text_of(cJSON_GetArrayItem(list, 0), "userId"), b.id); /* loudest first */
     assert_int_equal((int)volume_in(value, b.audio), -20);
     assert_int_equal((int)volume_in(value, a.audio), -40);
-    assert_int_equal(heard_of(b.s, "media:audioLevels", NULL), 0);
+    assert_int_equal(count_received(b.s, "media:audioLevels", NULL), 0);
 
-    /* nothing but silence: told once, then no more */
+    /* Silence is told once. */
     loudness[1] = 127;
     loudness[2] = AUDIO_LEVEL_NONE;
     pass_ms(1300);
-    heard_of(a.s, "media:audioLevels", &value);
+    count_received(a.s, "media:audioLevels", &value);
     assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(value, "volumes")), 0);
     pass_ms(1100);
-    assert_int_equal(heard_of(a.s, "media:audioLevels", NULL), 0);
+    assert_int_equal(count_received(a.s, "media:audioLevels", NULL), 0);
 
-    /* asked again without it, on the same socket; and muted all at once */
+    /* One asks for volumes now, and the other no longer, on the same sockets. Then both are muted. */
     loudness[2] = 20;
     pass_ms(900);
-    assert_true(heard_of(a.s, "media:audioLevels", NULL) >= 1);
+    assert_true(count_received(a.s, "media:audioLevels", NULL) >= 1);
     assert_ok(request(b.s, "room:join", "{'roomId':'%s','audioLevels':true}", room));
     assert_ok(request(a.s, "room:join", "{'roomId':'%s'}", room));
-    skip_heard(a.s);
-    skip_heard(b.s);
+    skip_received(a.s);
+    skip_received(b.s);
     pass_ms(1100);
-    assert_int_equal(heard_of(a.s, "media:audioLevels", NULL), 0);
-    assert_true(heard_of(b.s, "media:audioLevels", NULL) >= 1);
+    assert_int_equal(count_received(a.s, "media:audioLevels", NULL), 0);
+    assert_true(count_received(b.s, "media:audioLevels", NULL) >= 1);
     assert_ok(request(a.s, "media:pauseProducer", "{'producerId':'%s'}", a.audio));
     assert_ok(request(a.s, "room:muteAll", "{'roomId':'%s'}", room));
     pass_ms(700);
-    assert_int_equal(heard_of(b.s, "media:audioLevels", &value), 1);
+    assert_int_equal(count_received(b.s, "media:audioLevels", &value), 1);
     assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(value, "volumes")), 0);
-    leave_test(a.s);
-    leave_test(b.s);
-    leave_test(host);
+    socket_lose(a.s);
+    socket_lose(b.s);
+    socket_lose(host);
 }
 
-/* Who takes over the seat says anew whether it wants volumes. */
-static void a_seat_taken_over(void **state)
+/* A socket that resumes says again whether it wants volumes. */
+static void resuming_asks_again(void **state)
 {
     struct socket *host = connect_user(user(1)), *again;
     const char *room = make_room(host);
@@ -210,23 +219,23 @@ static void a_seat_taken_over(void **state)
 
     loudness[1] = 30;
     pass_ms(700);
-    assert_true(heard_of(a.s, "media:audioLevels", NULL) >= 1);
+    assert_true(count_received(a.s, "media:audioLevels", NULL) >= 1);
     again = connect_user(user(1));
     assert_ok(request(again, "room:join", "{'roomId':'%s','resume':true}", room));
-    skip_heard(again);
+    skip_received(again);
     pass_ms(700);
-    assert_int_equal(heard_of(again, "media:audioLevels", NULL), 0);
+    assert_int_equal(count_received(again, "media:audioLevels", NULL), 0);
     assert_ok(request(again, "room:join", "{'roomId':'%s','audioLevels':true}", room));
     pass_ms(700);
-    assert_true(heard_of(again, "media:audioLevels", NULL) >= 1);
+    assert_true(count_received(again, "media:audioLevels", NULL) >= 1);
     voices[1] = NULL;
-    leave_test(a.s);
-    leave_test(again);
-    leave_test(host);
+    socket_lose(a.s);
+    socket_lose(again);
+    socket_lose(host);
 }
 
-/* Clients that tell no level, and video, are not listened to; a loop that hung catches up. */
-static void who_is_not_listened_to(void **state)
+/* Audio without levels, and video, are not measured. After the loop hung, old intervals are skipped. */
+static void not_everything_is_measured(void **state)
 {
     struct socket *host = connect_user(user(1));
     const char *room = make_room(host);
@@ -240,7 +249,7 @@ static void who_is_not_listened_to(void **state)
         cJSON_DeleteItemFromArray(extensions, 0);
     assert_ok(produce(a.s, room, a.send, "audio"));
     assert_true(TAILQ_EMPTY(&rooms->measured));
-    leave_test(a.s);
+    socket_lose(a.s);
 
     cJSON_Delete(audio_parameters);
     json = load("produce-av-audio");
@@ -249,23 +258,23 @@ static void who_is_not_listened_to(void **state)
     a = speaker_enter(2, room, false);
     p = producer_find(rooms, a.audio);
     assert_false(TAILQ_EMPTY(&rooms->measured));
-    p->next_interval -= 100000; /* half an hour */
+    p->next_interval -= 100000; /* as after half an hour without a tick */
     pass_ms(300);
-    assert_true(slot() - p->next_interval < 20);
+    assert_true(current_interval() - p->next_interval < 20);
     assert_true(p->intervals < 200);
     voices[2] = NULL;
-    leave_test(a.s);
-    leave_test(host);
+    socket_lose(a.s);
+    socket_lose(host);
 }
 
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, begin, teardown)
     const struct CMUnitTest tests[] = {
-        T(everybody_hears_who_speaks),
-        T(volumes_for_those_who_asked),
-        T(a_seat_taken_over),
-        T(who_is_not_listened_to),
+        T(everybody_is_told_who_speaks),
+        T(volumes_go_to_those_who_asked),
+        T(resuming_asks_again),
+        T(not_everything_is_measured),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,21 +1,21 @@
-/* C22: every event that clients may send, and the rows of the audit log that it writes, a table written
- * from signaling.md §3. Generated from it: no event writes more rows than it asked room for, and with a
- * log that takes none each of those that write is refused and changes nothing. */
+/* Threat C22: the audit rows that every event writes, from controlplane/README.md, Client contract. No event
+ * writes more rows than it asked for; when the log takes no rows, an event that writes some is refused
+ * and changes nothing. */
 #include "rooms_steps.h"
 
 enum { MAX_ACTIONS = 4 };
 
-/* %r the room, %t and %p the caller's own transport and producer, %c its consumer, %o a guest's id,
- * %O its producer. The caller is the host; a guest with two producers is in the room. */
+/* The sender is the host; a guest with two producers is in the room too. In payloads %r is the room, %t,
+ * %p and %c are the host's transport, producer and consumer, %o is the guest's id. */
 static const struct {
     const char *event, *payload;
     struct {
         enum audit_action action;
         int count;
-    } rows[MAX_ACTIONS]; /* count 0: no more */
+    } rows[MAX_ACTIONS]; /* up to the first with count 0 */
 } table[] = {
     {"room:create", "{'title':'x'}", {{AUDIT_room_created, 1}}},
-    {"room:join", "{'roomId':'%r'}", {{0}}}, /* asked twice */
+    {"room:join", "{'roomId':'%r'}", {{0}}}, /* the second time: nothing is written */
     {"room:leave", "{'roomId':'%r'}", {{AUDIT_user_left, 1}, {AUDIT_producer_closed, 1}}},
     {"room:close",
      "{'roomId':'%r'}",
@@ -32,11 +32,11 @@ static const struct {
     {"media:connectTransport",
      "{'transportId':'%t','dtlsParameters':{'role':'client','fingerprints':[{'algorithm':"
      "'sha-256','value':'" FINGERPRINT "'}]}}",
-     {{0}}}, /* its row comes when the data plane says so */
+     {{0}}}, /* its row is written when the data plane has connected it */
     {"media:restartIce", "{'transportId':'%t'}", {{0}}},
     {"media:closeTransport", "{'transportId':'%t'}", {{AUDIT_producer_closed, 1}}},
     {"media:produce", "video", {{AUDIT_producer_created, 1}}},
-    {"media:consume", "%O", {{AUDIT_consumer_created, 1}}},
+    {"media:consume", "", {{AUDIT_consumer_created, 1}}},
     {"media:resumeConsumer", "{'consumerId':'%c'}", {{0}}},
     {"media:pauseConsumer", "{'consumerId':'%c'}", {{0}}},
     {"media:closeProducer", "{'producerId':'%p'}", {{AUDIT_producer_closed, 1}}},
@@ -57,7 +57,7 @@ static void build(void **state)
     setup(state);
     s = connect_user(user(1));
     room = make_room(s);
-    leave_test(s);
+    socket_lose(s);
     host = enter(1, room);
     guest = enter(2, room);
     ack = produce(host.s, room, host.send, "audio");
@@ -74,8 +74,8 @@ static void build(void **state)
 static void scrap(void **state)
 {
     settings.reconnect_grace_s = 0;
-    leave_test(host.s);
-    leave_test(guest.s);
+    socket_lose(host.s);
+    socket_lose(guest.s);
     teardown(state);
 }
 
@@ -127,12 +127,12 @@ static void every_event_writes_its_rows(void **state)
         assert_ok(run(row));
         for (int action = 0; action < AUDIT_COUNT; action++)
             if (audits[action] != expected(row, action))
-                fail_msg("%s: %d × %s, not %d", table[row].event, audits[action], names[action],
-                         expected(row, action));
+                fail_msg("%s: %d rows of %s, expected %d", table[row].event, audits[action],
+                         names[action], expected(row, action));
         if (audit_rows_written > audit_rows_asked)
-            fail_msg("%s writes %d rows and asked for %d", table[row].event,
+            fail_msg("%s writes %d rows, but asked for %d", table[row].event,
                      (int)audit_rows_written, (int)audit_rows_asked);
-        if (audit_rows_written) { /* who, where and from where */
+        if (audit_rows_written) { /* user, room and address */
             assert_string_not_equal(audit_last.user_id, "");
             assert_string_not_equal(audit_last.room_id, "");
             assert_string_equal(audit_last.ip, "192.0.2.7");
@@ -141,7 +141,7 @@ static void every_event_writes_its_rows(void **state)
     }
 }
 
-/* Members and what they have, as a number that any change changes. */
+/* A number that changes when participants or their media change. */
 static long state_of_room(void)
 {
     struct room *r = room_find(rooms, room);
@@ -168,7 +168,7 @@ static long state_of_room(void)
     return sum;
 }
 
-static void what_cannot_be_logged_does_not_happen(void **state)
+static void an_event_is_refused_without_a_log(void **state)
 {
     unsigned refused = 0;
 
@@ -183,13 +183,13 @@ static void what_cannot_be_logged_does_not_happen(void **state)
         ack = run(row);
         asks = audit_rows_asked > 0;
         if (table[row].rows[0].count && !asks)
-            fail_msg("%s writes rows and does not ask", table[row].event);
+            fail_msg("%s writes rows, but does not ask for them", table[row].event);
         if (asks) {
             assert_code(ack, "unavailable");
             if (before != state_of_room())
-                fail_msg("%s was refused and changed something", table[row].event);
+                fail_msg("%s was refused, but changed something", table[row].event);
             assert_int_equal(audit_rows_written, 0);
-            skip_heard(guest.s);
+            skip_received(guest.s);
             refused++;
         } else {
             assert_ok(ack);
@@ -200,16 +200,16 @@ static void what_cannot_be_logged_does_not_happen(void **state)
     assert_int_equal(refused, 12);
 }
 
-/* Not a call: nobody waits for an answer, and nobody can be refused. */
-static void leaving_by_itself_goes_on(void **state)
+/* A lost socket is not a request: it cannot be refused. */
+static void lost_sockets_are_removed_without_a_log(void **state)
 {
     build(state);
     audit_down = true;
     settings.reconnect_grace_s = 0;
-    leave_test(guest.s);
+    socket_lose(guest.s);
     assert_int_equal(audits[AUDIT_user_left], 1);
     assert_int_equal(audits[AUDIT_producer_closed], 2);
-    leave_test(host.s);
+    socket_lose(host.s);
     assert_int_equal(audits[AUDIT_user_left], 2);
     assert_int_equal(audits[AUDIT_room_closed], 1);
     teardown(state);
@@ -219,8 +219,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_event_writes_its_rows),
-        cmocka_unit_test(what_cannot_be_logged_does_not_happen),
-        cmocka_unit_test(leaving_by_itself_goes_on),
+        cmocka_unit_test(an_event_is_refused_without_a_log),
+        cmocka_unit_test(lost_sockets_are_removed_without_a_log),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,12 +1,12 @@
-/* C17: who may do what, generated: every event × every role × whose object it names. The expectations
- * below are written from signaling.md §2, not from the code's table. */
+/* Threat C17, who may do what: every event with every role and every owner of the object that it names. The
+ * expectations are written from controlplane/README.md, Client contract, and not from the code. */
 #include "rooms_steps.h"
 
 enum who { STRANGER, OUTSIDER, PARTICIPANT, CO_HOST, HOST, GONE_MEMBER, WHO_COUNT };
 static const char *const who_names[] = {
     "stranger", "member of another room", "participant", "co-host", "host", "one who left"};
 
-/* Whose transport, producer or consumer the payload names. */
+/* Whose transport, producer or consumer the payload names. ELSEWHERE: in another room. */
 enum whose { OWN, OTHERS, ELSEWHERE, NOBODYS, WHOSE_COUNT };
 static const char *const whose_names[] = {"own", "another member's", "another room's", "nobody's"};
 
@@ -20,10 +20,10 @@ static int build(void **state)
     setup(state);
     s = connect_user(user(HOST));
     room1 = make_room(s);
-    leave_test(s);
+    socket_lose(s);
     s = connect_user(user(50));
     room2 = make_room(s);
-    leave_test(s);
+    socket_lose(s);
     host2 = enter(50, room2);
     publish(&host2, room2);
     people[HOST] = enter(HOST, room1);
@@ -58,14 +58,14 @@ static int scrap(void **state)
 {
     settings.reconnect_grace_s = 0;
     for (int who = 0; who < WHO_COUNT; who++)
-        leave_test(people[who].s);
-    leave_test(bystander.s);
-    leave_test(host2.s);
+        socket_lose(people[who].s);
+    socket_lose(bystander.s);
+    socket_lose(host2.s);
     return teardown(state);
 }
 
-/* Everything that a refused call must leave as it was. */
-static uint64_t fingerprint_of_all(void)
+/* A hash of everything that a refused request must not change. */
+static uint64_t state_hash(void)
 {
     uint64_t hash = 0xcbf29ce484222325ull;
     const uint8_t *bytes = (const uint8_t *)fake_dataplane.rows;
@@ -89,7 +89,7 @@ static uint64_t fingerprint_of_all(void)
 
 static int checks;
 
-/* expected NULL: must succeed. */
+/* expected: the error code; NULL: it must succeed. */
 static void expect(int who, const char *event, const char *detail, const cJSON *ack,
                    const char *expected, uint64_t before)
 {
@@ -98,18 +98,19 @@ static void expect(int who, const char *event, const char *detail, const cJSON *
 
     checks++;
     if (expected == NULL ? failed : !failed || strcmp(code, expected) != 0)
-        fail_msg("%s by %s on %s: wanted %s, got %s (%s)", event, who_names[who], detail,
+        fail_msg("%s by %s on %s: expected %s, got %s (%s)", event, who_names[who], detail,
                  expected ? expected : "success", failed ? code : "success",
                  text_of(ack, "message"));
-    if (expected != NULL && before != fingerprint_of_all())
-        fail_msg("%s by %s on %s was refused and changed something", event, who_names[who], detail);
+    if (expected != NULL && before != state_hash())
+        fail_msg("%s by %s on %s was refused, but changed something", event, who_names[who],
+                 detail);
 }
 
 /* ---- room events: role decides ---- */
 
 static const struct {
     const char *event, *payload; /* %s room, %s user id of the bystander */
-    enum who least;              /* of the members */
+    enum who least;              /* the lowest role that may send it */
 } room_events[] = {
     {"media:getRouterCapabilities", "{'roomId':'%s'}", PARTICIPANT},
     {"media:createTransport", "{'roomId':'%s','direction':'send'}", PARTICIPANT},
@@ -120,7 +121,7 @@ static const struct {
     {"room:leave", "{'roomId':'%s'}", PARTICIPANT},
 };
 
-static void test_room_events(void **state)
+static void room_events_need_a_role(void **state)
 {
     for (size_t e = 0; e < sizeof(room_events) / sizeof(room_events[0]); e++) {
         for (int who = 0; who < WHO_COUNT; who++) {
@@ -133,17 +134,17 @@ static void test_room_events(void **state)
             char payload[256];
 
             build(state);
-            before = fingerprint_of_all();
+            before = state_hash();
             snprintf(payload, sizeof(payload), room_events[e].payload, room1, bystander.id);
             ack = request(people[who].s, room_events[e].event, payload);
             expect(who, room_events[e].event, "the room", ack, expected, before);
             if (expected == NULL && who < HOST && strncmp(room_events[e].event, "room:k", 6) == 0) {
-                before = fingerprint_of_all(); /* never the host */
+                before = state_hash(); /* nobody may kick the host */
                 ack = request(people[who].s, "room:kick", "{'roomId':'%s','targetUserId':'%s'}",
                               room1, people[HOST].id);
                 expect(who, "room:kick", "the host", ack, "cannot_kick_host", before);
             }
-            before = fingerprint_of_all();
+            before = state_hash();
             snprintf(payload, sizeof(payload), room_events[e].payload, "nowhere", bystander.id);
             ack = request(people[who].s, room_events[e].event, payload);
             expect(who, room_events[e].event, "no room", ack, "room_not_found", before);
@@ -158,8 +159,8 @@ enum object { TRANSPORT, PRODUCER, CONSUMER };
 static const struct {
     const char *event;
     enum object object;
-    const char *key, *rest; /* further members */
-    const char *if_own;     /* NULL: succeeds */
+    const char *key, *rest; /* further members of the payload */
+    const char *if_own;     /* the error for the owner; NULL: it succeeds */
 } media_events[] = {
     {"media:connectTransport", TRANSPORT, "transportId",
      ",'dtlsParameters':{'fingerprints':[{'algorithm':'sha-256','value':'" FINGERPRINT "'}]}",
@@ -197,14 +198,14 @@ static const char *object_id(enum object object, int who, enum whose whose)
     return consumer ? consumer : nobodys;
 }
 
-static void test_media_events(void **state)
+static void media_events_need_ownership(void **state)
 {
     static const char *const missing[] = {"transport_not_found", "producer_not_found",
                                           "consumer_not_found"};
 
     for (size_t e = 0; e < sizeof(media_events) / sizeof(media_events[0]); e++) {
         for (int who = 0; who < WHO_COUNT; who++) {
-            /* GONE_MEMBER's "own" objects went with its leaving. */
+            /* GONE_MEMBER lost its objects when it left. */
             bool owns = who >= OUTSIDER && who <= HOST;
 
             build(state);
@@ -212,7 +213,7 @@ static void test_media_events(void **state)
                 const char *id = object_id(media_events[e].object, who, (enum whose)whose);
                 const char *expected =
                     whose == OWN && owns ? media_events[e].if_own : missing[media_events[e].object];
-                uint64_t before = fingerprint_of_all();
+                uint64_t before = state_hash();
                 const cJSON *ack = request(people[who].s, media_events[e].event, "{'%s':'%s'%s}",
                                            media_events[e].key, id, media_events[e].rest);
 
@@ -225,7 +226,7 @@ static void test_media_events(void **state)
 
 /* ---- produce and consume: room, transport and producer all have owners ---- */
 
-static void test_produce(void **state)
+static void produce_needs_room_and_transport(void **state)
 {
     for (int who = 0; who < WHO_COUNT; who++) {
         const char *own_room;
@@ -243,11 +244,11 @@ static void test_produce(void **state)
                 uint64_t before;
                 const cJSON *ack;
 
-                if (expected == NULL) /* its first ones had the same mid and SSRC */
+                if (expected == NULL) /* the first producer has the same mid and SSRC */
                     assert_ok(request(people[who].s, "media:closeProducer",
                                       "{'roomId':'%s','producerId':'%s'}", room,
                                       people[who].audio));
-                before = fingerprint_of_all();
+                before = state_hash();
                 ack = produce(people[who].s, room, id, "audio");
                 expect(who, "media:produce", whose_names[whose], ack, expected, before);
             }
@@ -256,7 +257,7 @@ static void test_produce(void **state)
     }
 }
 
-static void test_consume(void **state)
+static void consume_needs_room_transport_and_producer(void **state)
 {
     for (int who = 0; who < WHO_COUNT; who++) {
         build(state);
@@ -270,13 +271,13 @@ static void test_consume(void **state)
                 const char *transport_id =
                     transport == NOBODYS || p->recv == NULL ? "none" : p->recv;
                 const char *producer_id = object_id(PRODUCER, who, (enum whose)producer);
-                /* a producer of the caller's own room may be consumed, whosever it is */
+                /* whoever owns it: a producer in the same room may be consumed */
                 bool reachable = producer == OWN || producer == (outside ? ELSEWHERE : OTHERS);
                 const char *expected = !member            ? "not_in_room"
                                        : transport != OWN ? "transport_not_found"
                                        : !reachable       ? "producer_not_found"
                                                           : NULL;
-                uint64_t before = fingerprint_of_all();
+                uint64_t before = state_hash();
                 const cJSON *ack = consume(people[who].s, room, transport_id, producer_id);
 
                 expect(who, "media:consume", whose_names[producer], ack, expected, before);
@@ -286,9 +287,9 @@ static void test_consume(void **state)
     }
 }
 
-/* ---- what asks for no role: everybody may create a room, and join one ---- */
+/* ---- events that need no role: everybody may create and join a room ---- */
 
-static void test_for_everybody(void **state)
+static void everybody_may_create_and_join(void **state)
 {
     for (int who = 0; who < WHO_COUNT; who++) {
         const cJSON *ack;
@@ -308,9 +309,9 @@ static void test_for_everybody(void **state)
     }
 }
 
-/* ---- the matrix is whole ---- */
+/* ---- no event is missing ---- */
 
-/* The name of an event's class of permission in the tables above; NULL: it is in none of them. */
+/* Whether the tables above test this event, with this permission. */
 static bool is_tested(const char *name, enum permission may)
 {
     static const enum permission objects[] = {MAY_OWN_TRANSPORT, MAY_OWN_PRODUCER,
@@ -330,15 +331,15 @@ static bool is_tested(const char *name, enum permission may)
            may == MAY_ANYONE;
 }
 
-/* A new event without a row here is a hole in C17. */
-static void test_every_event_has_a_row(void **state)
+/* A new event needs a row in this test too. */
+static void every_event_is_tested(void **state)
 {
     const struct event *event;
     size_t count = 0;
 
     for (; (event = event_at(count)) != NULL; count++)
         if (!is_tested(event->name, event->may))
-            fail_msg("%s is in events.c and has no row in this matrix, or one that expects another "
+            fail_msg("%s is in events.h, but has no row here, or a row that expects another "
                      "permission",
                      event->name);
     assert_true(count >= 24);
@@ -348,19 +349,22 @@ static void test_every_event_has_a_row(void **state)
         assert_non_null(event_find(media_events[e].event));
 }
 
-static void test_enough(void **state)
+static void enough_combinations_were_checked(void **state)
 {
-    print_message("%d cells of the matrix\n", checks);
+    print_message("%d combinations checked\n", checks);
     assert_true(checks > 500);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_room_events),   cmocka_unit_test(test_media_events),
-        cmocka_unit_test(test_produce),       cmocka_unit_test(test_consume),
-        cmocka_unit_test(test_for_everybody), cmocka_unit_test(test_every_event_has_a_row),
-        cmocka_unit_test(test_enough),
+        cmocka_unit_test(room_events_need_a_role),
+        cmocka_unit_test(media_events_need_ownership),
+        cmocka_unit_test(produce_needs_room_and_transport),
+        cmocka_unit_test(consume_needs_room_transport_and_producer),
+        cmocka_unit_test(everybody_may_create_and_join),
+        cmocka_unit_test(every_event_is_tested),
+        cmocka_unit_test(enough_combinations_were_checked),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

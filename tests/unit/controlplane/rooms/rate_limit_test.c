@@ -1,4 +1,4 @@
-/* The sliding window. */
+/* The rate limit: a sliding window. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,7 +9,7 @@
 
 #define WINDOW 60000
 
-static void test_limit(void **state)
+static void the_limit_holds(void **state)
 {
     struct rate_limit rate = {0};
     int i;
@@ -18,13 +18,14 @@ static void test_limit(void **state)
         assert_true(rate_limit_pass(&rate, 60, WINDOW, 1000 + (uint64_t)i));
     assert_false(rate_limit_pass(&rate, 60, WINDOW, 2000));
     assert_false(rate_limit_pass(&rate, 60, WINDOW, 1000 + WINDOW - 1));
-    assert_true(rate_limit_pass(&rate, 60, WINDOW, 1000 + WINDOW));  /* the first one is past */
-    assert_false(rate_limit_pass(&rate, 60, WINDOW, 1000 + WINDOW)); /* only that one */
+    assert_true(
+        rate_limit_pass(&rate, 60, WINDOW, 1000 + WINDOW)); /* the first one left the window */
+    assert_false(rate_limit_pass(&rate, 60, WINDOW, 1000 + WINDOW)); /* and only that one */
     rate_limit_free(&rate);
 }
 
-/* A fixed window would let 120 pass around its border; a sliding one never more than 60 in any 60 s. */
-static void test_slides(void **state)
+/* Never more than 60 in any 60 s. A fixed window would let 120 pass around its end. */
+static void the_window_slides(void **state)
 {
     struct rate_limit rate = {0};
     uint64_t passed[2000], now;
@@ -43,8 +44,8 @@ static void test_slides(void **state)
     rate_limit_free(&rate);
 }
 
-/* A reload may change the limit at any time. */
-static void test_changed_limit(void **state)
+/* The limit may change at any time, when the settings are reloaded. */
+static void the_limit_changes(void **state)
 {
     struct rate_limit rate = {0};
     int i;
@@ -60,9 +61,9 @@ static void test_changed_limit(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_limit),
-        cmocka_unit_test(test_slides),
-        cmocka_unit_test(test_changed_limit),
+        cmocka_unit_test(the_limit_holds),
+        cmocka_unit_test(the_window_slides),
+        cmocka_unit_test(the_limit_changes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,4 @@
-/* media:getStats: what the rows count under mediasoup's names, and nothing that they do not. */
+/* media:getStats: every number of the rows under mediasoup's name, and no other members. */
 #include "rooms_steps.h"
 
 static double number(const cJSON *item, const char *key)
@@ -10,7 +10,7 @@ static double number(const cJSON *item, const char *key)
     return value->valuedouble;
 }
 
-/* Exactly these members; names separated by spaces. */
+/* The object has exactly these members. names: separated by spaces. */
 static void assert_members(const cJSON *item, const char *names)
 {
     const cJSON *member;
@@ -30,7 +30,7 @@ static void assert_members(const cJSON *item, const char *names)
     for (const char *at = names; at; at = strchr(at + 1, ' '))
         count--;
     if (count != 0)
-        fail_msg("of %s some are missing: %s", names, cJSON_PrintUnformatted(item));
+        fail_msg("some of %s are missing: %s", names, cJSON_PrintUnformatted(item));
 }
 
 #define COMMON                                                                     \
@@ -59,12 +59,12 @@ static void producers(void **state)
 
     publish(&a, room);
     list = request(a.s, "media:getStats", "{'producerId':'%s'}", a.video);
-    assert_int_equal(cJSON_GetArraySize(list), 0); /* nothing came yet */
+    assert_int_equal(cJSON_GetArraySize(list), 0); /* nothing was received yet */
     row = producer_row_of(a.video);
     row->encoding_packets[0] = 1000;
     row->encoding_bytes[0] = 900000;
     row->encoding_bps[0] = 1234567;
-    row->encoding_packets_lost[0] = -3; /* duplicates: RFC 3550 lets it be negative */
+    row->encoding_packets_lost[0] = -3; /* negative because of duplicates (RFC 3550) */
     row->encoding_fraction_lost[0] = 25;
     row->encoding_jitter[0] = 321;
     row->encoding_rtx_packets[0] = 12;
@@ -84,12 +84,12 @@ static void producers(void **state)
     assert_true(number(item, "jitter") == 321 && number(item, "pliCount") == 4);
     assert_true(number(item, "packetsRetransmitted") == 12);
     assert_true(number(item, "timestamp") > 0);
-    row->published_ns -= 2 * NS_PER_S; /* nothing comes any more: nobody publishes that */
+    row->published_ns -= 2 * NS_PER_S; /* media stopped, so the data plane stopped publishing */
     item = cJSON_GetArrayItem(request(a.s, "media:getStats", "{'producerId':'%s'}", a.video), 0);
     assert_true(number(item, "bitrate") == 0);
     assert_true(number(item, "packetCount") == 1000);
-    leave_test(a.s);
-    leave_test(host);
+    socket_lose(a.s);
+    socket_lose(host);
 }
 
 static void consumers(void **state)
@@ -119,9 +119,10 @@ static void consumers(void **state)
     row->pli_received = 6;
     row->fir_received = 7;
     list = request(b.s, "media:getStats", "{'consumerId':'%s'}", id);
-    assert_int_equal(cJSON_GetArraySize(list), 1); /* of its source nothing is known */
+    assert_int_equal(cJSON_GetArraySize(list), 1); /* nothing is known about its producer */
     item = cJSON_GetArrayItem(list, 0);
-    assert_members(item, COMMON " nackCount pliCount firCount"); /* no report, no round trip */
+    assert_members(item, COMMON
+                   " nackCount pliCount firCount"); /* no RTCP report, so no round-trip time */
     assert_string_equal(text_of(item, "type"), "outbound-rtp");
     assert_true(number(item, "ssrc") == c->row.ssrc);
     assert_true(number(item, "packetCount") == 50 && number(item, "byteCount") == 5000);
@@ -141,12 +142,12 @@ static void consumers(void **state)
     assert_members(item, COMMON " packetsRetransmitted pliCount");
     assert_string_equal(text_of(item, "type"), "inbound-rtp");
     assert_true(number(item, "ssrc") == 99 && number(item, "packetCount") == 60);
-    row->encoding = 3; /* one that this producer has not */
+    row->encoding = 3; /* this producer has no such encoding */
     assert_int_equal(cJSON_GetArraySize(request(b.s, "media:getStats", "{'consumerId':'%s'}", id)),
                      1);
-    leave_test(a.s);
-    leave_test(b.s);
-    leave_test(host);
+    socket_lose(a.s);
+    socket_lose(b.s);
+    socket_lose(host);
 }
 
 static void transports(void **state)
@@ -204,8 +205,8 @@ static void transports(void **state)
     assert_code(request(a.s, "media:getStats", "{}"), "invalid_payload");
     assert_code(request(a.s, "media:getStats", "{'transportId':'%s','producerId':'x'}", a.send),
                 "invalid_payload");
-    leave_test(a.s);
-    leave_test(host);
+    socket_lose(a.s);
+    socket_lose(host);
 }
 
 int main(void)

@@ -1,5 +1,6 @@
-/* Stand-ins at link time for sockets, accounts, store, audit and data dataplane, so that rooms and
- * sessions run alone. Everything asynchronous waits in one queue until pump() runs it. */
+/* Fakes of sockets, accounts, store, audit log and data plane, so that controlplane/rooms runs alone: the
+ * test program defines the functions that would come from the other folders. Answers that would arrive
+ * later wait in one queue until pump() delivers them. */
 #ifndef RINGCAST_ROOMS_FAKES_H
 #define RINGCAST_ROOMS_FAKES_H
 
@@ -25,20 +26,20 @@
 
 /* ---- sockets ---- */
 
-#define HEARD_MAX 512
-struct heard {
+#define RECEIVED_MAX 512
+struct received {
     char name[32];
     cJSON *value;
 };
 struct socket {
     int references;
-    bool accepted, open, refused, went_early;
+    bool accepted, open, refused, closes_early;
     char id[21], refusal[64];
     void *data, *context;
-    cJSON *ack; /* of the last call */
+    cJSON *ack; /* the last acknowledgement */
     int64_t acked;
-    struct heard heard[HEARD_MAX];
-    int heard_count, heard_read;
+    struct received received[RECEIVED_MAX];
+    int received_count, received_read;
 };
 
 static int sockets_made;
@@ -56,25 +57,25 @@ static struct socket *fake_socket(struct rooms *rooms)
 
 static void fake_socket_forget(struct socket *s)
 {
-    while (s->heard_count > 0)
-        cJSON_Delete(s->heard[--s->heard_count].value);
-    s->heard_read = 0;
+    while (s->received_count > 0)
+        cJSON_Delete(s->received[--s->received_count].value);
+    s->received_read = 0;
     cJSON_Delete(s->ack);
     s->ack = NULL;
     s->acked = -1;
 }
 
-static void hear(struct socket *s, const char *name, cJSON *value)
+static void deliver(struct socket *s, const char *name, cJSON *value)
 {
-    assert_true(s->heard_count < HEARD_MAX);
-    snprintf(s->heard[s->heard_count].name, sizeof(s->heard[0].name), "%s", name);
-    s->heard[s->heard_count++].value = value;
+    assert_true(s->received_count < RECEIVED_MAX);
+    snprintf(s->received[s->received_count].name, sizeof(s->received[0].name), "%s", name);
+    s->received[s->received_count++].value = value;
 }
 
 void socket_accept(struct socket *s)
 {
     s->accepted = true;
-    s->open = !s->went_early;
+    s->open = !s->closes_early;
 }
 void socket_refuse(struct socket *s, const char *message)
 {
@@ -87,7 +88,7 @@ void socket_ack(struct socket *s, int64_t ack, cJSON *value)
         cJSON_Delete(value);
         return;
     }
-    char *text = cJSON_PrintUnformatted(value); /* as the client reads it */
+    char *text = cJSON_PrintUnformatted(value); /* printed and parsed, as the client gets it */
 
     cJSON_Delete(value);
     cJSON_Delete(s->ack);
@@ -98,7 +99,7 @@ void socket_ack(struct socket *s, int64_t ack, cJSON *value)
 void socket_emit(struct socket *s, const char *event, cJSON *value)
 {
     if (s->open)
-        hear(s, event, value);
+        deliver(s, event, value);
     else
         cJSON_Delete(value);
 }
@@ -209,7 +210,7 @@ static void pump(void)
 /* ---- the store: meetings ---- */
 
 static struct meeting_row meetings[64];
-static int meeting_count, meetings_made;
+static int meeting_count, inserts;
 
 static struct meeting_row *meeting_of(const char *id)
 {
@@ -233,8 +234,8 @@ void meeting_insert(struct persistence *store, const struct meeting_row *meeting
 {
     int result = PERSISTED;
 
-    if (!store_down && meetings_made++ == 0)
-        result = PERSISTENCE_DUPLICATE; /* the first code is always taken */
+    if (!store_down && inserts++ == 0)
+        result = PERSISTENCE_DUPLICATE; /* the first insert always finds its code in use */
     else if (!store_down)
         meetings[meeting_count++] = *meeting;
     enqueue(WORK_DONE, (void *)done, context, result);
@@ -280,12 +281,12 @@ void meetings_close_stale(struct persistence *store, int64_t ended_ms, done_call
     enqueue(WORK_DONE, (void *)done, context, PERSISTED);
 }
 
-/* ---- accounts: the token is the user's id ---- */
+/* ---- accounts: the token of a user is its id ---- */
 
 static char deactivated[UUID_TEXT_BYTES];
-static int auth_answer = -1; /* instead of the real one */
+static int auth_answer = -1; /* every verification gets this answer; -1: the right one */
 static int64_t token_life_s;
-static uint32_t fake_keys, looked_up;
+static uint32_t fake_keys_version, lookups;
 
 void auth_verify(struct auth *auth, const char *token, auth_callback done, void *context)
 {
@@ -302,12 +303,12 @@ void auth_verify(struct auth *auth, const char *token, auth_callback done, void 
 }
 void auth_check_user(struct auth *auth, const char *user_id, auth_callback done, void *context)
 {
-    looked_up++;
+    lookups++;
     auth_verify(auth, user_id, done, context);
 }
 uint32_t auth_keys_version(const struct auth *auth)
 {
-    return fake_keys;
+    return fake_keys_version;
 }
 int64_t auth_token_expiry(struct auth *auth, const char *token)
 {
@@ -318,7 +319,7 @@ int64_t auth_token_expiry(struct auth *auth, const char *token)
 
 static int audits[AUDIT_COUNT], audit_holds;
 static bool audit_down;
-static uint64_t audit_rows_asked, audit_rows_written; /* by a call; in all */
+static uint64_t audit_rows_asked, audit_rows_written; /* asked for by the last request; all rows */
 static struct {
     char user_id[UUID_TEXT_BYTES], room_id[UUID_TEXT_BYTES], ip[46];
 } audit_last;
@@ -380,9 +381,9 @@ static struct {
     union fake_row states[FAKE_ROWS]; /* of transports */
     union fake_row producer_states[FAKE_ROWS], consumer_states[FAKE_ROWS], levels[FAKE_ROWS];
     uint32_t next[4];
-    char removed[256]; /* c, p, t, r in the order they went */
+    char removed[256]; /* a letter per removed row: consumer, producer, transport, room */
     int removed_count;
-    bool up, full, broken; /* broken: updates fail */
+    bool up, full, updates_fail;
 } fake_dataplane;
 
 static union fake_row *fake_row(enum table_id table, handle_word handle)
@@ -427,7 +428,7 @@ bool dataplane_row_update(struct dataplane *dataplane, enum table_id table, hand
     union fake_row *to = fake_row(table, handle);
     struct row_header header;
 
-    if (!to || fake_dataplane.broken)
+    if (!to || fake_dataplane.updates_fail)
         return false;
     header = to->header;
     memcpy(to, row, tables[table].row_bytes);
@@ -508,11 +509,11 @@ static void fakes_reset(void)
     fake_dataplane.up = true;
     memset(audits, 0, sizeof(audits));
     memset(deactivated, 0, sizeof(deactivated));
-    work_count = meeting_count = meetings_made = 0;
+    work_count = meeting_count = inserts = 0;
     store_down = audit_down = false;
     auth_answer = -1;
     token_life_s = 3600;
-    looked_up = 0;
+    lookups = 0;
 }
 
 #endif

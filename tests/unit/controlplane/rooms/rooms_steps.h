@@ -1,10 +1,11 @@
-/* Steps of a conference, for tests that tell a story: somebody connects, calls, hears. */
+/* Steps of a conference, for tests that tell a story: somebody connects, sends requests, receives
+ * announcements. */
 #ifndef RINGCAST_ROOMS_STEPS_H
 #define RINGCAST_ROOMS_STEPS_H
 
 #include "rooms_fakes.h"
 
-#pragma GCC diagnostic ignored "-Wunused-function" /* no story needs every step */
+#pragma GCC diagnostic ignored "-Wunused-function" /* no test uses every step */
 
 static uv_loop_t loop;
 static struct settings settings;
@@ -75,7 +76,7 @@ static int teardown(void **state)
     return 0;
 }
 
-/* Lets the loop's time run on. */
+/* Runs the loop for this long. */
 static void wait_ms(uint64_t ms)
 {
     uint64_t end = uv_hrtime() / 1000000 + ms;
@@ -85,6 +86,14 @@ static void wait_ms(uint64_t ms)
         pump();
     }
 }
+
+/* Runs the loop until the condition holds. A minute is for slow machines: normally it takes a moment. */
+#define WAIT_UNTIL(condition)                    \
+    for (int tries = 0; !(condition); tries++) { \
+        if (tries == 6000)                       \
+            fail_msg("waited for " #condition);  \
+        wait_ms(10);                             \
+    }
 
 static const char *user(int n)
 {
@@ -106,14 +115,13 @@ static struct socket *connect_user(const char *token)
     return s;
 }
 
-static void leave_test(struct socket *s)
+static void socket_lose(struct socket *s)
 {
     fake_close(s, "transport close");
     socket_unref(s);
 }
 
-/* One call; the acknowledgement belongs to the socket until its next one. `format` is JSON with ' in
- * place of ". */
+/* Sends a request and returns its acknowledgement, which belongs to the socket until the next request. */
 static const cJSON *request_json(struct socket *s, const char *event, cJSON *payload)
 {
     static int64_t acks;
@@ -144,6 +152,7 @@ static cJSON *json_of(const char *format, va_list arguments)
     return json;
 }
 
+/* The same; `format` is printf's, and makes JSON with ' in place of ". */
 static const cJSON *request(struct socket *s, const char *event, const char *format, ...)
 {
     va_list arguments;
@@ -175,25 +184,26 @@ static void assert_code(const cJSON *ack, const char *code)
     assert_true(strlen(text_of(ack, "message")) > 10);
 }
 
-/* The next thing this socket heard must be `name`; its value stays the socket's. */
-static const cJSON *heard(struct socket *s, const char *name)
+/* The next event that this socket received must be `name`. Returns its value, which stays the socket's. */
+static const cJSON *received(struct socket *s, const char *name)
 {
-    const char *got = s->heard_read < s->heard_count ? s->heard[s->heard_read].name : "nothing";
+    const char *got =
+        s->received_read < s->received_count ? s->received[s->received_read].name : "nothing";
 
     if (strcmp(got, name) != 0)
-        fail_msg("%s should have heard %s, heard %s", s->id, name, got);
-    return s->heard[s->heard_read++].value;
+        fail_msg("%s should have received %s, but received %s", s->id, name, got);
+    return s->received[s->received_read++].value;
 }
 
-static void heard_nothing(struct socket *s)
+static void received_nothing(struct socket *s)
 {
-    if (s->heard_read != s->heard_count)
-        fail_msg("%s heard %s", s->id, s->heard[s->heard_read].name);
+    if (s->received_read != s->received_count)
+        fail_msg("%s received %s", s->id, s->received[s->received_read].name);
 }
 
-static void skip_heard(struct socket *s)
+static void skip_received(struct socket *s)
 {
-    s->heard_read = s->heard_count;
+    s->received_read = s->received_count;
 }
 
 static const char *keep(const char *text)
@@ -249,7 +259,7 @@ static const cJSON *consume(struct socket *s, const char *room, const char *tran
     return request_json(s, "media:consume", payload);
 }
 
-/* Somebody in a room with a send and a recv transport. */
+/* A participant with a transport for sending and one for receiving. */
 struct person {
     struct socket *s;
     const char *id, *send, *recv, *audio, *video;

@@ -1,11 +1,11 @@
-/* The sequences of the seed, and what goes wrong in them, through session, rooms and media. */
+/* Conferences from the first socket to the last, and what can go wrong in them. */
 #include "rooms_steps.h"
 
-static void test_authentication(void **state)
+static void sockets_are_authenticated(void **state)
 {
     struct socket *s = fake_socket(rooms);
 
-    rooms_socket_handlers.connecting(s, NULL, NULL); /* nothing at all */
+    rooms_socket_handlers.connecting(s, NULL, NULL); /* no token at all */
     pump();
     assert_true(s->refused && !s->accepted);
     assert_string_equal(s->refusal, "Authentication failed");
@@ -20,18 +20,18 @@ static void test_authentication(void **state)
     rooms_socket_handlers.connecting(s, NULL, user(1)); /* Authorization: Bearer */
     pump();
     assert_true(s->accepted);
-    assert_string_equal(text_of(heard(s, "authenticated"), "userId"), user(1));
-    leave_test(s);
+    assert_string_equal(text_of(received(s, "authenticated"), "userId"), user(1));
+    socket_lose(s);
 
-    s = fake_socket(rooms); /* gone while it was verified */
-    s->went_early = true;
+    s = fake_socket(rooms); /* closes during the verification */
+    s->closes_early = true;
     rooms_socket_handlers.connecting(s, NULL, user(1));
     pump();
     assert_true(TAILQ_EMPTY(&rooms->sessions));
     socket_unref(s);
 }
 
-static void test_create_and_join(void **state)
+static void rooms_are_created_and_joined(void **state)
 {
     struct socket *a = connect_user(user(1)), *b = connect_user(user(2));
     const char *room = make_room(a), *code;
@@ -54,12 +54,12 @@ static void test_create_and_join(void **state)
     assert_string_equal(meeting_of(room)->status, "active");
     assert_true(meeting_of(room)->started_ms > 0);
     assert_int_equal(fake_used(TABLE_room), 1);
-    skip_heard(a);
+    skip_received(a);
 
     ack = request(b, "room:join", "{'roomId':'%s'}", code); /* by code */
     assert_ok(ack);
     assert_string_equal(text_of(ack, "role"), "participant");
-    value = heard(a, "room:userJoined");
+    value = received(a, "room:userJoined");
     assert_string_equal(text_of(value, "userId"), user(2));
     assert_string_equal(text_of(value, "role"), "participant");
     assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(value, "participants")), 2);
@@ -69,13 +69,13 @@ static void test_create_and_join(void **state)
     assert_true(cJSON_IsFalse(cJSON_GetObjectItem(value, "isMuted")));
     assert_true(cJSON_IsFalse(cJSON_GetObjectItem(value, "isVideoOff")));
     assert_true(cJSON_IsArray(cJSON_GetObjectItem(value, "producerIds")));
-    heard(a, "userJoined");
-    heard_nothing(a);
+    received(a, "userJoined");
+    received_nothing(a);
     assert_int_equal(meeting_of(room)->participants_peak, 2);
 
-    ack = request(b, "room:join", "{'roomId':'%s'}", room); /* again, same socket */
+    ack = request(b, "room:join", "{'roomId':'%s'}", room); /* the same socket again */
     assert_ok(ack);
-    heard_nothing(a);
+    received_nothing(a);
     assert_int_equal(rooms_participant_count(rooms, room), 2);
 
     assert_code(request(b, "room:join", "{'roomId':'nowhere'}"), "room_not_found");
@@ -86,20 +86,20 @@ static void test_create_and_join(void **state)
 
     settings.short_events = false;
     assert_ok(request(b, "room:leave", "{'roomId':'%s'}", room));
-    value = heard(a, "room:userLeft");
+    value = received(a, "room:userLeft");
     assert_null(cJSON_GetObjectItem(value, "kicked"));
     assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(value, "participants")), 1);
-    heard_nothing(a);
+    received_nothing(a);
     assert_ok(request(a, "room:leave", "{'roomId':'%s'}", room));
-    assert_string_equal(meeting_of(room)->status, "closed"); /* its last one left */
+    assert_string_equal(meeting_of(room)->status, "closed"); /* the last participant left */
     assert_code(request(a, "room:join", "{'roomId':'%s'}", room), "room_closed");
     assert_int_equal(audits[AUDIT_user_left], 2);
     assert_int_equal(audits[AUDIT_room_closed], 1);
-    leave_test(a);
-    leave_test(b);
+    socket_lose(a);
+    socket_lose(b);
 }
 
-static void test_publish_and_consume(void **state)
+static void media_is_produced_and_consumed(void **state)
 {
     struct socket *host = connect_user(user(1));
     const char *room = make_room(host), *consumer;
@@ -107,7 +107,7 @@ static void test_publish_and_consume(void **state)
     const cJSON *ack, *value, *list;
     struct consumer *c;
 
-    leave_test(host);
+    socket_lose(host);
     b = enter(2, room);
     ack = request(a.s, "media:createTransport", "{'roomId':'%s','dir':'recv'}", room);
     assert_ok(ack);
@@ -155,19 +155,19 @@ static void test_publish_and_consume(void **state)
     assert_code(ack, "already_connected");
     assert_int_equal(transport_find(rooms, a.send)->row.dtls_role, DTLS_ROLE_server);
 
-    skip_heard(b.s);
+    skip_received(b.s);
     publish(&a, room);
     assert_int_equal(audits[AUDIT_producer_created], 2);
-    value = heard(b.s, "media:newProducer");
+    value = received(b.s, "media:newProducer");
     assert_string_equal(text_of(value, "producerId"), a.audio);
     assert_string_equal(text_of(value, "userId"), a.id);
     assert_string_equal(text_of(value, "kind"), "audio");
     assert_string_equal(text_of(cJSON_GetObjectItem(value, "appData"), "source"), "camera");
-    heard(b.s, "newProducer");
-    heard(b.s, "media:newProducer");
-    heard(b.s, "newProducer");
-    heard_nothing(b.s);
-    assert_code(produce(a.s, room, a.send, "video"), "cannot_produce"); /* mid and ssrc again */
+    received(b.s, "newProducer");
+    received(b.s, "media:newProducer");
+    received(b.s, "newProducer");
+    received_nothing(b.s);
+    assert_code(produce(a.s, room, a.send, "video"), "cannot_produce"); /* the same mid and ssrc */
     assert_code(produce(a.s, room, a.recv, "video"), "wrong_direction");
 
     ack = consume(b.s, room, b.recv, a.audio);
@@ -195,15 +195,15 @@ static void test_publish_and_consume(void **state)
 
     ack = request(a.s, "media:pauseProducer", "{'producerId':'%s'}", a.audio);
     assert_true(cJSON_IsTrue(cJSON_GetObjectItem(ack, "paused")));
-    assert_string_equal(text_of(heard(b.s, "media:producerPaused"), "kind"), "audio");
-    assert_string_equal(text_of(heard(b.s, "media:consumerPaused"), "consumerId"), consumer);
+    assert_string_equal(text_of(received(b.s, "media:producerPaused"), "kind"), "audio");
+    assert_string_equal(text_of(received(b.s, "media:consumerPaused"), "consumerId"), consumer);
     assert_true(participant_find(room_find(rooms, room), a.id)->is_muted);
     assert_int_equal(
         fake_row(TABLE_producer, producer_find(rooms, a.audio)->handle)->producer.paused, 1);
     ack = request(a.s, "media:resumeProducer", "{'producerId':'%s'}", a.audio);
     assert_true(cJSON_IsTrue(cJSON_GetObjectItem(ack, "resumed")));
-    heard(b.s, "media:producerResumed");
-    heard(b.s, "media:consumerResumed");
+    received(b.s, "media:producerResumed");
+    received(b.s, "media:consumerResumed");
     assert_false(participant_find(room_find(rooms, room), a.id)->is_muted);
 
     ack = request(a.s, "media:getStats", "{'producerId':'%s'}", a.audio);
@@ -215,31 +215,31 @@ static void test_publish_and_consume(void **state)
 
     ack = request(a.s, "media:closeProducer", "{'roomId':'%s','producerId':'%s'}", room, a.audio);
     assert_true(cJSON_IsTrue(cJSON_GetObjectItem(ack, "closed")));
-    assert_string_equal(text_of(heard(b.s, "media:producerClosed"), "producerId"), a.audio);
-    heard(b.s, "producerClosed");
-    assert_string_equal(text_of(heard(b.s, "media:consumerClosed"), "consumerId"), consumer);
-    heard_nothing(b.s);
+    assert_string_equal(text_of(received(b.s, "media:producerClosed"), "producerId"), a.audio);
+    received(b.s, "producerClosed");
+    assert_string_equal(text_of(received(b.s, "media:consumerClosed"), "consumerId"), consumer);
+    received_nothing(b.s);
     assert_code(request(b.s, "media:resumeConsumer", "{'consumerId':'%s'}", consumer),
                 "consumer_not_found");
 
-    /* leaving: producerClosed, consumerClosed, then userLeft; rows go users first */
+    /* Leaving: producerClosed, consumerClosed, then userLeft. A row goes before the rows it refers to. */
     fake_dataplane.removed_count = 0;
     assert_ok(request(a.s, "room:leave", "{'roomId':'%s'}", room));
-    heard(b.s, "media:producerClosed");
-    heard(b.s, "producerClosed");
-    heard(b.s, "media:consumerClosed");
-    heard(b.s, "room:userLeft");
-    heard(b.s, "userLeft");
-    heard_nothing(b.s);
+    received(b.s, "media:producerClosed");
+    received(b.s, "producerClosed");
+    received(b.s, "media:consumerClosed");
+    received(b.s, "room:userLeft");
+    received(b.s, "userLeft");
+    received_nothing(b.s);
     assert_memory_equal(fake_dataplane.removed, "cptt", 4);
     assert_ok(request(b.s, "room:leave", "{'roomId':'%s'}", room));
     assert_memory_equal(fake_dataplane.removed, "cpttttr", 7);
-    leave_test(a.s);
-    leave_test(b.s);
+    socket_lose(a.s);
+    socket_lose(b.s);
 }
 
-/* New credentials each time, in the ack and in the row; nothing else of the row changes. */
-static void test_restart_ice(void **state)
+/* Every restart makes new credentials, in the acknowledgement and in the row, and changes nothing else. */
+static void ice_restarts(void **state)
 {
     struct socket *host = connect_user(user(1));
     const char *room = make_room(host);
@@ -263,14 +263,14 @@ static void test_restart_ice(void **state)
         memcpy(before.ice_pwd, now.ice_pwd, sizeof(now.ice_pwd));
         assert_memory_equal(&before, &now, sizeof(now));
     }
-    fake_dataplane.broken = true;
+    fake_dataplane.updates_fail = true;
     assert_code(request(a.s, "media:restartIce", "{'transportId':'%s'}", a.send), "unavailable");
     assert_string_equal(t->row.ice_ufrag, now.ice_ufrag);
-    leave_test(a.s);
-    leave_test(host);
+    socket_lose(a.s);
+    socket_lose(host);
 }
 
-static void test_host_actions(void **state)
+static void the_host_mutes_kicks_and_closes(void **state)
 {
     struct socket *host = connect_user(user(1));
     const char *room = make_room(host);
@@ -288,11 +288,11 @@ static void test_host_actions(void **state)
     assert_code(request(a.s, "room:changeRole",
                         "{'roomId':'%s','targetUserId':'%s','newRole':'participant'}", room, a.id),
                 "cannot_change_host");
-    skip_heard(a.s);
-    skip_heard(b.s);
-    skip_heard(c.s);
+    skip_received(a.s);
+    skip_received(b.s);
+    skip_received(c.s);
 
-    ack = request(b.s, "room:muteAll", "{'roomId':'%s'}", room); /* a co-host mutes itself too */
+    ack = request(b.s, "room:muteAll", "{'roomId':'%s'}", room); /* this mutes the co-host too */
     assert_ok(ack);
     assert_int_equal(cJSON_GetObjectItem(ack, "mutedCount")->valueint, 2);
     assert_false(producer_find(rooms, a.audio)->ortc.row.paused);
@@ -301,65 +301,77 @@ static void test_host_actions(void **state)
     assert_false(producer_find(rooms, c.video)->ortc.row.paused);
     assert_int_equal(
         fake_row(TABLE_producer, producer_find(rooms, c.audio)->handle)->producer.paused, 1);
-    heard(a.s, "media:producerPaused");
-    heard(a.s, "media:producerPaused");
-    heard_nothing(a.s);
-    value = heard(b.s, "room:allMuted");
+    received(a.s, "media:producerPaused");
+    received(a.s, "media:producerPaused");
+    received_nothing(a.s);
+    value = received(b.s, "room:allMuted");
     assert_string_equal(text_of(value, "mutedBy"), b.id);
-    heard(b.s, "allMuted");
-    heard(b.s, "media:producerPaused"); /* c's */
-    heard_nothing(b.s);
+    received(b.s, "allMuted");
+    received(b.s, "media:producerPaused"); /* the one of c */
+    received_nothing(b.s);
 
-    skip_heard(c.s);
+    skip_received(c.s);
     assert_code(request(b.s, "room:kick", "{'roomId':'%s','targetUserId':'%s'}", room, a.id),
                 "cannot_kick_host");
     assert_code(request(b.s, "room:kick", "{'roomId':'%s','targetUserId':'%s'}", room, user(9)),
                 "user_not_found");
     assert_ok(request(b.s, "room:kick", "{'roomId':'%s','targetUserId':'%s'}", room, c.id));
-    value = heard(c.s, "room:userKicked");
+    value = received(c.s, "room:userKicked");
     assert_string_equal(text_of(value, "reason"), "kicked");
-    heard(c.s, "userKicked");
-    heard_nothing(c.s);
+    received(c.s, "userKicked");
+    received_nothing(c.s);
     assert_true(c.s->open);
-    heard(a.s, "media:producerClosed");
-    heard(a.s, "producerClosed");
-    heard(a.s, "media:producerClosed");
-    heard(a.s, "producerClosed");
-    value = heard(a.s, "room:userLeft");
+    received(a.s, "media:producerClosed");
+    received(a.s, "producerClosed");
+    received(a.s, "media:producerClosed");
+    received(a.s, "producerClosed");
+    value = received(a.s, "room:userLeft");
     assert_true(cJSON_IsTrue(cJSON_GetObjectItem(value, "kicked")));
-    heard(a.s, "userLeft");
+    received(a.s, "userLeft");
     assert_int_equal(audits[AUDIT_user_kicked], 1);
     assert_int_equal(audits[AUDIT_all_muted], 1);
     assert_int_equal(audits[AUDIT_role_changed], 1);
 
-    skip_heard(b.s);
+    skip_received(b.s);
     assert_ok(request(a.s, "room:close", "{'roomId':'%s'}", room));
-    assert_string_equal(text_of(heard(b.s, "room:closed"), "roomId"), room);
-    heard(b.s, "roomClosed");
-    heard_nothing(b.s);
-    heard(a.s, "room:closed");
+    assert_string_equal(text_of(received(b.s, "room:closed"), "roomId"), room);
+    received(b.s, "roomClosed");
+    received_nothing(b.s);
+    received(a.s, "room:closed");
     assert_int_equal(fake_used(TABLE_transport), 0);
     assert_string_equal(meeting_of(room)->status, "closed");
-    leave_test(a.s);
-    leave_test(b.s);
-    leave_test(c.s);
-    leave_test(host);
+    socket_lose(a.s);
+    socket_lose(b.s);
+    socket_lose(c.s);
+    socket_lose(host);
 }
 
-static void test_grace_and_resume(void **state)
+/* The grace time of everybody who is absent is over. */
+static void end_grace(void)
+{
+    struct participant *p;
+
+    TAILQ_FOREACH(p, &rooms->absent, absent_link)
+    p->grace_until_ms = uv_now(&loop);
+    participants_remove_overdue(rooms);
+    pump();
+}
+
+static void an_absent_participant_comes_back_or_not(void **state)
 {
     struct socket *host = connect_user(user(1)), *again;
     const char *room = make_room(host), *consumer;
     struct person a = enter(1, room), b = enter(2, room);
     const cJSON *ack;
 
+    settings.reconnect_grace_s = 3600;
     publish(&b, room);
     publish(&a, room);
     consumer = keep(text_of(consume(b.s, room, b.recv, a.video), "id"));
-    skip_heard(a.s);
-    leave_test(b.s); /* dropped: keeps its seat, nobody is told */
-    wait_ms(600);
-    heard_nothing(a.s);
+    skip_received(a.s);
+    socket_lose(b.s); /* absent: it keeps its place, and nobody is told */
+    participants_remove_overdue(rooms);
+    received_nothing(a.s);
     assert_int_equal(rooms_participant_count(rooms, room), 2);
     assert_int_equal(fake_used(TABLE_producer), 4);
 
@@ -372,53 +384,54 @@ static void test_grace_and_resume(void **state)
     assert_string_equal(text_of(cJSON_GetArrayItem(cJSON_GetObjectItem(ack, "consumers"), 0), "id"),
                         consumer);
     assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(ack, "existingProducers")), 2);
-    heard_nothing(a.s);
-    wait_ms(800); /* past the first deadline */
+    received_nothing(a.s);
+    assert_true(TAILQ_EMPTY(&rooms->absent));
     assert_int_equal(rooms_participant_count(rooms, room), 2);
     assert_ok(request(again, "media:resumeConsumer", "{'consumerId':'%s'}", consumer));
 
-    /* the old socket still looks alive: the new one takes over, the old one is closed */
+    /* The old socket is still open: the new one gets everything, and the old one is closed. */
     b.s = connect_user(user(2));
     ack = request(b.s, "room:join", "{'roomId':'%s','resume':true}", room);
     assert_true(cJSON_IsTrue(cJSON_GetObjectItem(ack, "resumed")));
-    skip_heard(again);
-    assert_string_equal(text_of(again->heard[again->heard_count - 2].value, "reason"), "replaced");
+    skip_received(again);
+    assert_string_equal(text_of(again->received[again->received_count - 2].value, "reason"),
+                        "replaced");
     assert_false(again->open);
     socket_unref(again);
 
-    /* without resume: replaced as a whole, the role stays */
+    /* Without resume: the new socket starts without media, and keeps the role. */
     assert_ok(request(a.s, "room:changeRole",
                       "{'roomId':'%s','targetUserId':'%s','newRole':'co_host'}", room, b.id));
-    skip_heard(a.s);
-    skip_heard(b.s);
+    skip_received(a.s);
+    skip_received(b.s);
     again = connect_user(user(2));
     ack = request(again, "room:join", "{'roomId':'%s'}", room);
     assert_string_equal(text_of(ack, "role"), "co_host");
-    assert_string_equal(text_of(heard(b.s, "room:userKicked"), "reason"), "replaced");
-    heard(b.s, "userKicked");
-    heard_nothing(b.s);
-    heard(a.s, "media:producerClosed");
-    skip_heard(a.s);
-    assert_string_equal(a.s->heard[a.s->heard_count - 1].name, "userJoined");
+    assert_string_equal(text_of(received(b.s, "room:userKicked"), "reason"), "replaced");
+    received(b.s, "userKicked");
+    received_nothing(b.s);
+    received(a.s, "media:producerClosed");
+    skip_received(a.s);
+    assert_string_equal(a.s->received[a.s->received_count - 1].name, "userJoined");
     assert_int_equal(fake_used(TABLE_transport), 2);
     assert_code(request(b.s, "room:leave", "{'roomId':'%s'}", room), "not_in_room");
-    leave_test(b.s);
+    socket_lose(b.s);
 
-    /* grace over: cleaned up as in the seed's third sequence */
-    leave_test(again);
-    wait_ms(1400);
-    heard(a.s, "room:userLeft");
-    heard(a.s, "userLeft");
-    heard_nothing(a.s);
-    leave_test(a.s);
-    wait_ms(1400);
+    /* After the grace time the participant is removed. */
+    socket_lose(again);
+    end_grace();
+    received(a.s, "room:userLeft");
+    received(a.s, "userLeft");
+    received_nothing(a.s);
+    socket_lose(a.s); /* this time the timer finds it */
+    TAILQ_FIRST(&rooms->absent)->grace_until_ms = uv_now(&loop) + 1;
+    WAIT_UNTIL(strcmp(meeting_of(room)->status, "closed") == 0);
     assert_int_equal(fake_used(TABLE_transport) + fake_used(TABLE_room), 0);
-    assert_string_equal(meeting_of(room)->status, "closed");
-    leave_test(host);
+    socket_lose(host);
 }
 
-/* C18: joins wait for the store, all at once. */
-static void test_cap_race(void **state)
+/* Threat C18: 200 users join a room for 100, and all of them wait for the store at once. */
+static void a_full_room_refuses_many_at_once(void **state)
 {
     struct socket *host = connect_user(user(255)), *sockets[200];
     const char *room = make_room(host);
@@ -449,11 +462,11 @@ static void test_cap_race(void **state)
     settings.reconnect_grace_s = 0;
     for (int i = 0; i < 200; i++) {
         fake_socket_forget(sockets[i]);
-        leave_test(sockets[i]);
+        socket_lose(sockets[i]);
         for (int k = i + 1; k < 200; k++)
             fake_socket_forget(sockets[k]);
     }
-    leave_test(host);
+    socket_lose(host);
     assert_int_equal(rooms_participant_count(rooms, room), 0);
 }
 
@@ -466,8 +479,8 @@ static void join_later(struct socket *s, const char *room)
     cJSON_Delete(args);
 }
 
-/* Of many who come at once the store has no time for all: the room is open, so they get in. */
-static void test_store_busy(void **state)
+/* The store is too busy to answer some of many joins: these succeed if another has opened the room. */
+static void joins_while_the_store_is_busy(void **state)
 {
     struct socket *host = connect_user(user(1)), *a = connect_user(user(2)),
                   *b = connect_user(user(3));
@@ -476,21 +489,21 @@ static void test_store_busy(void **state)
 
     snprintf(longer, sizeof(longer), "%sx", room);
     join_later(a, room);
-    store_down = true; /* for those after a */
+    store_down = true; /* for those who come after a */
     join_later(b, room);
     join_later(host, longer);
     store_down = false;
     pump();
     assert_string_equal(text_of(a->ack, "role"), "participant");
     assert_string_equal(text_of(b->ack, "role"), "participant");
-    assert_code(host->ack, "unavailable"); /* nothing that the store did not say */
+    assert_code(host->ack, "unavailable"); /* there is no such open room */
     assert_int_equal(rooms_participant_count(rooms, room), 2);
-    leave_test(a);
-    leave_test(b);
-    leave_test(host);
+    socket_lose(a);
+    socket_lose(b);
+    socket_lose(host);
 }
 
-static void test_rate_limit(void **state)
+static void events_are_rate_limited(void **state)
 {
     struct socket *s = connect_user(user(1));
 
@@ -501,19 +514,19 @@ static void test_rate_limit(void **state)
     assert_code(request(s, "no:such", "{}"), "rate_limited");
     assert_code(request(s, "media:getStats", "{'producerId':'x'}"), "producer_not_found");
     assert_code(request(s, "media:getRouterCapabilities", "{'roomId':'x'}"), "room_not_found");
-    assert_int_equal(audits[AUDIT_rate_limited], 1); /* once a window */
+    assert_int_equal(audits[AUDIT_rate_limited], 1); /* once per window */
     assert_int_equal(rooms->errors[ERROR_rate_limited], 2);
-    leave_test(s);
+    socket_lose(s);
 }
 
-static void test_errors(void **state)
+static void wrong_requests_get_an_error(void **state)
 {
     struct socket *s = connect_user(user(1));
     const char *room = make_room(s);
     cJSON *args = cJSON_CreateArray();
     const cJSON *value;
 
-    skip_heard(s);
+    skip_received(s);
     assert_code(request(s, "room:fly", "{}"), "unknown_event");
     assert_code(request(s, "room:join", "{}"), "invalid_payload");
     assert_code(request(s, "room:join", "{'roomId':5}"), "invalid_payload");
@@ -522,9 +535,10 @@ static void test_errors(void **state)
     assert_code(request(s, "room:join", "'text'"), "invalid_payload");
     assert_code(request(s, "room:join", "null"), "invalid_payload");
     assert_code(request(s, "media:restartIce", "{'transportId':'x'}"), "transport_not_found");
-    rooms_socket_handlers.event(s, "room:join", args, -1); /* no ack asked, nothing given */
+    rooms_socket_handlers.event(s, "room:join", args,
+                                -1); /* no acknowledgement wanted, no payload */
     cJSON_Delete(args);
-    value = heard(s, "error");
+    value = received(s, "error");
     assert_string_equal(text_of(value, "code"), "invalid_payload");
     assert_string_equal(text_of(value, "event"), "room:join");
     assert_null(cJSON_GetObjectItem(value, "status"));
@@ -534,18 +548,17 @@ static void test_errors(void **state)
     assert_code(request(s, "room:join", "{'roomId':'%s'}", room), "unavailable");
     store_down = false;
     assert_ok(request(s, "room:join", "{'roomId':'%s'}", room));
-    store_down = true; /* while the room closes: saved when the store is back */
+    store_down = true; /* the room closes now, and is saved once the store is back */
     assert_ok(request(s, "room:close", "{'roomId':'%s'}", room));
     assert_string_equal(meeting_of(room)->status, "active");
     assert_code(request(s, "room:join", "{'roomId':'%s'}", room), "room_closed");
     store_down = false;
-    wait_ms(400);
+    WAIT_UNTIL(TAILQ_EMPTY(&rooms->all));
     assert_string_equal(meeting_of(room)->status, "closed");
-    assert_true(TAILQ_EMPTY(&rooms->all));
-    leave_test(s);
+    socket_lose(s);
 }
 
-static void test_data_plane(void **state)
+static void the_data_plane_fails_and_restarts(void **state)
 {
     struct socket *host = connect_user(user(1));
     const char *room = make_room(host), *extra;
@@ -554,7 +567,8 @@ static void test_data_plane(void **state)
     const cJSON *value;
 
     fake_dataplane.up = false;
-    assert_ok(request(host, "room:join", "{'roomId':'%s'}", room)); /* people meet all the same */
+    assert_ok(
+        request(host, "room:join", "{'roomId':'%s'}", room)); /* people can meet without media */
     assert_code(request(host, "media:createTransport", "{'roomId':'%s','direction':'send'}", room),
                 "unavailable");
     fake_dataplane.up = true;
@@ -568,66 +582,66 @@ static void test_data_plane(void **state)
     assert_code(consume(b.s, room, b.recv, a.audio), "unavailable");
     fake_dataplane.full = false;
 
-    /* states are told to the owner, once each */
-    skip_heard(a.s);
-    skip_heard(b.s);
+    /* The owner is told each state once. */
+    skip_received(a.s);
+    skip_received(b.s);
     t = transport_find(rooms, a.send);
     fake_dataplane.states[handle_index(t->handle)].state.ice_state = ICE_STATE_connected;
     fake_dataplane.states[handle_index(t->handle)].state.dtls_state = DTLS_STATE_connected;
     rooms_dataplane_handlers.changed(&rooms, TABLE_transport_state, t->handle);
     rooms_dataplane_handlers.changed(&rooms, TABLE_transport_state, t->handle);
     rooms_dataplane_handlers.changed(&rooms, TABLE_transport_state, t->handle ^ (1ull << 32));
-    value = heard(a.s, "media:transportState");
+    value = received(a.s, "media:transportState");
     assert_string_equal(text_of(value, "iceState"), "connected");
     assert_string_equal(text_of(value, "dtlsState"), "connected");
-    heard_nothing(a.s);
+    received_nothing(a.s);
     assert_int_equal(audits[AUDIT_transport_connected], 1);
 
-    /* consent runs out and comes back: told, and the loss is on record */
+    /* ICE checks stop and begin again: the owner is told, and the interruption is audited. */
     fake_dataplane.states[handle_index(t->handle)].state.ice_state = ICE_STATE_disconnected;
     rooms_dataplane_handlers.changed(&rooms, TABLE_transport_state, t->handle);
-    assert_string_equal(text_of(heard(a.s, "media:transportState"), "iceState"), "disconnected");
+    assert_string_equal(text_of(received(a.s, "media:transportState"), "iceState"), "disconnected");
     assert_int_equal(audits[AUDIT_transport_failed], 1);
     fake_dataplane.states[handle_index(t->handle)].state.ice_state = ICE_STATE_completed;
     rooms_dataplane_handlers.changed(&rooms, TABLE_transport_state, t->handle);
-    assert_string_equal(text_of(heard(a.s, "media:transportState"), "iceState"), "completed");
+    assert_string_equal(text_of(received(a.s, "media:transportState"), "iceState"), "completed");
     assert_non_null(transport_find(rooms, a.send));
     assert_int_equal(audits[AUDIT_transport_connected], 1);
 
-    extra = make_transport(b.s, room, "send"); /* wrong certificate: closed by us */
+    extra = make_transport(b.s, room, "send"); /* wrong certificate: the transport is closed */
     t = transport_find(rooms, extra);
     fake_dataplane.states[handle_index(t->handle)].state.dtls_state = DTLS_STATE_failed;
     fake_dataplane.states[handle_index(t->handle)].state.dtls_failure =
         DTLS_FAILURE_fingerprint_mismatch;
     rooms_dataplane_handlers.changed(&rooms, TABLE_transport_state, t->handle);
-    assert_string_equal(text_of(heard(b.s, "media:transportState"), "dtlsState"), "failed");
+    assert_string_equal(text_of(received(b.s, "media:transportState"), "dtlsState"), "failed");
     assert_null(transport_find(rooms, extra));
     assert_int_equal(audits[AUDIT_transport_failed], 2);
 
-    /* new regions: every row is gone */
+    /* The data plane restarts with new regions: all rows are gone. */
     rooms_dataplane_handlers.up(&rooms, false);
     memset(fake_dataplane.rows, 0, sizeof(fake_dataplane.rows));
     memset(fake_dataplane.states, 0, sizeof(fake_dataplane.states));
     memset(fake_dataplane.next, 0, sizeof(fake_dataplane.next));
-    skip_heard(b.s);
+    skip_received(b.s);
     rooms_dataplane_handlers.up(&rooms, true);
-    heard(b.s, "media:producerClosed"); /* sound, which nobody consumed */
-    heard(b.s, "producerClosed");
-    heard(b.s, "media:producerClosed");
-    heard(b.s, "producerClosed");
-    heard(b.s, "media:consumerClosed");
-    skip_heard(b.s);
-    assert_string_equal(b.s->heard[b.s->heard_count - 1].name, "media:transportState");
+    received(b.s, "media:producerClosed"); /* the audio, which nobody consumed */
+    received(b.s, "producerClosed");
+    received(b.s, "media:producerClosed");
+    received(b.s, "producerClosed");
+    received(b.s, "media:consumerClosed");
+    skip_received(b.s);
+    assert_string_equal(b.s->received[b.s->received_count - 1].name, "media:transportState");
     assert_null(transport_find(rooms, a.send));
     assert_int_equal(rooms_participant_count(rooms, room), 3);
     make_transport(a.s, room, "send");
-    leave_test(a.s);
-    leave_test(b.s);
-    leave_test(host);
+    socket_lose(a.s);
+    socket_lose(b.s);
+    socket_lose(host);
 }
 
-/* One socket in two rooms: what belongs to the one is not reached through the other. */
-static void test_two_rooms(void **state)
+/* One socket in two rooms: an object of one room cannot be reached through the other. */
+static void one_socket_in_two_rooms(void **state)
 {
     struct socket *host = connect_user(user(1));
     const char *room1 = make_room(host), *room2 = make_room(host), *send2;
@@ -643,7 +657,7 @@ static void test_two_rooms(void **state)
         "not_in_room");
     assert_code(consume(a.s, room2, make_transport(a.s, room2, "recv"), a.audio),
                 "producer_not_found");
-    ack = produce(a.s, room2, send2, "audio"); /* same mid and SSRC, other transport */
+    ack = produce(a.s, room2, send2, "audio"); /* the same mid and SSRC on another transport */
     assert_ok(ack);
     assert_ok(request(a.s, "room:leave", "{'roomId':'%s'}", room2));
     assert_non_null(producer_find(rooms, a.audio));
@@ -651,20 +665,23 @@ static void test_two_rooms(void **state)
         assert_ok(request(a.s, "room:join", "{'roomId':'%s'}", make_room(host)));
     room2 = make_room(host);
     assert_code(request(a.s, "room:join", "{'roomId':'%s'}", room2), "limit_reached");
-    assert_string_equal(meeting_of(room2)->status, "waiting"); /* not closed by that */
+    assert_string_equal(meeting_of(room2)->status,
+                        "waiting"); /* the refused join does not close it */
     assert_ok(request(host, "room:join", "{'roomId':'%s'}", room2));
-    leave_test(a.s);
-    leave_test(host);
+    socket_lose(a.s);
+    socket_lose(host);
 }
 
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(test_authentication), T(test_create_and_join), T(test_publish_and_consume),
-        T(test_restart_ice),    T(test_host_actions),    T(test_grace_and_resume),
-        T(test_cap_race),       T(test_store_busy),      T(test_rate_limit),
-        T(test_errors),         T(test_data_plane),      T(test_two_rooms),
+        T(sockets_are_authenticated),         T(rooms_are_created_and_joined),
+        T(media_is_produced_and_consumed),    T(ice_restarts),
+        T(the_host_mutes_kicks_and_closes),   T(an_absent_participant_comes_back_or_not),
+        T(a_full_room_refuses_many_at_once),  T(joins_while_the_store_is_busy),
+        T(events_are_rate_limited),           T(wrong_requests_get_an_error),
+        T(the_data_plane_fails_and_restarts), T(one_socket_in_two_rooms),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
-/* Who speaks: the scores, a truth table of who takes the word from whom, and simulated conversations
- * with coughs, doors, keyboards and fans. */
+/* The dominant speaker: scores, a truth table of who becomes dominant, and simulated conversations with
+ * coughs, doors, keyboards and fans. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,15 +13,15 @@
 #define VOICE 0x80
 #define NOBODY SIZE_MAX
 
-/* Who has the word, when `dominant` had it; NULL: an empty place. */
+/* Returns who is dominant now; `dominant` was before. Entries of `speakers` may be NULL. */
 static size_t decide(const struct speaker *const *speakers, size_t count, size_t dominant)
 {
-    const struct speaker *had_it = dominant < count ? speakers[dominant] : NULL;
-    size_t found = had_it ? dominant : NOBODY;
+    const struct speaker *before = dominant < count ? speakers[dominant] : NULL;
+    size_t found = before ? dominant : NOBODY;
     double best = 0;
 
     for (size_t i = 0; i < count; i++) {
-        double lead = speakers[i] && i != dominant ? speaker_lead(speakers[i], had_it) : 0;
+        double lead = speakers[i] && i != dominant ? speaker_lead(speakers[i], before) : 0;
 
         if (lead > best) {
             best = lead;
@@ -42,34 +42,34 @@ static void scores_rise_with_activity(void **state)
             assert_true(v > 0 ? score(&medium, v) > score(&medium, v - 1) + 1
                               : score(&medium, 0) < 1e-9);
     }
-    /* A frame counts as speech from 4 units on, and no speech is likelier than other speech to a degree
-     * that the margin would take for a change. */
+    /* A frame counts as speech from 4 units on. All speech has nearly the same score: louder speech alone
+     * does not reach the margin. */
     for (unsigned v = 0; v <= UNITS; v++)
         assert_true(v < 4 ? score(&immediate, v) < 1e-9 : score(&immediate, v) > 0.9);
     for (unsigned v = UNITS_VOICED; v <= UNITS; v++)
         assert_true(log(score(&immediate, 8) / score(&immediate, v)) < immediate.margin);
-    /* by hand: log C(5,2) + 5 log 0.5 - log 24 + 48 */
+    /* calculated by hand: log C(5,2) + 5 log 0.5 - log 24 + 48 */
     assert_true(fabs(score(&medium, 2) - (2.302585 - 3.465736 - 3.178054 + 48)) < 1e-4);
 }
 
 /* ---- frames ---- */
 
-static void frames_are_voiced(void **state)
+static void active_frames_are_recognized(void **state)
 {
     static const struct {
         const char *what;
         uint8_t levels[12]; /* after 20 frames of `before` */
         uint8_t before;
-        const char *voiced; /* the newest last */
+        const char *voiced; /* which of the frames are active: 1 */
     } table[] = {
         {"loud", {20, 20, 20, 20}, 127, "1111"},
         {"quiet", {80, 80, 64, 63}, 127, "0001"},
         {"above a fan", {45, 45, 36, 35}, 45, "0001"},
         {"a fan alone", {45, 44, 46, 45}, 45, "0000"},
         {"digital silence", {127, 127, 0xff, 127}, 20, "0000"},
-        {"60 ms a packet", {20, 0xff, 0xff, 20, 0xff, 0xff}, 127, "111111"},
+        {"packets of 60 ms", {20, 0xff, 0xff, 20, 0xff, 0xff}, 127, "111111"},
         {"packets stop", {20, 0xff, 0xff, 0xff, 0xff}, 127, "11100"},
-        {"the voice bit, once seen, counts", {20, 20 | VOICE, 20, 20 | VOICE}, 127, "1101"},
+        {"the voice bit decides once it was seen", {20, 20 | VOICE, 20, 20 | VOICE}, 127, "1101"},
     };
 
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
@@ -88,8 +88,8 @@ static void frames_are_voiced(void **state)
     }
 }
 
-/* The background is the quietest of the last 5 to 10 s: what becomes loud becomes background. */
-static void the_floor_follows(void **state)
+/* The background is the quietest frame of the last 5 to 10 s: a constant noise becomes background. */
+static void the_background_is_followed(void **state)
 {
     struct speaker s;
     int voiced = 0;
@@ -105,15 +105,15 @@ static void the_floor_follows(void **state)
     assert_true(voiced > 200);
     speaker_hear(&s, 25);
     assert_true(s.voiced & 1);
-    for (int n = 0; n < 510; n++) /* and stops: who speaks as softly as it was is heard again */
+    for (int n = 0; n < 510; n++) /* it stops: speech as soft as the fan is recognized again */
         speaker_hear(&s, 70);
     speaker_hear(&s, 40);
     assert_true(s.voiced & 1);
 }
 
-/* ---- who takes the word ---- */
+/* ---- who becomes dominant ---- */
 
-/* "v300 s200" is 300 ms of voice and 200 ms of silence; the end is now. */
+/* Hears a script: "v300 l100 s200" is 300 ms of voice, 100 ms of loud voice, then 200 ms of silence. */
 static void play(struct speaker *s, const char *script)
 {
     speaker_begin(s);
@@ -129,59 +129,60 @@ static void play(struct speaker *s, const char *script)
     }
 }
 
-static void the_word_passes(void **state)
+static void the_dominant_speaker_changes(void **state)
 {
     static const struct {
-        const char *what, *has_it /* NULL: nobody */, *other;
-        bool passes;
+        const char *what, *dominant /* NULL: nobody */, *other;
+        bool changes; /* the other becomes dominant */
     } table[] = {
         {"silence after silence", "s2000", "s2000", false},
-        {"one stopped, the other speaks", "v2000 s1000", "s2000 v1000", true},
-        {"after 600 ms already", "v2000 s700", "s2100 v600", true},
-        {"but not after 300", "v2000 s400", "s2100 v300", false},
+        {"the dominant one stopped, the other speaks", "v2000 s1000", "s2000 v1000", true},
+        {"600 ms of speech are enough", "v2000 s700", "s2100 v600", true},
+        {"300 ms are not enough", "v2000 s400", "s2100 v300", false},
         {"both speak on", "v2000", "v2000", false},
-        {"one is louder, both speak on", "v2000", "l2000", false},
-        {"the one who had it stops after both spoke", "v1900 s100", "v2000", true},
-        {"a breath is no end", "v1960 s40", "v2000", false},
-        {"60 ms, after longer pauses, are no end either", "v1500 s300 v140 s60", "v2000", false},
-        {"who has said more this second keeps it", "v2000 s200", "s1600 v600", false},
-        {"the other stopped as well", "s2000", "v1800 s200", false},
+        {"both speak on, the other is louder", "v2000", "l2000", false},
+        {"both spoke, the dominant one stops", "v1900 s100", "v2000", true},
+        {"a breath of 40 ms", "v1960 s40", "v2000", false},
+        {"a breath of 60 ms after longer pauses", "v1500 s300 v140 s60", "v2000", false},
+        {"the dominant one spoke more in the last second", "v2000 s200", "s1600 v600", false},
+        {"both stopped", "s2000", "v1800 s200", false},
         {"a cough", "v3000 s1000", "s3600 l400", false},
         {"two coughs", "v3000 s1000", "s3300 l260 s180 l260", false},
         {"a door", "v3000 s1000", "s3880 l120", false},
-        {"a word thrown in", "v2000 s300 v300", "s2000 v300 s300", false},
-        {"who had it types now",
+        {"a short word in between", "v2000 s300 v300", "s2000 v300 s300", false},
+        {"the dominant one types, the other speaks",
          "v2000 s80 v20 s80 v20 s80 v20 s80 v20 s80 v20 s80 v20 s80 v20 s80 v20 s80 v20 s80 v20",
          "s2000 v1000", true},
         {"typing", "v2000 s1000",
          "s2000 v20 s20 v20 s20 v20 s20 v20 s20 v20 s20 v20 s20 v20 s20 v20", false},
-        {"nobody had it: silence", NULL, "s2000", false},
-        {"nobody had it: a cough", NULL, "s1600 l400", false},
-        {"nobody had it: speech", NULL, "s1400 v600", true},
-        {"nobody had it: speech with pauses", NULL, "s1000 v200 s60 v240 s80 v220 s20 v80", true},
+        {"nobody is dominant: silence", NULL, "s2000", false},
+        {"nobody is dominant: a cough", NULL, "s1600 l400", false},
+        {"nobody is dominant: speech", NULL, "s1400 v600", true},
+        {"nobody is dominant: speech with pauses", NULL, "s1000 v200 s60 v240 s80 v220 s20 v80",
+         true},
     };
 
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
         for (size_t place = 0; place < 2; place++) { /* the order must not matter */
             struct speaker first, second;
             const struct speaker *both[3] = {NULL, NULL, NULL};
-            size_t before = table[i].has_it ? place : NOBODY, after;
+            size_t before = table[i].dominant ? place : NOBODY, after;
 
             play(&second, table[i].other);
             both[2 - 2 * place] = &second;
-            if (table[i].has_it) {
-                play(&first, table[i].has_it);
+            if (table[i].dominant) {
+                play(&first, table[i].dominant);
                 before = 2 * place;
                 both[before] = &first;
             }
             after = decide(both, 3, before);
-            if (after != (table[i].passes ? 2 - 2 * place : before))
-                fail_msg("%s: %zu had it, %zu has it", table[i].what, before, after);
+            if (after != (table[i].changes ? 2 - 2 * place : before))
+                fail_msg("%s: %zu was dominant, then %zu", table[i].what, before, after);
         }
 }
 
-/* Of several the one who speaks most clearly, and who went loses it even to nobody. */
-static void the_best_of_several(void **state)
+/* Of several the one with the greatest lead becomes dominant. One who left is not dominant any more. */
+static void the_greatest_lead_wins(void **state)
 {
     struct speaker a, b, c;
     const struct speaker *all[] = {&a, &b, &c};
@@ -215,9 +216,10 @@ struct person {
     struct speaker speaker;
     uint8_t background; /* -dBov */
     enum sound sound;
-    int left_ms, part_ms; /* of the sound; of the syllable, pause, burst it is at */
-    bool loud;            /* that part is a loud one */
-    int rest_ms;          /* until the next noise: a cough and a door and a word at once are talk */
+    int left_ms; /* of the sound */
+    int part_ms; /* of the current syllable, pause or burst */
+    bool loud;   /* the current part is not a pause */
+    int rest_ms; /* until the next noise: several noises together would be like speech */
 };
 
 static uint8_t around(unsigned level, unsigned spread)
@@ -231,7 +233,7 @@ static void part_next(struct person *p)
 {
     p->loud = !p->loud;
     switch (p->sound) {
-    case SPEECH: /* syllables run together to words; between them gaps, sometimes a breath */
+    case SPEECH: /* words, between them short gaps and sometimes a breath */
         p->part_ms = p->loud ? 140 + (int)dice(320) : dice(12) == 0 ? 380 : 40 + (int)dice(110);
         break;
     case COUGH:
@@ -272,7 +274,7 @@ static void make(struct person *p, enum sound sound, int ms)
     p->rest_ms = ms + 1000;
 }
 
-/* People take turns of 3 to 9 s; who does not speak makes noises. The detector decides every 100 ms. */
+/* People speak in turn for 3 to 9 s, and the others make noises. The decision is made every 100 ms. */
 static void a_conversation(void **state)
 {
     enum { PEOPLE = 6, TURNS = 40, SEEDS = 20 };
@@ -280,8 +282,8 @@ static void a_conversation(void **state)
     int slowest_ms = 0, total_ms = 0, turns = 0, wrong = 0, noises = 0, slow = 0;
 
     for (uint64_t seed = 1; seed <= SEEDS; seed++) {
-        static const uint8_t backgrounds[PEOPLE] = {78, 95, 127,
-                                                    52, 70, 88}; /* a fan; mute at the source */
+        static const uint8_t backgrounds[PEOPLE] = {
+            78, 95, 127, 52, 70, 88}; /* 52: a fan; 127: a muted microphone */
         struct person people[PEOPLE] = {0};
         const struct speaker *speakers[PEOPLE];
         size_t dominant = NOBODY, holder = 0;
@@ -326,22 +328,25 @@ static void a_conversation(void **state)
         }
     }
     print_message(
-        "%d turns, %d noises: found after %d ms, %d only after 1.2 s (slowest %d), wrong for "
-        "%d decisions\n",
+        "%d turns, %d noises: found after %d ms on average, %d of them after more than 1.2 s "
+        "(slowest %d ms), %d wrong decisions\n",
         turns, noises, total_ms / turns, slow, slowest_ms, wrong);
     assert_int_equal(wrong, 0);
     assert_true(noises > 2000);
     assert_in_range(total_ms / turns, 500, 1000);
     assert_true(slow * 20 <= turns);
-    assert_in_range(slowest_ms, 500, 2500); /* who begins with a word and a long breath */
+    assert_in_range(slowest_ms, 500, 2500); /* slowest: one word, and then a long breath */
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(scores_rise_with_activity), cmocka_unit_test(frames_are_voiced),
-        cmocka_unit_test(the_floor_follows),         cmocka_unit_test(the_word_passes),
-        cmocka_unit_test(the_best_of_several),       cmocka_unit_test(a_conversation),
+        cmocka_unit_test(scores_rise_with_activity),
+        cmocka_unit_test(active_frames_are_recognized),
+        cmocka_unit_test(the_background_is_followed),
+        cmocka_unit_test(the_dominant_speaker_changes),
+        cmocka_unit_test(the_greatest_lead_wins),
+        cmocka_unit_test(a_conversation),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
