@@ -1,8 +1,9 @@
 /* uses: dataplane */
-/* Arbitrary datagrams into a DTLS association, as server or client, before or after its handshake.
+/* Sends arbitrary datagrams to a DTLS association. No datagram may give it keys, or change the keys
+ * of a finished handshake.
  *
- * Input: one byte of mode (bit 0: we are client, bit 1: hand shake first), then datagrams, each with
- * two bytes of length in front. The virtual time between two datagrams is 20 ms. */
+ * Input: a byte of mode (bit 0: the engine is the client; bit 1: do a handshake first), then
+ * datagrams, each after its length in two bytes. 20 ms of virtual time pass after each datagram. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,7 +77,7 @@ static void open_context(void)
         abort();
 }
 
-/* Nobody who only guesses gets keys; a finished handshake keeps those it has. */
+/* Delivers the datagrams. Fails if there are keys afterwards that were not there before. */
 static void feed(struct dtls *dtls, const uint8_t *data, size_t bytes)
 {
     struct dtls_keys before = {0}, after;
@@ -85,7 +86,7 @@ static void feed(struct dtls *dtls, const uint8_t *data, size_t bytes)
 
     for (unsigned i = 0; i < DATAGRAMS_MAX && bytes >= 2; i++) {
         size_t length = (size_t)data[0] << 8 | data[1];
-        uint8_t *exact; /* so that a sanitizer sees reads beyond the end */
+        uint8_t *exact; /* ends where the datagram ends, so that a sanitizer notices overruns */
 
         data += 2, bytes -= 2;
         length = length < bytes ? length : bytes;

@@ -1,6 +1,9 @@
 /* uses: controlplane */
-/* An Engine.IO session driven by arbitrary bytes: whatever comes, it closes at most once, says
- * nothing afterwards, answers polls that wait and leaves no packet behind. */
+/* Drives an Engine.IO session with arbitrary input. The session must close at most once, send
+ * nothing after that, answer each waiting poll, and free all its packets.
+ *
+ * Input: a byte (bit 0: begin with a WebSocket), then steps: a byte that chooses the call, a byte
+ * of milliseconds, a byte of length, that many bytes of text. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -90,7 +93,7 @@ static void step(struct owner *owner, uint8_t kind, const char *text, size_t cou
         engine_probe_open(engine, now_ms);
         break;
     case 3:
-        /* Text on a WebSocket has been checked before it comes here. */
+        /* The WebSocket layer passes only valid UTF-8 as text. */
         engine_frame(engine, link, text, count, !utf8_valid(text, count), now_ms);
         break;
     case 4:

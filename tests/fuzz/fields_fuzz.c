@@ -1,5 +1,6 @@
 /* uses: controlplane */
-/* Any REST body: what validation lets through is what it promises; what it does not has a sentence. */
+/* Validates the fields of an arbitrary REST body. A field that is accepted must be within its
+ * limits; for each that is refused there must be one error text. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,6 @@
 /* uses: controlplane */
-/* Arbitrary bytes as a request: what was found lies inside; a body is the same in any pieces. */
+/* Parses arbitrary bytes as an HTTP request. Everything that the parser finds must lie inside the
+ * input, and a chunked body must be the same whether it arrives whole or in pieces. */
 #include <stdlib.h>
 #include <string.h>
 

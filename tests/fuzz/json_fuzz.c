@@ -1,5 +1,5 @@
 /* uses: controlplane */
-/* Arbitrary bytes as JSON: what is taken can be said again, and is the same when read back. */
+/* Parses arbitrary bytes as JSON. A value that is accepted can be printed, and parsed again. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

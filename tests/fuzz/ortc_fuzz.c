@@ -1,6 +1,8 @@
 /* uses: controlplane */
-/* Whatever a client sends as rtpParameters, rtpCapabilities and dtlsParameters. Input: a JSON object
- * {kind, rtpParameters, rtpCapabilities, dtlsParameters}. What is accepted must be in range. */
+/* Parses arbitrary RTP parameters, RTP capabilities and DTLS parameters of a client. Rows that are
+ * made from them must be within their ranges.
+ *
+ * Input: a JSON object {kind, rtpParameters, rtpCapabilities, dtlsParameters}. */
 #include <stdlib.h>
 #include <string.h>
 

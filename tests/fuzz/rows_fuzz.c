@@ -1,6 +1,8 @@
 /* uses: src */
-/* Rows as a hostile writer may leave them: the first byte chooses the table, the rest is the row,
- * header included. The copy must say a verdict, and whatever it lets through must print. */
+/* Copies and prints rows of shared memory with arbitrary content, as a hostile writer could leave
+ * them. A row that is copied must be within its ranges, and printing it must not fail.
+ *
+ * Input: a byte that chooses the table, then the row with its header. */
 #define _GNU_SOURCE
 #include <stdint.h>
 #include <stdio.h>

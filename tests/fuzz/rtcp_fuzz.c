@@ -1,5 +1,6 @@
 /* uses: dataplane */
-/* Arbitrary bytes as an RTCP compound: every reader on every packet, every entry. */
+/* Splits arbitrary bytes as an RTCP compound, and calls every read function for every packet and
+ * entry. */
 #include <stdlib.h>
 
 #include "dataplane/engines/rtcp.h"

@@ -1,5 +1,6 @@
 /* uses: dataplane */
-/* Arbitrary bytes as an RTP packet: what was found lies inside, and what is built of it parses. */
+/* Parses arbitrary bytes as an RTP packet. Everything that the parser finds must lie inside the
+ * packet, and a consumer header that is built from it can be parsed again. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /* uses: src */
-/* A configuration file of any bytes loads, or is refused with one sentence. What loaded also prints, and
- * the printed file loads to the same settings. */
+/* Loads a configuration file of arbitrary bytes. It is either refused with one sentence, or its
+ * settings can be printed, and loading what was printed gives the same settings. */
 #define _GNU_SOURCE
 #include <stdint.h>
 #include <stdio.h>
@@ -25,7 +25,7 @@ static bool load(int fd, struct settings *settings)
     return fine;
 }
 
-/* Secrets are not printed, so they cannot load again. */
+/* Secrets are never printed, so the comparison leaves them out. */
 static void clear_secrets(struct settings *settings)
 {
 #define KEEP(name)

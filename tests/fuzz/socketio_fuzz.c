@@ -1,5 +1,6 @@
 /* uses: controlplane */
-/* Arbitrary text as a Socket.IO packet: what is taken can be said again, and read back the same. */
+/* Decodes arbitrary text as a Socket.IO packet. A packet that is accepted can be encoded again, and
+ * that decodes to the same packet. */
 #include <stdlib.h>
 #include <string.h>
 

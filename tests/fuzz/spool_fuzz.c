@@ -1,6 +1,9 @@
 /* uses: controlplane */
-/* Any line of an audit spool (a disk may give back anything): refused, or a row that is written again
- * to the same line. First byte 'c': the checksum is put right first, so that the columns are reached. */
+/* Parses an arbitrary line of an audit spool, as a damaged disk could return it. A line that is
+ * accepted is a row that is written as the same line again.
+ *
+ * Input: the line. If its first byte is 'c', the checksum is corrected first, so that the fuzzer
+ * reaches the columns. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,7 +40,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!spool_line_parse(line, length, &row))
         return 0;
     length = spool_line_format(&row, again);
-    if (length == 0) /* a line end inside: never written by us, never cut out of a file */
+    if (length == 0) /* a column has a line end: such a row cannot be written as one line */
         return 0;
     memcpy(line, again, length);
     if (!spool_line_parse(line, length - 1, &back) || strcmp(back.id, row.id) != 0 ||

@@ -1,7 +1,9 @@
 /* uses: dataplane */
-/* Arbitrary bytes as SRTP and SRTCP under keys that the fuzzer cannot know: nothing is taken, and
- * nothing but the packet's own bytes changes. Then the same bytes, really protected, come back.
- * First byte: profile and whether it is RTCP. */
+/* Unprotects arbitrary bytes as SRTP and SRTCP. The fuzzer does not know the keys, so nothing may
+ * be accepted, and nothing but the bytes of the packet may change. Then the same bytes are
+ * protected, and unprotecting must give them back.
+ *
+ * Input: a byte that chooses the profile and RTP or RTCP, then the packet. */
 #include <stdlib.h>
 #include <string.h>
 

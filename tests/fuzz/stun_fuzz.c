@@ -1,6 +1,7 @@
 /* uses: dataplane */
-/* Arbitrary bytes as a STUN datagram: what was found lies inside it; the agent that is given it, as if
- * it were authentic, keeps its invariants and never answers with more than was asked. */
+/* Parses arbitrary bytes as a STUN datagram. Everything that the parser finds must lie inside it.
+ * The request is then given to the ICE agent as if it were authentic: the agent must stay
+ * consistent, and no response may be longer than the request. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -56,7 +57,7 @@ static void checks(const struct stun_request *parsed, size_t bytes)
     struct ice ice;
 
     ice_init(&ice);
-    for (unsigned i = 0; i < CHECKS; i++) { /* the transaction id says what happens next */
+    for (unsigned i = 0; i < CHECKS; i++) { /* the transaction id chooses path and time */
         uint8_t turn = (uint8_t)(request.transaction[i % 12] + i);
         struct path path = {.remote_port = turn % 11};
         uint8_t out[STUN_RESPONSE_BYTES_MAX];

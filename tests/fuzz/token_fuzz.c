@@ -1,6 +1,9 @@
 /* uses: controlplane */
-/* Tokens of any bytes, and any header and claims that are signed correctly: what is accepted is a
- * token of ours, in its only spelling, valid now. First byte: 's' signs "header\nclaims". */
+/* Verifies arbitrary tokens. A token that is accepted must be valid now, and making a token of its
+ * claims must give an equal one.
+ *
+ * Input: the token. If its first byte is 's', the rest is a header and claims, on two lines, which
+ * are signed with the right key. */
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <stdint.h>
@@ -59,7 +62,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!uuid_is_valid(claims.subject) || claims.expires_s <= NOW || claims.email[0] == 0 ||
         claims.issued_s > NOW + TOKEN_CLOCK_SKEW_S)
         abort();
-    /* what it says can be said by us and means the same */
     if (!token_make(SECRET, &claims, ours) || !token_verify(SECRET, ours, NOW, &again) ||
         memcmp(&again.expires_s, &claims.expires_s, sizeof(again.expires_s)) != 0 ||
         strcmp(again.subject, claims.subject) != 0 || strcmp(again.email, claims.email) != 0 ||

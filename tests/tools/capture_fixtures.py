@@ -1,22 +1,23 @@
 #!/usr/bin/env python3
-"""Makes tests/data/chromium_srtp.h and chromium_rtp.h out of captured browser traffic.
+"""Makes tests/data/chromium_srtp.h and chromium_rtp.h from captured browser traffic.
 
 usage: capture_fixtures.py CAPTURES_DIRECTORY [OUTPUT_DIRECTORY]
 
-The captures hold real SRTP with its keys and clear text (wire-clean.json) and clear RTP of several
-codecs (rtp-*.json). The tables are kept in the repository, so tests do not need the captures.
-What a test compares with (header size, extension elements, key frame) is found here by other means
-than the C code uses: key frames by the start code inside the codec's own frame header.
+The captures have SRTP with its keys and the decrypted packets (wire-clean.json), and decrypted RTP of
+several codecs (rtp-*.json). The generated tables are in the repository, so tests do not need the
+captures. They also have the values that tests compare with (size of the header, extension elements,
+key frame). This script finds key frames in another way than the C code: by the start code in the
+frame header of the codec.
 """
 import json
 import pathlib
 import sys
 
-RTP_LARGE = 2        # of each flow, beside the first RTP_FIRST
+RTP_LARGE = 2        # the largest packets of each flow, after the first RTP_FIRST
 RTP_FIRST = 8
 RTCP_FIRST = 8
 SAMPLES = 70
-PAYLOAD_BYTES = 32   # kept of each clear payload
+PAYLOAD_BYTES = 32   # so much of each decrypted payload goes into the table
 
 
 def wrapped(text, indent):
@@ -59,7 +60,7 @@ def srtp_table(wire):
 
 
 def elements(packet):
-    """header bytes and {id: data} of a one-byte extension block (RFC 8285 4.2)."""
+    """Length of the header, and {id: data} of its one-byte extension block (RFC 8285 4.2)."""
     at = 12 + 4 * (packet[0] & 15)
     found = {}
     if not packet[0] & 16:
@@ -78,8 +79,8 @@ def elements(packet):
 
 
 def is_key(codec, payload):
-    # VP8: start code of a key frame's header; VP9: frame sync code, which only key frames (and
-    # intra-only ones, not in these captures) have.
+    # VP8: the start code, which only key frames have. VP9: the sync code, which only key frames and
+    # intra-only frames have; these captures have no intra-only frames.
     if codec == 'vp8':
         return b'\x9d\x01\x2a' in payload[:20]
     if codec == 'vp9':

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Writes tests/data/chromium_client_hello.h: the two datagrams of a real Chromium ClientHello.
+"""Writes tests/data/chromium_client_hello.h: the two datagrams of a ClientHello of Chromium.
 
 usage: tests/tools/dtls_fixture.py CAPTURES/wire-clean.json > tests/data/chromium_client_hello.h
        tests/tools/dtls_fixture.py CAPTURES/wire-clean.json tests/fuzz/corpus/dtls
 
-The second form writes seeds of tests/fuzz/dtls_fuzz.c instead.
+The second form writes seeds for tests/fuzz/dtls_fuzz.c instead.
 
-Takes the first flow that begins with two DTLS datagrams of the browser (direction c2s). The bytes
-are public handshake bytes: no key and no media is in them.
+Both take the first flow that begins with two DTLS datagrams of the browser (direction c2s). The
+output has no keys and no media, only handshake messages that anybody on the network could see.
 """
 import json
 import os
@@ -15,7 +15,7 @@ import sys
 
 
 def handshake_of(flows):
-    """Datagrams of the browser and of its server in the first flow that begins as we want it."""
+    """Datagrams of browser and server in the first flow that begins with a whole ClientHello."""
     for flow in flows:
         theirs, servers = ([bytes.fromhex(p["hex"]) for p in flow["packets"]
                             if p["kind"] == "dtls" and p["dir"] == d] for d in ("c2s", "s2c"))
