@@ -1,5 +1,5 @@
-# Unit tests: tests/unit/<folder>/…/X_test.c is one program, linked with that folder's archive and
-# what that folder may use (cmocka). A test may include the .c it tests.
+# Unit tests, with cmocka. Each tests/unit/FOLDER/…/X_test.c is one program. It is linked with the archive of
+# that folder and the archives that the folder may use. A test may include the .c file that it tests.
 UNIT_TESTS := $(sort $(shell find tests/unit -name '*_test.c'))
 TEST_PROGRAMS := $(UNIT_TESTS:%.c=%)
 UNIT_USES_src := src
@@ -16,7 +16,7 @@ $(foreach t,$(TEST_PROGRAMS),$(eval $(call UNIT_TEST_VARIABLES,$(t))))
 tests/unit/dataplane/engines/stun_test_LINK += -lnice
 tests/unit/dataplane/engines/ice_test_LINK += -lnice
 
-# make unit        every unit test;  make unit-NAME  those whose path contains NAME
+# make unit runs all unit tests; make unit-NAME runs those whose path contains NAME.
 .PHONY: unit
 unit: $(addprefix $(OUT)/,$(TEST_PROGRAMS))
 	@tests/run-programs $^

@@ -1,10 +1,13 @@
-# Checks beside the tests: layers, format, the other compiler, sanitizers, fuzzing.
-#   make layers          the tree against tests/layers.txt
-#   make check-format    clang-format has nothing to say
-#   make check-clang     everything, unit tests included, with clang
-#   make unit-asan       unit tests with AddressSanitizer and UBSan;  unit-tsan: ThreadSanitizer
-#   make sanitized       these and every other suite, with both (tests/run-sanitized)
-#   make fuzz-build      every tests/fuzz/X_fuzz.c;  fuzz-brief: each 10 s;  fuzz: FUZZ_SECONDS each
+# Checks besides the tests: layers, format, the other compiler, sanitizers, fuzzing.
+#   make layers          checks the source tree against tests/layers.txt
+#   make check-format    checks that clang-format would change nothing
+#   make check-clang     builds everything with clang, also the unit tests
+#   make unit-asan       runs the unit tests with AddressSanitizer and UBSan
+#   make unit-tsan       runs the unit tests with ThreadSanitizer
+#   make sanitized       runs all tests with both (tests/run-sanitized)
+#   make fuzz-build      builds every tests/fuzz/X_fuzz.c
+#   make fuzz-brief      runs each of them for 10 s
+#   make fuzz            runs each of them for FUZZ_SECONDS
 
 comma := ,
 empty :=
@@ -26,14 +29,14 @@ test-programs: $(addprefix $(OUT)/,$(TEST_PROGRAMS))
 
 unit-asan:
 	@$(MAKE) --no-print-directory VARIANT=asan unit
-# gcc's ThreadSanitizer cannot live with as much address randomisation as new kernels have.
+# gcc's ThreadSanitizer does not work with the strong address randomisation of new kernels.
 unit-tsan:
-	@TEST_TIMEOUT=300 TSAN_OPTIONS="halt_on_error=1:second_deadlock_stack=1" \
+	@TEST_TIMEOUT=900 TSAN_OPTIONS="halt_on_error=1:second_deadlock_stack=1" \
 	  setarch -R $(MAKE) --no-print-directory VARIANT=tsan unit
 sanitized: test-packages
 	@tests/run-sanitized
 
-# ---- fuzzing: clang's libFuzzer; "uses:" in the first line of a target names its archive ----
+# ---- fuzzing with libFuzzer of clang; the first line of each file names the archive that it uses ----
 
 FUZZ_SECONDS ?= 600
 FUZZ_PROGRAMS := $(patsubst %.c,%,$(wildcard tests/fuzz/*_fuzz.c))

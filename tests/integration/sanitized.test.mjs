@@ -1,4 +1,4 @@
-// One call while sanitizers watch every process: it works, everything stops cleanly, nobody complains.
+// A call with a sanitizer in every process: it works, all processes stop cleanly, no sanitizer reports anything.
 
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
@@ -7,11 +7,11 @@ import { test } from 'node:test';
 import { promisify } from 'node:util';
 import { binaries, Ringcast, root, until } from '../lib/ringcast.mjs';
 
-test('a call under sanitizers', async () => {
+test('a call works and no sanitizer reports a problem', async () => {
   const ringcast = await Ringcast.start();
   let exit;
   try {
-    // the probe is a tool of this build too, but a plain one leaves the processors to the servers
+    // The probe is built without a sanitizer, so that it leaves more CPU time to the servers.
     const { stdout } = await promisify(execFile)(join(root, 'build/release/ringcast-probe'),
       [ringcast.url, '--json', '--seconds', '5', '--max-loss', '0']);
     assert.equal(JSON.parse(stdout).works, true);
