@@ -1,32 +1,34 @@
-/* Audio levels (RFC 6464), as clients tell them with each packet: by time, for whoever draws meters and
- * finds the one who speaks. The level is of the clear header, which SRTP has authenticated.
+/* Levels of audio producers, by time.
  *
- * A packet takes the slot of the turn it came in. What came at once after a delay in the network takes
- * the slots that follow, up to AHEAD_MAX: the reader looks no closer than that. */
+ * A packet takes the interval that it came in. Packets that the network held up and delivered at once
+ * take the intervals after that, at most AHEAD_MAX of them; the reader's own delay is longer. */
+#include "audio_levels.h"
+
 #include <string.h>
 
-#include "worker.h"
+#include "dataplane/engines/rtp.h"
 
-#define AHEAD_MAX 4 /* slots */
+#define AHEAD_MAX 4 /* intervals */
 
-void audio_levels_begin(struct worker *w, struct producer *p)
+void audio_levels_init(struct audio_levels *levels, const uint8_t router_id[16],
+                       uint32_t interval_now)
 {
-    p->level_id = 0;
-    for (uint8_t id = 1; id < 15 && p->kind == MEDIA_KIND_audio; id++)
-        if (p->router_id[id] == EXTENSION_audio_level)
-            p->level_id = id;
-    memset(p->levels, AUDIO_LEVEL_NONE, sizeof(p->levels));
-    p->newest_interval = w->turn.audio_interval - 1;
-    p->level_published = p->newest_interval;
+    levels->extension_id = 0;
+    for (uint8_t id = 1; id <= EXTENSION_ID_MAX; id++)
+        if (router_id[id] == EXTENSION_audio_level)
+            levels->extension_id = id;
+    memset(levels->level, AUDIO_LEVEL_NONE, sizeof(levels->level));
+    levels->newest = interval_now - 1;
+    levels->published = levels->newest;
 }
 
-/* Up to the slot before this one nothing came. */
-static void pass_over(struct producer *p, uint32_t slot)
+/* Makes `interval` the newest one; those that are skipped get no level. */
+static void skip_to(struct audio_levels *levels, uint32_t interval)
 {
-    if (slot - p->newest_interval > AUDIO_LEVEL_INTERVALS)
-        p->newest_interval = slot - AUDIO_LEVEL_INTERVALS - 1;
-    while (++p->newest_interval != slot)
-        p->levels[p->newest_interval % AUDIO_LEVEL_INTERVALS] = AUDIO_LEVEL_NONE;
+    if (interval - levels->newest > AUDIO_LEVEL_INTERVALS)
+        levels->newest = interval - AUDIO_LEVEL_INTERVALS - 1;
+    while (++levels->newest != interval)
+        levels->level[levels->newest % AUDIO_LEVEL_INTERVALS] = AUDIO_LEVEL_NONE;
 }
 
 static bool is_louder(uint8_t a, uint8_t b)
@@ -34,26 +36,26 @@ static bool is_louder(uint8_t a, uint8_t b)
     return (a & 0x7f) < (b & 0x7f);
 }
 
-void audio_level_note(struct worker *w, struct producer *p, uint8_t level)
+bool audio_levels_add(struct audio_levels *levels, uint32_t interval_now, uint8_t level)
 {
-    uint32_t slot = p->newest_interval + 1;
-    uint8_t *here;
+    uint32_t interval = levels->newest + 1;
+    uint8_t *newest;
 
-    if ((int32_t)(w->turn.audio_interval - slot) > 0)
-        slot = w->turn.audio_interval;
-    if ((int32_t)(slot - w->turn.audio_interval) > AHEAD_MAX) {
-        here = &p->levels[p->newest_interval % AUDIO_LEVEL_INTERVALS];
-        if (is_louder(level, *here))
-            *here = level;
-        return;
+    if ((int32_t)(interval_now - interval) > 0)
+        interval = interval_now;
+    if ((int32_t)(interval - interval_now) > AHEAD_MAX) {
+        newest = &levels->level[levels->newest % AUDIO_LEVEL_INTERVALS];
+        if (is_louder(level, *newest))
+            *newest = level;
+        return false;
     }
-    if (slot == p->newest_interval + 1)
-        p->newest_interval = slot;
+    if (interval == levels->newest + 1)
+        levels->newest = interval;
     else
-        pass_over(p, slot);
-    p->levels[slot % AUDIO_LEVEL_INTERVALS] = level;
-    if (slot - p->level_published < AUDIO_PUBLISH_INTERVALS)
-        return;
-    p->level_published = slot;
-    publish_audio_levels(w, p);
+        skip_to(levels, interval);
+    levels->level[interval % AUDIO_LEVEL_INTERVALS] = level;
+    if (interval - levels->published < AUDIO_PUBLISH_INTERVALS)
+        return false;
+    levels->published = interval;
+    return true;
 }

@@ -1,29 +1,24 @@
-/* ICE user fragments and passwords of transports: found by the worker's map, and changed by an ICE
- * restart without a gap in the media (RFC 8445 9).
- *
- *   row ─► credentials ──── ICE restart ───► credentials (new)
- *                     └───────────────────►  outgoing (old) ─── first check with the new ones ─► gone
- *
- * Until then the client may not have heard of the new ones, and its consent checks keep the old path
- * alive. A second restart meanwhile drops the ones between, which no check was ever seen with. */
+/* ICE user fragments and passwords of transports. */
+#include "credentials.h"
+
 #include <string.h>
 
-#include "worker.h"
+#include "transport.h"
 
-static uint64_t key_of(const struct worker *w, const char *ufrag, size_t bytes)
+static uint64_t key_of(const struct ufrags *ufrags, const char *ufrag, size_t bytes)
 {
-    return map_hash(w->secret, ufrag, bytes);
+    return map_hash(ufrags->secret, ufrag, bytes);
 }
 
-static void unmap(struct worker *w, struct transport *t, struct ice_credentials *c)
+static void unmap(struct ufrags *ufrags, const struct transport *t, struct ice_credentials *c)
 {
     if (!c->ufrag_bytes)
         return;
-    map_remove(&w->ufrags, key_of(w, c->ufrag, c->ufrag_bytes), t->index);
+    map_remove(&ufrags->map, key_of(ufrags, c->ufrag, c->ufrag_bytes), t->index);
     explicit_bzero(c, sizeof(*c));
 }
 
-/* Lengths of RFC 8839 5.4, and NUL-terminated. */
+/* The lengths that RFC 8839 5.4 allows, and NUL-terminated. */
 static bool read_row(const struct transport_row *row, struct ice_credentials *c)
 {
     size_t bytes = strnlen(row->ice_ufrag, ICE_CREDENTIAL_ROOM);
@@ -38,7 +33,7 @@ static bool read_row(const struct transport_row *row, struct ice_credentials *c)
     return true;
 }
 
-bool credentials_take(struct worker *w, struct transport *t, const struct transport_row *row)
+bool credentials_take(struct ufrags *ufrags, struct transport *t, const struct transport_row *row)
 {
     struct ice_credentials next;
     uint64_t key;
@@ -50,12 +45,12 @@ bool credentials_take(struct worker *w, struct transport *t, const struct transp
         return true;
     ok = read_row(row, &next);
     if (ok) {
-        key = key_of(w, next.ufrag, next.ufrag_bytes);
-        ok = map_find(&w->ufrags, key) == MAP_NONE && map_set(&w->ufrags, key, t->index);
+        key = key_of(ufrags, next.ufrag, next.ufrag_bytes);
+        ok = map_find(&ufrags->map, key) == MAP_NONE && map_set(&ufrags->map, key, t->index);
     }
     if (ok) {
         if (t->outgoing.ufrag_bytes)
-            unmap(w, t, &t->credentials);
+            unmap(ufrags, t, &t->credentials);
         else
             t->outgoing = t->credentials;
         t->credentials = next;
@@ -64,10 +59,10 @@ bool credentials_take(struct worker *w, struct transport *t, const struct transp
     return ok;
 }
 
-void credentials_forget(struct worker *w, struct transport *t)
+void credentials_forget(struct ufrags *ufrags, struct transport *t)
 {
-    unmap(w, t, &t->credentials);
-    unmap(w, t, &t->outgoing);
+    unmap(ufrags, t, &t->credentials);
+    unmap(ufrags, t, &t->outgoing);
 }
 
 static bool is_named(const struct ice_credentials *c, const struct stun_request *request)
@@ -76,24 +71,28 @@ static bool is_named(const struct ice_credentials *c, const struct stun_request 
            memcmp(c->ufrag, request->local_ufrag, c->ufrag_bytes) == 0;
 }
 
-struct transport *credentials_find(struct worker *w, const struct stun_request *request,
-                                   const struct ice_credentials **named)
+struct named_transport credentials_find(const struct ufrags *ufrags, struct transport *transports,
+                                        const struct stun_request *request)
 {
-    uint32_t i = map_find(&w->ufrags, key_of(w, request->local_ufrag, request->local_ufrag_bytes));
+    uint32_t i =
+        map_find(&ufrags->map, key_of(ufrags, request->local_ufrag, request->local_ufrag_bytes));
+    const struct ice_credentials *named;
     struct transport *t;
 
     if (i == MAP_NONE || request->local_ufrag_bytes == 0)
-        return NULL;
-    t = &w->objects.transports[i];
-    *named = is_named(&t->credentials, request) ? &t->credentials : &t->outgoing;
-    return t->generation && is_named(*named, request) ? t : NULL;
+        return (struct named_transport){0};
+    t = &transports[i];
+    named = is_named(&t->credentials, request) ? &t->credentials : &t->outgoing;
+    if (!t->generation || !is_named(named, request))
+        return (struct named_transport){0};
+    return (struct named_transport){t, named};
 }
 
-void credentials_proven(struct worker *w, struct transport *t, const struct ice_credentials *named)
+bool credentials_confirm(struct ufrags *ufrags, struct transport *t,
+                         const struct ice_credentials *named)
 {
     if (!t->outgoing.ufrag_bytes || named == &t->outgoing)
-        return;
-    unmap(w, t, &t->outgoing);
-    ice_finish_restart(&t->ice);
-    w->turn.counters[COUNTER_ice_restarts]++;
+        return false;
+    unmap(ufrags, t, &t->outgoing);
+    return true;
 }

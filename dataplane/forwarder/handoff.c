@@ -1,12 +1,10 @@
-/* Lanes between the workers of a forwarder: sending, taking, finishing. */
+/* Lanes between the workers of a forwarder: sending, taking and finishing notes. */
 #include "handoff.h"
 
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "worker.h"
-
-#define NOTES_PER_TURN 256 /* taken from one lane */
+#include "turn.h"
 
 struct handoff *handoff_new(uint32_t worker_count)
 {
@@ -27,308 +25,200 @@ void handoff_delete(struct handoff *h)
         munmap(h, sizeof(*h));
 }
 
-bool handoff_open(struct worker *w)
+bool handoff_open(struct lanes *lanes)
 {
-    struct handoff *h = w->config.handoff;
+    struct handoff *h = lanes->shared;
 
     if (!h)
         return true;
-    w->ends = mmap(NULL, sizeof(*w->ends) * h->worker_count, PROT_READ | PROT_WRITE,
-                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (w->ends == MAP_FAILED) {
-        w->ends = NULL;
+    lanes->ends = mmap(NULL, sizeof(*lanes->ends) * h->worker_count, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (lanes->ends == MAP_FAILED) {
+        lanes->ends = NULL;
         return false;
     }
-    w->peer_count = h->worker_count;
-    h->workers[w->config.index].pool = w->pool.packets;
+    lanes->worker_count = h->worker_count;
+    h->workers[lanes->worker].pool = lanes->pool->packets;
     return true;
 }
 
-static struct handoff_lane *lane_to(struct worker *w, uint32_t to)
+void handoff_close(struct lanes *lanes)
 {
-    return &w->config.handoff->lanes[w->config.index][to];
+    if (lanes->ends)
+        munmap(lanes->ends, sizeof(*lanes->ends) * lanes->worker_count);
+    lanes->ends = NULL;
 }
 
-static struct handoff_lane *lane_from(struct worker *w, uint32_t from)
+static struct handoff_lane *lane_to(struct lanes *lanes, uint32_t to)
 {
-    return &w->config.handoff->lanes[from][w->config.index];
+    return &lanes->shared->lanes[lanes->worker][to];
+}
+
+static struct handoff_lane *lane_from(struct lanes *lanes, uint32_t from)
+{
+    return &lanes->shared->lanes[from][lanes->worker];
 }
 
 /* ---- sending ---- */
 
-static bool send_note(struct worker *w, uint32_t to, struct handoff_note note)
+/* False: the lane is full. */
+static bool put_note(struct lanes *lanes, uint32_t to, struct handoff_note note)
 {
-    struct handoff_ends *ends = &w->ends[to];
-    struct handoff_lane *lane = lane_to(w, to);
+    struct lane_ends *ends = &lanes->ends[to];
 
     if (ends->sent - ends->taken_back >= HANDOFF_NOTES)
         return false;
-    lane->notes[ends->sent++ % HANDOFF_NOTES] = note;
-    w->to_publish |= (uint16_t)(1u << to);
+    lane_to(lanes, to)->notes[ends->sent++ % HANDOFF_NOTES] = note;
+    lanes->to_publish |= (uint16_t)(1u << to);
     return true;
 }
 
-/* A note that must not be lost silently. */
-static void send_or_mark(struct worker *w, uint32_t to, struct handoff_note note)
+unsigned handoff_send_packet(struct lanes *lanes, uint16_t workers, struct handoff_note note,
+                             struct packet *packet)
 {
-    if (to >= w->peer_count || to == w->config.index)
-        return;
-    if (!send_note(w, to, note))
-        atomic_fetch_add_explicit(&lane_to(w, to)->lost, 1, memory_order_release);
-}
-
-void handoff_send(struct worker *w, uint32_t to, enum handoff_kind kind, uint32_t producer,
-                  uint32_t generation, uint8_t encoding)
-{
-    send_or_mark(w, to,
-                 (struct handoff_note){.kind = (uint8_t)kind,
-                                       .encoding = encoding,
-                                       .producer = producer,
-                                       .generation = generation});
-}
-
-void handoff_wanted(struct worker *w, const struct producer *replica)
-{
-    send_or_mark(w, replica->home,
-                 (struct handoff_note){.kind = HANDOFF_wanted,
-                                       .producer = replica->index,
-                                       .generation = replica->generation,
-                                       .typical = replica->typical});
-}
-
-/* One note about a packet to each worker of the replica_workers; how many took it. */
-static unsigned send_packet(struct worker *w, enum handoff_kind kind, const struct producer *p,
-                            uint16_t replica_workers, struct packet *packet)
-{
-    struct handoff_note note = {.kind = (uint8_t)kind,
-                                .packet = (uint16_t)(packet - w->pool.packets),
-                                .producer = p->index,
-                                .generation = p->generation};
     unsigned count = 0;
 
-    for (; replica_workers; replica_workers &= (uint16_t)(replica_workers - 1))
-        count += send_note(w, (uint32_t)__builtin_ctz(replica_workers), note);
+    note.packet = (uint16_t)(packet - lanes->pool->packets);
+    for (; workers; workers &= (uint16_t)(workers - 1))
+        count += put_note(lanes, (uint32_t)__builtin_ctz(workers), note);
     packet->holds = (uint16_t)(packet->holds + count);
     return count;
 }
 
-bool handoff_packet(struct worker *w, struct producer *p, struct packet *packet)
+void handoff_send(struct lanes *lanes, uint32_t to, struct handoff_note note)
 {
-    unsigned wanted = (unsigned)__builtin_popcount(p->replica_workers);
-    unsigned count = send_packet(w, HANDOFF_packet, p, p->replica_workers, packet);
-
-    w->turn.counters[COUNTER_handed] += count;
-    w->turn.counters[COUNTER_handoff_full] += wanted - count;
-    return count > 0;
+    if (to >= lanes->worker_count || to == lanes->worker)
+        return;
+    if (!put_note(lanes, to, note))
+        atomic_fetch_add_explicit(&lane_to(lanes, to)->lost, 1, memory_order_release);
 }
 
-void handoff_report(struct worker *w, struct producer *p, uint16_t replica_workers)
-{
-    struct packet *packet = replica_workers ? pool_take(&w->pool) : NULL;
-    struct handoff_report *report;
-
-    if (!packet)
-        return; /* the next report of the publisher tells the same */
-    report = (struct handoff_report *)packet->room;
-    *report = (struct handoff_report){.ntp_offset = p->ntp_offset};
-    for (int i = 0; i < p->encoding_count; i++) {
-        report->has_sr[i] = p->encodings[i].has_sr;
-        report->sr_ntp[i] = p->encodings[i].sr_ntp;
-        report->sr_timestamp[i] = p->encodings[i].sr_timestamp;
-    }
-    packet->holds = 0;
-    packet->lane = PACKET_OWN;
-    packet->verdict = VERDICT_PENDING; /* it is none of the packets that came in */
-    if (send_packet(w, HANDOFF_report, p, replica_workers, packet) == 0)
-        pool_give(&w->pool, packet);
-}
-
-static void wake(struct worker *w, uint32_t to)
+static void wake(struct lanes *lanes, uint32_t to)
 {
     const uint64_t one = 1;
     ssize_t n;
 
-    if (!atomic_load_explicit(&w->config.handoff->workers[to].asleep, memory_order_relaxed) ||
-        w->config.handoff->workers[to].bell < 0)
+    if (!atomic_load_explicit(&lanes->shared->workers[to].asleep, memory_order_relaxed) ||
+        lanes->shared->workers[to].bell < 0)
         return;
-    n = write(w->config.handoff->workers[to].bell, &one, sizeof(one)); /* EAGAIN: rung already */
+    n = write(lanes->shared->workers[to].bell, &one, sizeof(one)); /* EAGAIN: rung already */
     (void)n;
 }
 
-void handoff_publish(struct worker *w)
+void handoff_publish(struct lanes *lanes)
 {
-    if (!w->to_publish)
+    if (!lanes->to_publish)
         return;
-    for (uint32_t bits = w->to_publish; bits; bits &= bits - 1) {
+    for (uint32_t bits = lanes->to_publish; bits; bits &= bits - 1) {
         uint32_t to = (uint32_t)__builtin_ctz(bits);
 
-        atomic_store_explicit(&lane_to(w, to)->published, w->ends[to].sent, memory_order_release);
+        atomic_store_explicit(&lane_to(lanes, to)->published, lanes->ends[to].sent,
+                              memory_order_release);
     }
-    /* Either it sees what was published before it sleeps, or we see that it sleeps. */
+    /* With the fence in handoff_may_sleep: either the other worker sees what was published before it
+     * sleeps, or we see that it sleeps. */
     atomic_thread_fence(memory_order_seq_cst);
-    for (uint32_t bits = w->to_publish; bits; bits &= bits - 1)
-        wake(w, (uint32_t)__builtin_ctz(bits));
-    w->to_publish = 0;
+    for (uint32_t bits = lanes->to_publish; bits; bits &= bits - 1)
+        wake(lanes, (uint32_t)__builtin_ctz(bits));
+    lanes->to_publish = 0;
 }
 
-/* ---- taking ---- */
+/* ---- receiving ---- */
 
-/* False when the note is finished with at once. */
-static bool take_packet(struct worker *w, uint32_t from, uint64_t position,
-                        const struct handoff_note *note, struct producer *p)
+const struct handoff_note *handoff_take(struct lanes *lanes, uint32_t from, uint64_t *position)
 {
-    const struct packet *theirs = &w->config.handoff->workers[from].pool[note->packet];
-    struct packet *packet;
+    struct handoff_lane *lane = lane_from(lanes, from);
+    struct lane_ends *ends = &lanes->ends[from];
 
-    replica_count(w, p, theirs);
-    if (!p->consumers)
-        return false;
-    packet = pool_take(&w->pool);
-    if (!packet) {
-        w->turn.counters[COUNTER_handoff_full]++;
-        return false;
-    }
-    memcpy(packet, theirs, offsetof(struct packet, next)); /* what its owner changes no more */
-    packet->holds = 1;
-    packet->lane = (uint8_t)from;
-    packet->position = position;
-    packet_headers_clear(packet);
-    if (fan_out_queue(w, p, packet))
-        return true;
-    w->turn.counters[COUNTER_handoff_full]++;
-    pool_give(&w->pool, packet);
-    return false;
+    if (ends->taken == atomic_load_explicit(&lane->published, memory_order_acquire))
+        return NULL;
+    *position = ends->taken++;
+    return &lane->notes[*position % HANDOFF_NOTES];
 }
 
-static void take_report(struct producer *p, const struct packet *theirs)
+bool handoff_has_lost(struct lanes *lanes, uint32_t from)
 {
-    const struct handoff_report *report = (const struct handoff_report *)theirs->room;
+    uint32_t lost = atomic_load_explicit(&lane_from(lanes, from)->lost, memory_order_acquire);
+    bool is_new = lost != lanes->ends[from].lost_seen;
 
-    p->ntp_offset = report->ntp_offset;
-    for (int i = 0; i < p->encoding_count; i++) {
-        p->encodings[i].has_sr = report->has_sr[i];
-        p->encodings[i].sr_ntp = report->sr_ntp[i];
-        p->encodings[i].sr_timestamp = report->sr_timestamp[i];
-    }
+    lanes->ends[from].lost_seen = lost;
+    return is_new;
 }
 
-static bool take(struct worker *w, uint32_t from, uint64_t position)
+void handoff_finish(struct lanes *lanes, uint32_t from, uint64_t position)
 {
-    const struct handoff_note *note = &lane_from(w, from)->notes[position % HANDOFF_NOTES];
-    struct producer *p = &w->objects.producers[note->producer];
-    bool is_ours = p->generation == note->generation; /* else it came or went meanwhile */
-
-    switch ((enum handoff_kind)note->kind) {
-    case HANDOFF_packet:
-        return is_ours && p->is_replica && take_packet(w, from, position, note, p);
-    case HANDOFF_report:
-        if (is_ours && p->is_replica)
-            take_report(p, &w->config.handoff->workers[from].pool[note->packet]);
-        break;
-    case HANDOFF_producer:
-        producer_look(w, note->producer);
-        break;
-    case HANDOFF_wanted:
-        if (is_ours && !p->is_replica)
-            replica_workers_want(w, p, &note->typical);
-        else /* not there yet, or gone: the row knows */
-            handoff_send(w, from, HANDOFF_producer, note->producer, note->generation, 0);
-        break;
-    case HANDOFF_key_frame:
-        if (is_ours && !p->is_replica)
-            key_frame_request(w, p, note->encoding);
-        break;
-    }
-    return false;
+    lanes->ends[from].is_done[position % HANDOFF_NOTES] = 1;
+    lanes->to_report |= (uint16_t)(1u << from);
 }
 
-bool handoff_receive(struct worker *w)
+/* ---- both ---- */
+
+void packet_release(struct lanes *lanes, struct packet *packet)
 {
-    bool any = false;
-
-    for (uint32_t from = 0; from < w->peer_count; from++) {
-        struct handoff_ends *ends = &w->ends[from];
-        struct handoff_lane *lane = lane_from(w, from);
-        uint64_t published = atomic_load_explicit(&lane->published, memory_order_acquire);
-        uint32_t lost = atomic_load_explicit(&lane->lost, memory_order_acquire);
-
-        if (lost != ends->lost_seen) {
-            ends->lost_seen = lost;
-            rescan_start(w);
-        }
-        for (unsigned n = 0; n < NOTES_PER_TURN && ends->taken != published; n++) {
-            uint64_t position = ends->taken++;
-
-            if (!take(w, from, position))
-                handoff_finish(w, from, position);
-            any = true;
-        }
-    }
-    return any;
+    if (--packet->holds > 0)
+        return;
+    if (packet->lane != PACKET_OWN)
+        handoff_finish(lanes, packet->lane, packet->position);
+    else if (packet->verdict != VERDICT_PENDING)
+        lanes->turn->verdicts[packet->verdict]++;
+    pool_give(lanes->pool, packet);
 }
 
-void handoff_finish(struct worker *w, uint32_t from, uint64_t position)
+static void report_finished(struct lanes *lanes, uint32_t from)
 {
-    w->ends[from].is_done[position % HANDOFF_NOTES] = 1;
-    w->to_report_finished |= (uint16_t)(1u << from);
-}
-
-/* ---- both ends ---- */
-
-static void take_back_note_places(struct worker *w, uint32_t from)
-{
-    struct handoff_ends *ends = &w->ends[from];
+    struct lane_ends *ends = &lanes->ends[from];
     uint64_t before = ends->finished;
 
     while (ends->finished != ends->taken && ends->is_done[ends->finished % HANDOFF_NOTES])
         ends->is_done[ends->finished++ % HANDOFF_NOTES] = 0;
     if (ends->finished != before)
-        atomic_store_explicit(&lane_from(w, from)->consumed, ends->finished, memory_order_release);
+        atomic_store_explicit(&lane_from(lanes, from)->finished, ends->finished,
+                              memory_order_release);
 }
 
-static void take_back_packets(struct worker *w, uint32_t to)
+static void take_back_packets(struct lanes *lanes, uint32_t to)
 {
-    struct handoff_ends *ends = &w->ends[to];
-    struct handoff_lane *lane = lane_to(w, to);
-    uint64_t consumed = atomic_load_explicit(&lane->consumed, memory_order_acquire);
+    struct lane_ends *ends = &lanes->ends[to];
+    struct handoff_lane *lane = lane_to(lanes, to);
+    uint64_t finished = atomic_load_explicit(&lane->finished, memory_order_acquire);
 
-    for (; ends->taken_back != consumed; ends->taken_back++) {
+    for (; ends->taken_back != finished; ends->taken_back++) {
         const struct handoff_note *note = &lane->notes[ends->taken_back % HANDOFF_NOTES];
 
         if (note->kind == HANDOFF_packet || note->kind == HANDOFF_report)
-            packet_release(w, &w->pool.packets[note->packet]);
+            packet_release(lanes, &lanes->pool->packets[note->packet]);
     }
 }
 
-void handoff_take_back(struct worker *w)
+void handoff_take_back(struct lanes *lanes)
 {
-    for (uint32_t bits = w->to_report_finished; bits; bits &= bits - 1)
-        take_back_note_places(w, (uint32_t)__builtin_ctz(bits));
-    w->to_report_finished = 0;
-    for (uint32_t to = 0; to < w->peer_count; to++)
-        if (w->ends[to].taken_back != w->ends[to].sent)
-            take_back_packets(w, to);
+    for (uint32_t bits = lanes->to_report; bits; bits &= bits - 1)
+        report_finished(lanes, (uint32_t)__builtin_ctz(bits));
+    lanes->to_report = 0;
+    for (uint32_t to = 0; to < lanes->worker_count; to++)
+        if (lanes->ends[to].taken_back != lanes->ends[to].sent)
+            take_back_packets(lanes, to);
 }
 
-bool handoff_may_sleep(struct worker *w)
+bool handoff_may_sleep(struct lanes *lanes)
 {
-    if (w->peer_count == 0)
+    if (lanes->worker_count == 0)
         return true;
-    atomic_store_explicit(&w->config.handoff->workers[w->config.index].asleep, true,
+    atomic_store_explicit(&lanes->shared->workers[lanes->worker].asleep, true,
                           memory_order_relaxed);
-    atomic_thread_fence(memory_order_seq_cst);
-    for (uint32_t from = 0; from < w->peer_count; from++)
-        if (atomic_load_explicit(&lane_from(w, from)->published, memory_order_relaxed) !=
-            w->ends[from].taken) {
-            handoff_awake(w);
+    atomic_thread_fence(memory_order_seq_cst); /* see handoff_publish */
+    for (uint32_t from = 0; from < lanes->worker_count; from++)
+        if (atomic_load_explicit(&lane_from(lanes, from)->published, memory_order_relaxed) !=
+            lanes->ends[from].taken) {
+            handoff_awake(lanes);
             return false;
         }
     return true;
 }
 
-void handoff_awake(struct worker *w)
+void handoff_awake(struct lanes *lanes)
 {
-    if (w->peer_count)
-        atomic_store_explicit(&w->config.handoff->workers[w->config.index].asleep, false,
+    if (lanes->worker_count)
+        atomic_store_explicit(&lanes->shared->workers[lanes->worker].asleep, false,
                               memory_order_relaxed);
 }

@@ -1,20 +1,24 @@
 /* Between the workers of one forwarder: packets handed over by reference, and notes about producers.
+ * What a note asks for is done in replica.c; this file only moves notes and counts who holds a packet.
  *
- *   worker A (has the publisher)                     worker B (has subscribers)
- *   decrypts once into its pool ── lane A→B: note ──► replica of the producer, its own fan-out,
- *   holds the packet until     ◄── consumed ───────── reads A's clear bytes, protects for its own
+ *   worker A (has the publisher)                       worker B (has subscribers)
+ *   decrypts once into its pool ── lane A→B: note ───► replica of the producer, its own fan-out:
+ *   holds the packet until      ◄── finished ───────── reads A's clear bytes, encrypts for its own
  *
- * Shape: one lane per ordered pair of workers: a ring of 16-byte notes, `published` written by the one
- *        end, `consumed` by the other, so every word has one writer and nothing is locked. A note that
- *        names a packet keeps that packet: its owner counts one hold a lane and takes it back when
- *        `consumed` has passed the note. Notes of a lane are taken in order, but may be finished out of
- *        order: consumed stands before the oldest unfinished one.
- *        wanted[worker][producer] says which generation of a producer a worker has a replica of, 0:
- *        none: like a table of desired, it says what should be; notes only say where to look.
- * Units: positions count notes for ever; a place in the ring is position % HANDOFF_NOTES.
- * Threads: each worker touches its own ends only. Nobody waits: a full lane refuses; a packet is then
- *          lost for that worker's subscribers and counted, a lost note makes the other end rescan.
- * Memory: mapped at start, paid when touched. */
+ * Shape:   one lane for each ordered pair of workers: a ring of 16-byte notes. The sender writes
+ *          `published`, the receiver writes `finished`; so every word has one writer, and there is no
+ *          lock. A note that names a packet holds that packet: its owner counts one hold for each lane
+ *          and ends it when `finished` has passed the note. The receiver takes the notes of a lane in
+ *          order, but may be done with them in another order; `finished` stops at the oldest note that
+ *          it still needs.
+ *          wanted[worker][producer] is the generation of the producer that a worker has a replica of,
+ *          0: it has none. Like a table of `desired` it says what should be; notes only say where to
+ *          look.
+ * Units:   positions count notes for ever; a note lies at position % HANDOFF_NOTES.
+ * Threads: each worker touches its own ends only. Nobody waits: a full lane refuses. A packet is then
+ *          lost for that worker's subscribers, and counted. A note of another kind that is lost makes
+ *          the receiver rescan the tables.
+ * Memory:  mapped at start, paid when touched. */
 #ifndef RINGCAST_HANDOFF_H
 #define RINGCAST_HANDOFF_H
 
@@ -25,14 +29,15 @@
 #include "packet.h"
 #include "src/limits.h"
 
-#define HANDOFF_NOTES 2048 /* of one lane; a power of two */
+#define HANDOFF_NOTES 2048         /* of one lane; a power of two */
+#define HANDOFF_NOTES_PER_TURN 256 /* that a worker takes from one lane in one turn */
 
 enum handoff_kind {
-    HANDOFF_packet,    /* of this producer: fan it out to your consumers */
-    HANDOFF_report,    /* struct handoff_report lies in the packet's room */
-    HANDOFF_producer,  /* to a replica: its row changed, or is not there any more */
-    HANDOFF_wanted,    /* to the home of a producer: what I want of it changed */
-    HANDOFF_key_frame, /* to the home of a producer: a consumer here waits for one */
+    HANDOFF_packet,      /* to a replica: fan this packet out to your consumers */
+    HANDOFF_report,      /* to a replica: a struct handoff_report lies in the packet's room */
+    HANDOFF_row_changed, /* to a replica: the producer's row changed, or is gone */
+    HANDOFF_wanted,    /* to a producer's home: a replica came or went, or its consumers changed */
+    HANDOFF_key_frame, /* to a producer's home: a consumer here waits for a key frame */
 };
 
 struct handoff_note {
@@ -41,12 +46,12 @@ struct handoff_note {
     uint16_t packet; /* index in the sender's pool */
     uint32_t producer;
     uint32_t generation;
-    struct header_kind typical; /* wanted: what consumers there get */
+    struct header_kind typical; /* of HANDOFF_wanted: the header that consumers there get */
 };
 _Static_assert(sizeof(struct handoff_note) == 16, "handoff_note: hidden padding");
 _Static_assert(POOL_PACKETS <= UINT16_MAX, "a note cannot name every packet");
 
-/* What sender reports of the publisher say (RFC 3550 6.4.1), for the reports to consumers. */
+/* What the publisher's sender reports say (RFC 3550 6.4.1), for the reports to consumers elsewhere. */
 struct handoff_report {
     uint64_t ntp_offset;
     uint64_t sr_ntp[ENCODINGS_MAX];
@@ -56,12 +61,13 @@ struct handoff_report {
 _Static_assert(sizeof(struct handoff_report) <= PACKET_ROOM, "reports outgrew a packet");
 
 struct handoff_lane {
-    _Alignas(64) _Atomic uint64_t published; /* by the sender */
-    _Atomic uint32_t lost;                   /* notes that found no place */
-    _Alignas(64) _Atomic uint64_t consumed;  /* by the receiver */
+    _Alignas(64) _Atomic uint64_t published; /* by the sender: notes that the receiver may read */
+    _Atomic uint32_t lost;                   /* by the sender: notes that found no room */
+    _Alignas(64) _Atomic uint64_t finished;  /* by the receiver: notes that it no longer needs */
     _Alignas(64) struct handoff_note notes[HANDOFF_NOTES];
 };
 
+/* Shared by all workers of a process. */
 struct handoff {
     uint32_t worker_count;
     struct {
@@ -73,46 +79,72 @@ struct handoff {
     struct handoff_lane lanes[WORKERS_MAX][WORKERS_MAX]; /* [from][to] */
 };
 
-/* Shared by all workers of a process; NULL when there is no address space. */
+/* NULL when there is no address space. */
 struct handoff *handoff_new(uint32_t worker_count);
 void handoff_delete(struct handoff *handoff);
 
-/* A worker's ends of its lanes to and from one other worker. */
-struct handoff_ends {
-    uint64_t sent;       /* notes put into the lane, published or not */
-    uint64_t taken_back; /* of those, up to where packets were taken back */
-    uint64_t taken;      /* notes taken from the other lane */
-    uint64_t finished;
+/* One worker's ends of the two lanes between itself and another. */
+struct lane_ends {
+    uint64_t sent;       /* notes put into the lane to it, published or not */
+    uint64_t taken_back; /* of those: notes whose packets are no longer held for it */
+    uint64_t taken;      /* notes taken from the lane from it */
+    uint64_t finished;   /* of those, without a gap: notes that this worker no longer needs */
     uint32_t lost_seen;
-    uint8_t is_done[HANDOFF_NOTES]; /* taken and finished, by place */
+    uint8_t is_done[HANDOFF_NOTES]; /* notes taken and no longer needed, by place in the ring */
 };
 
-struct worker;
-struct producer;
+/* One worker's ends of all its lanes. */
+struct lanes {
+    struct turn *turn;
+    struct pool *pool;
+    struct handoff *shared; /* NULL: there is no other worker */
+    uint32_t worker;        /* this one */
+    uint32_t worker_count;  /* of this process, this one included; 0: there is no other worker */
+    struct lane_ends *ends; /* [worker_count] */
+    uint16_t to_publish;    /* bit per worker: notes were sent */
+    uint16_t to_report;     /* bit per worker: notes were finished */
+};
 
-bool handoff_open(struct worker *w);
+bool handoff_open(struct lanes *lanes);
+void handoff_close(struct lanes *lanes);
 
-/* Gives a packet to all workers in p's replica_workers: each that took it holds it once more. False when none
- * did. */
-bool handoff_packet(struct worker *w, struct producer *p, struct packet *packet);
-/* Tells the workers in `replica_workers` what sender reports said of p. */
-void handoff_report(struct worker *w, struct producer *p, uint16_t replica_workers);
-/* To the home of a replica: what is wanted of it has changed. */
-void handoff_wanted(struct worker *w, const struct producer *replica);
-void handoff_send(struct worker *w, uint32_t to, enum handoff_kind kind, uint32_t producer,
-                  uint32_t generation, uint8_t encoding);
+/* ---- sending ---- */
 
-/* Makes everything sent visible to the others and wakes who sleeps. */
-void handoff_publish(struct worker *w);
-/* Takes notes: packets join the queues of their replicas. True when there were any. */
-bool handoff_receive(struct worker *w);
-/* The packet of this note is not needed here any more. */
-void handoff_finish(struct worker *w, uint32_t from, uint64_t position);
-/* Tells the others what was finished, and takes back what they have. */
-void handoff_take_back(struct worker *w);
+/* A note to each of `workers` (bit per worker) about a packet; each that finds room holds the packet
+ * once more. Returns how many did. */
+unsigned handoff_send_packet(struct lanes *lanes, uint16_t workers, struct handoff_note note,
+                             struct packet *packet);
+/* A note without a packet. When it finds no room, the receiver rescans. */
+void handoff_send(struct lanes *lanes, uint32_t to, struct handoff_note note);
+/* Makes everything sent visible to the others and wakes those that sleep. */
+void handoff_publish(struct lanes *lanes);
 
-/* Before sleeping: false when there are notes; true: whoever publishes from now on rings the bell. */
-bool handoff_may_sleep(struct worker *w);
-void handoff_awake(struct worker *w);
+/* ---- receiving ---- */
+
+/* The next note from a worker; NULL: there is none. The note must be finished, at once or later. */
+const struct handoff_note *handoff_take(struct lanes *lanes, uint32_t from, uint64_t *position);
+/* The packet that a note names; its owner does not change the first half of it. */
+static inline const struct packet *handoff_packet(const struct lanes *lanes, uint32_t from,
+                                                  const struct handoff_note *note)
+{
+    return &lanes->shared->workers[from].pool[note->packet];
+}
+/* This worker no longer needs the note, nor its packet. */
+void handoff_finish(struct lanes *lanes, uint32_t from, uint64_t position);
+/* True when notes from a worker were lost since this was last asked. */
+bool handoff_has_lost(struct lanes *lanes, uint32_t from);
+
+/* ---- both ---- */
+
+/* One hold less. With the last one the packet leaves the pool: a packet of our own is counted with its
+ * verdict, one of another worker is reported to that worker as finished. */
+void packet_release(struct lanes *lanes, struct packet *packet);
+/* Tells the other workers what was finished here, and takes back the packets that they finished. */
+void handoff_take_back(struct lanes *lanes);
+
+/* Before sleeping. False: there are notes, do not sleep. True: from now on everybody who publishes
+ * rings this worker's bell. */
+bool handoff_may_sleep(struct lanes *lanes);
+void handoff_awake(struct lanes *lanes);
 
 #endif

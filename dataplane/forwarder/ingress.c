@@ -1,11 +1,16 @@
-/* SRTP in: from a transport's datagrams to authentic packets of a producer, with statistics. */
+/* SRTP in: streams, producers, statistics. */
+#include "ingress.h"
+
 #include <string.h>
 
-#include "worker.h"
-
+#include "batch.h"
+#include "fanout.h"
+#include "padding.h"
+#include "producer.h"
+#include "replica.h"
 #include "src/clock.h"
 
-/* ---- which producer (ortc.md §10: SSRC, else MID, else RID) ---- */
+/* ---- which producer: by SSRC, else by MID, else by RID ---- */
 
 static bool element_equals(const uint8_t *data, struct rtp_element e, const char *text,
                            size_t text_bytes)
@@ -65,7 +70,7 @@ static struct producer *producer_of(const struct transport *t, const uint8_t *da
     for (p = t->producers; p; p = p->next) {
         if (mid.offset && !(p->mid_bytes && element_equals(data, mid, p->mid, p->mid_bytes)))
             continue;
-        /* Without a MID only a RID may route (ortc.md §10). */
+        /* Without a MID only a RID may say which producer it is. */
         if (!mid.offset && !element_of(view, t->rid_id).offset &&
             !element_of(view, t->repaired_rid_id).offset)
             return NULL;
@@ -79,19 +84,19 @@ static struct producer *producer_of(const struct transport *t, const uint8_t *da
 static struct stream *known_stream(struct transport *t, uint32_t ssrc)
 {
     for (unsigned i = 0; i < STREAMS_MAX; i++)
-        if (t->inbound->streams[i].producer && t->inbound->streams[i].ssrc == ssrc)
-            return &t->inbound->streams[i];
+        if (t->ingress->streams[i].producer && t->ingress->streams[i].ssrc == ssrc)
+            return &t->ingress->streams[i];
     return NULL;
 }
 
-/* A slot for an SSRC that proved authentic: its own from before, else one never used, else one whose
- * producer is gone. */
+/* An entry for an SSRC that proved authentic: the one that it had before, else one never used, else one
+ * whose producer is gone. NULL: every entry has a producer. */
 static struct stream *stream_entry_for(struct transport *t, uint32_t ssrc)
 {
     struct stream *fresh = NULL, *left = NULL;
 
     for (unsigned i = 0; i < STREAMS_MAX; i++) {
-        struct stream *s = &t->inbound->streams[i];
+        struct stream *s = &t->ingress->streams[i];
 
         if (s->producer)
             continue;
@@ -105,33 +110,33 @@ static struct stream *stream_entry_for(struct transport *t, uint32_t ssrc)
     return fresh ? fresh : left;
 }
 
-/* The SRTP state of an SSRC that was here before; its roll-over counter and window go on. */
+/* The SRTP state of an SSRC that was here before: its roll-over counter and replay window go on. */
 static const struct srtp_stream *past_of(const struct transport *t, uint32_t ssrc)
 {
     for (unsigned i = 0; i < STREAMS_MAX; i++)
-        if (!t->inbound->streams[i].producer && t->inbound->streams[i].srtp.started &&
-            t->inbound->streams[i].ssrc == ssrc)
-            return &t->inbound->streams[i].srtp;
+        if (!t->ingress->streams[i].producer && t->ingress->streams[i].srtp.started &&
+            t->ingress->streams[i].ssrc == ssrc)
+            return &t->ingress->streams[i].srtp;
     return NULL;
 }
 
-static struct unproven_stream *unproven_stream_of(struct worker *w, struct transport *t,
+static struct unproven_stream *unproven_stream_of(struct arrivals *a, struct transport *t,
                                                   const uint8_t *data, const struct rtp_view *view)
 {
     const struct srtp_stream *past;
-    struct unproven_stream *n;
+    struct unproven_stream *u;
     struct producer *p;
     int encoding;
     bool is_rtx;
 
-    for (size_t i = 0; i < w->unproven_count; i++)
-        if (w->unproven[i].transport == t && w->unproven[i].stream.ssrc == view->ssrc)
-            return &w->unproven[i];
+    for (size_t i = 0; i < a->unproven_count; i++)
+        if (a->unproven[i].transport == t && a->unproven[i].stream.ssrc == view->ssrc)
+            return &a->unproven[i];
     p = producer_of(t, data, view, &encoding, &is_rtx);
     if (!p)
         return NULL;
-    n = &w->unproven[w->unproven_count++];
-    *n = (struct unproven_stream){
+    u = &a->unproven[a->unproven_count++];
+    *u = (struct unproven_stream){
         .transport = t,
         .stream = {.producer = p,
                    .ssrc = view->ssrc,
@@ -140,75 +145,81 @@ static struct unproven_stream *unproven_stream_of(struct worker *w, struct trans
     };
     past = past_of(t, view->ssrc);
     if (past)
-        n->stream.srtp = *past;
-    return n;
+        u->stream.srtp = *past;
+    return u;
 }
+
+/* Gives the stream of an authentic packet its entry; false when the transport has none left. */
+static bool prove(struct unproven_stream *u)
+{
+    if (!u->entry) {
+        u->entry = stream_entry_for(u->transport, u->stream.ssrc);
+        if (u->entry)
+            *u->entry = u->stream;
+    }
+    return u->entry;
+}
+
+/* ---- jobs ---- */
 
 static bool is_consumed(const struct producer *p)
 {
     return (p->consumers || p->replica_workers) && !p->paused;
 }
 
-/* A place in the pool for a packet that somebody consumes; NULL: nobody does, or there is none. */
-static struct packet *packet_for(struct worker *w, const struct stream *stream)
+/* Room in the pool for a packet that somebody consumes; NULL: nobody does, or the pool is used up. */
+static struct packet *packet_for(struct arrivals *a, const struct stream *stream)
 {
     const struct producer *p = stream->producer;
 
     if (!is_consumed(p) || stream->is_rtx)
         return NULL;
-    if (p->kind == MEDIA_KIND_video && w->pool.taken >= POOL_PACKETS - POOL_AUDIO_PACKETS)
+    if (p->kind == MEDIA_KIND_video && a->pool->taken >= POOL_PACKETS - POOL_AUDIO_PACKETS)
         return NULL;
-    return pool_take(&w->pool);
+    return pool_take(a->pool);
 }
 
-void ingress_add(struct worker *w, uint32_t position, struct transport *t)
+enum verdict ingress_add(struct arrivals *a, struct transport *t,
+                         const struct io_datagram *datagram, uint32_t position)
 {
-    struct io_datagram *datagram = &w->datagrams[position];
-    size_t n = w->unprotect_count;
-    struct rtp_view *view = &w->unprotect_view[n];
+    struct arrival *arrival = &a->arrivals[a->count];
+    const struct rtp_view *view = &arrival->view;
     struct unproven_stream *unproven = NULL;
-    struct packet *wanted;
     struct stream *stream;
 
-    if (!rtp_parse(datagram->data, datagram->bytes, view)) {
-        verdict_set(w, position, VERDICT_drop_rtp_malformed);
-        return;
-    }
+    if (!rtp_parse(datagram->data, datagram->bytes, &arrival->view))
+        return VERDICT_drop_rtp_malformed;
     stream = known_stream(t, view->ssrc);
     if (!stream) {
-        unproven = unproven_stream_of(w, t, datagram->data, view);
-        if (!unproven) {
-            verdict_set(w, position, VERDICT_drop_rtp_unrouted);
-            return;
-        }
+        unproven = unproven_stream_of(a, t, datagram->data, view);
+        if (!unproven)
+            return VERDICT_drop_rtp_unrouted;
         stream = &unproven->stream;
     }
-    w->unprotect_position[n] = position;
-    w->unprotect_transport[n] = t;
-    w->unprotect_stream[n] = stream;
-    w->unprotect_unproven[n] = unproven;
-    wanted = packet_for(w, stream);
-    w->unprotect_packet[n] = wanted;
-    w->unprotect[n] = (struct srtp_unprotect_job){
+    arrival->position = position;
+    arrival->transport = t;
+    arrival->stream = stream;
+    arrival->unproven = unproven;
+    arrival->packet = packet_for(a, stream);
+    a->jobs[a->count++] = (struct srtp_unprotect_job){
         .key = &t->receive_key,
         .stream = &stream->srtp,
         .packet = datagram->data,
-        .out = wanted ? wanted->room : NULL,
+        .out = arrival->packet ? arrival->packet->room : NULL,
         .ssrc = view->ssrc,
         .sequence = view->sequence,
         .header_bytes = view->header_bytes,
         .bytes = (uint16_t)datagram->bytes,
     };
-    w->unprotect_count++;
+    return VERDICT_PENDING;
 }
 
 /* ---- statistics of an encoding (RFC 3550 A.3, A.8) ---- */
 
-static void encoding_count(struct worker *w, struct producer *p, struct encoding *e,
-                           const struct rtp_view *view, uint64_t index, size_t payload_bytes,
-                           uint32_t clock_rate)
+static void encoding_add(struct encoding *e, const struct rtp_view *view, uint64_t index,
+                         size_t payload_bytes, uint32_t clock_rate, uint64_t now_ns)
 {
-    uint32_t arrival = (uint32_t)((__uint128_t)w->turn.now_ns * clock_rate / NS_PER_S);
+    uint32_t arrival = (uint32_t)((__uint128_t)now_ns * clock_rate / NS_PER_S);
     uint32_t transit = arrival - view->timestamp;
 
     if (!e->started || e->seen_ssrc != view->ssrc) {
@@ -233,21 +244,30 @@ static void encoding_count(struct worker *w, struct producer *p, struct encoding
         e->first_index = index;
     e->packets++;
     e->bytes += payload_bytes;
-    e->last_packet_ns = w->turn.now_ns;
+    e->last_packet_ns = now_ns;
 }
 
 /* ---- authentic packets ---- */
 
-/* Padding and repair count too: the sender's estimator wants all of them. */
-static void congestion_note(struct worker *w, struct transport *t, const uint8_t *data,
-                            const struct rtp_view *view)
+/* Padding and repair packets count, too: the sender's estimator wants to know about all. */
+static void congestion_add(struct arrivals *a, struct transport *t, const uint8_t *data,
+                           const struct rtp_view *view)
 {
     struct rtp_element e = element_of(view, t->transport_cc_id);
 
     if (e.bytes == 2 && transport_cc_add_packet(
-                            &t->inbound->congestion,
-                            (uint16_t)(data[e.offset] << 8 | data[e.offset + 1]), w->turn.now_ns))
-        timer_set(&w->wheel, &t->feedback_timer, w->turn.now_ns + TRANSPORT_CC_INTERVAL_NS);
+                            &t->ingress->congestion,
+                            (uint16_t)(data[e.offset] << 8 | data[e.offset + 1]), a->turn->now_ns))
+        timer_set(a->wheel, &t->feedback_timer, a->turn->now_ns + TRANSPORT_CC_INTERVAL_NS);
+}
+
+static void level_add(struct arrivals *a, struct producer *p, const uint8_t *data,
+                      const struct rtp_view *view)
+{
+    struct rtp_element e = view->element[p->levels.extension_id]; /* nobody numbers an element 0 */
+
+    if (e.bytes == 1 && audio_levels_add(&p->levels, a->turn->audio_interval, data[e.offset]))
+        producer_publish_levels(a->producers, p);
 }
 
 static int codec_of(const struct producer *p, uint8_t payload_type)
@@ -258,23 +278,40 @@ static int codec_of(const struct producer *p, uint8_t payload_type)
     return -1;
 }
 
-/* VERDICT_PENDING: it is queued; w->unprotect_packet[i] is the producer's then. */
-static enum verdict accept(struct worker *w, size_t i)
+/* Queues the packet for everybody who gets it; its verdict, VERDICT_PENDING: somebody holds it. */
+static enum verdict queue(struct arrivals *a, struct producer *p, struct packet *packet)
 {
-    const struct srtp_unprotect_job *job = &w->unprotect[i];
-    const struct rtp_view *view = &w->unprotect_view[i];
-    struct transport *t = w->unprotect_transport[i];
-    const struct stream *stream = w->unprotect_stream[i];
+    packet->holds = 0;
+    packet->lane = PACKET_OWN;
+    packet->verdict = VERDICT_unwanted; /* until a consumer gets it */
+    packet_headers_clear(packet);
+    if (p->replica_workers && replicas_hand_over(a->replicas, p, packet))
+        packet->verdict = VERDICT_forwarded;
+    if (p->consumers) {
+        if (fan_out_queue(a->fanout, p, packet))
+            packet->holds++;
+        else
+            a->turn->counters[COUNTER_backlog_full]++; /* also when another worker took it */
+    }
+    return packet->holds ? VERDICT_PENDING : VERDICT_drop_overload;
+}
+
+static enum verdict accept(struct arrivals *a, const struct arrival *arrival,
+                           const struct srtp_unprotect_job *job)
+{
+    const struct rtp_view *view = &arrival->view;
+    struct transport *t = arrival->transport;
+    const struct stream *stream = arrival->stream;
     struct producer *p = stream->producer;
     struct encoding *e = &p->encodings[stream->encoding];
-    struct packet *packet = w->unprotect_packet[i];
+    struct packet *packet = arrival->packet;
     const uint8_t *clear = packet ? packet->room : job->packet;
     size_t payload_bytes;
     int codec;
 
     t->rtp_packets_received++;
     t->rtp_bytes_received += job->bytes;
-    congestion_note(w, t, job->packet, view);
+    congestion_add(a, t, job->packet, view);
     if (!rtp_padding_strip(clear, view, job->bytes, &payload_bytes))
         return VERDICT_drop_rtp_malformed;
     if (stream->is_rtx) {
@@ -284,69 +321,33 @@ static enum verdict accept(struct worker *w, size_t i)
     codec = codec_of(p, view->payload_type);
     if (codec < 0)
         return VERDICT_drop_rtp_payload_type;
-    encoding_count(w, p, e, view, job->index, payload_bytes, p->clock_rate[codec]);
+    encoding_add(e, view, job->index, payload_bytes, p->clock_rate[codec], a->turn->now_ns);
     if (p->paused)
         return VERDICT_drop_rtp_paused;
-    if (view->element[p->level_id].bytes == 1) /* nobody numbers an element 0 */
-        audio_level_note(w, p, job->packet[view->element[p->level_id].offset]);
+    level_add(a, p, job->packet, view);
     if (!packet)
         return is_consumed(p) ? VERDICT_drop_no_memory : VERDICT_unwanted;
     packet->view = *view;
     packet->index = job->index;
-    packet->arrived_ns = w->turn.now_ns;
+    packet->arrived_ns = a->turn->now_ns;
     packet->payload_at = view->header_bytes;
     packet->payload_bytes = (uint16_t)payload_bytes;
     packet->bytes = (uint16_t)(view->header_bytes + payload_bytes);
     packet->padding_bytes = 0;
-    packet->holds = 0;
-    packet->lane = PACKET_OWN;
     packet->encoding = stream->encoding;
     packet->codec = (uint8_t)codec;
-    packet->verdict = VERDICT_unwanted; /* until a consumer takes it */
-    packet_headers_clear(packet);
     packet->is_key_frame =
         p->kind == MEDIA_KIND_video &&
         rtp_payload_is_key_frame(p->codec[codec], clear + view->header_bytes, payload_bytes);
     if (packet->is_key_frame)
         e->key_frame_wanted = false;
-    if (handoff_packet(w, p, packet))
-        packet->verdict = VERDICT_forwarded;
-    if (p->consumers) {
-        if (fan_out_queue(w, p, packet))
-            packet->holds++;
-        else
-            w->turn.counters[COUNTER_backlog_full]++; /* also where another worker took it */
-    }
-    return packet->holds ? VERDICT_PENDING : VERDICT_drop_overload;
+    return queue(a, p, packet);
 }
 
-/* Gives the unproven of an authentic packet its slot; false when the transport has none left. */
-static bool adopt(struct unproven_stream *n)
-{
-    if (!n->adopted) {
-        n->adopted = stream_entry_for(n->transport, n->stream.ssrc);
-        if (n->adopted)
-            *n->adopted = n->stream;
-    }
-    return n->adopted;
-}
+/* ---- together ---- */
 
-/* Makes what came of one stream in this turn, a video frame mostly, equal in size. */
-static void pad_runs(struct worker *w)
-{
-    for (size_t i = 0, first; i < w->unprotect_count; i += i == first) {
-        const struct stream *stream = w->unprotect_stream[i];
-
-        for (first = i;
-             i < w->unprotect_count && w->unprotect_stream[i] == stream && w->unprotect_packet[i];
-             i++)
-            ;
-        if (i - first > 1)
-            padding_merge(stream->producer, &w->unprotect_packet[first], (unsigned)(i - first));
-    }
-}
-
-void ingress_run(struct worker *w)
+static enum verdict finish(struct arrivals *a, struct arrival *arrival,
+                           const struct srtp_unprotect_job *job)
 {
     static const uint8_t refused[] = {
         [SRTP_MALFORMED] = VERDICT_drop_rtp_malformed,
@@ -355,25 +356,47 @@ void ingress_run(struct worker *w)
         [SRTP_KEY_LIMIT] = VERDICT_drop_rtp_replay,
     };
 
-    if (w->unprotect_count == 0)
-        return;
-    srtp_unprotect_burst(w->srtp, w->unprotect, w->unprotect_count);
-    for (size_t i = 0; i < w->unprotect_count; i++) {
-        uint8_t srtp = w->unprotect[i].result;
-        struct unproven_stream *unproven = w->unprotect_unproven[i];
-        enum verdict verdict;
+    if (job->result != SRTP_OK)
+        return refused[job->result];
+    if (arrival->unproven && !prove(arrival->unproven))
+        return VERDICT_drop_rtp_ssrc_limit;
+    return accept(a, arrival, job);
+}
 
-        if (srtp != SRTP_OK)
-            verdict = refused[srtp];
-        else if (unproven && !adopt(unproven))
-            verdict = VERDICT_drop_rtp_ssrc_limit;
-        else
-            verdict = accept(w, i);
-        verdict_set(w, w->unprotect_position[i], verdict);
-        if (w->unprotect_packet[i] && verdict != VERDICT_PENDING) {
-            pool_give(&w->pool, w->unprotect_packet[i]);
-            w->unprotect_packet[i] = NULL;
+/* The packets of one stream that came side by side, a video frame mostly, are made equal in size. */
+static void pad_runs(struct arrivals *a)
+{
+    struct packet *run[PADDING_RUN_MAX];
+
+    for (size_t i = 0; i < a->count;) {
+        const struct stream *stream = a->arrivals[i].stream;
+        unsigned n = 0;
+
+        for (; i < a->count && n < PADDING_RUN_MAX && a->arrivals[i].stream == stream &&
+               a->arrivals[i].packet;
+             i++)
+            run[n++] = a->arrivals[i].packet;
+        if (n > 1)
+            padding_merge(stream->producer->router_id, &stream->producer->typical, run, n);
+        i += n == 0;
+    }
+}
+
+void ingress_run(struct arrivals *a)
+{
+    if (a->count > 0)
+        srtp_unprotect_burst(a->srtp, a->jobs, a->count);
+    for (size_t i = 0; i < a->count; i++) {
+        struct arrival *arrival = &a->arrivals[i];
+        enum verdict verdict = finish(a, arrival, &a->jobs[i]);
+
+        verdict_set(a->batch, arrival->position, verdict);
+        if (arrival->packet && verdict != VERDICT_PENDING) {
+            pool_give(a->pool, arrival->packet);
+            arrival->packet = NULL;
         }
     }
-    pad_runs(w);
+    pad_runs(a);
+    a->count = 0;
+    a->unproven_count = 0;
 }

@@ -1,4 +1,4 @@
-/* The packet pool's memory. */
+/* The packet pool's memory, and the headers that consumers get. */
 #include "packet.h"
 
 #include <sys/mman.h>
@@ -21,4 +21,21 @@ void pool_close(struct pool *pool)
     if (pool->packets)
         munmap(pool->packets, sizeof(struct packet) * POOL_PACKETS);
     *pool = (struct pool){0};
+}
+
+const struct rtp_template *packet_header_build(struct packet *packet, const uint8_t *router_id,
+                                               const struct header_kind *kind)
+{
+    struct packet_header *header = &packet->headers[kind->mid_bytes % PACKET_HEADERS];
+    struct rtp_template_options options = {
+        .router_id = router_id,
+        .mask = kind->extension_mask,
+        .mid_bytes = kind->mid_bytes,
+        .payload_type = kind->payload_type,
+        .has_padding = packet->padding_bytes > 0,
+    };
+
+    rtp_template_build(&header->template, packet->data, &packet->view, &options);
+    header->kind = *kind;
+    return &header->template;
 }

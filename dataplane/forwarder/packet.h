@@ -1,11 +1,11 @@
-/* The packet pool of a worker: authentic packets while consumers are still to get them.
+/* The packet pool of a worker: authentic RTP packets that some consumer has yet to get.
  *
- *   pool_take ─► unprotected into `room` ─► queued at its producer ─► … fan-out … ─► pool_give
+ *   pool_take ─► decrypted into `room` ─► queued at its producer ─► … fan-out … ─► pool_give
  *
- * Shape: one packet is its parsed header, what the fan-out needs to know, and the clear bytes.
- * Memory: mapped at start, paid when touched; the packet given back last is taken first, so that a
- *         worker that keeps up uses the same few again and again.
- * Threads: one worker owns the pool; other workers may read a packet that was handed to them, see
+ * Shape:   one packet is its parsed header, what the fan-out needs to know, and the clear bytes.
+ * Memory:  mapped at start, paid when touched. The packet given back last is taken first, so that a
+ *          worker without backlog uses the same few packets again and again.
+ * Threads: one worker owns the pool. Other workers may read a packet that was handed to them, see
  *          handoff.h. */
 #ifndef RINGCAST_PACKET_H
 #define RINGCAST_PACKET_H
@@ -19,16 +19,14 @@
 #include "src/limits.h"
 
 #define POOL_PACKETS 4096
-/* The last packets of the pool are audio's: under pressure it goes before video. */
+/* The last free packets of the pool are only for audio: when memory is short, video is dropped first. */
 #define POOL_AUDIO_PACKETS (POOL_PACKETS / 8)
-#define PACKET_ROOM 1536 /* DATAGRAM_BYTES_MAX and what a cipher may read beyond */
+#define PACKET_ROOM 1536 /* DATAGRAM_BYTES_MAX, and what a cipher may read behind the end */
 _Static_assert(DATAGRAM_BYTES_MAX + 32 <= PACKET_ROOM, "packets outgrew their room");
 
-#define PACKET_OWN UINT8_MAX /* lane of what this worker received itself */
+#define PACKET_OWN UINT8_MAX /* lane of a packet that this worker received itself */
 
-/* The header that consumers of one kind get, for the next of that kind. Clients of one browser differ
- * in the length of their MIDs only ("7", "12"), so there are two. */
-#define PACKET_HEADERS 2
+/* Consumers that agree in these get the same header but for the fields that are patched. */
 struct header_kind {
     uint16_t extension_mask;
     uint8_t mid_bytes, payload_type; /* payload_type 0: not known */
@@ -44,13 +42,16 @@ static inline bool header_kind_equal(const struct header_kind *a, const struct h
     return x == y;
 }
 
+/* The header that was built last, kept for the next consumer of the same kind. The consumers of one
+ * producer mostly differ only in the length of their MIDs ("7", "12"), so a packet keeps two. */
+#define PACKET_HEADERS 2
 struct packet_header {
     struct header_kind kind; /* what `template` was built for; template.size 0: nothing yet */
     struct rtp_template template;
 };
 
 struct packet {
-    /* What the packet is; nobody changes it while it is held. */
+    /* What the packet is. It does not change while somebody holds the packet. */
     const uint8_t *data; /* header and clear payload: own room, or that of another worker */
     uint64_t index;      /* SRTP index */
     uint64_t arrived_ns;
@@ -58,15 +59,15 @@ struct packet {
     uint16_t bytes;          /* header and payload */
     uint8_t encoding, codec; /* indexes into the producer's arrays */
     bool is_key_frame;
-    uint8_t padding_bytes; /* at the end of the payload; ours, see padding.c */
+    uint8_t padding_bytes; /* how many bytes at the end of the payload are ours, see padding.h */
     struct rtp_view view;
 
     /* What its worker does with it. */
     struct packet *next; /* of the same producer, or free */
     uint64_t position;   /* of the note that brought it, in its lane */
-    uint16_t holds;      /* who still reads it: our own fan-out, each worker it was handed to */
-    uint8_t lane;        /* the worker that handed it to us */
-    uint8_t verdict;     /* what will have become of it */
+    uint16_t holds;      /* one for our own fan-out, one for each worker that it was handed to */
+    uint8_t lane;        /* the worker that handed it to us, or PACKET_OWN */
+    uint8_t verdict;     /* counted when the last hold ends */
     struct packet_header headers[PACKET_HEADERS]; /* by MID length */
     _Alignas(64) uint8_t room[PACKET_ROOM];
 };
@@ -81,7 +82,7 @@ struct pool {
 bool pool_open(struct pool *pool);
 void pool_close(struct pool *pool);
 
-/* NULL when all are taken. Its content is undefined but for data, which is its room. */
+/* NULL when all are taken. The content is undefined but for `data`, which is the packet's own room. */
 static inline struct packet *pool_take(struct pool *pool)
 {
     struct packet *packet = pool->free;
@@ -97,19 +98,37 @@ static inline struct packet *pool_take(struct pool *pool)
     return packet;
 }
 
-/* Nothing was built for this packet yet. */
-static inline void packet_headers_clear(struct packet *packet)
-{
-    for (unsigned i = 0; i < PACKET_HEADERS; i++)
-        packet->headers[i].template.size = 0;
-}
-
 static inline void pool_give(struct pool *pool, struct packet *packet)
 {
     packet->next = pool->free;
     pool->free = packet;
     pool->taken--;
 }
+
+/* ---- the header that consumers get ---- */
+
+/* Forgets the headers that were built for this packet. */
+static inline void packet_headers_clear(struct packet *packet)
+{
+    for (unsigned i = 0; i < PACKET_HEADERS; i++)
+        packet->headers[i].template.size = 0;
+}
+
+/* router_id: the producer's, see struct rtp_template_options. */
+const struct rtp_template *packet_header_build(struct packet *packet, const uint8_t *router_id,
+                                               const struct header_kind *kind);
+
+static inline const struct rtp_template *
+packet_header_for(struct packet *packet, const uint8_t *router_id, const struct header_kind *kind)
+{
+    const struct packet_header *header = &packet->headers[kind->mid_bytes % PACKET_HEADERS];
+
+    return header->template.size && header_kind_equal(&header->kind, kind)
+               ? &header->template
+               : packet_header_build(packet, router_id, kind);
+}
+
+/* ---- queues ---- */
 
 /* Packets of one producer, oldest first. */
 struct packet_queue {

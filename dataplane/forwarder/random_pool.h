@@ -21,4 +21,9 @@ struct random_pool {
 bool random_pool_open(struct random_pool *pool);
 uint32_t random_pool_take(struct random_pool *pool);
 
+static inline uint64_t random_pool_take_u64(struct random_pool *pool)
+{
+    return (uint64_t)random_pool_take(pool) << 32 | random_pool_take(pool);
+}
+
 #endif

@@ -1,40 +1,49 @@
-/* RTCP to clients: receiver reports to publishers, sender reports to subscribers, goodbyes. */
-#include <string.h>
+/* RTCP to clients. */
+#include "reports.h"
 
+#include "consumer.h"
 #include "dataplane/engines/rtcp.h"
-#include "worker.h"
-
+#include "producer.h"
+#include "resume.h"
 #include "src/clock.h"
+#include "transmit.h"
+#include "transport.h"
 
-#define COMPOUND_BYTES 1100 /* a clear compound; the rest of the datagram is tag, index, headers */
+#define COMPOUND_BYTES 1100 /* of a clear compound; the rest of a datagram is for tag and index */
 #define REPORT_BLOCKS_MAX 31
 /* Sender reports with one SDES behind them: 28 bytes each, and a chunk of at most 8 + CNAME_ROOM. */
 #define SENDERS_PER_COMPOUND 10
-_Static_assert(SENDERS_PER_COMPOUND *(28 + 8 + CNAME_ROOM) + 4 <= COMPOUND_BYTES, "they fit");
-_Static_assert(SENDERS_PER_COMPOUND + 1 <= RTCP_PACKETS_MAX, "what we take, others may, too");
+_Static_assert(SENDERS_PER_COMPOUND *(28 + 8 + CNAME_ROOM) + 4 <= COMPOUND_BYTES,
+               "a compound is too small for its sender reports");
+_Static_assert(SENDERS_PER_COMPOUND + 1 <= RTCP_PACKETS_MAX,
+               "a compound has more packets than we would accept ourselves");
 
-static uint32_t rtcp_next_index(struct worker *w, struct transport *t)
+/* ---- sending ---- */
+
+static uint32_t next_index(struct reports *r, struct transport *t)
 {
     if (t->rtcp_index >= t->rtcp_index_reserved)
-        t->rtcp_index_reserved = resume_reserve_rtcp(&w->resume, t->index, t->generation,
-                                                     t->rtcp_index, ice_selected_path(&t->ice));
+        t->rtcp_index_reserved = resume_reserve_rtcp(r->resume, t->index, t->generation,
+                                                     t->rtcp_index, &t->egress->path);
     return t->rtcp_index++; /* past 2^31 srtcp_protect refuses: no index is used twice */
 }
 
-void rtcp_send(struct worker *w, struct transport *t, uint8_t *compound, size_t bytes)
+/* Encrypts and sends one clear compound that has room for SRTP_TAIL_BYTES_MAX more behind it. */
+static void send_compound(struct reports *r, struct transport *t, uint8_t *compound, size_t bytes)
 {
-    const struct path *path = ice_selected_path(&t->ice);
-
-    if (!path || !t->profile || bytes == 0)
+    if (!t->egress->open || bytes == 0)
         return;
-    if (srtcp_protect(w->srtp, &t->egress->key, rtcp_next_index(w, t), compound, &bytes) != SRTP_OK)
+    if (srtcp_protect(r->transmit->srtp, &t->egress->key, next_index(r, t), compound, &bytes) !=
+        SRTP_OK)
         return;
-    if (transmit_datagram(&w->transmit, path, compound, bytes, COUNTER_rtcp_sent))
+    if (transmit_datagram(r->transmit, &t->egress->path, compound, bytes, COUNTER_rtcp_sent))
         t->bytes_sent += bytes;
 }
 
-/* RFC 3550 A.3 and 6.4.1: what this encoding lost since the last report, and in all. */
-static struct rtcp_report_block block_of(const struct worker *w, struct encoding *e)
+/* ---- reports ---- */
+
+/* RFC 3550 A.3 and 6.4.1: what this encoding lost since the last report, and in total. */
+static struct rtcp_report_block block_of(const struct reports *r, struct encoding *e)
 {
     uint64_t expected = e->highest_index - e->first_index + 1;
     uint64_t expected_now = expected - e->expected_prior;
@@ -55,12 +64,12 @@ static struct rtcp_report_block block_of(const struct worker *w, struct encoding
     if (e->has_sr) {
         block.last_sr = rtcp_ntp_middle(e->sr_ntp);
         block.delay_since_last_sr =
-            (uint32_t)(((w->turn.now_ns - e->sr_arrival_ns) << 16) / NS_PER_S);
+            (uint32_t)(((r->turn->now_ns - e->sr_arrival_ns) << 16) / NS_PER_S);
     }
     return block;
 }
 
-static void receiver_reports(struct worker *w, struct transport *t)
+static void receiver_reports(struct reports *r, struct transport *t)
 {
     uint8_t compound[COMPOUND_BYTES + SRTP_TAIL_BYTES_MAX];
     struct rtcp_buffer buffer = {.data = compound, .capacity = COMPOUND_BYTES};
@@ -71,22 +80,22 @@ static void receiver_reports(struct worker *w, struct transport *t)
     for (struct producer *p = t->producers; p; p = p->next)
         for (int i = 0; i < p->encoding_count && count < REPORT_BLOCKS_MAX; i++)
             if (p->encodings[i].started)
-                blocks[count++] = block_of(w, &p->encodings[i]);
+                blocks[count++] = block_of(r, &p->encodings[i]);
     if (count == 0)
         return;
     rtcp_add_rr(&buffer, t->report_ssrc, blocks, count);
     rtcp_add_sdes(&buffer, &ours, 1);
-    rtcp_send(w, t, compound, buffer.bytes);
+    send_compound(r, t, compound, buffer.bytes);
 }
 
-/* Where the producer's time-stamp clock stands now, and when that is on our clock: the mapping that
- * a receiver needs to play audio and video of one client together. */
-static bool sender_info(const struct worker *w, const struct consumer *c,
+/* The present moment on the producer's RTP clock and on our clock. A receiver needs the pair to play
+ * audio and video of one client together. False: not known yet. */
+static bool sender_info(const struct reports *r, const struct consumer *c,
                         struct rtcp_sender_info *info)
 {
     const struct producer *p = c->producer;
     const struct encoding *e = &p->encodings[c->encoding];
-    uint64_t now = rtcp_ntp(w->turn.wall_ns);
+    uint64_t now = rtcp_ntp(r->turn->wall_ns);
     int64_t since_sr; /* 32.32 s */
 
     if (!c->has_sent || !c->synchronised || !e->has_sr)
@@ -103,15 +112,15 @@ static bool sender_info(const struct worker *w, const struct consumer *c,
     return true;
 }
 
-static void sender_reports_end(struct worker *w, struct transport *t, struct rtcp_buffer *buffer,
-                               const struct rtcp_cname *sources, size_t count)
+static void send_sender_reports(struct reports *r, struct transport *t, struct rtcp_buffer *buffer,
+                                const struct rtcp_cname *sources, size_t count)
 {
     rtcp_add_sdes(buffer, sources, count);
-    rtcp_send(w, t, buffer->data, buffer->bytes);
+    send_compound(r, t, buffer->data, buffer->bytes);
     buffer->bytes = 0;
 }
 
-static void sender_reports(struct worker *w, struct transport *t)
+static void sender_reports(struct reports *r, struct transport *t)
 {
     uint8_t compound[COMPOUND_BYTES + SRTP_TAIL_BYTES_MAX];
     struct rtcp_buffer buffer = {.data = compound, .capacity = COMPOUND_BYTES};
@@ -119,50 +128,61 @@ static void sender_reports(struct worker *w, struct transport *t)
     struct rtcp_sender_info info;
     size_t count = 0;
 
-    for (struct consumer *c = t->consumers; c; c = c->next_of_transport) {
-        if (!sender_info(w, c, &info))
+    for (const struct consumer_details *d = t->consumers; d; d = d->next_of_transport) {
+        const struct consumer *c = d->consumer;
+
+        if (!sender_info(r, c, &info))
             continue;
         rtcp_add_sr(&buffer, &info);
         sources[count++] = (struct rtcp_cname){c->ssrc, c->producer->cname};
         if (count == SENDERS_PER_COMPOUND) {
-            sender_reports_end(w, t, &buffer, sources, count);
+            send_sender_reports(r, t, &buffer, sources, count);
             count = 0;
         }
     }
     if (count)
-        sender_reports_end(w, t, &buffer, sources, count);
+        send_sender_reports(r, t, &buffer, sources, count);
 }
 
-void reports_send(struct worker *w, struct transport *t)
+void reports_send(struct reports *r, struct transport *t)
 {
-    receiver_reports(w, t);
-    sender_reports(w, t);
+    receiver_reports(r, t);
+    sender_reports(r, t);
 }
 
-void congestion_send(struct worker *w, struct transport *t)
+/* ---- what is sent alone ---- */
+
+void reports_send_congestion(struct reports *r, struct transport *t)
 {
     uint8_t packet[COMPOUND_BYTES + SRTP_TAIL_BYTES_MAX];
-    uint32_t media_ssrc = 0;
+    uint32_t media_ssrc = 0; /* any of the client's: the numbers are those of the transport */
     size_t bytes;
 
     for (const struct producer *p = t->producers; p; p = p->next)
         if (p->encodings[0].started)
-            media_ssrc =
-                p->encodings[0].seen_ssrc; /* any will do: the numbers are transport-wide */
-    while ((bytes = transport_cc_build_report(&t->inbound->congestion, t->report_ssrc, media_ssrc,
+            media_ssrc = p->encodings[0].seen_ssrc;
+    while ((bytes = transport_cc_build_report(&t->ingress->congestion, t->report_ssrc, media_ssrc,
                                               packet, COMPOUND_BYTES)) > 0)
-        rtcp_send(w, t, packet, bytes);
+        send_compound(r, t, packet, bytes);
 }
 
-void bye_send(struct worker *w, struct consumer *c)
+bool reports_send_pli(struct reports *r, struct transport *t, uint32_t media_ssrc)
+{
+    uint8_t compound[64 + SRTP_TAIL_BYTES_MAX];
+    struct rtcp_buffer buffer = {.data = compound, .capacity = 64};
+
+    if (!t->egress->open || !rtcp_add_pli(&buffer, t->report_ssrc, media_ssrc))
+        return false;
+    send_compound(r, t, compound, buffer.bytes);
+    return true;
+}
+
+void reports_send_bye(struct reports *r, struct transport *t, uint32_t ssrc)
 {
     uint8_t compound[128 + SRTP_TAIL_BYTES_MAX];
     struct rtcp_buffer buffer = {.data = compound, .capacity = 128};
 
-    if (!c->has_sent)
-        return;
-    /* RFC 3550 6.1: a compound starts with a report. */
-    rtcp_add_rr(&buffer, c->ssrc, NULL, 0);
-    rtcp_add_bye(&buffer, c->ssrc);
-    rtcp_send(w, c->transport, compound, buffer.bytes);
+    rtcp_add_rr(&buffer, ssrc, NULL, 0); /* RFC 3550 6.1: a compound starts with a report */
+    rtcp_add_bye(&buffer, ssrc);
+    send_compound(r, t, compound, buffer.bytes);
 }

@@ -11,6 +11,8 @@ static bool find(const struct resume *resume, enum table_id table, uint32_t inde
 {
     const struct row_header *shared = region_row(resume->region, table, index);
 
+    if (__atomic_load_n(&shared->generation, __ATOMIC_RELAXED) != generation)
+        return false;
     switch (row_copy(table, row, shared, generation)) {
     case ROW_OK:
         return true;

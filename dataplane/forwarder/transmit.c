@@ -12,14 +12,12 @@ void transmit_flush(struct transmit *x)
     x->backend->transmit(x->io);
 }
 
-uint8_t *transmit_slot(struct transmit *x, const struct path *path, uint32_t bytes)
+uint8_t *transmit_slot_after_flush(struct transmit *x, const struct path *path, uint32_t bytes)
 {
-    uint8_t *slot = x->backend->slot(x->io, path, bytes);
+    uint8_t *slot;
 
-    if (!slot) {
-        transmit_flush(x);
-        slot = x->backend->slot(x->io, path, bytes);
-    }
+    transmit_flush(x);
+    slot = x->backend->slot(x->io, path, bytes);
     if (!slot)
         x->turn->counters[COUNTER_send_full]++;
     return slot;

@@ -29,9 +29,17 @@ struct transmit {
 /* Encrypts what waits and hands everything to the backend. */
 void transmit_flush(struct transmit *x);
 
+/* Flushes and asks again; transmit_slot calls it. */
+uint8_t *transmit_slot_after_flush(struct transmit *x, const struct path *path, uint32_t bytes);
+
 /* Room for one datagram; flushes first when the transmit memory is full. NULL only when the backend
  * cannot send at all. */
-uint8_t *transmit_slot(struct transmit *x, const struct path *path, uint32_t bytes);
+static inline uint8_t *transmit_slot(struct transmit *x, const struct path *path, uint32_t bytes)
+{
+    uint8_t *slot = x->backend->slot(x->io, path, bytes);
+
+    return slot ? slot : transmit_slot_after_flush(x, path, bytes);
+}
 
 /* Sends one datagram; true when the backend took it, which is counted as `counter`. */
 bool transmit_datagram(struct transmit *x, const struct path *path, const void *data, size_t bytes,

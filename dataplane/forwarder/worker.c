@@ -1,174 +1,93 @@
-/* A worker's turn and life: the table of contents of the data plane. */
+/* A worker's turn and its life. */
 #include "worker.h"
 
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "src/clock.h"
 
-#define FILL_NS_MIN (60 * 1000ull) /* a nap shorter than what it costs to take is none */
-/* Sleep at most this long. Timers of an idle worker may be late by so much; where packets come, they
- * wake it more often. */
+#define FILL_NS_MIN (60 * NS_PER_US)        /* a shorter nap costs more than it saves */
+#define STATE_INTERVAL_NS (100 * NS_PER_MS) /* the worker's own rows */
+/* The longest sleep. The timers of an idle worker may be late by as much; a busy worker is woken more
+ * often. */
 #define WAIT_NS_MAX REGION_HEARTBEAT_NS
 
-/* huge: large pages where the kernel has them, for what is walked from one object to the next. */
-static void *map_array(size_t bytes, bool huge)
-{
-    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-    if (memory == MAP_FAILED)
-        return NULL;
-    madvise(memory, bytes, MADV_DONTDUMP); /* session keys live here */
-    if (huge)
-        madvise(memory, bytes, MADV_HUGEPAGE);
-    return memory;
-}
-
-static void objects_close(struct objects *objects)
-{
-    if (objects->transports)
-        munmap(objects->transports, sizeof(struct transport) * TRANSPORTS_MAX);
-    if (objects->egresses)
-        munmap(objects->egresses, sizeof(struct egress) * TRANSPORTS_MAX);
-    if (objects->inbounds)
-        munmap(objects->inbounds, sizeof(struct inbound) * TRANSPORTS_MAX);
-    if (objects->producers)
-        munmap(objects->producers, sizeof(struct producer) * PRODUCERS_MAX);
-    if (objects->consumers)
-        munmap(objects->consumers, sizeof(struct consumer) * CONSUMERS_MAX);
-    *objects = (struct objects){0};
-}
-
-static bool objects_open(struct objects *objects)
-{
-    *objects = (struct objects){
-        .transports = map_array(sizeof(struct transport) * TRANSPORTS_MAX, false),
-        .egresses = map_array(sizeof(struct egress) * TRANSPORTS_MAX, true),
-        .inbounds = map_array(sizeof(struct inbound) * TRANSPORTS_MAX, false),
-        .producers = map_array(sizeof(struct producer) * PRODUCERS_MAX, false),
-        .consumers = map_array(sizeof(struct consumer) * CONSUMERS_MAX, true),
-    };
-    if (objects->transports && objects->egresses && objects->inbounds && objects->producers &&
-        objects->consumers)
-        return true;
-    objects_close(objects);
-    return false;
-}
+/* ---- the turn ---- */
 
 static void read_clocks(struct worker *w)
 {
-    w->turn.now_ns = w->config.monotonic_ns ? w->config.monotonic_ns() : clock_monotonic_ns();
-    w->turn.wall_ns = w->config.wall_ns ? w->config.wall_ns() : clock_wall_ns();
-    w->turn.abs_send_time = rtp_abs_send_time(w->turn.wall_ns);
-    w->turn.audio_interval = (uint32_t)(w->turn.now_ns / AUDIO_INTERVAL_NS);
+    struct turn *turn = &w->turn;
+
+    turn->now_ns = w->config.monotonic_ns ? w->config.monotonic_ns() : clock_monotonic_ns();
+    turn->wall_ns = w->config.wall_ns ? w->config.wall_ns() : clock_wall_ns();
+    turn->abs_send_time = rtp_abs_send_time(turn->wall_ns);
+    turn->audio_interval = (uint32_t)(turn->now_ns / AUDIO_INTERVAL_NS);
 }
 
-bool worker_open(struct worker *w, const struct worker_config *config, char *why)
+/* Every datagram has a verdict now, or gets it when its packet leaves the pool. */
+static void count_verdicts(struct worker *w)
 {
-    memset(w, 0, sizeof(*w));
-    w->config = *config;
-    w->io = config->io;
-    w->backend = config->backend;
-    if (getrandom(&w->secret, sizeof(w->secret), 0) != sizeof(w->secret) ||
-        !random_pool_open(&w->random)) {
-        snprintf(why, 192, "the kernel gives no random bytes (getrandom)");
-        return false;
+    for (size_t i = 0; i < w->batch.count; i++) {
+        w->turn.counters[COUNTER_received_bytes] += w->batch.datagrams[i].bytes;
+        if (w->batch.verdicts[i] != VERDICT_PENDING)
+            w->turn.verdicts[w->batch.verdicts[i]]++;
     }
-    w->srtp = srtp_engine_new();
-    if (!w->srtp) {
-        snprintf(why, 192, "intel-ipsec-mb does not start on this processor");
-        return false;
-    }
-    w->transmit =
-        (struct transmit){.turn = &w->turn, .io = w->io, .backend = w->backend, .srtp = w->srtp};
-    w->resume = (struct resume){.region = config->resume};
-    if (!objects_open(&w->objects) || !pool_open(&w->pool) || !handoff_open(w) ||
-        !map_open(&w->paths, TRANSPORTS_MAX * ICE_PATHS_MAX) ||
-        !map_open(&w->ufrags, 2 * TRANSPORTS_MAX) || !map_open(&w->ssrcs, CONSUMERS_MAX)) {
-        snprintf(why, 192, "no address space for the objects of worker %u", config->index);
-        worker_close(w);
-        return false;
-    }
-    w->changes = region_ring(config->desired, config->actual, config->index);
-    w->events = region_ring(config->actual, config->desired, config->index);
-    w->to_handshaker = region_ring(config->resume, config->keys, config->index);
-    w->from_handshaker = region_ring(config->keys, config->resume, config->index);
-    ring_skip_all(&w->changes);
-    ring_skip_all(&w->from_handshaker);
-    w->rescan.active = true; /* whatever the rings held, the tables say it */
-    w->rescan.table = TABLE_transport;
-    read_clocks(w);
-    wheel_init(&w->wheel, w->turn.now_ns);
-    return true;
+    w->turn.counters[COUNTER_received] += w->batch.count;
 }
 
-void worker_close(struct worker *w)
-{
-    objects_close(&w->objects);
-    pool_close(&w->pool);
-    if (w->ends)
-        munmap(w->ends, sizeof(*w->ends) * w->peer_count);
-    w->ends = NULL;
-    map_close(&w->paths);
-    map_close(&w->ufrags);
-    map_close(&w->ssrcs);
-    if (w->srtp)
-        srtp_engine_delete(w->srtp);
-    w->srtp = NULL;
-}
-
-struct transport *worker_transport(struct worker *w, handle_word handle)
-{
-    uint32_t index = handle_index(handle);
-    struct transport *t = index < TRANSPORTS_MAX ? &w->objects.transports[index] : NULL;
-
-    return t && t->generation && t->generation == handle_generation(handle) ? t : NULL;
-}
-
-static void fire(void *context, struct timer *timer)
+static void on_timer(void *context, struct timer *timer)
 {
     struct worker *w = context;
 
-    if (timer->kind == TIMER_PRODUCER) {
-        key_frame_timer(w, timer->owner);
-        return;
+    switch (timer->kind) {
+    case TIMER_TRANSPORT:
+        transport_on_timer(&w->transports, timer->owner);
+        break;
+    case TIMER_PRODUCER:
+        key_frames_on_timer(&w->key_frames, timer->owner);
+        break;
+    case TIMER_FEEDBACK:
+        reports_send_congestion(&w->reports, timer->owner);
+        break;
     }
-    if (timer->kind == TIMER_FEEDBACK) {
-        congestion_send(w, timer->owner);
-        return;
-    }
-
-    struct transport *t = timer->owner;
-    uint64_t next = IDLE_INTERVAL_NS;
-
-    if (ice_check_consent(&t->ice, w->turn.now_ns, w->config.consent_ns)) {
-        w->turn.counters[COUNTER_consent_expired]++;
-        paths_update(w, t);
-        publish_transport(w, t);
-        event_publish(w, TABLE_transport_state, t->index, t->generation);
-    }
-    if (t->profile && ice_selected_path(&t->ice) && (t->producers || t->consumers)) {
-        targets_choose(w, t);
-        if (w->turn.now_ns >= t->next_report_ns) {
-            reports_send(w, t);
-            t->next_report_ns = w->turn.now_ns + REPORT_INTERVAL_NS;
-        }
-        next = PUBLISH_INTERVAL_NS;
-    }
-    if ((t->dirty || t->egress->dirty) && w->turn.now_ns >= t->next_publish_ns) {
-        publish_transport(w, t);
-        publish_streams(w, t);
-        t->next_publish_ns = w->turn.now_ns + PUBLISH_INTERVAL_NS;
-        t->dirty = false;
-        t->egress->dirty = false;
-    }
-    timer_set(&w->wheel, &t->timer, w->turn.now_ns + next);
 }
+
+static void publish_worker(struct worker *w)
+{
+    const struct io_counters *io = w->config.backend->counters(w->config.io);
+    struct worker_state_row state = {
+        .heartbeat_ns = w->turn.now_ns,
+        .turns = w->turn.number,
+        .busy_ns = w->busy_ns,
+        .transport_count = w->transports.count,
+        .producer_count = w->producers.count,
+        .consumer_count = w->consumers.count,
+        .changes_seen = (uint32_t)w->turn.counters[COUNTER_changes_applied],
+        .udp_port = w->config.udp_port,
+        .has_ipv4 = w->config.has_ipv4,
+        .has_ipv6 = w->config.has_ipv6,
+        .backend_measured = w->config.backend_is_measured,
+    };
+    struct worker_counters_row counters = {0};
+
+    strncpy(state.backend, w->config.backend->name, sizeof(state.backend) - 1);
+    publish_row(&w->publisher, TABLE_worker_state, w->config.index, 1, &state.header);
+    w->turn.counters[COUNTER_receive_overflow] = io->receive_overflow;
+    w->turn.counters[COUNTER_sends] = io->sends;
+    w->turn.counters[COUNTER_sends_zero_copy] = io->zero_copy;
+    w->turn.counters[COUNTER_sends_zero_copy_copied] = io->zero_copy_copied;
+    w->turn.counters[COUNTER_send_failed] = io->send_failed;
+    memcpy(counters.verdicts, w->turn.verdicts, sizeof(w->turn.verdicts));
+    memcpy(counters.counters, w->turn.counters, sizeof(w->turn.counters));
+    /* Two parts: what found no room in the transmit memory, and what the backend's queue refused. */
+    counters.counters[COUNTER_send_full] += io->send_full;
+    publish_row(&w->publisher, TABLE_worker_counters, w->config.index, 1, &counters.header);
+}
+_Static_assert(VERDICT_COUNT <= VERDICT_ROOM && COUNTER_COUNT <= COUNTER_ROOM,
+               "counters outgrew their row");
 
 static void ring_bell(int descriptor)
 {
@@ -183,60 +102,51 @@ static void ring_bell(int descriptor)
 
 static void housekeeping(struct worker *w)
 {
-    wheel_advance(&w->wheel, w->turn.now_ns, fire, w);
-    reconcile_changes(w);
-    handshaker_receive(w);
+    wheel_advance(&w->wheel, w->turn.now_ns, on_timer, w);
+    reconcile_changes(&w->reconciler);
+    handshaker_receive(&w->handshaker);
     transmit_flush(&w->transmit);
     if (w->turn.now_ns >= w->next_publish_ns) {
         publish_worker(w);
-        w->next_publish_ns = w->turn.now_ns + 100 * NS_PER_MS;
+        w->next_publish_ns = w->turn.now_ns + STATE_INTERVAL_NS;
     }
-    if (w->ring_handshaker)
+    if (w->handshaker.ring_bell)
         ring_bell(w->config.bell_handshaker);
-    if (w->ring_control)
+    if (w->publisher.ring_bell)
         ring_bell(w->config.bell_control);
-    w->ring_handshaker = false;
-    w->ring_control = false;
+    w->handshaker.ring_bell = false;
+    w->publisher.ring_bell = false;
     region_beat(w->config.actual, w->config.index, w->turn.now_ns);
-}
-
-/* Every packet has a verdict, now or when it leaves the pool. */
-static void count_verdicts(struct worker *w)
-{
-    for (size_t i = 0; i < w->datagram_count; i++) {
-        w->turn.counters[COUNTER_received_bytes] += w->datagrams[i].bytes;
-        if (w->datagram_verdict[i] != VERDICT_PENDING)
-            w->turn.verdicts[w->datagram_verdict[i]]++;
-    }
-    w->turn.counters[COUNTER_received] += w->datagram_count;
 }
 
 bool worker_turn(struct worker *w)
 {
-    size_t received;
-    bool handed;
+    const struct io_backend *backend = w->config.backend;
+    bool received, handed;
 
     read_clocks(w);
-    w->datagram_count = w->backend->receive(w->io, w->datagrams, IO_BATCH);
-    if (w->datagram_count > 0) {
-        classify(w);    /* kind, transport, gates; answers STUN, passes DTLS, acts on RTCP */
-        ingress_run(w); /* unprotects RTP into the pool, finds producers, counts */
+    w->batch.count = backend->receive(w->config.io, w->batch.datagrams, IO_BATCH);
+    received = w->batch.count > 0;
+    if (received) {
+        classify(
+            &w->classifier); /* kind, transport, gates; answers STUN, passes DTLS on, acts on RTCP */
+        ingress_run(&w->arrivals); /* decrypts RTP into the pool, counts it, queues it */
         count_verdicts(w);
-        w->backend->release(w->io);
+        backend->release(w->config.io);
     }
-    received = w->datagram_count;
-    w->datagram_count = 0;
-    handed = handoff_receive(w); /* from other workers, to replicas of their producers */
-    handoff_publish(w);          /* so that they begin while we fan out */
-    fan_out(w);                  /* subscriber by subscriber: select, rewrite, protect, send */
-    housekeeping(w);
-    handoff_take_back(w);
-    handoff_publish(w);
+    handed = replicas_receive(&w->replicas); /* packets that other workers received */
+    handoff_publish(&w->lanes); /* the others begin with our packets while we fan out */
+    fan_out(&w->fanout);        /* for each subscriber: select, rewrite, encrypt, send */
+    housekeeping(w);            /* timers, table changes, keys, statistics */
+    handoff_take_back(&w->lanes);
+    handoff_publish(&w->lanes);
     w->turn.number++;
-    return received > 0 || handed || fan_out_has_work(w);
+    return received || handed || fan_out_has_work(&w->fanout);
 }
 
-/* Leaves packets to gather until the last turn's beginning is fill_ns ago. */
+/* ---- life ---- */
+
+/* Lets packets gather until wait_ns after the last turn began. */
 static void let_batch_fill(struct worker *w, uint64_t began_ns, uint64_t ended_ns)
 {
     uint64_t due_ns = began_ns + w->batch_fill.wait_ns;
@@ -249,6 +159,12 @@ static void let_batch_fill(struct worker *w, uint64_t began_ns, uint64_t ended_n
     w->turn.counters[COUNTER_batch_fills]++;
 }
 
+static bool may_sleep(struct worker *w)
+{
+    return !w->reconciler.rescan.active && !ring_peek(&w->reconciler.changes) &&
+           !ring_peek(&w->handshaker.from) && handoff_may_sleep(&w->lanes);
+}
+
 void worker_run(struct worker *w)
 {
     w->batch_fill.wait_ns_max = w->config.fill_ns_max;
@@ -258,12 +174,171 @@ void worker_run(struct worker *w)
 
         w->busy_ns += ended_ns - began_ns;
         batch_fill_add_turn(&w->batch_fill, began_ns, ended_ns, busy);
-        if (!busy && !w->rescan.active && !ring_peek(&w->changes) &&
-            !ring_peek(&w->from_handshaker) && handoff_may_sleep(w)) {
-            w->backend->wait(w->io, WAIT_NS_MAX);
-            handoff_awake(w);
-        } else if (busy && w->batch_fill.wait_ns && !fan_out_has_work(w)) {
+        if (!busy && may_sleep(w)) {
+            w->config.backend->wait(w->config.io, WAIT_NS_MAX);
+            handoff_awake(&w->lanes);
+        } else if (busy && w->batch_fill.wait_ns && !fan_out_has_work(&w->fanout)) {
             let_batch_fill(w, began_ns, ended_ns);
         }
     }
+}
+
+/* ---- opening: who works with whom ---- */
+
+static void connect_way_in(struct worker *w)
+{
+    w->classifier = (struct classifier){.batch = &w->batch,
+                                        .checks = &w->checks,
+                                        .handshaker = &w->handshaker,
+                                        .arrivals = &w->arrivals,
+                                        .feedback = &w->feedback};
+    w->checks.turn = &w->turn;
+    w->checks.transmit = &w->transmit;
+    w->checks.handshaker = &w->handshaker;
+    w->checks.transports = &w->transports;
+    w->handshaker.turn = &w->turn;
+    w->handshaker.transmit = &w->transmit;
+    w->handshaker.transports = &w->transports;
+    w->arrivals.turn = &w->turn;
+    w->arrivals.batch = &w->batch;
+    w->arrivals.wheel = &w->wheel;
+    w->arrivals.srtp = w->srtp;
+    w->arrivals.pool = &w->pool;
+    w->arrivals.producers = &w->producers;
+    w->arrivals.replicas = &w->replicas;
+    w->arrivals.fanout = &w->fanout;
+    w->feedback = (struct feedback){.turn = &w->turn,
+                                    .srtp = w->srtp,
+                                    .consumers = &w->consumers,
+                                    .key_frames = &w->key_frames,
+                                    .replicas = &w->replicas};
+}
+
+static void connect_way_out(struct worker *w)
+{
+    w->lanes.turn = &w->turn;
+    w->lanes.pool = &w->pool;
+    w->lanes.shared = w->config.handoff;
+    w->lanes.worker = w->config.index;
+    w->replicas = (struct replicas){.turn = &w->turn,
+                                    .pool = &w->pool,
+                                    .lanes = &w->lanes,
+                                    .desired = w->config.desired,
+                                    .producers = &w->producers,
+                                    .fanout = &w->fanout,
+                                    .key_frames = &w->key_frames,
+                                    .reconciler = &w->reconciler};
+    w->fanout = (struct fanout){.turn = &w->turn,
+                                .transmit = &w->transmit,
+                                .resume = &w->resume,
+                                .lanes = &w->lanes,
+                                .consumers = &w->consumers,
+                                .key_frames = &w->key_frames};
+    w->transmit.turn = &w->turn;
+    w->transmit.io = w->config.io;
+    w->transmit.backend = w->config.backend;
+    w->transmit.srtp = w->srtp;
+    w->key_frames = (struct key_frames){
+        .turn = &w->turn, .wheel = &w->wheel, .reports = &w->reports, .replicas = &w->replicas};
+    w->reports = (struct reports){.turn = &w->turn, .transmit = &w->transmit, .resume = &w->resume};
+    w->resume.region = w->config.resume;
+}
+
+static void connect_objects(struct worker *w)
+{
+    w->reconciler = (struct reconciler){.turn = &w->turn,
+                                        .desired = w->config.desired,
+                                        .transports = &w->transports,
+                                        .producers = &w->producers,
+                                        .consumers = &w->consumers};
+    w->transports = (struct transports){.turn = &w->turn,
+                                        .wheel = &w->wheel,
+                                        .srtp = w->srtp,
+                                        .random = &w->random,
+                                        .resume = &w->resume,
+                                        .publisher = &w->publisher,
+                                        .handshaker = &w->handshaker,
+                                        .checks = &w->checks,
+                                        .reports = &w->reports,
+                                        .producers = &w->producers,
+                                        .consumers = &w->consumers,
+                                        .keys = w->config.keys,
+                                        .worker = w->config.index,
+                                        .consent_ns = w->config.consent_ns};
+    w->producers = (struct producers){.turn = &w->turn,
+                                      .publisher = &w->publisher,
+                                      .transports = &w->transports,
+                                      .consumers = &w->consumers,
+                                      .replicas = &w->replicas,
+                                      .fanout = &w->fanout,
+                                      .worker = w->config.index};
+    w->consumers = (struct consumers){.turn = &w->turn,
+                                      .random = &w->random,
+                                      .resume = &w->resume,
+                                      .publisher = &w->publisher,
+                                      .reports = &w->reports,
+                                      .replicas = &w->replicas,
+                                      .key_frames = &w->key_frames,
+                                      .transports = &w->transports};
+    w->publisher.turn = &w->turn;
+    w->publisher.actual = w->config.actual;
+}
+
+/* Whatever is in the rings, the tables say what is true now: so a worker begins with a rescan. */
+static void attach_rings(struct worker *w)
+{
+    const struct worker_config *c = &w->config;
+
+    w->reconciler.changes = region_ring(c->desired, c->actual, c->index);
+    w->publisher.events = region_ring(c->actual, c->desired, c->index);
+    w->handshaker.to = region_ring(c->resume, c->keys, c->index);
+    w->handshaker.from = region_ring(c->keys, c->resume, c->index);
+    ring_skip_all(&w->reconciler.changes);
+    ring_skip_all(&w->handshaker.from);
+    w->reconciler.rescan.active = true;
+    w->reconciler.rescan.table = TABLE_transport;
+}
+
+bool worker_open(struct worker *w, const struct worker_config *config, char *why)
+{
+    memset(w, 0, sizeof(*w));
+    w->config = *config;
+    if (!random_pool_open(&w->random)) {
+        snprintf(why, 192, "the kernel gives no random bytes (getrandom)");
+        return false;
+    }
+    w->srtp = srtp_engine_new();
+    if (!w->srtp) {
+        snprintf(why, 192, "intel-ipsec-mb does not start on this processor");
+        return false;
+    }
+    connect_way_in(w);
+    connect_way_out(w);
+    connect_objects(w);
+    w->checks.secret = random_pool_take_u64(&w->random);
+    w->transports.ufrags.secret = random_pool_take_u64(&w->random);
+    if (!pool_open(&w->pool) || !handoff_open(&w->lanes) || !checks_open(&w->checks) ||
+        !transports_open(&w->transports) || !producers_open(&w->producers) ||
+        !consumers_open(&w->consumers)) {
+        snprintf(why, 192, "no address space for the objects of worker %u", config->index);
+        worker_close(w);
+        return false;
+    }
+    attach_rings(w);
+    read_clocks(w);
+    wheel_init(&w->wheel, w->turn.now_ns);
+    return true;
+}
+
+void worker_close(struct worker *w)
+{
+    consumers_close(&w->consumers);
+    producers_close(&w->producers);
+    transports_close(&w->transports);
+    checks_close(&w->checks);
+    handoff_close(&w->lanes);
+    pool_close(&w->pool);
+    if (w->srtp)
+        srtp_engine_delete(w->srtp);
+    w->srtp = NULL;
 }

@@ -94,7 +94,7 @@ static uint32_t people_there(struct changes *s)
 {
     const struct worker *w = s->world.workers[0].worker;
 
-    return s->table == TABLE_consumer ? w->consumer_count : w->transport_count - 1;
+    return s->table == TABLE_consumer ? w->consumers.count : w->transports.count - 1;
 }
 
 static void step(void *state, struct bench_tally *tally)
@@ -176,7 +176,7 @@ static void idle_check(void *state)
 {
     struct changes *s = state;
 
-    if (s->world.workers[0].worker->transport_count != s->people)
+    if (s->world.workers[0].worker->transports.count != s->people)
         bench_die("somebody is gone");
 }
 

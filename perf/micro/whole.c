@@ -136,11 +136,13 @@ static void feed_producer(struct whole *b, uint32_t room, uint32_t p, size_t fir
 }
 
 /* A large room takes several turns. There is no empty one at the end: a loaded worker has none. */
-static void worker_work(void *worker)
+static void worker_work(void *argument)
 {
+    struct worker *w = argument;
+
     do
-        worker_turn(worker);
-    while (fan_out_has_work(worker));
+        worker_turn(w);
+    while (fan_out_has_work(&w->fanout));
 }
 
 /* Brings in one burst of each producer of the next rooms; their worker is to turn then. */

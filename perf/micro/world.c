@@ -70,7 +70,7 @@ static void worker_start(struct bench_world *world, uint32_t index)
     if (!worker_open(w->worker, &config, why))
         bench_die("worker %u: %s", index, why);
     /* Of the hash of user fragments and paths: the same collisions in every run. */
-    w->worker->secret = 0x5eed;
+    w->worker->checks.secret = w->worker->transports.ufrags.secret = 0x5eed;
     w->changes = region_ring(&world->desired, &world->actual, index);
     w->events = region_ring(&world->actual, &world->desired, index);
     w->to_handshaker = region_ring(&world->resume, &world->keys, index);
@@ -142,7 +142,7 @@ void world_settle(struct bench_world *world)
             struct bench_worker *w = &world->workers[i];
 
             if (worker_turn(w->worker) || ring_peek(&w->changes) ||
-                ring_peek(&w->from_handshaker) || w->worker->rescan.active)
+                ring_peek(&w->from_handshaker) || w->worker->reconciler.rescan.active)
                 busy = true;
         }
         world_drain(world);
@@ -157,7 +157,7 @@ uint64_t world_sent_rtp(struct bench_world *world)
     for (uint32_t i = 0; i < world->worker_count; i++) {
         const struct bench_worker *w = &world->workers[i];
 
-        sent += w->worker->backend->counters(w->io)->sent;
+        sent += io_replay_backend.counters(w->io)->sent;
         sent -= w->worker->turn.counters[COUNTER_rtcp_sent] +
                 w->worker->turn.counters[COUNTER_stun_sent];
     }

@@ -61,7 +61,7 @@ static void both_are_taken_until_the_new_ones_are_used(void **state)
 {
     struct client clients[2], told;
     struct rig *rig = call_open(clients);
-    struct transport *t = &rig->worker->objects.transports[1];
+    struct transport *t = &rig->worker->transports.all[1];
 
     told = restart(rig, &clients[1], 1);
     assert_int_equal(rig->worker->turn.counters[COUNTER_rows_refused], 0);
@@ -167,27 +167,27 @@ static void a_second_restart_meanwhile(void **state)
 {
     struct client clients[2], first, second;
     struct rig *rig = call_open(clients);
-    uint32_t names = rig->worker->ufrags.count;
+    uint32_t names = rig->worker->transports.ufrags.map.count;
 
     first = restart(rig, &clients[1], 1);
-    assert_int_equal(rig->worker->ufrags.count, names + 1);
+    assert_int_equal(rig->worker->transports.ufrags.map.count, names + 1);
     second = restart(rig, &clients[1], 2);
-    assert_int_equal(rig->worker->ufrags.count, names + 1);
+    assert_int_equal(rig->worker->transports.ufrags.map.count, names + 1);
     assert_true(answered(rig, &clients[1], true));
     assert_false(answered(rig, &first, true));
     assert_true(answered(rig, &second, true));
     assert_false(answered(rig, &clients[1], true));
-    assert_int_equal(rig->worker->ufrags.count, names);
+    assert_int_equal(rig->worker->transports.ufrags.map.count, names);
     for (unsigned nth = 3; nth < 50; nth++) { /* and on and on: nothing piles up */
         first = restart(rig, &clients[1], nth);
         if (nth % 3 == 0)
             assert_true(answered(rig, &first, true));
         rig_advance(rig, 100 * NS_PER_MS);
     }
-    assert_true(rig->worker->ufrags.count <= names + 1);
+    assert_true(rig->worker->transports.ufrags.map.count <= names + 1);
     rig_free_row(rig, TABLE_transport, 1, 1);
     rig_turn(rig);
-    assert_int_equal(rig->worker->ufrags.count, names - 1);
+    assert_int_equal(rig->worker->transports.ufrags.map.count, names - 1);
     assert_false(answered(rig, &first, true));
     call_close(rig, clients);
 }
@@ -223,7 +223,7 @@ static void consent_through_a_restart(void **state)
 {
     struct client clients[2], told;
     struct rig *rig = call_open(clients);
-    struct transport *t = &rig->worker->objects.transports[1];
+    struct transport *t = &rig->worker->transports.all[1];
 
     told = restart(rig, &clients[1], 1);
     for (int s = 0; s < 40; s++) {

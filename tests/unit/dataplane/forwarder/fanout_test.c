@@ -22,7 +22,7 @@ static struct rig *rooms_open(void)
     rig_turn(rig);
     for (int i = 0; i < 10; i++)
         rig_turn(rig); /* rows are applied in slices */
-    assert_int_equal(rig->worker->consumer_count, CROWD + 1);
+    assert_int_equal(rig->worker->consumers.count, CROWD + 1);
     return rig;
 }
 
@@ -107,7 +107,7 @@ static struct rig *hall_open(void)
         }
     for (int i = 0; i < 60; i++)
         rig_turn(rig);
-    assert_int_equal(rig->worker->consumer_count, (PEOPLE - SPEAKERS) * SPEAKERS);
+    assert_int_equal(rig->worker->consumers.count, (PEOPLE - SPEAKERS) * SPEAKERS);
     return rig;
 }
 
@@ -182,8 +182,8 @@ static void removal_in_the_middle_of_a_job(void **state)
         for (uint16_t i = 0; i < 10; i++)
             publish(rig, 0, (uint16_t)(10 + i), i == 0);
         worker_turn(w);
-        assert_non_null(w->objects.producers[0].cursor);
-        next = w->objects.producers[0].cursor->index;
+        assert_non_null(w->producers.all[0].cursor);
+        next = w->producers.all[0].cursor->index;
         for (uint32_t i = 0; what == 0 && i < gone; i++) /* with them who is next a turn later */
             rig_free_row(rig, TABLE_consumer, next - i, 1);
         if (what == 1)
@@ -194,11 +194,11 @@ static void removal_in_the_middle_of_a_job(void **state)
             rig_video_producer(rig, 0, 0, true); /* paused */
         for (int i = 0; i < 20; i++)
             rig_turn(rig);
-        assert_int_equal(w->consumer_count, what == 0   ? CROWD + 1 - gone
-                                            : what == 3 ? CROWD + 1
-                                                        : 1);
+        assert_int_equal(w->consumers.count, what == 0   ? CROWD + 1 - gone
+                                             : what == 3 ? CROWD + 1
+                                                         : 1);
         assert_int_equal(w->pool.taken, 0);
-        assert_false(fan_out_has_work(w));
+        assert_false(fan_out_has_work(&w->fanout));
         publish(rig, SMALL_PUBLISHER, 1, true);
         rig_turn(rig);
         assert_int_equal(client_received_rtp(rig, &people[SMALL_SUBSCRIBER], NULL, 0), 1);

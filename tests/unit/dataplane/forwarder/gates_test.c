@@ -58,7 +58,7 @@ static void g1_unauthenticated_stun_is_met_with_silence(void **state)
     /* the session lives: a true check is answered, from the same address */
     client_check(rig, &c, true);
     assert_int_equal(verdict_of(rig, VERDICT_stun_answered), 2);
-    assert_int_equal(rig->worker->objects.transports[0].ice.state, ICE_STATE_completed);
+    assert_int_equal(rig->worker->transports.all[0].ice.state, ICE_STATE_completed);
     client_close(&c);
     rig_close(rig);
 }
@@ -124,7 +124,7 @@ static void g3_media_before_keys_is_dropped(void **state)
     feed(rig, &c.path, packet, 28);
     assert_int_equal(rig_turn(rig), 0);
     assert_int_equal(verdict_of(rig, VERDICT_drop_media_unkeyed), 2);
-    assert_int_equal(rig->worker->objects.producers[0].encodings[0].packets, 0);
+    assert_int_equal(rig->worker->producers.all[0].encodings[0].packets, 0);
     rig_close(rig);
 }
 
@@ -149,7 +149,7 @@ static void g5_an_unauthentic_packet_is_not_used_and_closes_nothing(void **state
         assert_int_equal(rig_turn(rig), 0);
     }
     assert_int_equal(verdict_of(rig, VERDICT_drop_rtp_unauthentic), 40);
-    assert_int_equal(rig->worker->objects.producers[0].encodings[0].packets, 0);
+    assert_int_equal(rig->worker->producers.all[0].encodings[0].packets, 0);
     /* RTCP likewise: a forged BYE or PLI does nothing */
     memcpy(packet, (uint8_t[]){0x81, 203, 0, 1, 0x11, 0x11, 0x11, 0x11, 0x80, 0, 0, 1}, 12);
     memset(packet + 12, 7, 20);
@@ -274,7 +274,7 @@ static void replayed_packets_are_refused(void **state)
         if (round != 1)
             rig_turn(rig); /* the second round and the third meet in one burst */
     }
-    assert_int_equal(rig->worker->objects.producers[0].encodings[0].packets, 100);
+    assert_int_equal(rig->worker->producers.all[0].encodings[0].packets, 100);
     assert_int_equal(verdict_of(rig, VERDICT_drop_rtp_replay), 200);
     client_close(&c);
     rig_close(rig);
@@ -295,7 +295,7 @@ static void random_ssrcs_leave_no_state(void **state)
     rig_turn(rig);
     assert_int_equal(verdict_of(rig, VERDICT_drop_rtp_unrouted), 1000);
     for (int i = 0; i < STREAMS_MAX; i++)
-        assert_null(rig->worker->objects.inbounds[0].streams[i].producer);
+        assert_null(rig->worker->transports.ingresses[0].streams[i].producer);
     client_close(&c);
     rig_close(rig);
 }
@@ -336,9 +336,9 @@ static void forged_ssrcs_starve_nobody(void **state)
     }
     rig_turn(rig);
     assert_int_equal(verdict_of(rig, VERDICT_drop_rtp_unauthentic), 200);
-    assert_int_equal(rig->worker->objects.producers[0].encodings[0].packets, 1);
-    assert_int_equal(rig->worker->objects.inbounds[0].streams[0].ssrc, 0x5000 + 200);
-    assert_null(rig->worker->objects.inbounds[0].streams[1].producer);
+    assert_int_equal(rig->worker->producers.all[0].encodings[0].packets, 1);
+    assert_int_equal(rig->worker->transports.ingresses[0].streams[0].ssrc, 0x5000 + 200);
+    assert_null(rig->worker->transports.ingresses[0].streams[1].producer);
     client_close(&c);
     rig_close(rig);
 }
@@ -396,7 +396,7 @@ static void a_closed_producers_packets_stay_used(void **state)
     assert_int_equal(verdict_of(rig, VERDICT_drop_rtp_replay), 1);
     client_send_rtp(rig, &c, packet, client_rtp(packet, 96, 1, 1, VIDEO_SSRC, true, 100));
     rig_turn(rig);
-    assert_int_equal(rig->worker->objects.producers[1].encodings[0].packets, 1);
+    assert_int_equal(rig->worker->producers.all[1].encodings[0].packets, 1);
     client_close(&c);
     rig_close(rig);
 }

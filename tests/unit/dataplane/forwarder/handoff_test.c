@@ -93,8 +93,8 @@ static void everybody_gets_every_packet(void **state)
             consume(&x, who, false);
         both_turn(&x);
         assert_int_equal(asked(&x), 1); /* by all of them together */
-        assert_int_equal(x.home->worker->objects.producers[0].replica_workers, 1 << 1);
-        assert_true(x.away->worker->objects.producers[0].is_replica);
+        assert_int_equal(x.home->worker->producers.all[0].replica_workers, 1 << 1);
+        assert_true(x.away->worker->producers.all[0].is_replica);
         for (uint16_t i = 0; i < 12; i++)
             publish(&x, (uint16_t)(65530 + i), i == 0);
         both_turn(&x);
@@ -191,7 +191,7 @@ static void the_producers_row_acts_elsewhere(void **state)
     assert_int_equal(got(&x, AWAY_SUBSCRIBER), 1);
     rig_video_producer(x.home, 0, 0, true);
     both_turn(&x);
-    assert_true(x.away->worker->objects.producers[0].paused);
+    assert_true(x.away->worker->producers.all[0].paused);
     publish(&x, 2, false);
     both_turn(&x);
     assert_int_equal(got(&x, AWAY_SUBSCRIBER), 0);
@@ -204,8 +204,8 @@ static void the_producers_row_acts_elsewhere(void **state)
     assert_int_equal(got(&x, AWAY_SUBSCRIBER), 1);
     rig_free_row(x.home, TABLE_producer, 0, 1);
     both_turn(&x);
-    assert_int_equal(x.away->worker->consumer_count, 0);
-    assert_int_equal(x.away->worker->objects.producers[0].generation, 0);
+    assert_int_equal(x.away->worker->consumers.count, 0);
+    assert_int_equal(x.away->worker->producers.all[0].generation, 0);
     assert_int_equal(client_received_rtcp(x.away, &x.people[AWAY_SUBSCRIBER], RTCP_BYE, -1), 1);
     pair_close(&x);
 }
@@ -223,17 +223,17 @@ static void replicas_come_and_go(void **state)
         consume(&x, AWAY_SUBSCRIBER, false);
         consume(&x, AWAY_SECOND, false);
         both_turn(&x);
-        assert_int_equal(home->objects.producers[0].replica_workers, 2);
+        assert_int_equal(home->producers.all[0].replica_workers, 2);
         rig_free_row(x.away, TABLE_consumer, AWAY_SUBSCRIBER, 1);
         both_turn(&x);
-        assert_int_equal(home->objects.producers[0].replica_workers, 2);
+        assert_int_equal(home->producers.all[0].replica_workers, 2);
         rig_free_row(x.away, TABLE_consumer, AWAY_SECOND, 1);
         both_turn(&x);
-        assert_int_equal(home->objects.producers[0].replica_workers, 0);
-        assert_int_equal(away->objects.producers[0].generation, 0);
+        assert_int_equal(home->producers.all[0].replica_workers, 0);
+        assert_int_equal(away->producers.all[0].generation, 0);
         publish(&x, (uint16_t)(10 + round), true);
         both_turn(&x);
-        assert_int_equal(away->consumer_count, 0);
+        assert_int_equal(away->consumers.count, 0);
     }
     assert_int_equal(home->turn.verdicts[VERDICT_unwanted], 3);
     assert_int_equal(home->turn.counters[COUNTER_handed], 0);
@@ -274,9 +274,9 @@ static void any_order_of_the_notes(void **state)
                 worker_turn(x.home->worker);
         }
         both_turn(&x);
-        assert_int_equal(x.away->worker->consumer_count, 1);
-        assert_int_equal(x.home->worker->objects.producers[0].replica_workers, 2);
-        assert_false(x.away->worker->objects.producers[0].paused);
+        assert_int_equal(x.away->worker->consumers.count, 1);
+        assert_int_equal(x.home->worker->producers.all[0].replica_workers, 2);
+        assert_false(x.away->worker->producers.all[0].paused);
         publish(&x, 1, true);
         both_turn(&x);
         assert_int_equal(got(&x, AWAY_SUBSCRIBER), 1);
@@ -303,8 +303,8 @@ static void an_index_taken_anew(void **state)
     rig_row(x.away, TABLE_consumer, AWAY_SUBSCRIBER, &consumer.header, 2);
     worker_turn(x.away->worker); /* before the home knows */
     both_turn(&x);
-    assert_int_equal(x.away->worker->consumer_count, 1); /* the second one's producer is gone */
-    assert_int_equal(x.home->worker->objects.producers[0].replica_workers, 2);
+    assert_int_equal(x.away->worker->consumers.count, 1); /* the second one's producer is gone */
+    assert_int_equal(x.home->worker->producers.all[0].replica_workers, 2);
     publish(&x, 1, true);
     both_turn(&x);
     assert_int_equal(got(&x, AWAY_SUBSCRIBER), 1);
@@ -331,10 +331,10 @@ static void a_lane_that_is_full(void **state)
     assert_in_range(x.home->worker->turn.counters[COUNTER_handoff_full], 50, 60);
     rig_video_producer(x.home, 0, 0, true); /* a note that finds no place */
     rig_turn(x.home);
-    assert_false(x.away->worker->objects.producers[0].paused);
+    assert_false(x.away->worker->producers.all[0].paused);
     for (int i = 0; i < 30; i++)
         both_turn(&x);
-    assert_true(x.away->worker->objects.producers[0].paused);
+    assert_true(x.away->worker->producers.all[0].paused);
     assert_int_equal(x.home->worker->pool.taken, 0);
     assert_int_equal(x.away->worker->pool.taken, 0);
     pair_close(&x);
@@ -413,7 +413,7 @@ static void packets_are_held_while_a_job_lasts(void **state)
     worker_turn(x.home->worker);
     x.away->sent_count = 0;
     worker_turn(x.away->worker);
-    assert_true(fan_out_has_work(x.away->worker));
+    assert_true(fan_out_has_work(&x.away->worker->fanout));
     for (int i = 0; i < 3; i++)
         worker_turn(x.home->worker);
     assert_int_equal(x.home->worker->pool.taken, BURST);
@@ -457,10 +457,10 @@ static void a_new_replica_knows_the_clock(void **state)
     both_turn(&x);
     consume(&x, AWAY_SUBSCRIBER, false);
     both_turn(&x);
-    assert_true(x.away->worker->objects.producers[0].encodings[0].has_sr);
-    assert_int_equal(x.away->worker->objects.producers[0].encodings[0].sr_timestamp, 500000);
-    assert_int_equal(x.away->worker->objects.producers[0].ntp_offset,
-                     x.home->worker->objects.producers[0].ntp_offset);
+    assert_true(x.away->worker->producers.all[0].encodings[0].has_sr);
+    assert_int_equal(x.away->worker->producers.all[0].encodings[0].sr_timestamp, 500000);
+    assert_int_equal(x.away->worker->producers.all[0].ntp_offset,
+                     x.home->worker->producers.all[0].ntp_offset);
     pair_close(&x);
 }
 
@@ -471,14 +471,14 @@ static void a_row_that_changes_meanwhile(void **state)
     struct pair x;
 
     pair_open(&x, SRTP_PROFILE_aead_aes_128_gcm);
-    assert_non_null(producer_or_replica(x.away->worker, handle_make(0, 1)));
+    assert_non_null(producer_or_replica(&x.away->worker->replicas, handle_make(0, 1)));
     rig_video_producer(x.home, 0, 0, true);
     worker_turn(x.home->worker);
-    assert_true(x.home->worker->objects.producers[0].paused);
-    assert_false(x.away->worker->objects.producers[0].paused);
-    handoff_publish(x.away->worker);
+    assert_true(x.home->worker->producers.all[0].paused);
+    assert_false(x.away->worker->producers.all[0].paused);
+    handoff_publish(&x.away->worker->lanes);
     both_turn(&x);
-    assert_true(x.away->worker->objects.producers[0].paused);
+    assert_true(x.away->worker->producers.all[0].paused);
     pair_close(&x);
 }
 

@@ -2,6 +2,8 @@
  * on another worker. */
 #include "rig.h"
 
+#include "dataplane/forwarder/padding.h"
+
 enum { PACKETS_MAX = 12 };
 
 struct row {
@@ -118,7 +120,7 @@ static void sizes_are_a_table(void **state)
 
                 for (unsigned i = 0; i < row->count; i++)
                     payload += row->payload[i];
-                assert_int_equal(x.there->worker->objects.consumers[1].payload_bytes, payload);
+                assert_int_equal(x.there->worker->consumers.all[1].payload_bytes, payload);
             }
             free(got);
             call_close(&x);
@@ -141,7 +143,7 @@ static void nothing_grows_beyond_a_datagram(void **state)
         both[i]->payload_bytes = (uint16_t)(both[i]->bytes - 12);
         assert_true(rtp_parse(both[i]->room, both[i]->bytes, &both[i]->view));
     }
-    padding_merge(&p, both, 2);
+    padding_merge(p.router_id, &p.typical, both, 2);
     assert_int_equal(packet->padding_bytes, 0);
     assert_int_equal(packet->bytes, DATAGRAM_BYTES_MAX - 10);
     free(packet);

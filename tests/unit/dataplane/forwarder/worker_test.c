@@ -120,7 +120,7 @@ static void key_frame_requests_are_throttled(void **state)
         seen += client_received_rtcp(rig, &clients[0], RTCP_PSFB, PSFB_PLI);
     }
     assert_in_range(seen, 4, 6);
-    assert_int_equal(rig->worker->objects.consumers[0].pli_received, asked);
+    assert_int_equal(rig->worker->consumers.details[0].pli_received, asked);
     call_close(rig, clients, 1);
 }
 
@@ -139,7 +139,7 @@ static void fir_with_the_same_number_counts_once(void **state)
         client_send_rtcp(rig, &clients[1], rtcp, b.bytes);
     }
     rig_turn(rig);
-    assert_int_equal(rig->worker->objects.consumers[0].fir_received, 2);
+    assert_int_equal(rig->worker->consumers.details[0].fir_received, 2);
     call_close(rig, clients, 1);
 }
 
@@ -308,8 +308,8 @@ static void round_trip_comes_from_reports(void **state)
     rtcp_add_rr(&b, 1, &block, 1);
     client_send_rtcp(rig, &clients[1], rtcp, b.bytes);
     rig_turn(rig);
-    assert_in_range(rig->worker->objects.consumers[0].round_trip_us, 49900, 50100);
-    assert_int_equal(rig->worker->objects.consumers[0].fraction_lost, 25);
+    assert_in_range(rig->worker->consumers.details[0].round_trip_us, 49900, 50100);
+    assert_int_equal(rig->worker->consumers.details[0].fraction_lost, 25);
     call_close(rig, clients, 1);
 }
 
@@ -325,22 +325,22 @@ static void rows_are_reconciled(void **state)
     rig_consumer(rig, 5, 1, 9, 4000, false, 1); /* producer 9 does not exist */
     rig_row(rig, TABLE_transport, 9, &foreign.header, 1);
     rig_turn(rig);
-    assert_int_equal(w->consumer_count, 0);
-    assert_int_equal(w->transport_count, 2);
+    assert_int_equal(w->consumers.count, 0);
+    assert_int_equal(w->transports.count, 2);
     assert_true(w->turn.counters[COUNTER_rows_refused] >= 1);
     rig_consumer(rig, 0, 1, 0, 4000, false, 1);
     rig_consumer(rig, 1, 1, 0, 4000, false, 1); /* the same SSRC again */
     rig_turn(rig);
-    assert_int_equal(w->consumer_count, 1);
+    assert_int_equal(w->consumers.count, 1);
     rig_consumer(rig, 0, 1, 0, 5000, false, 2); /* the index taken anew */
     rig_turn(rig);
-    assert_int_equal(w->consumer_count, 1);
-    assert_int_equal(w->objects.consumers[0].ssrc, 5000);
+    assert_int_equal(w->consumers.count, 1);
+    assert_int_equal(w->consumers.all[0].ssrc, 5000);
     rig_free_row(rig, TABLE_transport, 0, 1); /* takes producer and consumer with it */
     rig_turn(rig);
-    assert_int_equal(w->consumer_count, 0);
-    assert_int_equal(w->producer_count, 0);
-    assert_int_equal(w->transport_count, 1);
+    assert_int_equal(w->consumers.count, 0);
+    assert_int_equal(w->producers.count, 0);
+    assert_int_equal(w->transports.count, 1);
     call_close(rig, clients, 1);
 }
 
@@ -358,7 +358,7 @@ static void overflow_leads_to_a_rescan(void **state)
     rig_consumer(rig, 2000, 1, 0, 90000, true, 1); /* its note is lost */
     for (int i = 0; i < 400; i++)
         rig_turn(rig);
-    assert_int_equal(w->consumer_count, 2001);
+    assert_int_equal(w->consumers.count, 2001);
     assert_true(w->turn.counters[COUNTER_rescans] >= 1);
     call_close(rig, clients, 1);
 }
@@ -376,22 +376,22 @@ static void a_successor_starts_behind_the_reserved_indexes(void **state)
     publish(rig, &clients[0], 100, 9000, true, 500);
     rig_turn(rig);
     assert_int_equal(client_received_rtp(rig, &clients[1], got, 4), 1);
-    before = rig->worker->objects.consumers[0].highest_out;
+    before = rig->worker->consumers.all[0].highest_out;
     if (*state) /* it died while it wrote that row */
         atomic_fetch_add(&region_row(&rig->resume, TABLE_consumer_resume, 0)->sequence, 1);
     rig_stop_worker(rig);
     rig_start_worker(rig);
     for (int i = 0; i < 10; i++)
         rig_turn(rig);
-    assert_int_equal(rig->worker->consumer_count, 1);
-    assert_true(rig->worker->objects.transports[1].profile != 0); /* keys were there */
+    assert_int_equal(rig->worker->consumers.count, 1);
+    assert_true(rig->worker->transports.all[1].profile != 0); /* keys were there */
     client_check(rig, &clients[0], true);
     client_check(rig, &clients[1], true);
     publish(rig, &clients[0], 101, 12000, true, 500);
     rig_turn(rig);
     assert_int_equal(client_received_rtp(rig, &clients[1], got, 4), 1);
-    assert_true(rig->worker->objects.consumers[0].highest_out >= before + INDEX_RESERVE);
-    assert_true(rig->worker->objects.consumers[0].highest_out <= before + INDEX_RESERVE + 2);
+    assert_true(rig->worker->consumers.all[0].highest_out >= before + INDEX_RESERVE);
+    assert_true(rig->worker->consumers.all[0].highest_out <= before + INDEX_RESERVE + 2);
     call_close(rig, clients, 1);
 }
 
@@ -432,7 +432,7 @@ static void simulcast_switches_at_key_frames(void **state)
     rig_turn(rig);
     assert_int_equal(client_received_rtp(rig, &clients[1], NULL, 0), 0);
     rig_advance(rig, 600 * NS_PER_MS); /* aims at the upper one */
-    assert_int_equal(rig->worker->objects.consumers[0].target, 1);
+    assert_int_equal(rig->worker->consumers.all[0].target, 1);
     client_send_rtp(rig, &clients[0], packet, client_rtp(packet, 96, 8, 46000, 0xa0, false, 400));
     rig_turn(rig);
     assert_int_equal(client_received_rtp(rig, &clients[1], got + 1, 1),

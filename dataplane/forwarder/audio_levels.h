@@ -1,0 +1,31 @@
+/* How loud an audio producer was lately, as its client says it with each packet (RFC 6464). Clients
+ * that draw meters and the control plane, which looks for the one who speaks, read it.
+ *
+ * Shape:   one level for each of the last AUDIO_LEVEL_INTERVALS intervals of AUDIO_INTERVAL_NS; interval
+ *          i lies at i modulo AUDIO_LEVEL_INTERVALS. A level is the byte of RFC 6464: the top bit says
+ *          "voice", the others -dBov.
+ * Memory:  lies in the producer. An engine: no clock, no I/O.
+ * Source:  the level stands in the clear header, which SRTP authenticates. */
+#ifndef RINGCAST_AUDIO_LEVELS_H
+#define RINGCAST_AUDIO_LEVELS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "src/limits.h"
+
+struct audio_levels {
+    uint8_t extension_id;       /* the client's id of the extension; 0: it does not send levels */
+    uint32_t newest, published; /* intervals: the last one that is known here, and in the row */
+    uint8_t level[AUDIO_LEVEL_INTERVALS];
+};
+
+/* Nothing was heard yet. router_id: what the client's extension ids mean. */
+void audio_levels_init(struct audio_levels *levels, const uint8_t router_id[16],
+                       uint32_t interval_now);
+
+/* Adds the level of an authentic packet that came in interval_now. True: enough is new since the row
+ * was published. */
+bool audio_levels_add(struct audio_levels *levels, uint32_t interval_now, uint8_t level);
+
+#endif

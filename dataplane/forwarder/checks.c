@@ -1,0 +1,125 @@
+/* ICE connectivity checks of clients. */
+#include "checks.h"
+
+#include "handshaker_link.h"
+#include "transmit.h"
+#include "transport.h"
+
+#define STUN_PER_SECOND_MAX 50 /* checks answered, per transport */
+
+bool checks_open(struct checks *checks)
+{
+    return map_open(&checks->paths, TRANSPORTS_MAX * ICE_PATHS_MAX);
+}
+
+void checks_close(struct checks *checks)
+{
+    map_close(&checks->paths);
+}
+
+static uint64_t key_of(const struct checks *checks, const struct path *path)
+{
+    return map_hash(checks->secret, path, sizeof(*path));
+}
+
+struct transport *checks_find_transport(const struct checks *checks, const struct path *path)
+{
+    uint32_t i = map_find(&checks->paths, key_of(checks, path));
+    struct transport *t;
+
+    if (i == MAP_NONE)
+        return NULL;
+    t = &checks->transports->all[i];
+    return t->generation && ice_find_path(&t->ice, path) >= 0 ? t : NULL;
+}
+
+/* Makes the map and the transport's egress say what its ICE agent says. */
+static void update_paths(struct checks *checks, struct transport *t)
+{
+    for (unsigned i = 0; i < ICE_PATHS_MAX; i++) {
+        const struct ice_path *now = &t->ice.paths[i];
+        bool is_wanted = now->last_check_ns, is_mapped = t->mapped_bits >> i & 1;
+
+        if (!is_wanted && !is_mapped)
+            continue;
+        if (is_wanted && is_mapped && path_equal(&t->mapped[i], &now->path))
+            continue;
+        if (is_mapped)
+            map_remove(&checks->paths, key_of(checks, &t->mapped[i]), t->index);
+        t->mapped_bits &= (uint8_t) ~(1u << i);
+        if (is_wanted) {
+            map_set(&checks->paths, key_of(checks, &now->path), t->index);
+            t->mapped[i] = now->path;
+            t->mapped_bits |= (uint8_t)(1u << i);
+        }
+    }
+    transport_update_egress(t);
+}
+
+static void agent_changed(struct checks *checks, struct transport *t, enum ice_event event)
+{
+    update_paths(checks, t);
+    /* As DTLS client the handshaker is the one to start. It may have died, or the ring was full: so
+     * every check notifies it until there are keys. */
+    if (!t->handshaker_is_notified || (t->dtls_role == DTLS_ROLE_client && !t->profile))
+        t->handshaker_is_notified = handshaker_notify(checks->handshaker, t, DTLS_NOTE_validated);
+    if (event != ICE_NOTHING)
+        transport_publish_change(checks->transports, t);
+}
+
+/* checks->request names a transport of ours. Not inlined, so that strangers' checks, which may come as a
+ * flood, do not pay for its stack frame. */
+__attribute__((noinline)) static enum verdict
+answer(struct checks *checks, const struct io_datagram *datagram, struct named_transport named)
+{
+    const struct stun_request *request = &checks->request;
+    struct transport *t = named.transport;
+    uint8_t out[STUN_RESPONSE_BYTES_MAX];
+    size_t out_bytes = 0;
+    enum ice_event event;
+
+    if (stun_authenticate(datagram->data, datagram->bytes, request, named.credentials->password) !=
+        STUN_OK)
+        return VERDICT_drop_stun_unauthentic;
+    if (!transport_count_within(t, checks->turn->now_ns, &t->stun_in_window, STUN_PER_SECOND_MAX))
+        return VERDICT_drop_stun_limit;
+    t->bytes_received += datagram->bytes;
+    t->dirty = true;
+    if (credentials_confirm(&checks->transports->ufrags, t, named.credentials)) {
+        ice_finish_restart(&t->ice);
+        checks->turn->counters[COUNTER_ice_restarts]++;
+    }
+    event = ice_receive_request(&t->ice, request, &datagram->path, named.credentials->password,
+                                checks->turn->now_ns, out, &out_bytes);
+    agent_changed(checks, t, event);
+    if (out_bytes == 0)
+        return VERDICT_drop_stun_limit;
+    if (transmit_datagram(checks->transmit, &datagram->path, out, out_bytes, COUNTER_stun_sent))
+        t->bytes_sent += out_bytes;
+    return VERDICT_stun_answered;
+}
+
+enum verdict checks_receive(struct checks *checks, const struct io_datagram *datagram)
+{
+    const struct transports *ts = checks->transports;
+    struct stun_request *request = &checks->request;
+    struct named_transport named;
+
+    if (stun_parse(datagram->data, datagram->bytes, request) != STUN_OK)
+        return VERDICT_drop_stun_malformed;
+    named = credentials_find(&ts->ufrags, ts->all, request);
+    return named.transport ? answer(checks, datagram, named) : VERDICT_drop_stun_stranger;
+}
+
+void checks_lose_consent(struct checks *checks, struct transport *t)
+{
+    checks->turn->counters[COUNTER_consent_expired]++;
+    update_paths(checks, t);
+    transport_publish_change(checks->transports, t);
+}
+
+void checks_forget(struct checks *checks, struct transport *t)
+{
+    ice_init(&t->ice);
+    update_paths(checks, t);
+}

@@ -1,0 +1,43 @@
+/* ICE connectivity checks of clients (STUN binding requests): authenticated, given to the transport's
+ * ICE agent, answered. They alone decide where a worker receives from and sends to (gates G1 and G6).
+ *
+ * Shape:   the worker's map of validated paths, and the ICE agent in each transport (ice.h).
+ * Threads: the worker's.
+ * Errors:  a check of a stranger or with a wrong signature is dropped in silence.
+ * Source:  RFC 8445 7.3, RFC 7675 (consent). */
+#ifndef RINGCAST_CHECKS_H
+#define RINGCAST_CHECKS_H
+
+#include "dataplane/engines/map.h"
+#include "dataplane/engines/stun.h"
+#include "dataplane/io/io.h"
+#include "src/verdicts.h"
+
+struct transport;
+
+struct checks {
+    struct turn *turn;
+    struct transmit *transmit;
+    struct publisher *publisher;
+    struct handshaker_link *handshaker;
+    struct transports *transports;
+    struct stun_request request; /* the check that is being served */
+    uint64_t secret;             /* strangers choose the addresses that are hashed */
+    struct map paths;            /* path → index of the transport that ICE validated it for */
+};
+
+bool checks_open(struct checks *checks);
+void checks_close(struct checks *checks);
+
+enum verdict checks_receive(struct checks *checks, const struct io_datagram *datagram);
+
+/* The transport that ICE validated this path for; NULL: nobody's. */
+struct transport *checks_find_transport(const struct checks *checks, const struct path *path);
+
+/* The ICE agent says that consent is lost: nothing is sent until a new check comes (RFC 7675, threat
+ * D28). */
+void checks_lose_consent(struct checks *checks, struct transport *t);
+/* The transport goes: its paths are nobody's. */
+void checks_forget(struct checks *checks, struct transport *t);
+
+#endif

@@ -1,0 +1,19 @@
+/* The first look at every datagram: what kind it is, whose it is, and the gates G1 to G3, G6 and G8. A
+ * refused datagram changes no state and causes no byte to be sent.
+ *
+ *   STUN ─► checks.c      DTLS ─► handshaker_link.c      RTP ─► ingress.c      RTCP ─► feedback.c */
+#ifndef RINGCAST_CLASSIFY_H
+#define RINGCAST_CLASSIFY_H
+
+struct classifier {
+    struct batch *batch;
+    struct checks *checks;
+    struct handshaker_link *handshaker;
+    struct arrivals *arrivals;
+    struct feedback *feedback;
+};
+
+/* Gives every datagram of the batch its verdict, but RTP, whose verdict ingress_run gives. */
+void classify(struct classifier *c);
+
+#endif

@@ -1,0 +1,277 @@
+/* Consumers: from row to object, which encoding they get, statistics, removal. */
+#include "consumer.h"
+
+#include <string.h>
+
+#include "key_frames.h"
+#include "memory.h"
+#include "producer.h"
+#include "publish.h"
+#include "random_pool.h"
+#include "replica.h"
+#include "reports.h"
+#include "resume.h"
+#include "src/clock.h"
+#include "transport.h"
+
+#define ENCODING_ALIVE_NS (1500 * NS_PER_MS) /* an encoding silent for longer is not forwarded */
+
+bool consumers_open(struct consumers *cs)
+{
+    cs->all = memory_map(sizeof(struct consumer) * CONSUMERS_MAX, true);
+    cs->details = memory_map(sizeof(struct consumer_details) * CONSUMERS_MAX, true);
+    return cs->all && cs->details && map_open(&cs->ssrcs, CONSUMERS_MAX);
+}
+
+void consumers_close(struct consumers *cs)
+{
+    memory_unmap(cs->all, sizeof(struct consumer) * CONSUMERS_MAX);
+    memory_unmap(cs->details, sizeof(struct consumer_details) * CONSUMERS_MAX);
+    map_close(&cs->ssrcs);
+}
+
+static uint64_t ssrc_key(const struct transport *t, uint32_t ssrc)
+{
+    return ((uint64_t)t->index + 1) << 32 | ssrc;
+}
+
+struct consumer_details *consumer_find_details(const struct consumers *cs,
+                                               const struct transport *t, uint32_t ssrc)
+{
+    uint32_t i = map_find(&cs->ssrcs, ssrc_key(t, ssrc));
+
+    return i == MAP_NONE ? NULL : &cs->details[i];
+}
+
+/* ---- statistics ---- */
+
+static void publish(struct consumers *cs, const struct consumer_details *d)
+{
+    const struct consumer *c = d->consumer;
+    const struct consumer_state_row *before = (const struct consumer_state_row *)publish_row_before(
+        cs->publisher, TABLE_consumer_state, c->index);
+    uint64_t span_ns =
+        publish_span_ns(cs->publisher, &before->header, d->generation, &before->published_ns);
+    struct consumer_state_row row = {
+        .packets_sent = c->packets,
+        .bytes_sent = c->bytes,
+        .last_packet_ns = c->last_sent_ns,
+        .packets_lost = d->lost,
+        .published_ns = cs->turn->now_ns,
+        .fraction_lost = d->fraction_lost,
+        .jitter = d->jitter,
+        .round_trip_us = d->round_trip_us,
+        .pli_received = d->pli_received,
+        .fir_received = d->fir_received,
+        .nack_received = d->nack_received,
+        .encoding = c->encoding,
+    };
+
+    row.send_bps = publish_bps(c->bytes, &before->bytes_sent, &before->send_bps, span_ns);
+    publish_row(cs->publisher, TABLE_consumer_state, c->index, d->generation, &row.header);
+}
+
+void consumers_publish(struct consumers *cs, const struct transport *t)
+{
+    for (const struct consumer_details *d = t->consumers; d; d = d->next_of_transport)
+        publish(cs, d);
+}
+
+/* ---- encodings and key frames ---- */
+
+static void request_key_frame(struct consumers *cs, const struct consumer *c)
+{
+    if (!c->paused)
+        key_frame_request(cs->key_frames, c->producer, c->target);
+}
+
+void consumers_request_key_frames(struct consumers *cs, const struct transport *t)
+{
+    for (const struct consumer_details *d = t->consumers; d; d = d->next_of_transport)
+        request_key_frame(cs, d->consumer);
+}
+
+void consumers_restart(struct consumers *cs, struct producer *p)
+{
+    for (struct consumer *c = p->consumers; c; c = c->next_of_producer) {
+        c->synchronised = false;
+        if (!p->paused)
+            request_key_frame(cs, c);
+    }
+}
+
+void consumers_choose_encodings(struct consumers *cs, const struct transport *t)
+{
+    for (const struct consumer_details *d = t->consumers; d; d = d->next_of_transport) {
+        struct consumer *c = d->consumer;
+        const struct producer *p = c->producer;
+        int best = -1;
+
+        if (p->type != PRODUCER_TYPE_simulcast)
+            continue;
+        for (int e = 0; e < p->encoding_count && e <= d->preferred_spatial_layer; e++)
+            if (p->encodings[e].started &&
+                cs->turn->now_ns - p->encodings[e].last_packet_ns < ENCODING_ALIVE_NS)
+                best = e;
+        if (best < 0 || best == c->target)
+            continue;
+        c->target = (uint8_t)best;
+        request_key_frame(cs, c);
+    }
+}
+
+/* ---- lists of its producer and its transport ---- */
+
+static void link_to_lists(struct consumers *cs, struct consumer_details *d)
+{
+    struct consumer *c = d->consumer;
+    struct producer *p = c->producer;
+    struct transport *t = d->transport;
+
+    d->previous_of_producer = &p->consumers;
+    c->next_of_producer = p->consumers;
+    if (c->next_of_producer)
+        cs->details[c->next_of_producer->index].previous_of_producer = &c->next_of_producer;
+    p->consumers = c;
+    d->previous_of_transport = &t->consumers;
+    d->next_of_transport = t->consumers;
+    if (d->next_of_transport)
+        d->next_of_transport->previous_of_transport = &d->next_of_transport;
+    t->consumers = d;
+    p->consumer_count++;
+    t->consumer_count++;
+    cs->count++;
+}
+
+static void unlink_from_lists(struct consumers *cs, struct consumer_details *d)
+{
+    struct consumer *c = d->consumer;
+    struct producer *p = c->producer;
+
+    if (p->cursor == c)
+        p->cursor = c->next_of_producer;
+    *d->previous_of_producer = c->next_of_producer;
+    if (c->next_of_producer)
+        cs->details[c->next_of_producer->index].previous_of_producer = d->previous_of_producer;
+    *d->previous_of_transport = d->next_of_transport;
+    if (d->next_of_transport)
+        d->next_of_transport->previous_of_transport = d->previous_of_transport;
+    p->consumer_count--;
+    d->transport->consumer_count--;
+    cs->count--;
+}
+
+/* ---- row to object ---- */
+
+void consumer_remove(struct consumers *cs, struct consumer *c, bool with_bye)
+{
+    struct consumer_details *d = &cs->details[c->index];
+    uint32_t generation = d->generation, index = c->index;
+    struct producer *p = c->producer;
+
+    if (with_bye && c->has_sent)
+        reports_send_bye(cs->reports, d->transport, c->ssrc);
+    map_remove(&cs->ssrcs, ssrc_key(d->transport, c->ssrc), index);
+    unlink_from_lists(cs, d);
+    memset(c, 0, sizeof(*c));
+    memset(d, 0, sizeof(*d));
+    publish_gone(cs->publisher, TABLE_consumer_state, index, generation);
+    replica_drop_unused(cs->replicas, p);
+}
+
+/* The first SRTP index of a new SSRC: behind what an earlier forwarder reserved for this key; else
+ * random in the lower half, so that a receiver cannot mistake an early reordering for a roll-over
+ * (RFC 3711 3.3.1). */
+static uint64_t first_index(struct consumers *cs, uint32_t index, uint32_t generation)
+{
+    uint64_t reserved;
+
+    if (resume_find_rtp(cs->resume, index, generation, &reserved))
+        return reserved;
+    return random_pool_take(cs->random) & 0x3fff;
+}
+
+/* Padding takes the header that the latest consumer gets for the header of all; a producer's home must
+ * know it, too. */
+static void set_typical_header(struct consumers *cs, const struct consumer *c)
+{
+    struct producer *p = c->producer;
+
+    if (header_kind_equal(&p->typical, &c->header))
+        return;
+    p->typical = c->header;
+    if (p->is_replica)
+        replica_request(cs->replicas, p);
+}
+
+static void consumer_add(struct consumers *cs, uint32_t index, const struct consumer_row *row,
+                         struct transport *t)
+{
+    struct consumer *c = &cs->all[index];
+    struct consumer_details *d = &cs->details[index];
+    struct producer *p = producer_or_replica(cs->replicas, row->producer);
+    uint64_t key = ssrc_key(t, row->ssrc);
+
+    if (!p) {
+        cs->turn->counters[COUNTER_rows_refused]++;
+        return;
+    }
+    if (row->kind != p->kind || row->ssrc == 0 || map_find(&cs->ssrcs, key) != MAP_NONE ||
+        !map_set(&cs->ssrcs, key, index)) {
+        cs->turn->counters[COUNTER_rows_refused]++;
+        replica_drop_unused(cs->replicas, p);
+        return;
+    }
+    *c = (struct consumer){
+        .egress = t->egress,
+        .producer = p,
+        .header = {.extension_mask = row->extension_mask,
+                   .mid_bytes = row->mid_bytes,
+                   .payload_type = row->payload_type},
+        .ssrc = row->ssrc,
+        .index = index,
+        .paused = row->paused,
+        .highest_out = first_index(cs, index, row->header.generation),
+    };
+    memcpy(c->mid, row->mid, sizeof(c->mid));
+    *d = (struct consumer_details){
+        .generation = row->header.generation,
+        .consumer = c,
+        .transport = t,
+        .preferred_spatial_layer = row->preferred_spatial_layer,
+    };
+    link_to_lists(cs, d);
+    set_typical_header(cs, c);
+    t->dirty = true;
+    transport_report_soon(cs->transports, t);
+    request_key_frame(cs, c);
+}
+
+static void consumer_change(struct consumers *cs, struct consumer *c,
+                            const struct consumer_row *row)
+{
+    c->header.extension_mask = row->extension_mask;
+    set_typical_header(cs, c);
+    cs->details[c->index].preferred_spatial_layer = row->preferred_spatial_layer;
+    if (c->paused == row->paused)
+        return;
+    c->paused = row->paused;
+    c->synchronised = false;
+    request_key_frame(cs, c);
+}
+
+void consumer_reconcile(struct consumers *cs, uint32_t index, const struct consumer_row *row)
+{
+    struct consumer *c = &cs->all[index];
+    const struct consumer_details *d = &cs->details[index];
+    struct transport *t;
+
+    if (d->generation && (!row || row->header.generation != d->generation))
+        consumer_remove(cs, c, true);
+    if (!row)
+        return;
+    if (d->generation)
+        consumer_change(cs, c, row);
+    else if ((t = transport_find(cs->transports, row->transport)))
+        consumer_add(cs, index, row, t);
+}

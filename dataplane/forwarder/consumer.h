@@ -1,0 +1,102 @@
+/* A consumer: what one client gets of one producer.
+ *
+ * Shape:   the object in two arrays, both at the row's index. struct consumer is what the fan-out
+ *          touches for each packet; it walks thousands of them, so it is two cache lines and nothing
+ *          else. struct consumer_details is what only table changes, RTCP and statistics touch.
+ * Threads: a consumer lives on the worker of its transport. Its producer may live on another one and
+ *          has a replica here then, see replica.h.
+ * Memory:  mapped at start, paid when touched. */
+#ifndef RINGCAST_CONSUMER_H
+#define RINGCAST_CONSUMER_H
+
+#include "dataplane/engines/map.h"
+#include "packet.h"
+#include "src/tables.h"
+
+struct transport;
+
+struct consumer {
+    /* who is next, and whether something may be sent */
+    struct consumer *next_of_producer;
+    struct egress *egress; /* of its transport */
+    struct consumer *next_due;
+    struct producer *producer;
+    struct header_kind header;
+    uint32_t ssrc, index;
+    bool paused;
+    uint8_t encoding;  /* which one is being forwarded */
+    uint8_t target;    /* which one should be; it takes over at that one's next key frame */
+    bool synchronised; /* the offsets hold; false: waits for a key frame (video) */
+
+    uint64_t index_offset; /* SRTP index out = in + offset (modulo 2^64) */
+    uint64_t floor_in;     /* packets of smaller indexes came before the last synchronisation */
+    uint64_t highest_out;
+    uint64_t index_reserved; /* the first one that is not reserved, see resume.h */
+    uint64_t last_sent_ns;
+    uint64_t packets, bytes;
+    uint32_t payload_bytes; /* sender's octet count of sender reports, wraps */
+    uint32_t timestamp_offset, last_timestamp;
+    char mid[CONSUMER_MID_BYTES_MAX];
+    bool has_sent;
+};
+_Static_assert(sizeof(struct consumer) == 128, "consumer: two cache lines");
+
+struct consumer_details {
+    uint32_t generation; /* 0: free */
+    struct consumer *consumer;
+    struct transport *transport;
+    struct consumer **previous_of_producer;
+    struct consumer_details *next_of_transport, **previous_of_transport;
+    uint8_t preferred_spatial_layer;
+    /* as the client reports */
+    int32_t lost;
+    uint32_t fraction_lost, jitter, round_trip_us;
+    uint32_t pli_received, fir_received, nack_received;
+    uint8_t fir_sequence;
+    bool fir_seen;
+};
+
+/* All consumers of a worker, and what they work with. */
+struct consumers {
+    struct turn *turn;
+    struct random_pool *random;
+    const struct resume *resume;
+    struct publisher *publisher;
+    struct reports *reports;
+    struct replicas *replicas;
+    struct key_frames *key_frames;
+    struct transports *transports;
+
+    uint32_t count;
+    struct consumer *all; /* [CONSUMERS_MAX], like details */
+    struct consumer_details *details;
+    struct map ssrcs; /* transport and SSRC → index */
+};
+
+/* Maps the arrays; false when there is no address space. */
+bool consumers_open(struct consumers *cs);
+void consumers_close(struct consumers *cs);
+
+/* Makes the object at `index` say what its row says; NULL: there is no row. */
+void consumer_reconcile(struct consumers *cs, uint32_t index, const struct consumer_row *row);
+/* with_bye: tell its client that the stream ends. */
+void consumer_remove(struct consumers *cs, struct consumer *c, bool with_bye);
+
+/* The consumer whose packets go to this transport with this SSRC; NULL: none. */
+struct consumer_details *consumer_find_details(const struct consumers *cs,
+                                               const struct transport *t, uint32_t ssrc);
+
+/* ---- all consumers of a transport ---- */
+
+void consumers_request_key_frames(struct consumers *cs, const struct transport *t);
+/* Simulcast: aims each at the highest encoding that is alive and not above the preferred one. */
+void consumers_choose_encodings(struct consumers *cs, const struct transport *t);
+void consumers_publish(struct consumers *cs, const struct transport *t);
+
+/* ---- all consumers of a producer ---- */
+
+/* It was paused or resumed: the packets that were not forwarded must leave no gap in what clients see,
+ * so each begins anew at the next key frame, which is asked for. */
+void consumers_restart(struct consumers *cs, struct producer *p);
+
+#endif

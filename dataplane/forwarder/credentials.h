@@ -1,0 +1,52 @@
+/* ICE user fragments and passwords of transports: finding the transport that a check names, and an
+ * ICE restart without a gap in the media (RFC 8445 9).
+ *
+ *   row ─► credentials ──── ICE restart ───► credentials (new)
+ *                     └───────────────────►  outgoing (old) ─── first check with the new ones ─► gone
+ *
+ * Until that check comes, the client may not know the new ones, and its checks with the old ones keep
+ * consent alive. A second restart before it drops the credentials of the first, which no check was
+ * ever seen with.
+ *
+ * Threads: the worker's. Errors: false or NULL; then nothing changed. */
+#ifndef RINGCAST_CREDENTIALS_H
+#define RINGCAST_CREDENTIALS_H
+
+#include "dataplane/engines/map.h"
+#include "dataplane/engines/stun.h"
+#include "src/tables.h"
+
+struct transport;
+
+/* What a client's checks must name and be signed with. */
+struct ice_credentials {
+    uint8_t ufrag_bytes; /* 0: none */
+    char ufrag[ICE_CREDENTIAL_ROOM];
+    char password[ICE_CREDENTIAL_ROOM];
+};
+
+/* The transports of a worker by user fragment. */
+struct ufrags {
+    uint64_t secret; /* clients choose what is hashed */
+    struct map map;  /* → index of a transport */
+};
+
+/* Takes the credentials of the row: the first ones of a new transport, or those of an ICE restart.
+ * False when they are not usable. */
+bool credentials_take(struct ufrags *ufrags, struct transport *t, const struct transport_row *row);
+void credentials_forget(struct ufrags *ufrags, struct transport *t);
+
+/* The one of `transports` that a check names, and which of its credentials. Both NULL for strangers. */
+struct named_transport {
+    struct transport *transport;
+    const struct ice_credentials *credentials;
+};
+struct named_transport credentials_find(const struct ufrags *ufrags, struct transport *transports,
+                                        const struct stun_request *request);
+
+/* An authentic check named these. True when it is the first with the new ones: the ICE restart is
+ * complete. */
+bool credentials_confirm(struct ufrags *ufrags, struct transport *t,
+                         const struct ice_credentials *named);
+
+#endif

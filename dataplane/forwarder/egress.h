@@ -1,0 +1,27 @@
+/* What sending to one client touches, and nothing else of its transport: the fan-out walks thousands
+ * of these in a row, so they lie in an array of their own, each at the index of its transport.
+ *
+ * It follows the transport's ICE agent and keys, see transport_update_egress. */
+#ifndef RINGCAST_EGRESS_H
+#define RINGCAST_EGRESS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "dataplane/engines/srtp/srtp.h"
+#include "dataplane/path.h"
+
+struct consumer;
+
+struct egress {
+    struct path path;
+    bool open;  /* there are keys, and a path that ICE has validated */
+    bool dirty; /* something was sent since the statistics were published */
+    uint8_t tag_bytes;
+    struct consumer *due_first, *due_last; /* in this turn: consumers that get packets here */
+    struct egress *next_touched;
+    uint64_t packets, bytes; /* RTP sent */
+    struct srtp_key key;     /* what we send with */
+};
+
+#endif

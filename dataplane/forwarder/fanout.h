@@ -1,0 +1,60 @@
+/* Fan-out: every packet to every consumer of its producer, subscriber by subscriber, so that what goes
+ * to one of them lies side by side for segmentation and for the cipher.
+ *
+ *   queue of a producer ─► job: its packets × its consumers, served from `cursor` on
+ *     fan_out, each turn:  gather   which consumers of which jobs are due, within the turn's budget
+ *                          emit     subscriber by subscriber: select, rewrite, encrypt, send
+ *                          retire   the packets of jobs that are done
+ *
+ * A room that is larger than a turn's budget goes on in the next turn, after all producers that have
+ * received something meanwhile: so its size costs itself, not its neighbours on this worker.
+ *
+ * Threads: the worker's.
+ * Limits:  FAN_OUT_NEW_NS and FAN_OUT_BEGUN_NS of sending in one turn; a producer whose packets wait
+ *          longer than BACKLOG_NS_MAX loses those that come. */
+#ifndef RINGCAST_FANOUT_H
+#define RINGCAST_FANOUT_H
+
+#include "src/tables.h"
+
+/* What one turn may send, in about nanoseconds of work: for producers that have just received
+ * something, and for jobs that were begun in an earlier turn. Together they are what a large room
+ * delays a small one on the same worker. */
+#define FAN_OUT_NEW_NS 600000
+#define FAN_OUT_BEGUN_NS 300000
+#define BACKLOG_NS_MAX (100 * 1000000ull)
+
+struct packet;
+struct producer;
+
+/* Producers with packets to send, in the order in which they are served. */
+struct producer_list {
+    struct producer *first, *last;
+};
+
+struct fanout {
+    struct turn *turn;
+    struct transmit *transmit;
+    const struct resume *resume;
+    struct lanes *lanes;
+    struct consumers *consumers;
+    struct key_frames *key_frames;
+
+    struct producer_list new;                         /* whose job has not begun */
+    struct producer_list begun[MEDIA_KIND_video + 1]; /* by media kind */
+    struct egress *touched_first, *touched_last;      /* in this turn */
+};
+
+/* Takes an authentic packet; the caller counts its hold. False when packets of this producer already
+ * wait too long. */
+bool fan_out_queue(struct fanout *f, struct producer *p, struct packet *packet);
+/* Sends as much of what is queued as the turn's budget allows. */
+void fan_out(struct fanout *f);
+static inline bool fan_out_has_work(const struct fanout *f)
+{
+    return f->new.first || f->begun[MEDIA_KIND_audio].first || f->begun[MEDIA_KIND_video].first;
+}
+/* Gives back what is queued of a producer that goes, or is paused. */
+void fan_out_forget(struct fanout *f, struct producer *p);
+
+#endif

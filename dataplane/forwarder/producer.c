@@ -1,0 +1,263 @@
+/* Producers: from row to object, statistics, removal. */
+#include "producer.h"
+
+#include <string.h>
+
+#include "consumer.h"
+#include "fanout.h"
+#include "memory.h"
+#include "publish.h"
+#include "replica.h"
+#include "transport.h"
+
+bool producers_open(struct producers *ps)
+{
+    ps->all = memory_map(sizeof(struct producer) * PRODUCERS_MAX, false);
+    return ps->all;
+}
+
+void producers_close(struct producers *ps)
+{
+    memory_unmap(ps->all, sizeof(struct producer) * PRODUCERS_MAX);
+}
+
+/* ---- statistics ---- */
+
+static void publish(struct producers *ps, const struct producer *p)
+{
+    const struct producer_state_row *before = (const struct producer_state_row *)publish_row_before(
+        ps->publisher, TABLE_producer_state, p->index);
+    uint64_t span_ns =
+        publish_span_ns(ps->publisher, &before->header, p->generation, &before->published_ns);
+    struct producer_state_row row = {.published_ns = ps->turn->now_ns};
+
+    for (int i = 0; i < p->encoding_count; i++) {
+        const struct encoding *e = &p->encodings[i];
+
+        row.encoding_packets[i] = e->packets;
+        row.encoding_bytes[i] = e->bytes;
+        row.encoding_last_packet_ns[i] = e->last_packet_ns;
+        row.encoding_ssrc[i] = e->started ? e->seen_ssrc : e->ssrc;
+        row.encoding_jitter[i] = e->jitter >> 4;
+        row.encoding_fraction_lost[i] = e->fraction_lost;
+        if (e->started)
+            row.encoding_packets_lost[i] =
+                (int64_t)(e->highest_index - e->first_index + 1 - e->packets);
+        row.encoding_bps[i] =
+            publish_bps(e->bytes, &before->encoding_bytes[i], &before->encoding_bps[i], span_ns);
+        row.encoding_rtx_packets[i] = (uint32_t)e->rtx_packets;
+        row.encoding_pli_sent[i] = e->pli_sent;
+    }
+    publish_row(ps->publisher, TABLE_producer_state, p->index, p->generation, &row.header);
+}
+
+void producers_publish(struct producers *ps, const struct transport *t)
+{
+    for (const struct producer *p = t->producers; p; p = p->next)
+        publish(ps, p);
+}
+
+void producer_publish_levels(struct producers *ps, const struct producer *p)
+{
+    struct audio_level_row row = {.newest_interval = p->levels.newest};
+
+    memcpy(row.level, p->levels.level, sizeof(row.level));
+    publish_row(ps->publisher, TABLE_audio_level, p->index, p->generation, &row.header);
+}
+
+/* ---- removal ---- */
+
+/* The end of a producer that has no consumers any more. */
+static void forget(struct producers *ps, struct producer *p)
+{
+    uint32_t generation = p->generation, index = p->index;
+    bool is_replica = p->is_replica, has_levels = p->levels.extension_id;
+
+    memset(p, 0, sizeof(*p));
+    if (is_replica)
+        return; /* the rows are its home's */
+    publish_gone(ps->publisher, TABLE_producer_state, index, generation);
+    if (has_levels)
+        publish_gone(ps->publisher, TABLE_audio_level, index, generation);
+}
+
+/* Removes up to `count` consumers of leaving producers, and all of `whole`. */
+static void remove_slice(struct producers *ps, unsigned count, const struct producer *whole)
+{
+    struct producer **link = &ps->leaving;
+
+    while (*link) {
+        struct producer *p = *link;
+
+        while (p->consumers && (count > 0 || p == whole)) {
+            consumer_remove(ps->consumers, p->consumers, true);
+            count -= count > 0;
+        }
+        if (p->consumers) {
+            link = &p->next_leaving;
+            continue;
+        }
+        *link = p->next_leaving;
+        forget(ps, p);
+    }
+}
+
+void producers_remove_slice(struct producers *ps, unsigned count)
+{
+    remove_slice(ps, count, NULL);
+}
+
+/* At home: takes it off its transport. */
+static void unlink_from_transport(struct producers *ps, struct producer *p)
+{
+    struct transport *t = p->transport;
+    struct producer **link = &t->producers;
+
+    while (*link != p)
+        link = &(*link)->next;
+    *link = p->next;
+    for (unsigned i = 0; i < STREAMS_MAX; i++)
+        if (t->ingress->streams[i].producer == p)
+            t->ingress->streams[i].producer = NULL; /* its SRTP state stays: see struct stream */
+    p->transport = NULL;
+    ps->count--;
+    replicas_row_changed(ps->replicas, p);
+}
+
+void producer_remove(struct producers *ps, struct producer *p)
+{
+    if (p->is_leaving)
+        return;
+    if (p->is_replica)
+        replica_release(ps->replicas, p);
+    else
+        unlink_from_transport(ps, p);
+    fan_out_forget(ps->fanout, p);
+    timer_cancel(&p->timer);
+    p->is_leaving = true;
+    p->next_leaving = ps->leaving;
+    ps->leaving = p;
+}
+
+void producer_remove_now(struct producers *ps, struct producer *p)
+{
+    producer_remove(ps, p);
+    remove_slice(ps, 0, p);
+}
+
+/* ---- row to object ---- */
+
+/* Threat D16: one SSRC may belong to one encoding of a transport only. */
+static bool ssrcs_are_taken(const struct transport *t, const struct producer_row *row)
+{
+    for (const struct producer *p = t->producers; p; p = p->next)
+        for (int i = 0; i < p->encoding_count; i++)
+            for (int j = 0; j < row->encoding_count; j++) {
+                uint32_t ssrc = row->encoding_ssrc[j], rtx = row->encoding_rtx_ssrc[j];
+                const struct encoding *e = &p->encodings[i];
+
+                if ((ssrc && (ssrc == e->ssrc || ssrc == e->rtx_ssrc)) ||
+                    (rtx && (rtx == e->ssrc || rtx == e->rtx_ssrc)))
+                    return true;
+            }
+    return false;
+}
+
+void producer_fill(struct producer *p, uint32_t index, const struct producer_row *row)
+{
+    memset(p, 0, sizeof(*p));
+    p->generation = row->header.generation;
+    p->index = index;
+    p->kind = row->kind;
+    p->type = row->type;
+    p->paused = row->paused;
+    p->codec_count = row->codec_count;
+    p->encoding_count = row->encoding_count;
+    p->mid_bytes = row->mid_bytes;
+    p->timer.owner = p;
+    p->timer.kind = TIMER_PRODUCER;
+    for (int e = 0; e < p->encoding_count; e++) {
+        p->encodings[e].ssrc = row->encoding_ssrc[e];
+        p->encodings[e].rtx_ssrc = row->encoding_rtx_ssrc[e];
+        memcpy(p->rid[e], row->encoding_rid + (size_t)e * RID_BYTES_MAX, RID_BYTES_MAX);
+    }
+    memcpy(p->router_id, row->extension_router_id, sizeof(p->router_id));
+    memcpy(p->codec, row->codec, sizeof(p->codec));
+    memcpy(p->payload_type, row->codec_payload_type, sizeof(p->payload_type));
+    memcpy(p->mapped_payload_type, row->codec_mapped_payload_type, sizeof(p->mapped_payload_type));
+    memcpy(p->rtx_payload_type, row->codec_rtx_payload_type, sizeof(p->rtx_payload_type));
+    for (int c = 0; c < CODECS_MAX; c++)
+        p->clock_rate[c] = row->codec_clock_rate[c] ? row->codec_clock_rate[c] : 90000;
+    memcpy(p->mid, row->mid, sizeof(p->mid));
+    memcpy(p->cname, row->cname, sizeof(p->cname));
+    p->cname[CNAME_ROOM - 1] = '\0';
+}
+
+/* A transport has one numbering of extensions: BUNDLE makes all its m-sections agree. */
+static void learn_extensions(struct transport *t, const struct producer *p)
+{
+    for (uint8_t id = 1; id <= EXTENSION_ID_MAX; id++) {
+        if (p->router_id[id] == EXTENSION_mid)
+            t->mid_id = id;
+        else if (p->router_id[id] == EXTENSION_rid)
+            t->rid_id = id;
+        else if (p->router_id[id] == EXTENSION_repaired_rid)
+            t->repaired_rid_id = id;
+        else if (p->router_id[id] == EXTENSION_transport_cc)
+            t->transport_cc_id = id;
+    }
+}
+
+static void producer_add(struct producers *ps, uint32_t index, const struct producer_row *row,
+                         struct transport *t)
+{
+    struct producer *p = &ps->all[index];
+
+    if (ssrcs_are_taken(t, row)) {
+        ps->turn->counters[COUNTER_rows_refused]++;
+        return;
+    }
+    producer_fill(p, index, row);
+    p->transport = t;
+    p->home = (uint8_t)ps->worker;
+    p->ntp_offset = t->ntp_offset;
+    learn_extensions(t, p);
+    if (p->kind == MEDIA_KIND_audio)
+        audio_levels_init(&p->levels, p->router_id, ps->turn->audio_interval);
+    p->next = t->producers;
+    t->producers = p;
+    t->has_sent = true;
+    ps->count++;
+    transport_report_soon(ps->transports, t);
+    replicas_update_workers(ps->replicas, p);
+}
+
+static void producer_change(struct producers *ps, struct producer *p,
+                            const struct producer_row *row)
+{
+    if (p->paused == row->paused)
+        return;
+    p->paused = row->paused;
+    replicas_row_changed(ps->replicas, p);
+    if (p->paused)
+        fan_out_forget(ps->fanout, p);
+    consumers_restart(ps->consumers, p);
+}
+
+void producer_reconcile(struct producers *ps, uint32_t index, const struct producer_row *row)
+{
+    struct producer *p = &ps->all[index];
+    struct transport *t = row ? transport_find(ps->transports, row->transport) : NULL;
+
+    if (p->generation && (!row || row->header.generation != p->generation))
+        producer_remove(ps, p);
+    if (t && p->generation != row->header.generation) {
+        if (p->generation)
+            producer_remove_now(ps, p);
+        producer_add(ps, index, row, t);
+    } else if (row && p->generation == row->header.generation && !p->is_leaving) {
+        producer_change(ps, p, row);
+        if (t)
+            replicas_update_workers(ps->replicas, p);
+    }
+}

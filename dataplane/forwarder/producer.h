@@ -1,0 +1,115 @@
+/* A producer: one stream that a client publishes, with all its encodings.
+ *
+ * It lives on the worker of its transport, its home. A worker that has consumers of it but not its
+ * transport has a replica of it: the same struct, fed by the home through handoff.c.
+ *
+ * Shape:   struct producer at the row's index.
+ * Threads: a worker's own array; home and replica share nothing but the notes between them.
+ * Memory:  mapped at start, paid when touched. */
+#ifndef RINGCAST_PRODUCER_H
+#define RINGCAST_PRODUCER_H
+
+#include "audio_levels.h"
+#include "dataplane/engines/wheel.h"
+#include "packet.h"
+#include "src/tables.h"
+
+struct consumer;
+struct transport;
+
+/* One encoding (simulcast stream) and its reception statistics (RFC 3550 A.1, A.3, A.8). */
+struct encoding {
+    uint32_t ssrc, rtx_ssrc; /* as declared, 0: not; learnt ones are in the transport's streams */
+    uint32_t seen_ssrc;      /* the one that sends now */
+    bool started;
+    uint64_t first_index, highest_index; /* SRTP indexes */
+    uint64_t packets, bytes, rtx_packets;
+    uint64_t expected_prior, received_prior; /* at the last report */
+    uint32_t jitter;                         /* scaled by 16, in time-stamp units */
+    uint32_t transit;
+    uint32_t fraction_lost;
+    uint32_t pli_sent;
+    uint64_t last_packet_ns;
+    bool has_sr;                    /* the client sent a sender report: */
+    uint64_t sr_ntp, sr_arrival_ns; /* on the client's clock; on our monotonic one */
+    uint32_t sr_timestamp;
+    uint64_t key_frame_asked_ns; /* the last request to the publisher */
+    bool key_frame_wanted;       /* by a consumer, and none came since */
+};
+
+struct producer {
+    uint32_t generation; /* 0: free */
+    uint32_t index;
+    struct transport *transport; /* NULL: a replica, or about to go */
+    bool is_replica;
+    bool is_leaving;          /* its consumers are being removed, some in each turn */
+    uint8_t home;             /* worker */
+    uint16_t replica_workers; /* at home: bit per worker that has a replica */
+    uint64_t ntp_offset;      /* our NTP time minus the client's, 32.32 */
+    struct producer *next;    /* of the transport */
+    struct producer *next_leaving;
+    struct consumer *consumers;
+    uint32_t consumer_count;
+
+    /* as the row says */
+    uint8_t kind, type, paused;
+    uint8_t codec_count, encoding_count, mid_bytes;
+    uint8_t router_id[16]; /* the client's extension id → ours, see rtp.h */
+    uint8_t codec[CODECS_MAX], payload_type[CODECS_MAX], mapped_payload_type[CODECS_MAX];
+    uint8_t rtx_payload_type[CODECS_MAX];
+    uint32_t clock_rate[CODECS_MAX];
+    char mid[MID_BYTES_MAX];
+    char rid[ENCODINGS_MAX][RID_BYTES_MAX];
+    char cname[CNAME_ROOM];
+
+    struct timer timer; /* key-frame requests that the throttle holds back */
+    struct encoding encodings[ENCODINGS_MAX];
+    struct audio_levels levels;
+
+    /* fan-out, see fanout.h */
+    struct header_kind typical;  /* the header that its latest consumer gets */
+    struct packet_queue job;     /* packets that are being sent to the consumers, */
+    uint32_t job_cost;           /* what they cost for one consumer, */
+    struct consumer *cursor;     /* and who gets them next; NULL: everybody got them */
+    struct packet_queue waiting; /* packets that came since the job began */
+    bool is_listed;              /* in a list of the fan-out */
+    struct producer *next_listed;
+};
+
+/* All producers and replicas of a worker, and what they work with. */
+struct producers {
+    struct turn *turn;
+    struct publisher *publisher;
+    struct transports *transports;
+    struct consumers *consumers;
+    struct replicas *replicas;
+    struct fanout *fanout;
+    uint32_t worker; /* this one */
+
+    uint32_t count;       /* without replicas */
+    struct producer *all; /* [PRODUCERS_MAX] */
+    struct producer *leaving;
+};
+
+/* Maps the array; false when there is no address space. */
+bool producers_open(struct producers *ps);
+void producers_close(struct producers *ps);
+
+/* Makes the object at `index`, a replica too, say what its row says; NULL: there is no row. */
+void producer_reconcile(struct producers *ps, uint32_t index, const struct producer_row *row);
+/* Copies what a row says into a free object. */
+void producer_fill(struct producer *p, uint32_t index, const struct producer_row *row);
+
+/* Takes it out of the packets' way at once. Its consumers go later, some in each turn; while they do,
+ * is_leaving is set. */
+void producer_remove(struct producers *ps, struct producer *p);
+/* Removes it with all consumers now: another object needs the index. */
+void producer_remove_now(struct producers *ps, struct producer *p);
+/* Removes up to `count` consumers of leaving producers. */
+void producers_remove_slice(struct producers *ps, unsigned count);
+
+/* The rows of all producers of a transport. */
+void producers_publish(struct producers *ps, const struct transport *t);
+void producer_publish_levels(struct producers *ps, const struct producer *p);
+
+#endif

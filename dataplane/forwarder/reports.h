@@ -1,0 +1,30 @@
+/* RTCP to clients: receiver reports to publishers, sender reports to subscribers, key-frame requests,
+ * transport-wide feedback, goodbyes.
+ *
+ * Threads: the worker's. Memory: compounds are built on the stack.
+ * Errors:  a transport without keys or path is sent nothing.
+ * Source:  RFC 3550 6 and A.3, RFC 4585, RFC 3711 3.4. */
+#ifndef RINGCAST_REPORTS_H
+#define RINGCAST_REPORTS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct transport;
+
+struct reports {
+    struct turn *turn;
+    struct transmit *transmit;
+    const struct resume *resume;
+};
+
+/* Receiver reports about all it sends, sender reports about all it gets. */
+void reports_send(struct reports *r, struct transport *t);
+/* Transport-wide congestion control: when the packets of this client arrived. */
+void reports_send_congestion(struct reports *r, struct transport *t);
+/* Asks for a key frame of the stream media_ssrc. False: nothing can be sent to it yet. */
+bool reports_send_pli(struct reports *r, struct transport *t, uint32_t media_ssrc);
+/* The stream `ssrc` that we sent ends. */
+void reports_send_bye(struct reports *r, struct transport *t, uint32_t ssrc);
+
+#endif

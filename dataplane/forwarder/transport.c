@@ -1,0 +1,267 @@
+/* Transports: from row to object, keys, the timer, statistics, removal. */
+#include "transport.h"
+
+#include <string.h>
+
+#include "checks.h"
+#include "consumer.h"
+#include "handshaker_link.h"
+#include "memory.h"
+#include "producer.h"
+#include "publish.h"
+#include "random_pool.h"
+#include "reports.h"
+#include "resume.h"
+#include "src/clock.h"
+
+#define REPORT_INTERVAL_NS NS_PER_S /* RTCP reports of an active transport */
+
+bool transports_open(struct transports *ts)
+{
+    ts->all = memory_map(sizeof(struct transport) * TRANSPORTS_MAX, false);
+    ts->egresses = memory_map(sizeof(struct egress) * TRANSPORTS_MAX, true);
+    ts->ingresses = memory_map(sizeof(struct ingress) * TRANSPORTS_MAX, false);
+    return ts->all && ts->egresses && ts->ingresses &&
+           map_open(&ts->ufrags.map, 2 * TRANSPORTS_MAX);
+}
+
+void transports_close(struct transports *ts)
+{
+    memory_unmap(ts->all, sizeof(struct transport) * TRANSPORTS_MAX);
+    memory_unmap(ts->egresses, sizeof(struct egress) * TRANSPORTS_MAX);
+    memory_unmap(ts->ingresses, sizeof(struct ingress) * TRANSPORTS_MAX);
+    map_close(&ts->ufrags.map);
+}
+
+struct transport *transport_find(const struct transports *ts, handle_word handle)
+{
+    uint32_t index = handle_index(handle);
+    struct transport *t = index < TRANSPORTS_MAX ? &ts->all[index] : NULL;
+
+    return t && t->generation && t->generation == handle_generation(handle) ? t : NULL;
+}
+
+bool transport_count_within(struct transport *t, uint64_t now_ns, uint32_t *count, uint32_t limit)
+{
+    uint32_t second = (uint32_t)(now_ns / NS_PER_S);
+
+    if (t->rate_window_s != second) {
+        t->rate_window_s = second;
+        t->rtcp_in_window = 0;
+        t->stun_in_window = 0;
+    }
+    return ++*count <= limit;
+}
+
+void transport_update_egress(struct transport *t)
+{
+    const struct path *path = ice_selected_path(&t->ice);
+
+    t->egress->open = path && t->profile;
+    if (path)
+        t->egress->path = *path;
+    if (t->profile)
+        t->egress->tag_bytes = (uint8_t)srtp_tag_bytes(t->profile);
+}
+
+void transport_report_soon(struct transports *ts, struct transport *t)
+{
+    t->next_report_ns = ts->turn->now_ns;
+    timer_set(ts->wheel, &t->timer, ts->turn->now_ns + PUBLISH_INTERVAL_NS);
+}
+
+/* ---- statistics ---- */
+
+static void publish(struct transports *ts, struct transport *t)
+{
+    const struct transport_state_row *before =
+        (const struct transport_state_row *)publish_row_before(ts->publisher, TABLE_transport_state,
+                                                               t->index);
+    uint64_t span_ns =
+        publish_span_ns(ts->publisher, &before->header, t->generation, &before->published_ns);
+    const struct path *path = ice_selected_path(&t->ice);
+    struct transport_state_row row = {
+        .bytes_received = t->bytes_received,
+        .bytes_sent = t->bytes_sent + t->egress->bytes,
+        .rtp_packets_received = t->rtp_packets_received,
+        .rtp_bytes_received = t->rtp_bytes_received,
+        .rtp_packets_sent = t->egress->packets,
+        .rtp_bytes_sent = t->egress->bytes,
+        .last_check_ns = t->ice.last_check_ns,
+        .connected_ns = t->connected_ns,
+        .published_ns = ts->turn->now_ns,
+        .ice_state = t->ice.state,
+        .dtls_state = t->dtls_state,
+        .dtls_failure = t->dtls_failure,
+        .srtp_profile = t->profile,
+    };
+
+    row.receive_bps =
+        publish_bps(row.bytes_received, &before->bytes_received, &before->receive_bps, span_ns);
+    row.send_bps = publish_bps(row.bytes_sent, &before->bytes_sent, &before->send_bps, span_ns);
+    row.rtp_receive_bps = publish_bps(row.rtp_bytes_received, &before->rtp_bytes_received,
+                                      &before->rtp_receive_bps, span_ns);
+    row.rtp_send_bps =
+        publish_bps(row.rtp_bytes_sent, &before->rtp_bytes_sent, &before->rtp_send_bps, span_ns);
+    if (path) {
+        memcpy(row.remote_ip, path->remote_ip, sizeof(row.remote_ip));
+        memcpy(row.local_ip, path->local_ip, sizeof(row.local_ip));
+        row.remote_port = path->remote_port;
+        row.local_port = path->local_port;
+    }
+    publish_row(ts->publisher, TABLE_transport_state, t->index, t->generation, &row.header);
+}
+
+void transport_publish_change(struct transports *ts, struct transport *t)
+{
+    publish(ts, t);
+    publish_event(ts->publisher, TABLE_transport_state, t->index, t->generation);
+}
+
+/* ---- keys ---- */
+
+/* Takes what the row says; G7: without a protection profile there are no keys, and nothing is sent. */
+static void take_keys(struct transports *ts, struct transport *t, const struct key_row *row)
+{
+    struct srtp_engine *srtp = ts->srtp;
+
+    if (row->state == DTLS_STATE_connected) {
+        if (t->profile ||
+            !srtp_key_init(srtp, &t->egress->key, row->profile, row->ours_key, row->ours_salt) ||
+            !srtp_key_init(srtp, &t->receive_key, row->profile, row->theirs_key, row->theirs_salt))
+            return;
+        t->profile = row->profile;
+        t->connected_ns = ts->turn->now_ns;
+        t->dtls_state = DTLS_STATE_connected;
+        return;
+    }
+    t->dtls_state = row->state;
+    t->dtls_failure = row->failure;
+    if (t->profile && (row->state == DTLS_STATE_closed || row->state == DTLS_STATE_failed)) {
+        t->profile = 0;
+        srtp_key_wipe(&t->egress->key);
+        srtp_key_wipe(&t->receive_key);
+    }
+}
+
+void transport_read_keys(struct transports *ts, struct transport *t)
+{
+    struct key_row row;
+    bool was_keyed = t->profile != 0;
+
+    if (row_copy(TABLE_key, &row, region_row(ts->keys, TABLE_key, t->index), t->generation) !=
+        ROW_OK)
+        return;
+    take_keys(ts, t, &row);
+    explicit_bzero(&row, sizeof(row));
+    transport_update_egress(t);
+    if (t->profile && !was_keyed) {
+        consumers_request_key_frames(ts->consumers, t);
+        transport_report_soon(ts, t);
+    }
+    transport_publish_change(ts, t);
+}
+
+/* ---- row to object ---- */
+
+static void transport_remove(struct transports *ts, struct transport *t)
+{
+    uint32_t generation = t->generation, index = t->index;
+
+    while (t->consumers)
+        consumer_remove(ts->consumers, t->consumers->consumer, false);
+    while (t->producers)
+        producer_remove(ts->producers, t->producers);
+    handshaker_notify(ts->handshaker, t, DTLS_NOTE_closed);
+    checks_forget(ts->checks, t);
+    credentials_forget(&ts->ufrags, t);
+    timer_cancel(&t->timer);
+    timer_cancel(&t->feedback_timer);
+    srtp_key_wipe(&t->receive_key);
+    explicit_bzero(t->egress, sizeof(*t->egress));
+    if (t->has_sent)
+        memset(t->ingress, 0, sizeof(*t->ingress));
+    memset(t, 0, sizeof(*t));
+    ts->count--;
+    publish_gone(ts->publisher, TABLE_transport_state, index, generation);
+}
+
+static void transport_add(struct transports *ts, uint32_t index, const struct transport_row *row)
+{
+    struct transport *t = &ts->all[index];
+
+    t->index = index; /* all else is 0 in a free one */
+    if (!credentials_take(&ts->ufrags, t, row)) {
+        ts->turn->counters[COUNTER_rows_refused]++;
+        return;
+    }
+    t->generation = row->header.generation;
+    t->egress = &ts->egresses[index];
+    t->ingress = &ts->ingresses[index];
+    t->dtls_role = row->dtls_role;
+    ice_init(&t->ice);
+    t->report_ssrc = random_pool_take(ts->random) | 1;
+    t->timer.owner = t;
+    t->timer.kind = TIMER_TRANSPORT;
+    t->feedback_timer.owner = t;
+    t->feedback_timer.kind = TIMER_FEEDBACK;
+    resume_find_rtcp(ts->resume, index, t->generation, &t->rtcp_index);
+    ts->count++;
+    timer_set(ts->wheel, &t->timer, ts->turn->now_ns + IDLE_INTERVAL_NS);
+    transport_read_keys(ts, t); /* there are keys when an earlier forwarder died */
+    publish(ts, t);
+}
+
+static void transport_change(struct transports *ts, struct transport *t,
+                             const struct transport_row *row)
+{
+    if (!credentials_take(&ts->ufrags, t, row))
+        ts->turn->counters[COUNTER_rows_refused]++;
+    if (t->dtls_role == row->dtls_role)
+        return;
+    t->dtls_role = row->dtls_role;
+    /* As DTLS client the handshaker starts, and it could not before it knew the role. */
+    if (t->handshaker_is_notified)
+        handshaker_notify(ts->handshaker, t, DTLS_NOTE_validated);
+}
+
+void transport_reconcile(struct transports *ts, uint32_t index, const struct transport_row *row)
+{
+    struct transport *t = &ts->all[index];
+
+    if (row && row->worker != ts->worker)
+        row = NULL;
+    if (t->generation && (!row || row->header.generation != t->generation))
+        transport_remove(ts, t);
+    if (row && t->generation)
+        transport_change(ts, t, row);
+    else if (row)
+        transport_add(ts, index, row);
+}
+
+/* ---- the timer ---- */
+
+void transport_on_timer(struct transports *ts, struct transport *t)
+{
+    uint64_t now_ns = ts->turn->now_ns, next_ns = now_ns + IDLE_INTERVAL_NS;
+
+    if (ice_check_consent(&t->ice, now_ns, ts->consent_ns))
+        checks_lose_consent(ts->checks, t);
+    if (t->egress->open && (t->producers || t->consumers)) {
+        consumers_choose_encodings(ts->consumers, t);
+        if (now_ns >= t->next_report_ns) {
+            reports_send(ts->reports, t);
+            t->next_report_ns = now_ns + REPORT_INTERVAL_NS;
+        }
+        next_ns = now_ns + PUBLISH_INTERVAL_NS;
+    }
+    if ((t->dirty || t->egress->dirty) && now_ns >= t->next_publish_ns) {
+        publish(ts, t);
+        producers_publish(ts->producers, t);
+        consumers_publish(ts->consumers, t);
+        t->next_publish_ns = now_ns + PUBLISH_INTERVAL_NS;
+        t->dirty = false;
+        t->egress->dirty = false;
+    }
+    timer_set(ts->wheel, &t->timer, next_ns);
+}

@@ -1,0 +1,132 @@
+/* A transport: one client's ICE, DTLS and SRTP on one path, and the rows that say it should be there.
+ *
+ * Shape:   the object in three arrays, all at the row's index: struct transport, which changes and
+ *          timers touch; struct egress, which sending touches; struct ingress, which only a transport
+ *          that sends to us has touched.
+ * Threads: a transport lives on one worker. Every worker maps whole arrays of its own, so an index that
+ *          moves from one worker to another is never touched by two threads.
+ * Memory:  mapped at start, paid when touched; never in a core dump, because keys lie here. */
+#ifndef RINGCAST_TRANSPORT_H
+#define RINGCAST_TRANSPORT_H
+
+#include "credentials.h"
+#include "dataplane/engines/ice.h"
+#include "dataplane/engines/srtp/srtp.h"
+#include "dataplane/engines/transport_cc.h"
+#include "dataplane/engines/wheel.h"
+#include "egress.h"
+#include "src/region.h"
+
+#define STREAMS_MAX 32                         /* SSRCs that one transport may send (threat D15) */
+#define PUBLISH_INTERVAL_NS (500 * 1000000ull) /* statistics rows of an active transport */
+#define IDLE_INTERVAL_NS \
+    (2500 * 1000000ull) /* the timer of a transport without producer and consumer */
+
+struct consumer_details;
+struct producer;
+
+/* An SSRC that a client sends, and its SRTP state. An entry without producer whose srtp has started
+ * remembers a stream whose producer was closed: should that SSRC come back, nothing that was received
+ * before can be replayed. */
+struct stream {
+    struct srtp_stream srtp;
+    struct producer *producer;
+    uint32_t ssrc;
+    uint8_t encoding;
+    bool is_rtx;
+};
+
+struct ingress {
+    struct transport_cc congestion;
+    struct stream streams[STREAMS_MAX];
+};
+
+struct transport {
+    uint32_t generation; /* 0: free */
+    uint32_t index;
+    uint8_t dtls_role;
+    uint8_t dtls_state;
+    uint8_t dtls_failure;
+    uint8_t profile;             /* enum srtp_profile; 0: no keys */
+    bool handshaker_is_notified; /* that ICE has validated this transport */
+    /* ids of the header extensions that this client sends, 0: it does not */
+    uint8_t mid_id, rid_id, repaired_rid_id, transport_cc_id;
+    struct ice_credentials credentials; /* as the row says */
+    struct ice_credentials outgoing;    /* from before an ICE restart, see credentials.h */
+    struct ice ice;
+    struct path mapped[ICE_PATHS_MAX]; /* what the worker's map of paths holds for it, … */
+    uint8_t mapped_bits;               /* … where bit i is set */
+    struct timer timer, feedback_timer;
+    uint64_t next_report_ns, next_publish_ns;
+    uint64_t connected_ns;
+    uint64_t ntp_offset; /* our NTP time minus the client's, 32.32; valid when has_ntp_offset */
+    bool has_ntp_offset;
+    bool dirty; /* statistics changed since they were published */
+    uint32_t rate_window_s, rtcp_in_window, stun_in_window;
+
+    uint64_t bytes_received;
+    uint64_t bytes_sent; /* all but RTP, which egress counts */
+    uint64_t rtp_packets_received, rtp_bytes_received;
+
+    struct egress *egress;
+    struct ingress *ingress;
+    bool has_sent; /* it had a producer: `ingress` was written to */
+    struct producer *producers;
+    struct consumer_details *consumers;
+    uint32_t consumer_count;
+    uint32_t rtcp_index, rtcp_index_reserved; /* the next one; the first that is not reserved */
+    uint32_t report_ssrc;                     /* our SSRC in receiver reports and feedback */
+    struct srtcp_window rtcp_window;
+    struct srtp_key receive_key;
+};
+
+/* All transports of a worker, and what they work with. */
+struct transports {
+    struct turn *turn;
+    struct wheel *wheel;
+    struct srtp_engine *srtp;
+    struct random_pool *random;
+    const struct resume *resume;
+    struct publisher *publisher;
+    struct handshaker_link *handshaker;
+    struct checks *checks;
+    struct reports *reports;
+    struct producers *producers;
+    struct consumers *consumers;
+    const struct region *keys;
+    uint32_t worker;     /* this one; rows of other workers are not ours */
+    uint64_t consent_ns; /* a client that does not check for so long is gone */
+
+    uint32_t count;
+    struct transport *all; /* [TRANSPORTS_MAX], like the two below */
+    struct egress *egresses;
+    struct ingress *ingresses;
+    struct ufrags ufrags;
+};
+
+/* Maps the arrays; false when there is no address space. */
+bool transports_open(struct transports *ts);
+void transports_close(struct transports *ts);
+
+/* Makes the object at `index` say what its row says; NULL: there is no row. */
+void transport_reconcile(struct transports *ts, uint32_t index, const struct transport_row *row);
+/* NULL: this worker does not have it, or no longer. */
+struct transport *transport_find(const struct transports *ts, handle_word handle);
+
+/* Reads the key row: the handshaker says that it changed. */
+void transport_read_keys(struct transports *ts, struct transport *t);
+/* Makes the egress say what ICE agent and keys say. */
+void transport_update_egress(struct transport *t);
+
+/* Consent, reports and statistics: at the transport's timer, which it sets again. */
+void transport_on_timer(struct transports *ts, struct transport *t);
+/* Sends the next report within PUBLISH_INTERVAL_NS: there are keys now, or one producer or consumer more. */
+void transport_report_soon(struct transports *ts, struct transport *t);
+/* Its row now, without those of its producers and consumers; and an event that names it. */
+void transport_publish_change(struct transports *ts, struct transport *t);
+
+/* Counts one more within a second of this transport; false over the limit. Only authentic packets may
+ * be counted: who forges a client's address must not use up what is the client's. */
+bool transport_count_within(struct transport *t, uint64_t now_ns, uint32_t *count, uint32_t limit);
+
+#endif
