@@ -1,4 +1,4 @@
-/* Making and locking the data directory. */
+/* Creates and locks the data directory. */
 #define _GNU_SOURCE
 #include "data_directory.h"
 
@@ -13,9 +13,9 @@
 
 #include "settings.h"
 
-#define LOCK_NAP_MS 20
+#define LOCK_RETRY_MS 20
 
-/* -1 with errno; *made: the last part is new. */
+/* -1 with errno. *made: the last directory of the path is new. */
 static int directories_make(const char *path, bool *made)
 {
     char part[SETTING_TEXT_ROOM];
@@ -38,9 +38,9 @@ static int directories_make(const char *path, bool *made)
     return *made || errno == EEXIST ? 0 : -1;
 }
 
-/* By descriptor, and not through a link: whoever may write around it must not choose what root gives
- * away. */
-static int give_away(const char *path, const char *run_as)
+/* By descriptor and not through a symbolic link. Otherwise a user who may write to the parent could
+ * put a link there, and root would give away another directory. */
+static int give_to_user(const char *path, const char *run_as)
 {
     const struct passwd *user = getpwnam(run_as);
     int fd, result;
@@ -63,13 +63,15 @@ bool data_directory_make(const char *path, const char *run_as, char *why)
 
     if (directories_make(path, &made) != 0) {
         snprintf(why, DATA_DIRECTORY_WHY_BYTES,
-                 "cannot make the data directory %.150s: %s; make it, or set data_directory", path,
-                 strerror(errno));
+                 "cannot create the data directory %.150s: %s; create it yourself, or set "
+                 "data_directory to another path",
+                 path, strerror(errno));
         return false;
     }
-    if (made && geteuid() == 0 && run_as[0] && give_away(path, run_as) != 0) {
+    if (made && geteuid() == 0 && run_as[0] && give_to_user(path, run_as) != 0) {
         snprintf(why, DATA_DIRECTORY_WHY_BYTES,
-                 "cannot give the data directory %.100s to user %.40s of run_as: %s", path, run_as,
+                 "cannot give the data directory %.100s to the user %.40s that run_as names: %s",
+                 path, run_as,
                  errno == ESRCH ? "there is no such user on this machine" : strerror(errno));
         rmdir(path);
         return false;
@@ -77,7 +79,7 @@ bool data_directory_make(const char *path, const char *run_as, char *why)
     return true;
 }
 
-/* The holder's process id, which it wrote into the file; 0 when it did not. */
+/* The process id that the holder of the lock wrote into the file; 0: none. */
 static unsigned lock_holder(int fd)
 {
     char text[16] = "";
@@ -98,19 +100,21 @@ int data_directory_lock(const char *path, const char *name, const char *what, un
     fd = open(file, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0) {
         snprintf(why, DATA_DIRECTORY_WHY_BYTES,
-                 "cannot open %.150s: %s; let this user write there, or set data_directory", file,
-                 strerror(errno));
+                 "cannot open %.150s: %s; allow this user to write there, or set data_directory to "
+                 "another path",
+                 file, strerror(errno));
         return -1;
     }
     while ((result = flock(fd, LOCK_EX | LOCK_NB)) != 0 && wait_ms > 0) {
-        usleep(LOCK_NAP_MS * 1000);
-        wait_ms -= wait_ms < LOCK_NAP_MS ? wait_ms : LOCK_NAP_MS;
+        usleep(LOCK_RETRY_MS * 1000);
+        wait_ms -= wait_ms < LOCK_RETRY_MS ? wait_ms : LOCK_RETRY_MS;
     }
     if (result != 0) {
-        snprintf(why, DATA_DIRECTORY_WHY_BYTES,
-                 "%s already works with the data directory %.120s (pid %u): end it first, or give "
-                 "this one a directory and ports of its own",
-                 what, path, lock_holder(fd));
+        snprintf(
+            why, DATA_DIRECTORY_WHY_BYTES,
+            "%s already uses the data directory %.120s (process %u): stop it first, or give this "
+            "one its own data_directory and ports",
+            what, path, lock_holder(fd));
         close(fd);
         return -1;
     }

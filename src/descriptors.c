@@ -1,4 +1,4 @@
-/* Sets of named descriptors, and how they cross a Unix socket. */
+/* Sets of named descriptors, and sending one over a Unix socket. */
 #define _GNU_SOURCE
 #include "descriptors.h"
 
@@ -28,8 +28,7 @@ void descriptors_add(struct descriptors *set, int fd, const char *format, ...)
     struct descriptor *d = &set->list[set->count];
     va_list arguments;
 
-    if (set->count ==
-        DESCRIPTORS_MAX) { /* the set owns what it is given, even what it cannot keep */
+    if (set->count == DESCRIPTORS_MAX) {
         close(fd);
         return;
     }
@@ -89,7 +88,7 @@ void descriptors_close(struct descriptors *set)
     set->count = 0;
 }
 
-/* ---- over a socket ---- */
+/* ---- sending and receiving ---- */
 
 union control {
     struct cmsghdr header; /* for its alignment */
@@ -128,8 +127,8 @@ int descriptors_send(int socket, const struct descriptors *set)
     return send_one(socket, END_NAME, -1);
 }
 
-/* How many descriptors came with a message; *only is the one, or -1. Several are closed: nobody of
- * ours sends them. */
+/* Counts the descriptors of a message. *only is the one descriptor, or -1. Ringcast never sends
+ * several in one message, so several are closed. */
 static size_t message_descriptors(struct msghdr *message, int *only)
 {
     size_t count = 0;
@@ -174,7 +173,7 @@ static int wait_readable(int socket, uint64_t deadline_ns)
     }
 }
 
-/* 1: one more in the set, 0: the end, -1: errno. */
+/* 1: added one to the set; 0: the set is complete; -1: error in errno. */
 static int receive_one(int socket, struct descriptors *set)
 {
     char name[DESCRIPTOR_NAME_BYTES];
@@ -191,7 +190,7 @@ static int receive_one(int socket, struct descriptors *set)
     if (bytes < 0)
         return errno == EINTR || errno == EAGAIN ? 1 : -1;
     fds = message_descriptors(&message, &fd);
-    if (bytes == 0) { /* hung up before the end */
+    if (bytes == 0) { /* the sender closed the connection before the end of the set */
         errno = ECONNRESET;
         goto refuse;
     }
@@ -242,7 +241,7 @@ static int connect_to(const char *socket_path, char *why)
     if (strlen(socket_path) >= sizeof(address.sun_path)) {
         snprintf(why, WHY_BYTES,
                  "the path of the supervisor's socket is longer than %zu bytes: "
-                 "choose a shorter data_directory",
+                 "set data_directory to a shorter path",
                  sizeof(address.sun_path) - 1);
         errno = ENAMETOOLONG;
         return -1;
@@ -281,10 +280,9 @@ int descriptors_from_supervisor(const char *socket_path, const char *role, struc
         result = descriptors_receive(fd, set, SUPERVISOR_TIMEOUT_MS);
     error = errno;
     if (result != 0)
-        snprintf(
-            why, WHY_BYTES,
-            "the data plane at %.80s did not hand out its shared memory (%s): look into its log",
-            socket_path, strerror(error));
+        snprintf(why, WHY_BYTES,
+                 "the data plane at %.80s did not hand out its shared memory (%s): read its log",
+                 socket_path, strerror(error));
     close(fd);
     errno = error;
     return result;

@@ -1,4 +1,4 @@
-/* Where servers are, as settings name them: host:port lists. */
+/* Parses lists of host:port and of STUN and TURN URLs. */
 #include "endpoints.h"
 
 #include <stddef.h>
@@ -16,7 +16,7 @@ static bool take_port(const char *digits, const char *end, uint16_t *port)
     return true;
 }
 
-/* The host ends where a ']' or ':' says so; a second ':' without brackets is no port. */
+/* The host ends at its ']' or at the first ':'. Without brackets a second ':' is an error. */
 static bool take_endpoint(const char *at, const char *end, char *host, uint16_t *port)
 {
     const char *host_end, *rest;
@@ -54,7 +54,7 @@ bool endpoint_next(const char **list, char host[ENDPOINT_HOST_ROOM], uint16_t *p
 
 /* ---- STUN and TURN URLs ---- */
 
-/* Letters, digits, dots and dashes, or what is between brackets an IPv6 address is made of. */
+/* Letters, digits, dots and dashes; between brackets the characters of an IPv6 address. */
 static bool is_host(const char *host, bool bracketed)
 {
     const char *wanted = bracketed ? "0123456789abcdefABCDEF:."

@@ -1,6 +1,8 @@
-/* Where servers are, as settings name them: host:port, STUN and TURN URLs.
+/* Parses the lists of servers in settings: host:port, STUN and TURN URLs.
  *
- * Errors: a list is used up when nothing is left of it; what is left otherwise cannot be understood. */
+ * Use:    call it in a loop; each call cuts one item off the front of *list.
+ * Errors: false at the end of the list, and then **list is NUL; or false because the item at *list
+ *         is wrong. */
 #ifndef RINGCAST_ENDPOINTS_H
 #define RINGCAST_ENDPOINTS_H
 
@@ -9,15 +11,15 @@
 
 #define ENDPOINT_HOST_ROOM 256
 
-/* Takes the next "host", "host:port" or "[v6]:port" off a list separated by commas and blanks. Without
- * a port *port stays as it is. */
+/* The next "host", "host:port" or "[v6]:port" of a list separated by commas and blanks. An item
+ * without a port leaves *port unchanged. */
 bool endpoint_next(const char **list, char host[ENDPOINT_HOST_ROOM], uint16_t *port);
 
 #define ICE_URL_ROOM 300
 
-/* Takes the next STUN or TURN URL (RFC 7064, RFC 7065: stun:, stuns:, turn: or turns:, a host, maybe a
- * port, with TURN maybe ?transport=udp or tcp) off a list separated by commas and blanks. Browsers
- * throw at whatever else they are given, and the call with it. */
+/* The next STUN or TURN URL (RFC 7064, RFC 7065) of a list separated by commas and blanks: stun:,
+ * stuns:, turn: or turns:, a host, an optional port, and for TURN an optional ?transport=udp or
+ * tcp. A browser throws an error for any other URL, and then its call does not start. */
 bool ice_url_next(const char **list, char url[ICE_URL_ROOM]);
 
 #endif

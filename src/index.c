@@ -1,4 +1,4 @@
-/* An index: finds a structure by its text key. */
+/* The hash table behind index.h. */
 #include "index.h"
 
 #include <stdlib.h>

@@ -1,8 +1,12 @@
-/* An index: finds a structure by its text key (ids and room codes that we made ourselves).
+/* An index: finds a structure by its text key.
  *
- * Shape:  chained hash; the node lives inside the structure, INDEX_OWNER leads back to it.
- * Memory: the key is borrowed from the owner and must stay as it is while it is in the index.
- * Errors: index_open is false without memory; putting never fails (a full table only gets slower). */
+ * Shape:  a hash table with chains. The node lies inside the structure; INDEX_OWNER leads back to
+ *         it. The hash is not keyed, so a client must not be able to choose keys: use it for ids
+ *         and room codes that Ringcast makes.
+ * Threads: one at a time.
+ * Memory: the key belongs to the structure and must not change while the node is in the index.
+ * Errors: index_open returns false when there is no memory. index_put never fails: without memory
+ *         to grow, the table only gets slower. */
 #ifndef RINGCAST_INDEX_H
 #define RINGCAST_INDEX_H
 
@@ -24,8 +28,10 @@ bool index_open(struct index *index);
 void index_close(struct index *index);
 void index_put(struct index *index, struct index_node *node, const char *key);
 void index_remove(struct index *index, struct index_node *node);
+/* NULL: no structure has this key. */
 struct index_node *index_get(const struct index *index, const char *key);
 
+/* The structure that contains the node as `member`; NULL for NULL. */
 #define INDEX_OWNER(node, type, member) \
     ((node) == NULL ? NULL : (type *)(void *)((char *)(node)-offsetof(type, member)))
 

@@ -1,4 +1,8 @@
-/* Fixed limits of the appliance. Files are sparse: memory is paid only for rows in use. */
+/* Fixed limits. Shared memory files are sparse: a table costs memory only for the rows in use.
+ *
+ * Units: the name ends in it; a name without a unit is a count. ROOM is the size of a text field in
+ * bytes, with its NUL. A new limit changes the layout of the regions: all processes must be of one
+ * build. */
 #ifndef RINGCAST_LIMITS_H
 #define RINGCAST_LIMITS_H
 
@@ -12,27 +16,29 @@
 #define CODECS_MAX 4        /* media codecs of one producer, RTX not counted */
 #define EXTENSION_ID_MAX 14 /* one-byte header extensions, RFC 8285 4.2 */
 
-#define MID_BYTES_MAX 32         /* as a client may choose it for what it sends */
-#define CONSUMER_MID_BYTES_MAX 8 /* as we choose it: "0", "1", … */
+#define MID_BYTES_MAX 32         /* MID of a producer; the client chooses it */
+#define CONSUMER_MID_BYTES_MAX 8 /* MID of a consumer; Ringcast chooses "0", "1", … */
 #define RID_BYTES_MAX 16
-#define CNAME_ROOM 64          /* NUL included */
-#define ICE_CREDENTIAL_ROOM 40 /* NUL included; we make 32 characters */
+#define CNAME_ROOM 64
+#define ICE_CREDENTIAL_ROOM 40 /* Ringcast makes 32 characters */
 #define FINGERPRINT_BYTES_MAX 64
-#define IDENTITY_BYTES_MAX 1024
+#define IDENTITY_BYTES_MAX 1024 /* a certificate or a private key, DER */
 
-#define AUDIO_INTERVAL_NS 20000000u /* what one audio packet lasts, mostly */
-#define AUDIO_LEVEL_INTERVALS 32    /* 640 ms: the control plane looks every 100 ms */
+#define AUDIO_INTERVAL_NS 20000000u /* most audio packets hold 20 ms */
+#define AUDIO_LEVEL_INTERVALS 32    /* 640 ms; the control plane reads them every 100 ms */
 #define AUDIO_PUBLISH_INTERVALS 5
-#define AUDIO_LEVEL_NONE 0xff /* nothing came; a client that says so means digital silence */
+#define AUDIO_LEVEL_NONE 0xff /* no packet came; from a client this byte means digital silence */
 
-#define VERDICT_ROOM 64 /* rows have room for this many verdicts … */
-#define COUNTER_ROOM 32 /* … and worker counters */
+#define VERDICT_ROOM 64 /* verdicts that a row can hold */
+#define COUNTER_ROOM 32 /* worker counters that a row can hold */
 
-#define CHANGE_RING_ENTRIES 8192 /* per worker; overflow = rescan, nothing is lost */
+/* Entries of one ring of one worker. When a change or event ring overflows, its reader scans the
+ * tables instead; nothing is lost. */
+#define CHANGE_RING_ENTRIES 8192
 #define EVENT_RING_ENTRIES 8192
-#define DTLS_RING_ENTRIES 512 /* per worker and direction */
+#define DTLS_RING_ENTRIES 512 /* in each direction */
 #define DTLS_DATAGRAM_BYTES_MAX 1500
 
-#define DATAGRAM_BYTES_MAX 1500 /* larger datagrams are refused (threats.md D23) */
+#define DATAGRAM_BYTES_MAX 1500 /* a longer received datagram is dropped (threat D23) */
 
 #endif

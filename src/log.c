@@ -1,4 +1,4 @@
-/* Formats one line of log and writes it in one call. */
+/* Formats a log line and writes it with one write call. */
 #define _GNU_SOURCE
 #include "log.h"
 
@@ -11,12 +11,13 @@
 
 #include "clock.h"
 
-#define LINE_BYTES 4096  /* PIPE_BUF: lines of several processes on one pipe do not mix */
-#define LINE_TAIL 8      /* kept free for what closes a line … */
-#define LINE_MESSAGE 600 /* … and this for the message: fields are cut before it is */
+#define LINE_BYTES 4096 /* PIPE_BUF: lines of several processes in one pipe do not mix */
+#define LINE_TAIL 8     /* reserved for the closing quote, brace and line feed */
+#define LINE_MESSAGE \
+    600 /* reserved for the message: fields that do not fit before it are left out */
 #define WINDOW_NS NS_PER_S
-/* How long a site stays mute. With LOG_BURST lines a window, a flooded site writes at most
- * 60 lines a minute. */
+/* A muted site stays mute this long. With LOG_BURST lines each time, a site writes at most 60 lines
+ * a minute. */
 #define MUTE_NS (10 * NS_PER_S)
 
 static const char *const level_names[] = {"error", "warn", "info", "debug"};
@@ -27,7 +28,7 @@ static _Atomic bool as_json;
 
 void log_open(const char *process, enum log_level level, bool json)
 {
-    if (strcmp(process, process_name) != 0) /* a reload changes only the level, threads may run */
+    if (strcmp(process, process_name) != 0) /* a reload changes only the level, while threads log */
         snprintf(process_name, sizeof(process_name), "%s", process);
     atomic_store_explicit(&level_max, (int)level, memory_order_relaxed);
     atomic_store_explicit(&as_json, json, memory_order_relaxed);
@@ -70,7 +71,7 @@ struct log_field log_field(const char *key, const char *format, ...)
 struct line {
     char text[LINE_BYTES];
     size_t bytes;
-    size_t limit; /* how far pairs may go; a closing quote may stand behind it */
+    size_t limit; /* pairs end before this; a closing quote may stand after it */
     bool json;
 };
 
@@ -87,8 +88,8 @@ static void line_text(struct line *line, const char *text)
     line_put(line, text, strlen(text));
 }
 
-/* Length of the UTF-8 character at `at` (RFC 3629 4) if a terminal can be shown it: no C1 control,
- * no over-long form, no surrogate; else 0. Stops at the NUL by itself. */
+/* The length of the UTF-8 character at `at` (RFC 3629 4). 0: it is invalid, or unsafe for a
+ * terminal: a C1 control, an over-long form, a surrogate. It never reads past a NUL. */
 static size_t character_bytes(const unsigned char *at)
 {
     unsigned char low = 0x80, high = 0xbf;
@@ -121,7 +122,7 @@ static size_t character_bytes(const unsigned char *at)
     return more + 1;
 }
 
-/* What stands inside the quotes. */
+/* Writes a value between quotes. */
 static void line_escaped(struct line *line, const char *value)
 {
     const unsigned char *at = (const unsigned char *)value;
@@ -171,7 +172,7 @@ static void line_pair(struct line *line, const char *key, const char *value)
         line_escaped(line, value);
     else
         line_text(line, value);
-    if (quoted) /* closes even where the value was cut */
+    if (quoted) /* even when the value was cut */
         line->text[line->bytes++] = '"';
 }
 
@@ -190,8 +191,8 @@ static void line_time(struct line *line)
 
 /* ---- muting ---- */
 
-/* May this site write now? Then *suppressed says how many lines it kept back before. Racing threads
- * may let a line more or less through; the words are only ever touched atomically. */
+/* True when this site may write now; *suppressed is then the number of lines that it suppressed
+ * before. When threads race, a line more or less may pass. */
 static bool site_may_write(struct log_site *site, uint32_t *suppressed)
 {
     uint64_t now_ns = clock_monotonic_ns();
@@ -210,7 +211,7 @@ static bool site_may_write(struct log_site *site, uint32_t *suppressed)
     lines = __atomic_add_fetch(&site->lines, 1, __ATOMIC_RELAXED);
     if (lines <= LOG_BURST)
         return true;
-    if (lines == LOG_BURST + 1) /* the window ends when the mute does */
+    if (lines == LOG_BURST + 1) /* the window ends together with the mute */
         __atomic_store_n(&site->window_ns, now_ns + MUTE_NS - WINDOW_NS, __ATOMIC_RELAXED);
     __atomic_add_fetch(&site->suppressed, 1, __ATOMIC_RELAXED);
     return false;
@@ -248,5 +249,5 @@ void log_line(struct log_site *site, enum log_level level, const char *area, con
         line.text[line.bytes++] = '}';
     line.text[line.bytes++] = '\n';
     written = write(STDERR_FILENO, line.text, line.bytes);
-    (void)written; /* nowhere left to complain */
+    (void)written; /* if standard error fails, there is nowhere to report it */
 }

@@ -4,12 +4,13 @@
  *   → time=2026-11-23T23:28:56.123Z level=info process=handshaker area=dtls transport=… ms=12
  *     msg="handshake finished"
  *
- * Levels by effect: ERROR an operator must act, WARN the service degraded itself, INFO life cycle,
- * DEBUG for developers. A call site that logged LOG_BURST lines within a second mutes itself for ten
- * and says afterwards how many it suppressed. Packet-rate facts are counters, never lines; workers do
- * not log in their turn. Secrets have no formatter.
- *
- * Threads: any. Memory: none allocated. Format: logfmt or JSON (log_open). */
+ * Levels:  ERROR an operator must act; WARN the service works, but worse; INFO start, stop and
+ *          other rare events; DEBUG for developers.
+ * Limits:  a call site that logged LOG_BURST lines within a second is muted for ten seconds. Its
+ *          next line says how many were suppressed. Events at packet rate are counters, not lines;
+ *          a worker never logs in its turn.
+ * Threads: any. Memory: none allocated. Errors: none; a line that cannot be written is lost.
+ * Never log a secret. */
 #ifndef RINGCAST_LOG_H
 #define RINGCAST_LOG_H
 
@@ -19,21 +20,23 @@
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 
 #define LOG_BURST 10
-#define LOG_FIELD_BYTES 256 /* longer values are cut, control characters and quotes are escaped */
+#define LOG_FIELD_BYTES 256 /* a longer value is cut */
 
+/* One place in the code that logs. */
 struct log_site {
     uint64_t window_ns;
     uint32_t lines, suppressed;
 };
 
-/* Who writes: "supervisor", "forwarder", "handshaker", "controlplane", … and how. */
+/* Sets the name of this process ("forwarder", "controlplane", …), the level and the format: JSON,
+ * else logfmt. */
 void log_open(const char *process, enum log_level level, bool json);
-void log_set_level(enum log_level level); /* may be called by a signal's handler */
+void log_set_level(enum log_level level); /* a signal handler may call it */
 bool log_enabled(enum log_level level);
 /* The level with that name ("error", "warn", "info", "debug"). False when there is none. */
 bool log_level_find(const char *name, enum log_level *level);
 
-/* Pieces of a line; use LOG. fields: count of (key, value) pairs already formatted. */
+/* For the macros below; do not call these directly. */
 struct log_field {
     const char *key;
     char value[LOG_FIELD_BYTES];

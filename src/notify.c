@@ -1,4 +1,4 @@
-/* sd_notify and sd_listen_fds, over a datagram socket of our own. */
+/* sd_notify and sd_listen_fds. */
 #define _GNU_SOURCE
 #include "notify.h"
 
@@ -16,7 +16,7 @@
 #include "clock.h"
 
 #define STATE_BYTES 512
-#define FIRST_STORED 3 /* SD_LISTEN_FDS_START */
+#define FIRST_STORED 3 /* the first stored descriptor; SD_LISTEN_FDS_START */
 
 bool notify_wanted(void)
 {
@@ -25,7 +25,8 @@ bool notify_wanted(void)
     return path && *path;
 }
 
-/* The address in NOTIFY_SOCKET and its length; 0 with errno when it is none. */
+/* Parses the address in NOTIFY_SOCKET. Returns its length; 0 with errno when it is not an
+ * address. */
 static socklen_t manager_address(struct sockaddr_un *address)
 {
     const char *path = getenv("NOTIFY_SOCKET");
@@ -124,14 +125,14 @@ int notify_status(const char *format, ...)
     va_start(arguments, format);
     vsnprintf(state + prefix, sizeof(state) - prefix - 1, format, arguments);
     va_end(arguments);
-    for (char *at = state; *at; at++) /* a line feed would begin another assignment */
+    for (char *at = state; *at; at++) /* a line feed would start another KEY=value */
         if (*at == '\n')
             *at = ' ';
     strcat(state, "\n");
     return notify_send(state, -1);
 }
 
-/* An unsigned number that is the whole text. */
+/* The whole text must be an unsigned number. */
 static bool parse_number(const char *text, uint64_t *number)
 {
     char *end;
@@ -162,7 +163,7 @@ uint64_t notify_watchdog_interval_us(void)
 
 /* ---- descriptor store ---- */
 
-/* Names that the store takes: printable ASCII without a colon. */
+/* The store accepts names of printable ASCII without a colon. */
 static bool name_is_fit(const char *name)
 {
     for (const char *at = name; *at; at++)
@@ -183,8 +184,8 @@ static int store(const char *prefix, const char *name, const char *suffix, int f
     return notify_send(state, fd);
 }
 
-/* FDPOLL=0: else the manager drops what signals an error or hang-up, as the pidfd of a child that
- * died meanwhile does; our successor wants to see exactly that. */
+/* Without FDPOLL=0 the manager drops a descriptor that signals an error or hang-up. The pidfd of a
+ * dead child does that, and our successor must get it to see that the child is dead. */
 int notify_store(int fd, const char *format, ...)
 {
     char name[DESCRIPTOR_NAME_BYTES + 1];
@@ -219,7 +220,7 @@ int notify_store_all(const struct descriptors *set)
     return 0;
 }
 
-/* Cuts the next name off a colon-separated list. False when it is no name of ours. */
+/* Cuts the next name off a colon-separated list. False when it is empty or too long. */
 static bool next_name(const char **list, char name[DESCRIPTOR_NAME_BYTES])
 {
     size_t bytes = strcspn(*list, ":");
@@ -244,9 +245,10 @@ static int take_stored(struct descriptors *set, uint64_t count, const char *name
             return -1;
         fcntl(fd, F_SETFD, flags | FD_CLOEXEC);
         if (!named)
-            snprintf(name, sizeof(name), "stored.%u", (unsigned)i); /* kept, so that it is closed */
+            snprintf(name, sizeof(name), "stored.%u",
+                     (unsigned)i); /* gets a name, so that descriptors_close closes it */
         if (descriptors_get(set, "%s", name) >= 0) {
-            close(fd); /* stored twice, by a supervisor that died in between: the first stands */
+            close(fd); /* stored twice, because a supervisor died in between: keep the first */
             continue;
         }
         descriptors_add(set, fd, "%s", name);
@@ -270,7 +272,7 @@ int notify_take_stored(struct descriptors *set)
         }
     }
     if (taken < 0)
-        descriptors_close(set); /* the store keeps its own */
+        descriptors_close(set); /* the store still has its duplicates */
     unsetenv("LISTEN_PID");
     unsetenv("LISTEN_FDS");
     unsetenv("LISTEN_FDNAMES");

@@ -1,12 +1,13 @@
-/* Talking to a service manager without its library: readiness, watchdog, and the descriptor store
- * that keeps our regions and sockets while the supervisor itself is replaced.
+/* Messages to a service manager, without its library: readiness, watchdog, and the descriptor store
+ * that keeps our regions and sockets while the supervisor is replaced.
  *
- * Protocol: sd_notify(3), sd_listen_fds(3): datagrams of "KEY=value\n" lines to the Unix socket named
- * in NOTIFY_SOCKET ('@' first: abstract), descriptors beside them as SCM_RIGHTS; stored descriptors
- * come back from number 3 on, LISTEN_FDS of them, named by LISTEN_FDNAMES (colon separated).
- *
- * Without NOTIFY_SOCKET every call here succeeds and does nothing: running by hand is no error.
- * Threads: one at a time. Memory: none kept. Errors: -1 with errno; nothing is logged. */
+ * Protocol: sd_notify(3) and sd_listen_fds(3). A message is a datagram of "KEY=value\n" lines to
+ *           the Unix socket that NOTIFY_SOCKET names ('@' first: an abstract one), with descriptors
+ *           as SCM_RIGHTS. Stored descriptors come back as numbers 3, 4, …; LISTEN_FDS is their
+ *           count, LISTEN_FDNAMES has their names, separated by colons.
+ * Without NOTIFY_SOCKET every function succeeds and does nothing, so a person can start the
+ * programs.
+ * Threads:  one at a time. Memory: none kept. Errors: -1 with errno; nothing is logged. */
 #ifndef RINGCAST_NOTIFY_H
 #define RINGCAST_NOTIFY_H
 
@@ -15,32 +16,35 @@
 
 #include "descriptors.h"
 
-/* Is there a service manager that listens? Then descriptors can be stored. */
+/* True when a service manager listens, so that descriptors can be stored. */
 bool notify_wanted(void);
 
 int notify_ready(void);
-/* Before a reload; notify_ready follows when it is over, refused or not. */
+/* Send it before a reload. Send notify_ready after it, even if the reload failed. */
 int notify_reloading(void);
 int notify_stopping(void);
 int notify_watchdog(void);
-/* The stop may take that long from now on, whatever the unit's TimeoutStopSec. */
+/* Asks for this much time to stop, from now on, instead of the unit's TimeoutStopSec. */
 int notify_extend_timeout(uint64_t us);
 int notify_status(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* How often notify_watchdog is expected, in microseconds (WATCHDOG_USEC, and WATCHDOG_PID is us or
- * unset); 0: never. Send it at half of that. */
+/* The service manager kills us when it gets no notify_watchdog for this long, in microseconds
+ * (WATCHDOG_USEC, if WATCHDOG_PID is our process or is not set); 0: never. Send it twice as
+ * often. */
 uint64_t notify_watchdog_interval_us(void);
 
-/* Puts a duplicate of fd into the store under that name (< DESCRIPTOR_NAME_BYTES, no colon), which
- * it keeps until removed, whatever becomes of the descriptor; takes every descriptor of that name
- * out again. Store a name once: the store holds as many as it was given. */
+/* Stores a duplicate of fd under a name (printable ASCII without colon, shorter than
+ * DESCRIPTOR_NAME_BYTES). It stays there until it is removed. Do not store a name twice: the store
+ * would keep both. */
 int notify_store(int fd, const char *name_format, ...) __attribute__((format(printf, 2, 3)));
+/* Removes all descriptors with that name. */
 int notify_store_remove(const char *name_format, ...) __attribute__((format(printf, 1, 2)));
 int notify_store_all(const struct descriptors *set);
 
-/* What an earlier process of this service stored, with its names, close-on-exec; the environment
- * variables are unset so that no child takes them for its own. Returns how many; 0 when there are
- * none (or LISTEN_PID is somebody else); -1 when LISTEN_* makes no sense, and the set is empty. */
+/* Fills the set with the descriptors that an earlier process of this service stored, close-on-exec,
+ * and unsets the LISTEN_ variables, so that no child uses them. Returns the number of descriptors;
+ * 0 when there are none or they are for another process; -1, with an empty set, when the
+ * variables are wrong. */
 int notify_take_stored(struct descriptors *set);
 
 #endif

@@ -1,5 +1,7 @@
-/* Named points inside the shared-memory protocol where a test may force an interleaving: it defines
- * RACE_POINT before it includes the code under test. In every other build they are nothing. */
+/* Race points: named places in the shared-memory code where a test can stop one thread and let
+ * another run, so that it can force any order of the two. A test defines RACE_POINT before it
+ * includes the code under test (tests/unit/src/schedule.h). In every other build a race point is
+ * no code at all. */
 #ifndef RINGCAST_RACE_H
 #define RINGCAST_RACE_H
 

@@ -1,4 +1,4 @@
-/* Random numbers and words from the system's CSPRNG. */
+/* Random bytes, numbers and words from the kernel. */
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/random.h>
@@ -13,7 +13,7 @@ void random_bytes(void *out, size_t bytes)
         ssize_t got = getrandom((char *)out + done, bytes - done, 0);
 
         if (got < 0 && errno != EINTR)
-            abort(); /* no kernel we run on lacks it; guessable credentials would be worse */
+            abort(); /* guessable credentials would be worse than no server */
         if (got > 0)
             done += (size_t)got;
     }
@@ -40,7 +40,7 @@ void random_word(char *out, size_t length)
             random_bytes(pool, sizeof(pool));
             used = 0;
         }
-        if (pool[used] < 252) /* 7 × 36: no letter more likely than another */
+        if (pool[used] < 252) /* 7 × 36: every letter is equally likely */
             out[i++] = letters[pool[used] % 36];
         used++;
     }

@@ -1,4 +1,6 @@
-/* Random numbers and words from the system's CSPRNG. */
+/* Random bytes, numbers and words from the kernel, good enough for keys and credentials.
+ *
+ * Threads: any. Errors: none; the process aborts when the kernel gives no random bytes. */
 #ifndef RINGCAST_RANDOM_H
 #define RINGCAST_RANDOM_H
 
@@ -6,9 +8,9 @@
 #include <stdint.h>
 
 void random_bytes(void *out, size_t bytes);
-/* Uniform in [min, max). */
+/* From min to max - 1, every value equally likely. max must be above min. */
 uint32_t random_between(uint32_t min, uint32_t max);
-/* `length` characters out of a–z and 0–9, then NUL. */
+/* Writes `length` characters of a–z and 0–9, then a NUL. */
 void random_word(char *out, size_t length);
 
 #endif

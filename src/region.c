@@ -1,4 +1,4 @@
-/* Makes, seals, reopens and maps the shared memory files; offsets and layout hash from rows.h. */
+/* Creates, seals, reopens and maps regions; computes their offsets and the layout hash. */
 #define _GNU_SOURCE
 #include "region.h"
 
@@ -23,7 +23,7 @@
 
 const char *const region_names[REGION_COUNT] = {"desired", "actual", "keys", "resume"};
 
-/* The rings that each region's writer fills, one per worker. */
+/* The rings that the writer of each region fills, one per worker. */
 static const struct {
     uint32_t entries, entry_bytes;
 } ring_shapes[REGION_COUNT] = {
@@ -32,7 +32,8 @@ static const struct {
     [REGION_keys] = {DTLS_RING_ENTRIES, sizeof(struct ring_datagram)},
     [REGION_resume] = {DTLS_RING_ENTRIES, sizeof(struct ring_datagram)},
 };
-_Static_assert((CHANGE_RING_ENTRIES & (CHANGE_RING_ENTRIES - 1)) == 0, "ring: not a power of two");
+_Static_assert((CHANGE_RING_ENTRIES & (CHANGE_RING_ENTRIES - 1)) == 0,
+               "change ring: not a power of two");
 _Static_assert((EVENT_RING_ENTRIES & (EVENT_RING_ENTRIES - 1)) == 0, "ring: not a power of two");
 _Static_assert((DTLS_RING_ENTRIES & (DTLS_RING_ENTRIES - 1)) == 0, "ring: not a power of two");
 
@@ -95,7 +96,7 @@ static uint64_t hash_number(uint64_t hash, uint64_t number)
     return hash_bytes(hash, &number, sizeof(number));
 }
 
-/* What the numbers inside the rows mean: enum values, verdicts and counters by name. */
+/* The meaning of the numbers in the rows: enum values, verdicts and counters. */
 static uint64_t hash_names(uint64_t hash)
 {
 #define HASH_VALUE(name, value) hash = hash_number(hash_text(hash, #name), value);
@@ -157,10 +158,10 @@ uint64_t region_layout_hash(void)
     return hash_names(hash);
 }
 
-/* ---- making one ---- */
+/* ---- creating a region ---- */
 
-/* Mode 0600: a process of another user that holds a read-only descriptor cannot open the file
- * again for writing through /proc/self/fd. */
+/* Mode 0600 stops a process of another user: with a read-only descriptor it could otherwise open
+ * the file for writing through /proc/self/fd. */
 static int region_prepare(int fd, enum region_id id, uint64_t instance_id)
 {
     struct region_header header = {
@@ -189,7 +190,8 @@ int region_create(enum region_id id, uint64_t instance_id)
     if (fd >= 0 && region_prepare(fd, id, instance_id) == 0)
         return fd;
     error = errno;
-    LOG(ERROR, "region", "cannot make a shared memory file; is there memory and a free descriptor?",
+    LOG(ERROR, "region",
+        "cannot create a shared memory file; check free memory and the limit of open files",
         F("region", "%s", region_names[id]), F("bytes", "%zu", region_bytes(id)),
         F("error", "%s", strerror(error)));
     if (fd >= 0)
@@ -208,14 +210,14 @@ int region_reopen_readonly(int fd)
     if (readonly < 0) {
         int error = errno;
 
-        LOG(ERROR, "region", "cannot reopen a region for reading; is /proc mounted?",
+        LOG(ERROR, "region", "cannot open a region for reading; check that /proc is mounted",
             F("path", "%s", path), F("error", "%s", strerror(error)));
         errno = error;
     }
     return readonly;
 }
 
-/* ---- mapping one ---- */
+/* ---- mapping a region ---- */
 
 static bool descriptor_fits(enum region_id id, int fd, char *why)
 {
@@ -223,18 +225,18 @@ static bool descriptor_fits(enum region_id id, int fd, char *why)
     int seals = fcntl(fd, F_GET_SEALS);
 
     if (fstat(fd, &about) != 0) {
-        snprintf(why, WHY_BYTES, "region %s: no usable descriptor: %s", region_names[id],
+        snprintf(why, WHY_BYTES, "region %s: the descriptor does not work: %s", region_names[id],
                  strerror(errno));
         return false;
     }
     if (seals < 0 || (seals & REGION_SEALS) != REGION_SEALS) {
-        snprintf(why, WHY_BYTES, "region %s: not a sealed memory file (seals %#x)",
+        snprintf(why, WHY_BYTES, "region %s is not a sealed memory file (seals %#x)",
                  region_names[id], seals < 0 ? 0 : (unsigned)seals);
         return false;
     }
     if ((uint64_t)about.st_size != region_bytes(id)) {
         snprintf(why, WHY_BYTES,
-                 "region %s is %" PRIu64 " bytes, this build needs %zu: use one build everywhere",
+                 "region %s has %" PRIu64 " bytes, this build needs %zu: use programs of one build",
                  region_names[id], (uint64_t)about.st_size, region_bytes(id));
         return false;
     }
@@ -244,13 +246,14 @@ static bool descriptor_fits(enum region_id id, int fd, char *why)
 static bool header_fits(enum region_id id, const struct region_header *header, char *why)
 {
     if (header->magic != REGION_MAGIC || header->bytes != region_bytes(id)) {
-        snprintf(why, WHY_BYTES, "region %s: no region header (magic %016" PRIx64 ")",
+        snprintf(why, WHY_BYTES, "region %s has no valid header (magic %016" PRIx64 ")",
                  region_names[id], header->magic);
         return false;
     }
     if (header->layout_hash != region_layout_hash()) {
         snprintf(why, WHY_BYTES,
-                 "region %s has layout %016" PRIx64 ", this build %016" PRIx64 ": use one build",
+                 "region %s has layout %016" PRIx64 ", this build %016" PRIx64
+                 ": use programs of one build",
                  region_names[id], header->layout_hash, region_layout_hash());
         return false;
     }
@@ -275,7 +278,7 @@ bool region_map(struct region *region, enum region_id id, int fd, bool writable,
         munmap(base, layout.bytes);
         return false;
     }
-    /* Keys must not reach a core dump, and the rest would only make it huge. */
+    /* Keys must not reach a core dump, and the other regions would only make it large. */
     madvise(base, layout.bytes, MADV_DONTDUMP);
     region->id = id;
     region->writable = writable;

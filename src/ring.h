@@ -1,13 +1,15 @@
-/* Rings between two processes: one producer, one consumer, fixed entries; nobody ever blocks.
+/* Rings between two processes: one producer, one consumer, a fixed number of entries. Nobody waits.
  *
  *   producer's region: head, entries           consumer's region: tail
  *     ring_head.published ───────────────────►  reads entries [tail, published)
  *     producer reads the tail ◄───────────────  ring_tail.consumed
  *
- * Each word has one writer. A full ring refuses the entry: for changes and events the producer then
- * raises ring_head.overflows, and the consumer, seeing it differ, rescans the tables instead; for
- * DTLS datagrams the datagram is dropped and counted (the peer sends it again).
- * Neither side trusts the other: the consumer takes at most `entries` at a time. */
+ * Threads: one producer thread and one consumer thread; each word has one writer.
+ * Errors:  a full ring refuses the entry. For changes and events the producer then raises
+ *          ring_head.overflows; the consumer sees the new number and scans the tables instead. A
+ *          refused DTLS datagram is dropped and counted; the peer sends it again.
+ * Trust:   neither side trusts the other's words. The consumer reads at most entry_count entries at
+ *          a time and never outside the ring. */
 #ifndef RINGCAST_RING_H
 #define RINGCAST_RING_H
 
@@ -19,31 +21,37 @@
 #include "race.h"
 
 struct ring_head {
-    _Atomic uint64_t published; /* entries ever filled */
+    _Atomic uint64_t published; /* entries filled since the region was made */
     _Atomic uint32_t overflows;
     uint32_t reserved;
     uint8_t pad[48];
 };
 
 struct ring_tail {
-    _Atomic uint64_t consumed;
+    _Atomic uint64_t consumed; /* entries read since the region was made */
     uint8_t pad[56];
 };
 
-/* One change or event: which row moved. op is advisory; the row says what is. */
+/* One change or event: this row is new. The reader acts on the row, not on `op`. */
 struct ring_note {
     uint32_t table; /* enum table_id */
     uint32_t op;
     uint64_t handle;
 };
 
-/* One DTLS datagram, or a request, between forwarder and handshaker. */
+/* What an entry of a DTLS ring says. */
 enum dtls_note {
-    DTLS_NOTE_datagram = 1, /* both ways: bytes of `data` */
-    DTLS_NOTE_validated, /* to the handshaker: ICE validated this transport (client role starts) */
-    DTLS_NOTE_keys,      /* to the forwarder: look at the key row */
-    DTLS_NOTE_closed,    /* to the handshaker: the transport is gone; to the forwarder: see row */
+    /* In both directions: a DTLS datagram in `data`. */
+    DTLS_NOTE_datagram = 1,
+    /* To the handshaker: ICE validated this transport. In the client role, start the handshake. */
+    DTLS_NOTE_validated,
+    /* To the forwarder: the key row is new. */
+    DTLS_NOTE_keys,
+    /* To the handshaker: the transport is gone. To the forwarder: the association ended, the key row
+     * says why. */
+    DTLS_NOTE_closed,
 };
+/* An entry of the rings between forwarder and handshaker. */
 struct ring_datagram {
     uint64_t handle;
     uint32_t note; /* enum dtls_note */
@@ -51,17 +59,17 @@ struct ring_datagram {
     uint8_t data[1520];
 };
 
-/* The process-local end of a ring: where its words are and how big it is. */
+/* One end of a ring, private to a process: pointers to the shared words, and the sizes. */
 struct ring {
     struct ring_head *head; /* producer's region */
     struct ring_tail *tail; /* consumer's region */
     uint8_t *entries;
     uint32_t entry_bytes;
     uint32_t entry_count;    /* a power of two */
-    uint32_t overflows_seen; /* consumer: ring_head.overflows when it last looked */
+    uint32_t overflows_seen; /* consumer: ring_head.overflows at its last check */
 };
 
-/* Producer: the next free entry, or NULL when full. Fill it, then ring_publish. */
+/* Producer: the next free entry, or NULL when the ring is full. Fill it, then call ring_publish. */
 static inline void *ring_reserve(const struct ring *ring)
 {
     uint64_t head = atomic_load_explicit(&ring->head->published, memory_order_relaxed);
@@ -82,7 +90,7 @@ static inline void ring_publish(const struct ring *ring)
     RACE_POINT("ring_publish.published");
 }
 
-/* Producer: copies a note in; when the ring is full, marks the overflow instead. */
+/* Producer: adds a note. False when the ring is full; then it counts the overflow. */
 static inline bool ring_put_note(const struct ring *ring, struct ring_note note)
 {
     struct ring_note *entry = ring_reserve(ring);
@@ -97,7 +105,8 @@ static inline bool ring_put_note(const struct ring *ring, struct ring_note note)
     return true;
 }
 
-/* Consumer: the oldest unread entry, or NULL when there is none. Read it, then ring_consume. */
+/* Consumer: the oldest unread entry, or NULL when there is none. Read it, then call
+ *           ring_consume. */
 static inline const void *ring_peek(const struct ring *ring)
 {
     uint64_t tail = atomic_load_explicit(&ring->tail->consumed, memory_order_relaxed);
@@ -117,7 +126,7 @@ static inline void ring_consume(const struct ring *ring)
     atomic_store_explicit(&ring->tail->consumed, tail + 1, memory_order_release);
 }
 
-/* Consumer: skips everything unread (on attach, before a full rescan). */
+/* Consumer: skips all unread entries; call it before a full scan of the tables. */
 static inline void ring_skip_all(struct ring *ring)
 {
     uint64_t head = atomic_load_explicit(&ring->head->published, memory_order_acquire);
@@ -127,9 +136,10 @@ static inline void ring_skip_all(struct ring *ring)
     atomic_store_explicit(&ring->tail->consumed, head, memory_order_release);
 }
 
-/* Consumer: did the producer drop notes since last asked? Then everything must be rescanned. The
- * same when the head makes no sense, which a well-behaved producer never causes: unread entries are
- * skipped then, or the ring would stay dead. */
+/* Consumer: true when the producer dropped notes since the last call, so that the tables must be
+ *           scanned.
+ * Also true when the head is impossible; a correct producer never writes such a head. Then unread
+ * entries are skipped, because the ring would otherwise never work again. */
 static inline bool ring_overflowed(struct ring *ring)
 {
     uint64_t tail = atomic_load_explicit(&ring->tail->consumed, memory_order_relaxed);

@@ -1,5 +1,6 @@
-/* Whether this build has AddressSanitizer or ThreadSanitizer in it: for the few places that cannot
- * work under one, and for tests whose bounds are those of a plain build. 1 or 0, also for #if. */
+/* BUILT_WITH_SANITIZER is 1 if this build contains AddressSanitizer or ThreadSanitizer, else 0. It
+ * works in #if. For the few places that cannot work under a sanitizer, and for time limits of
+ * tests. */
 #ifndef RINGCAST_SANITIZER_H
 #define RINGCAST_SANITIZER_H
 
@@ -14,9 +15,9 @@
 #define BUILT_WITH_SANITIZER 0
 #endif
 
-/* How much longer a working process may be silent before it counts as hung. ThreadSanitizer looks at
- * every byte that a system call may write: a worker's first recvmmsg into 256 buffers of 66 kB took it
- * 200 ms, and the supervisor killed it. */
+/* Factor for time limits: how much longer a process of this build may take before it counts as
+ * hung. ThreadSanitizer checks every byte that a system call may write. A worker's first recvmmsg
+ * into 256 buffers of 66 kB took 200 ms, and the supervisor killed the worker. */
 #define SANITIZER_PATIENCE (BUILT_WITH_SANITIZER ? 4 : 1)
 
 #endif

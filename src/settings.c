@@ -31,7 +31,8 @@
 #define ON_OFF .max = 1
 
 /* A heading must land in the element of the row that follows it. So the array starts with an open
- * element, GROUP writes into it, and X completes it and opens the next one. The last one stays empty. */
+ * element, GROUP writes into it, and X completes it and opens the next one. The last one stays
+ * empty. */
 /* clang-format off */
 const struct setting settings_rows[] = {{
 #define GROUP(heading_) .heading = heading_,
@@ -95,7 +96,8 @@ static unsigned name_distance(const char *a, const char *b)
     return row[width];
 }
 
-/* The setting that a person probably meant: with a similar name, or with this environment variable. */
+/* The setting that a person probably meant: with a similar name, or with this environment
+ * variable. */
 static const char *similar_name(const char *given)
 {
     const char *nearest = NULL;
@@ -161,8 +163,8 @@ static const char *environment_value(char **environment, const char *name)
     return NULL;
 }
 
-/* Compose files and service managers write "not set" as an empty variable. So an empty variable is a
- * value only for a setting that may be empty. */
+/* Compose files and service managers write "not set" as an empty variable. So an empty variable is
+ * a value only for a setting that may be empty. */
 static bool set_from_environment(struct settings *settings, char **environment, char *error)
 {
     for (size_t i = 0; i < settings_row_count; i++) {
@@ -193,8 +195,8 @@ static char *trim(char *text)
     return text;
 }
 
-/* The text between quotes. A backslash takes away the special meaning of the next character. NULL: the
- * closing quote is missing, or something other than a comment follows it. */
+/* The text between quotes. A backslash takes away the special meaning of the next character. NULL:
+ * the closing quote is missing, or something other than a comment follows it. */
 static char *quoted_value(char *text)
 {
     char *to = text, *from = text + 1;
@@ -212,8 +214,8 @@ static char *quoted_value(char *text)
     return *from == '\0' || *from == '#' ? text : NULL;
 }
 
-/* The value after the '=': a text in quotes, or everything up to a comment (a blank, then '#'). NULL: the
- * quotes do not match. */
+/* The value after the '=': a text in quotes, or everything up to a comment (a blank, then '#').
+ * NULL: the quotes do not match. */
 static char *file_value(char *text)
 {
     text = trim(text);
@@ -333,8 +335,8 @@ static bool is_request(const char *name, enum settings_request *request)
     return false;
 }
 
-/* Walks the command line. With `settings` NULL it only looks for --config and the request, which must be
- * known before the weaker sources are read. */
+/* Walks the command line. With `settings` NULL it only looks for --config and the request, which
+ * must be known before the weaker sources are read. */
 static bool walk_arguments(struct settings *settings, int argc, char **argv, const char **file,
                            enum settings_request *request, char *error)
 {

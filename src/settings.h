@@ -1,19 +1,22 @@
-/* Every setting of the product, once. The struct, the environment variables, the file syntax, the checks
- * and their error texts, --help, --print-config, configs/ringcast.conf and configs/settings.md all come
- * from these rows. To add a setting, add its row here and run `make settings`.
+/* Every setting of the product, once. The struct, the environment variables, the file syntax, the
+ * checks and their error texts, --help, --print-config, configs/ringcast.conf and
+ * configs/settings.md all come from these rows. To add a setting, add its row here and run `make
+ * settings`.
  *
- * GROUP(heading) begins a group. X(type, name, ENV, default, allowed, live, who, prose) is a setting:
- *   type     u32, flag, word (one of a few), text, path, address, addresses, list, secret (a text that
- *            is never printed)
+ * GROUP(heading) begins a group. X(type, name, ENV, default, allowed, live, who, prose) is a
+ * setting:
+ *   type     u32, flag, word (one of a few), text, path, address, addresses, list, secret (a text
+ *            that is never printed)
  *   name     in the file; on the command line with dashes: --media-port-min
  *   ENV      environment variable; those of the NestJS backend keep their names
- *   allowed  u32 RANGE(min, max, "unit"); flag ON_OFF; word WORDS("first, second, third"); all others
- *            BYTES(min, max), the length
+ *   allowed  u32 RANGE(min, max, "unit"); flag ON_OFF; word WORDS("first, second, third"); all
+ *            others BYTES(min, max), the length
  *   live     1: a reload (SIGHUP) changes it; 0: it needs a restart
  *   who      who uses it: CP control plane, DP data plane, BOTH
  *   prose    for a person who reads only this sentence
  *
- * A value may come from four places. The later one wins: default, environment, file, command line. */
+ * A value may come from four places. The later one wins: default, environment, file, command
+ * line. */
 #ifndef RINGCAST_SETTINGS_H
 #define RINGCAST_SETTINGS_H
 
@@ -271,15 +274,17 @@ enum settings_request {
     SETTINGS_VERSION
 };
 
-/* Fills `settings` from defaults, environment, configuration file and command line. argv[0] is skipped.
- * --config FILE names the file; --help, --check, --print-config and --version set *request.
- * False: *settings and *request are as before, and `error` is one sentence for a person: which setting,
+/* Fills `settings` from defaults, environment, configuration file and command line. argv[0] is
+ * skipped. --config FILE names the file; --help, --check, --print-config and --version set
+ * *request.
+ * False: *settings and *request are as before, and `error` is one sentence for a person: which
+ *        setting,
  * from where, which value, what is allowed. */
 bool settings_load(struct settings *settings, int argc, char **argv, char **environment,
                    enum settings_request *request, char error[SETTING_ERROR_BYTES]);
 
-/* The names of the PostgreSQL variables of the NestJS backend that are set, comma separated. True when
- * there is one: whoever set it should hear that persistence = sqlite does not use it. */
+/* The names of the PostgreSQL variables of the NestJS backend that are set, comma separated. True
+ * when there is one: whoever set it should hear that persistence = sqlite does not use it. */
 bool settings_find_postgres_variables(char **environment, char *names, size_t room);
 
 /* ---- reload (settings_reload.c) ---- */
@@ -302,8 +307,8 @@ void settings_apply_live(struct settings *now, const struct settings *fresh);
 /* ---- --check (settings_check.c) ---- */
 
 /* Checks settings against this machine: directories, users, addresses, ports. It starts nothing and
- * changes nothing. Calls `report` with one sentence per finding. Returns how many findings are problems
- * that would stop `who` ("CP" or "DP") from starting. */
+ * changes nothing. Calls `report` with one sentence per finding. Returns how many findings are
+ * problems that would stop `who` ("CP" or "DP") from starting. */
 typedef void (*settings_report)(bool is_problem, const char *sentence);
 unsigned settings_check(const struct settings *settings, const char *who, settings_report report);
 

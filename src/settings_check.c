@@ -1,4 +1,4 @@
-/* --check: what can be found out about settings without starting anything or leaving anything. */
+/* --check: tests the settings against this machine without starting or changing anything. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -17,13 +17,13 @@
 
 struct check {
     const struct settings *settings;
-    settings_report tell;
+    settings_report report;
     unsigned problems;
 };
 
-static void find(struct check *check, bool is_problem, const char *format, ...)
+static void add_finding(struct check *check, bool is_problem, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-static void find(struct check *check, bool is_problem, const char *format, ...)
+static void add_finding(struct check *check, bool is_problem, const char *format, ...)
 {
     char sentence[SETTING_ERROR_BYTES];
     va_list arguments;
@@ -32,12 +32,13 @@ static void find(struct check *check, bool is_problem, const char *format, ...)
     vsnprintf(sentence, sizeof(sentence), format, arguments);
     va_end(arguments);
     check->problems += is_problem;
-    check->tell(is_problem, sentence);
+    check->report(is_problem, sentence);
 }
 
-/* ---- the data directory, and the user who works in it ---- */
+/* ---- the data directory and its user ---- */
 
-static const struct passwd *worker_user(struct check *check)
+/* The user that the processes change to; NULL: they stay who they are, or run_as is wrong. */
+static const struct passwd *find_run_as(struct check *check)
 {
     const char *name = check->settings->run_as;
     const struct passwd *user;
@@ -46,12 +47,13 @@ static const struct passwd *worker_user(struct check *check)
         return NULL;
     user = getpwnam(name);
     if (!user || user->pw_uid == 0)
-        find(check, true, "run_as names %.40s, which is %s: name an unprivileged user that exists",
-             name, user ? "root" : "no user of this machine");
+        add_finding(check, true,
+                    "run_as names %.40s, which is %s: set it to an unprivileged user that exists",
+                    name, user ? "root" : "not a user of this machine");
     return user && user->pw_uid != 0 ? user : NULL;
 }
 
-/* faccessat as that user; NULL: as ourselves. */
+/* faccessat with the rights of a user; NULL: of this process. */
 static int access_as(const struct passwd *user, const char *path, int mode)
 {
     int result, error;
@@ -61,12 +63,12 @@ static int access_as(const struct passwd *user, const char *path, int mode)
     result = faccessat(AT_FDCWD, path, mode, AT_EACCESS);
     error = errno;
     if (user && (seteuid(0) != 0 || setegid(0) != 0))
-        _exit(1); /* must not go on as somebody else */
+        _exit(1); /* must not continue as another user */
     errno = error;
     return result;
 }
 
-/* The nearest directory above a path that is there. */
+/* The nearest parent directory of a path that exists. */
 static void parent_that_exists(const char *path, char parent[SETTING_TEXT_ROOM])
 {
     struct stat state;
@@ -90,30 +92,31 @@ static void parent_that_exists(const char *path, char parent[SETTING_TEXT_ROOM])
 static void check_directory(struct check *check)
 {
     const char *path = check->settings->data_directory;
-    const struct passwd *user = worker_user(check);
+    const struct passwd *user = find_run_as(check);
     char parent[SETTING_TEXT_ROOM];
     struct stat state;
 
     if (stat(path, &state) == 0 && !S_ISDIR(state.st_mode)) {
-        find(check, true, "data_directory %.200s is no directory", path);
+        add_finding(check, true, "data_directory %.200s is not a directory: set it to another path",
+                    path);
     } else if (stat(path, &state) == 0) {
-        /* One that is root's is given to that user at the start. */
+        /* A directory of root is given to that user at the start. */
         if (user && state.st_uid == 0)
             user = NULL;
         if (access_as(user, path, R_OK | W_OK | X_OK) != 0)
-            find(check, true, "data_directory %.200s is not usable by %s: %s", path,
-                 user ? check->settings->run_as : "this user", strerror(errno));
+            add_finding(check, true, "%s cannot use data_directory %.200s: %s",
+                        user ? check->settings->run_as : "this user", path, strerror(errno));
     } else {
         parent_that_exists(path, parent);
         if (access_as(NULL, parent, W_OK | X_OK) != 0)
-            find(check, true, "data_directory %.150s cannot be made in %.150s: %s", path, parent,
-                 strerror(errno));
+            add_finding(check, true, "data_directory %.150s cannot be created in %.150s: %s", path,
+                        parent, strerror(errno));
     }
 }
 
 /* ---- addresses ---- */
 
-/* 0, or the errno of a socket there. A port of 0: any that is free. */
+/* Binds a socket to the address and closes it again. 0, or the errno. Port 0: any free port. */
 static int address_try(const char *text, uint16_t port, int type)
 {
     struct sockaddr_storage address = {0};
@@ -148,12 +151,13 @@ static void check_addresses(struct check *check, const char *name, const char *l
         int error = address_try(item, 0, type);
 
         if (error)
-            find(check, true, "%s: %.50s is no address of this machine: %s", name, item,
-                 strerror(error));
+            add_finding(check, true, "%s: %.50s is not an address of this machine: %s", name, item,
+                        strerror(error));
     }
 }
 
-/* Ports below 1024 are for the privileged; who holds a port now may be the one we replace. */
+/* Ports below 1024 need a privilege. A busy port is no problem: its holder may be the process that
+ * this one will replace. */
 static void check_http_port(struct check *check)
 {
     const struct settings *s = check->settings;
@@ -161,8 +165,8 @@ static void check_http_port(struct check *check)
         s->http_port < 1024 ? address_try("127.0.0.1", (uint16_t)s->http_port, SOCK_STREAM) : 0;
 
     if (error == EACCES)
-        find(check, true, "http_port %u may not be opened by this user: set PORT to 1024 or more",
-             s->http_port);
+        add_finding(check, true, "this user may not open http_port %u: set it to 1024 or more",
+                    s->http_port);
     check_addresses(check, "http_listen_ip", s->http_listen_ip, SOCK_STREAM);
 }
 
@@ -177,14 +181,16 @@ static void check_media_ports(struct check *check)
     if (workers > WORKERS_MAX)
         workers = WORKERS_MAX;
     if (workers > ports)
-        find(check, false,
-             "media_port_min %u to media_port_max %u are %u ports: so many workers will run, not "
-             "the %u that this machine has cores for",
-             s->media_port_min, s->media_port_max, ports, workers);
+        add_finding(
+            check, false,
+            "media_port_min %u to media_port_max %u holds %u ports: only that many workers will "
+            "run, "
+            "but this machine has cores for %u",
+            s->media_port_min, s->media_port_max, ports, workers);
     if (s->http_port >= s->media_port_min && s->http_port <= s->media_port_max)
-        find(check, false,
-             "http_port %u lies among the media ports: media over TCP may find it taken",
-             s->http_port);
+        add_finding(check, false,
+                    "http_port %u is one of the media ports: media over TCP cannot use it",
+                    s->http_port);
     check_addresses(check, "media_listen_ip", s->media_listen_ip, SOCK_DGRAM);
 }
 
@@ -193,15 +199,16 @@ static void check_announced(struct check *check)
     const struct settings *s = check->settings;
 
     if (settings_in_production(s) && strncmp(s->media_announced_ip, "127.", 4) == 0)
-        find(check, false,
-             "media_announced_ip is %.50s: only browsers on this machine can reach it; set it to "
-             "the public address",
-             s->media_announced_ip);
+        add_finding(
+            check, false,
+            "media_announced_ip is %.50s, which only browsers on this machine can reach: set it to "
+            "the public address",
+            s->media_announced_ip);
 }
 
-unsigned settings_check(const struct settings *settings, const char *who, settings_report tell)
+unsigned settings_check(const struct settings *settings, const char *who, settings_report report)
 {
-    struct check check = {.settings = settings, .tell = tell};
+    struct check check = {.settings = settings, .report = report};
 
     check_directory(&check);
     if (strcmp(who, "CP") == 0) {

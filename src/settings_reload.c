@@ -1,5 +1,5 @@
-/* A reload: which settings differ, and which of them may change while a process runs; what a child
- * must not inherit. */
+/* A reload: finds the settings that differ, and applies those that may change while a process runs.
+ * Also removes secrets from the environment of children. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,11 +14,11 @@ static size_t value_bytes(const struct setting *s)
     case SETTING_flag:
         return sizeof(setting_flag);
     default:
-        return SETTING_TEXT_ROOM; /* the rest of a text is zeros */
+        return SETTING_TEXT_ROOM; /* the bytes after a text are zeros */
     }
 }
 
-/* MEDIASOUP_LOG_LEVEL set to its default is not the same as not set. */
+/* media_log_level set to its default value differs from media_log_level not set. */
 static bool is_media_log_level(const struct setting *s)
 {
     return s->offset == offsetof(struct settings, media_log_level);

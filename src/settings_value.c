@@ -1,4 +1,5 @@
-/* One value of one setting: what is allowed, parsing, the sentence that refuses it, how a file says it. */
+/* One value of one setting: what is allowed, parsing, the sentence that refuses it, how a file
+ * says it. */
 #include "settings_rows.h"
 
 #include <arpa/inet.h>

@@ -1,4 +1,4 @@
-/* The tables' descriptions, made from rows.h, and the seqlock that guards each row. */
+/* The descriptions of all tables, made from rows.h, and the seqlock of a row. */
 #define _GNU_SOURCE
 #include "tables.h"
 
@@ -17,10 +17,11 @@
 #define SIGNED_i64 true
 #define SIGNED_chr false
 
-/* A row list hands its macros no table name, and offsetof needs one. So the list gets
- * FIELD_S(table), which expands to the head of an initialiser that ends in the name of a second
- * macro; that one meets the list's "(type, name, …)" and completes it. (offsetof itself is a macro
- * and could not be left open, the builtin behind it can.) */
+/* A row list does not give its macros the name of the table, but offsetof needs it. So the list is
+ * called with FIELD_S(table). That expands to the start of an initialiser and the name of a second
+ * macro, FIELD_SCALAR; the "(type, name, …)" of the list then becomes the arguments of that macro,
+ * which completes the initialiser. (offsetof is itself a macro and cannot stay open in the middle;
+ * the builtin can.) */
 /* clang-format off */
 #define FIELD_S(table) {.offset = __builtin_offsetof(struct table##_row, FIELD_SCALAR
 #define FIELD_SCALAR(type_, name_, show_, min_, max_)                                           \
@@ -41,7 +42,7 @@ TABLES(TABLE_FIELDS)
                        .field_count = sizeof(table##_fields) / sizeof(table##_fields[0])},
 const struct table tables[TABLE_COUNT] = {TABLES(TABLE_DESCRIBE)};
 
-/* Room for any table's row. */
+/* Can hold a row of any table. */
 #define ROW_MEMBER(table, LIST, region_, rows_) struct table##_row table;
 union any_row {
     TABLES(ROW_MEMBER)
@@ -118,12 +119,12 @@ bool row_in_range(enum table_id table, const void *row, const struct field **bad
 
 /* ---- seqlock ---- */
 
-/* A row's words are written with release and read with acquire. So a reader that meets one word of
- * an update also sees, afterwards, the odd sequence that came before it; no fences are needed
- * (which TSan could not follow), and on x86 these are plain moves. */
+/* Words are written with release and read with acquire. So a reader that reads one word of an
+ * update also sees, afterwards, the odd sequence that the writer stored before it. This needs no
+ * fences (which ThreadSanitizer cannot follow), and on x86 these are plain moves. */
 
-/* Attempts before a reader gives up, and pauses in each that met a writer inside. A live writer is
- * inside for well under 1 µs; together they bound a reader at some 30 µs. */
+/* A reader gives up after this many attempts, and pauses this often after each attempt that met the
+ * writer. A live writer needs much less than 1 µs. Together these limit a reader to about 30 µs. */
 #define ROW_ATTEMPTS_MAX 64
 #define ROW_PAUSES 8
 
@@ -159,7 +160,7 @@ void row_write(enum table_id table, struct row_header *to, const struct row_head
     RACE_POINT("row_write.end");
 }
 
-/* One attempt; false when a writer was inside or came by. */
+/* One attempt; false when the writer changed the row before or during it. */
 static bool row_try_copy(union any_row *copy, const struct row_header *from, size_t words)
 {
     struct row_header *header = (struct row_header *)copy;
@@ -199,7 +200,7 @@ enum row_verdict row_copy(enum table_id table, void *to, const struct row_header
         verdict = ROW_FREE;
     else if (header->used != 1 || !row_in_range(table, &copy, NULL))
         verdict = ROW_RANGE;
-    if (tables[table].region == REGION_keys) /* no second copy of a key stays on the stack */
+    if (tables[table].region == REGION_keys) /* leave no copy of a key on the stack */
         explicit_bzero(&copy, bytes);
     return verdict;
 }

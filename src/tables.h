@@ -1,12 +1,13 @@
-/* Shared tables: rows under a seqlock, one writer each. rows.h says what the rows hold.
+/* Shared tables: each row has one writer and is guarded by a seqlock. rows.h says what the rows
+ * hold.
  *
- *   writer                                    readers (any number, other processes)
- *   fills a private row, then row_write       row_copy: copies, tries again a bounded number of
+ *   writer                                    readers (any number, in other processes)
+ *   fills a private row, then row_write       row_copy: copies the row, retries a bounded number of
  *                                             times, then gives up (ROW_TORN: keep the last copy)
  *
- * Threads: a row has one writing thread; readers take no lock and never write.
- * Memory:  rows live in a region (region.h); a reader works on its private copy only.
- * Errors:  enum row_verdict; nothing here aborts on what the other side wrote. */
+ * Threads: one thread writes a row. Readers take no lock and never write.
+ * Memory:  rows live in a region (region.h). A reader works only on its private copy.
+ * Errors:  enum row_verdict. Nothing that the other side wrote can make these functions abort. */
 #ifndef RINGCAST_TABLES_H
 #define RINGCAST_TABLES_H
 
@@ -18,13 +19,11 @@
 #include "handle.h"
 #include "rows.h"
 
-/* In front of every row. sequence: odd while the writer is inside. generation: see handle.h; it
- * stays when the row is freed and rises when the row is taken again. used: 1 while the row stands
- * for something that exists. */
+/* The first 16 bytes of every row. */
 struct row_header {
-    _Atomic uint32_t sequence;
-    uint32_t generation;
-    uint32_t used;
+    _Atomic uint32_t sequence; /* odd while the writer changes the row */
+    uint32_t generation;       /* see handle.h; rises when a free row is used again */
+    uint32_t used;             /* 1: the row describes an object that exists; 0: it is free */
     uint32_t reserved;
 };
 
@@ -49,12 +48,12 @@ enum table_id { TABLES(TABLE_ID) TABLE_COUNT };
 
 enum row_verdict {
     ROW_OK,
-    ROW_FREE,  /* nothing there, or the handle's generation is past */
-    ROW_TORN,  /* the writer is inside, or died there */
-    ROW_RANGE, /* a field is outside what rows.h allows: treat the row as free, log once */
+    ROW_FREE,  /* the row is not in use, or it has another generation than the handle */
+    ROW_TORN,  /* the writer is changing the row, or died while it did */
+    ROW_RANGE, /* a field has a value that rows.h does not allow: treat the row as free, log once */
 };
 
-/* How one field looks, for whoever walks a row without knowing it (dump, hash, range checks). */
+/* How to show a field, for code that walks any row: dump, layout hash, range checks. */
 enum field_show {
     SHOW_dec,
     SHOW_hex,
@@ -73,13 +72,13 @@ enum field_show {
 
 struct field {
     const char *name;
-    const char *type; /* "u8" … "chr" */
-    uint16_t offset;  /* in the row, header included */
-    uint16_t size;    /* of one element, bytes */
-    uint16_t count;
+    const char *type; /* "u8", …, "chr", as in rows.h */
+    uint16_t offset;  /* from the start of the row, in bytes */
+    uint16_t size;    /* of one element, in bytes */
+    uint16_t count;   /* elements; 1 unless it is an array */
     bool is_signed;
     enum field_show show;
-    int64_t min, max; /* both 0: any */
+    int64_t min, max; /* allowed range of each element; both 0: any value */
 };
 
 struct table {
@@ -93,23 +92,27 @@ struct table {
 
 extern const struct table tables[TABLE_COUNT];
 
-/* Text of value in the enum list that show names; NULL when the value is not in it. */
+/* The name of a value in an enum list of rows.h; NULL when `show` is no list or has no such
+ * value. */
 const char *field_enum_text(enum field_show show, uint64_t value);
 
 /* ---- one row ---- */
 
-/* Publishes the writer's private copy `from` as the row `to`, both of the table's row_bytes. The
- * header's generation and used are taken from `from`, its sequence is the row's own business.
- * A writer that died inside left the sequence odd: its successor just goes on from there. */
+/* Writer: copies the private row `from` to the shared row `to`; both have the table's row_bytes.
+ *         All of
+ * `from` counts except its sequence. If an earlier writer died in the middle, the sequence is odd,
+ * and this write repairs the row. */
 void row_write(enum table_id table, struct row_header *to, const struct row_header *from);
 
-/* Copies one consistent version of a row of row_bytes (a multiple of 64) to `to` and checks every
- * field's range; after ROW_TORN `to` is what it was. ROW_FREE when the row is not in use, or
- * generation is not 0 and not the row's. */
+/* Reader: copies one consistent version of the shared row `from` to `to`, and checks the range of
+ *         every
+ * field. A `generation` that is not 0 must be the row's, else the result is ROW_FREE. ROW_TORN
+ * leaves `to` unchanged. */
 enum row_verdict row_copy(enum table_id table, void *to, const struct row_header *from,
                           uint32_t generation);
 
-/* The range check alone, on a private copy. Names the first bad field in *bad unless NULL. */
+/* Checks the range of every field of a private copy. *bad is the first wrong field; `bad` may be
+ * NULL. */
 bool row_in_range(enum table_id table, const void *row, const struct field **bad);
 
 #endif

@@ -1,4 +1,4 @@
-/* The version, as the Makefile found it. */
+/* The version, from the Makefile. */
 #include "version.h"
 
 #ifndef RINGCAST_VERSION

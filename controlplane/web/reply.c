@@ -87,7 +87,7 @@ static void send_reply(struct http_connection *http, struct http_request *reques
     bool is_tls = http->connection.tls != NULL;
     size_t room = 2048 + (copied != NULL ? count : 0);
     char *reply = malloc(room);
-    bool is_production = strcmp(http->server->settings->node_env, "production") == 0;
+    bool is_production = settings_in_production(http->server->settings);
     size_t at;
 
     if (reply == NULL) {

@@ -1,4 +1,4 @@
-/* ringcastctl check: do the regions fit this build, and are their writers alive? */
+/* ringcastctl check: shows the regions, their rings, and whether their writers are alive. */
 #include "ctl.h"
 
 #include <inttypes.h>
@@ -15,12 +15,12 @@ static bool check_heartbeat(const struct region *region)
         printf("  heartbeat       never: its writer has not started\n");
     else
         printf("  heartbeat       %" PRIu64 " ms ago%s\n", (uint64_t)(age_ns / NS_PER_MS),
-               age_ns > SILENT_NS ? ": its writer is gone or stuck" : "");
+               age_ns > SILENT_NS ? ": its writer is dead or hangs" : "");
     return heartbeat_ns != 0 && age_ns <= SILENT_NS;
 }
 
-/* Rings that this region's writer fills; the tails are in the reader's region, which an observer
- * may not have (the handshaker's). */
+/* The rings that the writer of a region fills. Their tails are in the region of the reader;
+ * `reader` is NULL when that is region keys, which an observer does not get. */
 static void check_rings(const struct region *region, const struct region *reader)
 {
     for (unsigned w = 0; w < WORKERS_MAX; w++) {
@@ -38,7 +38,8 @@ static void check_rings(const struct region *region, const struct region *reader
     }
 }
 
-/* `alive` is the region in which this writer beats: the forwarder writes two. */
+/* `alive` is the region with the heartbeat of this writer: the forwarder writes two regions and
+ * beats in one. */
 static bool check_region(const struct region *region, const struct region *reader,
                          const struct region *alive)
 {

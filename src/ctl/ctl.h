@@ -1,7 +1,11 @@
-/* ringcastctl: looks into the shared tables of a running data plane, changes nothing.
+/* ringcastctl: shows the shared tables of a running data plane. It changes nothing.
  *
- * main.c reads the command line, observe.c attaches, value.c prints one field; dump.c, top.c and
- * check.c are the commands. One thread. Commands return the exit status. */
+ *   main.c               parses the command line
+ *   observe.c            maps the regions, read-only
+ *   value.c              prints one field of a row
+ *   dump.c top.c check.c the commands; each returns the exit status
+ *
+ * Threads: one. Errors: a sentence on standard error. */
 #ifndef RINGCAST_CTL_H
 #define RINGCAST_CTL_H
 
@@ -12,38 +16,38 @@
 #include "src/clock.h"
 #include "src/region.h"
 
-#define SILENT_NS NS_PER_S /* a heartbeat older than this means that nobody is there */
+#define SILENT_NS NS_PER_S /* the writer of an older heartbeat is dead or hangs */
 
-/* The regions that the supervisor shows to an observer, read-only. */
+/* The regions that the supervisor gives to an observer. */
 struct observer {
     struct region desired, actual, resume;
 };
 
-/* Attaches to the data plane whose sockets live in that directory; says on standard error why not. */
+/* Maps the regions of the data plane with this data directory. False, with a sentence on
+ * standard error. */
 bool observer_attach(struct observer *observer, const char *data_directory);
 void observer_detach(struct observer *observer);
 
-/* The region a table is in; NULL for tables in `keys`. */
+/* The region of a table; NULL for the tables in `keys`. */
 const struct region *observer_region(const struct observer *observer, enum table_id table);
-/* How many rows from the front may be in use. Rows are taken from the front of `desired`, and the
- * tables of the other side share its indexes. Going further would find nothing and, because the
- * kernel makes a page of a hole that is read, use up memory. */
+/* The number of rows, from index 0, that may be in use. The control plane uses the rows of
+ * `desired` from the front, and the tables of the other regions use the same indexes. Do not read
+ * further: the kernel allocates memory for every page that is read. */
 uint32_t observer_rows(const struct observer *observer, enum table_id table);
 
-/* One field of a row copy, for people or as a JSON value. Secrets are masked in both. */
+/* Prints one field of a copied row, for people or as a JSON value. A secret is never printed. */
 void value_print(FILE *to, const struct field *field, const void *row, bool json);
 void value_print_text(FILE *to, const char *text, size_t bytes, bool json);
-bool field_is_filler(const struct field *field);
+bool field_is_filler(const struct field *field); /* reserved bytes, which nobody wants to see */
 
 const char *verdict_name(unsigned verdict);
-const char *verdict_text(unsigned verdict);
 const char *counter_name(unsigned counter);
 
 struct dump_options {
     const char *table; /* NULL: all */
     bool all, json;
 };
-/* Before attaching: is there such a table, and one to show? Else says on standard error what is. */
+/* True if the table exists and may be shown. Else false, with a sentence on standard error. */
 bool dump_is_possible(const struct dump_options *options);
 int command_dump(const struct observer *observer, const struct dump_options *options);
 

@@ -1,10 +1,10 @@
-/* ringcastctl dump: the rows of a table, or of all of them. */
+/* ringcastctl dump: prints the rows of one table, or of all tables. */
 #include "ctl.h"
 
 #include <inttypes.h>
 #include <string.h>
 
-/* Any table's row. */
+/* Can hold a row of any table. */
 union row_room {
     struct row_header header;
 #define ROW_MEMBER(name, LIST, region_, rows_) struct name##_row name;
@@ -12,7 +12,7 @@ union row_room {
 #undef ROW_MEMBER
 };
 
-/* Names for the elements of arrays that are indexed by a list; NULL for others. */
+/* The name of an array element: the verdict or counter. NULL for other arrays. */
 static const char *element_name(const struct field *field, enum table_id table, unsigned index)
 {
     if (table != TABLE_worker_counters)
@@ -20,7 +20,7 @@ static const char *element_name(const struct field *field, enum table_id table, 
     return strcmp(field->name, "verdicts") == 0 ? verdict_name(index) : counter_name(index);
 }
 
-/* Counter arrays: one name and value per counter that is not 0 (as JSON: every one). */
+/* Prints name and value of each counter that is not 0; as JSON, of each counter. */
 static void print_counters(const struct field *field, const void *row, enum table_id table,
                            bool json)
 {
@@ -144,15 +144,16 @@ bool dump_is_possible(const struct dump_options *options)
     int table = options->table ? find_table(options->table) : 0;
 
     if (table == TABLE_COUNT) {
-        fprintf(stderr, "ringcastctl: there is no table %.60s; there are:", options->table);
+        fprintf(stderr, "ringcastctl: there is no table %.60s; the tables are:", options->table);
         list_tables(stderr);
         return false;
     }
     if (tables[table].region == REGION_keys) {
-        fprintf(stderr,
-                "ringcastctl: table %s cannot be dumped: region keys holds the keys of every call "
-                "and is mapped by the data plane only\n",
-                options->table);
+        fprintf(
+            stderr,
+            "ringcastctl: table %s cannot be dumped: it holds encryption keys, and only the data "
+            "plane may read them\n",
+            options->table);
         return false;
     }
     return true;

@@ -1,4 +1,4 @@
-/* ringcastctl: reads the command line and calls the command. */
+/* ringcastctl: parses the command line and runs the command. */
 #define _GNU_SOURCE
 #include <stdlib.h>
 #include <string.h>
@@ -13,35 +13,37 @@
 #define SETTING_ARGUMENTS_MAX 32
 
 static const char usage[] =
-    "ringcastctl looks into a running Ringcast data plane.\n"
+    "ringcastctl shows the state of a running Ringcast data plane. It changes nothing.\n"
     "\n"
-    "  ringcastctl dump [TABLE] [--all|--used] [--json]\n"
-    "      rows in use (--all: also those that are free again) of a table, or of all tables;\n"
-    "      --json: one object a line\n"
     "  ringcastctl top [--once] [--interval SECONDS]\n"
-    "      workers, verdicts and transports, live; --once: one look and out\n"
+    "      a live view of workers, verdicts and transports; --once: show it once and exit\n"
+    "  ringcastctl dump [TABLE] [--all|--used] [--json]\n"
+    "      the rows in use of one table, or of all tables\n"
+    "      --all: also rows that were in use before; --json: one JSON object per line\n"
     "  ringcastctl check\n"
-    "      headers, rings and heartbeats of the shared memory; status 0 when all writers live\n"
+    "      version, rings and heartbeats of the shared memory; exit status 0: all processes live\n"
     "  ringcastctl settings [--sample|--markdown|--options]\n"
-    "      the settings in force, a sample file, the README's table, every option\n"
+    "      the settings in force, or: a sample file, a list in Markdown, every option with its "
+    "help\n"
     "  ringcastctl version\n"
     "\n"
-    "The data plane is found by --data-directory DIR, RINGCAST_DATA or a --config FILE\n"
-    "(default ./ringcast-data).\n";
+    "It finds the data plane by its data directory: --data-directory DIR, RINGCAST_DATA, or the\n"
+    "setting data_directory in a --config FILE. The default is ./ringcast-data.\n";
 
 struct arguments {
     const char *command;
     struct dump_options dump;
     struct top_options top;
     enum settings_form form;
-    /* The rest, for settings_load. */
+    /* All other options, for settings_load. */
     int setting_count;
     char *settings[SETTING_ARGUMENTS_MAX + 1];
 };
 
 static bool refuse(const char *text, const char *what)
 {
-    fprintf(stderr, "ringcastctl: %s%.60s; ringcastctl --help says more\n", text, what);
+    fprintf(stderr, "ringcastctl: %s \"%.60s\"; ringcastctl --help shows what each command takes\n",
+            text, what);
     return false;
 }
 
@@ -51,13 +53,16 @@ static bool parse_interval(const char *text, unsigned *interval_ms)
     double seconds = text ? strtod(text, &end) : 0;
 
     if (!text || *end != '\0' || !(seconds >= 0.1 && seconds <= 3600))
-        return refuse("--interval must be 0.1 to 3600 seconds; it is ", text ? text : "missing");
+        return refuse("--interval needs a number of seconds from 0.1 to 3600, not",
+                      text ? text : "");
     *interval_ms = (unsigned)(seconds * 1000);
     return true;
 }
 
-/* Takes an option of one command. -1: it is none. */
-static int take_option(struct arguments *a, const char *word)
+enum option_result { OPTION_TAKEN, OPTION_UNKNOWN, OPTION_REFUSED };
+
+/* Takes an option that belongs to a command; an option of another command is refused. */
+static enum option_result take_option(struct arguments *a, const char *word)
 {
     static const struct {
         const char *command, *option;
@@ -66,9 +71,15 @@ static int take_option(struct arguments *a, const char *word)
                    {"settings", "--file"}, {"settings", "--options"}};
     int at = 0, count = (int)(sizeof(options) / sizeof(options[0]));
 
-    while (at < count &&
-           (strcmp(options[at].option, word) != 0 || strcmp(options[at].command, a->command) != 0))
+    while (at < count && strcmp(options[at].option, word) != 0)
         at++;
+    if (at == count)
+        return OPTION_UNKNOWN;
+    if (strcmp(options[at].command, a->command) != 0) {
+        fprintf(stderr, "ringcastctl: %s is an option of the command %s, not of %s\n", word,
+                options[at].command, a->command);
+        return OPTION_REFUSED;
+    }
     switch (at) {
     case 0:
     case 1:
@@ -89,13 +100,10 @@ static int take_option(struct arguments *a, const char *word)
     case 6:
         a->form = SETTINGS_AS_FILE;
         break;
-    case 7:
-        a->form = SETTINGS_AS_HELP;
-        break;
     default:
-        return -1;
+        a->form = SETTINGS_AS_HELP;
     }
-    return 0;
+    return OPTION_TAKEN;
 }
 
 static bool parse(struct arguments *a, int argc, char **argv)
@@ -104,8 +112,11 @@ static bool parse(struct arguments *a, int argc, char **argv)
     a->settings[a->setting_count++] = argv[0];
     for (int i = 2; i < argc; i++) {
         bool top = strcmp(a->command, "top") == 0;
+        enum option_result taken = take_option(a, argv[i]);
 
-        if (take_option(a, argv[i]) == 0)
+        if (taken == OPTION_REFUSED)
+            return false;
+        if (taken == OPTION_TAKEN)
             continue;
         if (top && strncmp(argv[i], "--interval=", 11) == 0) {
             if (!parse_interval(argv[i] + 11, &a->top.interval_ms))
@@ -115,14 +126,14 @@ static bool parse(struct arguments *a, int argc, char **argv)
                 return false;
         } else if (strncmp(argv[i], "--", 2) == 0) {
             if (a->setting_count + 2 > SETTING_ARGUMENTS_MAX)
-                return refuse("too many arguments, from ", argv[i]);
+                return refuse("too many arguments, starting with", argv[i]);
             a->settings[a->setting_count++] = argv[i];
             if (!strchr(argv[i], '=') && i + 1 < argc && strncmp(argv[i + 1], "--", 2) != 0)
                 a->settings[a->setting_count++] = argv[++i];
         } else if (strcmp(a->command, "dump") == 0 && !a->dump.table) {
             a->dump.table = argv[i];
         } else {
-            return refuse("there is nothing to do with ", argv[i]);
+            return refuse("there is one argument too many:", argv[i]);
         }
     }
     return true;
@@ -151,6 +162,11 @@ static bool is_command(const char *word)
            strcmp(word, "settings") == 0;
 }
 
+static bool is_help(const char *word)
+{
+    return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0;
+}
+
 int main(int argc, char **argv)
 {
     enum settings_request request;
@@ -160,15 +176,19 @@ int main(int argc, char **argv)
     int status = 0;
 
     log_open("ringcastctl", LOG_WARN, false);
-    if (argc >= 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0)) {
+    if (argc >= 2 && is_help(argv[1])) {
         fputs(usage, stdout);
     } else if (argc >= 2 &&
                (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "version") == 0)) {
         printf("ringcast %s\n", ringcast_version);
     } else if (argc < 2 || !is_command(argv[1])) {
         if (argc >= 2)
-            fprintf(stderr, "ringcastctl: there is no command %.60s\n\n", argv[1]);
-        fputs(usage, stderr);
+            fprintf(stderr,
+                    "ringcastctl: there is no command %.60s; the commands are: top, dump, check, "
+                    "settings, version; ringcastctl --help explains them\n",
+                    argv[1]);
+        else
+            fputs(usage, stderr);
         return USAGE_STATUS;
     } else if (!parse(&a, argc, argv)) {
         return USAGE_STATUS;

@@ -1,4 +1,4 @@
-/* Attaching to a running data plane, read-only. */
+/* Maps the regions of a running data plane, read-only. */
 #include "ctl.h"
 
 #include <string.h>
@@ -13,9 +13,11 @@ static bool map_one(struct region *region, enum region_id id, struct descriptors
     bool mapped;
 
     if (fd < 0) {
-        fprintf(stderr,
-                "ringcastctl: the data plane did not hand out region %s; is it another version?\n",
-                region_names[id]);
+        fprintf(
+            stderr,
+            "ringcastctl: the data plane did not hand out region %s: use the ringcastctl of the "
+            "same version\n",
+            region_names[id]);
         return false;
     }
     mapped = region_map(region, id, fd, false, why);
@@ -67,7 +69,7 @@ const struct region *observer_region(const struct observer *observer, enum table
     }
 }
 
-/* The table of `desired` whose indexes a table shares; its own when it has some of its own. */
+/* The table of `desired` that has the same indexes; the table itself when there is none. */
 static enum table_id index_owner(enum table_id table)
 {
     switch (table) {

@@ -1,4 +1,4 @@
-/* ringcastctl top: takes samples of the tables, in a loop. */
+/* ringcastctl top: takes a sample of the tables again and again. */
 #define _GNU_SOURCE
 #include "top.h"
 
@@ -19,9 +19,10 @@ static void on_signal(int number)
     stopping = number;
 }
 
-/* Both samples list transports in the order of their index. */
-static void look_at_transports(const struct observer *observer, const struct top_sample *before,
-                               struct top_sample *now)
+/* Both samples list transports in the order of their index, so one pass finds each in the sample
+ * before. */
+static void sample_transports(const struct observer *observer, const struct top_sample *before,
+                              struct top_sample *now)
 {
     uint32_t rows = observer_rows(observer, TABLE_transport), old = 0;
 
@@ -57,8 +58,8 @@ static void look_at_transports(const struct observer *observer, const struct top
     }
 }
 
-static void look(const struct observer *observer, const struct top_sample *before,
-                 struct top_sample *now)
+static void sample_take(const struct observer *observer, const struct top_sample *before,
+                        struct top_sample *now)
 {
     now->now_ns = clock_monotonic_ns();
     now->heartbeat_ns = region_heartbeat(observer->actual.header);
@@ -70,7 +71,7 @@ static void look(const struct observer *observer, const struct top_sample *befor
                      region_row(&observer->actual, TABLE_worker_counters, w), 0) != ROW_OK)
             now->worker_there[w] = false;
     }
-    look_at_transports(observer, before, now);
+    sample_transports(observer, before, now);
 }
 
 static unsigned terminal_lines(void)
@@ -82,7 +83,7 @@ static unsigned terminal_lines(void)
     return size.ws_row;
 }
 
-/* The order by rate is made on a copy: the next look needs the order by index. */
+/* Sorts a copy by rate; the next sample needs this one in the order of the index. */
 static bool show(const struct top_sample *before, const struct top_sample *now, bool once)
 {
     bool screen = !once && isatty(STDOUT_FILENO);
@@ -97,7 +98,7 @@ static bool show(const struct top_sample *before, const struct top_sample *now, 
         fputs("\033[H\033[2J", stdout);
     top_print(stdout, before, sorted, screen ? terminal_lines() : 0);
     free(sorted);
-    if (fflush(stdout) != 0) { /* the reader of the pipe is gone */
+    if (fflush(stdout) != 0) { /* the reader of a pipe closed it */
         stopping = SIGPIPE;
         return errno == EPIPE;
     }
@@ -117,14 +118,14 @@ int command_top(const struct observer *observer, const struct top_options *optio
     if (!fine)
         fputs("ringcastctl: out of memory\n", stderr);
     else
-        look(observer, before, before);
+        sample_take(observer, before, before);
     while (fine && !stopping) {
         struct top_sample *swap = before;
 
         poll(NULL, 0, (int)options->interval_ms);
         if (stopping)
             break;
-        look(observer, before, now);
+        sample_take(observer, before, now);
         fine = show(before, now, options->once);
         if (options->once)
             break;

@@ -1,4 +1,4 @@
-/* Shows what happened between two samples. */
+/* Prints what happened between two samples. */
 #include "top.h"
 
 #include <arpa/inet.h>
@@ -8,7 +8,7 @@
 
 #include "src/clock.h"
 
-/* Counters only rise; a smaller one belongs to a forwarder that started anew. */
+/* Counters only rise, so a smaller one is from a forwarder that has restarted since. */
 static uint64_t rise(uint64_t before, uint64_t now)
 {
     return now >= before ? now - before : now;
@@ -19,7 +19,7 @@ static double per_second(uint64_t count, uint64_t elapsed_ns)
     return elapsed_ns ? (double)count * 1e9 / (double)elapsed_ns : 0;
 }
 
-/* "950 bit/s", "1.20 Mbit/s"; the text is the caller's. */
+/* "950 bit/s", "1.20 Mbit/s" */
 static const char *bitrate(char text[24], uint64_t bytes, uint64_t elapsed_ns)
 {
     double bps = per_second(bytes * 8, elapsed_ns);
@@ -68,7 +68,7 @@ static unsigned print_workers(FILE *to, const struct top_sample *before,
     return lines;
 }
 
-/* ---- verdicts and counters, all workers together ---- */
+/* ---- sums of verdicts and counters over all workers ---- */
 
 static uint64_t total(const struct top_sample *sample, bool verdicts, unsigned index)
 {
@@ -166,7 +166,7 @@ static void print_transports(FILE *to, struct top_sample *now, uint64_t elapsed_
     for (uint32_t i = 0; i < shown; i++)
         print_transport(to, &now->transports[i], elapsed_ns);
     if (shown < now->transport_count)
-        fprintf(to, "… and %u more, less busy\n", now->transport_count - shown);
+        fprintf(to, "… and %u more with less traffic\n", now->transport_count - shown);
 }
 
 static void print_headline(FILE *to, const struct top_sample *now)
@@ -176,7 +176,7 @@ static void print_headline(FILE *to, const struct top_sample *now)
     if (now->heartbeat_ns == 0)
         fputs("ringcast: the forwarder has not started yet\n\n", to);
     else if (age_ns > SILENT_NS)
-        fprintf(to, "ringcast: the forwarder has been silent for %.1f s: look into its log\n\n",
+        fprintf(to, "ringcast: the forwarder gave no heartbeat for %.1f s: read its log\n\n",
                 (double)age_ns / 1e9);
     else
         fprintf(to, "ringcast: %u transports, forwarder alive\n\n", now->transport_count);
@@ -192,7 +192,7 @@ void top_print(FILE *to, const struct top_sample *before, struct top_sample *now
     used += print_totals(to, before, now, elapsed_ns, true);
     if (lines == 0)
         print_totals(to, before, now, elapsed_ns, false);
-    used += 4; /* head line and the line below */
+    used += 4; /* blank lines, the line of column names, the line of what is left out */
     print_transports(to, now, elapsed_ns, lines == 0 ? 0 : lines > used + 3 ? lines - used : 3);
     if (lines == 0)
         fputc('\n', to);

@@ -1,4 +1,4 @@
-/* How one field of a row looks. */
+/* Prints one field of a row. */
 #include "ctl.h"
 
 #include <arpa/inet.h>
@@ -8,25 +8,19 @@
 #include "src/clock.h"
 #include "src/verdicts.h"
 
-#define V(name, text) {#name, text},
-static const struct {
-    const char *name, *text;
-} verdict_list[] = {VERDICTS(V)}, counter_list[] = {WORKER_COUNTERS(V)};
-#undef V
+#define NAME(name, text) #name,
+static const char *const verdict_names[] = {VERDICTS(NAME)};
+static const char *const counter_names[] = {WORKER_COUNTERS(NAME)};
+#undef NAME
 
 const char *verdict_name(unsigned verdict)
 {
-    return verdict < VERDICT_COUNT ? verdict_list[verdict].name : NULL;
-}
-
-const char *verdict_text(unsigned verdict)
-{
-    return verdict < VERDICT_COUNT ? verdict_list[verdict].text : NULL;
+    return verdict < VERDICT_COUNT ? verdict_names[verdict] : NULL;
 }
 
 const char *counter_name(unsigned counter)
 {
-    return counter < COUNTER_COUNT ? counter_list[counter].name : NULL;
+    return counter < COUNTER_COUNT ? counter_names[counter] : NULL;
 }
 
 bool field_is_filler(const struct field *field)
@@ -34,8 +28,8 @@ bool field_is_filler(const struct field *field)
     return strncmp(field->name, "reserved", 8) == 0;
 }
 
-/* Runs of text; NULs between them become one comma. Only printable ASCII is shown as it is: what
- * stands here came from a client. */
+/* Prints text. NULs between two texts become one comma. Everything but printable ASCII is escaped,
+ * because the text may come from a client. */
 void value_print_text(FILE *to, const char *text, size_t bytes, bool json)
 {
     bool gap = false, any = false;
@@ -117,7 +111,8 @@ static bool all_zero(const uint8_t *at, size_t bytes)
     return true;
 }
 
-/* Whole-array forms of bytes: identifiers, addresses, fingerprints, secrets. False: not one. */
+/* Prints an array of bytes as one value: an id, an address, a fingerprint, a secret. False: the
+ * field is something else. */
 static bool print_bytes(FILE *to, const struct field *field, const uint8_t *at)
 {
     size_t bytes = (size_t)field->size * field->count;

@@ -1,4 +1,4 @@
-/* ringcast-run: starts a whole Ringcast and keeps it running; what `make run` calls. */
+/* ringcast-run: starts both planes and keeps them running. `make run` calls it. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -20,9 +20,10 @@
 #include "src/version.h"
 
 #define STOP_PATIENCE_NS (8 * NS_PER_S)
-/* Between two looks at who should be started or hangs; deaths and notifications are seen at once. */
-#define LOOK_MS_MIN 50
-#define LOOK_MS_MAX 500
+/* How often the loop checks for services to restart and for services that hang. It handles deaths
+ * and notifications at once. */
+#define CHECK_MS_MIN 50
+#define CHECK_MS_MAX 500
 
 enum { DATAPLANE, CONTROLPLANE, SERVICES };
 
@@ -53,7 +54,7 @@ static bool find_services(struct run *run)
     return true;
 }
 
-/* Each program checks what it would meet. */
+/* --check: each program checks its own part of the settings. */
 static int check_services(struct run *run, char **argv)
 {
     int worst = 0;
@@ -94,8 +95,8 @@ static bool handle_request(struct run *run, int argc, char **argv, int *status)
     case SETTINGS_RUN:
         return false;
     case SETTINGS_HELP:
-        printf("ringcast-run [settings]: starts data plane and control plane and keeps them "
-               "running.\n\n");
+        printf("ringcast-run starts the data plane and the control plane and keeps them running.\n"
+               "Usage: ringcast-run [--config FILE] [--NAME VALUE] …\n\n");
         fflush(stdout);
         settings_print(&run->settings, SETTINGS_AS_HELP, STDOUT_FILENO);
         break;
@@ -112,7 +113,7 @@ static bool handle_request(struct run *run, int argc, char **argv, int *status)
     return true;
 }
 
-/* One ringcast-run a data directory. The lock goes with the process. */
+/* Only one ringcast-run may use a data directory. The lock ends with the process. */
 static bool lock_directory(const struct settings *settings)
 {
     char why[DATA_DIRECTORY_WHY_BYTES];
@@ -133,7 +134,7 @@ static struct service *service_of(struct run *run, pid_t pid)
     return NULL;
 }
 
-static void listen_to(struct run *run)
+static void read_notifications(struct run *run)
 {
     char text[4096];
     pid_t pid;
@@ -149,8 +150,9 @@ static void listen_to(struct run *run)
     }
 }
 
-/* Reaps everything that ended, orphans included. What a service still said is heard first, so that
- * its successor gets every descriptor. False: a service cannot work at all. */
+/* Reaps all processes that ended, orphans included. Before that it reads the last notifications of
+ * a service, so that the successor gets every stored descriptor. False: a service cannot start
+ * at all. */
 static bool reap(struct run *run, bool stopping)
 {
     int status;
@@ -161,11 +163,11 @@ static bool reap(struct run *run, bool stopping)
 
         if (!service)
             continue;
-        listen_to(run);
+        read_notifications(run);
         if (stopping) {
             service->pid = 0;
         } else if (!service_died(service, status, clock_monotonic_ns())) {
-            LOG(ERROR, "run", "a process cannot start; its last line above says why",
+            LOG(ERROR, "run", "a process cannot start; its last log line says why",
                 F("program", "%s", service->name));
             return false;
         }
@@ -173,6 +175,7 @@ static bool reap(struct run *run, bool stopping)
     return true;
 }
 
+/* Prints the URL once, when both services are ready. */
 static void announce(struct run *run)
 {
     const struct settings *s = &run->settings;
@@ -186,15 +189,16 @@ static void announce(struct run *run)
     fflush(stdout);
 }
 
-/* A service that promised to beat and does not is ended; it is started again like any other. */
-static void watch(struct run *run, uint64_t now_ns)
+/* Kills a service that stopped sending its watchdog message. It restarts like any other dead
+ * service. */
+static void check_watchdogs(struct run *run, uint64_t now_ns)
 {
     for (int i = 0; i < SERVICES; i++) {
         struct service *service = &run->services[i];
 
         if (service->pid && service->beats && now_ns > service->beat_ns &&
             now_ns - service->beat_ns > SERVICE_WATCHDOG_US * NS_PER_US) {
-            LOG(ERROR, "run", "a process hangs and is ended", F("program", "%s", service->name),
+            LOG(ERROR, "run", "a process hangs; killing it", F("program", "%s", service->name),
                 F("pid", "%d", service->pid));
             kill(service->pid, SIGKILL);
             service->beats = false;
@@ -215,15 +219,15 @@ static void stop_service(struct run *run, struct service *service)
         kill(service->pid, SIGTERM);
     while (service->pid && clock_monotonic_ns() < deadline_ns) {
         poll(wait, 2, 20);
-        listen_to(run);
-        /* Who asks again does not want to wait for a drain. */
+        read_notifications(run);
+        /* A second signal means: do not wait for the drain. */
         while (read(run->signals, &got, sizeof(got)) == sizeof(got))
             if (got.ssi_signo != SIGCHLD && service->pid)
                 kill(service->pid, SIGTERM);
         reap(run, true);
     }
     if (service->pid) {
-        LOG(WARN, "run", "a process does not stop and is ended", F("program", "%s", service->name));
+        LOG(WARN, "run", "a process does not stop; killing it", F("program", "%s", service->name));
         kill(service->pid, SIGKILL);
         waitpid(service->pid, NULL, 0);
         service->pid = 0;
@@ -231,7 +235,7 @@ static void stop_service(struct run *run, struct service *service)
     descriptors_close(&service->store);
 }
 
-/* Descendants that outlived their parent came to us (subreaper): they are ours to end. */
+/* Processes whose parent died before them became our children (subreaper). Stops them too. */
 static void stop_orphans(void)
 {
     for (int round = 0; round < 200; round++) {
@@ -256,8 +260,8 @@ static void stop_orphans(void)
     }
 }
 
-/* SIGHUP is a reload, unless it says that the terminal is gone from which we were started: the kernel
- * says that, and so does a shell that ends with it. */
+/* SIGHUP means reload, except when the terminal that started us has closed. Then the kernel sends
+ * it, or the shell that ends with the terminal. */
 static bool is_reload(const struct run *run, const struct signalfd_siginfo *got)
 {
     int terminal;
@@ -288,7 +292,7 @@ static bool all_run(const struct run *run)
     return true;
 }
 
-/* Until a signal asks us to stop. Returns the exit status. */
+/* Runs until a signal asks to stop, or a service cannot start. Returns the exit status. */
 static int keep_running(struct run *run, char **argv)
 {
     struct pollfd wait[] = {{.fd = run->signals, .events = POLLIN},
@@ -302,8 +306,8 @@ static int keep_running(struct run *run, char **argv)
             if (!run->services[i].pid && now_ns >= run->services[i].start_again_ns &&
                 !service_start(&run->services[i], argv, run->notify_name))
                 run->services[i].start_again_ns = now_ns + NS_PER_S;
-        poll(wait, 2, all_run(run) ? LOOK_MS_MAX : LOOK_MS_MIN);
-        listen_to(run);
+        poll(wait, 2, all_run(run) ? CHECK_MS_MAX : CHECK_MS_MIN);
+        read_notifications(run);
         announce(run);
         while (read(run->signals, &got, sizeof(got)) == sizeof(got)) {
             if (is_reload(run, &got))
@@ -313,7 +317,7 @@ static int keep_running(struct run *run, char **argv)
         }
         if (!reap(run, false))
             return 1;
-        watch(run, clock_monotonic_ns());
+        check_watchdogs(run, clock_monotonic_ns());
     }
 }
 
@@ -342,7 +346,7 @@ int main(int argc, char **argv)
     run.notifications = notifications_open(run.notify_name);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     if (run.signals < 0 || run.notifications < 0) {
-        fprintf(stderr, "ringcast-run: the kernel refuses signals or sockets: %s.\n",
+        fprintf(stderr, "ringcast-run: cannot open a signalfd or a Unix socket: %s\n",
                 strerror(errno));
         return 1;
     }

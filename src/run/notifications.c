@@ -20,7 +20,8 @@ int notifications_open(char name[64])
     if (fd < 0 || getrandom(&random, sizeof(random), 0) != sizeof(random))
         return -1;
     snprintf(name, 64, "@ringcast-run-%016llx", (unsigned long long)random);
-    memcpy(address.sun_path + 1, name + 1, strlen(name) - 1); /* abstract: a NUL for the '@' */
+    memcpy(address.sun_path + 1, name + 1,
+           strlen(name) - 1); /* an abstract address starts with a NUL */
     size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(name));
     if (setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) != 0 ||
         bind(fd, (struct sockaddr *)&address, size) != 0) {
@@ -63,7 +64,7 @@ pid_t notification_read(int socket, char *text, size_t room, int *fd)
                 if (*fd < 0)
                     *fd = got;
                 else
-                    close(got); /* our services send one at a time */
+                    close(got); /* our services send one per message */
             }
         }
     }

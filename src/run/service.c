@@ -1,4 +1,4 @@
-/* One service: start, notifications, death and back-off. */
+/* One service: its start, its notifications, its death. */
 #define _GNU_SOURCE
 #include "service.h"
 
@@ -15,54 +15,55 @@
 #include "src/clock.h"
 #include "src/log.h"
 
-#define FIRST_STORED 3
-#define SHORT_LIFE_NS (10 * NS_PER_S) /* deaths sooner than this count as in a row */
+#define FIRST_STORED 3                /* SD_LISTEN_FDS_START */
+#define SHORT_LIFE_NS (10 * NS_PER_S) /* deaths after a shorter life count as in a row */
 #define BACK_OFF_MS_MIN 100
 #define BACK_OFF_MS_MAX 5000
 
-/* In the child: descriptors 3… are the stored ones, everything else is closed. */
-static void hand_over(const struct service *service, char names[], size_t room)
+/* In the child: moves the stored descriptors to the numbers 3, 4, …; all others close on exec. */
+static void move_stored(const struct service *service, char names[], size_t room)
 {
     size_t used = 0;
     int moved[DESCRIPTORS_MAX];
 
     names[0] = '\0';
     for (size_t i = 0; i < service->store.count; i++) {
-        /* first out of the way of the numbers wanted, then to them */
+        /* first to numbers above these, so that no dup2 closes one of them */
         moved[i] = fcntl(service->store.list[i].fd, F_DUPFD_CLOEXEC,
                          FIRST_STORED + (int)service->store.count);
         used += (size_t)snprintf(names + used, room - used, "%s%s", i ? ":" : "",
                                  service->store.list[i].name);
     }
     for (size_t i = 0; i < service->store.count; i++)
-        dup2(moved[i], FIRST_STORED + (int)i); /* dup2 leaves close-on-exec off */
+        dup2(moved[i], FIRST_STORED + (int)i); /* the copy stays open on exec */
 }
 
-static void become(const struct service *service, char **argv, const char *notify_name)
+/* In the child: turns into the service. */
+static void exec_service(const struct service *service, char **argv, const char *notify_name)
 {
     static char names[DESCRIPTORS_MAX * (DESCRIPTOR_NAME_BYTES + 1)];
     char number[32];
     sigset_t none;
 
     sigemptyset(&none);
-    signal(SIGHUP, SIG_IGN); /* a reload before it can: it is just reading its settings */
+    signal(SIGHUP, SIG_IGN); /* no reload until it has read its settings and handles SIGHUP */
     sigprocmask(SIG_SETMASK, &none, NULL);
-    prctl(PR_SET_PDEATHSIG, SIGTERM); /* without its service manager it would run on unseen */
-    setpgid(0, 0);                    /* Ctrl-C reaches us alone; we stop the others in order */
+    prctl(PR_SET_PDEATHSIG, SIGTERM); /* without ringcast-run nobody would supervise it */
+    setpgid(0, 0); /* Ctrl-C reaches only ringcast-run, which stops the services in order */
     setenv("NOTIFY_SOCKET", notify_name, 1);
     snprintf(number, sizeof(number), "%llu", (unsigned long long)SERVICE_WATCHDOG_US);
     setenv("WATCHDOG_USEC", number, 1);
     snprintf(number, sizeof(number), "%d", getpid());
     setenv("WATCHDOG_PID", number, 1);
     if (service->store.count) {
-        hand_over(service, names, sizeof(names));
+        move_stored(service, names, sizeof(names));
         setenv("LISTEN_PID", number, 1);
         snprintf(number, sizeof(number), "%zu", service->store.count);
         setenv("LISTEN_FDS", number, 1);
         setenv("LISTEN_FDNAMES", names, 1);
     }
     execv(service->path, argv);
-    LOG(ERROR, "run", "cannot start a program; is the installation complete?",
+    LOG(ERROR, "run", "cannot start a program; check the installation",
         F("program", "%s", service->path), F("why", "%s", strerror(errno)));
     _exit(127);
 }
@@ -78,10 +79,10 @@ bool service_start(struct service *service, char **argv, const char *notify_name
     arguments[count] = NULL;
     service->pid = fork();
     if (service->pid == 0)
-        become(service, arguments, notify_name);
+        exec_service(service, arguments, notify_name);
     if (service->pid < 0) {
         service->pid = 0;
-        LOG(ERROR, "run", "cannot fork", F("program", "%s", service->name),
+        LOG(ERROR, "run", "cannot start a process", F("program", "%s", service->name),
             F("why", "%s", strerror(errno)));
         return false;
     }
@@ -105,11 +106,11 @@ bool service_died(struct service *service, int wait_status, uint64_t now_ns)
     service->deaths++;
     service->start_again_ns = now_ns + delay_ms * NS_PER_MS;
     if (WIFSIGNALED(wait_status))
-        LOG(WARN, "run", "a process died and is started again", F("program", "%s", service->name),
+        LOG(WARN, "run", "a process was killed; restarting it", F("program", "%s", service->name),
             F("pid", "%d", service->pid), F("signal", "%d", WTERMSIG(wait_status)),
             F("in_ms", "%u", delay_ms));
     else
-        LOG(WARN, "run", "a process ended", F("program", "%s", service->name),
+        LOG(WARN, "run", "a process exited; restarting it", F("program", "%s", service->name),
             F("pid", "%d", service->pid), F("exit_status", "%d", WEXITSTATUS(wait_status)),
             F("in_ms", "%u", delay_ms));
     service->pid = 0;
@@ -117,17 +118,17 @@ bool service_died(struct service *service, int wait_status, uint64_t now_ns)
     return service->was_ready || WIFSIGNALED(wait_status);
 }
 
-static void store(struct service *service, const char *name, size_t name_bytes, int fd)
+static void store_add(struct service *service, const char *name, size_t name_bytes, int fd)
 {
     if (service->store.count == DESCRIPTORS_MAX || name_bytes >= DESCRIPTOR_NAME_BYTES) {
-        LOG(WARN, "run", "the descriptor store is full; a restart will lose state",
+        LOG(WARN, "run", "cannot store a descriptor; a restart of this program will lose state",
             F("program", "%s", service->name));
         return;
     }
     descriptors_add(&service->store, fcntl(fd, F_DUPFD_CLOEXEC, 3), "%.*s", (int)name_bytes, name);
 }
 
-static void forget(struct service *service, const char *name, size_t name_bytes)
+static void store_remove(struct service *service, const char *name, size_t name_bytes)
 {
     struct descriptors *set = &service->store;
 
@@ -167,7 +168,7 @@ void service_notified(struct service *service, const char *text, int fd, uint64_
         text += n + (text[n] == '\n');
     }
     if (take)
-        forget(service, name, name_bytes);
+        store_remove(service, name, name_bytes);
     else if (add && fd >= 0)
-        store(service, name, name_bytes, fd);
+        store_add(service, name, name_bytes, fd);
 }

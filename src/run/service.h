@@ -1,10 +1,10 @@
-/* ringcast-run: stands in for a service manager where there is none. It starts the data plane and
- * the control plane, keeps the descriptors they store (sd_notify FDSTORE), starts again what dies,
- * passes SIGHUP on (a reload), and stops everything on SIGTERM or SIGINT.
+/* ringcast-run: the service manager of a machine that has none. It starts the data plane and the
+ * control plane, keeps the descriptors that they store (sd_notify FDSTORE), restarts a process that
+ * dies, passes on SIGHUP (a reload), and stops both on SIGTERM or SIGINT.
  *
- *   main.c           the loop: signals, notifications, the URL to open
- *   service.c        one service: start, death, back-off, stop
- *   notifications.c  what services tell: READY, FDSTORE, WATCHDOG
+ *   main.c           the loop: signals, notifications, the URL that people open
+ *   service.c        one service: start, death, delay before a restart
+ *   notifications.c  the socket that services send notifications to
  *
  * Threads: one. Memory: none allocated while running. */
 #ifndef RINGCAST_RUN_SERVICE_H
@@ -15,30 +15,32 @@
 
 #include "src/descriptors.h"
 
-#define SERVICE_WATCHDOG_US \
-    10000000ull /* silence after which a service that promised to beat hangs */
+#define SERVICE_WATCHDOG_US 10000000ull /* a service that was silent for this long hangs */
 
 struct service {
-    const char *name; /* "ringcast-dataplane": the binary beside ours */
+    const char *name; /* "ringcast-dataplane"; the program lies beside ours */
     char path[512];
-    pid_t pid; /* 0: not running */
-    bool ready, was_ready, beats;
+    pid_t pid;                    /* 0: not running */
+    bool ready, was_ready, beats; /* beats: it sends WATCHDOG=1 */
     uint64_t started_ns, start_again_ns, beat_ns;
-    unsigned deaths; /* in a row, each soon after its start */
+    unsigned deaths; /* in a row, each less than 10 s after its start */
     struct descriptors store;
 };
 
-/* Starts the process, with its stored descriptors from number 3 on. False when fork fails. */
+/* Starts the process and gives it its stored descriptors as numbers 3, 4, … False when fork
+ * fails. */
 bool service_start(struct service *service, char **argv, const char *notify_name);
-/* It ended with this wait status: says so, plans the next start. False when it never got ready, so
- * that starting it again would only fail again. */
+/* Call it when the process ended with this wait status. Logs it and plans the next start. False
+ * when the process exited before it was ever ready: a restart would fail in the same way. */
 bool service_died(struct service *service, int wait_status, uint64_t now_ns);
-/* One notification of this service; fd -1: none came with it. */
+/* Handles one notification of this service. fd is the descriptor that came with it, or -1. */
 void service_notified(struct service *service, const char *text, int fd, uint64_t now_ns);
 
-/* The datagram socket that services notify; its abstract name for NOTIFY_SOCKET. */
+/* Opens the socket for notifications. `name` is its abstract address, for NOTIFY_SOCKET. -1:
+ * error. */
 int notifications_open(char name[64]);
-/* Reads one notification; pid of the sender, 0 when there was none. fd: -1 or the one that came. */
+/* Reads one notification. Returns the process id of its sender, or 0 when there is no notification.
+ * *fd is the descriptor that came with it, or -1; the caller owns it. */
 pid_t notification_read(int socket, char *text, size_t room, int *fd);
 
 #endif

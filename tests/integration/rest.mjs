@@ -470,7 +470,7 @@ describe('life and death', () => {
   });
 
   test('a second one in the same directory is refused with a sentence', async () => {
-    await assert.rejects(ControlPlane.start(plane.folder), /already works with the data directory/);
+    await assert.rejects(ControlPlane.start(plane.folder), /already uses the data directory/);
   });
 
   test('production without a good secret is refused with a sentence', async () => {
@@ -483,7 +483,7 @@ describe('life and death', () => {
 
   test('a data directory that cannot be made is refused with a sentence', async () => {
     writeFileSync(join(folder, 'file'), '');
-    await assert.rejects(ControlPlane.start(join(folder, 'file', 'data')), /cannot make the data directory/);
+    await assert.rejects(ControlPlane.start(join(folder, 'file', 'data')), /cannot create the data directory/);
   });
 
   test('stops gracefully with everything stored; the next start knows the old tokens', async () => {

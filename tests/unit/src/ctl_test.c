@@ -335,7 +335,7 @@ static void check_of_living_writers(void **state)
     says(out, "published 9, overflows 0, unread 5");
     region_beat(&desired, 0, now_ns - 5 * NS_PER_S);
     assert_int_equal(run("check"), 1);
-    says(out, "its writer is gone or stuck");
+    says(out, "its writer is dead or hangs");
 }
 
 static void refusals(void **state)
@@ -344,17 +344,18 @@ static void refusals(void **state)
         const char *words, *sentence;
         int status;
     } rows[] = {
-        {"dump key", "region keys holds the keys of every call", 2},
-        {"dump identity", "mapped by the data plane only", 2},
-        {"dump nothing", "there is no table nothing; there are: room transport", 2},
-        {"dump room transport", "there is nothing to do with transport", 2},
-        {"dump --once", "there is no setting once", 2},
-        {"top --interval 0", "--interval must be 0.1 to 3600 seconds; it is 0", 2},
-        {"top --interval nan", "--interval must be", 2},
-        {"top --interval=5x", "--interval must be", 2},
-        {"top --json", "there is no setting json", 2},
-        {"frob", "there is no command frob", 2},
-        {"", "ringcastctl looks into", 2},
+        {"dump key", "table key cannot be dumped: it holds encryption keys", 2},
+        {"dump identity", "only the data plane may read them", 2},
+        {"dump nothing", "there is no table nothing; the tables are: room transport", 2},
+        {"dump room transport", "there is one argument too many: \"transport\"", 2},
+        {"dump --once", "--once is an option of the command top, not of dump", 2},
+        {"top --interval 0", "--interval needs a number of seconds from 0.1 to 3600, not \"0\"", 2},
+        {"top --interval nan", "--interval needs a number", 2},
+        {"top --interval=5x", "--interval needs a number", 2},
+        {"top --json", "--json is an option of the command dump, not of top", 2},
+        {"top --bogus", "there is no setting bogus", 2},
+        {"frob", "there is no command frob; the commands are: top", 2},
+        {"", "ringcastctl shows the state", 2},
         {"dump --data-directory /nonexistent",
          "no data plane answers at /nonexistent/dataplane.sock: start ringcast-dataplane", 1},
     };

@@ -68,7 +68,7 @@ static void test_make_refused(void **state)
 
     fclose(file);
     assert_false(data_directory_make(below("file/data"), "", why));
-    assert_non_null(strstr(why, "cannot make the data directory"));
+    assert_non_null(strstr(why, "cannot create the data directory"));
     memset(longest, 'x', sizeof(longest) - 1);
     longest[sizeof(longest) - 1] = '\0';
     assert_false(data_directory_make(longest, "", why));
@@ -87,8 +87,8 @@ static void test_lock(void **state)
 
     assert_true(lock >= 0);
     assert_int_equal(data_directory_lock(top, "x.lock", "another test", 50, why), -1);
-    snprintf(pid, sizeof(pid), "(pid %d)", (int)getpid());
-    assert_non_null(strstr(why, "another test already works with"));
+    snprintf(pid, sizeof(pid), "(process %d)", (int)getpid());
+    assert_non_null(strstr(why, "another test already uses"));
     assert_non_null(strstr(why, pid));
     assert_int_equal(close(data_directory_lock(top, "y.lock", "another test", 0, why)), 0);
     close(lock);

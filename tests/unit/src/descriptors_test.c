@@ -277,7 +277,7 @@ static void no_supervisor(void **state)
     memset(long_path, 'x', sizeof(long_path) - 1);
     long_path[sizeof(long_path) - 1] = '\0';
     assert_int_equal(descriptors_from_supervisor(long_path, "control", &set, why), -1);
-    assert_non_null(strstr(why, "shorter data_directory"));
+    assert_non_null(strstr(why, "set data_directory to a shorter path"));
 }
 
 int main(void)

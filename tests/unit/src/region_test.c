@@ -260,9 +260,9 @@ static void mappings_that_do_not_fit(void **state)
     close(fd);
 
     bad = good, bad.magic++;
-    refused(with_header(&bad, bytes), "no region header");
+    refused(with_header(&bad, bytes), "has no valid header");
     bad = good, bad.bytes++;
-    refused(with_header(&bad, bytes), "no region header");
+    refused(with_header(&bad, bytes), "has no valid header");
     bad = good, bad.layout_hash ^= 1;
     refused(with_header(&bad, bytes), "has layout");
     refused(with_header(&good, bytes - PAGE_BYTES), "bytes, this build needs");
@@ -270,13 +270,13 @@ static void mappings_that_do_not_fit(void **state)
     refused(with_header(&good, bytes + PAGE_BYTES), "bytes, this build needs");
     refused(bare_file(bytes, 0), "not a sealed memory file");
     refused(bare_file(bytes, F_SEAL_SHRINK | F_SEAL_GROW), "not a sealed memory file");
-    refused(bare_file(bytes, REGION_SEALS), "no region header");
+    refused(bare_file(bytes, REGION_SEALS), "has no valid header");
     refused(made(REGION_desired), "bytes, this build needs");
     assert_int_equal(pipe(pipes), 0);
     close(pipes[1]);
     refused(pipes[0], "not a sealed memory file");
     refused(open("/dev/null", O_RDONLY), "not a sealed memory file");
-    refused(-1, "no usable descriptor");
+    refused(-1, "the descriptor does not work");
 }
 
 static void rings_pair_up(void **state)

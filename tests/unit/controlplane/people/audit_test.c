@@ -236,7 +236,7 @@ static void one_process_per_directory(void **state)
     char why[192] = "";
 
     assert_null(audit_open(&test_loop, store, &setup_settings, why));
-    assert_non_null(strstr(why, "another control plane already works with the data directory"));
+    assert_non_null(strstr(why, "another control plane already uses the data directory"));
     stop(audit, store);
 }
 

@@ -236,7 +236,7 @@ static void refusals_to_start_say_why(void **state)
     close(fd);
     strcat(setup_settings.data_directory, "/ringcast.sqlite3/x");
     assert_null(persistence_open(&test_loop, &setup_settings, databases, why));
-    assert_non_null(strstr(why, "cannot make the data directory"));
+    assert_non_null(strstr(why, "cannot create the data directory"));
     assert_non_null(strstr(why, "set data_directory"));
 
     strcpy(setup_settings.persistence, "oracle");

@@ -629,7 +629,7 @@ static void test_control_socket(void **state)
     assert_int_equal(data_directory_lock(life->settings.data_directory, "dataplane.lock",
                                          "another data plane", 0, why),
                      -1);
-    assert_non_null(strstr(why, "another data plane already works with"));
+    assert_non_null(strstr(why, "another data plane already uses"));
 }
 
 int main(int argc, char **argv)
