@@ -79,7 +79,7 @@ static void print_finding(bool is_problem, const char *sentence)
     printf("settings: %s: %s\n", is_problem ? "problem" : "warning", sentence);
 }
 
-/* --check: the settings were read without complaint; the rest is about this machine. */
+/* --check: the settings could be read. Do they fit together, and does this machine fit them? */
 static int print_checks(const struct settings *settings)
 {
     static const char *const words[] = {"note", "warning", "problem"};
@@ -109,11 +109,11 @@ static int child_run(const struct role *role, const struct settings *settings)
 
     prctl(PR_SET_NAME, role->process);
     process_log(role->name, settings);
-    process_obey_log_level();
+    process_follow_log_level();
     if (descriptors_receive(CHILD_DESCRIPTOR_SOCKET, &set, DESCRIPTORS_TIMEOUT_MS) != 0) {
         LOG(ERROR, "start",
-            "nobody hands me descriptors: this role is started by the supervisor, run "
-            "ringcast-dataplane without --role");
+            "no descriptors arrived: only the supervisor starts this role; run ringcast-dataplane "
+            "without --role");
         return USAGE_STATUS;
     }
     close(CHILD_DESCRIPTOR_SOCKET);
@@ -127,7 +127,7 @@ static int child_run(const struct role *role, const struct settings *settings)
     return status;
 }
 
-/* Takes --role=NAME out of the arguments, which only the supervisor gives; NULL: it is not there. */
+/* Removes --role=NAME, which only the supervisor gives, from the arguments. NULL: it is not there. */
 static const char *role_take(int *argc, char **argv)
 {
     for (int i = 1; i < *argc; i++) {
@@ -147,7 +147,9 @@ static int role_run(const char *name, const struct settings *settings)
     for (size_t i = 0; i < sizeof(roles) / sizeof(roles[0]); i++)
         if (strcmp(roles[i].name, name) == 0)
             return child_run(&roles[i], settings);
-    fprintf(stderr, "ringcast-dataplane: there is no role %.40s; run it without --role\n", name);
+    fprintf(stderr,
+            "ringcast-dataplane: there is no role %.40s; run ringcast-dataplane without --role\n",
+            name);
     return USAGE_STATUS;
 }
 

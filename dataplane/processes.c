@@ -1,4 +1,4 @@
-/* What all three processes of the data plane do alike. */
+/* What all three processes of the data plane do in the same way: logging. */
 #include "processes.h"
 
 #include <signal.h>
@@ -29,7 +29,7 @@ static void on_log_level(int signal_number, siginfo_t *info, void *context)
         log_set_level((enum log_level)info->si_value.sival_int);
 }
 
-void process_obey_log_level(void)
+void process_follow_log_level(void)
 {
     struct sigaction action = {.sa_sigaction = on_log_level, .sa_flags = SA_SIGINFO | SA_RESTART};
 

@@ -1,4 +1,4 @@
-/* Shuts the sandbox: user, capabilities, and the filters of sandbox_filter.c, in the right order. */
+/* Shuts the sandbox: drops capabilities and user, and adds the filters of sandbox_filter.c. */
 #define _GNU_SOURCE
 #include "sandbox.h"
 
@@ -38,7 +38,7 @@ static bool capabilities_keep(uint64_t keep)
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
     struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {0};
 
-    for (unsigned c = 0; c <= 63; c++) /* refused without CAP_SETPCAP: then exec gave us nothing */
+    for (unsigned c = 0; c <= 63; c++) /* without CAP_SETPCAP this fails, and is not needed */
         if (prctl(PR_CAPBSET_DROP, c, 0, 0, 0) != 0)
             break;
     prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
@@ -47,7 +47,7 @@ static bool capabilities_keep(uint64_t keep)
     return syscall(SYS_capset, &header, data) == 0;
 }
 
-/* Permitted capabilities of one thread; UINT64_MAX when they cannot be read. */
+/* Permitted capabilities of one thread; UINT64_MAX: they cannot be read. */
 static uint64_t capabilities_of(const char *thread)
 {
     char path[64], text[4096], *line;
@@ -67,7 +67,7 @@ static uint64_t capabilities_of(const char *thread)
     return line && sscanf(line, "\nCapPrm: %" SCNx64, &permitted) == 1 ? permitted : UINT64_MAX;
 }
 
-/* Capabilities are a thread's own; so every thread is looked at before the file system goes. */
+/* Each thread has its own capabilities. This reads /proc, so it must run while files can be read. */
 static bool capabilities_are_gone(char *why)
 {
     DIR *threads = opendir("/proc/self/task");
@@ -75,7 +75,8 @@ static bool capabilities_are_gone(char *why)
     bool gone = threads != NULL;
 
     if (!threads)
-        snprintf(why, SANDBOX_WHY_BYTES, "cannot see the own threads (%s): is /proc mounted?",
+        snprintf(why, SANDBOX_WHY_BYTES,
+                 "cannot list the threads of this process (%s): is /proc mounted?",
                  strerror(errno));
     while (gone && (entry = readdir(threads)) != NULL) {
         if (entry->d_name[0] == '.' || capabilities_of(entry->d_name) == 0)
@@ -93,8 +94,8 @@ static bool capabilities_are_gone(char *why)
 
 /* ---- user ---- */
 
-/* glibc makes setgroups, setgid and setuid hold for all threads. Leaving uid 0 clears all
- * capabilities with it. */
+/* glibc applies setgroups, setgid and setuid to all threads. A thread that leaves uid 0 loses all its
+ * capabilities. */
 static bool user_drop(const char *name, char *why)
 {
     const struct passwd *user = getpwnam(name);
@@ -110,35 +111,38 @@ static bool user_drop(const char *name, char *why)
         return false;
     }
     if (setuid(0) == 0) {
-        snprintf(why, SANDBOX_WHY_BYTES, "became user %.40s, but could become root again", name);
+        snprintf(why, SANDBOX_WHY_BYTES,
+                 "this process became user %.40s, but it can still become root again", name);
         return false;
     }
     return true;
 }
 
-/* A new user clears the wish to end with one's parent (prctl(2)); it stays ours. */
-static bool user_drop_keeping_wish(const char *name, char *why)
+/* ringcast-run asks the kernel to end this process when its parent ends (PR_SET_PDEATHSIG). A change of
+ * user cancels that (prctl(2)), so it is requested again. */
+static bool user_drop_and_follow_parent(const char *name, char *why)
 {
     pid_t parent = getppid();
-    int wish = 0;
+    int signal_number = 0;
 
-    prctl(PR_GET_PDEATHSIG, &wish);
+    prctl(PR_GET_PDEATHSIG, &signal_number);
     if (!user_drop(name, why))
         return false;
-    if (wish == 0)
+    if (signal_number == 0)
         return true;
-    prctl(PR_SET_PDEATHSIG, wish);
+    prctl(PR_SET_PDEATHSIG, signal_number);
     if (getppid() == parent)
         return true;
-    snprintf(why, SANDBOX_WHY_BYTES, "the process that started this one is gone");
+    snprintf(why, SANDBOX_WHY_BYTES, "the process that started this one has ended");
     return false;
 }
 
 /* ---- the two steps ---- */
 
-bool sandbox_prepare(enum sandbox_role role, const struct settings *settings, char *why)
+bool sandbox_prepare(enum sandbox_role role, const struct settings *settings,
+                     char why[SANDBOX_WHY_BYTES])
 {
-    /* Set-up registers memory with io_uring, which CAP_IPC_LOCK exempts from the limit. */
+    /* With CAP_IPC_LOCK the memlock limit does not apply to memory that set-up registers with io_uring. */
     uint64_t keep =
         drops_user(settings) ? 1ull << CAP_SETUID | 1ull << CAP_SETGID | 1ull << CAP_IPC_LOCK : 0;
     bool missing;
@@ -153,24 +157,27 @@ bool sandbox_prepare(enum sandbox_role role, const struct settings *settings, ch
     if (!sandbox_files(true, &missing, why))
         return false;
     if (missing)
-        LOG(WARN, "sandbox", "this kernel has no Landlock: files are guarded by seccomp alone",
+        LOG(WARN, "sandbox", "this kernel has no Landlock: only seccomp protects the files",
             F("role", "%s", role_names[role]));
     return true;
 }
 
-bool sandbox_enter(enum sandbox_role role, const struct settings *settings, char *why)
+bool sandbox_enter(enum sandbox_role role, const struct settings *settings,
+                   char why[SANDBOX_WHY_BYTES])
 {
     bool missing;
 
-    if (drops_user(settings) && !user_drop_keeping_wish(settings->run_as, why))
+    if (drops_user(settings) && !user_drop_and_follow_parent(settings->run_as, why))
         return false;
-    if (!BUILT_WITH_SANITIZER && !capabilities_are_gone(why)) /* a sanitizer has older threads */
+    if (!BUILT_WITH_SANITIZER &&
+        !capabilities_are_gone(why)) /* a sanitizer has threads of its own */
         return false;
     if (!filters_wanted(settings)) {
-        prctl(PR_SET_DUMPABLE, BUILT_WITH_SANITIZER, 0, 0, 0); /* leak checks trace the process */
+        prctl(PR_SET_DUMPABLE, BUILT_WITH_SANITIZER, 0, 0, 0); /* a leak check traces the process */
         LOG(WARN, "sandbox",
-            BUILT_WITH_SANITIZER ? "no sandbox: this build has a sanitizer, which needs more"
-                                 : "no sandbox: it is switched off by the setting",
+            BUILT_WITH_SANITIZER
+                ? "no sandbox: this build has a sanitizer, which could not work in one"
+                : "no sandbox: the setting sandbox is off",
             F("role", "%s", role_names[role]));
         return true;
     }

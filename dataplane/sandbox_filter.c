@@ -15,9 +15,9 @@
 
 /* ---- files ---- */
 
-/* linux/landlock.h of Debian 12 knows ABI 2; kernels have more. Rights by the ABI that brought them:
- * file system 1: bits 0-12, 2: refer, 3: truncate, 5: ioctl of devices; 4: TCP bind and connect;
- * 6: abstract Unix sockets and signals stay inside the domain. */
+/* linux/landlock.h of Debian 12 knows ABI 2, and newer kernels know more rights. ABI 1: bits 0-12 of the
+ * file system rights, 2: refer, 3: truncate, 4: TCP bind and connect, 5: ioctl of devices, 6: abstract
+ * Unix sockets and signals only within the sandbox. */
 struct landlock_ruleset {
     uint64_t file_system, network, scoped;
 };
@@ -29,7 +29,7 @@ struct landlock_ruleset {
 #define NETWORK_RIGHTS 3ull
 #define SCOPES 3ull
 
-/* What set-up reads: libraries and OpenSSL's configuration, users, CPU topology, our own state. */
+/* Set-up reads libraries, the configuration of OpenSSL, users, the CPU topology and our own status. */
 static const char *const system_folders[] = {"/usr", "/lib", "/lib64", "/etc", "/proc", "/sys"};
 
 static struct landlock_ruleset rules_for(long abi)
@@ -94,12 +94,12 @@ bool sandbox_files(bool reading_system, bool *missing, char *why)
 #define EVERY_ROLE (1u << SANDBOX_FORWARDER | 1u << SANDBOX_HANDSHAKER)
 #define FORWARDER (1u << SANDBOX_FORWARDER)
 
-/* Allowed whatever the arguments are. */
+/* Allowed with any arguments. */
 static const struct {
     int number;
     unsigned roles;
 } allowed[] = {
-    /* descriptors it has; no call here makes a new one */
+    /* open descriptors; none of these calls creates one */
     {SCMP_SYS(read), EVERY_ROLE},
     {SCMP_SYS(write), EVERY_ROLE},
     {SCMP_SYS(readv), EVERY_ROLE},
@@ -114,7 +114,7 @@ static const struct {
     {SCMP_SYS(epoll_ctl), EVERY_ROLE},
     {SCMP_SYS(timerfd_settime), EVERY_ROLE},
     {SCMP_SYS(timerfd_gettime), EVERY_ROLE},
-    /* packets; the handshaker gets its datagrams through rings and has no socket */
+    /* packets; the handshaker has no socket, it gets its datagrams through rings */
     {SCMP_SYS(sendto), FORWARDER},
     {SCMP_SYS(sendmsg), FORWARDER},
     {SCMP_SYS(sendmmsg), FORWARDER},
@@ -124,13 +124,13 @@ static const struct {
     {SCMP_SYS(getsockname), FORWARDER},
     {SCMP_SYS(getsockopt), FORWARDER},
     {SCMP_SYS(io_uring_enter), FORWARDER},
-    /* memory; execution see below */
+    /* memory; allow_with_arguments forbids to execute it */
     {SCMP_SYS(munmap), EVERY_ROLE},
     {SCMP_SYS(mremap), EVERY_ROLE},
     {SCMP_SYS(madvise), EVERY_ROLE},
     {SCMP_SYS(brk), EVERY_ROLE},
     {SCMP_SYS(membarrier), EVERY_ROLE},
-    /* threads that are there, clocks, entropy */
+    /* existing threads, clocks, random numbers */
     {SCMP_SYS(futex), EVERY_ROLE},
     {SCMP_SYS(futex_waitv), EVERY_ROLE},
     {SCMP_SYS(set_robust_list), EVERY_ROLE},
@@ -151,7 +151,7 @@ static const struct {
     {SCMP_SYS(geteuid), EVERY_ROLE},
     {SCMP_SYS(getrusage), EVERY_ROLE},
     {SCMP_SYS(sysinfo), EVERY_ROLE},
-    /* signals to itself, and the end; restart_syscall: after a stop and continue */
+    /* signals to itself, exit; restart_syscall: after SIGSTOP and SIGCONT */
     {SCMP_SYS(rt_sigaction), EVERY_ROLE},
     {SCMP_SYS(rt_sigprocmask), EVERY_ROLE},
     {SCMP_SYS(rt_sigreturn), EVERY_ROLE},
@@ -168,12 +168,12 @@ static int allow_with_arguments(scmp_filter_ctx filter)
     static const int fcntl_commands[] = {F_GETFD, F_GETFL, F_SETFL};
     int result = 0;
 
-    /* Memory is never executable, nor becomes it. */
+    /* Memory is never executable and cannot become executable. */
     result |= seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1,
                                SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
     result |= seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1,
                                SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
-    /* abort() and raise(): signals to its own threads. */
+    /* abort() and raise() send signals to the process's own threads. */
     result |= seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
                                SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()));
     result |= seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1,
@@ -195,7 +195,7 @@ bool sandbox_system_calls(enum sandbox_role role, char *why)
     }
     result = seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1);
     result |= seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
-    seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2); /* a tree; older libraries: a list */
+    seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2); /* a tree; older libraries ignore it */
     for (size_t i = 0; i < sizeof(allowed) / sizeof(allowed[0]); i++)
         if (allowed[i].roles & 1u << role)
             result |= seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed[i].number, 0);
@@ -205,8 +205,8 @@ bool sandbox_system_calls(enum sandbox_role role, char *why)
     seccomp_release(filter);
     if (result != 0)
         snprintf(why, SANDBOX_WHY_BYTES,
-                 "the kernel refuses the seccomp filter (%s): is CONFIG_SECCOMP_FILTER there? "
-                 "sandbox = off does without",
+                 "the kernel refuses the seccomp filter (%s): use a kernel with "
+                 "CONFIG_SECCOMP_FILTER, or set sandbox to off",
                  strerror(result < 0 ? -result : EINVAL));
     return result == 0;
 }

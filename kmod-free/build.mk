@@ -1,3 +1,3 @@
-# Host preparation and checks; the XDP program and the AF_XDP port join here.
+# Checks of the host. Kernel bypass without kernel modules will be added here.
 LIBRARIES += kmod-free
 kmod-free_SOURCES := $(wildcard kmod-free/*.c)

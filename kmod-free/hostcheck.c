@@ -1,4 +1,4 @@
-/* What the host offers, and whether that is enough. */
+/* Reads facts about the host and judges them; see hostcheck.h. */
 #define _GNU_SOURCE
 #include "hostcheck.h"
 
@@ -26,13 +26,13 @@
 #define LANDLOCK_VERSION_FLAG 1u
 
 #define MIB (1ll << 20)
-/* Rings and registered descriptors of one worker's io_uring; measured below 1 MiB. */
+/* Rings and registered descriptors of one worker with io_uring: measured, less than 1 MiB. */
 #define MEMLOCK_PER_WORKER_BYTES (1 * MIB)
-/* Regions, sockets and doorbells of 16 workers fit into 128; the rest is for people: the control
- * plane holds one descriptor per browser. */
+/* Regions, sockets and doorbells of 16 workers need fewer than 128 descriptors. The control plane needs
+ * one for each browser. */
 #define OPEN_FILES_NEEDED 256
-#define OPEN_FILES_WISHED 4096
-/* Multishot recvmsg with provided buffers; see limits of the io_uring backend. */
+#define OPEN_FILES_RECOMMENDED 4096
+/* The first version with multishot recvmsg, which the io_uring backend needs. */
 #define KERNEL_FOR_IO_URING_MAJOR 6
 
 /* ---- facts ---- */
@@ -124,136 +124,151 @@ void host_facts_read(struct host_facts *facts)
 
 /* ---- judgement ---- */
 
-struct verdict {
+/* The findings so far. */
+struct judgement {
     struct host_finding *findings;
     size_t count;
 };
 
-static void find(struct verdict *v, enum host_severity severity, const char *about,
-                 const char *format, ...) __attribute__((format(printf, 4, 5)));
+static void finding_add(struct judgement *j, enum host_severity severity, const char *about,
+                        const char *format, ...) __attribute__((format(printf, 4, 5)));
 
-/* Keeps them sorted, worst first. */
-static void find(struct verdict *v, enum host_severity severity, const char *about,
-                 const char *format, ...)
+/* Adds a finding and keeps them sorted, worst first. */
+static void finding_add(struct judgement *j, enum host_severity severity, const char *about,
+                        const char *format, ...)
 {
     va_list arguments;
-    size_t at = v->count;
+    size_t at = j->count;
 
-    if (v->count == HOST_FINDINGS_MAX)
+    if (j->count == HOST_FINDINGS_MAX)
         return;
-    while (at > 0 && v->findings[at - 1].severity < severity) {
-        v->findings[at] = v->findings[at - 1];
+    while (at > 0 && j->findings[at - 1].severity < severity) {
+        j->findings[at] = j->findings[at - 1];
         at--;
     }
-    v->count++;
-    v->findings[at].severity = severity;
-    v->findings[at].about = about;
+    j->count++;
+    j->findings[at].severity = severity;
+    j->findings[at].about = about;
     va_start(arguments, format);
-    vsnprintf(v->findings[at].sentence, HOST_SENTENCE_BYTES, format, arguments);
+    vsnprintf(j->findings[at].sentence, HOST_SENTENCE_BYTES, format, arguments);
     va_end(arguments);
 }
 
-static void judge_io_uring(struct verdict *v, const struct host_facts *facts,
+static bool may_use_io_uring(const struct host_wants *wants)
+{
+    return strcmp(wants->io_backend, "auto") == 0 || strcmp(wants->io_backend, "io_uring") == 0;
+}
+
+static void judge_io_uring(struct judgement *j, const struct host_facts *facts,
                            const struct host_wants *wants)
 {
     bool asked = strcmp(wants->io_backend, "io_uring") == 0;
     enum host_severity severity = asked ? HOST_BAD : HOST_WARN;
-    const char *otherwise = asked ? "set io_backend to auto" : "packets go by recvmmsg until then";
+    const char *otherwise = asked ? "or set io_backend to auto"
+                                  : "until then packets are moved by recvmmsg and sendmmsg";
 
-    if (strcmp(wants->io_backend, "socket") == 0)
+    if (!may_use_io_uring(wants))
         return;
     if (facts->kernel_major != HOST_UNKNOWN && facts->kernel_major < KERNEL_FOR_IO_URING_MAJOR)
-        find(v, severity, "kernel",
-             "Linux %" PRId64 ".%" PRId64
-             " has no multishot receive for io_uring: use Linux 6.0 or "
-             "newer; %s",
-             facts->kernel_major, facts->kernel_minor, otherwise);
+        finding_add(j, severity, "kernel",
+                    "Linux %" PRId64 ".%" PRId64
+                    " has no multishot receive for io_uring: use Linux 6.0 or "
+                    "newer; %s",
+                    facts->kernel_major, facts->kernel_minor, otherwise);
     if (facts->io_uring_disabled > 0)
-        find(v, severity, "io_uring",
-             "kernel.io_uring_disabled is %" PRId64 ": allow io_uring with \"sysctl -w "
-             "kernel.io_uring_disabled=0\"; %s",
-             facts->io_uring_disabled, otherwise);
+        finding_add(j, severity, "io_uring",
+                    "kernel.io_uring_disabled is %" PRId64 ": allow io_uring by \"sysctl -w "
+                    "kernel.io_uring_disabled=0\"; %s",
+                    facts->io_uring_disabled, otherwise);
 }
 
-static void judge_limits(struct verdict *v, const struct host_facts *facts,
+static void judge_limits(struct judgement *j, const struct host_facts *facts,
                          const struct host_wants *wants, int64_t workers)
 {
     int64_t needed_bytes = workers * MEMLOCK_PER_WORKER_BYTES;
 
-    if (strcmp(wants->io_backend, "socket") != 0 && !facts->may_lock_memory &&
+    if (may_use_io_uring(wants) && !facts->may_lock_memory &&
         facts->memlock_bytes != HOST_UNKNOWN && facts->memlock_bytes < needed_bytes)
-        find(v, HOST_WARN, "memlock",
-             "the memlock limit is %" PRId64 " KiB, %" PRId64 " workers may need %" PRId64
-             " KiB for io_uring: raise it (LimitMEMLOCK= in the unit, or ulimit -l)",
-             facts->memlock_bytes / 1024, workers, needed_bytes / 1024);
-    if (facts->open_files_max != HOST_UNKNOWN && facts->open_files_max < OPEN_FILES_WISHED)
-        find(v, facts->open_files_max < OPEN_FILES_NEEDED ? HOST_BAD : HOST_WARN, "open-files",
-             "at most %" PRId64
-             " files may be open: each browser takes one in the control plane, so "
-             "raise the limit to %d or more (LimitNOFILE= in the unit, or ulimit -n)",
-             facts->open_files_max, OPEN_FILES_WISHED);
+        finding_add(j, HOST_WARN, "memlock",
+                    "the memlock limit is %" PRId64 " KiB, %" PRId64 " workers may need %" PRId64
+                    " KiB for io_uring: raise it (LimitMEMLOCK= in the unit, or ulimit -l)",
+                    facts->memlock_bytes / 1024, workers, needed_bytes / 1024);
+    if (facts->open_files_max != HOST_UNKNOWN && facts->open_files_max < OPEN_FILES_RECOMMENDED)
+        finding_add(
+            j, facts->open_files_max < OPEN_FILES_NEEDED ? HOST_BAD : HOST_WARN, "open-files",
+            "at most %" PRId64 " files may be open, and each browser needs one in the control "
+            "plane: raise the limit to "
+            "%d or more (LimitNOFILE= in the unit, or ulimit -n)",
+            facts->open_files_max, OPEN_FILES_RECOMMENDED);
 }
 
-static void judge_buffer(struct verdict *v, const char *sysctl, int64_t max_bytes,
+static void judge_buffer(struct judgement *j, const char *sysctl, int64_t max_bytes,
                          const struct host_facts *facts, const struct host_wants *wants)
 {
     if (facts->may_force_buffers || max_bytes == HOST_UNKNOWN ||
         max_bytes >= (int64_t)wants->socket_buffer_bytes)
         return;
-    find(v, HOST_WARN, "socket-buffer",
-         "net.core.%s is %" PRId64
-         ", socket_buffer_bytes asks for %u: bursts will be lost; raise it "
-         "with \"sysctl -w net.core.%s=%u\"",
-         sysctl, max_bytes, wants->socket_buffer_bytes, sysctl, wants->socket_buffer_bytes);
+    finding_add(j, HOST_WARN, "socket-buffer",
+                "net.core.%s is %" PRId64
+                ", but socket_buffer_bytes is %u, so bursts of packets will be lost: "
+                "raise it by \"sysctl -w net.core.%s=%u\"",
+                sysctl, max_bytes, wants->socket_buffer_bytes, sysctl, wants->socket_buffer_bytes);
 }
 
-static void judge_cpu(struct verdict *v, const struct host_facts *facts,
+static void judge_cpu(struct judgement *j, const struct host_facts *facts,
                       const struct host_wants *wants)
 {
     if (!facts->is_x86_64 || !facts->cpu_aes || !facts->cpu_pclmul)
-        find(v, HOST_WARN, "cpu",
-             "this CPU has no AES instructions: encryption costs ten times as much; in a virtual "
-             "machine, hand the host's CPU flags through");
+        finding_add(
+            j, HOST_WARN, "cpu",
+            "this CPU has no AES instructions, so encryption costs ten times as much: in a virtual "
+            "machine, pass the CPU flags of the host through");
     else if (!facts->cpu_avx2)
-        find(v, HOST_NOTE, "cpu",
-             "this CPU has no AVX2: encryption runs without wide vectors; in a virtual machine, "
-             "hand "
-             "the host's CPU flags through");
+        finding_add(
+            j, HOST_NOTE, "cpu",
+            "this CPU has no AVX2, so encryption is slower: in a virtual machine, pass the CPU "
+            "flags "
+            "of the host through");
     if (facts->cores != HOST_UNKNOWN && wants->workers > facts->cores)
-        find(v, HOST_WARN, "workers",
-             "%u workers share %" PRId64
-             " cores and will wait for each other: set workers to %" PRId64 " or to 0",
-             wants->workers, facts->cores, facts->cores);
+        finding_add(j, HOST_WARN, "workers",
+                    "%u workers share %" PRId64
+                    " cores and wait for each other: set workers to %" PRId64 " or to 0",
+                    wants->workers, facts->cores, facts->cores);
 }
 
-static void judge_sandbox(struct verdict *v, const struct host_facts *facts,
+static void judge_sandbox(struct judgement *j, const struct host_facts *facts,
                           const struct host_wants *wants)
 {
     if (!wants->sandbox)
-        find(v, HOST_WARN, "sandbox",
-             "the sandbox is switched off: whoever takes over the forwarder or handshaker has all "
-             "that their user has; set sandbox to on");
+        finding_add(
+            j, HOST_WARN, "sandbox",
+            "the sandbox is off, so an attacker who takes over the forwarder or the handshaker "
+            "gets "
+            "all rights of its user: set sandbox to on");
     else if (facts->seccomp == 0)
-        find(v, HOST_BAD, "seccomp",
-             "this kernel has no seccomp filters (CONFIG_SECCOMP_FILTER): use one that has, or set "
-             "sandbox to off");
+        finding_add(
+            j, HOST_BAD, "seccomp",
+            "this kernel has no seccomp filters: use a kernel with CONFIG_SECCOMP_FILTER, or set "
+            "sandbox to off");
     else if (facts->landlock_abi == 0)
-        find(v, HOST_NOTE, "landlock",
-             "this kernel has no Landlock: files are guarded by the seccomp filter alone; add "
-             "landlock to the lsm= boot parameter");
+        finding_add(
+            j, HOST_NOTE, "landlock",
+            "this kernel has no Landlock, so only the seccomp filter protects the files: add "
+            "landlock "
+            "to the lsm= boot parameter");
 }
 
 size_t host_judge(const struct host_facts *facts, const struct host_wants *wants,
                   struct host_finding findings[HOST_FINDINGS_MAX])
 {
-    struct verdict v = {.findings = findings};
+    struct judgement j = {.findings = findings};
     int64_t workers = wants->workers ? wants->workers : facts->cores;
 
-    judge_io_uring(&v, facts, wants);
-    judge_limits(&v, facts, wants, workers > 0 ? workers : 1);
-    judge_buffer(&v, "rmem_max", facts->rmem_max_bytes, facts, wants);
-    judge_buffer(&v, "wmem_max", facts->wmem_max_bytes, facts, wants);
-    judge_cpu(&v, facts, wants);
-    judge_sandbox(&v, facts, wants);
-    return v.count;
+    judge_io_uring(&j, facts, wants);
+    judge_limits(&j, facts, wants, workers > 0 ? workers : 1);
+    judge_buffer(&j, "rmem_max", facts->rmem_max_bytes, facts, wants);
+    judge_buffer(&j, "wmem_max", facts->wmem_max_bytes, facts, wants);
+    judge_cpu(&j, facts, wants);
+    judge_sandbox(&j, facts, wants);
+    return j.count;
 }

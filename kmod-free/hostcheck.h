@@ -1,11 +1,12 @@
-/* Is this host fit for the data plane? Facts are read once at start and judged against what the
- * settings want; every finding is a sentence that says what to do.
+/* Can this host run the data plane? Facts about the host are read once, at the start, and compared with
+ * what the settings want. Every finding is a sentence that says what to do.
  *
  *   host_facts_read ─► struct host_facts ─► host_judge ─► struct host_finding[]
  *
- * Severity: NOTE all works, it could be better; WARN something is degraded; BAD it will not start.
- * Threads: any. Memory: the caller's. Errors: what cannot be read counts as unknown and is not
- * judged; no finding is invented. Nothing on the host is changed. */
+ * Severity: NOTE: everything works, but could work better. WARN: something is degraded. BAD: the data
+ * plane will not start.
+ * Threads: any. Memory: the caller's. Errors: a fact that cannot be read is unknown and gives no finding.
+ * Nothing on the host is changed. */
 #ifndef RINGCAST_HOSTCHECK_H
 #define RINGCAST_HOSTCHECK_H
 
@@ -19,12 +20,12 @@
 
 struct host_facts {
     int64_t kernel_major, kernel_minor;
-    int64_t io_uring_disabled; /* sysctl: 0 allowed, 1 only for some, 2 for nobody */
+    int64_t io_uring_disabled; /* sysctl: 0 allowed, 1 allowed for some processes, 2 forbidden */
     int64_t memlock_bytes;     /* INT64_MAX: unlimited */
     int64_t rmem_max_bytes, wmem_max_bytes;
     int64_t open_files_max; /* hard limit */
     int64_t cores;          /* that this process may use */
-    int64_t landlock_abi;   /* 0: none */
+    int64_t landlock_abi;   /* 0: there is no Landlock */
     int64_t seccomp;        /* 1: filters are possible */
     bool is_x86_64;
     bool cpu_aes, cpu_pclmul, cpu_avx2, cpu_avx512, cpu_vaes, cpu_sha;
@@ -43,7 +44,7 @@ enum host_severity { HOST_NOTE, HOST_WARN, HOST_BAD };
 
 struct host_finding {
     enum host_severity severity;
-    const char *about; /* one word: "io_uring", "memlock", … */
+    const char *about; /* one word, such as "io_uring" or "memlock" */
     char sentence[HOST_SENTENCE_BYTES];
 };
 

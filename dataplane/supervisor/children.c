@@ -1,4 +1,4 @@
-/* Starts forwarder and handshaker, sees them die or hang, and puts others in their place. */
+/* Starts forwarder and handshaker, and replaces one that dies or hangs. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -20,43 +20,44 @@
 #include "src/notify.h"
 #include "supervisor.h"
 
-#define TICK_MS 100     /* at most; sooner when a heartbeat would be late */
-#define TICK_NEW_MS 25  /* until a child has beaten once */
-#define TICK_BUSY_MS 10 /* while one is suspect or waits to be started */
+#define TICK_MS 100     /* at most; sooner when a heartbeat would be late then */
+#define TICK_NEW_MS 25  /* while a child has not shown a heartbeat yet */
+#define TICK_BUSY_MS 10 /* while a child is suspect or waits to be started */
 #define START_LIMIT_NS (30 * NS_PER_S)
-#define ADOPTED_LIMIT_NS (1 * NS_PER_S) /* an adopted child may just be starting */
+#define ADOPTED_LIMIT_NS (1 * NS_PER_S) /* an adopted child may still be starting */
 #define STOP_LIMIT_MS 5000
 #define DEATHS_FORGIVEN_NS (10 * NS_PER_S)
-#define AGAIN_FIRST_NS (100 * NS_PER_MS)
-#define AGAIN_LAST_NS (5 * NS_PER_S)
+#define RETRY_FIRST_NS (100 * NS_PER_MS)
+#define RETRY_LAST_NS (5 * NS_PER_S)
 #define CAUSE_TRIES 10
-#define CAUSE_NAP_US 2000
+#define CAUSE_RETRY_US 2000
 
 #ifndef P_PIDFD
 #define P_PIDFD 3
 #endif
 
-/* linux/pidfd.h since 6.13; the exit code since 6.15. */
+/* As in linux/pidfd.h of Linux 6.13 and newer; the exit code since 6.15. */
 struct pidfd_info_request {
     uint64_t mask, cgroup_id;
     uint32_t pid, tgid, ppid, ids[8];
     int32_t exit_code;
 };
-_Static_assert(sizeof(struct pidfd_info_request) == 64, "size is part of the request's number");
+_Static_assert(sizeof(struct pidfd_info_request) == 64,
+               "the size is part of the number of the request");
 #define PIDFD_GET_INFO_REQUEST _IOWR(0xFF, 11, struct pidfd_info_request)
 #define PIDFD_INFO_EXIT_MASK (1ull << 3)
 
 /* ---- starting ---- */
 
-/* What a child must not have: talk with the service manager is the supervisor's. (Secrets of the other
- * plane are nobody's here.) */
+/* Variables that a child must not have: only the supervisor talks to the service manager.
+ * (settings_forget_secrets removes the secrets of the control plane.) */
 static const char *const withheld[] = {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID",
                                        "LISTEN_PID",    "LISTEN_FDS",    "LISTEN_FDNAMES"};
 
 static void child_exec(const struct supervisor *s, enum child_role role, int socket)
     __attribute__((noreturn));
 
-/* A configuration file of memory with the settings in force, at CHILD_SETTINGS. */
+/* Writes the settings that are in force to a file in memory, at descriptor CHILD_SETTINGS. */
 static bool settings_hand_over(const struct settings *settings)
 {
     int fd = memfd_create("ringcast-settings", MFD_CLOEXEC);
@@ -69,8 +70,8 @@ static bool settings_hand_over(const struct settings *settings)
     return dup2(fd, CHILD_SETTINGS) == CHILD_SETTINGS;
 }
 
-/* Own session: a terminal's Ctrl-C is for whoever started us, who passes it on. Without a service
- * manager nobody could ever adopt this child, so it ends with us. */
+/* A session of its own: Ctrl-C in a terminal must reach only the process that started us, which passes it
+ * on. Without a service manager no later supervisor could adopt this child, so it ends with us. */
 static void child_exec(const struct supervisor *s, enum child_role role, int socket)
 {
     char role_option[32], config_option[40];
@@ -106,8 +107,8 @@ static void child_exec(const struct supervisor *s, enum child_role role, int soc
     _exit(127);
 }
 
-/* The pidfd is in the store before the child gets anything to work with: when we die in between, the
- * child sees its socket hang up and ends, and nobody works unknown. */
+/* Stores the pidfd before it hands over descriptors. If we die in between, the child sees that its socket
+ * is closed and ends: so no child works that a later supervisor does not know. */
 static bool child_introduce(const struct supervisor *s, struct child *child, int socket)
 {
     struct descriptors set;
@@ -121,13 +122,13 @@ static bool child_introduce(const struct supervisor *s, struct child *child, int
 
 static void child_failed(struct child *child, uint64_t now_ns)
 {
-    uint64_t wait_ns = AGAIN_FIRST_NS;
+    uint64_t wait_ns = RETRY_FIRST_NS;
 
     child->deaths++;
-    for (uint32_t i = 2; i < child->deaths && wait_ns < AGAIN_LAST_NS; i++)
+    for (uint32_t i = 2; i < child->deaths && wait_ns < RETRY_LAST_NS; i++)
         wait_ns *= 2;
-    if (wait_ns > AGAIN_LAST_NS)
-        wait_ns = AGAIN_LAST_NS;
+    if (wait_ns > RETRY_LAST_NS)
+        wait_ns = RETRY_LAST_NS;
     child->start_again_ns = child->deaths == 1 ? now_ns : now_ns + wait_ns;
 }
 
@@ -148,16 +149,15 @@ static void child_start(struct supervisor *s, struct child *child, uint64_t now_
         errno = error;
     }
     if (child->pid < 0) {
-        LOG(ERROR, "child", "cannot start a process; trying again",
+        LOG(ERROR, "child", "cannot start a process; will retry",
             F("role", "%s", child_names[child->role]), F("error", "%s", strerror(errno)));
         child_failed(child, now_ns);
         return;
     }
-    child->pidfd =
-        pidfd_open(child->pid, 0); /* cannot be anybody else: we have not waited for it */
+    child->pidfd = pidfd_open(child->pid, 0); /* the pid is not reused before we wait for it */
     if (child->pidfd < 0 || !child_introduce(s, child, pair[0])) {
-        /* It ends by itself; and if not, it must not live unwatched. */
-        LOG(ERROR, "child", "cannot hand a process its descriptors",
+        /* It would end by itself. The kill makes sure that it does not run unwatched. */
+        LOG(ERROR, "child", "cannot hand its descriptors to a process",
             F("role", "%s", child_names[child->role]), F("error", "%s", strerror(errno)));
         kill(child->pid, SIGKILL);
     } else {
@@ -171,7 +171,7 @@ static void child_start(struct supervisor *s, struct child *child, uint64_t now_
     }
 }
 
-/* ---- taken over ---- */
+/* ---- taking over ---- */
 
 static pid_t pidfd_pid(int pidfd)
 {
@@ -207,7 +207,7 @@ void children_open(struct supervisor *s, const int pidfds[CHILD_COUNT])
         child->adopted = true;
         child->start_ns = child->judge_ns = now_ns;
         child->pid = pidfd_pid(child->pidfd);
-        if (child->pid < 0) /* dead, poll will say so; its name for the log: it wrote that region */
+        if (child->pid < 0) /* it is dead, as poll will show; its region has its pid for the log */
             child->pid = (pid_t)atomic_load(&child->header->writer_pid);
         LOG(INFO, "child", "adopted", F("role", "%s", child_names[c]), F("pid", "%d", child->pid));
     }
@@ -227,8 +227,8 @@ static void cause_text(int status, char *text, size_t bytes)
     }
 }
 
-/* A child of ours is waited for. Another's is reaped by whoever inherited it, and the kernel tells
- * its exit code afterwards, if it is new enough. */
+/* waitid knows the cause for our own children. An adopted child is reaped by another process; after that,
+ * new kernels tell its exit code. */
 void pidfd_cause(int pidfd, char *text, size_t bytes)
 {
     struct pidfd_info_request info;
@@ -246,9 +246,9 @@ void pidfd_cause(int pidfd, char *text, size_t bytes)
             cause_text(info.exit_code, text, bytes);
             return;
         }
-        usleep(CAUSE_NAP_US);
+        usleep(CAUSE_RETRY_US);
     }
-    snprintf(text, bytes, "unknown (not our child)");
+    snprintf(text, bytes, "unknown (an earlier supervisor started it)");
 }
 
 void child_died(struct supervisor *s, struct child *child, uint64_t now_ns)
@@ -275,10 +275,10 @@ void child_died(struct supervisor *s, struct child *child, uint64_t now_ns)
         F("again_ms", "%" PRIu64, (uint64_t)(wait_ns / NS_PER_MS)));
 }
 
-/* ---- how much they log ---- */
+/* ---- log level ---- */
 
-/* As the value of a SIGHUP: through the pidfd it reaches children of an earlier supervisor as well. */
-static void child_tell_log_level(const struct supervisor *s, const struct child *child)
+/* The level is the value of a SIGHUP. Through the pidfd it reaches children of an earlier supervisor, too. */
+static void child_send_log_level(const struct supervisor *s, const struct child *child)
 {
     siginfo_t info = {.si_signo = SIGHUP, .si_code = SI_QUEUE};
 
@@ -288,27 +288,27 @@ static void child_tell_log_level(const struct supervisor *s, const struct child 
     info.si_uid = getuid();
     info.si_value.sival_int = process_log_level(s->settings);
     if (pidfd_send_signal(child->pidfd, SIGHUP, &info, 0) != 0)
-        LOG(WARN, "reload", "cannot tell a process how much to log",
+        LOG(WARN, "reload", "cannot send the new log level to a process",
             F("role", "%s", child_names[child->role]), F("error", "%s", strerror(errno)));
 }
 
-void children_tell_log_level(const struct supervisor *s)
+void children_send_log_level(const struct supervisor *s)
 {
     for (unsigned c = 0; c < CHILD_COUNT; c++)
-        child_tell_log_level(s, &s->children[c]);
+        child_send_log_level(s, &s->children[c]);
 }
 
 /* ---- heartbeat ---- */
 
-/* The last sign of life, or when it must at the latest have given one. */
+/* The last heartbeat. Until there is one: the latest time at which the first one is due. */
 static uint64_t child_heartbeat(const struct supervisor *s, struct child *child)
 {
     uint64_t beat_ns = region_heartbeat(child->header);
     uint64_t limit_ns = child->adopted ? ADOPTED_LIMIT_NS : START_LIMIT_NS;
 
-    if (beat_ns > child->judge_ns && !child->beating) { /* before: its predecessor's */
+    if (beat_ns > child->judge_ns && !child->beating) { /* an earlier one is of another process */
         child->beating = true;
-        child_tell_log_level(s, child); /* a reload may have come while it started */
+        child_send_log_level(s, child); /* there may have been a reload while it started */
     }
     return child->beating ? beat_ns : child->judge_ns + limit_ns;
 }
@@ -329,7 +329,7 @@ static void child_judge(const struct supervisor *s, struct child *child, uint64_
         F("late_ms", "%" PRIu64, (uint64_t)((now_ns - beat_ns) / NS_PER_MS)), F("why", "%s", why));
     pidfd_send_signal(child->pidfd, SIGKILL, NULL, 0);
     child->health.suspect_ns = 0;
-    child->judge_ns = now_ns; /* not judged again while it dies */
+    child->judge_ns = now_ns; /* so it is not judged again while it dies */
     child->beating = false;
 }
 
@@ -368,7 +368,7 @@ int children_timeout_ms(const struct supervisor *s, uint64_t now_ns)
     return (int)(left_ns / NS_PER_MS) + 1;
 }
 
-/* ---- the end ---- */
+/* ---- stopping ---- */
 
 void children_stop(struct supervisor *s)
 {

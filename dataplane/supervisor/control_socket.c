@@ -1,4 +1,4 @@
-/* The data directory and the socket in it, where control plane and observers get their descriptors. */
+/* The data directory and the control socket in it, where control plane and observers get descriptors. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <poll.h>
@@ -19,7 +19,7 @@
 #define CLIENT_LIMIT_NS (3 * NS_PER_S)
 #define SOCKET_NAME "dataplane.sock"
 #define LOCK_NAME "dataplane.lock"
-#define LOCK_WAIT_MS 1000 /* a predecessor that was just killed may still be dying */
+#define LOCK_WAIT_MS 1000 /* an earlier supervisor that was just killed may still hold the lock */
 
 /* ---- directory and lock ---- */
 
@@ -33,8 +33,8 @@ bool control_socket_lock(struct control_socket *control, const struct settings *
         user = getpwnam(settings->run_as);
         if (!user) {
             snprintf(why, SUPERVISOR_WHY_BYTES,
-                     "run_as names %.40s, which is no user of this machine: make that user, or set "
-                     "run_as to one that exists",
+                     "run_as names %.40s, which is no user of this machine: create that user, or "
+                     "set run_as to one that exists",
                      settings->run_as);
             return false;
         }
@@ -44,8 +44,8 @@ bool control_socket_lock(struct control_socket *control, const struct settings *
     if ((size_t)snprintf(control->path, sizeof(control->path), "%s/%s", settings->data_directory,
                          SOCKET_NAME) >= sizeof(control->path)) {
         snprintf(why, SUPERVISOR_WHY_BYTES,
-                 "data_directory is too long for a socket's path (at most %zu bytes): choose a "
-                 "shorter one",
+                 "data_directory is too long for the path of a socket (at most %zu bytes): choose "
+                 "a shorter one",
                  sizeof(control->path) - sizeof(SOCKET_NAME) - 1);
         return false;
     }
@@ -58,26 +58,27 @@ bool control_socket_lock(struct control_socket *control, const struct settings *
 
 /* ---- listening ---- */
 
-/* The socket file belongs to the user of run_as from its first moment: chown afterwards would follow
- * whatever that user puts into its place. In a directory where that user may not write, it is ours.
- * setfsuid clears the wish to end with one's parent (ringcast-run's), as setuid does. */
+/* bind creates the socket file directly for the user of run_as. A chown after bind would be unsafe: that
+ * user could replace the file before it. When that user may not write in the directory, bind creates the
+ * file as ours. ringcast-run asks the kernel to end this process when its parent ends
+ * (PR_SET_PDEATHSIG); setfsuid cancels that, so it is requested again. */
 static int socket_bind(int fd, const struct control_socket *control)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     mode_t before = umask(0177);
-    int result = -1, wish = 0, error;
+    int result = -1, signal_number = 0, error;
 
     memcpy(address.sun_path, control->path, sizeof(address.sun_path));
     if (control->has_run_as) {
-        prctl(PR_GET_PDEATHSIG, &wish);
+        prctl(PR_GET_PDEATHSIG, &signal_number);
         setfsuid(control->run_as);
         result = bind(fd, (struct sockaddr *)&address, sizeof(address));
         setfsuid(geteuid());
-        prctl(PR_SET_PDEATHSIG, wish);
+        prctl(PR_SET_PDEATHSIG, signal_number);
     }
     if (result != 0) {
         result = bind(fd, (struct sockaddr *)&address, sizeof(address));
-        /* Nobody else may write there, so the name cannot have been swapped meanwhile. */
+        /* That user may not write there, so this chown is safe. */
         if (result == 0 && control->has_run_as)
             result = lchown(control->path, control->run_as, (gid_t)-1);
     }
@@ -90,7 +91,7 @@ static int socket_bind(int fd, const struct control_socket *control)
 bool control_socket_open(struct control_socket *control, char *why)
 {
     control->listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    unlink(control->path); /* a dead predecessor's: we hold the lock */
+    unlink(control->path); /* we hold the lock: it belonged to a supervisor that is dead */
     if (control->listener >= 0 && socket_bind(control->listener, control) == 0 &&
         listen(control->listener, CONTROL_CLIENTS_MAX) == 0)
         return true;
@@ -131,7 +132,7 @@ static bool client_is_allowed(const struct control_socket *control, int fd)
     if (peer.uid == 0 || peer.uid == geteuid() ||
         (control->has_run_as && peer.uid == control->run_as))
         return true;
-    LOG(WARN, "control", "a process of another user asked for shared memory and was refused",
+    LOG(WARN, "control", "refused shared memory to a process of another user",
         F("uid", "%u", (unsigned)peer.uid), F("pid", "%d", peer.pid));
     return false;
 }
@@ -151,8 +152,8 @@ void control_client_accept(struct supervisor *s, uint64_t now_ns)
     control->clients[control->client_count++].deadline_ns = now_ns + CLIENT_LIMIT_NS;
 }
 
-/* One message, one answer, good-bye. The answer fits into the socket's buffer; who has made that too
- * small gets a part of it and must ask again. */
+/* Reads one message, sends one answer and hangs up. The answer fits into the buffer of the socket; a client
+ * that made its buffer smaller gets a part and must ask again. */
 void control_client_serve(struct supervisor *s, int client)
 {
     int fd = s->control.clients[client].fd;
@@ -165,13 +166,13 @@ void control_client_serve(struct supervisor *s, int client)
     if (bytes > 0) {
         role[bytes] = '\0';
         if (!resources_for_client(&s->resources, role, &set))
-            LOG(WARN, "control", "somebody asked for a role that there is not",
+            LOG(WARN, "control", "a client asked for a role that does not exist",
                 F("role", "%s", role));
         else if (descriptors_send(fd, &set) != 0)
-            LOG(WARN, "control", "could not hand out shared memory", F("role", "%s", role),
+            LOG(WARN, "control", "cannot hand shared memory to a client", F("role", "%s", role),
                 F("error", "%s", strerror(errno)));
         else
-            LOG(DEBUG, "control", "handed out shared memory", F("role", "%s", role));
+            LOG(DEBUG, "control", "handed shared memory to a client", F("role", "%s", role));
     }
     client_hang_up(&s->control, client);
 }

@@ -1,4 +1,4 @@
-/* Tells a hung process from one that waits for a processor. */
+/* Distinguishes a hung process from one that waits for a processor; see health.h. */
 #define _GNU_SOURCE
 #include "health.h"
 
@@ -23,8 +23,8 @@ static bool is_stopped(const struct process_sample *sample)
     return sample->count > 0;
 }
 
-/* Did any thread want a processor in vain? The scheduler books waiting only when it is over, so a
- * thread that is runnable now and hardly ran has been waiting all along. */
+/* Did a thread want a processor and not get it? The scheduler adds a wait to its figures only when the wait
+ * is over. So a thread that is runnable now and hardly ran has waited all the time. */
 static bool is_starved(const struct process_sample *first, const struct process_sample *now)
 {
     uint64_t window_ns = now->taken_ns - first->taken_ns;
@@ -58,13 +58,13 @@ enum health_verdict health_step(struct health *health, uint64_t now_ns, uint64_t
     }
     if (health->suspect_ns == 0) {
         health->suspect_ns = now_ns;
-        health->looks = 0;
+        health->samples = 0;
         health->first = *sample;
         return HEALTH_SUSPECT;
     }
-    health->looks++;
-    if (health->looks >= HEALTH_LOOKS_MIN && now_ns - health->suspect_ns > HEALTH_LIMIT_NS) {
-        *why = "it gets no processor time, or makes nothing of it";
+    health->samples++;
+    if (health->samples >= HEALTH_SAMPLES_MIN && now_ns - health->suspect_ns > HEALTH_LIMIT_NS) {
+        *why = "it gets no processor time, or it uses it without progress";
         return HEALTH_HUNG;
     }
     if (sample->count == 0 || now_ns - health->first.taken_ns < HEALTH_WINDOW_NS)
@@ -103,7 +103,7 @@ static bool thread_sample_read(struct thread_sample *sample, pid_t pid, const ch
 
     if (!read_text(text, sizeof(text), "/proc/%d/task/%.12s/stat", pid, thread))
         return false;
-    name_end = strrchr(text, ')'); /* the name may hold anything */
+    name_end = strrchr(text, ')'); /* the name may contain any character */
     if (!name_end || sscanf(name_end, ") %c", &sample->state) != 1)
         return false;
     if (!read_text(text, sizeof(text), "/proc/%d/task/%.12s/schedstat", pid, thread) ||

@@ -1,4 +1,5 @@
-/* What the supervisor holds for the others: made once, or taken over from its predecessor. */
+/* What the supervisor holds for the other processes: it makes them once, or takes them over from an
+ * earlier supervisor. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <inttypes.h>
@@ -19,7 +20,7 @@
 
 const char *const child_names[CHILD_COUNT] = {"forwarder", "handshaker"};
 
-/* ---- made ---- */
+/* ---- making ---- */
 
 static bool bell_add(struct descriptors *set, const char *name, uint32_t w, char *why)
 {
@@ -100,17 +101,17 @@ static bool resources_make(struct resources *resources, const struct settings *s
     resources->worker_count = workers;
     if (notify_store_all(&resources->set) != 0)
         LOG(WARN, "store",
-            "the service manager does not keep our descriptors: calls will not "
-            "survive the death of the supervisor",
+            "the service manager cannot keep our descriptors: calls would not survive the death of "
+            "the supervisor",
             F("error", "%s", strerror(errno)));
-    LOG(INFO, "start", "regions and sockets made", F("workers", "%u", workers),
+    LOG(INFO, "start", "regions and sockets created", F("workers", "%u", workers),
         F("instance", "%016" PRIx64, instance_id));
     return true;
 }
 
-/* ---- taken over ---- */
+/* ---- taking over ---- */
 
-/* Is everything there that a data plane needs, and of this build? */
+/* Is everything there that the data plane needs, and does it fit this build? */
 static bool resources_fits(struct resources *resources, char *why)
 {
     const struct descriptors *set = &resources->set;
@@ -157,7 +158,7 @@ static void resources_forget(struct resources *resources)
     descriptors_close(&resources->set);
 }
 
-/* What the predecessor left is taken as a whole or not at all. */
+/* Takes everything that an earlier supervisor left, or nothing. */
 static bool resources_take_over(struct resources *resources, const struct settings *settings,
                                 int pidfds[CHILD_COUNT])
 {
@@ -165,7 +166,9 @@ static bool resources_take_over(struct resources *resources, const struct settin
     bool fits;
 
     if (notify_take_stored(&resources->set) < 0)
-        LOG(WARN, "store", "what the service manager handed over makes no sense; starting afresh",
+        LOG(WARN, "store",
+            "the service manager handed over descriptors that cannot be understood; creating new "
+            "ones",
             F("error", "%s", strerror(errno)));
     for (unsigned c = 0; c < CHILD_COUNT; c++)
         pidfds[c] = descriptors_take(&resources->set, "child.%s", child_names[c]);
@@ -176,12 +179,15 @@ static bool resources_take_over(struct resources *resources, const struct settin
         LOG(INFO, "start", "took over from an earlier supervisor",
             F("workers", "%u", resources->worker_count));
         if (resources->worker_count != workers_wanted(settings))
-            LOG(WARN, "start", "the number of workers was changed: that takes a full restart",
+            LOG(WARN, "start",
+                "the number of workers was changed: it takes effect after a full restart",
                 F("running", "%u", resources->worker_count),
-                F("set", "%u", workers_wanted(settings)));
+                F("configured", "%u", workers_wanted(settings)));
         return true;
     }
-    LOG(WARN, "start", "what an earlier supervisor left does not fit; starting afresh, calls end",
+    LOG(WARN, "start",
+        "the resources of an earlier supervisor do not fit; creating new ones, which ends all "
+        "calls",
         F("why", "%s", why));
     for (unsigned c = 0; c < CHILD_COUNT; c++) {
         if (pidfds[c] < 0)
@@ -227,18 +233,18 @@ void resources_close(struct resources *resources)
     resources_forget(resources);
 }
 
-/* ---- handed out ---- */
+/* ---- handing out ---- */
 
 enum share { SHARE_NOT, SHARE_READ, SHARE_WRITE };
 
 struct share_row {
     const char *name;
     enum share regions[REGION_COUNT]; /* desired actual keys resume */
-    bool sockets;                     /* also what backends opened for themselves: "io." … */
+    bool sockets;                     /* and what I/O backends opened: "io.…" */
     bool bell_workers, bell_control, bell_handshaker;
 };
 
-/* The table of processes.h. */
+/* The same table as in processes.h. */
 static const struct share_row shares[] = {
     {"forwarder", {SHARE_READ, SHARE_WRITE, SHARE_READ, SHARE_WRITE}, true, true, true, true},
     {"handshaker", {SHARE_READ, SHARE_NOT, SHARE_WRITE, SHARE_READ}, false, true, false, true},

@@ -1,4 +1,4 @@
-/* Opens the media sockets: per worker one UDP port, the same number on IPv4 and IPv6. */
+/* Opens the media sockets: one UDP port for each worker, the same number for IPv4 and IPv6. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -33,7 +33,7 @@ uint32_t workers_wanted(const struct settings *settings)
 
     if (count == 0) {
         count = sched_getaffinity(0, sizeof(cores), &cores) == 0 ? (uint32_t)CPU_COUNT(&cores) : 1;
-        if (count > ports) /* nobody asked for this many */
+        if (count > ports) /* the settings do not ask for that many workers */
             count = ports;
     }
     if (count > WORKERS_MAX)
@@ -59,8 +59,8 @@ static bool address_add(struct listen_addresses *to, const char *text, char *why
         return true;
     }
     snprintf(why, SUPERVISOR_WHY_BYTES,
-             "media_listen_ip: \"%.60s\" is no address, or the second of its kind: give one IPv4 "
-             "address, one IPv6 address, or both with a comma between",
+             "media_listen_ip: \"%.60s\" is no address, or the second one of its IP version: give "
+             "one IPv4 address, one IPv6 address, or both with a comma between them",
              text);
     return false;
 }
@@ -86,7 +86,7 @@ static bool addresses_parse(struct listen_addresses *to, const char *list, char 
 
 /* ---- one socket ---- */
 
-/* The kernel doubles what is asked, for its own bookkeeping, and says the doubled value. */
+/* The kernel doubles the value for its own needs, and getsockopt returns the doubled value. */
 static void buffer_size(int fd, int force, int plain, const char *sysctl, uint32_t wanted)
 {
     int value = (int)wanted, got = 0;
@@ -96,8 +96,9 @@ static void buffer_size(int fd, int force, int plain, const char *sysctl, uint32
         setsockopt(fd, SOL_SOCKET, plain, &value, sizeof(value));
     if (getsockopt(fd, SOL_SOCKET, plain, &got, &size) == 0 && (uint32_t)got / 2 >= wanted)
         return;
-    LOG(WARN, "sockets", "a media socket has a smaller buffer than asked; bursts will be lost",
-        F("asked", "%u", wanted), F("got", "%d", got / 2),
+    LOG(WARN, "sockets",
+        "a media socket has a smaller buffer than configured; bursts of packets will be lost",
+        F("wanted", "%u", wanted), F("got", "%d", got / 2),
         F("help", "sysctl -w net.core.%s=%u", sysctl, wanted));
 }
 
@@ -106,9 +107,9 @@ static bool option_on(int fd, int level, int option, int value)
     return setsockopt(fd, level, option, &value, sizeof(value)) == 0;
 }
 
-/* Packets leave without a path MTU of the kernel's: an off-path host could shrink it for everybody
- * with forged ICMP. Ours are small (DTLS and video ≤ 1200 bytes); a path that is narrower still may
- * fragment them. */
+/* Datagrams are sent without the path MTU that the kernel has learnt: any host could make it small for
+ * everybody by forged ICMP messages. Our datagrams are small (DTLS and video have at most 1200 bytes); a
+ * path with an even smaller MTU may fragment them. */
 static bool options_set(int fd, int family)
 {
     bool ok = option_on(fd, SOL_UDP, UDP_GRO, 1);
@@ -120,7 +121,7 @@ static bool options_set(int fd, int family)
            option_on(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_OMIT);
 }
 
-/* -1 with errno. */
+/* Returns the socket; -1 with errno. */
 static int media_socket(const struct sockaddr *address, socklen_t bytes,
                         const struct settings *settings)
 {
@@ -142,7 +143,7 @@ static int media_socket(const struct sockaddr *address, socklen_t bytes,
 
 /* ---- one port, all ports ---- */
 
-/* 1: both sockets, 0: the port is taken, -1: no port will do. */
+/* 1: the sockets are open. 0: the port is in use. -1: it would fail with any port. */
 static int port_open(struct listen_addresses *at, uint32_t port, const struct settings *settings,
                      int fds[2], const char **family)
 {
@@ -174,7 +175,7 @@ static void explain_error(const struct settings *settings, const char *family, c
     if (errno == EADDRNOTAVAIL)
         help = ": this machine has no such address; correct media_listen_ip";
     else if (errno == EAFNOSUPPORT)
-        help = ": take that family out of media_listen_ip";
+        help = ": remove that address from media_listen_ip";
     else if (errno == EMFILE || errno == ENFILE)
         help = ": raise the limit of open files (LimitNOFILE=, ulimit -n)";
     snprintf(why, SUPERVISOR_WHY_BYTES,
@@ -210,9 +211,10 @@ bool media_sockets_open(const struct settings *settings, uint32_t worker_count,
     }
     if (w == worker_count)
         return true;
-    snprintf(why, SUPERVISOR_WHY_BYTES,
-             "no media port is left for worker %u: of %u to %u other programs hold %u; widen "
-             "media_port_min and media_port_max, ask for fewer workers, or end those programs",
-             w, settings->media_port_min, settings->media_port_max, taken);
+    snprintf(
+        why, SUPERVISOR_WHY_BYTES,
+        "no media port is left for worker %u: other programs use %u of the ports %u to %u; widen "
+        "media_port_min and media_port_max, ask for fewer workers, or end those programs",
+        w, taken, settings->media_port_min, settings->media_port_max);
     return false;
 }

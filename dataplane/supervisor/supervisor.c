@@ -31,7 +31,7 @@ static int signals_open(void)
     return signalfd(-1, &wanted, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-/* Children inherit them: io_uring counts its memory against memlock, browsers are descriptors. */
+/* Children inherit the limits: io_uring needs locked memory. */
 static void limits_raise(void)
 {
     struct rlimit limit;
@@ -42,13 +42,13 @@ static void limits_raise(void)
     }
     limit.rlim_cur = limit.rlim_max = RLIM_INFINITY;
     if (setrlimit(RLIMIT_MEMLOCK, &limit) != 0 && getrlimit(RLIMIT_MEMLOCK, &limit) == 0) {
-        limit.rlim_cur = limit.rlim_max; /* not allowed beyond: as far as it goes */
+        limit.rlim_cur = limit.rlim_max; /* without the right to exceed it: the hard limit */
         setrlimit(RLIMIT_MEMLOCK, &limit);
     }
 }
 
-/* SIGHUP: everything is read as at the start; then what may change while calls run is put in force,
- * here and in the children, or nothing is. */
+/* SIGHUP: reads all settings as at the start. If they are valid, those that are live take effect here and
+ * in the children; otherwise nothing changes. */
 static void reload(struct supervisor *s)
 {
     static struct settings_changes changes; /* too big for a stack */
@@ -64,7 +64,7 @@ static void reload(struct supervisor *s)
         settings_compare(s->settings, &fresh, "DP", &changes);
         settings_apply_live(s->settings, &fresh);
         process_log("supervisor", s->settings);
-        children_tell_log_level(s);
+        children_send_log_level(s);
         if (changes.restart[0])
             LOG(WARN, "reload", "these settings were changed, but need a restart",
                 F("settings", "%s", changes.restart));
@@ -74,7 +74,7 @@ static void reload(struct supervisor *s)
     notify_ready();
 }
 
-/* True when the process is to end. */
+/* True: the process shall end. */
 static bool signals_read(struct supervisor *s, int fd)
 {
     struct signalfd_siginfo info;
@@ -100,9 +100,9 @@ static nfds_t poll_list(const struct supervisor *s, int signals, struct pollfd *
     list[POLL_SIGNALS].fd = signals;
     list[POLL_LISTENER].fd = s->control.listener;
     for (unsigned c = 0; c < CHILD_COUNT; c++)
-        list[POLL_CHILDREN + c].fd = s->children[c].pidfd; /* -1 is left out by poll */
-    for (int g = 0; g < s->control.client_count; g++)
-        list[POLL_CLIENTS + g].fd = s->control.clients[g].fd;
+        list[POLL_CHILDREN + c].fd = s->children[c].pidfd; /* poll ignores -1 */
+    for (int i = 0; i < s->control.client_count; i++)
+        list[POLL_CLIENTS + i].fd = s->control.clients[i].fd;
     for (int i = 0; i < POLL_CLIENTS + s->control.client_count; i++) {
         list[i].events = POLLIN;
         list[i].revents = 0;
@@ -116,7 +116,7 @@ static void serve(struct supervisor *s, const struct pollfd *list, uint64_t now_
         if (list[POLL_CHILDREN + c].revents)
             child_died(s, &s->children[c], now_ns);
     for (int g = s->control.client_count;
-         g-- > 0;) /* a client that leaves moves the last one here */
+         g-- > 0;) /* the last client takes the place of one that is removed */
         if (list[POLL_CLIENTS + g].revents)
             control_client_serve(s, g);
     if (list[POLL_LISTENER].revents)
@@ -125,7 +125,7 @@ static void serve(struct supervisor *s, const struct pollfd *list, uint64_t now_
     children_tick(s, now_ns);
 }
 
-static void keep_alive(struct supervisor *s, int signals)
+static void supervise(struct supervisor *s, int signals)
 {
     uint64_t watchdog_ns = notify_watchdog_interval_us() * NS_PER_US / 2, next_watchdog_ns = 0;
     bool ready = false;
@@ -153,7 +153,8 @@ static void keep_alive(struct supervisor *s, int signals)
     }
 }
 
-/* Takes the lock, the resources and the control socket; on failure nothing that others could use is left. */
+/* Takes the lock, the resources and the control socket. After a failure no other process can use any of
+ * them. */
 static bool open_all(struct supervisor *s, int *signals, int pidfds[CHILD_COUNT], char *why)
 {
     *signals = signals_open();
@@ -184,7 +185,7 @@ int supervisor_main(struct settings *settings, const struct io_backends *backend
         return CONFIGURATION_STATUS;
     }
     children_open(s, pidfds);
-    keep_alive(s, signals);
+    supervise(s, signals);
     notify_stopping();
     for (unsigned c = 0; c < CHILD_COUNT; c++)
         notify_store_remove("child.%s", child_names[c]);

@@ -1,14 +1,15 @@
-/* The supervisor's parts. It is one thread with one poll loop, and holds what the others work with:
+/* The supervisor's parts. It is one thread with one poll loop.
  *
-  *   resources   regions, media sockets, doorbells        resources.c, sockets.c
- *   child   forwarder, handshaker: start and watch   children.c, health.c
-  *   control <data_directory>/dataplane.sock          control_socket.c
+ *   resources       what it holds for the other processes:  resources.c, sockets.c
+ *                   regions, media sockets, doorbells
+ *   children        forwarder, handshaker                   children.c, health.c
+ *   control socket  <data_directory>/dataplane.sock         control_socket.c
  *
- * everything in the resources and the children's pidfds lie in the service manager's descriptor store as
- * well: the next supervisor takes them over and goes on. Order matters there: a child gets its
- * descriptors only after its pidfd was stored, so no child can work that nobody knows.
+ * The descriptor store of the service manager has a copy of every resource and of the children's pidfds.
+ * The next supervisor takes them from there and continues. A child gets its descriptors only after its
+ * pidfd is in the store: so a later supervisor knows every child that works.
  *
- * Memory: no allocation. Errors: false with a sentence in `why` (SUPERVISOR_WHY_BYTES). */
+ * Memory: nothing is allocated. Errors: false with a sentence in `why` (SUPERVISOR_WHY_BYTES). */
 #ifndef RINGCAST_SUPERVISOR_H
 #define RINGCAST_SUPERVISOR_H
 
@@ -27,14 +28,14 @@ struct child {
     enum child_role role;
     int pidfd; /* -1: not running */
     pid_t pid;
-    bool adopted;            /* started by an earlier supervisor: not our child */
-    bool beating;            /* has shown a heartbeat since judge_ns */
-    uint64_t start_ns;       /* or when it was adopted */
-    uint64_t judge_ns;       /* from when on its heartbeat counts */
-    uint64_t start_again_ns; /* when not running */
-    uint32_t deaths;         /* in a row, without DEATHS_FORGIVEN_NS of life in between */
+    bool adopted;            /* an earlier supervisor started it: it is not our child process */
+    bool beating;            /* there was a heartbeat after judge_ns */
+    uint64_t start_ns;       /* when it was started or adopted */
+    uint64_t judge_ns;       /* only later heartbeats count */
+    uint64_t start_again_ns; /* for a child that does not run */
+    uint32_t deaths;         /* in a row; a life of DEATHS_FORGIVEN_NS resets them */
     struct health health;
-    const struct region_header *header; /* where it beats */
+    const struct region_header *header; /* of the region where it writes its heartbeat */
 };
 
 #define CONTROL_CLIENTS_MAX 16
@@ -52,14 +53,14 @@ struct control_socket {
 };
 
 struct resources {
-    struct descriptors set; /* as stored: regions read-write, sockets, doorbells */
+    struct descriptors set; /* as in the store: regions (writable), sockets, doorbells */
     int readonly[REGION_COUNT];
     uint32_t worker_count;
     struct region actual, keys; /* mapped read-only, for the heartbeats */
 };
 
 struct supervisor {
-    struct settings *settings; /* in force: a reload changes what is live */
+    struct settings *settings; /* a reload changes those that are live */
     const struct io_backends *backends;
     int argc;
     char **argv;
@@ -71,10 +72,11 @@ struct supervisor {
 
 /* ---- sockets.c ---- */
 
-/* One port per worker out of the settings' range, the same on IPv4 and IPv6: adds udp4.W, udp6.W. */
+/* Opens one port for each worker from the range in the settings, the same port number for IPv4 and IPv6,
+ * and adds udp4.W and udp6.W to `set`. */
 bool media_sockets_open(const struct settings *settings, uint32_t worker_count,
                         struct descriptors *set, char *why);
-/* Workers that the settings ask for on this machine. */
+/* How many workers the settings ask for on this machine. */
 uint32_t workers_wanted(const struct settings *settings);
 
 /* ---- resources.c ---- */
@@ -83,12 +85,13 @@ uint32_t workers_wanted(const struct settings *settings);
  * -1 for a child that does not run); or makes everything anew. */
 bool resources_open(struct resources *resources, const struct settings *settings,
                     const struct io_backends *backends, int pidfds[CHILD_COUNT], char *why);
-/* The set of descriptors that a child or a client is handed; borrowed, not to be closed. */
+/* Fills `set` with what a child or a control client gets. The descriptors stay ours: do not close them.
+ * False: there is no such role for a client. */
 void resources_for_child(const struct resources *resources, enum child_role role,
                          struct descriptors *set);
 bool resources_for_client(const struct resources *resources, const char *role,
                           struct descriptors *set);
-/* Forgets everything, also in the service manager's store. */
+/* Closes everything and removes it from the store of the service manager. */
 void resources_close(struct resources *resources);
 
 /* ---- children.c ---- */
@@ -96,30 +99,31 @@ void resources_close(struct resources *resources);
 extern const char *const child_names[CHILD_COUNT];
 
 void children_open(struct supervisor *s, const int pidfds[CHILD_COUNT]);
-/* Starts what does not run and may be started again, judges heartbeats. */
+/* Starts children that do not run and whose time has come; judges the heartbeats of the others. */
 void children_tick(struct supervisor *s, uint64_t now_ns);
-/* A pidfd became readable. */
+/* Call this when the pidfd of a child is readable. */
 void child_died(struct supervisor *s, struct child *child, uint64_t now_ns);
 bool children_beat(const struct supervisor *s);
-/* The settings' log level, to those that run. */
-void children_tell_log_level(const struct supervisor *s);
+/* Sends the log level of the settings to the children that run. */
+void children_send_log_level(const struct supervisor *s);
 /* Milliseconds until children_tick has something to do. */
 int children_timeout_ms(const struct supervisor *s, uint64_t now_ns);
-/* Ends both: SIGTERM, and SIGKILL when that takes too long. */
+/* Ends both children by SIGTERM, and by SIGKILL when that takes too long. */
 void children_stop(struct supervisor *s);
-/* Text like "signal 9 (KILL)" or "exit status 1" for a process that ended; not our child: asks the
- * kernel, which knows since Linux 6.15. */
+/* Writes "signal 9 (KILL)" or "exit status 1" for a process that has ended. When the process was not our
+ * child, only Linux 6.15 and newer can say it. */
 void pidfd_cause(int pidfd, char *text, size_t bytes);
 
 /* ---- control_socket.c ---- */
 
-/* The data directory, its lock, and the socket in it. */
+/* Makes and locks the data directory; opens the socket in it. */
 bool control_socket_lock(struct control_socket *control, const struct settings *settings,
                          char *why);
 bool control_socket_open(struct control_socket *control, char *why);
-void control_client_accept(struct supervisor *s, uint64_t now_ns); /* somebody knocks */
-void control_client_serve(struct supervisor *s, int client);       /* a client spoke or left */
-void control_clients_tick(struct control_socket *control, uint64_t now_ns); /* silent clients go */
+void control_client_accept(struct supervisor *s, uint64_t now_ns); /* a client connects */
+void control_client_serve(struct supervisor *s, int client);       /* a client sent or hung up */
+void control_clients_tick(struct control_socket *control,
+                          uint64_t now_ns); /* hangs up on silent clients */
 void control_socket_close(struct control_socket *control);
 
 #endif

@@ -1,5 +1,5 @@
-/* What the sandbox takes away and what it leaves: every probe runs in a child of its own, on the
- * thread that shut the sandbox and on one that existed before. */
+/* What the sandbox forbids and what it allows. A child process shuts the sandbox and tries every probe, on
+ * the thread that shut it and on a thread that existed before. */
 #define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>
@@ -26,7 +26,7 @@
 
 #include "dataplane/sandbox.c"
 
-/* What a probe finds ready, made between sandbox_prepare and sandbox_enter. */
+/* What the probes use. It is made between sandbox_prepare and sandbox_enter. */
 static struct {
     int bell, udp;
     struct io_uring ring;
@@ -34,7 +34,7 @@ static struct {
     pthread_barrier_t shut;
 } before;
 
-/* ---- probes: 0 when it worked, else errno ---- */
+/* ---- probes: they return 0 when it worked, else errno ---- */
 
 #define TRY(call) ((call) < 0 ? errno : 0)
 
@@ -219,7 +219,7 @@ static int probe_datagram(void)
 
     if (getsockname(before.udp, (struct sockaddr *)&self, &size) != 0)
         return errno;
-    if (sendmmsg(before.udp, &message, 1, 0) != 1 || poll(&wanted, 1, 1000) != 1)
+    if (sendmmsg(before.udp, &message, 1, 0) != 1 || poll(&wanted, 1, 60000) != 1)
         return errno;
     return TRY(recv(before.udp, &byte, 1, MSG_DONTWAIT));
 }
@@ -236,7 +236,7 @@ static int probe_standard_error(void)
 static const struct probe {
     const char *name;
     int (*run)(void);
-    bool forwarder, handshaker; /* is it possible there? */
+    bool forwarder, handshaker; /* is it allowed there? */
 } probes[] = {
     {"open", probe_open, false, false},
     {"create", probe_create, false, false},
@@ -247,7 +247,7 @@ static const struct probe {
     {"execve", probe_execve, false, false},
     {"ptrace", probe_ptrace, false, false},
     {"kill", probe_kill, false, false},
-    {"tgkill another", probe_tgkill_other, false, false},
+    {"tgkill of another process", probe_tgkill_other, false, false},
     {"fork", probe_fork, false, false},
     {"thread", probe_thread, false, false},
     {"executable mmap", probe_executable_memory, false, false},
@@ -258,7 +258,7 @@ static const struct probe {
     {"chmod", probe_chmod, false, false},
     {"unlink", probe_unlink, false, false},
     {"process_vm_readv", probe_memory_of_others, false, false},
-    {"dumpable again", probe_dumpable, false, false},
+    {"become dumpable", probe_dumpable, false, false},
     {"eventfd", probe_bell, true, true},
     {"memory", probe_memory, true, true},
     {"futex", probe_futex, true, true},
@@ -282,10 +282,11 @@ static struct settings settings_for_test(void)
     return settings;
 }
 
-/* Without filters only what does no harm is tried. */
-static bool probes_all;
+/* Without filters only harmless probes run. */
+static bool run_all_probes;
 
-/* Results of all probes, written by the child: [0] on the thread that shut it, [1] on the older. */
+/* Results of all probes, written by the child: [0] of the thread that shut the sandbox, [1] of the older
+ * thread. */
 static uint8_t (*results)[PROBE_COUNT];
 
 static void run_probes(uint8_t *out)
@@ -294,7 +295,7 @@ static void run_probes(uint8_t *out)
         bool harmless = probes[i].run == probe_open || probes[i].run == probe_socket ||
                         probes[i].run == probe_root;
 
-        if (probes_all || harmless)
+        if (run_all_probes || harmless)
             out[i] = (uint8_t)probes[i].run();
     }
 }
@@ -303,9 +304,9 @@ static void *older_thread(void *argument)
 {
     sigset_t all;
 
-    sigfillset(&all); /* as the forwarder's workers have it */
+    sigfillset(&all); /* the workers of the forwarder block all signals, too */
     pthread_sigmask(SIG_BLOCK, &all, NULL);
-    pthread_barrier_wait(&before.shut); /* it runs */
+    pthread_barrier_wait(&before.shut); /* this thread runs */
     pthread_barrier_wait(&before.shut); /* the sandbox is shut */
     run_probes(results[1]);
     return NULL;
@@ -347,7 +348,7 @@ static int in_child(enum sandbox_role role, const struct settings *settings)
     int status;
 
     memset(results, NOT_RUN, 2 * sizeof(*results));
-    probes_all = filters_wanted(settings);
+    run_all_probes = filters_wanted(settings);
     child = fork();
     if (child == 0)
         child_main(role, settings);
@@ -369,7 +370,7 @@ static void check_role(enum sandbox_role role)
                 fail_msg("%s, %s thread, %s: %s, but it should be %s", role_names[role],
                          thread ? "older" : "this", probes[i].name,
                          error == NOT_RUN ? "not run" : strerror(error),
-                         possible ? "possible" : "refused");
+                         possible ? "allowed" : "refused");
         }
     }
 }
@@ -384,7 +385,7 @@ static void test_handshaker(void **state)
     check_role(SANDBOX_HANDSHAKER);
 }
 
-/* Between the steps: system folders can be read, nothing can be written or executed. */
+/* Between the two steps system folders can be read, but nothing can be written or executed. */
 static void test_prepared(void **state)
 {
     struct settings settings = settings_for_test();
@@ -409,7 +410,7 @@ static void test_prepared(void **state)
     assert_int_equal(status, 0);
 }
 
-/* With the setting off (and in every build with a sanitizer) the user changes all the same. */
+/* With the setting off, and in every build with a sanitizer, the process still changes its user. */
 static void test_switched_off(void **state)
 {
     struct settings settings = settings_for_test();
@@ -435,15 +436,15 @@ static void test_wrong_user(void **state)
         char why[SANDBOX_WHY_BYTES] = "";
 
         if (geteuid() != 0)
-            return; /* who is not root changes no user: the setting is not looked at */
+            return; /* a process that is not root cannot change its user and ignores run_as */
         strcpy(settings.run_as, rows[i].run_as);
         assert_false(sandbox_enter(SANDBOX_FORWARDER, &settings, why));
         assert_non_null(strstr(why, rows[i].says));
     }
 }
 
-/* A thread with capabilities is noticed: somebody forgot sandbox_prepare, and stays root. */
-static void test_capabilities_noticed(void **state)
+/* sandbox_enter refuses a thread that still has capabilities: sandbox_prepare was forgotten. */
+static void test_capabilities_refused(void **state)
 {
     struct settings settings = settings_for_test();
     char why[SANDBOX_WHY_BYTES] = "";
@@ -453,7 +454,8 @@ static void test_capabilities_noticed(void **state)
         assert_false(sandbox_enter(SANDBOX_FORWARDER, &settings, why));
         assert_non_null(strstr(why, "still has capabilities"));
     }
-    assert_int_equal(in_child(SANDBOX_FORWARDER, &settings), 0); /* prepared: none are left */
+    assert_int_equal(in_child(SANDBOX_FORWARDER, &settings),
+                     0); /* with sandbox_prepare no capability is left */
 }
 
 int main(void)
@@ -466,7 +468,7 @@ int main(void)
     const struct CMUnitTest users[] = {
         cmocka_unit_test(test_switched_off),
         cmocka_unit_test(test_wrong_user),
-        cmocka_unit_test(test_capabilities_noticed),
+        cmocka_unit_test(test_capabilities_refused),
     };
     int failed = 0;
 

@@ -46,21 +46,29 @@ static void test_truth_table(void **state)
     } rows[] = {
 #define FACT(member) offsetof(struct host_facts, member)
         {"a good host", "io_uring", "auto", -1, FACT(io_uring_disabled), 0},
-        {"io_uring for some", "io_uring", "auto", HOST_WARN, FACT(io_uring_disabled), 1},
-        {"io_uring for nobody", "io_uring", "auto", HOST_WARN, FACT(io_uring_disabled), 2},
-        {"asked for, refused", "io_uring", "io_uring", HOST_BAD, FACT(io_uring_disabled), 2},
-        {"not asked for", "io_uring", "socket", -1, FACT(io_uring_disabled), 2},
-        {"not known", "io_uring", "auto", -1, FACT(io_uring_disabled), HOST_UNKNOWN},
+        {"io_uring is allowed only for some", "io_uring", "auto", HOST_WARN,
+         FACT(io_uring_disabled), 1},
+        {"io_uring is forbidden", "io_uring", "auto", HOST_WARN, FACT(io_uring_disabled), 2},
+        {"io_uring is forbidden, but io_backend names it", "io_uring", "io_uring", HOST_BAD,
+         FACT(io_uring_disabled), 2},
+        {"io_uring is forbidden and not wanted", "io_uring", "socket", -1, FACT(io_uring_disabled),
+         2},
+        {"the sysctl cannot be read", "io_uring", "auto", -1, FACT(io_uring_disabled),
+         HOST_UNKNOWN},
         {"old kernel", "kernel", "auto", HOST_WARN, FACT(kernel_major), 5},
-        {"old kernel, asked", "kernel", "io_uring", HOST_BAD, FACT(kernel_major), 5},
-        {"memlock just enough", "memlock", "auto", -1, FACT(memlock_bytes), 4 * MIB},
-        {"memlock too small", "memlock", "auto", HOST_WARN, FACT(memlock_bytes), 4 * MIB - 1},
-        {"memlock without need", "memlock", "socket", -1, FACT(memlock_bytes), 0},
-        {"rmem exactly", "socket-buffer", "auto", -1, FACT(rmem_max_bytes), 4 << 20},
-        {"rmem small", "socket-buffer", "auto", HOST_WARN, FACT(rmem_max_bytes), (4 << 20) - 1},
-        {"wmem small", "socket-buffer", "auto", HOST_WARN, FACT(wmem_max_bytes), 212992},
-        {"files few", "open-files", "auto", HOST_WARN, FACT(open_files_max), 1024},
-        {"files hardly any", "open-files", "auto", HOST_BAD, FACT(open_files_max), 255},
+        {"old kernel, but io_backend names io_uring", "kernel", "io_uring", HOST_BAD,
+         FACT(kernel_major), 5},
+        {"memlock is just large enough", "memlock", "auto", -1, FACT(memlock_bytes), 4 * MIB},
+        {"memlock is too small", "memlock", "auto", HOST_WARN, FACT(memlock_bytes), 4 * MIB - 1},
+        {"memlock is not needed", "memlock", "socket", -1, FACT(memlock_bytes), 0},
+        {"rmem_max is just large enough", "socket-buffer", "auto", -1, FACT(rmem_max_bytes),
+         4 << 20},
+        {"rmem_max is too small", "socket-buffer", "auto", HOST_WARN, FACT(rmem_max_bytes),
+         (4 << 20) - 1},
+        {"wmem_max is too small", "socket-buffer", "auto", HOST_WARN, FACT(wmem_max_bytes), 212992},
+        {"few open files are allowed", "open-files", "auto", HOST_WARN, FACT(open_files_max), 1024},
+        {"too few open files are allowed", "open-files", "auto", HOST_BAD, FACT(open_files_max),
+         255},
         {"no landlock", "landlock", "auto", HOST_NOTE, FACT(landlock_abi), 0},
         {"no seccomp", "seccomp", "auto", HOST_BAD, FACT(seccomp), 0},
     };
@@ -101,7 +109,7 @@ static void test_cpu(void **state)
     assert_string_equal(findings[0].about, "workers");
 }
 
-/* CAP_NET_ADMIN and CAP_IPC_LOCK make two limits meaningless. */
+/* With CAP_NET_ADMIN and CAP_IPC_LOCK two limits do not apply. */
 static void test_capabilities(void **state)
 {
     struct host_finding findings[HOST_FINDINGS_MAX];
@@ -115,7 +123,7 @@ static void test_capabilities(void **state)
     assert_int_equal(host_judge(&facts, &usual, findings), 0);
 }
 
-/* Everything wrong at once: sorted, whole sentences, each with something to do. */
+/* Everything is wrong: the findings are sorted, and each sentence says what to do. */
 static void test_worst_first(void **state)
 {
     struct host_finding findings[HOST_FINDINGS_MAX];

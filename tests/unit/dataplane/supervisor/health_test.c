@@ -22,7 +22,8 @@ static struct process_sample sample_of(uint64_t taken_ns, char state, uint64_t r
                     {.id = 2, .state = state, .ran_ns = MS(ran_ms), .waited_ns = MS(waited_ms)}}};
 }
 
-/* One thread beside a sleeping one, seen when it became suspect and a window later. */
+/* A process of a sleeping thread and the thread of the row. It is sampled when it becomes suspect, and a
+ * window later. */
 static void test_health_truth_table(void **state)
 {
     static const struct {
@@ -31,15 +32,15 @@ static void test_health_truth_table(void **state)
         unsigned window_ms, ran_ms, waited_ms;
         enum health_verdict wanted;
     } rows[] = {
-        {"asleep, nothing kept it: deadlock", 'S', 'S', 60, 0, 0, HEALTH_HUNG},
-        {"spins and has the processor", 'R', 'R', 60, 60, 0, HEALTH_HUNG},
+        {"asleep, and nothing kept it from running", 'S', 'S', 60, 0, 0, HEALTH_HUNG},
+        {"spins on a processor of its own", 'R', 'R', 60, 60, 0, HEALTH_HUNG},
         {"spins on half a processor", 'R', 'R', 100, 50, 45, HEALTH_HUNG},
-        {"window too short to tell", 'S', 'S', 59, 0, 0, HEALTH_SUSPECT},
-        {"runnable and never ran", 'R', 'R', 60, 0, 0, HEALTH_SUSPECT},
-        {"runnable and hardly ran", 'R', 'R', 100, 24, 0, HEALTH_SUSPECT},
-        {"runnable and ran a quarter", 'R', 'R', 100, 25, 70, HEALTH_HUNG},
-        {"had waited, sleeps now", 'R', 'S', 100, 5, 80, HEALTH_SUSPECT},
-        {"in the kernel", 'D', 'D', 60, 0, 0, HEALTH_HUNG},
+        {"the window is too short", 'S', 'S', 59, 0, 0, HEALTH_SUSPECT},
+        {"runnable, but never ran", 'R', 'R', 60, 0, 0, HEALTH_SUSPECT},
+        {"runnable, but hardly ran", 'R', 'R', 100, 24, 0, HEALTH_SUSPECT},
+        {"runnable, and ran for a quarter of the time", 'R', 'R', 100, 25, 70, HEALTH_HUNG},
+        {"waited, and sleeps now", 'R', 'S', 100, 5, 80, HEALTH_SUSPECT},
+        {"sleeps in the kernel", 'D', 'D', 60, 0, 0, HEALTH_HUNG},
     };
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -67,22 +68,21 @@ static void test_health_edges(void **state)
     const char *why = NULL;
 
     assert_int_equal(health_step(&health, MS(200), MS(100), NULL, &why), HEALTH_WELL);
-    /* stopped: only when all of it is, and then at once */
+    /* stopped: only when all threads are, and then at once */
     assert_int_equal(health_step(&health, MS(201), MS(100), &stopped, &why), HEALTH_SUSPECT);
     stopped.threads[0].state = 'T';
     assert_int_equal(health_step(&health, MS(201), MS(100), &stopped, &why), HEALTH_HUNG);
-    /* a heartbeat makes well, and forgets */
+    /* a heartbeat ends the suspicion */
     assert_int_equal(health_step(&health, MS(202), MS(202), NULL, &why), HEALTH_WELL);
     assert_int_equal(health.suspect_ns, 0);
-    /* nothing can be learnt: not hung before the limit, and then only after enough looks */
-    for (unsigned looks = 0; looks < HEALTH_LOOKS_MIN; looks++)
-        assert_int_equal(health_step(&health, MS(5000) + looks, MS(202), &none, &why),
-                         HEALTH_SUSPECT);
+    /* /proc cannot be read: hung only after the limit, and after enough samples */
+    for (unsigned n = 0; n < HEALTH_SAMPLES_MIN; n++)
+        assert_int_equal(health_step(&health, MS(5000) + n, MS(202), &none, &why), HEALTH_SUSPECT);
     assert_int_equal(health_step(&health, MS(5000) + HEALTH_LIMIT_NS, MS(202), &none, &why),
                      HEALTH_SUSPECT);
     assert_int_equal(health_step(&health, MS(5001) + HEALTH_LIMIT_NS, MS(202), &none, &why),
                      HEALTH_HUNG);
-    /* we slept ourselves for long: one look is no proof */
+    /* the supervisor itself slept for long: one sample proves nothing */
     health = (struct health){0};
     health_step(&health, MS(5000), MS(202), &none, &why);
     assert_int_equal(health_step(&health, MS(60000), MS(202), &none, &why), HEALTH_SUSPECT);
@@ -97,7 +97,7 @@ static void test_sample_of_self(void **state)
     assert_true(sample.count >= 1);
     assert_int_equal(sample.threads[0].id, getpid());
     assert_int_equal(sample.threads[0].state, 'R');
-    process_sample_read(&sample, 0x3fffffff, 78); /* nobody */
+    process_sample_read(&sample, 0x3fffffff, 78); /* there is no such process */
     assert_int_equal(sample.count, 0);
 }
 
