@@ -1,4 +1,4 @@
-# The probe: a WebRTC client in C that checks an installation from anywhere.
+# ringcast-probe: a WebRTC client in C that checks an installation.
 perf_CFLAGS := $(shell pkg-config --cflags nice glib-2.0 2>/dev/null)
 PROGRAMS += ringcast-probe
 ringcast-probe_SOURCES := $(wildcard perf/probe/*.c)
@@ -6,20 +6,21 @@ ringcast-probe_USES := src
 ringcast-probe_LINK := $(shell pkg-config --libs nice glib-2.0 gobject-2.0 2>/dev/null) -lsrtp2 -lssl -lcrypto \
   -lcurl -lcjson -lm
 
-# The microbenchmarks: a real worker on the replay backend.
+# ringcast-bench: the cost of a worker, measured on the replay backend.
 PROGRAMS += ringcast-bench
 ringcast-bench_SOURCES := $(wildcard perf/micro/*.c)
 ringcast-bench_USES := dataplane kmod-free src
 
-# make bench          figures of this machine in less than three minutes: a list of steps, one after the
-#                     other, each leaves JSON in build/<variant>/bench; the last makes report.html of it
-# make regress        instructions counted against perf/baseline.json;  perf-baseline accepts them
+# make bench          measures this machine in less than three minutes. Each step writes JSON into
+#                     build/<variant>/bench; the last step makes report.html of it.
+# make regress        compares instruction counts with perf/baseline.json
+# make perf-baseline  writes the present counts into perf/baseline.json
 BENCH_OUT := $(OUT)/bench
 BENCH_LOAD := --nice -10 -- --seconds 5
 BENCH_STEPS += bench-micro bench-io bench-load bench-report
 .PHONY: bench $(BENCH_STEPS) bench-tsan regress perf-baseline
-# A step that fails spoils none of the others, but the end. BENCH_LOCK=FILE: each step holds this lock, on a
-# machine where others measure, too.
+# If a step fails, the others still run, and make fails at the end. BENCH_LOCK=FILE: each step holds this
+# lock, for machines on which others measure, too.
 bench: programs
 	@status=0; for step in $(BENCH_STEPS); do $(if $(BENCH_LOCK),flock $(BENCH_LOCK)) \
 	  $(MAKE) --no-print-directory -s $$step || { echo "bench: $$step failed"; status=1; }; done; exit $$status
@@ -28,9 +29,9 @@ bench-micro: $(OUT)/ringcast-bench
 	@perf/record $(BENCH_OUT)/micro.json $(OUT)/ringcast-bench --json {} short
 bench-io: $(OUT)/ringcast-bench-io
 	@mkdir -p $(BENCH_OUT)
-	@echo "I/O backends beside bare calls"
+	@echo "I/O backends compared with plain system calls"
 	@perf/record $(BENCH_OUT)/io.json $(OUT)/ringcast-bench-io --rounds 5 --datagrams 2000 --json
-# Status 3: the generator was the bottleneck; the report says so.
+# Status 3 means that the generator was the bottleneck. That is no error; the report marks it.
 bench-load: programs
 	@mkdir -p $(BENCH_OUT)
 	@for what in "video-1-to-N 100 --rounds 2" rooms-10x10 "audio-20-to-50 --rounds 2"; do echo "$$what"; \
@@ -38,7 +39,7 @@ bench-load: programs
 	  case $$? in 0|3) ;; *) failed=1;; esac; done; exit $${failed:-0}
 bench-report:
 	@perf/report --out $(BENCH_OUT)/report.html $(BENCH_OUT)
-# The same room on one worker and on two, watched by ThreadSanitizer (see unit-tsan).
+# One room on one worker and on two, checked by ThreadSanitizer (see unit-tsan).
 bench-tsan:
 	@$(MAKE) --no-print-directory VARIANT=tsan build/tsan/ringcast-bench
 	@TSAN_OPTIONS="halt_on_error=1:second_deadlock_stack=1" setarch -R timeout 120 \
@@ -48,7 +49,7 @@ regress:
 perf-baseline:
 	@perf/regress --accept
 
-# What a datagram costs through each I/O backend, beside bare system calls.
+# ringcast-bench-io: the cost of a datagram through each I/O backend and through plain system calls.
 PROGRAMS += ringcast-bench-io
 ringcast-bench-io_SOURCES := $(wildcard perf/io/*.c)
 ringcast-bench-io_USES := dataplane src
@@ -57,7 +58,7 @@ ringcast-bench-io_USES := dataplane src
 LIBRARIES += perf
 perf_SOURCES := $(wildcard perf/*.c)
 
-# The load generator. All but main.c is an archive, so that its parts can be tested alone.
+# ringcast-load, the load generator. All but main.c is an archive, so that unit tests can use it.
 LIBRARIES += load
 load_SOURCES := $(filter-out perf/load/main.c,$(wildcard perf/load/*.c))
 load_LINK := -lwslay -lcurl -lcjson -lssl -lcrypto -lm

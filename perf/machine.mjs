@@ -1,4 +1,4 @@
-// What a figure was measured on: one place, for every JSON that node writes and for the report.
+// Describes the machine of a measurement, for all JSON files that scripts write and for the report.
 
 import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
@@ -10,10 +10,10 @@ import { promisify } from 'node:util';
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const packages = ['libipsec-mb1', 'libssl3', 'liburing2', 'gcc', 'nodejs'];
 
-const said = (program, ...words) => promisify(execFile)(program, words, { timeout: 5000 })
+const output = (program, ...words) => promisify(execFile)(program, words, { timeout: 5000 })
   .then(({ stdout }) => stdout.trim(), () => null);
 const file = (path) => readFile(path, 'utf8').then((text) => text.trim(), () => null);
-const git = (...words) => said('git', '-c', 'safe.directory=*', '-C', root, ...words);
+const git = (...words) => output('git', '-c', 'safe.directory=*', '-C', root, ...words);
 
 // "always [madvise] never" → "madvise"
 const chosen = (text) => text?.match(/\[(\w+)\]/)?.[1] ?? null;
@@ -25,12 +25,12 @@ async function commit() {
 }
 
 async function versions() {
-  const lines = await said('dpkg-query', '-W', '-f', '${Package} ${Version}\\n', ...packages)
-    ?? (await Promise.all(packages.map((name) => said('dpkg-query', '-W', '-f', '${Package} ${Version}', name)))).join('\n');
+  const lines = await output('dpkg-query', '-W', '-f', '${Package} ${Version}\\n', ...packages)
+    ?? (await Promise.all(packages.map((name) => output('dpkg-query', '-W', '-f', '${Package} ${Version}', name)))).join('\n');
   return Object.fromEntries(lines.split('\n').filter(Boolean).map((line) => line.split(' ')));
 }
 
-// Facts that cannot be had are null; never throws.
+// Values that cannot be read are null. It never throws.
 export async function machine() {
   const system = '/sys/devices/system/cpu/cpu0', memory = '/sys/kernel/mm';
   const [of, cpuinfo, siblings, governor, transparent, reserved, os, packagesFound] = await Promise.all([

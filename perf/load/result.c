@@ -115,10 +115,10 @@ static void print_server(const struct result *r, const struct measurement *m,
         return;
     printf("server    %.0f ns of CPU per forwarded packet", forwarded_ns(r, m));
     if (sendto_ns(r) > 0)
-        printf(" = %.3f sendto", forwarded_ns(r, m) / sendto_ns(r));
+        printf(" = %.3f sendto calls", forwarded_ns(r, m) / sendto_ns(r));
     printf("; %.1f %% of a core", 100 * server_ns(r) / wall);
     if (o->server_cpu >= 0)
-        printf(", its core is busy for %.1f %%",
+        printf(", its core is %.1f %% busy",
                100 * (double)(r->after.core_busy_ns - r->before.core_busy_ns) / wall);
     printf("\n");
     printf("            memory %.1f MiB, %.4f MiB per endpoint\n",

@@ -1,5 +1,5 @@
-// Starts a Ringcast on one core (free ports, data in /tmp), ringcast-load on another, runs a named
-// scenario, stops both and says what came out. Also a library: see tests/integration/load.test.mjs.
+// Runs a scenario of ringcast-load against a new Ringcast (free ports, data in /tmp). Also a library: see
+// tests/integration/load.test.mjs.
 
 import { execFile, spawn } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
@@ -11,24 +11,27 @@ import { binaries, Ringcast } from '../../tests/lib/ringcast.mjs';
 import { machine } from '../machine.mjs';
 
 const usage = `perf/load/run SCENARIO [N] [options] [-- options of ringcast-load]
-  video-1-to-N N     one publisher, N subscribers (default 100)
-  audio-20-to-50     twenty publishers, fifty subscribers that take all of them
-  rooms-10x10        ten rooms of ten, everybody publishes audio and video
-  idle-30000 [N]     N silent transports, beside them video 1 to 10
-  small-beside-large [N]  ten rooms of 1 to 5 video beside one of 1 to N (default 1000), each room's latency;
-                     compare with N = 5: a large room must not delay its neighbours
-  fan-out            the largest N of video-1-to-N with loss <= 0.1 %, found by bisection
-  audio-fan-out      the same of audio, twenty publishers
+Starts a Ringcast on one core, runs ringcast-load on another, stops both and prints the result.
+  video-1-to-N [N]   one publisher of video, N subscribers (default 100)
+  audio-20-to-50 [N] twenty publishers of audio, N subscribers (default 50) that receive all of them
+  rooms-10x10        ten rooms of ten participants; each publishes audio and video
+  idle-30000 [N]     N transports without media (default 30000), and one publisher of video with ten subscribers
+  small-beside-large [N]
+                     one room with N subscribers of video (default 1000) and ten rooms with five; prints the
+                     latency of each room. Compare it with a run of N = 5: a large room must not slow down others.
+  fan-out            searches the largest N of video-1-to-N with a loss of at most 0.1 %
+  audio-fan-out      the same with audio of twenty publishers
 options
-  --p99 MS           fan-out: and with a p99 of latency within MS
-  --from N           fan-out: where to begin (default 400)
-  --rounds N         the same again, each with a new server (default 1); prints min and median
-  --json FILE        all results, with command line, date and machine; perf/report reads it
-  --server-core N    default 0     --load-core N   default 1
-  --nice N           of both, such as -15 on a machine that others use (default 0)
-  --lock FILE        each measurement holds this lock (flock)
+  --p99 MS           fan-out: the p99 of latency must also be at most MS
+  --from N           fan-out: begin with N (default 400)
+  --rounds N         run it N times, each with a new server (default 1); prints minimum and median
+  --json FILE        write all results, with command line, date and machine; perf/report reads the file
+  --server-core N    core of the server (default 0)
+  --load-core N      core of ringcast-load (default 1)
+  --nice N           priority of both, such as -15 on a machine that others use (default 0)
+  --lock FILE        hold this lock (flock) during each measurement
   --env NAME=VALUE   a setting of the server, such as RINGCAST_IO_BACKEND=socket
-Exit status: that of ringcast-load (0 measured, 1 not, 3 not valid).`;
+Exit status: that of ringcast-load (0 measured; 1 could not measure; 2 wrong options; 3 not valid).`;
 
 const ENDPOINTS_PER_MEMBER = 200;
 
@@ -40,18 +43,19 @@ export const scenarios = {
   'small-beside-large': (n = 1000) => ['--rooms', 11, '--publishers', 1, '--subscribers', 5, '--large', n, '--room-latency'],
 };
 
-// The same datagrams through a bare forwarder: HZ times a second so many of so many bytes to N. Options of
-// ringcast-load that make other datagrams leave it without a bound.
+// The bare forwarder (see README.md) must forward the same datagrams as the server. With these options of
+// ringcast-load it would not, so then it does not run.
 const changing = ['--fps', '--video-kbps', '--video-bytes', '--audio-bytes', '--video', '--publishers', '--subscribers',
   '--rooms', '--participants', '--large', '--idle', '--churn', '--loss'];
 const changesWork = (words) => words.some((word) => changing.includes(word));
+// Options of ringcast-bench-io: bursts per second, datagrams in a burst, their size, receivers.
 const bareWork = {
   'video-1-to-N': (n = 100) => ['--paced', 30, '--segments', 9, '--bytes', 1200, '--destinations', n],
   'audio-20-to-50': (n = 50) => ['--paced', 1000, '--segments', 1, '--bytes', 160, '--destinations', n],
 };
 
-// What it costs, on the same processors, right after a run: the bound. Null where there is none.
-async function bare(name, n, options) {
+// The cost of the bare forwarder on the same cores, right after a run. Null: there is none for this scenario.
+async function measureBare(name, n, options) {
   const words = bareWork[name]?.(n);
   if (!words || n > 10000) return null;
   const command = [...prefix(options), 'taskset', '-c', `${options.serverCore},${options.loadCore}`,
@@ -60,17 +64,17 @@ async function bare(name, n, options) {
     const { stdout } = await promisify(execFile)(command[0], command.slice(1));
     return { ...JSON.parse(stdout).paced, command: command.join(' ') };
   } catch (error) {
-    console.error(`no bound for this run: ${(error.stderr || error.message).trim()}`);
+    console.error(`the bare forwarder failed: ${(error.stderr || error.message).trim()}`);
     return null;
   }
 }
 
 const besideBare = ({ result, bare }) => (bare && result?.measured
-  ? `bare forwarder ${Math.round(bare.ns)} ns: ${(result.server.cpu_ns_per_packet / bare.ns).toFixed(2)} times it` : '');
+  ? `bare forwarder ${Math.round(bare.ns)} ns per packet; the server needs ${(result.server.cpu_ns_per_packet / bare.ns).toFixed(2)} times as much` : '');
 
 export const prefix = (options) => (options.nice ? ['nice', '-n', String(options.nice)] : []);
 
-// A Ringcast on its core, with the limits that thousands of clients from one address need.
+// Starts a Ringcast on its core. Its limits allow thousands of clients from one address.
 export function serve(options) {
   return Ringcast.start({
     MEDIASOUP_NUM_WORKERS: '1', MEDIASOUP_LOG_LEVEL: 'warn', RINGCAST_PAGE: '', RECONNECT_GRACE: '0',
@@ -80,8 +84,8 @@ export function serve(options) {
   }, [...prefix(options), 'taskset', '-c', String(options.serverCore)]);
 }
 
-// One run of ringcast-load against it: { status, result, text, command, counters, backend: the server's, at
-// its end }. Any server will do that has `port` and `process`; see perf/peers.
+// One run of ringcast-load against a server: any object with `port` and `process` (see perf/peers). Returns
+// { status, result, text, command, counters, backend }; the last two are the server's at the end of the run.
 export async function load(server, words, options) {
   const directory = await mkdtemp(join(tmpdir(), 'ringcast-load-'));
   try {
@@ -103,18 +107,18 @@ export async function load(server, words, options) {
   }
 }
 
-// Waits until nobody else measures on this machine; returns who ends it.
+// Waits for the lock. Returns a function that releases it.
 export async function lock(file) {
   if (!file) return () => {};
   const holder = spawn('flock', [file, 'sh', '-c', 'echo; exec cat'], { stdio: ['pipe', 'pipe', 'inherit'] });
   await new Promise((resolve, reject) => {
     holder.stdout.once('data', resolve);
-    holder.once('exit', () => reject(new Error(`${file} cannot be locked`)));
+    holder.once('exit', () => reject(new Error(`cannot lock ${file}`)));
   });
   return () => holder.stdin.end();
 }
 
-// The same with a server of its own.
+// One run of ringcast-load against a new Ringcast.
 export async function measure(words, options) {
   const unlock = await lock(options.lock);
   let server;
@@ -131,7 +135,7 @@ export async function measure(words, options) {
 
 export const share = (sums) => (sums?.expected ? sums.lost / sums.expected : 0);
 
-// Is N carried? 'yes', 'no', or 'unknown' when the generator spoiled the run.
+// Does the server carry this load? 'yes', 'no', or 'unknown' if the generator was the bottleneck.
 export function verdict({ result }, p99) {
   if (!result?.measured || result.server.died) return 'no';
   if (!result.valid) return 'unknown';
@@ -140,14 +144,14 @@ export function verdict({ result }, p99) {
   return p99 && late > p99 ? 'no' : 'yes';
 }
 
-// What the server itself complained about.
+// Warnings and errors of the server.
 const complaints = (log) => log.split('\n').filter((l) => /level=(warn|error)/.test(l))
   .map((l) => `          server: ${l.replace(/^time=\S+ /, '')}`).slice(0, 6);
 const died = (log) => (log.match(/a process died/g) ?? []).length;
 
 function line(n, r) {
   const { result } = r;
-  const deaths = died(r.log) ? `; the server lost ${died(r.log)} process(es) in this run` : '';
+  const deaths = died(r.log) ? `; ${died(r.log)} process(es) of the server died` : '';
   if (!result?.measured) return `${n}: ${result?.failure ?? r.text}${deaths}`;
   const latency = result.video.receivers ? result.video_latency_ms : result.audio_latency_ms;
   return `${n}: loss ${(100 * Math.max(share(result.video), share(result.audio))).toFixed(3)} %, ` +
@@ -157,20 +161,20 @@ function line(n, r) {
     (r.bare ? `, ${besideBare(r)}` : '') + deaths + (result.valid ? '' : ` INVALID: ${result.invalid_because.join('; ')}`);
 }
 
-// The first room beside the worst and the median of the others.
+// The latency of the first room, and the worst and the median of the other rooms.
 function rooms([first, ...others]) {
   const sorted = (key) => others.map((room) => room[key]).sort((a, b) => a - b);
   const ms = (value) => value.toFixed(2);
-  return ['p50', 'p99', 'max'].map((key) => `rooms     ${key.padEnd(4)} first ${ms(first[key])} ms, the others ` +
+  return ['p50', 'p99', 'max'].map((key) => `rooms     ${key.padEnd(4)} first ${ms(first[key])} ms, others ` +
     `${ms(sorted(key)[others.length >> 1])} (median), ${ms(sorted(key).at(-1))} (worst)`).join('\n');
 }
 
-// Of a run, for --json.
+// The part of a run that --json keeps.
 const kept = ({ result, command, backend, text, bare }) => ({ measured: false, failure: text.trim(), ...result,
   backend, bare, command: command.join(' ') });
 
-// Doubles until it fails, then halves the interval down to 3 %. A run that the generator spoiled is
-// tried once more; then the search ends with what is known.
+// Doubles N until the server does not carry it, then halves the interval down to 3 %. If the generator was
+// the bottleneck, the run is repeated once; then this N counts as not carried, and the result as "or more".
 async function fanOut(scenario, options, words) {
   const all = [];
   const attempt = async (n) => {
@@ -191,7 +195,7 @@ async function fanOut(scenario, options, words) {
     n = high === Infinity ? n * 2 : Math.floor((low + high) / 2);
     if (n === low) break;
   }
-  console.log(`largest: ${low}${unknown ? ' or more: above, the generator was the bottleneck' : ''}`);
+  console.log(`largest: ${low}${unknown ? ' or more: with a larger N the generator was the bottleneck' : ''}`);
   return { status: unknown ? 3 : 0, all };
 }
 
@@ -206,24 +210,28 @@ function readWords(argv) {
   for (let i = 0; i < rest.length; i++) {
     if (rest[i] === '--env') {
       const [, name, value] = rest[++i]?.match(/^(\w+)=(.*)$/) ?? [];
-      if (!name) throw new Error('--env NAME=VALUE is wanted');
+      if (!name) throw new Error('--env: must be NAME=VALUE');
       options.environment[name] = value;
     } else if (names[rest[i]]) {
       const name = names[rest[i]], value = rest[++i];
       options[name] = name === 'json' || name === 'lock' ? value : Number(value);
-      if (value === undefined || Number.isNaN(options[name])) throw new Error(`${rest[i - 1]}: its value is missing or no number`);
+      if (value === undefined || Number.isNaN(options[name])) throw new Error(`${rest[i - 1]}: its value is missing or is no number`);
     } else if (rest[i].startsWith('-')) {
-      throw new Error(`${rest[i]}: no such option`);
+      throw new Error(`${rest[i]}: unknown option`);
     } else free.push(rest[i]);
   }
   const [name, n] = free;
   const known = scenarios[name] ?? { 'fan-out': 1, 'audio-fan-out': 1 }[name];
-  if (!known || free.length > 2 || (n !== undefined && !(Number(n) > 0))) throw new Error(`no such scenario: ${free.join(' ') || '(none)'}`);
+  if (!known || free.length > 2 || (n !== undefined && !(Number(n) > 0))) throw new Error(free.length ? `unknown scenario: ${free.join(' ')}` : 'name a scenario');
   return { name, n: n === undefined ? undefined : Number(n), options, words };
 }
 
 async function main() {
   let given;
+  if (process.argv.slice(2, process.argv.includes('--') ? process.argv.indexOf('--') : undefined).includes('--help')) {
+    console.log(usage);
+    return 0;
+  }
   try {
     given = readWords(process.argv.slice(2));
   } catch (error) {
@@ -238,7 +246,7 @@ async function main() {
     const scenario = scenarios[name === 'fan-out' ? 'video-1-to-N' : 'audio-20-to-50'];
     ({ status, all } = await fanOut(scenario, options, words));
   } else {
-    options.bare = changesWork(words) ? null : () => bare(name, n, options);
+    options.bare = changesWork(words) ? null : () => measureBare(name, n, options);
     for (let round = 0; round < options.rounds; round++) {
       const r = await measure([...scenarios[name](n), ...words], options);
       if (r.result?.room_latency_ms) console.log(rooms(r.result.room_latency_ms));

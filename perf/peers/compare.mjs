@@ -1,5 +1,5 @@
-// Ringcast beside other servers: one generator, one scenario, each server in turn on one pinned core,
-// a new one for each run. Prints a table, writes JSON. Started by perf/compare.
+// Compares Ringcast with other servers: the same generator and scenario, the servers in turn on one core, a
+// new server for each run. Prints a table and writes JSON. Started by perf/compare.
 
 import { execFile } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
@@ -12,24 +12,26 @@ import * as janus from './janus/janus.mjs';
 import * as mediasoup from './mediasoup/mediasoup.mjs';
 
 const usage = `perf/compare --targets ringcast,janus --scenario NAME [options] [-- options of ringcast-load]
+Compares the CPU time per packet of several servers under the same load.
   scenarios: video-1-to-N (--n N, default 100), audio-20-to-50, rooms-10x10
-  targets: ringcast, janus, mediasoup (those that are not on this machine are named and left out)
-  --rounds N             of each target, in turn; the first is thrown away (default 5)
-  --fan-out              instead: the largest number of subscribers with loss <= 0.1 %
-  --p99 MS               … and with a p99 of latency within MS
-  --seconds N            measured in each run (default 10; --fan-out: 5)
-  --profile P            gcm128 (default), gcm256, cm
-  --server-core N        default 0        --load-core N   default 1
-  --janus-event-loops N  threads for all of Janus's handles (default 1: the cheapest on one core by far);
-                         0: one for each handle, which is how Janus comes
-  --nice N               of servers and generator, such as -15 on a machine that others use (default 0)
-  --lock FILE            held (flock) for a turn of all targets, so that others wait
-  --json FILE            everything, for a report
-Exit status: 0 measured, 1 something was not, 2 usage, 3 the generator was the bottleneck somewhere.`;
+  targets: ringcast, janus, mediasoup (a target that is not installed is named and left out)
+  --rounds N             rounds of all targets (default 5); the first round does not count
+  --fan-out              search the largest number of subscribers with a loss of at most 0.1 %
+  --p99 MS               --fan-out: the p99 of latency must also be at most MS
+  --seconds N            length of each measurement (default 10; --fan-out: 5)
+  --profile P            SRTP cipher: gcm128 (default), gcm256, cm
+  --server-core N        core of the servers (default 0)
+  --load-core N          core of the generator (default 1)
+  --janus-event-loops N  threads that serve all handles of Janus (default 1, by far the cheapest on one core);
+                         0: a thread for each handle, as Janus does without configuration
+  --nice N               priority of servers and generator, such as -15 on a machine that others use (default 0)
+  --lock FILE            hold this lock (flock) during each round
+  --json FILE            write all results; perf/report reads the file
+Exit status: 0 measured; 1 a target could not be measured; 2 wrong options; 3 the generator was the bottleneck.`;
 
-const REPEATS = 2; // of a run that the generator spoiled
+const REPEATS = 2; // how often a spoiled run is repeated
 const LOSS_MAX = 0.001;
-const OTHERS_MAX = 0.1; // of the server's core
+const OTHERS_MAX = 0.1; // share of the server's core that other processes may use
 
 const targets = {
   ringcast: {
@@ -61,14 +63,14 @@ async function once(name, words, options) {
   const server = await target.start(options);
   try {
     const r = await load(server, [...target.words, '--profile', options.profile, ...words, ...options.words], options);
-    return { ...figures(r, options.p99), target: name, version: server.version ?? await ringcastVersion() };
+    return { ...valuesOf(r, options.p99), target: name, version: server.version ?? await ringcastVersion() };
   } finally {
     await server.stop();
   }
 }
 
-// One turn of everybody, while nobody else measures on this machine: what is compared lies together.
-async function turn(options, run) {
+// Runs something while holding --lock, so that all targets of a round see the same machine.
+async function withLock(options, run) {
   const unlock = await lock(options.lock);
   try {
     await run();
@@ -84,8 +86,8 @@ async function ringcastVersion() {
   return described;
 }
 
-// What a table needs of a run, beside all that the generator says.
-function figures(r, p99) {
+// The values of a run that the tables need, and everything that the generator reported.
+function valuesOf(r, p99) {
   const { result, command, status, text, backend } = r;
   const base = { command: command.join(' '), status, backend, result };
   if (!result?.measured) return { ...base, valid: false, answer: 'no', why: result?.failure || text.trim() };
@@ -95,34 +97,34 @@ function figures(r, p99) {
     cpu_ns: result.server.cpu_ns_per_packet, sendto: result.server.sendto_per_packet,
     loss: Math.max(share(result.video), share(result.audio)),
     p50_ms: latency.p50, p99_ms: latency.p99, server_share: result.server.cpu_share,
-    // What else ran on the server's core: a busy machine shows here.
+    // What other processes used of the server's core: high on a busy machine.
     others_share: Math.max(0, result.server.core_busy_share - result.server.cpu_share),
     packets_per_second: result.packets_per_second, generator_share: result.generator.cpu_share,
   };
 }
 
-// Why a run says nothing about the server, or null: the generator was the bottleneck, or packets were
-// lost while others had a good part of the server's core.
+// Why a run says nothing about the server, or null. Either the generator was the bottleneck, or packets were
+// lost while other processes used much of the server's core.
 function spoiled(run) {
   if (run.status === 3) return `not valid: ${run.why}`;
   if (run.loss > LOSS_MAX && run.others_share > OTHERS_MAX)
-    return `lost ${percent(run.loss)} while others had ${percent(run.others_share, 0)} of the server's core`;
+    return `lost ${percent(run.loss)} while other processes used ${percent(run.others_share, 0)} of the server's core`;
   return null;
 }
 
-// Again, at most twice, when it was spoiled; then it is taken as it is.
-async function patiently(name, words, options) {
+// Repeats a spoiled run, at most twice; then it keeps the last result.
+async function repeatIfSpoiled(name, words, options) {
   for (let again = 0; ; again++) {
     const run = await once(name, words, options);
     const why = spoiled(run);
     if (!why) return run;
     run.spoiled = why;
     if (again === REPEATS) return run;
-    console.log(`${name.padEnd(10)}${why}; ${again + 1 === REPEATS ? 'once more, the last time' : 'once more'}`);
+    console.log(`${name.padEnd(10)}${why}; ${again + 1 === REPEATS ? 'repeating it for the last time' : 'repeating it'}`);
   }
 }
 
-// ---- equal load, in turn ----
+// ---- equal load ----
 
 const median = (values) => {
   const sorted = values.filter(Number.isFinite).sort((a, b) => a - b), middle = sorted.length >> 1;
@@ -132,15 +134,15 @@ const median = (values) => {
 
 const percent = (x, digits = 3) => `${(100 * x).toFixed(digits)} %`;
 
-function told(run) {
+function runText(run) {
   if (run.cpu_ns === undefined) return `FAILED: ${run.why}`;
   return `${Math.round(run.cpu_ns)} ns/packet = ${run.sendto.toFixed(3)} sendto, loss ${percent(run.loss)}, ` +
     `p50 ${run.p50_ms.toFixed(2)} p99 ${run.p99_ms.toFixed(2)} ms, ${Math.round(run.packets_per_second)} packets/s, ` +
-    `its core: server ${percent(run.server_share, 0)}, others ${percent(run.others_share, 0)}; ` +
+    `its core: server ${percent(run.server_share, 0)}, other processes ${percent(run.others_share, 0)}; ` +
     `generator ${percent(run.generator_share, 0)}${run.valid ? '' : ` NOT VALID: ${run.why}`}`;
 }
 
-// Valid, and not the first.
+// True: the run is valid and not of the first round.
 const counts = (run) => run.round > 1 && run.valid;
 
 // Medians of the rounds that count.
@@ -155,7 +157,7 @@ function summary(rounds) {
   };
 }
 
-// The first target's cost as a share of this one's: of each round, then the median.
+// The first target's cost divided by the other's: the median of the ratios of all rounds.
 function ratio(first, other) {
   const pairs = first.filter(counts).map((r) => [r, other.find((o) => o.round === r.round && o.valid)]);
   const of = (field) => median(pairs.filter(([, o]) => o).map(([r, o]) => r[field] / o[field]));
@@ -166,11 +168,11 @@ async function equalLoad(names, options) {
   const words = [...scenarios[options.scenario](options.n), '--seconds', options.seconds ?? 10];
   const rounds = Object.fromEntries(names.map((name) => [name, []]));
   for (let round = 1; round <= options.rounds; round++)
-    await turn(options, async () => {
+    await withLock(options, async () => {
       for (const name of names) {
-        const run = { round, ...await patiently(name, words, options) };
+        const run = { round, ...await repeatIfSpoiled(name, words, options) };
         rounds[name].push(run);
-        console.log(`${name.padEnd(10)}round ${round}${round === 1 ? ' (thrown away)' : ''}: ${told(run)}`);
+        console.log(`${name.padEnd(10)}round ${round}${round === 1 ? ' (does not count)' : ''}: ${runText(run)}`);
         if (round === 1) console.log(`          ${run.command}`);
       }
     });
@@ -183,21 +185,22 @@ async function equalLoad(names, options) {
 function printEqualLoad(names, medians, ratios, rounds) {
   const row = (cells) => console.log(cells.map((cell, i) => (i ? String(cell).padStart(13) : String(cell).padEnd(10))).join(''));
   console.log('');
-  row(['', 'rounds', 'min ns/pkt', 'median', 'sendto', 'worst loss', 'p50 ms', 'p99 ms', 'packets/s', 'core', 'others',
-    `${names[0]}/it`]);
+  row(['', 'rounds', 'min ns/pkt', 'median', 'sendto', 'worst loss', 'p50 ms', 'p99 ms', 'packets/s', 'core', 'other',
+    'ratio']);
   for (const name of names) {
     const m = medians[name];
-    if (!m.rounds) row([name, 0, '-', '(no round that counts)']);
+    if (!m.rounds) row([name, 0, '-', '(no valid round)']);
     else row([name, m.rounds, Math.round(m.cpu_ns_min), Math.round(m.cpu_ns), m.sendto.toFixed(3), percent(m.loss_worst),
       m.p50_ms.toFixed(2), m.p99_ms.toFixed(2), Math.round(m.packets_per_second), percent(m.server_share, 0),
       percent(m.others_share, 0), ratios[name] ? `${ratios[name].cpu.toFixed(3)}x` : '']);
   }
+  if (names.length > 1) console.log(`ratio: CPU time per packet of ${names[0]} divided by that of this server`);
   for (const name of names) console.log(`${name}: ${rounds[name].at(-1).version}`);
 }
 
 // ---- largest fan-out, by bisection ----
 
-// Doubles until it fails, then halves the interval down to 3 %; targets take turns.
+// Doubles N until the server does not carry it, then halves the interval down to 3 %. Targets take turns.
 class Search {
   constructor(name) {
     Object.assign(this, { name, low: 0, high: Infinity, n: targets[name].from, steps: [] });
@@ -209,16 +212,16 @@ class Search {
 
   async step(options) {
     const words = [...scenarios[options.scenario](this.n), '--seconds', options.seconds ?? 5];
-    const run = { n: this.n, ...await patiently(this.name, words, options) };
+    const run = { n: this.n, ...await repeatIfSpoiled(this.name, words, options) };
     this.steps.push(run);
-    console.log(`${this.name.padEnd(10)}${String(this.n).padStart(5)} ${run.answer.padEnd(8)}${told(run)}`);
+    console.log(`${this.name.padEnd(10)}${String(this.n).padStart(5)} ${run.answer.padEnd(8)}${runText(run)}`);
     if (this.steps.length === 1) console.log(`          ${run.command}`);
     if (run.answer === 'yes') this.low = this.n;
     else this.high = this.n;
     this.n = this.high === Infinity ? this.n * 2 : (this.low + this.high) >> 1;
   }
 
-  // Why the lowest number that failed proves nothing, if so: the server may carry more.
+  // Why the smallest N that failed proves nothing, or null. Then the server may carry more.
   get spoiled() {
     return this.steps.find((s) => s.n === this.high)?.spoiled ?? null;
   }
@@ -227,7 +230,7 @@ class Search {
 async function fanOut(names, options) {
   const searches = names.map((name) => new Search(name));
   while (searches.some((s) => !s.done))
-    await turn(options, async () => {
+    await withLock(options, async () => {
       for (const search of searches) if (!search.done) await search.step(options);
     });
   console.log(`\nlargest fan-out of ${options.scenario} with loss <= ${percent(LOSS_MAX, 1)}${options.p99 ? `, p99 <= ${options.p99} ms` : ''}`);
@@ -253,27 +256,27 @@ function readWords(argv) {
   options.words = cut < 0 ? [] : argv.slice(cut + 1);
   for (let i = 0; i < own.length; i++) {
     const name = own[i].replace(/^--/, '').replace(/-([a-z])/g, (_, letter) => letter.toUpperCase());
-    if (!own[i].startsWith('--') || !(name in options) || name === 'words') throw new Error(`${own[i]}: no such option`);
+    if (!own[i].startsWith('--') || !(name in options) || name === 'words') throw new Error(`${own[i]}: unknown option`);
     if (name === 'fanOut') {
       options.fanOut = true;
       continue;
     }
     const value = own[++i];
     if (value === undefined) throw new Error(`${own[i - 1]}: its value is missing`);
-    if (!texts.includes(name) && !/^-?\d+$/.test(value)) throw new Error(`${own[i - 1]} ${value}: a whole number is wanted`);
+    if (!texts.includes(name) && !/^-?\d+$/.test(value)) throw new Error(`${own[i - 1]} ${value}: must be a whole number`);
     options[name] = texts.includes(name) ? value : Number(value);
   }
   options.targets = options.targets.split(',');
-  const stranger = options.targets.find((name) => !targets[name]);
-  if (stranger !== undefined) throw new Error(`${stranger}: no such target; there are ${Object.keys(targets).join(', ')}`);
-  if (!compared.includes(options.scenario)) throw new Error(`--scenario ${options.scenario ?? ''}: no such scenario`);
-  if (options.fanOut && options.scenario === 'rooms-10x10') throw new Error('--fan-out wants one of the other scenarios');
-  if (!options.fanOut && options.rounds < 2) throw new Error('--rounds 1: the first round is thrown away, so two at least');
+  const unknown = options.targets.find((name) => !targets[name]);
+  if (unknown !== undefined) throw new Error(`${unknown}: unknown target; there are ${Object.keys(targets).join(', ')}`);
+  if (!compared.includes(options.scenario)) throw new Error(options.scenario === null ? '--scenario is missing' : `--scenario ${options.scenario}: unknown scenario`);
+  if (options.fanOut && options.scenario === 'rooms-10x10') throw new Error('--fan-out is not possible with rooms-10x10');
+  if (!options.fanOut && options.rounds < 2) throw new Error('--rounds 1: must be at least 2, because the first round does not count');
   return options;
 }
 
-// Those that are on this machine; what is not is said.
-async function present(names) {
+// The targets that are installed. Prints why the others are left out.
+async function findInstalled(names) {
   const there = [];
   for (const name of names) {
     const why = await targets[name].missing();
@@ -295,22 +298,22 @@ async function main() {
     console.error(`compare: ${error.message}\n${usage}`);
     return 2;
   }
-  const names = await present(options.targets);
+  const names = await findInstalled(options.targets);
   if (!names.length) {
     console.error('compare: none of the targets is on this machine');
     return 1;
   }
-  const began = new Date().toISOString(), of = await machine();
+  const began = new Date().toISOString(), measuredOn = await machine();
   const measured = options.fanOut ? await fanOut(names, options) : await equalLoad(names, options);
   const runs = Object.values(measured.rounds ?? measured.steps).flat();
   if (options.json)
     await writeFile(options.json, JSON.stringify({ began, command: ['perf/compare', ...process.argv.slice(2)].join(' '),
-      machine: of, n: options.n,
+      machine: measuredOn, n: options.n,
       scenario: options.scenario, profile: options.profile, targets: names, ...measured }, null, 1));
   if (!options.fanOut && runs.some((r) => r.round > 1 && r.cpu_ns === undefined)) return 1;
   return runs.some((r) => r.status === 3) ? 3 : 0;
 }
 
-// We are the first process of our space: the kernel ends all others with us.
+// This is process 1 of its PID namespace: when it ends, the kernel ends all others.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => process.exit(1));
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) process.exit(await main());

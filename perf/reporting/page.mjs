@@ -1,5 +1,5 @@
-// The page around plots and tables: one file without an address in it, for phone and desk, light and dark,
-// keyboard and screen reader.
+// The HTML page around plots and tables: one file that loads nothing else. It works on phone and desktop, in
+// light and dark mode, with keyboard and screen reader.
 
 import { escape } from './plot.mjs';
 
@@ -48,16 +48,17 @@ td::before{content:attr(data-name);color:var(--soft)}td code{min-width:0}}
 
 const good = ['reached', 'aim reached'], bad = ['missed', 'invalid'];
 
-// A word of judgement; colour only underlines it.
+// A word of judgement. Colour only supports it.
 const kind = (text) => (good.includes(text) ? 'good' : bad.includes(text) ? 'bad' : 'soft');
 export const word = (text) => `<span class="${kind(text)}">${escape(text)}</span>`;
 // Lines break between words only.
 export const code = (text) => (text ? `<code>${text.split(' ').map((w) => `<span>${escape(w)}</span>`).join(' ')}</code>`
-  : '<span class="soft">not told</span>');
+  : '<span class="soft">unknown</span>');
 export const raw = (html) => ({ html });
 
-// On a phone each row is a card with the columns' names in it; roles keep it a table for screen readers.
-// columns: names, of numbers with # before them; rows: arrays of text or raw(); the first cell heads its row.
+// On a phone each row is a card that repeats the column names. The roles keep it a table for screen readers.
+// columns: names; a # in front marks a column of numbers. rows: arrays of text or raw(); the first cell is the
+// header of its row.
 export function table({ caption, columns, rows }) {
   if (!rows.length) return '';
   const name = (i) => escape(columns[i].replace(/^#/, '')), side = (i) => (columns[i][0] === '#' ? ' class="n"' : '');
@@ -85,14 +86,14 @@ export function page({ title, lead, sections }) {
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
 <title>${escape(title)}</title><style>${style}</style></head><body>
-<a class="skip" href="#main">Skip to the figures</a>
+<a class="skip" href="#main">Skip to the values</a>
 <header><h1>${escape(title)}</h1>${lead}
 <nav aria-label="Sections"><ul>${links}</ul></nav></header>
 <main id="main">
 ${shown.map(section).join('\n')}
 </main>
-<footer><p class="soft">Made by perf/report. Ratios within one run can be compared;
-figures of different runs or machines cannot.</p></footer>
+<footer><p class="soft">Made by perf/report. Compare only ratios within one run. Absolute values of
+different runs or machines cannot be compared.</p></footer>
 </body></html>
 `;
 }

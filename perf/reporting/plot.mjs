@@ -1,14 +1,14 @@
-// Plots as SVG text: lines over a number, bars. About as wide as a phone, so that their letters stay
-// readable there; wider screens show several beside each other. Every series has a colour, a dash and a
-// marker of its own; what is not valid is a hollow cross and says so. Every plot has a title and a sentence
-// for those who do not see it; the table under it has the numbers.
+// Draws line plots and bar charts as SVG text. A plot is as wide as a phone, so that its text stays readable
+// there; wider screens show several side by side. Each series has its own colour, dash and marker. A point that
+// is not valid is a cross with the word "invalid". Each plot has a title and a description for screen readers;
+// the table below it has the numbers.
 
 const WIDTH = 360, LEFT = 46, RIGHT = 14, TOP = 24, PLOT_HEIGHT = 180, BOTTOM = 36;
 
 export const escape = (text) => String(text ?? '').replace(/[&<>"']/g,
   (c) => ({ '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' })[c]);
 
-// Three significant digits, thousands apart.
+// Three significant digits, with a space between thousands.
 export function number(value, digits = 3) {
   if (!Number.isFinite(value)) return '–';
   if (value === 0) return '0';
@@ -83,7 +83,7 @@ function legend(series) {
   return `<ul class="legend">${items.join('')}</ul>`;
 }
 
-function figure({ id, title, description, body, height, below = '' }) {
+function svgFigure({ id, title, description, body, height, below = '' }) {
   const own = `plot-${escape(id)}`;
   return `<figure id="${own}"><h3>${escape(title)}</h3>` +
     `<svg viewBox="0 0 ${WIDTH} ${height}" role="img" aria-labelledby="${own}-title ${own}-desc">` +
@@ -91,18 +91,18 @@ function figure({ id, title, description, body, height, below = '' }) {
     `${below}</figure>`;
 }
 
-// A sentence for each series: what a reader who cannot see the plot would ask first.
+// The description: the points of each series in words.
 const pointText = (p) => `${number(p.y)} at ${p.label ?? number(p.x)}${p.invalid ? ' (invalid)' : ''}`;
 const pointName = (s, p) => `${s.name}: ${pointText(p)}`;
-const spoken = (series, x, y) => series.map((s) => `${s.name}: ${s.points.map(pointText).join(', ')}`).join('. ') +
-  `. Across: ${x.label}; up: ${y.label}.`;
+const describe = (series, x, y) => series.map((s) => `${s.name}: ${s.points.map(pointText).join(', ')}`).join('. ') +
+  `. Horizontal axis: ${x.label}; vertical axis: ${y.label}.`;
 
 // ---- lines ----
 
 const tickText = (axis, tick) => escape(axis.format ? axis.format(tick) : number(tick));
 
 // series: [{ name, points: [{ x, y, label, invalid }], dashed, color }]; limits: [{ y, label }].
-// x, y: { label, log, ticks, format }. Null with fewer than two places across: the table says it all.
+// x, y: { label, log, ticks, format }. Null if the points have fewer than two different x: the table is enough.
 export function lines({ id, title, x, y, series, limits = [] }) {
   const there = series.map((s) => ({ ...s, points: s.points.filter((p) => Number.isFinite(p.x) && Number.isFinite(p.y) &&
     !(x.log && p.x <= 0) && !(y.log && p.y <= 0)) })).filter((s) => s.points.length);
@@ -134,7 +134,7 @@ export function lines({ id, title, x, y, series, limits = [] }) {
     body.push(`<g class="c${color % 6}">${path ? `<path class="line" d="${path}" stroke-dasharray="${dash}"/>` : ''}` +
       `<g class="dot">${dots}</g></g>`);
   });
-  return figure({ id, title, description: spoken(there, x, y), body: body.join(''), height: floor + BOTTOM,
+  return svgFigure({ id, title, description: describe(there, x, y), body: body.join(''), height: floor + BOTTOM,
     below: legend(there) });
 }
 
@@ -143,8 +143,8 @@ export function lines({ id, title, x, y, series, limits = [] }) {
 const BAR = 15, ROW = 40;
 const markText = (mark) => escape(`${mark.label}: ${number(mark.value)}`);
 
-// rows: [{ label, value, note, invalid, color, limit, bound }]: limit, bound: marks across the bar, with
-// their words. unit stands behind the values. Null without a row.
+// rows: [{ label, value, note, invalid, color, limit, bound }]. limit, bound: lines across the bar, with a label.
+// unit: written after each value. Null if there is no row.
 export function bars({ id, title, unit, rows }) {
   const there = rows.filter((r) => Number.isFinite(r.value));
   if (!there.length) return null;
@@ -173,6 +173,6 @@ export function bars({ id, title, unit, rows }) {
     return mark ? `<li><svg viewBox="0 0 30 12" width="30" height="12" aria-hidden="true">` +
       `<path class="${kind}" d="M15 0v12"/></svg> ${escape(mark.label)}</li>` : [];
   });
-  return figure({ id, title, description, body: body.join(''), height: 10 + there.length * ROW,
+  return svgFigure({ id, title, description, body: body.join(''), height: 10 + there.length * ROW,
     below: marks.length ? `<ul class="legend">${marks.join('')}</ul>` : '' });
 }

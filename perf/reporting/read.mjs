@@ -1,20 +1,21 @@
-// Reads result files of every kind into one shape. Nothing is believed of a file but what it says: what
-// cannot be read is told (problems), what is not valid stays so, with the reason.
+// Reads result files of every kind into one structure. A file that cannot be read becomes a problem. A result
+// that is not valid stays in, with the reason.
 //
 //   read(files) → { sources, micro, io, runs, searches, problems }
 //     source    a file: program, command, began, machine, backend, status
-//     micro     a figure of ringcast-bench; io: a row of ringcast-bench-io
-//     run       one server under one load: medians of its valid rounds; of ringcast-load, perf/load/run,
-//               perf/compare
-//     search    the largest fan-out, found in steps; of perf/load/run and perf/compare --fan-out
+//     micro     a value of ringcast-bench
+//     io        a row of ringcast-bench-io
+//     run       one server under one load: the medians of its valid rounds (ringcast-load, perf/load/run,
+//               perf/compare)
+//     search    the largest fan-out and the steps to it (perf/load/run fan-out, perf/compare --fan-out)
 
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 
 const percentiles = ['p50', 'p90', 'p99', 'p999', 'p9999', 'max'];
-const usual = { 'video-1-to-N': 100, 'audio-20-to-50': 50, 'rooms-10x10': 10, 'idle-30000': 30000 };
+const defaultN = { 'video-1-to-N': 100, 'audio-20-to-50': 50, 'rooms-10x10': 10, 'idle-30000': 30000 };
 
-// The middle one, of an even number the mean of both; NaN of none.
+// NaN if there is no value.
 export function median(values) {
   const sorted = values.filter(Number.isFinite).sort((a, b) => a - b), middle = sorted.length >> 1;
   if (!sorted.length) return NaN;
@@ -26,20 +27,20 @@ const wordAfter = (words, name) => (words.includes(name) ? words[words.indexOf(n
 
 // ---- one result of ringcast-load ----
 
-function loadFigures(result) {
+function loadValues(result) {
   if (!result?.measured)
     return { valid: false, why: result?.failure || 'nothing was measured' };
   const latency = result.latency_ms?.count ? result.latency_ms
     : result.video?.receivers ? result.video_latency_ms : result.audio_latency_ms;
   const { server = {}, generator = {} } = result;
-  // A generator that was told nothing of the server's processes says 0.
+  // Without --server-pid the generator writes 0.
   const known = (value) => (value > 0 ? value : NaN);
   return {
     valid: result.valid === true, why: (result.invalid_because ?? []).join('; '),
     cpu_ns: known(server.cpu_ns_per_packet), sendto: known(server.sendto_per_packet),
-    times_bare: known(server.cpu_ns_per_packet / result.bare?.ns), // what perf/load/run measured right after
+    times_bare: known(server.cpu_ns_per_packet / result.bare?.ns), // the bare forwarder, which perf/load/run measures after the run
     memory_mib: known(server.memory_mib_per_endpoint), server_share: server.cpu_share,
-    // What else ran on the server's core: a busy machine shows here.
+    // What other processes used of the server's core: high on a busy machine.
     others_share: Math.max(0, server.core_busy_share - server.cpu_share),
     loss: Math.max(share(result.video), share(result.audio)),
     packets_per_second: result.packets_per_second, generator_share: generator.cpu_share,
@@ -48,8 +49,8 @@ function loadFigures(result) {
   };
 }
 
-// Medians of rounds; the worst loss. A run is valid when one of its rounds is.
-function together(rounds) {
+// The medians of all rounds, and the worst loss. A run is valid if one of its rounds is.
+function combineRounds(rounds) {
   const valid = rounds.filter((r) => r.valid);
   const counted = valid.length ? valid : rounds.filter((r) => r.latency);
   if (!counted.length) return { rounds: rounds.length, valid_rounds: 0, valid: false, why: rounds[0]?.why ?? 'no round' };
@@ -92,14 +93,14 @@ function readIo(source, { device, bound, rows }, into) {
 }
 
 function readSearch(source, about, steps, into) {
-  const tried = steps.map((s) => ({ n: s.n, answer: s.answer, ...loadFigures(s.result === undefined ? s : s.result) }));
+  const tried = steps.map((s) => ({ n: s.n, answer: s.answer, ...loadValues(s.result === undefined ? s : s.result) }));
   const carried = tried.filter((s) => s.answer === 'yes').map((s) => s.n);
   const best = Math.max(0, ...carried);
-  // The first number above that was not carried: was that the server's fault?
+  // The smallest larger number. If the generator was the bottleneck there, the result is "or more".
   const above = tried.filter((s) => s.n > best).sort((a, b) => a.n - b.n)[0];
   into.searches.push({ ...about, source, command: source.command, steps: tried, n: best,
     or_more: !above || above.answer === 'unknown', others_share: above?.others_share, valid: best > 0,
-    why: best > 0 ? '' : tried.map((s) => s.why).find(Boolean) ?? 'nothing was carried' });
+    why: best > 0 ? '' : tried.map((s) => s.why).find(Boolean) ?? 'the server carried no number' });
 }
 
 function readLoadRun(source, file, into) {
@@ -111,14 +112,14 @@ function readLoadRun(source, file, into) {
       p99: file.p99 || 0 }, file.runs, into);
     return;
   }
-  into.runs.push({ ...about, n: file.n ?? usual[file.scenario], kind: 'load', source, command: source.command,
-    backend: source.backend, ...together(file.runs.map(loadFigures)) });
+  into.runs.push({ ...about, n: file.n ?? defaultN[file.scenario], kind: 'load', source, command: source.command,
+    backend: source.backend, ...combineRounds(file.runs.map(loadValues)) });
 }
 
 function readCompare(source, file, into) {
   const words = (file.load_words ?? []).map(String);
   const n = file.n ?? Number(wordAfter(words, '--subscribers') ?? wordAfter(words, '--participants')
-    ?? usual[file.scenario]);
+    ?? defaultN[file.scenario]);
   const named = { ringcast: 'Ringcast', janus: 'Janus', mediasoup: 'mediasoup' };
   const all = file.rounds ?? file.steps;
   for (const [name, list] of Object.entries(all)) {
@@ -130,16 +131,16 @@ function readCompare(source, file, into) {
       readSearch(source, { ...about, p99: 0 }, list, into);
       continue;
     }
-    // The first round is thrown away, as perf/compare itself does.
+    // The first round does not count, as in perf/compare.
     const counted = list.filter((r) => r.round > 1);
     into.runs.push({ ...about, n, kind: 'compare', source, command: source.command, backend,
-      ...together(counted.map((r) => loadFigures(r.result))), ratios: name === 'ringcast' ? file.ratios : undefined });
+      ...combineRounds(counted.map((r) => loadValues(r.result))), ratios: name === 'ringcast' ? file.ratios : undefined });
   }
 }
 
 function readAny(source, data, into) {
   const result = data.result ?? data;
-  // Where the file went and who was waited for changes no figure.
+  // Options that do not change the result.
   const command = data.command?.replace(/ --(json|lock) (?!FILE\b)\S+/g, '') ?? null;
   Object.assign(source, { program: data.program ?? null, command, began: data.began ?? null,
     machine: data.machine ?? null, status: data.status ?? 0 });
@@ -158,7 +159,7 @@ function readAny(source, data, into) {
     source.program ??= 'ringcast-load';
     readLoadRun(source, { runs: [result], scenario: null }, into);
   } else {
-    throw new Error('no result of ringcast-bench, -bench-io, -load, perf/load/run or perf/compare');
+    throw new Error('it is no result of ringcast-bench, -bench-io, -load, perf/load/run or perf/compare');
   }
 }
 
@@ -176,7 +177,7 @@ export async function read(paths) {
     try {
       files = await filesOf(path);
     } catch (error) {
-      all.problems.push({ file: path, why: error.code === 'ENOENT' ? 'is not there' : error.message });
+      all.problems.push({ file: path, why: error.code === 'ENOENT' ? 'does not exist' : error.message });
     }
     for (const file of files) {
       const source = { file, name: basename(file) };
@@ -186,7 +187,7 @@ export async function read(paths) {
         all.sources.push(source);
         for (const [list, found] of Object.entries(into)) all[list].push(...found);
       } catch (error) {
-        const why = error instanceof SyntaxError ? 'is no JSON: the run that wrote it was interrupted?' : error.message;
+        const why = error instanceof SyntaxError ? 'it is no JSON; was the run interrupted that wrote it?' : error.message;
         all.problems.push({ file, why });
       }
     }
@@ -194,7 +195,7 @@ export async function read(paths) {
   const order = (r) => [r.scenario ?? '~', String(r.n).padStart(7), r.profile, r.who === 'Ringcast' ? '' : r.who,
     r.kind ?? ''].join(' ');
   for (const list of [all.runs, all.searches]) list.sort((a, b) => (order(a) < order(b) ? -1 : 1));
-  // A program that did not end well has measured something else, whatever it wrote; 3 says so by itself.
+  // A result is not valid if its program failed. (ringcast-load with status 3 says so itself.)
   for (const list of [all.micro, all.io])
     for (const f of list)
       if (f.source.status) Object.assign(f, { valid: false, why: `the program ended with status ${f.source.status}` });

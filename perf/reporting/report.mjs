@@ -1,4 +1,4 @@
-// One HTML file of everything measured: plots, tables, and how each figure stands beside its target.
+// Makes one HTML file of all measured values: plots, tables, and how each value compares with its target.
 // Started by perf/report. Also a library: see tests/report.
 
 import { writeFile } from 'node:fs/promises';
@@ -10,19 +10,20 @@ import { cpuSection, latencySection, leadOf, scalingSection, sourcesSection, tar
 import { judge, name, readTargets } from './targets.mjs';
 
 const usage = `perf/report [--out FILE.html] [--targets FILE.json] RESULT.json|FOLDER…
-One HTML file (default report.html) of the results of ringcast-bench, ringcast-bench-io (best through
-perf/record, which adds command, date and machine), ringcast-load, perf/load/run --json and perf/compare --json.
-What cannot be read is named in the report and left out. Figures are marked against --targets (default
-perf/targets.json). Exit status: 0; 1 when nothing could be read; 2 usage.`;
+Makes one HTML file (default report.html) of the results of ringcast-bench, ringcast-bench-io, ringcast-load,
+perf/load/run --json and perf/compare --json. Run the first two through perf/record, which adds command, date
+and machine. A file that cannot be read is named in the report and left out. The values are compared with the
+targets of --targets (default perf/targets.json).
+Exit status: 0; 1 no result could be read; 2 wrong options.`;
 
-const usualTargets = join(dirname(fileURLToPath(import.meta.url)), '..', 'targets.json');
+const defaultTargets = join(dirname(fileURLToPath(import.meta.url)), '..', 'targets.json');
 
 // { html, judged, data }
-export async function report(paths, targetsFile = usualTargets) {
+export async function report(paths, targetsFile = defaultTargets) {
   const data = await read(paths);
   const judged = judge(await readTargets(targetsFile), name(data));
-  const html = page({ title: 'Ringcast: measured figures', lead: leadOf(data), sections: [
-    { id: 'targets', title: 'Against the targets', html: data.sources.length ? targetsSection(judged) : '' },
+  const html = page({ title: 'Ringcast: measured values', lead: leadOf(data), sections: [
+    { id: 'targets', title: 'Comparison with the targets', html: data.sources.length ? targetsSection(judged) : '' },
     { id: 'throughput', title: 'Throughput against fan-out', html: throughputSection(data) },
     { id: 'cpu', title: 'CPU per packet', html: cpuSection(data, judged) },
     { id: 'latency', title: 'Latency', html: latencySection(data) },
@@ -33,16 +34,16 @@ export async function report(paths, targetsFile = usualTargets) {
 }
 
 function readWords(argv) {
-  const options = { out: 'report.html', targets: usualTargets, paths: [] };
+  const options = { out: 'report.html', targets: defaultTargets, paths: [] };
   for (let i = 0; i < argv.length; i++) {
     if (argv[i] === '--out' || argv[i] === '--targets') {
       options[argv[i].slice(2)] = argv[i + 1];
       if (argv[++i] === undefined) throw new Error(`${argv[i - 1]}: its value is missing`);
     } else if (argv[i].startsWith('-')) {
-      throw new Error(`${argv[i]}: no such option`);
+      throw new Error(`${argv[i]}: unknown option`);
     } else options.paths.push(argv[i]);
   }
-  if (!options.paths.length) throw new Error('results are wanted: files, or a folder of them');
+  if (!options.paths.length) throw new Error('name at least one result file, or a folder of them');
   return options;
 }
 
@@ -62,8 +63,8 @@ async function main(argv) {
     const { html, judged, data } = await report(options.paths, options.targets);
     await writeFile(options.out, html);
     for (const p of data.problems) console.log(`left out  ${p.file}: ${p.why}`);
-    for (const t of judged.filter((j) => j.figure))
-      console.log(`${t.word.padEnd(12)} ${t.name}: ${Number(t.figure.value).toPrecision(3)} ${t.unit}`);
+    for (const t of judged.filter((j) => j.measured))
+      console.log(`${t.word.padEnd(12)} ${t.name}: ${Number(t.measured.value).toPrecision(3)} ${t.unit}`);
     console.log(`report    ${options.out}`);
     return data.sources.length ? 0 : 1;
   } catch (error) {

@@ -1,4 +1,4 @@
-// The sections of the report: what is plotted and tabled of what was read.
+// The sections of the report: which results become which plots and tables.
 
 import { bars, escape, lines, number } from './plot.mjs';
 import { code, facts, notice, raw, table, word } from './page.mjs';
@@ -9,10 +9,10 @@ const profileOf = (name) => profiles[name] ?? name;
 const percent = (value, digits = 3) => (Number.isFinite(value) ? `${number(100 * value, digits)} %` : '–');
 const plots = (list) => (list.some(Boolean) ? `<div class="plots">${list.filter(Boolean).join('\n')}</div>` : '');
 const validity = (item) => raw(item.valid ? 'valid' : `${word('invalid')}: ${escapeWhy(item.why)}`);
-const escapeWhy = (why) => escape(why || 'no reason told');
-const how = (item) => [validity(item), raw(code(item.command))]; // the last cells of a row, under
-const told = ['Validity', 'Command'];
-const date = (began) => (began ? began.replace('T', ' ').slice(0, 16) : 'date not told');
+const escapeWhy = (why) => escape(why || 'no reason given');
+const lastColumns = ['Validity', 'Command'];
+const lastCells = (item) => [validity(item), raw(code(item.command))];
+const date = (began) => (began ? began.replace('T', ' ').slice(0, 16) : 'unknown date');
 const commitOf = (machine) => (machine?.commit ? `${machine.commit}${machine.modified ? ', modified' : ''}` : null);
 
 export function loadName(run) {
@@ -23,7 +23,7 @@ export function loadName(run) {
   if (run.scenario?.startsWith('idle')) return `${run.n} idle, video 1 → 10${settings}`;
   return `${run.endpoints ?? '?'} clients, ${run.streams ?? '?'} streams${settings}`;
 }
-const runName = (run) => `${run.who}: ${loadName(run)}, ${profileOf(run.profile)}${run.kind === 'compare' ? ', in turn' : ''}`;
+const runName = (run) => `${run.who}: ${loadName(run)}, ${profileOf(run.profile)}${run.kind === 'compare' ? ', compared' : ''}`;
 const cell = (value, digits) => number(value, digits);
 
 // ---- targets ----
@@ -32,19 +32,19 @@ export function targetsSection(judged) {
   const rows = judged.map((t) => {
     const limit = `${'at_most' in t ? '≤' : '≥'} ${number(t.at_most ?? t.at_least)} ${t.unit}`;
     const aim = t.aim === undefined ? '' : `, aim ${number(t.aim)}`;
-    const measured = t.figure ? `${number(t.figure.value)} ${t.unit}${t.figure.or_more ? ' or more' : ''}` : '–';
-    const why = { invalid: `: ${escapeWhy(t.figure?.why)}`, open: ': above, the generator was the bottleneck',
-      disturbed: `: meanwhile others used ${percent(t.figure?.others, 2)} of the server’s core` }[t.word] ?? '';
-    const bound = t.bound ? `; its bound in the same run: ${number(t.bound)} ${t.unit}` : '';
+    const measured = t.measured ? `${number(t.measured.value)} ${t.unit}${t.measured.or_more ? ' or more' : ''}` : '–';
+    const why = { invalid: `: ${escapeWhy(t.measured?.why)}`, open: ': with a larger number the generator was the bottleneck',
+      disturbed: `: other processes used ${percent(t.measured?.others, 2)} of the server’s core` }[t.word] ?? '';
+    const bound = t.bound ? `; upper bound in the same run: ${number(t.bound)} ${t.unit}` : '';
     return [t.name, limit + aim, measured, raw(`${word(t.word)}${why}${bound}`),
-      raw(code(t.figure ? t.figure.command : t.command))];
+      raw(code(t.measured ? t.measured.command : t.command))];
   });
   const count = (...words) => judged.filter((t) => words.includes(t.word)).length;
   const summary = `${count('reached', 'aim reached')} reached, ${count('missed')} missed, ` +
     `${count('invalid', 'open', 'disturbed')} undecided, ` +
-    `${count('not measured')} not measured here.`;
-  return `<p>${summary}</p>${table({ caption: `Figures to reach. Source: ${judged[0]?.source ?? '–'}`, rows,
-    columns: ['What', 'To reach', '#Measured', 'Verdict', 'Command'] })}`;
+    `${count('not measured')} not measured.`;
+  return `<p>${summary}</p>${table({ caption: `Targets. Source: ${judged[0]?.source ?? '–'}`, rows,
+    columns: ['Value', 'Target', '#Measured', 'Verdict', 'Command'] })}`;
 }
 
 // ---- throughput ----
@@ -56,11 +56,11 @@ function pathPlot(paths, bytes) {
     if (!of.length) return [];
     const points = (ns) => of.map((f) => ({ x: f.fanout, y: 1000 / f[ns], invalid: !f.valid }));
     return [{ name: profileOf(profile), color, points: points('median_ns') },
-      { name: `${profileOf(profile)}, the protect calls alone`, color, dashed: true, points: points('bound_median_ns') }];
+      { name: `${profileOf(profile)}, encryption alone`, color, dashed: true, points: points('bound_median_ns') }];
   });
-  return lines({ id: `path-${bytes}`, title: `In memory, one core, ${bytes} B, one room`,
-    x: { label: 'subscribers of a publisher', log: true, ticks: [1, 10, 50, 100, 500, 1000] },
-    y: { label: 'million packets out a second' }, series });
+  return lines({ id: `path-${bytes}`, title: `Worker in memory, one core, ${bytes} B, one room`,
+    x: { label: 'subscribers per publisher', log: true, ticks: [1, 10, 50, 100, 500, 1000] },
+    y: { label: 'million packets sent per second' }, series });
 }
 
 function serverPlot(runs, searches, scenario, title) {
@@ -77,7 +77,7 @@ function serverPlot(runs, searches, scenario, title) {
       add(search.who, search.profile, { x: step.n, y: step.packets_per_second / 1000, invalid: !step.valid });
   for (const s of Object.values(series)) s.points.sort((a, b) => a.x - b.x);
   return lines({ id: `server-${scenario}`, title, x: { label: 'subscribers', log: true },
-    y: { label: 'thousand packets delivered a second', log: true }, series: Object.values(series) });
+    y: { label: 'thousand packets delivered per second', log: true }, series: Object.values(series) });
 }
 
 function searchName(s) {
@@ -88,22 +88,22 @@ function searchName(s) {
 export function throughputSection({ micro, runs, searches }) {
   const paths = micro.filter((f) => f.name === 'path');
   const rows = paths.map((f) => [f.what, cell(1000 / f.median_ns), cell(f.median_ns), cell(f.bound_median_ns),
-    percent(f.ratio), ...how(f)]);
+    percent(f.ratio), ...lastCells(f)]);
   return plots([
     pathPlot(paths, 1200),
     pathPlot(paths, 160),
-    serverPlot(runs, searches, 'video-1-to-N', 'The whole server, video of one publisher (loss ≤ 0.1 %)'),
-    serverPlot(runs, searches, 'audio-20-to-50', 'The whole server, audio of 20 publishers (loss ≤ 0.1 %)'),
+    serverPlot(runs, searches, 'video-1-to-N', 'Whole server, video of one publisher (loss ≤ 0.1 %)'),
+    serverPlot(runs, searches, 'audio-20-to-50', 'Whole server, audio of 20 publishers (loss ≤ 0.1 %)'),
     bars({ id: 'largest', title: 'Largest fan-out with loss ≤ 0.1 %', unit: 'subscribers',
       rows: searches.map((s) => ({ label: searchName(s), value: s.n, color: colors[s.who] ?? 3,
         note: s.or_more ? 'or more' : '', invalid: !s.valid })) }),
-  ]) + table({ caption: 'In memory: a worker on the replay backend. ratio: protect calls alone / whole path; 100 % is the bound',
-    columns: ['Case', '#M packets/s', '#ns a packet', '#bound ns',
-      '#ratio', ...told], rows }) +
+  ]) + table({ caption: 'A worker in memory, on the replay backend. Ratio: time of encryption alone divided by time of the whole path; at most 100 %',
+    columns: ['Case', '#M packets/s', '#ns per packet', '#encryption ns',
+      '#ratio', ...lastColumns], rows }) +
     table({ caption: 'Largest fan-out', columns: ['Who', '#Subscribers', '#Runs',
-      ...told],
-    rows: searches.map((s) => [searchName(s), `${number(s.n, 4)}${s.or_more ? ' or more' : ''}`, s.steps.length, ...how(s)]) }) +
-    table({ caption: 'Steps of these searches: was this number of subscribers carried?', columns: ['Who',
+      ...lastColumns],
+    rows: searches.map((s) => [searchName(s), `${number(s.n, 4)}${s.or_more ? ' or more' : ''}`, s.steps.length, ...lastCells(s)]) }) +
+    table({ caption: 'Steps of these searches: did the server carry this number of subscribers?', columns: ['Who',
       '#Subscribers', 'Carried', '#loss', '#p50 ms',
       '#p99 ms', '#packets/s', '#sendto', 'Validity'],
     rows: searches.flatMap((s) => [...s.steps].sort((a, b) => a.n - b.n).map((step) => [searchName(s), number(step.n, 5),
@@ -118,9 +118,9 @@ function sendtoBars(runs, judged) {
   const limitOf = (r) => {
     const t = r.profile === 'gcm128' && r.n === (r.scenario === 'video-1-to-N' ? 100 : 50) && !r.settings
       && judged.find((j) => j.id === limits[r.scenario]);
-    return t ? { value: t.at_most, label: 'to reach, or less' } : undefined;
+    return t ? { value: t.at_most, label: 'target: at most' } : undefined;
   };
-  return bars({ id: 'sendto', title: 'CPU per packet forwarded, in units of a bare sendto', unit: 'sendto',
+  return bars({ id: 'sendto', title: 'CPU time per forwarded packet, in sendto calls', unit: 'sendto',
     rows: runs.map((r) => ({ label: runName(r), value: r.sendto, color: colors[r.who] ?? 3, invalid: !r.valid,
       limit: r.who === 'Ringcast' ? limitOf(r) : undefined })) });
 }
@@ -130,70 +130,70 @@ const microUnits = (micro) => micro.filter((f) => f.name !== 'path' && f.name !=
 function ioPlot(io, bytes) {
   const rows = io.filter((r) => r.what === 'send' && r.bytes === bytes).sort((a, b) => a.segments - b.segments);
   const names = [...new Set(rows.flatMap((r) => Object.keys(r.ns)))];
-  return lines({ id: `io-${bytes}`, title: `Sending one datagram of ${bytes} B (${rows[0]?.device ?? ''})`,
+  return lines({ id: `io-${bytes}`, title: `Cost of sending a datagram of ${bytes} B (${rows[0]?.device ?? ''})`,
     x: { label: 'datagrams in a row to one destination', log: true, ticks: [1, 2, 4, 9, 16, 32] },
-    y: { label: 'ns of CPU a datagram', log: true },
+    y: { label: 'ns of CPU time per datagram', log: true },
     series: names.map((name, color) => ({ name, color,
       points: rows.map((r) => ({ x: r.segments, y: r.ns[name], invalid: !r.valid })) })) });
 }
 
 function ioTable(rows, caption, nameOf) {
   const names = [...new Set(rows.flatMap((r) => Object.keys(r.ns)))];
-  return table({ caption, columns: ['What', ...names.map((name) => `#${name}`), ...told],
-    rows: rows.map((r) => [nameOf(r), ...names.map((name) => cell(r.ns[name])), ...how(r)]) });
+  return table({ caption, columns: ['What', ...names.map((name) => `#${name}`), ...lastColumns],
+    rows: rows.map((r) => [nameOf(r), ...names.map((name) => cell(r.ns[name])), ...lastCells(r)]) });
 }
 
 export function cpuSection({ micro, io, runs }, judged) {
   const measured = runs.filter((r) => Number.isFinite(r.sendto));
   const ratios = runs.filter((r) => r.ratios).flatMap((r) => Object.entries(r.ratios).map(([peer, ratio]) => [
-    `${loadName(r)}, ${profileOf(r.profile)}`, peer, `${number(ratio.cpu)} ×`, r.valid_rounds, ...how(r)]));
+    `${loadName(r)}, ${profileOf(r.profile)}`, peer, `${number(ratio.cpu)} ×`, r.valid_rounds, ...lastCells(r)]));
   return plots([
     sendtoBars(measured, judged),
-    bars({ id: 'cpu-ns', title: 'The same in nanoseconds', unit: 'ns', rows: measured.map((r) => ({ label: runName(r),
+    bars({ id: 'cpu-ns', title: 'CPU time per forwarded packet, in nanoseconds', unit: 'ns', rows: measured.map((r) => ({ label: runName(r),
       value: r.cpu_ns, color: colors[r.who] ?? 3, invalid: !r.valid })) }),
     ioPlot(io, 1200), ioPlot(io, 160),
-  ]) + table({ caption: 'Whole servers, one core. CPU of all their processes per packet that arrived; worst loss of the ' +
-      'rounds. In turn: in one run of perf/compare with the others. Times bare: what a forwarder of bare calls, without ' +
-      'ciphers, cost at that pace right after',
-    columns: ['Load', '#sendto', '#ns', '#times bare', '#packets/s',
-      '#loss', '#core used', '#by others', '#MiB a client', '#rounds',
-      'Backend', ...told],
+  ]) + table({ caption: 'Whole servers on one core. CPU time of all processes per packet that arrived; the worst loss of all ' +
+      'rounds. "Compared": measured by perf/compare, in turn with the others. "× bare forwarder": compared with a ' +
+      'program that only forwards the same packets with plain system calls, without encryption',
+    columns: ['Load', '#sendto', '#ns', '#× bare forwarder', '#packets/s',
+      '#loss', '#core used', '#core used by others', '#MiB per client', '#rounds',
+      'Backend', ...lastColumns],
     rows: runs.map((r) => [runName(r), cell(r.sendto), cell(r.cpu_ns), cell(r.times_bare), cell(r.packets_per_second, 4),
       percent(r.loss), percent(r.server_share), percent(r.others_share), cell(r.memory_mib, 2), `${r.valid_rounds} of ${r.rounds}`,
-      r.backend ?? '–', ...how(r)]) }) +
-    table({ caption: 'Ringcast beside a peer in the same run: its CPU per packet as a share of the peer’s',
-      columns: ['Load', 'Peer', '#Ringcast / peer', '#rounds',
-        ...told], rows: ratios }) +
-    ioTable(io.filter((r) => r.what === 'send'), 'Sending one datagram through each backend and through bare calls, ns of CPU',
+      r.backend ?? '–', ...lastCells(r)]) }) +
+    table({ caption: 'CPU time per packet of Ringcast divided by that of another server in the same run',
+      columns: ['Load', 'Other server', '#Ringcast / other', '#rounds',
+        ...lastColumns], rows: ratios }) +
+    ioTable(io.filter((r) => r.what === 'send'), 'Sending one datagram through each backend and through plain system calls, ns of CPU time',
       (r) => `${r.bytes} B, ${r.segments} in a row, ${r.device}${r.bound ? ', bound' : ''}`) +
-    ioTable(io.filter((r) => r.what !== 'send'), 'Receiving one, the same',
-      (r) => (r.what === 'nothing' ? 'a receive that finds nothing' : `${r.bytes} B ${r.what} senders, ${r.segments} each`)) +
-    table({ caption: 'One unit of work of a worker',
-      columns: ['Case', 'Of', '#ns best', '#ns median', 'a', 'Validity',
+    ioTable(io.filter((r) => r.what !== 'send'), 'Receiving one datagram, ns of CPU time',
+      (r) => (r.what === 'nothing' ? 'a receive call without a datagram' : `${r.bytes} B ${r.what} senders, ${r.segments} each`)) +
+    table({ caption: 'Other work of a worker, per unit',
+      columns: ['Case', 'Details', '#ns best', '#ns median', 'Unit', 'Validity',
         'Command'],
-      rows: microUnits(micro).map((f) => [f.name, f.what, cell(f.best_ns), cell(f.median_ns), f.unit, ...how(f)]) });
+      rows: microUnits(micro).map((f) => [f.name, f.what, cell(f.best_ns), cell(f.median_ns), f.unit, ...lastCells(f)]) });
 }
 
 // ---- latency ----
 
-// Each step of this axis is one nine more.
+// On this axis each step adds one nine.
 const nines = { p50: 0.3, p90: 1, p99: 2, p999: 3, p9999: 4, max: 4.8 };
 const nineNames = { p50: '50 %', p90: '90 %', p99: '99 %', p999: '99.9', p9999: '99.99', max: 'max' };
 
 export function latencySection({ runs }) {
   const measured = runs.filter((r) => Number.isFinite(r.latency?.p50));
   const plotOf = (scenario, title) => lines({ id: `latency-${scenario}`, title,
-    x: { label: 'share of packets that came sooner, %', ticks: Object.values(nines),
+    x: { label: 'share of packets that arrived sooner, %', ticks: Object.values(nines),
       format: (t) => nineNames[Object.keys(nines).find((p) => nines[p] === t)] },
     y: { label: 'ms, one way through the server', log: true },
     series: measured.filter((r) => r.scenario === scenario).map((r) => ({ name: runName(r), points: Object.entries(nines)
       .map(([p, x]) => ({ x, y: r.latency[p], label: nineNames[p], invalid: !r.valid })) })) });
   return plots([plotOf('video-1-to-N', 'Latency, video of one publisher'),
     plotOf('audio-20-to-50', 'Latency, audio of 20 publishers'),
-    plotOf('rooms-10x10', 'Latency, ten rooms of ten'), plotOf('idle-30000', 'Latency beside idle transports')]) +
-    table({ caption: 'From the moment a frame is built until the kernel’s time stamp of arrival, ms',
-      columns: ['Load', ...Object.values(nineNames).map((name) => `#${name}`), ...told],
-      rows: measured.map((r) => [runName(r), ...Object.keys(nines).map((p) => cell(r.latency[p])), ...how(r)]) });
+    plotOf('rooms-10x10', 'Latency, ten rooms of ten'), plotOf('idle-30000', 'Latency with idle transports')]) +
+    table({ caption: 'Time from building a frame to its arrival in the kernel of the receiver, ms',
+      columns: ['Load', ...Object.values(nineNames).map((name) => `#${name}`), ...lastColumns],
+      rows: measured.map((r) => [runName(r), ...Object.keys(nines).map((p) => cell(r.latency[p])), ...lastCells(r)]) });
 }
 
 // ---- scaling ----
@@ -204,29 +204,29 @@ export function scalingSection({ micro }, judged) {
   const target = judged.find((t) => t.id === 'two-cores');
   const room = (f) => `${f.fanout} subscribers, ${profileOf(f.profile)}`;
   return plots([
-    bars({ id: 'scaling', title: 'One room on several workers, times one worker', unit: '×',
+    bars({ id: 'scaling', title: 'Throughput of one room on several workers, compared with one worker', unit: '×',
       rows: many.map((f) => ({ label: `${room(f)}, ${f.workers} workers`, value: f.scaling, invalid: !f.valid,
-        bound: { value: f.bound_scaling, label: 'its bound in the same run: the protect calls alone on as many processors' },
-        limit: f.workers === 2 && target ? { value: target.at_least, label: 'to reach on two cores, or more' }
+        bound: { value: f.bound_scaling, label: 'upper bound in the same run: encryption alone on as many processors' },
+        limit: f.workers === 2 && target ? { value: target.at_least, label: 'target on two cores: at least' }
           : undefined })) }),
-    bars({ id: 'scaling-rate', title: 'The same room in million packets out a second', unit: '',
+    bars({ id: 'scaling-rate', title: 'One room: million packets sent per second', unit: '',
       rows: of.map((f) => ({ label: `${room(f)}, ${f.workers} worker${f.workers > 1 ? 's' : ''}`, value: 1000 / f.median_ns,
         color: f.workers > 1 ? 1 : 0, invalid: !f.valid })) }),
-  ]) + table({ caption: 'Wall time; the room on one worker and on several in turns, in one process',
-    columns: ['Room', '#Workers', '#M packets/s', '#bound M/s',
-      '#times one', '#bound times one', ...told],
+  ]) + table({ caption: 'By wall time. One process measures the room on one worker and on several, in turn',
+    columns: ['Room', '#Workers', '#M packets/s', '#encryption M/s',
+      '#× one worker', '#encryption × one', ...lastColumns],
     rows: of.map((f) => [room(f), f.workers, cell(1000 / f.median_ns), cell(1000 / f.bound_median_ns),
-      cell(f.scaling ?? 1), cell(f.bound_scaling ?? 1), ...how(f)]) });
+      cell(f.scaling ?? 1), cell(f.bound_scaling ?? 1), ...lastCells(f)]) });
 }
 
-// ---- where it comes from ----
+// ---- sources ----
 
 function machineFacts(m) {
   const pages = (what) => `${what}: ${m.hugepages[what] ?? 'not readable'}`;
   const processors = m.processors ?? m.cores;
   return facts([
     ['CPU', m.cpu && `${m.cpu}, ${processors} processor${processors === 1 ? '' : 's'}${m.virtual ? ', virtual machine' : ''}`],
-    ['of use here', m.features?.join(' ')], ['governor', m.governor ?? 'not readable'],
+    ['CPU features', m.features?.join(' ')], ['governor', m.governor ?? 'not readable'],
     ['memory', m.memory_mib && `${number(m.memory_mib / 1024)} GiB`],
     ['large pages', m.hugepages && `${pages('transparent')}, ${pages('reserved')}`],
     ['kernel', m.kernel], ['system', m.system], ['commit', commitOf(m)],
@@ -237,20 +237,20 @@ function machineFacts(m) {
 const identity = (m) => (m ? [m.cpu, m.kernel, m.processors ?? m.cores].join(' / ') : null);
 
 export function leadOf({ sources, problems }) {
-  const told = sources.filter((s) => s.machine);
-  const newest = [...told].sort((a, b) => (a.began < b.began ? 1 : -1))[0];
+  const withMachine = sources.filter((s) => s.machine);
+  const newest = [...withMachine].sort((a, b) => (a.began < b.began ? 1 : -1))[0];
   const notices = problems.map((p) => notice(`Left out: ${p.file}: ${p.why}`));
-  if (new Set(told.map((s) => identity(s.machine))).size > 1)
-    notices.push(notice('These figures come from more than one machine or kernel: see Sources. ' +
-      'Only figures of one run can be compared.'));
-  if (new Set(told.map((s) => commitOf(s.machine)).filter(Boolean)).size > 1)
-    notices.push(notice('These figures come from more than one commit: see Sources.'));
-  if (!sources.length) notices.push(notice('There are no results: make bench makes some.'));
+  if (new Set(withMachine.map((s) => identity(s.machine))).size > 1)
+    notices.push(notice('These values come from more than one machine or kernel: see Sources. ' +
+      'Compare only values of one run.'));
+  if (new Set(withMachine.map((s) => commitOf(s.machine)).filter(Boolean)).size > 1)
+    notices.push(notice('These values come from more than one commit: see Sources.'));
+  if (!sources.length) notices.push(notice('There are no results. Make some with: make bench'));
   return (newest ? `<p>Measured ${date(newest.began)} UTC.</p>${machineFacts(newest.machine)}` : '') + notices.join('');
 }
 
 export function sourcesSection({ sources }) {
-  return table({ caption: 'Files that this report was made from, and what each was measured on',
+  return table({ caption: 'The files of this report, and the machine of each',
     columns: ['File', 'Measured (UTC)', 'Commit', 'CPU', 'Kernel', 'Backend',
       '#Load average before', 'Command'],
     rows: sources.map((s) => [s.name, date(s.began), commitOf(s.machine) ?? '–', s.machine?.cpu ?? '–',

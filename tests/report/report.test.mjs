@@ -1,4 +1,4 @@
-// perf/report on stored results (results/): what it reads, how it marks, what it draws, what it shows.
+// perf/report with the stored results in results/: reading, comparing with targets, plots, the page.
 
 import assert from 'node:assert/strict';
 import { execFile, spawnSync } from 'node:child_process';
@@ -23,7 +23,7 @@ after(() => rm(directory, { recursive: true, force: true }));
 
 // ---- reading ----
 
-test('every kind of result is read, what is none is named', async () => {
+test('reads every kind of result, and names files that are no result', async () => {
   const data = await read([results()]);
   assert.equal(data.sources.length, 6);
   assert.deepEqual(data.problems.map((p) => p.file).sort(), [results('foreign.json'), results('interrupted.json')]);
@@ -36,7 +36,7 @@ test('every kind of result is read, what is none is named', async () => {
   assert.deepEqual(data.searches.map((s) => [s.who, s.scenario, s.n, s.or_more]), [['Ringcast', 'video-1-to-N', 3825, false]]);
 });
 
-test('the first round of a comparison is thrown away, medians are of valid rounds', async () => {
+test('the first round of a comparison does not count; medians use only valid rounds', async () => {
   const file = JSON.parse(await readFile(results('compare.json'), 'utf8'));
   const [ours] = (await read([results('compare.json')])).runs;
   const counted = file.rounds.ringcast.filter((r) => r.round > 1).map((r) => r.result.server.cpu_ns_per_packet);
@@ -49,9 +49,9 @@ test('the first round of a comparison is thrown away, medians are of valid round
   assert.ok(spoiled.valid && spoiled.valid_rounds === 1);
 });
 
-test('a path that is not there, and results without anything around them', async () => {
+test('names a missing path, and reads results without command and machine', async () => {
   const nowhere = await read([join(directory, 'nowhere')]);
-  assert.match(nowhere.problems[0].why, /not there/);
+  assert.match(nowhere.problems[0].why, /does not exist/);
   const { result } = JSON.parse(await readFile(results('micro.json'), 'utf8'));
   await writeFile(join(directory, 'bare.json'), JSON.stringify(result));
   const bare = await read([join(directory, 'bare.json')]);
@@ -59,14 +59,14 @@ test('a path that is not there, and results without anything around them', async
   assert.equal(bare.sources[0].machine, null);
 });
 
-test('what a program wrote that did not end well is not valid', async () => {
+test('a result of a program that failed is not valid', async () => {
   const file = JSON.parse(await readFile(results('micro.json'), 'utf8'));
   await writeFile(join(directory, 'ended-badly.json'), JSON.stringify({ ...file, status: 1 }));
   const { micro } = await read([join(directory, 'ended-badly.json')]);
   assert.ok(micro.every((f) => !f.valid && /status 1/.test(f.why)));
 });
 
-test('a search that the generator ended says "or more"', async () => {
+test('a search that ended because of the generator says "or more"', async () => {
   const file = JSON.parse(await readFile(results('fan-out.json'), 'utf8'));
   for (const r of file.runs.filter((r) => r.n > 3825)) r.answer = 'unknown';
   await writeFile(join(directory, 'search.json'), JSON.stringify(file));
@@ -76,7 +76,7 @@ test('a search that the generator ended says "or more"', async () => {
 
 // ---- marking ----
 
-test('marks', () => {
+test('one word for each pair of target and value', () => {
   const most = { at_most: 2, aim: 1 }, least = { at_least: 10, aim: 20 };
   const valid = (value, more) => ({ value, valid: true, ...more });
   for (const [target, figure, word] of [
@@ -88,7 +88,7 @@ test('marks', () => {
   ]) assert.equal(mark(target, figure), word, JSON.stringify([target, figure]));
 });
 
-test('of several measurements the latest valid one counts; settings make another name', () => {
+test('the latest valid value counts; a run with other settings has another name', () => {
   const run = (value, valid, began, settings = '') => ({ who: 'Ringcast', kind: 'load', scenario: 'video-1-to-N', n: 100, profile: 'gcm128',
     sendto: value, latency: {}, valid, settings, source: { began } });
   const of = (...runs) => name({ micro: [], searches: [], runs });
@@ -99,7 +99,7 @@ test('of several measurements the latest valid one counts; settings make another
   assert.equal(of(run(5, true, '', 'RINGCAST_BATCH_FILL=0'))[`${key}+RINGCAST_BATCH_FILL=0`].value, 5);
 });
 
-test('where others used the core of the server, what came late is undecided, what it cost is not', () => {
+test('if other processes used the core of the server, its latency is undecided but its CPU cost is not', () => {
   const run = (others_share) => name({ micro: [], searches: [], runs: [{ who: 'Ringcast', kind: 'load', scenario: 'rooms-10x10', n: 10,
     profile: 'gcm128', sendto: 1, latency: { p99: 9 }, others_share, valid: true, source: {} }] });
   const figures = run(0.5);
@@ -108,25 +108,25 @@ test('where others used the core of the server, what came late is undecided, wha
   assert.equal(run(0.1)['load.rooms-10x10.10.gcm128.p99_ms'].others, undefined);
 });
 
-test('the table of targets, against the stored results', async () => {
+test('the targets, compared with the stored results', async () => {
   const table = await readTargets(join(perf, 'targets.json'));
   assert.equal(new Set(table.targets.map((t) => t.id)).size, table.targets.length);
-  for (const t of table.targets) assert.ok(t.command && t.figures.length, t.id);
+  for (const t of table.targets) assert.ok(t.command && t.values.length, t.id);
   const words = Object.fromEntries(judge(table, name(await read([results()]))).map((t) => [t.id, t.word]));
   assert.deepEqual([words['cpu-video'], words['cpu-video-peer'], words['fan-out-video'], words['latency-rooms-p99'], words['path-cm'],
     words['two-cores']], ['missed', 'not measured', 'reached', 'invalid', 'aim reached', 'missed']);
-  await writeFile(join(directory, 'targets.json'), JSON.stringify({ targets: [{ id: 'x', name: 'x', unit: 'ms', figures: [] }] }));
+  await writeFile(join(directory, 'targets.json'), JSON.stringify({ targets: [{ id: 'x', name: 'x', unit: 'ms', values: [] }] }));
   await assert.rejects(readTargets(join(directory, 'targets.json')), /one of at_most, at_least/);
 });
 
 // ---- plots ----
 
-test('numbers', () => {
+test('numbers have three significant digits', () => {
   for (const [value, text] of [[NaN, '–'], [null, '–'], [0, '0'], [0.0817, '0.0817'], [1.5, '1.5'], [0.756, '0.756'], [12.34, '12.3'],
     [152.4, '152'], [3825, '3\u202f825'], [1036989, '1\u202f036\u202f989'], [100, '100']]) assert.equal(number(value), text);
 });
 
-test('lines lie within their plot, and right of what is smaller', () => {
+test('lines stay within the plot, and larger x values are further right', () => {
   for (const log of [false, true]) {
     const svg = lines({ id: 'p', title: 't', x: { label: 'x', log }, y: { label: 'y', log },
       series: [{ name: 'a', points: [{ x: 1, y: 5 }, { x: 10, y: 500 }, { x: 1000, y: 90 }] }] });
@@ -138,7 +138,7 @@ test('lines lie within their plot, and right of what is smaller', () => {
   }
 });
 
-test('what is not valid is drawn hollow with its word, and no line goes through it', () => {
+test('a value that is not valid is marked "invalid", and no line passes through it', () => {
   const svg = lines({ id: 'p', title: 't', x: { label: 'x' }, y: { label: 'y' },
     series: [{ name: 'a', points: [{ x: 1, y: 1 }, { x: 2, y: 9, invalid: true }, { x: 3, y: 2 }] }] });
   assert.match(svg, /class="invalid"[^>]*>invalid</);
@@ -148,7 +148,7 @@ test('what is not valid is drawn hollow with its word, and no line goes through 
   assert.match(bar, /5 ns – invalid/);
 });
 
-test('nothing is drawn of nothing', () => {
+test('without values there is no plot', () => {
   assert.equal(lines({ id: 'p', title: 't', x: { label: '' }, y: { label: '' }, series: [] }), null);
   assert.equal(lines({ id: 'p', title: 't', x: { label: '' }, y: { label: '' }, series: [{ name: 'a', points: [{ x: 1, y: NaN }] }] }), null);
   assert.equal(bars({ id: 'b', title: 't', rows: [{ label: 'x', value: undefined }] }), null);
@@ -157,7 +157,7 @@ test('nothing is drawn of nothing', () => {
 
 // ---- the page ----
 
-test('the page: whole, by itself, every figure with its command, invalid said in words', async () => {
+test('the page is valid HTML, loads nothing, shows the command of each value and marks invalid ones', async () => {
   const { html } = await report([results()]);
   assert.doesNotMatch(html, /https?:|src=|url\(|@import|<script|<link/);
   assert.doesNotMatch(html.replace(/<code>.*?<\/code>/g, ''), /NaN|undefined|\[object|Infinity|>null</);
@@ -173,7 +173,7 @@ test('the page: whole, by itself, every figure with its command, invalid said in
     assert.ok(ids.includes(`plot-${id}`), id);
 });
 
-test('results of several machines or commits are called that; none at all is said', async () => {
+test('the page says if results come from several machines or commits, or if there are none', async () => {
   const file = JSON.parse(await readFile(results('micro.json'), 'utf8'));
   file.machine = { ...file.machine, cpu: 'Another <Processor>', commit: 'fedcba' };
   await writeFile(join(directory, 'other.json'), JSON.stringify(file));
@@ -202,19 +202,19 @@ test('on a phone nothing is wider than the screen', async (t) => {
 
 // ---- programs ----
 
-test('perf/report says what it did, and what is wrong with its words', () => {
+test('perf/report prints what it did, and explains wrong options', () => {
   const out = join(directory, 'out.html');
   const good = run('report', '--out', out, results());
   assert.equal(good.status, 0, good.stderr);
   assert.match(good.stdout, /left out .*interrupted\.json/);
-  assert.match(good.stdout, /missed .*bare sendto/);
+  assert.match(good.stdout, /missed .*sendto calls/);
   assert.match(good.stdout.trimEnd().split('\n').at(-1), /report +.*out\.html/);
-  assert.match(run('report').stderr, /results are wanted/);
+  assert.match(run('report').stderr, /name at least one result/);
   assert.equal(run('report', '--colour', 'red').status, 2);
   assert.equal(run('report', '--out', out, join(directory, 'nowhere')).status, 1);
 });
 
-test('perf/record keeps command, machine and status', async () => {
+test('perf/record keeps command, machine and exit status', async () => {
   const file = join(directory, 'recorded.json');
   const good = run('record', file, 'sh', '-c', 'echo "[1]" > "$0"', '{}');
   assert.equal(good.status, 0, good.stderr);
@@ -229,7 +229,7 @@ test('perf/record keeps command, machine and status', async () => {
   assert.match(bad.stderr, /wrote no JSON/);
 });
 
-test('the machine: facts that cannot be had are null', async () => {
+test('values of the machine that cannot be read are null', async () => {
   const facts = await machine();
   for (const name of ['cpu', 'processors', 'kernel', 'commit', 'load', 'versions', 'governor', 'hugepages'])
     assert.ok(facts[name] !== undefined, name);

@@ -1,6 +1,5 @@
-// Starts and stops a Janus for a measurement: Debian's package, VideoRoom and HTTP only, in a temporary
-// directory, on one core. Wants the network that perf/peers/in-network makes: Janus gathers no
-// candidates on an interface that calls itself loopback.
+// Starts and stops Debian's Janus for a measurement, on one core, with VideoRoom and HTTP only. It must run in
+// the network that perf/peers/in-network makes, because Janus does not use a loopback interface for ICE.
 
 import { spawn } from 'node:child_process';
 import { access, constants, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
@@ -14,7 +13,7 @@ const here = dirname(fileURLToPath(import.meta.url));
 const modules = '/usr/lib/x86_64-linux-gnu/janus';
 const interfaceName = 'peers';
 
-// Why there is no Janus here, or null.
+// Null if Janus is installed, else a sentence.
 export async function missing() {
   try {
     await readdir(modules);
@@ -58,7 +57,7 @@ export class Janus {
     return self;
   }
 
-  // A folder with nothing but these modules: Janus loads whatever it finds.
+  // A folder with only these modules, because Janus loads everything that it finds.
   async modules(kind, ...names) {
     const folder = join(this.directory, kind);
     await mkdir(folder);
@@ -81,9 +80,9 @@ export class Janus {
 
   async stop() {
     this.process.kill('SIGTERM');
-    const impatience = setTimeout(() => this.process.kill('SIGKILL'), 10000);
+    const kill = setTimeout(() => this.process.kill('SIGKILL'), 10000);
     await this.exited;
-    clearTimeout(impatience);
+    clearTimeout(kill);
     await rm(this.directory, { recursive: true, force: true });
   }
 }

@@ -1,5 +1,5 @@
-// Starts and stops server.mjs, when mediasoup's worker is on this machine: npm's package brings its
-// sources and downloads the program from elsewhere, which does not work everywhere.
+// Starts and stops server.mjs. The npm package of mediasoup downloads its worker program from another place,
+// which does not work on every machine.
 
 import { spawn } from 'node:child_process';
 import { access, constants } from 'node:fs/promises';
@@ -10,7 +10,7 @@ import { until } from '../../../tests/lib/ringcast.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
 
-// Why there is no mediasoup here, or null.
+// Null if mediasoup is installed, else a sentence.
 export async function missing() {
   let mediasoup;
   try {
@@ -50,8 +50,8 @@ export class Mediasoup {
 
   async stop() {
     this.process.kill('SIGTERM');
-    const impatience = setTimeout(() => this.process.kill('SIGKILL'), 10000);
+    const kill = setTimeout(() => this.process.kill('SIGKILL'), 10000);
     await this.exited;
-    clearTimeout(impatience);
+    clearTimeout(kill);
   }
 }

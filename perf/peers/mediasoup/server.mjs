@@ -1,6 +1,5 @@
-// mediasoup behind as much of Ringcast's signaling as ringcast-load uses: accounts in memory, rooms as
-// routers of one worker. For measuring beside each other, for nothing else: nobody is checked.
-// Prints one line: {"port":…,"version":…}.
+// mediasoup with the part of Ringcast's signaling that ringcast-load needs. Accounts are in memory, rooms are
+// routers of one worker. Only for comparisons: it checks no password. Prints one line: {"port":…,"version":…}.
 
 import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
@@ -36,7 +35,7 @@ function account({ email, displayName }) {
   return { accessToken, expiresIn: 3600, user };
 }
 
-const calls = { '/auth/register': [201, account], '/auth/login': [200, account] };
+const requests = { '/auth/register': [201, account], '/auth/login': [200, account] };
 
 const http = createServer(async (request, response) => {
   const answer = (status, value) => {
@@ -45,9 +44,9 @@ const http = createServer(async (request, response) => {
   };
   try {
     if (request.url === '/health') return answer(200, { status: 'ok' });
-    const [status, call] = calls[request.url] ?? [];
-    if (!call || request.method !== 'POST') return answer(404, { statusCode: 404, message: 'Not Found' });
-    answer(status, call(await bodyOf(request)));
+    const [status, handle] = requests[request.url] ?? [];
+    if (!handle || request.method !== 'POST') return answer(404, { statusCode: 404, message: 'Not Found' });
+    answer(status, handle(await bodyOf(request)));
   } catch (error) {
     answer(400, { statusCode: 400, message: error.message });
   }
