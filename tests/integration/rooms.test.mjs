@@ -1,5 +1,5 @@
-// Rooms through all processes, with stock socket.io-client: what races, who comes back, and what a host's
-// word does to the packets of others.
+// Rooms through all processes, with stock socket.io-client: many join at once, sockets are lost and come
+// back, and a host stops the packets of others.
 
 import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
@@ -8,6 +8,7 @@ import { Ringcast, sleep, slower, until } from '../lib/ringcast.mjs';
 
 const { io } = createRequire(new URL('./socketio/package.json', import.meta.url))('socket.io-client');
 const monotonicMs = () => Number(process.hrtime.bigint()) / 1e6;
+const PATIENCE_MS = 60000; // for events whose time is not measured: the machine may be busy
 const sockets = new Set();
 let running;
 
@@ -24,14 +25,15 @@ after(async () => {
   await running?.stop();
 });
 
-// A connected socket: ask(event, payload) is its acknowledgement, heard what it was told in order.
+// A connected socket. ask(event, payload) returns the acknowledgement; received holds the events that came
+// from the server, in order; names() returns their names and empties it.
 async function connect(ringcast, token, transports = ['websocket']) {
   const socket = io(ringcast.url, { auth: { token }, transports, reconnection: false, forceNew: true });
   sockets.add(socket);
-  socket.heard = [];
-  socket.onAny((name, value) => socket.heard.push({ name, value }));
-  socket.ask = (event, payload) => socket.timeout(10000 * slower).emitWithAck(event, payload);
-  socket.names = () => socket.heard.splice(0).map(({ name }) => name);
+  socket.received = [];
+  socket.onAny((name, value) => socket.received.push({ name, value }));
+  socket.ask = (event, payload) => socket.timeout(PATIENCE_MS).emitWithAck(event, payload);
+  socket.names = () => socket.received.splice(0).map(({ name }) => name);
   await new Promise((resolve, reject) => {
     socket.once('authenticated', resolve);
     socket.once('connect_error', reject);
@@ -57,7 +59,7 @@ async function actions(ringcast) {
   return Object.fromEntries(rows.map(([action, count]) => [action, Number(count)]));
 }
 
-test('200 join at once where 100 may: exactly 100 are in (C18)', async () => {
+test('200 users join a room for 100 at once: exactly 100 get in (threat C18)', async () => {
   const ringcast = await start();
   const users = await inParallel(201, 4, (i) => ringcast.person(`u${i}`));
   const host = await connect(ringcast, users[200].token);
@@ -69,12 +71,12 @@ test('200 join at once where 100 may: exactly 100 are in (C18)', async () => {
   for (const { role, code } of answers) outcomes[role ?? code] = (outcomes[role ?? code] ?? 0) + 1;
   assert.deepEqual(outcomes, { participant: 100, room_full: 100 });
   assert.deepEqual(inside.map((answer) => answer.participants.length).sort((a, b) => a - b),
-    Array.from({ length: 100 }, (_, i) => i + 1), 'each saw one more');
+    Array.from({ length: 100 }, (_, i) => i + 1), 'each sees one participant more than the one before');
   const { body } = await ringcast.request('GET', `/rooms/${roomId}`, undefined, users[0].token);
   assert.equal(body.participantCount, 100);
-  guests.find((_, i) => answers[i].role).disconnect(); // one place, after the grace time
+  guests.find((_, i) => answers[i].role).disconnect(); // after the grace time one place is free
   const late = guests.filter((_, i) => answers[i].code);
-  await until(async () => (await late[0].ask('room:join', { roomId })).role, 5000, 'a place becomes free');
+  await until(async () => (await late[0].ask('room:join', { roomId })).role, PATIENCE_MS, 'a place becomes free');
   assert.equal((await late[1].ask('room:join', { roomId })).code, 'room_full');
 });
 
@@ -94,16 +96,17 @@ for (const short of ['on', 'off'])
     await host.ask('room:kick', { roomId, targetUserId: b.user.id });
     await guest.ask('room:join', { roomId });
     await guest.ask('room:leave', { roomId });
-    await sleep(100);
+    await host.ask('room:leave', { roomId }); // everything before its acknowledgement was received
     assert.deepEqual(guest.names(), both('room:roleChanged', 'room:allMuted', 'room:userKicked'));
     assert.deepEqual(host.names(), both('room:roleChanged', 'room:userLeft', 'room:userJoined', 'room:userLeft'));
   });
 
-test('a seat is kept for the grace time, taken over with everything, and cleared after it', async () => {
-  const ringcast = await start({ RECONNECT_GRACE: '2' });
+test('a lost socket: media stays for the grace time, a new socket resumes it, later it is removed', async () => {
+  const graceS = 4 * slower;
+  const ringcast = await start({ RECONNECT_GRACE: String(graceS) });
   const [a, b] = [await ringcast.person('a'), await ringcast.person('b')];
   const [host, guest] = [await connect(ringcast, a.token), await connect(ringcast, b.token)];
-  const { roomId } = await host.ask('room:create', { title: 'Seats' });
+  const { roomId } = await host.ask('room:create', { title: 'Grace' });
   await host.ask('room:join', { roomId });
   await guest.ask('room:join', { roomId });
   const send = await guest.ask('media:createTransport', { roomId, direction: 'send' });
@@ -111,10 +114,10 @@ test('a seat is kept for the grace time, taken over with everything, and cleared
   const producer = await guest.ask('media:produce', { roomId, transportId: send.id, kind: 'audio', paused: true,
     rtpParameters: { mid: '0', codecs: [{ mimeType: 'audio/opus', payloadType: 111, clockRate: 48000, channels: 2 }],
       encodings: [{ ssrc: 4711 }], rtcp: { cname: 'x' } } });
-  await sleep(50);
+  await host.ask('media:getRouterCapabilities', { roomId });
   host.names();
 
-  guest.io.engine.close(); // as if the network were gone
+  guest.io.engine.close(); // as if the network failed
   await sleep(1000);
   assert.deepEqual(host.names(), [], 'nobody is told');
   assert.equal((await ringcast.rows('transport')).length, 2, 'media goes on');
@@ -125,87 +128,87 @@ test('a seat is kept for the grace time, taken over with everything, and cleared
   assert.deepEqual(resumed.producers, [{ id: producer.id, kind: 'audio', paused: true }]);
   assert.deepEqual(resumed.consumers, []);
   assert.deepEqual(await again.ask('media:resumeProducer', { producerId: producer.id }), { resumed: true });
-  await sleep(2500); // past the first deadline
+  await sleep(graceS * 1000 + 500); // the grace time of the lost socket is over
   assert.equal((await ringcast.rows('transport')).length, 2);
 
-  // The old socket still lives: the new one takes over, the old one is told and closed.
+  // The old socket is still open: the new one gets everything, the old one is told and closed.
   again.names();
   host.names();
   const closed = new Promise((resolve) => { again.once('disconnect', resolve); });
   const third = await connect(ringcast, b.token, ['polling', 'websocket']);
   assert.equal((await third.ask('room:join', { roomId, resume: true })).resumed, true);
   assert.equal(await closed, 'io server disconnect');
-  assert.deepEqual(again.heard.filter(({ name }) => name === 'room:userKicked').map(({ value }) => value),
+  assert.deepEqual(again.received.filter(({ name }) => name === 'room:userKicked').map(({ value }) => value),
     [{ roomId, reason: 'replaced' }]);
   assert.deepEqual(host.names(), []);
 
-  // Without resume: replaced as a whole.
+  // Without resume the new socket starts without media.
   const fourth = await connect(ringcast, b.token);
   const joined = await fourth.ask('room:join', { roomId });
   assert.equal(joined.resumed, undefined);
-  await sleep(100);
-  assert.deepEqual(third.heard.filter(({ name }) => name === 'room:userKicked').map(({ value }) => value.reason), ['replaced']);
+  await host.ask('media:getRouterCapabilities', { roomId });
+  assert.deepEqual(third.received.filter(({ name }) => name === 'room:userKicked').map(({ value }) => value.reason), ['replaced']);
   assert.equal((await third.ask('media:getStats', { transportId: send.id })).code, 'transport_not_found');
   assert.deepEqual(host.names().filter((name) => name.includes(':')),
     ['media:producerClosed', 'room:userLeft', 'room:userJoined']);
-  await until(() => ringcast.isEmpty(), 2000, 'its media is gone');
+  await until(() => ringcast.isEmpty(), PATIENCE_MS, 'its media is removed');
 
-  // After the grace time: closed streams first, then userLeft; too late a resume is a plain join.
+  // After the grace time the participant is removed. Resuming later is a plain join.
   await fourth.ask('media:createTransport', { roomId, direction: 'send' });
   fourth.disconnect();
-  await until(() => host.heard.some(({ name }) => name === 'room:userLeft'), 4000, 'userLeft after the grace time');
-  await until(() => ringcast.isEmpty(), 2000, 'no rows are left');
+  await until(() => host.received.some(({ name }) => name === 'room:userLeft'), PATIENCE_MS, 'userLeft after the grace time');
+  await until(() => ringcast.isEmpty(), PATIENCE_MS, 'no rows are left');
   const fifth = await connect(ringcast, b.token);
   assert.equal((await fifth.ask('room:join', { roomId, resume: true })).resumed, false);
 });
 
-// The host's word stops packets, not only flags: seen by ringcast-probe, which knows when the last came.
+// muteAll and kick stop packets and do not only set flags: ringcast-probe reports when the last one arrived.
 for (const workers of [1, 2])
-  test(`muteAll and kick act on the wire within 200 ms: ${workers} worker${workers > 1 ? 's' : ''}`, async () => {
+  test(`muteAll and kick stop packets within 200 ms: ${workers} worker${workers > 1 ? 's' : ''}`, async () => {
     const ringcast = await start({ MEDIASOUP_NUM_WORKERS: String(workers), RINGCAST_ROOM_TOGETHER: '0' });
     const host = await ringcast.person('host');
     const socket = await connect(ringcast, host.token);
     const { roomId, roomCode } = await socket.ask('room:create', { title: 'Quiet please' });
     await socket.ask('room:join', { roomId });
     const first = ringcast.probe('--room', roomCode, '--seconds', '7');
-    await until(async () => (await ringcast.rows('producer')).length === 2, 5000, 'the first one publishes');
+    await until(async () => (await ringcast.rows('producer')).length === 2, PATIENCE_MS, 'the first one publishes');
     const second = ringcast.probe('--room', roomCode, '--seconds', '6');
-    await until(async () => (await ringcast.rows('consumer')).length === 4, 5000, 'they hear each other');
+    await until(async () => (await ringcast.rows('consumer')).length === 4, PATIENCE_MS, 'they receive each other');
     await sleep(1500);
 
     const mutedAt = monotonicMs();
     assert.equal((await socket.ask('room:muteAll', { roomId })).mutedCount, 2);
     const mutedBy = monotonicMs();
     await sleep(1500);
-    // whoever joined last is kicked; the first one stays
-    const { participants } = socket.heard.filter(({ name }) => name === 'room:userJoined').at(-1).value;
+    // the one who joined last is kicked; the first one stays
+    const { participants } = socket.received.filter(({ name }) => name === 'room:userJoined').at(-1).value;
     const kickedAt = monotonicMs();
     assert.equal((await socket.ask('room:kick', { roomId, targetUserId: participants.at(-1).userId })).success, true);
     const kickedBy = monotonicMs();
     await sleep(100);
-    assert.equal((await ringcast.rows('transport')).length, 2, 'the transports of the kicked one are gone at once');
+    assert.equal((await ringcast.rows('transport')).length, 2, 'the transports of the kicked one are removed at once');
     const reports = [(await first).report, (await second).report];
     const late = (stream, since) => stream.lastPacketAtMs - since;
     const bound = 200 * slower;
     for (const report of reports) {
-      const received = report.participants[0].received;
+      const { received } = report.participants[0];
       assert.equal(received.length, 2);
       for (const stream of received) {
         const [from, by] = stream.kind === 'audio' ? [mutedAt, mutedBy] : [kickedAt, kickedBy];
-        console.log(`# ${stream.kind}: last packet ${late(stream, from).toFixed(1)} ms after the call began, ` +
+        console.log(`# ${stream.kind}: last packet ${late(stream, from).toFixed(1)} ms after the request, ` +
           `acknowledged after ${(by - from).toFixed(1)} ms`);
         assert.ok(stream.packets > 50);
-        assert.ok(late(stream, from) < bound, `${stream.kind} came on for ${late(stream, from)} ms`);
-        assert.ok(late(stream, from) > -1000, `${stream.kind} had stopped before`);
+        assert.ok(late(stream, from) < bound, `${stream.kind} went on for ${late(stream, from)} ms`);
+        assert.ok(late(stream, from) > -1000, `${stream.kind} had already stopped`);
       }
     }
     socket.disconnect();
-    await until(async () => (await actions(ringcast)).room_closed, 8000, 'the room closes');
+    await until(async () => (await actions(ringcast)).room_closed, PATIENCE_MS, 'the room closes');
     const audit = await actions(ringcast);
     assert.equal(audit.all_muted, 1);
     assert.equal(audit.user_muted, 2);
     assert.equal(audit.user_kicked, 1);
     assert.equal(audit.transport_connected, 4);
     assert.equal(audit.transport_failed, undefined);
-    await until(() => ringcast.isEmpty(), 3000, 'no rows are left');
+    await until(() => ringcast.isEmpty(), PATIENCE_MS, 'no rows are left');
   });
