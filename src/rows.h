@@ -1,5 +1,5 @@
-/* Every table that crosses a process boundary, described once: structs, layout hash, range checks
- * and `ringcastctl dump` all come from these rows.
+/* Every table that processes share, described once. The structs, the layout hash, the range checks
+ * and `ringcastctl dump` are all made from these rows.
  *
  * A field is S(type, name, show, min, max) or, for an array, A(type, name, count, show, min, max):
  *   type   u8, u16, u32, u64, i32, i64, chr (a byte of text)
@@ -29,7 +29,7 @@ typedef char row_chr;
 /* ---- enums that rows hold; E(name, value) ---- */
 
 #define MEDIA_KINDS(E) E(none, 0) E(audio, 1) E(video, 2)
-/* mediasoup's producer types, RFC-free; see shared/ortc.md S3. */
+/* The words of mediasoup, which clients use. svc: one stream that carries all layers. */
 #define PRODUCER_TYPES(E) E(none, 0) E(simple, 1) E(simulcast, 2) E(svc, 3)
 /* Seen from the client, as in `media:createTransport {direction}`. */
 #define DIRECTIONS(E) E(none, 0) E(send, 1) E(recv, 2)
@@ -86,8 +86,8 @@ ROW_ENUMS(ROW_ENUM_DECLARE)
     S(u32, worker, dec, 0, WORKERS_MAX - 1)                                              \
     A(u8, reserved, 20, hex, 0, 0)
 
-/* ICE credentials are ours (the client checks with them); we are ICE-lite and need none of its own.
- * ice_ufrag and ice_pwd are NUL-padded text. */
+/* The ICE credentials are ours, and the client's checks name them. We are ICE-lite and never check,
+ * so the client's own are not needed. ice_ufrag and ice_pwd are text, padded with NUL. */
 #define TRANSPORT_ROW(S, A)                                                              \
     A(u8, id, 16, uuid, 0, 0)                                                            \
     S(u64, room, handle, 0, 0)                                                           \
@@ -101,10 +101,11 @@ ROW_ENUMS(ROW_ENUM_DECLARE)
     A(chr, ice_pwd, ICE_CREDENTIAL_ROOM, secret, 0, 0)                                   \
     A(u8, reserved, 64, hex, 0, 0)
 
-/* Payload types, header-extension ids and SSRCs as the client sends them, each beside the router's.
- * Index e of the encoding_ arrays is one simulcast layer, lowest first; ssrc 0: learnt from RID.
- * codec_rtx_* is 0 where the codec has no RTX. extension_router_id[i] is the router's id (ortc.md §3)
- * of the extension that this client numbers i, 0 for none. mapped = towards consumers. */
+/* Payload types, header-extension ids and SSRCs as the client sends them, each beside the one that
+ * consumers get ("mapped", "router"). Index e of the encoding_ arrays is one simulcast encoding,
+ * the lowest first; ssrc 0: it is learnt from the RID. codec_rtx_* is 0 when the codec has no RTX.
+ * extension_router_id[i] is our id (enum extension_id in dataplane/engines/rtp.h) of the extension
+ * that this client numbers i, 0 for none. */
 #define PRODUCER_ROW(S, A)                                                               \
     A(u8, id, 16, uuid, 0, 0)                                                            \
     S(u64, transport, handle, 0, 0)                                                      \
@@ -131,9 +132,9 @@ ROW_ENUMS(ROW_ENUM_DECLARE)
     A(chr, cname, CNAME_ROOM, text, 0, 0)                                                \
     A(u8, reserved1, 72, hex, 0, 0)
 
-/* One encoding towards one subscriber. extension_mask: bit i set = extension with router id i may be
- * sent. Packets of the producer whose mapped payload type is not payload_type are not forwarded.
- * preferred_*_layer 255: the best there is. rtx_payload_type 0: no RTX. */
+/* What one subscriber gets of one producer. extension_mask: bit i set means that the extension with
+ * our id i may be sent. Only packets whose mapped payload type is payload_type are forwarded.
+ * preferred_*_layer 255: the best one. rtx_payload_type 0: no RTX. */
 #define CONSUMER_ROW(S, A)                                                               \
     A(u8, id, 16, uuid, 0, 0)                                                            \
     S(u64, transport, handle, 0, 0)                                                      \
@@ -155,7 +156,8 @@ ROW_ENUMS(ROW_ENUM_DECLARE)
 
 /* ---- region `actual`: written by the forwarder; same index and generation as in `desired` ---- */
 
-/* One row per worker: where clients reach it. Addresses are IPv6 or v4-mapped; an unused one is 0. */
+/* One row per worker: where clients reach it. Addresses are IPv6 or v4-mapped; an unused one is 0.
+ */
 #define WORKER_STATE_ROW(S, A)                                                           \
     S(u64, heartbeat_ns, ns, 0, 0)                                                       \
     S(u64, turns, dec, 0, 0)                                                             \
@@ -201,8 +203,9 @@ ROW_ENUMS(ROW_ENUM_DECLARE)
     S(u8, srtp_profile, srtp_profile, 0, 8)                                              \
     A(u8, reserved, 48, hex, 0, 0)
 
-/* Index e of the arrays is one encoding. jitter in RTP time-stamp units (RFC 3550 6.4.1). _bps of this
- * and the rows beside it: over the time between the last two publications. */
+/* Index e of the arrays is one encoding. Jitter is in RTP time-stamp units (RFC 3550 6.4.1). In
+ * this and the rows beside it, _bps is the rate between the last two times that the row was
+ * published. */
 #define PRODUCER_STATE_ROW(S, A)                                                         \
     A(u64, encoding_packets, ENCODINGS_MAX, dec, 0, 0)                                   \
     A(u64, encoding_bytes, ENCODINGS_MAX, bytes, 0, 0)                                   \
@@ -217,7 +220,7 @@ ROW_ENUMS(ROW_ENUM_DECLARE)
     A(u32, encoding_pli_sent, ENCODINGS_MAX, dec, 0, 0)                                  \
     A(u8, reserved, 8, hex, 0, 0)
 
-/* encoding: the index of the producer's that is forwarded. */
+/* encoding: the index of the producer's encoding that is forwarded now. */
 #define CONSUMER_STATE_ROW(S, A)                                                         \
     S(u64, packets_sent, dec, 0, 0)                                                      \
     S(u64, bytes_sent, bytes, 0, 0)                                                      \
@@ -234,15 +237,16 @@ ROW_ENUMS(ROW_ENUM_DECLARE)
     S(u8, encoding, dec, 0, ENCODINGS_MAX - 1)                                           \
     A(u8, reserved, 43, hex, 0, 0)
 
-/* How loud one audio producer is, for the last AUDIO_LEVEL_INTERVALS slots of AUDIO_INTERVAL_NS of the monotonic
- * clock: slot s lies at s modulo AUDIO_LEVEL_INTERVALS. A level is the byte of RFC 6464: top bit "voice",
- * the others -dBov; AUDIO_LEVEL_NONE where no packet came. Published every AUDIO_PUBLISH_INTERVALS. */
+/* How loud one audio producer was in the last AUDIO_LEVEL_INTERVALS intervals of AUDIO_INTERVAL_NS
+ * of the monotonic clock; interval i lies at i modulo AUDIO_LEVEL_INTERVALS. A level is the byte of
+ * RFC 6464: the top bit says "voice", the others -dBov; AUDIO_LEVEL_NONE: no packet came. The row
+ * is published every AUDIO_PUBLISH_INTERVALS. */
 #define AUDIO_LEVEL_ROW(S, A)                                                            \
     S(u32, newest_interval, dec, 0, 0)                                                       \
     A(u8, level, AUDIO_LEVEL_INTERVALS, hex, 0, 0)                                           \
     A(u8, reserved, 12, hex, 0, 0)
 
-/* One row (index 0): what all transports share. */
+/* One row (index 0): what is the same for all transports. */
 #define NODE_ROW(S, A)                                                                   \
     S(u32, worker_count, dec, 0, WORKERS_MAX)                                            \
     S(u32, forwarder_pid, dec, 0, 0)                                                     \
@@ -254,8 +258,8 @@ ROW_ENUMS(ROW_ENUM_DECLARE)
 
 /* ---- region `keys`: written by the handshaker; never mapped by the control plane ---- */
 
-/* Master keys of one transport as DTLS exported them (RFC 5764 4.2): each key then salt, ours = what
- * we send with. failure says why state is `failed`. */
+/* Master keys and salts of one transport as DTLS exported them (RFC 5764 4.2). We send with `ours`.
+ * failure says why state is `failed`. */
 #define KEY_ROW(S, A)                                                                    \
     S(u64, transport, handle, 0, 0)                                                      \
     S(u64, connected_wall_ms, dec, 0, 0)                                                 \
@@ -269,8 +273,8 @@ ROW_ENUMS(ROW_ENUM_DECLARE)
     A(u8, theirs_salt, 16, secret, 0, 0)                                                 \
     A(u8, reserved1, 56, hex, 0, 0)
 
-/* One row (index 0): the certificate that every handshake shows, and the key to it, so that a
- * restarted handshaker keeps the fingerprint that clients were told. DER. */
+/* One row (index 0): the certificate that every handshake shows, and its private key, both DER. So
+ * a restarted handshaker keeps the fingerprint that clients already know. */
 #define IDENTITY_ROW(S, A)                                                               \
     S(u32, certificate_bytes, dec, 0, IDENTITY_BYTES_MAX)                                \
     S(u32, private_key_bytes, dec, 0, IDENTITY_BYTES_MAX)                                \
@@ -285,8 +289,8 @@ ROW_ENUMS(ROW_ENUM_DECLARE)
 
 /* ---- region `resume`: written by the forwarder; never mapped by the control plane ---- */
 
-/* A forwarder that dies is followed by one that starts above every index reserved here, so that no
- * (SSRC, index) is ever encrypted twice with different content. */
+/* When a forwarder dies, the next one starts above every index that is reserved here. So no (SSRC,
+ * index) is ever encrypted twice with different content. */
 #define CONSUMER_RESUME_ROW(S, A)                                                        \
     S(u64, rtp_index_reserved, dec, 0, 0)                                                \
     S(u64, rtx_index_reserved, dec, 0, 0)                                                \

@@ -1,7 +1,8 @@
 /* Levels of audio producers, by time.
  *
- * A packet takes the interval that it came in. Packets that the network held up and delivered at once
- * take the intervals after that, at most AHEAD_MAX of them; the reader's own delay is longer. */
+ * A packet takes the interval that it came in. Packets that the network held up and delivered at
+ * once take the intervals after that, at most AHEAD_MAX of them; the reader's own delay is longer.
+ */
 #include "audio_levels.h"
 
 #include <string.h>

@@ -1,9 +1,9 @@
 /* How loud an audio producer was lately, as its client says it with each packet (RFC 6464). Clients
  * that draw meters and the control plane, which looks for the one who speaks, read it.
  *
- * Shape:   one level for each of the last AUDIO_LEVEL_INTERVALS intervals of AUDIO_INTERVAL_NS; interval
- *          i lies at i modulo AUDIO_LEVEL_INTERVALS. A level is the byte of RFC 6464: the top bit says
- *          "voice", the others -dBov.
+ * Shape:   one level for each of the last AUDIO_LEVEL_INTERVALS intervals of AUDIO_INTERVAL_NS;
+ *          interval i lies at i modulo AUDIO_LEVEL_INTERVALS. A level is the byte of RFC 6464: the
+ *          top bit says "voice", the others -dBov.
  * Memory:  lies in the producer. An engine: no clock, no I/O.
  * Source:  the level stands in the clear header, which SRTP authenticates. */
 #ifndef RINGCAST_AUDIO_LEVELS_H
@@ -24,8 +24,8 @@ struct audio_levels {
 void audio_levels_init(struct audio_levels *levels, const uint8_t router_id[16],
                        uint32_t interval_now);
 
-/* Adds the level of an authentic packet that came in interval_now. True: enough is new since the row
- * was published. */
+/* Adds the level of an authentic packet that came in interval_now. True: enough is new since the
+ * row was published. */
 bool audio_levels_add(struct audio_levels *levels, uint32_t interval_now, uint8_t level);
 
 #endif

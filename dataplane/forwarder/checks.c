@@ -67,8 +67,8 @@ static void agent_changed(struct checks *checks, struct transport *t, enum ice_e
         transport_publish_change(checks->transports, t);
 }
 
-/* checks->request names a transport of ours. Not inlined, so that strangers' checks, which may come as a
- * flood, do not pay for its stack frame. */
+/* checks->request names a transport of ours. Not inlined, so that strangers' checks, which may come
+ * as a flood, do not pay for its stack frame. */
 __attribute__((noinline)) static enum verdict
 answer(struct checks *checks, const struct io_datagram *datagram, struct named_transport named)
 {

@@ -1,5 +1,6 @@
-/* ICE connectivity checks of clients (STUN binding requests): authenticated, given to the transport's
- * ICE agent, answered. They alone decide where a worker receives from and sends to (gates G1 and G6).
+/* ICE connectivity checks of clients (STUN binding requests): authenticated, given to the
+ * transport's ICE agent, answered. They alone decide where a worker receives from and sends to
+ * (gates G1 and G6).
  *
  * Shape:   the worker's map of validated paths, and the ICE agent in each transport (ice.h).
  * Threads: the worker's.
@@ -34,8 +35,8 @@ enum verdict checks_receive(struct checks *checks, const struct io_datagram *dat
 /* The transport that ICE validated this path for; NULL: nobody's. */
 struct transport *checks_find_transport(const struct checks *checks, const struct path *path);
 
-/* The ICE agent says that consent is lost: nothing is sent until a new check comes (RFC 7675, threat
- * D28). */
+/* The ICE agent says that consent is lost: nothing is sent until a new check comes (RFC 7675,
+ * threat D28). */
 void checks_lose_consent(struct checks *checks, struct transport *t);
 /* The transport goes: its paths are nobody's. */
 void checks_forget(struct checks *checks, struct transport *t);

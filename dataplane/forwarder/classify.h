@@ -1,7 +1,7 @@
-/* The first look at every datagram: what kind it is, whose it is, and the gates G1 to G3, G6 and G8. A
- * refused datagram changes no state and causes no byte to be sent.
+/* The first look at every datagram: what kind it is, whose it is, and the gates G1 to G3, G6 and
+ * G8. A refused datagram changes no state and causes no byte to be sent.
  *
- *   STUN ─► checks.c      DTLS ─► handshaker_link.c      RTP ─► ingress.c      RTCP ─► feedback.c */
+ *   STUN ─► checks.c    DTLS ─► handshaker_link.c    RTP ─► ingress.c    RTCP ─► feedback.c */
 #ifndef RINGCAST_CLASSIFY_H
 #define RINGCAST_CLASSIFY_H
 

@@ -191,8 +191,8 @@ static uint64_t first_index(struct consumers *cs, uint32_t index, uint32_t gener
     return random_pool_take(cs->random) & 0x3fff;
 }
 
-/* Padding takes the header that the latest consumer gets for the header of all; a producer's home must
- * know it, too. */
+/* Padding takes the header that the latest consumer gets for the header of all; a producer's home
+ * must know it, too. */
 static void set_typical_header(struct consumers *cs, const struct consumer *c)
 {
     struct producer *p = c->producer;

@@ -1,10 +1,11 @@
 /* A consumer: what one client gets of one producer.
  *
  * Shape:   the object in two arrays, both at the row's index. struct consumer is what the fan-out
- *          touches for each packet; it walks thousands of them, so it is two cache lines and nothing
- *          else. struct consumer_details is what only table changes, RTCP and statistics touch.
- * Threads: a consumer lives on the worker of its transport. Its producer may live on another one and
- *          has a replica here then, see replica.h.
+ *          touches for each packet; it walks thousands of them, so it is two cache lines and
+ *          nothing else. struct consumer_details is what only table changes, RTCP and statistics
+ *          touch.
+ * Threads: a consumer lives on the worker of its transport. Its producer may live on another one
+ *          and has a replica here then, see replica.h.
  * Memory:  mapped at start, paid when touched. */
 #ifndef RINGCAST_CONSUMER_H
 #define RINGCAST_CONSUMER_H
@@ -95,8 +96,8 @@ void consumers_publish(struct consumers *cs, const struct transport *t);
 
 /* ---- all consumers of a producer ---- */
 
-/* It was paused or resumed: the packets that were not forwarded must leave no gap in what clients see,
- * so each begins anew at the next key frame, which is asked for. */
+/* It was paused or resumed: the packets that were not forwarded must leave no gap in what clients
+ * see, so each begins anew at the next key frame, which is asked for. */
 void consumers_restart(struct consumers *cs, struct producer *p);
 
 #endif

@@ -1,12 +1,12 @@
 /* ICE user fragments and passwords of transports: finding the transport that a check names, and an
  * ICE restart without a gap in the media (RFC 8445 9).
  *
- *   row ─► credentials ──── ICE restart ───► credentials (new)
- *                     └───────────────────►  outgoing (old) ─── first check with the new ones ─► gone
+ *   row ─► credentials ─── ICE restart ──► credentials (new)
+ *                     └──────────────────► outgoing (old) ── first check with the new ones ─► gone
  *
- * Until that check comes, the client may not know the new ones, and its checks with the old ones keep
- * consent alive. A second restart before it drops the credentials of the first, which no check was
- * ever seen with.
+ * Until that check comes, the client may not know the new ones, and its checks with the old ones
+ * keep consent alive. A second restart before it drops the credentials of the first, which no check
+ * was ever seen with.
  *
  * Threads: the worker's. Errors: false or NULL; then nothing changed. */
 #ifndef RINGCAST_CREDENTIALS_H
@@ -36,7 +36,8 @@ struct ufrags {
 bool credentials_take(struct ufrags *ufrags, struct transport *t, const struct transport_row *row);
 void credentials_forget(struct ufrags *ufrags, struct transport *t);
 
-/* The one of `transports` that a check names, and which of its credentials. Both NULL for strangers. */
+/* The one of `transports` that a check names, and which of its credentials. Both NULL for
+ * strangers. */
 struct named_transport {
     struct transport *transport;
     const struct ice_credentials *credentials;

@@ -1,5 +1,6 @@
-/* What sending to one client touches, and nothing else of its transport: the fan-out walks thousands
- * of these in a row, so they lie in an array of their own, each at the index of its transport.
+/* What sending to one client touches, and nothing else of its transport: the fan-out walks
+ * thousands of these in a row, so they lie in an array of their own, each at the index of its
+ * transport.
  *
  * It follows the transport's ICE agent and keys, see transport_update_egress. */
 #ifndef RINGCAST_EGRESS_H

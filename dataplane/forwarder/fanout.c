@@ -17,8 +17,8 @@
 #define COST_1024_BYTES 360
 #define ROUND 64 /* consumers of one producer that are served before the next producer's */
 
-/* Makes the indexes, sequence numbers and time stamps that this consumer gets from this packet on follow
- * those that it got before. */
+/* Makes the indexes, sequence numbers and time stamps that this consumer gets from this packet on
+ * follow those that it got before. */
 static void synchronise(struct consumer *c, const struct packet *packet, uint64_t now_ns,
                         uint32_t clock_rate)
 {
@@ -38,8 +38,8 @@ static void synchronise(struct consumer *c, const struct packet *packet, uint64_
     c->synchronised = true;
 }
 
-/* May this packet go to this consumer now? Video starts, resumes and changes its encoding only at a key
- * frame of the encoding that should be forwarded. */
+/* May this packet go to this consumer now? Video starts, resumes and changes its encoding only at a
+ * key frame of the encoding that should be forwarded. */
 static bool selects(struct fanout *f, struct consumer *c, const struct producer *p,
                     const struct packet *packet)
 {
@@ -148,7 +148,8 @@ bool fan_out_queue(struct fanout *f, struct producer *p, struct packet *packet)
 {
     const struct packet *oldest = p->job.first ? p->job.first : p->waiting.first;
 
-    /* arrived_ns may lie in our future: the worker that received the packet began its turn after us. */
+    /* arrived_ns may lie in our future: the worker that received the packet began its turn after
+     * us. */
     if (oldest && f->turn->now_ns > oldest->arrived_ns + BACKLOG_NS_MAX)
         return false;
     packet_queue_append(&p->waiting, packet);
@@ -182,7 +183,8 @@ void fan_out_forget(struct fanout *f, struct producer *p)
 
 /* ---- gather: who is due ---- */
 
-/* Notes that this consumer gets something in this turn. True when it is the first of its subscriber. */
+/* Notes that this consumer gets something in this turn. True when it is the first of its
+ * subscriber. */
 static bool due_add(struct fanout *f, struct consumer *c)
 {
     struct egress *to = c->egress;
@@ -232,8 +234,9 @@ static uint32_t job_round(struct fanout *f, struct producer *p, uint32_t budget)
     return cost;
 }
 
-/* Serves the producers of `list` in rounds, within the budget; returns what is left of it. Producers
- * whose job is complete go to `done`. The others stay in `list`, the next one to serve first. */
+/* Serves the producers of `list` in rounds, within the budget; returns what is left of it.
+ * Producers whose job is complete go to `done`. The others stay in `list`, the next one to serve
+ * first. */
 static uint32_t gather(struct fanout *f, struct producer_list *list, uint32_t budget,
                        struct producer_list *done)
 {
@@ -250,9 +253,10 @@ static uint32_t gather(struct fanout *f, struct producer_list *list, uint32_t bu
     return budget;
 }
 
-/* Many audio producers of a room have one small packet each, and a send costs several times as much as
- * such a packet. So audio of large rooms goes in sweeps: packets that come while a sweep is under way
- * wait for the next one. There they lie side by side and leave in one send for each subscriber. */
+/* Many audio producers of a room have one small packet each, and a send costs several times as much
+ * as such a packet. So audio of large rooms goes in sweeps: packets that come while a sweep is
+ * under way wait for the next one. There they lie side by side and leave in one send for each
+ * subscriber. */
 static bool waits_for_sweep(const struct fanout *f, const struct producer *p)
 {
     return p->kind == MEDIA_KIND_audio && f->begun[MEDIA_KIND_audio].first &&

@@ -1,17 +1,17 @@
-/* Fan-out: every packet to every consumer of its producer, subscriber by subscriber, so that what goes
- * to one of them lies side by side for segmentation and for the cipher.
+/* Fan-out: every packet to every consumer of its producer, subscriber by subscriber, so that what
+ * goes to one of them lies side by side for segmentation and for the cipher.
  *
  *   queue of a producer ─► job: its packets × its consumers, served from `cursor` on
  *     fan_out, each turn:  gather   which consumers of which jobs are due, within the turn's budget
  *                          emit     subscriber by subscriber: select, rewrite, encrypt, send
  *                          retire   the packets of jobs that are done
  *
- * A room that is larger than a turn's budget goes on in the next turn, after all producers that have
- * received something meanwhile: so its size costs itself, not its neighbours on this worker.
+ * A room that is larger than a turn's budget goes on in the next turn, after all producers that
+ * have received something meanwhile: so its size costs itself, not its neighbours on this worker.
  *
  * Threads: the worker's.
- * Limits:  FAN_OUT_NEW_NS and FAN_OUT_BEGUN_NS of sending in one turn; a producer whose packets wait
- *          longer than BACKLOG_NS_MAX loses those that come. */
+ * Limits:  FAN_OUT_NEW_NS and FAN_OUT_BEGUN_NS of sending in one turn; a producer whose packets
+ *          wait longer than BACKLOG_NS_MAX loses those that come. */
 #ifndef RINGCAST_FANOUT_H
 #define RINGCAST_FANOUT_H
 
@@ -45,8 +45,8 @@ struct fanout {
     struct egress *touched_first, *touched_last;      /* in this turn */
 };
 
-/* Takes an authentic packet; the caller counts its hold. False when packets of this producer already
- * wait too long. */
+/* Takes an authentic packet; the caller counts its hold. False when packets of this producer
+ * already wait too long. */
 bool fan_out_queue(struct fanout *f, struct producer *p, struct packet *packet);
 /* Sends as much of what is queued as the turn's budget allows. */
 void fan_out(struct fanout *f);

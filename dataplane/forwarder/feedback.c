@@ -22,10 +22,10 @@ static struct encoding *encoding_of_ssrc(struct transport *t, uint32_t ssrc)
     return NULL;
 }
 
-/* The difference between our NTP clock and the client's. One value for all streams of a client keeps
- * them in sync with each other. Each report shows the difference plus its own delay in the network, so
- * the smallest value is the best one. Clocks drift apart, so the value may rise slowly; a jump of more
- * than a second is followed at once. */
+/* The difference between our NTP clock and the client's. One value for all streams of a client
+ * keeps them in sync with each other. Each report shows the difference plus its own delay in the
+ * network, so the smallest value is the best one. Clocks drift apart, so the value may rise slowly;
+ * a jump of more than a second is followed at once. */
 static void update_ntp_offset(struct transport *t, uint64_t offset)
 {
     int64_t rise = (int64_t)(offset - t->ntp_offset);

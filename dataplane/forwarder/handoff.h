@@ -1,23 +1,23 @@
-/* Between the workers of one forwarder: packets handed over by reference, and notes about producers.
- * What a note asks for is done in replica.c; this file only moves notes and counts who holds a packet.
+/* Between the workers of one forwarder: packets handed over by reference, and notes about
+ * producers. What a note asks for is done in replica.c; this file only moves notes and counts who
+ * holds a packet.
  *
  *   worker A (has the publisher)                       worker B (has subscribers)
  *   decrypts once into its pool ── lane A→B: note ───► replica of the producer, its own fan-out:
  *   holds the packet until      ◄── finished ───────── reads A's clear bytes, encrypts for its own
  *
  * Shape:   one lane for each ordered pair of workers: a ring of 16-byte notes. The sender writes
- *          `published`, the receiver writes `finished`; so every word has one writer, and there is no
- *          lock. A note that names a packet holds that packet: its owner counts one hold for each lane
- *          and ends it when `finished` has passed the note. The receiver takes the notes of a lane in
- *          order, but may be done with them in another order; `finished` stops at the oldest note that
- *          it still needs.
- *          wanted[worker][producer] is the generation of the producer that a worker has a replica of,
- *          0: it has none. Like a table of `desired` it says what should be; notes only say where to
- *          look.
+ *          `published`, the receiver writes `finished`; so every word has one writer, and there is
+ *          no lock. A note that names a packet holds that packet: its owner counts one hold for
+ *          each lane and ends it when `finished` has passed the note. The receiver takes the notes
+ *          of a lane in order, but may be done with them in another order; `finished` stops at the
+ *          oldest note that it still needs. wanted[worker][producer] is the generation of the
+ *          producer that a worker has a replica of, 0: it has none. Like a table of `desired` it
+ *          says what should be; notes only say where to look.
  * Units:   positions count notes for ever; a note lies at position % HANDOFF_NOTES.
- * Threads: each worker touches its own ends only. Nobody waits: a full lane refuses. A packet is then
- *          lost for that worker's subscribers, and counted. A note of another kind that is lost makes
- *          the receiver rescan the tables.
+ * Threads: each worker touches its own ends only. Nobody waits: a full lane refuses. A packet is
+ *          then lost for that worker's subscribers, and counted. A note of another kind that is
+ *          lost makes the receiver rescan the tables.
  * Memory:  mapped at start, paid when touched. */
 #ifndef RINGCAST_HANDOFF_H
 #define RINGCAST_HANDOFF_H
@@ -51,7 +51,8 @@ struct handoff_note {
 _Static_assert(sizeof(struct handoff_note) == 16, "handoff_note: hidden padding");
 _Static_assert(POOL_PACKETS <= UINT16_MAX, "a note cannot name every packet");
 
-/* What the publisher's sender reports say (RFC 3550 6.4.1), for the reports to consumers elsewhere. */
+/* What the publisher's sender reports say (RFC 3550 6.4.1), for the reports to consumers elsewhere.
+ */
 struct handoff_report {
     uint64_t ntp_offset;
     uint64_t sr_ntp[ENCODINGS_MAX];
@@ -110,8 +111,8 @@ void handoff_close(struct lanes *lanes);
 
 /* ---- sending ---- */
 
-/* A note to each of `workers` (bit per worker) about a packet; each that finds room holds the packet
- * once more. Returns how many did. */
+/* A note to each of `workers` (bit per worker) about a packet; each that finds room holds the
+ * packet once more. Returns how many did. */
 unsigned handoff_send_packet(struct lanes *lanes, uint16_t workers, struct handoff_note note,
                              struct packet *packet);
 /* A note without a packet. When it finds no room, the receiver rescans. */
@@ -136,8 +137,8 @@ bool handoff_has_lost(struct lanes *lanes, uint32_t from);
 
 /* ---- both ---- */
 
-/* One hold less. With the last one the packet leaves the pool: a packet of our own is counted with its
- * verdict, one of another worker is reported to that worker as finished. */
+/* One hold less. With the last one the packet leaves the pool: a packet of our own is counted with
+ * its verdict, one of another worker is reported to that worker as finished. */
 void packet_release(struct lanes *lanes, struct packet *packet);
 /* Tells the other workers what was finished here, and takes back the packets that they finished. */
 void handoff_take_back(struct lanes *lanes);

@@ -56,8 +56,8 @@ static void send_datagram(struct handshaker_link *link, struct transport *t, con
 
 void handshaker_receive(struct handshaker_link *link)
 {
-    /* At most one ring of notes in a turn: a handshaker that never stops must not keep the worker from
-     * its packets. */
+    /* At most one ring of notes in a turn: a handshaker that never stops must not keep the worker
+     * from its packets. */
     for (unsigned i = 0; i < DTLS_RING_ENTRIES; i++) {
         const struct ring_datagram *shared = ring_peek(&link->from);
         struct transport *t;

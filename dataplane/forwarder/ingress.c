@@ -89,8 +89,8 @@ static struct stream *known_stream(struct transport *t, uint32_t ssrc)
     return NULL;
 }
 
-/* An entry for an SSRC that proved authentic: the one that it had before, else one never used, else one
- * whose producer is gone. NULL: every entry has a producer. */
+/* An entry for an SSRC that proved authentic: the one that it had before, else one never used, else
+ * one whose producer is gone. NULL: every entry has a producer. */
 static struct stream *stream_entry_for(struct transport *t, uint32_t ssrc)
 {
     struct stream *fresh = NULL, *left = NULL;
@@ -167,7 +167,8 @@ static bool is_consumed(const struct producer *p)
     return (p->consumers || p->replica_workers) && !p->paused;
 }
 
-/* Room in the pool for a packet that somebody consumes; NULL: nobody does, or the pool is used up. */
+/* Room in the pool for a packet that somebody consumes; NULL: nobody does, or the pool is used up.
+ */
 static struct packet *packet_for(struct arrivals *a, const struct stream *stream)
 {
     const struct producer *p = stream->producer;
@@ -363,7 +364,8 @@ static enum verdict finish(struct arrivals *a, struct arrival *arrival,
     return accept(a, arrival, job);
 }
 
-/* The packets of one stream that came side by side, a video frame mostly, are made equal in size. */
+/* The packets of one stream that came side by side, a video frame mostly, are made equal in size.
+ */
 static void pad_runs(struct arrivals *a)
 {
     struct packet *run[PADDING_RUN_MAX];

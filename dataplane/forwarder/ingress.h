@@ -1,10 +1,10 @@
 /* SRTP in: from the RTP datagrams of a batch to authentic packets of producers.
  *
- *   ingress_add, for each datagram    parses the clear header, finds stream and producer, makes a job
- *   ingress_run, once                 decrypts all jobs together, counts, queues for the fan-out
+ *   ingress_add, for each datagram parses the clear header, finds stream and producer, makes a job
+ *   ingress_run, once decrypts all jobs together, counts, queues for the fan-out
  *
- * Shape:   `arrivals` and `jobs` hold the same datagram at the same place; jobs are an array of their
- *          own because the SRTP engine takes them as one.
+ * Shape:   `arrivals` and `jobs` hold the same datagram at the same place; jobs are an array of
+ *          their own because the SRTP engine takes them as one.
  * Threads: the worker's.
  * Memory:  a packet that somebody wants is decrypted into the pool, any other one in place.
  * Errors:  verdicts. A packet that is not authentic has changed nothing (gate G5). */
@@ -16,8 +16,9 @@
 #include "transport.h"
 #include "src/verdicts.h"
 
-/* A stream whose SSRC was seen in this turn only, in a clear header. It gets an entry of its transport
- * when one of its packets proves authentic, so that strangers can use up no entries (threat D15). */
+/* A stream whose SSRC was seen in this turn only, in a clear header. It gets an entry of its
+ * transport when one of its packets proves authentic, so that strangers can use up no entries
+ * (threat D15). */
 struct unproven_stream {
     struct transport *transport;
     struct stream *entry; /* that it got */

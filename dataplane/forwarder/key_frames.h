@@ -1,7 +1,7 @@
 /* Key-frame requests to publishers, and their throttle.
  *
- * Consumers ask as often as they like. The publisher is asked at most once a second for each encoding
- * (threat D19), and again every second until a key frame came. A replica asks its home.
+ * Consumers ask as often as they like. The publisher is asked at most once a second for each
+ * encoding (threat D19), and again every second until a key frame came. A replica asks its home.
  *
  * Threads: the worker's. */
 #ifndef RINGCAST_KEY_FRAMES_H
@@ -18,7 +18,8 @@ struct key_frames {
     struct replicas *replicas;
 };
 
-/* A consumer needs a key frame of this encoding. Does nothing for audio and for a paused producer. */
+/* A consumer needs a key frame of this encoding. Does nothing for audio and for a paused producer.
+ */
 void key_frame_request(struct key_frames *k, struct producer *p, uint8_t encoding);
 /* Requests that were held back, or that brought no key frame. */
 void key_frames_on_timer(struct key_frames *k, struct producer *p);

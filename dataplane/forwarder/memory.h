@@ -6,8 +6,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Zeroed; NULL when there is no address space. large_pages: ask for them; for arrays that are walked
- * from one object to the next. */
+/* Zeroed; NULL when there is no address space. large_pages: ask for them; for arrays that are
+ * walked from one object to the next. */
 void *memory_map(size_t bytes, bool large_pages);
 void memory_unmap(void *memory /* or NULL */, size_t bytes);
 

@@ -19,7 +19,8 @@
 #include "src/limits.h"
 
 #define POOL_PACKETS 4096
-/* The last free packets of the pool are only for audio: when memory is short, video is dropped first. */
+/* The last free packets of the pool are only for audio: when memory is short, video is dropped
+ * first. */
 #define POOL_AUDIO_PACKETS (POOL_PACKETS / 8)
 #define PACKET_ROOM 1536 /* DATAGRAM_BYTES_MAX, and what a cipher may read behind the end */
 _Static_assert(DATAGRAM_BYTES_MAX + 32 <= PACKET_ROOM, "packets outgrew their room");
@@ -82,7 +83,8 @@ struct pool {
 bool pool_open(struct pool *pool);
 void pool_close(struct pool *pool);
 
-/* NULL when all are taken. The content is undefined but for `data`, which is the packet's own room. */
+/* NULL when all are taken. The content is undefined but for `data`, which is the packet's own room.
+ */
 static inline struct packet *pool_take(struct pool *pool)
 {
     struct packet *packet = pool->free;

@@ -17,8 +17,8 @@ static void pad(struct packet *packet, uint32_t bytes)
     packet_headers_clear(packet); /* those were built without the P bit */
 }
 
-/* How many packets from the first on can leave in one send, and the size that all but the last of them
- * need for it. */
+/* How many packets from the first on can leave in one send, and the size that all but the last of
+ * them need for it. */
 static unsigned group(const uint32_t *sizes, unsigned count, uint32_t *size)
 {
     uint32_t smallest = sizes[0], largest = sizes[0];

@@ -100,8 +100,8 @@ void producer_reconcile(struct producers *ps, uint32_t index, const struct produ
 /* Copies what a row says into a free object. */
 void producer_fill(struct producer *p, uint32_t index, const struct producer_row *row);
 
-/* Takes it out of the packets' way at once. Its consumers go later, some in each turn; while they do,
- * is_leaving is set. */
+/* Takes it out of the packets' way at once. Its consumers go later, some in each turn; while they
+ * do, is_leaving is set. */
 void producer_remove(struct producers *ps, struct producer *p);
 /* Removes it with all consumers now: another object needs the index. */
 void producer_remove_now(struct producers *ps, struct producer *p);

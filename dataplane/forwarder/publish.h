@@ -1,5 +1,5 @@
-/* What a worker says to the control plane and to ringcastctl: rows in the region `actual`, and events
- * that name a row which changed. What stands in the rows is written beside the objects: see
+/* What a worker says to the control plane and to ringcastctl: rows in the region `actual`, and
+ * events that name a row which changed. What stands in the rows is written beside the objects: see
  * transport.c, producer.c, consumer.c, worker.c.
  *
  * Units:   rates are bits per second, since the row was published before.

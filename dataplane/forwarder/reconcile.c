@@ -11,8 +11,8 @@
 #define CHANGES_PER_TURN 64      /* rows applied between two batches of datagrams */
 #define RESCAN_ROWS_PER_TURN 512 /* rows that a scan looks at in one turn */
 
-/* A row whose writer is inside just now is left alone: the writer sends a note when it is done. If the
- * writer died there, the next control plane writes its rows anew. */
+/* A row whose writer is inside just now is left alone: the writer sends a note when it is done. If
+ * the writer died there, the next control plane writes its rows anew. */
 static void reconcile_row(struct reconciler *r, enum table_id table, uint32_t index)
 {
     union {

@@ -1,8 +1,8 @@
 /* Table changes: makes this worker's objects say what the rows of the region `desired` say.
  *
- * A change note only names a row. Each object's file compares the row with the object and closes the
- * gap (transport.c, producer.c, consumer.c). So when notes are lost, a scan of all rows has the same
- * result.
+ * A change note only names a row. Each object's file compares the row with the object and closes
+ * the gap (transport.c, producer.c, consumer.c). So when notes are lost, a scan of all rows has the
+ * same result.
  *
  * Threads: the worker's. Memory: a row is copied and range-checked before anybody uses it. */
 #ifndef RINGCAST_RECONCILE_H

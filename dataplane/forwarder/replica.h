@@ -1,13 +1,13 @@
 /* Replicas: producers whose packets come from another worker, and the other side of that at a
  * producer's home.
  *
- * A room may have subscribers on every worker. A worker that has consumers of a producer but not its
- * transport makes a replica of it from the row, when the first consumer comes; the home hands it every
- * packet (handoff.h); the replica goes with its last consumer.
+ * A room may have subscribers on every worker. A worker that has consumers of a producer but not
+ * its transport makes a replica of it from the row, when the first consumer comes; the home hands
+ * it every packet (handoff.h); the replica goes with its last consumer.
  *
  * Threads: each worker has its own replicas; notes go between them.
- * Errors:  notes may be lost or come in any order. The wanted word of each worker and the producer's
- *          row say what should be, and a note only says "look". */
+ * Errors:  notes may be lost or come in any order. The wanted word of each worker and the
+ *          producer's row say what should be, and a note only says "look". */
 #ifndef RINGCAST_REPLICA_H
 #define RINGCAST_REPLICA_H
 
@@ -32,10 +32,11 @@ struct replicas {
 
 /* ---- at the replica ---- */
 
-/* The producer of a handle; a replica is made when it lives elsewhere. NULL when its row is not there,
- * or not yet. */
+/* The producer of a handle; a replica is made when it lives elsewhere. NULL when its row is not
+ * there, or not yet. */
 struct producer *producer_or_replica(struct replicas *rs, handle_word handle);
-/* Tells the home that this worker has a replica, or that its consumers changed; that it has none. */
+/* Tells the home that this worker has a replica, or that its consumers changed; that it has none.
+ */
 void replica_request(struct replicas *rs, const struct producer *p);
 void replica_release(struct replicas *rs, const struct producer *p);
 /* A replica without consumers goes. */

@@ -11,7 +11,8 @@
 
 #define COMPOUND_BYTES 1100 /* of a clear compound; the rest of a datagram is for tag and index */
 #define REPORT_BLOCKS_MAX 31
-/* Sender reports with one SDES behind them: 28 bytes each, and a chunk of at most 8 + CNAME_ROOM. */
+/* Sender reports with one SDES behind them: 28 bytes each, and a chunk of at most 8 + CNAME_ROOM.
+ */
 #define SENDERS_PER_COMPOUND 10
 _Static_assert(SENDERS_PER_COMPOUND *(28 + 8 + CNAME_ROOM) + 4 <= COMPOUND_BYTES,
                "a compound is too small for its sender reports");
@@ -88,8 +89,8 @@ static void receiver_reports(struct reports *r, struct transport *t)
     send_compound(r, t, compound, buffer.bytes);
 }
 
-/* The present moment on the producer's RTP clock and on our clock. A receiver needs the pair to play
- * audio and video of one client together. False: not known yet. */
+/* The present moment on the producer's RTP clock and on our clock. A receiver needs the pair to
+ * play audio and video of one client together. False: not known yet. */
 static bool sender_info(const struct reports *r, const struct consumer *c,
                         struct rtcp_sender_info *info)
 {

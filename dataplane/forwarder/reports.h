@@ -1,5 +1,5 @@
-/* RTCP to clients: receiver reports to publishers, sender reports to subscribers, key-frame requests,
- * transport-wide feedback, goodbyes.
+/* RTCP to clients: receiver reports to publishers, sender reports to subscribers, key-frame
+ * requests, transport-wide feedback, goodbyes.
  *
  * Threads: the worker's. Memory: compounds are built on the stack.
  * Errors:  a transport without keys or path is sent nothing.

@@ -7,8 +7,9 @@
  *
  * Units:   48-bit SRTP indexes and 31-bit SRTCP indexes, see srtp.h.
  * Threads: a row is written by the worker that has the object. Reading is safe at any time.
- * Errors:  a forwarder that died while it wrote left the row torn. Each word of it is then the old or
- *          the new one, and nothing beyond the old had been used: both are safe to start from. */
+ * Errors:  a forwarder that died while it wrote left the row torn. Each word of it is then the old
+ *          or the new one, and nothing beyond the old had been used: both are safe to start from.
+ */
 #ifndef RINGCAST_RESUME_H
 #define RINGCAST_RESUME_H
 

@@ -1,14 +1,14 @@
 /* A packet's way out: room in the backend's transmit memory, encryption of what the turn sends, and
  * the handing over to the backend.
  *
- *   fan-out, for many packets:  transmit_slot ─► write the header ─► transmit_add_job … ─► transmit_flush
- *   everybody else, for one:    transmit_datagram
+ *   the fan-out, many packets   transmit_slot ─► write the header ─► transmit_add_job … ─► flush
+ *   everybody else, one         transmit_datagram
  *
- * Shape:   the protect jobs of one burst; they are encrypted together, when SRTP_BURST of them wait,
- *          when the transmit memory is full, and at the end of the fan-out.
+ * Shape:   the protect jobs of one burst; they are encrypted together, when SRTP_BURST of them
+ *          wait, when the transmit memory is full, and at the end of the fan-out.
  * Threads: the worker's.
- * Memory:  a slot is the backend's. It must hold exactly the bytes that were asked for when the next
- *          flush happens; the payload that a job reads must stay as it is until then.
+ * Memory:  a slot is the backend's. It must hold exactly the bytes that were asked for when the
+ *          next flush happens; the payload that a job reads must stay as it is until then.
  * Errors:  a backend that has no room is counted as send_full; nobody waits. */
 #ifndef RINGCAST_TRANSMIT_H
 #define RINGCAST_TRANSMIT_H
@@ -52,7 +52,8 @@ static inline void transmit_make_room(struct transmit *x, size_t count)
         transmit_flush(x);
 }
 
-/* One RTP packet more to encrypt at the next flush: the caller fills the job in. There is room for it. */
+/* One RTP packet more to encrypt at the next flush: the caller fills the job in. There is room for
+ * it. */
 static inline struct srtp_protect_job *transmit_add_job(struct transmit *x)
 {
     return &x->jobs[x->job_count++];

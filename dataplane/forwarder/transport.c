@@ -120,7 +120,8 @@ void transport_publish_change(struct transports *ts, struct transport *t)
 
 /* ---- keys ---- */
 
-/* Takes what the row says; G7: without a protection profile there are no keys, and nothing is sent. */
+/* Takes what the row says; G7: without a protection profile there are no keys, and nothing is sent.
+ */
 static void take_keys(struct transports *ts, struct transport *t, const struct key_row *row)
 {
     struct srtp_engine *srtp = ts->srtp;

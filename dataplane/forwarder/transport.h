@@ -1,10 +1,11 @@
-/* A transport: one client's ICE, DTLS and SRTP on one path, and the rows that say it should be there.
+/* A transport: one client's ICE, DTLS and SRTP on one path, and the rows that say it should be
+ * there.
  *
  * Shape:   the object in three arrays, all at the row's index: struct transport, which changes and
- *          timers touch; struct egress, which sending touches; struct ingress, which only a transport
- *          that sends to us has touched.
- * Threads: a transport lives on one worker. Every worker maps whole arrays of its own, so an index that
- *          moves from one worker to another is never touched by two threads.
+ *          timers touch; struct egress, which sending touches; struct ingress, which only a
+ *          transport that sends to us has touched.
+ * Threads: a transport lives on one worker. Every worker maps whole arrays of its own, so an index
+ *          that moves from one worker to another is never touched by two threads.
  * Memory:  mapped at start, paid when touched; never in a core dump, because keys lie here. */
 #ifndef RINGCAST_TRANSPORT_H
 #define RINGCAST_TRANSPORT_H
@@ -26,8 +27,8 @@ struct consumer_details;
 struct producer;
 
 /* An SSRC that a client sends, and its SRTP state. An entry without producer whose srtp has started
- * remembers a stream whose producer was closed: should that SSRC come back, nothing that was received
- * before can be replayed. */
+ * remembers a stream whose producer was closed: should that SSRC come back, nothing that was
+ * received before can be replayed. */
 struct stream {
     struct srtp_stream srtp;
     struct producer *producer;
@@ -120,13 +121,14 @@ void transport_update_egress(struct transport *t);
 
 /* Consent, reports and statistics: at the transport's timer, which it sets again. */
 void transport_on_timer(struct transports *ts, struct transport *t);
-/* Sends the next report within PUBLISH_INTERVAL_NS: there are keys now, or one producer or consumer more. */
+/* Sends the next report within PUBLISH_INTERVAL_NS: there are keys now, or one producer or consumer
+ * more. */
 void transport_report_soon(struct transports *ts, struct transport *t);
 /* Its row now, without those of its producers and consumers; and an event that names it. */
 void transport_publish_change(struct transports *ts, struct transport *t);
 
-/* Counts one more within a second of this transport; false over the limit. Only authentic packets may
- * be counted: who forges a client's address must not use up what is the client's. */
+/* Counts one more within a second of this transport; false over the limit. Only authentic packets
+ * may be counted: who forges a client's address must not use up what is the client's. */
 bool transport_count_within(struct transport *t, uint64_t now_ns, uint32_t *count, uint32_t limit);
 
 #endif

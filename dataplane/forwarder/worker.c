@@ -11,8 +11,8 @@
 
 #define FILL_NS_MIN (60 * NS_PER_US)        /* a shorter nap costs more than it saves */
 #define STATE_INTERVAL_NS (100 * NS_PER_MS) /* the worker's own rows */
-/* The longest sleep. The timers of an idle worker may be late by as much; a busy worker is woken more
- * often. */
+/* The longest sleep. The timers of an idle worker may be late by as much; a busy worker is woken
+ * more often. */
 #define WAIT_NS_MAX REGION_HEARTBEAT_NS
 
 /* ---- the turn ---- */
@@ -82,7 +82,8 @@ static void publish_worker(struct worker *w)
     w->turn.counters[COUNTER_send_failed] = io->send_failed;
     memcpy(counters.verdicts, w->turn.verdicts, sizeof(w->turn.verdicts));
     memcpy(counters.counters, w->turn.counters, sizeof(w->turn.counters));
-    /* Two parts: what found no room in the transmit memory, and what the backend's queue refused. */
+    /* Two parts: what found no room in the transmit memory, and what the backend's queue refused.
+     */
     counters.counters[COUNTER_send_full] += io->send_full;
     publish_row(&w->publisher, TABLE_worker_counters, w->config.index, 1, &counters.header);
 }
@@ -128,8 +129,7 @@ bool worker_turn(struct worker *w)
     w->batch.count = backend->receive(w->config.io, w->batch.datagrams, IO_BATCH);
     received = w->batch.count > 0;
     if (received) {
-        classify(
-            &w->classifier); /* kind, transport, gates; answers STUN, passes DTLS on, acts on RTCP */
+        classify(&w->classifier);  /* kind, gates; answers STUN, passes DTLS on, acts on RTCP */
         ingress_run(&w->arrivals); /* decrypts RTP into the pool, counts it, queues it */
         count_verdicts(w);
         backend->release(w->config.io);

@@ -1,5 +1,5 @@
-/* A worker: one thread that moves the packets of its transports. This is the table of contents of the
- * forwarder; every part has a file of its own, and a struct that names the parts it works with.
+/* A worker: one thread that moves the packets of its transports. This is the table of contents of
+ * the forwarder; every part has a file of its own, and a struct that names the parts it works with.
  *
  *   receive ─► classify ─► ingress ─► queue of its producer ─► fan-out ─► transmit
  *                 │ STUN: checks           │       ▲
