@@ -1,5 +1,6 @@
-# Unit tests, with cmocka. Each tests/unit/FOLDER/…/X_test.c is one program. It is linked with the archive of
-# that folder and the archives that the folder may use. A test may include the .c file that it tests.
+# Unit tests, with cmocka. Each tests/unit/FOLDER/…/X_test.c is one program. It is linked with the
+# archive of that folder and the archives that the folder may use. A test may include the .c file
+# that it tests.
 UNIT_TESTS := $(sort $(shell find tests/unit -name '*_test.c'))
 TEST_PROGRAMS := $(UNIT_TESTS:%.c=%)
 UNIT_USES_src := src

@@ -36,7 +36,7 @@ unit-tsan:
 sanitized: test-packages
 	@tests/run-sanitized
 
-# ---- fuzzing with libFuzzer of clang; the first line of each file names the archive that it uses ----
+# ---- fuzzing with libFuzzer; the first line of each file names the archive that it uses ----
 
 FUZZ_SECONDS ?= 600
 FUZZ_PROGRAMS := $(patsubst %.c,%,$(wildcard tests/fuzz/*_fuzz.c))

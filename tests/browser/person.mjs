@@ -1,10 +1,14 @@
-// One person in a browser: opens the page, signs up, joins; and what their browser says of the media.
+// A person with a browser: opens the page, signs up, joins a call, and reads the statistics of the
+// browser.
 
 import { mkdir, mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { chromium } from 'playwright-core';
-import { root, until } from '../lib/ringcast.mjs';
+import { patience, root, until } from '../lib/ringcast.mjs';
+
+// How long a page may take for one step before the test counts it as hung.
+export const timeout = 15000 * patience;
 
 const flags = [
   '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-sync',
@@ -22,8 +26,9 @@ export async function openBrowser() {
   });
 }
 
-// Small pictures (several encoders share two cores here), and a watch on every consumer: when it
-// came, when its first frame was decoded.
+// Runs in the page. It makes the pictures small, because the encoders of several browsers share a
+// few cores. For every consumer it notes when the consumer appeared and when its first frame was
+// decoded.
 function prepare() {
   const real = navigator.mediaDevices?.getUserMedia?.bind(navigator.mediaDevices);
   if (real) {
@@ -38,7 +43,7 @@ function prepare() {
   setInterval(async () => {
     for (const [id, { consumer, userId, source }] of window.ringcast?.consumers ?? []) {
       if (!window.watched.has(id))
-        window.watched.set(id, { kind: consumer.kind, userId, source, came: performance.now(), first: null });
+        window.watched.set(id, { kind: consumer.kind, userId, source, appeared: performance.now(), first: null });
       const seen = window.watched.get(id);
       if (seen.kind !== 'video' || seen.first || consumer.closed) continue;
       for (const row of (await consumer.getStats()).values())
@@ -54,6 +59,7 @@ export class Person {
     self.ringcast = ringcast;
     self.context = await browser.newContext({ viewport, permissions: ['camera', 'microphone'] });
     self.page = await self.context.newPage();
+    self.page.setDefaultTimeout(timeout);
     self.problems = [];
     self.page.on('pageerror', (error) => self.problems.push(String(error)));
     self.page.on('console', (line) => {
@@ -70,8 +76,8 @@ export class Person {
     await this.page.fill('input[name=email]', `${this.name}-${Date.now()}-${Math.random()}@example.org`);
     await this.page.fill('input[name=password]', 'correct horse');
     await this.page.click('#sign-in-form .primary');
-    await this.page.waitForSelector('#lobby:not([hidden])', { timeout: 10000 });
-    await this.page.waitForFunction(() => document.getElementById('preview').srcObject, null, { timeout: 10000 });
+    await this.page.waitForSelector('#lobby:not([hidden])');
+    await this.page.waitForFunction(() => document.getElementById('preview').srcObject);
   }
 
   async create(title = 'Test') {
@@ -87,21 +93,22 @@ export class Person {
   }
 
   async #inCall() {
-    await this.page.waitForSelector('#call:not([hidden])', { timeout: 15000 }).catch(async (error) => {
+    await this.page.waitForSelector('#call:not([hidden])').catch(async (error) => {
       throw new Error(`${this.name}: ${await this.page.textContent('#lobby-error')} (${error.message})`);
     });
-    await this.page.waitForFunction(() => document.getElementById('call-code').textContent, null, { timeout: 15000 });
-    await this.page.waitForFunction(() => window.ringcast?.producers.size === 2, null, { timeout: 15000 });
+    await this.page.waitForFunction(() => document.getElementById('call-code').textContent);
+    await this.page.waitForFunction(() => window.ringcast?.producers.size === 2);
     return this.page.textContent('#call-code');
   }
 
-  // Per consumer: { kind, userId, packetsLost, framesDecoded | totalSamplesReceived, firstFrameMs }.
+  // For each consumer: kind, userId, statistics of the browser, and after how many ms its first
+  // frame appeared.
   media() {
     return this.page.evaluate(async () => {
       const all = [];
       for (const [id, { consumer, userId }] of window.ringcast.consumers) {
         const seen = window.watched.get(id);
-        const entry = { kind: consumer.kind, userId, firstFrameMs: seen?.first ? seen.first - seen.came : null };
+        const entry = { kind: consumer.kind, userId, firstFrameMs: seen?.first ? seen.first - seen.appeared : null };
         for (const row of (await consumer.getStats()).values())
           if (row.type === 'inbound-rtp')
             Object.assign(entry, {
@@ -115,13 +122,13 @@ export class Person {
     });
   }
 
-  // Sees and hears this many others.
-  async sees(others, timeoutMs = 10000) {
+  // Waits until this person sees and hears `others` other people.
+  async sees(others) {
     await until(async () => {
       const media = await this.media();
       return media.filter((m) => m.kind === 'video' && m.framesDecoded > 0 && m.firstFrameMs !== null).length === others
         && media.filter((m) => m.kind === 'audio' && m.packetsReceived > 0).length === others;
-    }, timeoutMs, `${this.name} sees and hears ${others}`).catch(async (error) => {
+    }, 15000, `${this.name} sees and hears ${others}`).catch(async (error) => {
       throw new Error(`${error.message}\n${JSON.stringify(await this.media(), null, 1)}\n${this.problems.join('\n')}`);
     });
   }

@@ -4,8 +4,8 @@ TEST_PROGRAMS += $(FLOOD)
 $(FLOOD)_SOURCES := $(wildcard tests/integration/flood/*.c)
 $(FLOOD)_LINK := -lz
 
-# The long form of the outage test: the database is away for 60 s while 200 participants per second join or
-# leave. It takes about 4 minutes.
+# The long form of the outage test: the database is away for 60 s while 200 participants per second
+# join or leave. It takes about 4 minutes.
 .PHONY: outage
 outage: test-packages programs
 	@OUTAGE_SECONDS=60 OUTAGE_RATE=200 tests/integration/outage
@@ -17,8 +17,8 @@ flood: $(OUT)/$(FLOOD)
 audit-kills: programs
 	@RINGCAST_KILLS=100 tests/integration/operating audit.test.mjs
 
-# Thousands of Socket.IO clients. `make test-sockets` and `make test-hostile` are the long forms of the steps
-# `sockets` and `hostile`.
+# Thousands of Socket.IO clients. `make test-sockets` and `make test-hostile` are the long forms of
+# the steps `sockets` and `hostile`.
 SOCKET_LOAD := tests/integration/socket_load/generator
 TEST_TOOLS += $(SOCKET_LOAD)
 $(SOCKET_LOAD)_SOURCES := $(SOCKET_LOAD).c
@@ -30,7 +30,8 @@ test-sockets: programs socket-load
 test-hostile: programs
 	@RINGCAST_HALF_OPEN=100000 RINGCAST_HOSTILE_ROUNDS=20 tests/integration/hostile
 
-# Redis is killed, stopped and full for a minute each, while 200 participants per second join or leave.
+# Redis is killed, stopped and full for a minute each, while 200 participants per second join or
+# leave.
 .PHONY: redis-drill
 redis-drill: programs
 	@RINGCAST_DRILL_SECONDS=60 RINGCAST_DRILL_RATE=200 TEST_TIMEOUT=600 tests/integration/redis \

@@ -1,5 +1,5 @@
-// ringcast-load against a whole Ringcast: what it measures when all is well, and that its own checks
-// can fail. (Whether the machine is quiet enough for a valid figure is not asked here.)
+// ringcast-load with a whole Ringcast: what it measures when nothing is wrong, and that its checks
+// notice what is wrong. The tests do not ask whether the machine is quiet enough for valid figures.
 
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
@@ -7,7 +7,7 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { load, serve } from '../../perf/load/run.mjs';
-import { binaries } from '../lib/ringcast.mjs';
+import { binaries, patience } from '../lib/ringcast.mjs';
 
 const options = { serverCore: 0, loadCore: availableParallelism() > 1 ? 1 : 0 };
 let server, accounted = false;
@@ -15,7 +15,7 @@ let server, accounted = false;
 before(async () => { server = await serve(options); });
 after(() => server?.stop());
 
-// Without accounts of the server's CPU, which take a second, but for the first test.
+// Only the first run measures the CPU time of the server, because that takes a second.
 async function run(...words) {
   const r = await load(server, ['--seconds', 2, ...words], { ...options, accounting: !accounted });
   accounted = true;
@@ -38,25 +38,25 @@ function assertWhole(sums, receivers, packetsAtLeast) {
 const near = (found, wanted, what) =>
   assert.ok(wanted > 5 && Math.abs(found - wanted) <= 3 + wanted * 0.2, `${what}: ${found}, injected ${wanted}`);
 
-test('two rooms of three: everything comes once, in order, unchanged', async () => {
+test('in two rooms of three, everything arrives once, in order and unchanged', async () => {
   const r = await run('--rooms', 2, '--participants', 3, '--transport-cc', '--nack');
   assertWhole(r.video, 12, 12 * 9 * 50);
   assertWhole(r.audio, 12, 12 * 90);
   for (const [name, count] of Object.entries(nothingWrong)) assert.equal(r.counts[name], count, name);
-  assert.ok(r.counts.pli_received >= 6, 'every publisher was asked for a key frame');
+  assert.ok(r.counts.pli_received >= 6, 'every publisher has been asked for a key frame');
   assert.ok(r.counts.rtcp_received > 0 && r.counts.checks_answered >= 12);
-  assert.ok(r.video_latency_ms.p50 > 0 && r.video_latency_ms.p50 < 50, `latency ${r.video_latency_ms.p50}`);
+  assert.ok(r.video_latency_ms.p50 > 0 && r.video_latency_ms.p50 < 200, `latency ${r.video_latency_ms.p50}`);
   assert.ok(r.server.cpu_ns_per_packet > 100 && r.server.sendto_before_ns > 100);
 });
 
-test('counter mode: comings and goings while measured cost nobody a packet', async () => {
+test('with counter mode, clients that join and leave cost nobody a packet', async () => {
   const r = await run('--participants', 4, '--churn', 3, '--profile', 'cm');
   assert.ok(r.churned >= 3, `${r.churned} left`);
   assert.equal(r.video.lost + r.audio.lost, 0);
   assert.equal(r.video.duplicates + r.audio.duplicates + r.counts.replayed + r.counts.unauthentic, 0);
 });
 
-test('loss, duplicates and changed packets on the way to us are noticed', async () => {
+test('lost, duplicate and changed packets from the server are counted', async () => {
   const r = await run('--subscribers', 4, '--profile', 'gcm256', '--receive-loss', 2,
     '--receive-duplicate', 2, '--receive-corrupt', 2, '--receive-scramble', 2);
   near(r.counts.unauthentic, r.counts.injected_corrupt, 'unauthentic');
@@ -66,15 +66,15 @@ test('loss, duplicates and changed packets on the way to us are noticed', async 
     - r.counts.injected_duplicate * 0.04, 'lost');
 });
 
-test('loss and wrong order on the way to the server are noticed', async () => {
+test('lost and reordered packets to the server are counted', async () => {
   const r = await run('--subscribers', 3, '--loss', 4, '--reorder', 4);
   assert.ok(r.video.not_sent > 20);
-  assert.equal(r.video.lost, r.video.not_sent, 'what we did not send is lost, and nothing else');
+  assert.equal(r.video.lost, r.video.not_sent, 'exactly the packets are lost that we did not send');
   near(r.video.reordered, 3 * r.counts.injected_send_reorder, 'reordered');
 });
 
-test('wrong arguments and a server that is not there are said in words', () => {
-  const start = (...words) => spawnSync(join(binaries, 'ringcast-load'), words, { encoding: 'utf8', timeout: 10000 });
+test('wrong arguments and an unreachable server give a sentence', () => {
+  const start = (...words) => spawnSync(join(binaries, 'ringcast-load'), words, { encoding: 'utf8', timeout: 10000 * patience });
   assert.deepEqual([start().status, start('--help').status], [2, 0]);
   for (const words of [['http://a:1', '--fps', '0'], ['http://a:1', '--profile', 'des'], ['http://a:1', '--what'],
     ['http://a:1'], ['http://a:1', '--participants', '1'], ['http://a:1', '--loss', '101', '--subscribers', '1']]) {
@@ -87,12 +87,12 @@ test('wrong arguments and a server that is not there are said in words', () => {
   assert.match(away.stdout, /FAILED .*http:\/\/127.0.0.1:1.*connect/);
 });
 
-test('the bare forwarder delivers everything, and says what it wants', () => {
+test('the bare forwarder delivers everything, and says what it needs', () => {
   const bare = (command, ...words) => spawnSync(command, words, { encoding: 'utf8' });
   const program = join(binaries, 'ringcast-bench-io');
   const small = ['--segments', '3', '--bytes', '400', '--destinations', '20'];
   const one = bare(program, '--paced', '50', ...small, '--json');
-  assert.equal(one.status, 0, one.stderr); // not so when more than one in a thousand was lost
+  assert.equal(one.status, 0, one.stderr); // it fails when more than one datagram in a thousand is lost
   const { paced } = JSON.parse(one.stdout);
   assert.ok(paced.ns > 50 && paced.ns < 1e6 && paced.sendto_ns > 50, one.stdout);
   const incomplete = bare(program, '--paced', '50');

@@ -1,4 +1,5 @@
-// A call with a sanitizer in every process: it works, all processes stop cleanly, no sanitizer reports anything.
+// A call with a sanitizer in every process: it works, all processes stop cleanly, no sanitizer
+// reports anything.
 
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';

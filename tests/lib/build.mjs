@@ -1,6 +1,8 @@
-// Which build is tested (RINGCAST_BUILD, from the root of the tree), and what a sanitizer in it means
-// for a test. Bounds on time are those of a plain build: they are multiplied by `slower`, by until()
-// and within() themselves. Bounds on memory say nothing then: a sanitizer keeps what was freed.
+// Which build is tested (RINGCAST_BUILD, relative to the root of the tree), and what a sanitizer in
+// it means for a test: everything takes `slower` times as long, and limits on memory do not hold,
+// because a sanitizer does not reuse memory at once. A limit that only ends a hung test is
+// multiplied by `patience`, so that it holds on a busy machine too: until() and within() do that
+// themselves.
 
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -10,8 +12,10 @@ const build = process.env.RINGCAST_BUILD ?? 'build/release';
 export const binaries = resolve(root, build);
 export const sanitizer = build.match(/\b(asan|tsan)\b/)?.[1];
 export const slower = { asan: 3, tsan: 10 }[sanitizer] ?? 1;
+export const patience = 4 * slower;
 export const measuresMemory = !sanitizer;
 
-// For the environment of what is started: ASAN_OPTIONS and its like, if tests/under-sanitizer set them.
+// For the environment of started programs: ASAN_OPTIONS and the like, if tests/under-sanitizer has
+// set them.
 export const sanitizerOptions = Object.fromEntries(
   Object.entries(process.env).filter(([name]) => name.endsWith('SAN_OPTIONS')));

@@ -1,5 +1,5 @@
-// Starts and stops a whole Ringcast for a test: own data directory, free ports, embedded defaults (or
-// servers: servers.mjs).
+// Starts and stops a whole Ringcast for a test: own data directory, free ports, embedded defaults
+// (or servers: servers.mjs).
 
 import { execFile, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -8,7 +8,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { binaries, root, sanitizerOptions, slower } from './build.mjs';
+import { binaries, patience, root, sanitizerOptions, slower } from './build.mjs';
 import { sharedPostgres, storesOf } from './servers.mjs';
 
 export * from './build.mjs';
@@ -16,10 +16,10 @@ const run = promisify(execFile);
 
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-// Calls `probe` until it returns something true or the time of a plain build is up; throws what it said
-// last.
-export async function until(probe, plainMs, what) {
-  const timeoutMs = plainMs * slower;
+// Calls `probe` again and again until it returns something true, and returns that. Throws when that
+// takes longer than `quietMs` on a quiet machine, multiplied by `patience`.
+export async function until(probe, quietMs, what) {
+  const timeoutMs = quietMs * patience;
   const deadline = Date.now() + timeoutMs;
   let last;
   for (;;) {

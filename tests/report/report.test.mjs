@@ -191,7 +191,7 @@ test('on a phone nothing is wider than the screen', async (t) => {
     [...d.querySelectorAll('main *')].filter((e) => e.getBoundingClientRect().right > 391).length + ' ' + d.querySelectorAll('svg').length"></iframe>`);
   const words = ['--headless', '--no-sandbox', '--disable-gpu', '--allow-file-access-from-files', `--user-data-dir=${join(directory, 'chromium')}`,
     '--virtual-time-budget=3000', '--dump-dom', `file://${join(directory, 'phone.html')}`];
-  const { stdout } = await promisify(execFile)('chromium', words, { timeout: 30000 }).catch((error) => {
+  const { stdout } = await promisify(execFile)('chromium', words, { timeout: 120000 }).catch((error) => {
     if (error.code === 'ENOENT' && !process.env.CI) return t.skip('no chromium') ?? { stdout: '' };
     throw error;
   });

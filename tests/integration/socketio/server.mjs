@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process';
 import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import WebSocket from 'ws';
-import { binaries, sanitizerOptions, slower } from '../../lib/build.mjs';
+import { binaries, patience, sanitizerOptions } from '../../lib/build.mjs';
 
 export { measuresMemory, slower } from '../../lib/build.mjs';
 const program = join(binaries, 'tests/integration/socketio/echo_server');
@@ -12,9 +12,9 @@ const program = join(binaries, 'tests/integration/socketio/echo_server');
 export const PING_INTERVAL = 300;
 export const PING_TIMEOUT = 200;
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-// The time is that of a plain build.
-export function within(promise, plainMs, what) {
-  const ms = plainMs * slower;
+// Rejects when the promise takes longer than `quietMs` on a quiet machine, multiplied by `patience`.
+export function within(promise, quietMs, what) {
+  const ms = quietMs * patience;
   let timer;
   const late = new Promise((_, reject) => {
     timer = setTimeout(() => reject(new Error(`${what}: not within ${ms} ms`)), ms);
