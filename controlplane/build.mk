@@ -8,7 +8,7 @@ PROGRAMS += ringcast-controlplane
 ringcast-controlplane_SOURCES := $(wildcard controlplane/*.c)
 ringcast-controlplane_USES := controlplane src
 
-# The demo page. Its packages are fetched once; afterwards building needs no network.
+# The demo page. The first build downloads its packages; later builds need no network.
 PAGE_FILES := $(wildcard controlplane/page/src/*) controlplane/page/build.mjs
 .PHONY: page
 page: build/page/index.html

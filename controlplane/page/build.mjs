@@ -1,5 +1,5 @@
-// Builds the page into the folder named on the command line (default: dist): one script, one style
-// sheet, index.html. File names carry a hash so that browsers may keep them for ever.
+// Builds the page into the folder on the command line (default: dist): index.html, one script, one style
+// sheet. File names contain a hash of the content, so browsers may cache them forever.
 import { build } from 'esbuild';
 import { createHash } from 'node:crypto';
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';

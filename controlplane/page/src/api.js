@@ -1,4 +1,4 @@
-// The HTTP half of the server's interface: accounts and tokens.
+// Requests to the server over HTTP: accounts, tokens, meetings.
 
 export class ApiError extends Error {
   constructor(status, message) {
@@ -31,7 +31,7 @@ async function request(method, path, { body, token } = {}) {
 
 const storageKey = 'ringcast-session';
 
-// One account per tab: two windows may be two people.
+// The account of this browser tab: two tabs may be two people.
 export const session = {
   token: null,
   user: null,
@@ -44,14 +44,15 @@ export const session = {
     }
   },
 
-  async enter(call, fields) {
-    const answer = await request('POST', `/auth/${call}`, { body: fields });
+  // action: 'register' or 'login'.
+  async enter(action, fields) {
+    const answer = await request('POST', `/auth/${action}`, { body: fields });
     this.token = answer.accessToken;
     this.user = answer.user;
     sessionStorage.setItem(storageKey, JSON.stringify({ token: this.token, user: this.user }));
   },
 
-  // Still valid? Throws ApiError 401 when not.
+  // Throws ApiError with status 401 if the token is no longer valid.
   check() {
     return request('GET', '/auth/me', { token: this.token });
   },

@@ -1,14 +1,14 @@
-// A call without any page: signaling over socket.io-client, media through mediasoup-client.
+// A call, without anything that can be seen: events through socket.io-client, media through mediasoup-client.
 //
 // Emits (CustomEvent with detail): participants, track {userId, source, track|null, paused},
 // state 'connecting'|'connected'|'reconnecting', ended {reason}, mutedByHost, roleChanged,
-// speaker {userId}, draining, transport {direction, state}.
+// speaker {userId}, draining, transport {direction, state}, problem {message}.
 
 import { Device } from 'mediasoup-client';
 import { io } from 'socket.io-client';
 
 const ackTimeoutMs = 10000;
-const icePatienceMs = 3000; // a path that is gone for so long is looked for anew
+const iceRestartDelayMs = 3000; // ICE restarts after the connection was lost for this long
 
 const endings = {
   kicked: 'The host removed you from the meeting.',
@@ -33,7 +33,7 @@ export class Call extends EventTarget {
     this.ended = false;
   }
 
-  #tell(type, detail) {
+  #emit(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
 
@@ -67,7 +67,7 @@ export class Call extends EventTarget {
     return this.request('room:create', { title });
   }
 
-  // Joins and sets the media up; producers of the others are consumed as they are.
+  // Joins, creates the transports, and consumes the producers of the others.
   async join(roomId) {
     const answer = await this.request('room:join', { roomId });
     this.roomId = answer.roomId;
@@ -83,7 +83,7 @@ export class Call extends EventTarget {
     await this.device.load({ routerRtpCapabilities: answer.rtpCapabilities });
     this.sendTransport = await this.#createTransport('send', answer.iceServers);
     this.recvTransport = await this.#createTransport('recv', answer.iceServers);
-    this.#tell('state', 'connected');
+    this.#emit('state', 'connected');
     await Promise.allSettled(answer.existingProducers.map((producer) => this.#consume(producer)));
   }
 
@@ -103,23 +103,23 @@ export class Call extends EventTarget {
       }).then(({ id }) => done({ id }), failed);
     });
     transport.on('connectionstatechange', (state) => {
-      this.#tell('transport', { direction, state });
+      this.#emit('transport', { direction, state });
       if (state === 'failed') this.#restartIce(transport);
       else if (state === 'disconnected')
         setTimeout(() => {
           if (transport.connectionState === 'disconnected') this.#restartIce(transport);
-        }, icePatienceMs);
+        }, iceRestartDelayMs);
     });
     return transport;
   }
 
-  // After a change of network: new candidates of ours, the same transport, nothing negotiated anew.
+  // The network changed: the transport stays, and finds a new path.
   async #restartIce(transport) {
     try {
       const { iceParameters } = await this.request('media:restartIce', { transportId: transport.id });
       await transport.restartIce({ iceParameters });
     } catch (error) {
-      if (!this.ended && !transport.closed) this.#tell('problem', error);
+      if (!this.ended && !transport.closed) this.#emit('problem', error);
     }
   }
 
@@ -171,7 +171,7 @@ export class Call extends EventTarget {
     const source = appData?.source ?? (options.kind === 'audio' ? 'microphone' : 'camera');
     this.consumers.set(consumer.id, { consumer, userId, source });
     await this.request('media:resumeConsumer', { consumerId: consumer.id });
-    this.#tell('track', {
+    this.#emit('track', {
       userId, source, track: consumer.track, paused: paused ?? options.producerPaused,
     });
   }
@@ -181,18 +181,18 @@ export class Call extends EventTarget {
     if (!entry) return;
     this.consumers.delete(consumerId);
     entry.consumer.close();
-    this.#tell('track', { userId: entry.userId, source: entry.source, track: null });
+    this.#emit('track', { userId: entry.userId, source: entry.source, track: null });
   }
 
   #setParticipants(participants) {
     this.participants = participants;
-    this.#tell('participants', participants);
+    this.#emit('participants', participants);
   }
 
   #producerPaused(producerId, paused) {
     for (const { consumer, userId, source } of this.consumers.values()) {
       if (consumer.producerId === producerId)
-        this.#tell('track', { userId, source, track: consumer.track, paused });
+        this.#emit('track', { userId, source, track: consumer.track, paused });
     }
   }
 
@@ -205,18 +205,18 @@ export class Call extends EventTarget {
     socket.on('room:roleChanged', ({ userId, newRole }) => {
       this.#setParticipants(this.participants.map(
         (p) => (p.userId === userId ? { ...p, role: newRole } : p)));
-      this.#tell('roleChanged', { userId, newRole });
+      this.#emit('roleChanged', { userId, newRole });
     });
     socket.on('room:allMuted', () => {
       this.producers.get('microphone')?.pause();
-      this.#tell('mutedByHost');
+      this.#emit('mutedByHost');
     });
     socket.on('room:userKicked', ({ reason }) => {
       this.#end(endings[reason] ?? endings.kicked);
     });
     socket.on('room:closed', () => this.#end(endings.closed));
     socket.on('media:newProducer', (producer) => {
-      this.#consume(producer).catch((error) => this.#tell('problem', error));
+      this.#consume(producer).catch((error) => this.#emit('problem', error));
     });
     socket.on('media:producerClosed', ({ producerId }) => {
       for (const [id, { consumer }] of this.consumers)
@@ -225,17 +225,17 @@ export class Call extends EventTarget {
     socket.on('media:consumerClosed', ({ consumerId }) => this.#dropConsumer(consumerId));
     socket.on('media:producerPaused', ({ producerId }) => this.#producerPaused(producerId, true));
     socket.on('media:producerResumed', ({ producerId }) => this.#producerPaused(producerId, false));
-    socket.on('media:activeSpeaker', ({ userId }) => this.#tell('speaker', { userId }));
-    socket.on('server:draining', () => this.#tell('draining'));
+    socket.on('media:activeSpeaker', ({ userId }) => this.#emit('speaker', { userId }));
+    socket.on('server:draining', () => this.#emit('draining'));
     socket.on('disconnect', () => {
-      if (!this.ended) this.#tell('state', 'reconnecting');
+      if (!this.ended) this.#emit('state', 'reconnecting');
     });
     socket.on('authenticated', () => {
       if (this.roomId && !this.ended) this.#rejoin().catch((error) => this.#end(error.message));
     });
   }
 
-  // After a lost connection: the seat is kept for some seconds, and with it all media.
+  // The socket was lost and is back. For some seconds the server keeps everything, and media goes on.
   async #rejoin() {
     const answer = await this.request('room:join', { roomId: this.roomId, resume: true });
     if (answer.resumed) {
@@ -244,13 +244,13 @@ export class Call extends EventTarget {
       const present = new Set(answer.existingProducers.map(({ producerId }) => producerId));
       for (const [id, { consumer }] of this.consumers)
         if (!present.has(consumer.producerId)) this.#dropConsumer(id);
-      this.#tell('state', 'connected');
+      this.#emit('state', 'connected');
       await Promise.allSettled(answer.existingProducers
         .filter(({ producerId }) => !held.has(producerId))
         .map((producer) => this.#consume(producer)));
       return;
     }
-    // The seat was lost: the media is built anew with the tracks we still have.
+    // It was too late: create transports and producers again, with the tracks that are still open.
     const tracks = [...this.producers].map(([source, p]) => ({ source, track: p.track, paused: p.paused }));
     for (const id of [...this.consumers.keys()]) this.#dropConsumer(id);
     this.producers.clear();
@@ -274,7 +274,7 @@ export class Call extends EventTarget {
     if (this.ended) return;
     this.ended = true;
     this.#close();
-    this.#tell('ended', reason);
+    this.#emit('ended', reason);
   }
 
   #close() {

@@ -1,10 +1,10 @@
-// Cameras and microphones: choosing, opening, and saying clearly why it did not work.
+// Cameras and microphones: lists them, opens them, and explains why that failed.
 
 const reasons = {
   NotAllowedError: 'Access to the camera or microphone was refused. Allow it in the address bar, then try again.',
   NotFoundError: 'No camera or microphone was found.',
   NotReadableError: 'The camera or microphone is in use by another program.',
-  OverconstrainedError: 'That camera or microphone is gone.',
+  OverconstrainedError: 'This camera or microphone is no longer connected.',
 };
 
 export function explain(error) {
@@ -23,11 +23,11 @@ const video = (deviceId) => ({
 });
 const audio = (deviceId) => ({ ...(deviceId ? { deviceId: { exact: deviceId } } : {}) });
 
-// What there is of camera and microphone, each alone if need be. { video, audio, problem }
+// Opens camera and microphone; if one of them fails, the other alone. Returns { video, audio, problem }.
 export async function open({ cameraId, microphoneId, wantVideo = true, wantAudio = true }) {
   const opened = { video: null, audio: null, problem: null };
   if (!supported()) {
-    opened.problem = 'This page may not use cameras: open it through https:// or on localhost.';
+    opened.problem = 'The browser does not allow cameras on this page. Open it with https:// or on localhost.';
     return opened;
   }
   if (wantVideo && wantAudio) {

@@ -1,4 +1,4 @@
-// The participants' tiles: one per person, and one more for a shared screen.
+// The tiles: one for each participant, and one more for a shared screen.
 
 import { icon } from './icons.js';
 
@@ -22,7 +22,7 @@ export class Grid {
     const video = document.createElement('video');
     video.autoplay = true;
     video.playsInline = true;
-    video.muted = true; // sound plays from the tile's own audio element
+    video.muted = true; // sound comes from the audio element of the tile
     const avatar = document.createElement('span');
     avatar.className = 'avatar';
     avatar.setAttribute('aria-hidden', 'true');
@@ -71,7 +71,7 @@ export class Grid {
     this.tiles.clear();
   }
 
-  // Keeps the tiles of these people only.
+  // Removes the tiles of everybody else.
   keep(userIds) {
     const wanted = new Set(userIds);
     for (const key of [...this.tiles.keys()]) {
@@ -100,12 +100,12 @@ export class Grid {
       `${tile.querySelector('.name').textContent}${muted ? ', muted' : ''}`);
   }
 
-  // One tile at a time is marked: who speaks.
+  // Marks the tile of the dominant speaker, and no other.
   setSpeaker(userId) {
     for (const [key, tile] of this.tiles) tile.classList.toggle('speaking', key === userId);
   }
 
-  // As many columns as make the tiles largest at 16:9.
+  // Chooses the number of columns that makes 16:9 tiles largest.
   #layout() {
     const count = this.tiles.size;
     const { clientWidth: width, clientHeight: height } = this.element;
@@ -117,7 +117,7 @@ export class Grid {
         ((height - (rows - 1) * 8) / rows) * (16 / 9));
       if (tileWidth > best.tileWidth) best = { columns, tileWidth };
     }
-    // On a narrow page two small columns show more people than one tall list.
+    // On a narrow page two columns show more people than one.
     if (width < 520 && count > 2) best = { columns: 2, tileWidth: (width - 8) / 2 };
     this.element.style.setProperty('--columns', best.columns);
     this.element.style.setProperty('--tile-width', `${Math.floor(best.tileWidth)}px`);

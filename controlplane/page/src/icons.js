@@ -1,4 +1,4 @@
-// Line icons, drawn for this page; 24 × 24, currentColor.
+// Icons of this page: lines in the colour of the text, 24 × 24.
 
 const shapes = {
   microphone: '<rect x="9" y="3" width="6" height="11" rx="3"/><path d="M5 11a7 7 0 0 0 14 0M12 18v3"/>',

@@ -1,4 +1,4 @@
-// The page: sign-in, lobby, meeting. What it shows is here; what it does is in call.js.
+// What the page shows: sign-in, lobby, meeting. call.js holds the call itself.
 
 import { meeting, session } from './api.js';
 import { Call } from './call.js';
@@ -14,7 +14,7 @@ let call = null;
 let statisticsTimer = null;
 let registering = true;
 
-/* ---- small things ---- */
+/* ---- views, messages, forms ---- */
 
 function show(view) {
   for (const id of ['sign-in', 'lobby', 'call']) $(id).hidden = id !== view;
@@ -195,7 +195,7 @@ function listen(current) {
   current.addEventListener('track', ({ detail }) => showTrack(detail));
   current.addEventListener('problem', ({ detail }) => toast(detail.message));
   current.addEventListener('speaker', ({ detail }) => grid.setSpeaker(detail.userId));
-  current.addEventListener('draining', () => banner('The server restarts. The meeting goes on in a moment.'));
+  current.addEventListener('draining', () => banner('The server is restarting. The meeting will continue in a moment.'));
   current.addEventListener('mutedByHost', () => {
     local.microphoneOn = false;
     drawControls();
@@ -206,7 +206,7 @@ function listen(current) {
   });
   current.addEventListener('transport', ({ detail }) => {
     if (detail.state === 'failed')
-      banner('No media arrives. A firewall may block UDP to the server.');
+      banner('Audio and video do not get through. A firewall may block UDP to the server.');
     else if (detail.state === 'connected') banner(null);
   });
   current.addEventListener('ended', ({ detail }) => leaveView(detail));
@@ -279,7 +279,7 @@ async function hostAction(event, fields = {}, question = null) {
   if (question && !window.confirm(question)) return;
   try {
     const answer = await call.request(event, { roomId: call.roomId, ...fields });
-    if (event === 'room:muteAll') toast(`Muted: ${answer.mutedCount}.`);
+    if (event === 'room:muteAll') toast(`${answer.mutedCount} ${answer.mutedCount === 1 ? 'person' : 'people'} muted.`);
   } catch (error) {
     toast(error.message);
   }
@@ -322,7 +322,7 @@ async function guarded(work) {
   drawControls();
 }
 
-// Turns microphone or camera on or off; opens the device first when it was missing at the start.
+// Turns the microphone or camera on or off. Opens the device first if that did not work at the start.
 async function toggle(source, kind, flag) {
   const on = !local[flag];
   if (on && !local[kind]) {
@@ -331,7 +331,7 @@ async function toggle(source, kind, flag) {
     local[kind] = opened[kind];
     if (kind === 'video') grid.setVideo(grid.tiles.get(session.user.id), local.video);
   }
-  local[flag] = on; // at once: a second press means the opposite, also before the server answered
+  local[flag] = on; // before the server answers: a second press must mean the opposite
   try {
     if (on && !call.producers.has(source)) await call.produce(source, local[kind]);
     else await call.setPaused(source, !on);
@@ -352,7 +352,7 @@ async function toggleScreen() {
   try {
     local.screen = await devices.screen();
   } catch (error) {
-    if (error.name === 'NotAllowedError') return; // the person changed their mind
+    if (error.name === 'NotAllowedError') return; // the user cancelled
     throw error;
   }
   local.screen.addEventListener('ended', () => local.screen && guarded(toggleScreen));
@@ -411,7 +411,7 @@ function leaveView(reason) {
   openLobby();
 }
 
-/* ---- figures ---- */
+/* ---- connection panel ---- */
 
 function row(...cells) {
   const line = document.createElement('tr');
@@ -438,7 +438,7 @@ function startStatistics() {
 
 /* ---- start ---- */
 
-Object.defineProperty(window, 'ringcast', { get: () => call }); // for whoever looks from the console
+Object.defineProperty(window, 'ringcast', { get: () => call }); // for the browser's console
 
 async function start() {
   chooseTab(true);

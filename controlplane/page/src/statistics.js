@@ -1,4 +1,4 @@
-// Live figures of a call out of the browser's own statistics: bit rates, loss, round-trip time.
+// Numbers of a running call from the browser's statistics: bit rates, loss, round-trip time.
 
 export class Statistics {
   #before = new Map();
