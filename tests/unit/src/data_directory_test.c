@@ -1,4 +1,4 @@
-/* Making and locking the data directory. */
+/* The data directory: creating it, locking it. */
 #define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>
@@ -40,7 +40,7 @@ static const char *below(const char *rest)
     return path;
 }
 
-static void test_make(void **state)
+static void a_new_directory_belongs_to_run_as(void **state)
 {
     const struct passwd *nobody = getpwnam("nobody");
     uid_t nobody_uid = nobody->pw_uid;
@@ -52,8 +52,9 @@ static void test_make(void **state)
     assert_int_equal(about.st_mode & 07777, 0700);
     assert_int_equal(about.st_uid, geteuid() == 0 ? nobody_uid : geteuid());
     assert_int_equal(stat(below("a/b"), &about), 0);
-    assert_int_equal(about.st_uid, geteuid()); /* only the last part is given away */
-    /* what is there stays as it is */
+    assert_int_equal(about.st_uid,
+                     geteuid()); /* only the last directory belongs to the user of run_as */
+    /* an existing directory stays unchanged */
     assert_int_equal(chmod(below("a/b"), 0751), 0);
     assert_true(data_directory_make(below("a/b"), "nobody", why));
     assert_int_equal(stat(below("a/b"), &about), 0);
@@ -61,7 +62,7 @@ static void test_make(void **state)
     assert_int_equal(about.st_uid, geteuid());
 }
 
-static void test_make_refused(void **state)
+static void directories_that_cannot_be_created(void **state)
 {
     char why[DATA_DIRECTORY_WHY_BYTES] = "", longest[600];
     FILE *file = fopen(below("file"), "w");
@@ -75,14 +76,14 @@ static void test_make_refused(void **state)
     if (geteuid() == 0) {
         assert_false(data_directory_make(below("new"), "no-such-user", why));
         assert_non_null(strstr(why, "no such user"));
-        assert_int_equal(access(below("new"), F_OK), -1); /* nothing half made is left */
+        assert_int_equal(access(below("new"), F_OK), -1); /* removed again */
     }
 }
 
-static void test_lock(void **state)
+static void one_holder_at_a_time(void **state)
 {
     char why[DATA_DIRECTORY_WHY_BYTES] = "", pid[32];
-    int lock = data_directory_lock(top, "x.lock", "another test", 0, why), status;
+    int lock = data_directory_lock(top, "x.lock", "another test", 0, why), status, locked[2];
     pid_t child;
 
     assert_true(lock >= 0);
@@ -92,23 +93,27 @@ static void test_lock(void **state)
     assert_non_null(strstr(why, pid));
     assert_int_equal(close(data_directory_lock(top, "y.lock", "another test", 0, why)), 0);
     close(lock);
-    /* the holder's death is the end of its lock, within the time we wait */
+    /* when the holder dies, whoever waits gets the lock */
+    assert_int_equal(pipe(locked), 0);
     child = fork();
     if (child == 0) {
         if (data_directory_lock(top, "x.lock", "another test", 0, why) < 0)
             _exit(1);
+        close(locked[1]);
         usleep(100000);
         abort();
     }
-    usleep(30000);
-    lock = data_directory_lock(top, "x.lock", "another test", 3000, why);
+    close(locked[1]);
+    assert_int_equal(read(locked[0], pid, 1), 0); /* the child holds the lock, or has exited */
+    close(locked[0]);
+    lock = data_directory_lock(top, "x.lock", "another test", 60000, why);
     assert_true(lock >= 0);
     close(lock);
     waitpid(child, &status, 0);
     assert_true(WIFSIGNALED(status));
 }
 
-static void test_lock_refused(void **state)
+static void locks_that_are_refused(void **state)
 {
     char why[DATA_DIRECTORY_WHY_BYTES] = "";
 
@@ -121,10 +126,10 @@ static void test_lock_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_make, begin, end),
-        cmocka_unit_test_setup_teardown(test_make_refused, begin, end),
-        cmocka_unit_test_setup_teardown(test_lock, begin, end),
-        cmocka_unit_test_setup_teardown(test_lock_refused, begin, end),
+        cmocka_unit_test_setup_teardown(a_new_directory_belongs_to_run_as, begin, end),
+        cmocka_unit_test_setup_teardown(directories_that_cannot_be_created, begin, end),
+        cmocka_unit_test_setup_teardown(one_holder_at_a_time, begin, end),
+        cmocka_unit_test_setup_teardown(locks_that_are_refused, begin, end),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

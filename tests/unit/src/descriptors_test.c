@@ -1,4 +1,4 @@
-/* Descriptor sets and their way over a Unix socket, well-behaved peers and others. */
+/* Descriptor sets: adding and taking, sending one over a Unix socket, peers that misbehave. */
 #define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>
@@ -6,7 +6,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-/* cmocka wants these first */
+/* cmocka.h needs the headers above */
 #include <cmocka.h>
 
 #include "src/descriptors.c"
@@ -64,14 +64,14 @@ static void add_get_take_close(void **state)
     descriptors_close(&set);
     assert_int_equal(set.count, 0);
     close(fd);
-    for (unsigned i = 0; i <= DESCRIPTORS_MAX; i++) /* one more than there is room for */
+    for (unsigned i = 0; i <= DESCRIPTORS_MAX; i++) /* one more than DESCRIPTORS_MAX */
         descriptors_add(&set, new_fd(), "n.%u", i);
     assert_int_equal(set.count, DESCRIPTORS_MAX);
     descriptors_close(&set);
     assert_int_equal(open_descriptors(), before);
 }
 
-static void a_whole_set_crosses(void **state)
+static void a_whole_set_is_received(void **state)
 {
     static const unsigned sizes[] = {0, 1, 7, DESCRIPTORS_MAX};
 
@@ -87,7 +87,7 @@ static void a_whole_set_crosses(void **state)
             descriptors_add(&sent, memory, "fd.%u", i);
         }
         assert_int_equal(descriptors_send(pair[0], &sent), 0);
-        assert_int_equal(descriptors_receive(pair[1], &got, 1000), 0);
+        assert_int_equal(descriptors_receive(pair[1], &got, 60000), 0);
         assert_int_equal(got.count, sizes[s]);
         for (unsigned i = 0; i < sizes[s]; i++) {
             assert_true(
@@ -141,7 +141,7 @@ static void messages_that_are_refused(void **state)
         {"fd", 2, 0, EPROTO},
         {"fd", 2, 2, EPROTO},
         {"fd", 2, 4, EPROTO},
-        {"fd", 2, 8, EPROTO}, /* more than there is room for */
+        {"fd", 2, 8, EPROTO}, /* more than the receiver has room for */
         {"end", 3, 2, EPROTO},
         {"a\0b", 3, 1, EPROTO},
         {"good", 4, 1, EPROTO}, /* a second time */
@@ -150,7 +150,7 @@ static void messages_that_are_refused(void **state)
         {"fine", 4, 1, ETIMEDOUT},
         {"", 0, 1, ECONNRESET},
         {"", 0, 0, ECONNRESET},
-        {NULL, 0, 0, ECONNRESET}, /* hangs up */
+        {NULL, 0, 0, ECONNRESET}, /* closes the connection */
     };
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -164,7 +164,8 @@ static void messages_that_are_refused(void **state)
             send_raw(pair[0], rows[i].name, rows[i].bytes, rows[i].fds);
         else
             shutdown(pair[0], SHUT_WR);
-        assert_int_equal(descriptors_receive(pair[1], &got, 20), -1);
+        assert_int_equal(
+            descriptors_receive(pair[1], &got, rows[i].error == ETIMEDOUT ? 20 : 60000), -1);
         assert_int_equal(errno, rows[i].error);
         assert_int_equal(got.count, 0);
         close(pair[0]);
@@ -173,7 +174,7 @@ static void messages_that_are_refused(void **state)
     }
 }
 
-static void one_too_many(void **state)
+static void a_set_that_is_too_large(void **state)
 {
     unsigned before = open_descriptors();
     struct descriptors got;
@@ -183,25 +184,25 @@ static void one_too_many(void **state)
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
     for (unsigned i = 0; i <= DESCRIPTORS_MAX; i++)
         send_raw(pair[0], name, (size_t)snprintf(name, sizeof(name), "n%u", i), 1);
-    assert_int_equal(descriptors_receive(pair[1], &got, 1000), -1);
+    assert_int_equal(descriptors_receive(pair[1], &got, 60000), -1);
     assert_int_equal(errno, EPROTO);
     close(pair[0]);
     close(pair[1]);
     assert_int_equal(open_descriptors(), before);
 }
 
-static void nobody_there_to_send_to(void **state)
+static void sending_to_a_closed_socket(void **state)
 {
     struct descriptors set = {0};
     int pair[2];
 
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
     close(pair[1]);
-    assert_int_equal(descriptors_send(pair[0], &set), -1); /* and no SIGPIPE */
+    assert_int_equal(descriptors_send(pair[0], &set), -1); /* without SIGPIPE */
     close(pair[0]);
 }
 
-/* ---- from the supervisor ---- */
+/* ---- asking the supervisor ---- */
 
 struct supervisor {
     char path[64];
@@ -284,10 +285,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(add_get_take_close),
-        cmocka_unit_test(a_whole_set_crosses),
+        cmocka_unit_test(a_whole_set_is_received),
         cmocka_unit_test(messages_that_are_refused),
-        cmocka_unit_test(one_too_many),
-        cmocka_unit_test(nobody_there_to_send_to),
+        cmocka_unit_test(a_set_that_is_too_large),
+        cmocka_unit_test(sending_to_a_closed_socket),
         cmocka_unit_test(a_supervisor_answers),
         cmocka_unit_test(no_supervisor),
     };

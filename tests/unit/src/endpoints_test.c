@@ -1,4 +1,4 @@
-/* host:port lists. */
+/* Lists of host:port, and of STUN and TURN URLs. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,7 +9,8 @@
 
 #include "src/endpoints.h"
 
-/* The list, and what is taken from it as "host port, …"; after a '!' what cannot be understood. */
+/* A list, and its parsed items as "host port,". After a '!' stands the rest from the first wrong
+ * item. */
 static const char *const rows[][2] = {
     {"", ""},
     {" , ", ""},
@@ -33,7 +34,7 @@ static const char *const rows[][2] = {
     {"a,b:c:1,d", "a 9,!b:c:1,d"},
 };
 
-static void test_lists(void **state)
+static void lists_of_host_and_port(void **state)
 {
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         char host[ENDPOINT_HOST_ROOM], found[600] = "";
@@ -50,7 +51,7 @@ static void test_lists(void **state)
     }
 }
 
-static void test_long_host(void **state)
+static void the_longest_host(void **state)
 {
     char text[400], host[ENDPOINT_HOST_ROOM];
     const char *list = text;
@@ -66,7 +67,7 @@ static void test_long_host(void **state)
     assert_false(endpoint_next(&list, host, &port));
 }
 
-static void test_ice_urls(void **state)
+static void urls_of_stun_and_turn(void **state)
 {
     static const char *const good[] = {
         "stun:a",
@@ -112,7 +113,7 @@ static void test_ice_urls(void **state)
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         list = bad[i];
         if (ice_url_next(&list, url))
-            fail_msg("%s was taken", bad[i]);
+            fail_msg("%s was accepted", bad[i]);
         assert_string_equal(list, bad[i]);
     }
 }
@@ -120,9 +121,9 @@ static void test_ice_urls(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_lists),
-        cmocka_unit_test(test_long_host),
-        cmocka_unit_test(test_ice_urls),
+        cmocka_unit_test(lists_of_host_and_port),
+        cmocka_unit_test(the_longest_host),
+        cmocka_unit_test(urls_of_stun_and_turn),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,4 @@
-/* Lines of log: shape, escaping, cutting, muting, several threads. */
+/* Log lines: form, escaping, cutting, muting, several threads. */
 #define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>
@@ -6,7 +6,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-/* cmocka wants these first */
+/* cmocka.h needs the headers above */
 #include <cmocka.h>
 
 #include "src/log.c"
@@ -17,7 +17,7 @@
 
 static char caught[1 << 20];
 
-/* Standard error goes to a file of memory between these two; `caught` is what was written. */
+/* catch_begin redirects standard error to a memory file; catch_end returns what was written. */
 static int saved, capture;
 
 static void catch_begin(void)
@@ -40,7 +40,7 @@ static const char *catch_end(void)
     return caught;
 }
 
-/* The line behind its time stamp, whose shape is checked here. */
+/* Checks the form of the time stamp; returns the rest of the line. */
 static const char *behind_time(const char *line, bool json)
 {
     const char *shape =
@@ -56,7 +56,7 @@ static const char *behind_time(const char *line, bool json)
     return at;
 }
 
-static void shape_of_a_line(void **state)
+static void form_of_a_line(void **state)
 {
     log_open("handshaker", LOG_INFO, false);
     catch_begin();
@@ -148,7 +148,7 @@ static void escaping(void **state)
     }
 }
 
-/* However much there is, a line stays one line of bounded length that ends as it should. */
+/* However many and long the fields are: one line, at most LINE_BYTES, with the message complete. */
 static void long_lines_are_cut(void **state)
 {
     static const char *const fillers[] = {"x", "\x01", "\"", "€"};
@@ -192,7 +192,7 @@ static void write_lines(struct log_site *site, unsigned count)
         log_line(site, LOG_WARN, "a", "again", NULL, 0);
 }
 
-static void a_busy_site_mutes_itself(void **state)
+static void a_busy_site_is_muted(void **state)
 {
     struct log_site site = {0}, other = {0};
 
@@ -202,14 +202,14 @@ static void a_busy_site_mutes_itself(void **state)
     write_lines(&other, 1);
     assert_int_equal(count_lines(catch_end()), LOG_BURST + 1);
 
-    site.window_ns -= MUTE_NS; /* as if the time had gone by */
+    site.window_ns -= MUTE_NS; /* as if MUTE_NS had passed */
     catch_begin();
     write_lines(&site, 2);
     assert_int_equal(count_lines(catch_end()), 2);
     assert_non_null(strstr(caught, "suppressed=990 msg=again\n"));
     assert_null(strstr(strchr(caught, '\n'), "suppressed"));
 
-    site.window_ns -= 2 * WINDOW_NS; /* a quiet site is not muted by what it once did */
+    site.window_ns -= 2 * WINDOW_NS; /* a burst long ago does not mute the site */
     catch_begin();
     write_lines(&site, LOG_BURST);
     assert_int_equal(count_lines(catch_end()), LOG_BURST);
@@ -260,11 +260,11 @@ static void threads_share_a_site(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(shape_of_a_line),
+        cmocka_unit_test(form_of_a_line),
         cmocka_unit_test(levels),
         cmocka_unit_test(escaping),
         cmocka_unit_test(long_lines_are_cut),
-        cmocka_unit_test(a_busy_site_mutes_itself),
+        cmocka_unit_test(a_busy_site_is_muted),
         cmocka_unit_test(threads_share_a_site),
     };
 

@@ -1,4 +1,4 @@
-/* sd_notify messages as a service manager sees them, and taking stored descriptors back. */
+/* sd_notify messages as a service manager receives them, and getting stored descriptors back. */
 #define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>
@@ -6,7 +6,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-/* cmocka wants these first */
+/* cmocka.h needs the headers above */
 #include <cmocka.h>
 
 #include "src/notify.c"
@@ -18,7 +18,7 @@
 static char socket_path[] = "/tmp/ringcast-notify-XXXXXX";
 static int manager = -1;
 
-/* A manager that listens at an address as NOTIFY_SOCKET writes it. */
+/* Opens the socket of a service manager at an address in the form of NOTIFY_SOCKET. */
 static void listen_at(const char *where)
 {
     struct sockaddr_un address;
@@ -38,7 +38,7 @@ static void stop_listening(void)
     unsetenv("NOTIFY_SOCKET");
 }
 
-/* The next message; *fd is what came with it, or -1. */
+/* The next message. *fd is the descriptor that came with it, or -1. */
 static const char *next_message(int *fd)
 {
     static char text[600];
@@ -76,7 +76,7 @@ static void messages(void **state)
     assert_string_equal(next_message(&fd), "WATCHDOG=1\n");
     assert_int_equal(notify_stopping(), 0);
     assert_string_equal(next_message(&fd), "STOPPING=1\n");
-    assert_int_equal(notify_reloading(), 0); /* one message: systemd asks for the time beside it */
+    assert_int_equal(notify_reloading(), 0); /* systemd wants both lines in one message */
     assert_int_equal(sscanf(next_message(&fd), "RELOADING=1\nMONOTONIC_USEC=%llu\n", &usec), 1);
     assert_in_range(usec, before_us, clock_monotonic_ns() / NS_PER_US);
     assert_int_equal(notify_status("%d workers\nMAINPID=%d", 2, 1), 0);
@@ -87,7 +87,7 @@ static void messages(void **state)
     unlink(socket_path);
 }
 
-static void storing(void **state)
+static void storing_descriptors(void **state)
 {
     static const char *const unfit[] = {
         "", "a:b", "a b", "a\nFDPOLL=1", "ä", "01234567890123456789012345678901"};
@@ -95,7 +95,7 @@ static void storing(void **state)
     struct stat sent, got;
     int memory = memfd_create("x", MFD_CLOEXEC), fd;
 
-    listen_at("@ringcast-notify-test"); /* abstract this time */
+    listen_at("@ringcast-notify-test"); /* an abstract address */
     assert_int_equal(notify_store(memory, "udp4.%u", 3u), 0);
     assert_string_equal(next_message(&fd), "FDSTORE=1\nFDNAME=udp4.3\nFDPOLL=0\n");
     assert_true(fd >= 0 && fstat(fd, &got) == 0 && fstat(memory, &sent) == 0);
@@ -122,7 +122,7 @@ static void storing(void **state)
     stop_listening();
 }
 
-static void nobody_listens(void **state)
+static void without_a_service_manager(void **state)
 {
     unsetenv("NOTIFY_SOCKET");
     assert_false(notify_wanted());
@@ -141,7 +141,7 @@ static void nobody_listens(void **state)
 static void watchdog_interval(void **state)
 {
     static const struct {
-        const char *interval, *pid; /* "us": our own */
+        const char *interval, *pid; /* "us": the pid of this process */
         uint64_t expected;
     } rows[] = {{NULL, NULL, 0},
                 {"5000000", NULL, 5000000},
@@ -167,11 +167,11 @@ static void watchdog_interval(void **state)
     unsetenv("WATCHDOG_PID");
 }
 
-/* ---- taking back; in a child, for descriptors 3 and up are what the manager says they are ---- */
+/* ---- stored descriptors; in a child, because it needs the descriptors from 3 on ---- */
 
 struct stored {
-    const char *count, *names, *pid; /* pid "us": the child's */
-    unsigned there;                  /* descriptors really open from 3 on */
+    const char *count, *names, *pid; /* pid "us": the pid of the child */
+    unsigned there;                  /* descriptors that are open, from 3 on */
     int taken;
     const char *expected; /* names of the set, comma separated */
 };
@@ -208,7 +208,7 @@ static int take_in_child(const struct stored *row)
     return 0;
 }
 
-static void taking_back(void **state)
+static void stored_descriptors_come_back(void **state)
 {
     static const struct stored rows[] = {
         {NULL, NULL, NULL, 0, 0, NULL},
@@ -221,7 +221,7 @@ static void taking_back(void **state)
         {"2", "01234567890123456789012345678901:b", "us", 2, 2, "stored.0,b"},
         {"1", NULL, "us", 1, 1, "stored.0"},
         {"0", "", "us", 0, 0, NULL},
-        {"3", "a:b:c", "us", 2, -1, NULL}, /* one is not there */
+        {"3", "a:b:c", "us", 2, -1, NULL}, /* the third is not open */
         {"97", "a", "us", 1, -1, NULL},
         {"-1", "a", "us", 1, -1, NULL},
         {"x", "a", "us", 1, -1, NULL},
@@ -244,11 +244,13 @@ static void taking_back(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(messages),       cmocka_unit_test(storing),
-        cmocka_unit_test(nobody_listens), cmocka_unit_test(watchdog_interval),
-        cmocka_unit_test(taking_back),
+        cmocka_unit_test(messages),
+        cmocka_unit_test(storing_descriptors),
+        cmocka_unit_test(without_a_service_manager),
+        cmocka_unit_test(watchdog_interval),
+        cmocka_unit_test(stored_descriptors_come_back),
     };
-    int holder = mkstemp(socket_path); /* a name of its own, then made free for the socket */
+    int holder = mkstemp(socket_path); /* finds a free name for the socket */
 
     close(holder);
     unlink(socket_path);

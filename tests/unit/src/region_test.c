@@ -1,4 +1,4 @@
-/* Regions: layout, hash, seals, what a reader's descriptor can do, what a mapping refuses. */
+/* Regions: layout, hash, seals, descriptors of readers, mappings that are refused. */
 #define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>
@@ -6,7 +6,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-/* cmocka wants these first */
+/* cmocka.h needs the headers above */
 #include <cmocka.h>
 
 #include "src/region.c"
@@ -104,8 +104,9 @@ static void a_new_region_maps_for_both_sides(void **state)
     }
 }
 
-/* A writer is as well as its worst thread; threads of a predecessor with more of them are forgotten. */
-static void the_oldest_beat_counts(void **state)
+/* The heartbeat is the oldest beat. A writer clears the beats of a predecessor that had more
+ * threads. */
+static void the_heartbeat_is_the_oldest_beat(void **state)
 {
     int fd = made(REGION_actual);
     struct region region;
@@ -140,7 +141,7 @@ static void last_row_of_each_table_is_inside(void **state)
     }
 }
 
-/* threats.md H2. */
+/* Threat H2. */
 static void sealed_against_resizing(void **state)
 {
     int fd = made(REGION_keys), readonly = region_reopen_readonly(fd);
@@ -175,7 +176,8 @@ static void a_readonly_descriptor_stays_readonly(void **state)
     close(readonly);
 }
 
-/* What a child of another user could try with the descriptor it was given. */
+/* Runs in a child as another user, which tries to get write access through its read-only
+ * descriptor. */
 static int try_to_reopen(int readonly)
 {
     char path[64];
@@ -195,8 +197,8 @@ static void another_user_cannot_reopen_it_for_writing(void **state)
     int fd = made(REGION_desired), readonly = region_reopen_readonly(fd), status;
     pid_t pid;
 
-    if (getuid() != 0) { /* without root there is one user only, and nothing to hide from it */
-        print_message("# not root: nobody to change to\n");
+    if (getuid() != 0) { /* only root can become another user */
+        print_message("# skipped: needs root\n");
         close(fd);
         close(readonly);
         return;
@@ -211,7 +213,7 @@ static void another_user_cannot_reopen_it_for_writing(void **state)
     close(readonly);
 }
 
-/* ---- what a mapping refuses ---- */
+/* ---- mappings that are refused ---- */
 
 static int bare_file(size_t bytes, int seals)
 {
@@ -245,7 +247,7 @@ static void refused(int fd, const char *sentence)
     close(fd);
 }
 
-static void mappings_that_do_not_fit(void **state)
+static void mappings_that_are_refused(void **state)
 {
     const size_t bytes = region_bytes(REGION_resume);
     const struct region_header good = {
@@ -279,7 +281,7 @@ static void mappings_that_do_not_fit(void **state)
     refused(-1, "the descriptor does not work");
 }
 
-static void rings_pair_up(void **state)
+static void rings_connect_two_regions(void **state)
 {
     static const struct {
         enum region_id producer, consumer;
@@ -316,7 +318,7 @@ static void rings_pair_up(void **state)
             assert_ptr_equal(&producer->header->heads[w], ring.head);
             assert_ptr_equal(&consumer->header->tails[w], ring.tail);
         }
-        for (uint32_t w = 0; w < WORKERS_MAX; w++) /* no ring wrote into another */
+        for (uint32_t w = 0; w < WORKERS_MAX; w++) /* no ring has overwritten another */
             assert_int_equal(producer->rings[w][rows[i].entries * rows[i].entry_bytes - 1], w);
     }
     for (unsigned id = 0; id < REGION_COUNT; id++)
@@ -329,13 +331,13 @@ int main(void)
         cmocka_unit_test(layout_has_no_overlap),
         cmocka_unit_test(hash_depends_on_every_detail),
         cmocka_unit_test(a_new_region_maps_for_both_sides),
-        cmocka_unit_test(the_oldest_beat_counts),
+        cmocka_unit_test(the_heartbeat_is_the_oldest_beat),
         cmocka_unit_test(last_row_of_each_table_is_inside),
         cmocka_unit_test(sealed_against_resizing),
         cmocka_unit_test(a_readonly_descriptor_stays_readonly),
         cmocka_unit_test(another_user_cannot_reopen_it_for_writing),
-        cmocka_unit_test(mappings_that_do_not_fit),
-        cmocka_unit_test(rings_pair_up),
+        cmocka_unit_test(mappings_that_are_refused),
+        cmocka_unit_test(rings_connect_two_regions),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,4 @@
-/* Rings: truth tables, every interleaving of two short runs, hostile words, real processes. */
+/* Rings: scripts, every order of two short runs, a peer that writes wrong words, real processes. */
 #define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>
@@ -6,7 +6,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-/* cmocka wants these first */
+/* cmocka.h needs the headers above */
 #include <cmocka.h>
 
 #include "schedule.h"
@@ -14,7 +14,9 @@
 #include "src/region.h"
 
 #include <sched.h>
+#include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -49,9 +51,11 @@ static uint64_t take(struct ring *ring)
     return handle;
 }
 
-/* '+' puts the next number, 'X' is refused one, '-' takes one and expects the next, 's' skips all; then
- * what must hold: 'e' empty, 'f' full, 'o' an overflow, 'n' none. */
-static void scripts(void **state)
+/* Steps: '+' puts the next number, 'X' tries to put one and is refused, '-' takes one, which must
+ *        be the
+ * next, 's' skips all. Checks: 'e' the ring is empty, 'f' it is full, 'o' it has overflowed, 'n'
+ * it has not. */
+static void scripts_of_steps(void **state)
 {
     static const char *const rows[] = {
         "e",
@@ -128,7 +132,7 @@ static void poll_once(struct run *run)
 
     if (note) {
         assert_true(run->got_count < PUTS);
-        assert_int_equal(note->op, note->handle); /* never half a entry */
+        assert_int_equal(note->op, note->handle); /* never half an entry */
         run->got[run->got_count++] = note->handle;
         ring_consume(&run->consumer);
     }
@@ -141,8 +145,8 @@ static void consume(void *context)
         poll_once(context);
 }
 
-/* What was accepted arrives, once, in order; what was not is told as an overflow. */
-static void judge(struct run *run)
+/* Every accepted note arrives once and in order; a refused note shows as an overflow. */
+static void check_run(struct run *run)
 {
     for (unsigned i = 0; i < 2 * PUTS; i++)
         poll_once(run);
@@ -164,14 +168,14 @@ static void every_order_of_a_short_run(void **state)
 
                     run.producer = run.consumer = bench_ring(&run.bench);
                     schedule_run(segments, 4, produce, consume, &run);
-                    judge(&run);
+                    check_run(&run);
                     overflowed += run.overflows > 0;
                     complete += run.overflows == 0;
                 }
     assert_true(overflowed > 100 && complete > 10);
 }
 
-/* ---- the other side lies ---- */
+/* ---- a peer that writes wrong words ---- */
 
 static uint64_t random_next(void)
 {
@@ -190,7 +194,7 @@ static bool is_entry(const struct bench *bench, const void *entry)
     return at < sizeof(bench->entries) && at % sizeof(struct ring_note) == 0;
 }
 
-static void hostile_words(void **state)
+static void random_heads_and_tails(void **state)
 {
     for (unsigned i = 0; i < 1000000; i++) {
         struct bench bench = {0};
@@ -198,7 +202,7 @@ static void hostile_words(void **state)
         const void *entry;
         uint64_t head = random_next(), tail = random_next();
 
-        if (i % 2) /* near each other, or every pair is far apart */
+        if (i % 2) /* half of the pairs are near each other */
             tail = head + random_next() % 16 - 8;
         atomic_init(&bench.head.published, head);
         atomic_init(&bench.tail.consumed, tail);
@@ -211,8 +215,9 @@ static void hostile_words(void **state)
     }
 }
 
-/* A head beyond its ring: nothing is read, a rescan is asked for once, and the ring lives on. */
-static void a_senseless_head_is_mended(void **state)
+/* A head too far from the tail: nothing is read, one overflow is reported, and the ring works
+ * again. */
+static void an_impossible_head_is_repaired(void **state)
 {
     static const uint64_t heads[] = {ENTRIES + 1, 1000, UINT64_MAX, 1ull << 63};
 
@@ -229,8 +234,8 @@ static void a_senseless_head_is_mended(void **state)
     }
 }
 
-/* A consumer that runs ahead or never reads costs the producer nothing but an overflow. */
-static void a_senseless_tail_only_fills_the_ring(void **state)
+/* A consumer that writes a wrong tail only makes the ring look full. */
+static void an_impossible_tail_only_fills_the_ring(void **state)
 {
     static const uint64_t tails[] = {1, 1000, UINT64_MAX - ENTRIES, 1ull << 63};
 
@@ -244,7 +249,7 @@ static void a_senseless_tail_only_fills_the_ring(void **state)
     }
 }
 
-/* ---- for real ---- */
+/* ---- two processes, two threads ---- */
 
 #define NOTES 1000000
 
@@ -296,12 +301,12 @@ static void two_processes_on_one_ring(void **state)
     pid_t pid = fork();
 
     assert_true(pid >= 0);
-    if (pid == 0) { /* like a reader: only its own region is writable */
+    if (pid == 0) { /* as in the product, it can write only its own region */
         int readonly = region_reopen_readonly(actual);
         struct region other;
         char why[128];
 
-        alarm(60);
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (!region_map(&other, REGION_actual, readonly, false, why))
             _exit(1);
         produce_many(region_ring(&pair.producer, &other, 3));
@@ -342,11 +347,11 @@ static void two_threads_on_one_ring(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(scripts),
+        cmocka_unit_test(scripts_of_steps),
         cmocka_unit_test(every_order_of_a_short_run),
-        cmocka_unit_test(hostile_words),
-        cmocka_unit_test(a_senseless_head_is_mended),
-        cmocka_unit_test(a_senseless_tail_only_fills_the_ring),
+        cmocka_unit_test(random_heads_and_tails),
+        cmocka_unit_test(an_impossible_head_is_repaired),
+        cmocka_unit_test(an_impossible_tail_only_fills_the_ring),
         cmocka_unit_test(two_processes_on_one_ring),
         cmocka_unit_test(two_threads_on_one_ring),
     };

@@ -1,6 +1,7 @@
-/* Forced interleavings: two sides run one at a time and change over at race points, after as many
- * points as the schedule says. {2, 3} = side 0 runs to its 2nd race point, side 1 to its 3rd, side 0
- * to its end, side 1 to its end. Include before the code under test. */
+/* Runs two functions in a forced order. Only one of them runs at a time; they change over at race
+ * points (src/race.h), and the schedule says after how many. {2, 3}: side 0 runs to its 2nd race
+ * point, side 1 to its 3rd, side 0 to its end, side 1 to its end. Include this before the code
+ * under test. */
 #ifndef RINGCAST_TEST_SCHEDULE_H
 #define RINGCAST_TEST_SCHEDULE_H
 
@@ -22,7 +23,7 @@ static struct {
 } schedule;
 
 static __thread int schedule_side = -1;
-static void (*race_hook)(const char *name); /* alternatively: called at every point */
+static void (*race_hook)(const char *name); /* if set, every race point calls it */
 
 static void race_point(const char *name)
 {

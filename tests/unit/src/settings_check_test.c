@@ -1,4 +1,4 @@
-/* --check: what settings meet on this machine, found without leaving anything. */
+/* --check: its findings about settings on this machine, and that it changes nothing. */
 #define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>
@@ -6,7 +6,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-/* cmocka wants these first */
+/* cmocka.h needs the headers above */
 #include <cmocka.h>
 
 #include <stdio.h>
@@ -37,7 +37,7 @@ static unsigned check(const char *who, const char *first, const char *second)
     return settings_check(&settings, who, tell);
 }
 
-static void findings_are_a_table(void **state)
+static void findings(void **state)
 {
     static const struct {
         const char *who, *first, *second;
@@ -51,7 +51,7 @@ static void findings_are_a_table(void **state)
          "problem: media_listen_ip: 192.0.2.1 is not an address of this machine"},
         {"DP", "--media-listen-ip=127.0.0.1, 2001:db8::77", NULL,
          "problem: media_listen_ip: 2001:db8::77 is not an address of this machine"},
-        {"CP", "--media-listen-ip=192.0.2.1", NULL, NULL}, /* not its own */
+        {"CP", "--media-listen-ip=192.0.2.1", NULL, NULL}, /* a setting of the data plane */
         {"CP", "--http-listen-ip=192.0.2.1", NULL,
          "problem: http_listen_ip: 192.0.2.1 is not an address of this machine"},
         {"CP", "--http-listen-ip=127.0.0.1", NULL, NULL},
@@ -71,25 +71,26 @@ static void findings_are_a_table(void **state)
 
         if (says && strstr(says, "holds 1 ports") && sysconf(_SC_NPROCESSORS_ONLN) == 1)
             continue;
-        if (says && strcmp(says, "root") == 0) /* root may make it in / */
+        if (says && strcmp(says, "root") == 0) /* root may create a directory in / */
             says = geteuid() == 0 ? NULL : "problem: data_directory /nonexistent-a/b/c cannot be";
         if (!says ? said[0] != '\0' : !strstr(said, says))
             fail_msg("row %zu: \"%s\" does not say \"%s\"", i, said, says ? says : "nothing");
         assert_int_equal(problems > 0, says && strncmp(says, "problem", 7) == 0);
     }
-    assert_int_not_equal(access("/nonexistent-a", F_OK), 0); /* nothing was made */
+    assert_int_not_equal(access("/nonexistent-a", F_OK), 0); /* nothing was created */
 }
 
-/* The user who will work there decides, not root who asks. */
-static void a_directory_is_judged_as_its_user(void **state)
+/* The check uses the rights of the user in run_as, even when root asks. */
+static void a_directory_is_checked_for_run_as(void **state)
 {
     char path[] = "/tmp/ringcast-check-XXXXXX", option[80];
 
     assert_non_null(mkdtemp(path));
     snprintf(option, sizeof(option), "--data-directory=%s", path);
-    assert_int_equal(check("CP", option, NULL), 0); /* root's own is given away at the start */
+    assert_int_equal(check("CP", option, NULL),
+                     0); /* a directory of root is given to run_as at the start */
     if (geteuid() == 0) {
-        assert_int_equal(chown(path, 1, 1), 0); /* somebody else's */
+        assert_int_equal(chown(path, 1, 1), 0); /* a third user */
         assert_int_equal(check("CP", option, NULL), 1);
         assert_non_null(strstr(said, "nobody cannot use data_directory"));
         assert_int_equal(check("CP", option, "--run-as=no-such-user"), 1);
@@ -106,8 +107,8 @@ static void a_directory_is_judged_as_its_user(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(findings_are_a_table),
-        cmocka_unit_test(a_directory_is_judged_as_its_user),
+        cmocka_unit_test(findings),
+        cmocka_unit_test(a_directory_is_checked_for_run_as),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

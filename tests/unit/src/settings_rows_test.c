@@ -1,4 +1,5 @@
-/* Tests that walk the rows of settings: the limits of each one from each source, and each one in a reload. */
+/* Tests that walk the rows of settings: the limits of each one from each source, and each one in
+ * a reload. */
 #define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>
@@ -6,7 +7,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-/* cmocka wants these first */
+/* cmocka.h needs the headers above */
 #include <cmocka.h>
 
 #include "src/settings_rows.h"
@@ -55,8 +56,8 @@ static bool load_one(const struct setting *s, enum source source, const char *va
     return fine;
 }
 
-/* The sentence says where the value came from, the setting, what is allowed, and the value unless it is
- * a secret. */
+/* The sentence says where the value came from, the setting, what is allowed, and the value unless
+ * it is a secret. */
 static void refused_from_everywhere(const struct setting *s, const char *value)
 {
     char allowed[SETTING_ALLOWED_BYTES];
@@ -197,8 +198,8 @@ static void words_of_log_levels(void **state)
 
 /* ---- reload ---- */
 
-/* Changes each row alone: the comparison names it once, as live or as needing a restart, and a reload
- * applies it only when it is live. */
+/* Changes each row alone: the comparison names it once, as live or as needing a restart, and a
+ * reload applies it only when it is live. */
 static void a_reload_applies_live_settings(void **state)
 {
     struct settings_changes changes;

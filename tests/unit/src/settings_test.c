@@ -1,4 +1,5 @@
-/* Settings: the four sources and which one wins, the sentence of every refusal, the printed forms. */
+/* Settings: the four sources and which one wins, the sentence of every refusal, the printed
+ *           forms. */
 #define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>
@@ -6,7 +7,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-/* cmocka wants these first */
+/* cmocka.h needs the headers above */
 #include <cmocka.h>
 
 #include "src/settings.c"
@@ -31,7 +32,7 @@ static unsigned split(const char *list, char *room, char **words, unsigned most)
     return count;
 }
 
-/* Loads from texts; the file is a file of memory, named by --config unless NULL. */
+/* Loads from texts. `file` goes into a memory file that --config names; NULL: no file. */
 static bool load(const char *arguments, const char *environment, const char *file)
 {
     char argument_room[1024], environment_room[1024], path[40];
@@ -95,7 +96,7 @@ static void defaults_are_allowed(void **state)
     }
 }
 
-static void strength_of_the_sources(void **state)
+static void later_sources_win(void **state)
 {
     static const struct {
         const char *arguments, *environment, *file;
@@ -312,11 +313,11 @@ static void refusals(void **state)
         if (!strstr(error, rows[i].sentence))
             fail_msg("\"%s\" does not say \"%s\"", error, rows[i].sentence);
         assert_null(strchr(error, '\n'));
-        assert_int_equal(settings.http_port, 1234); /* nothing was changed */
+        assert_int_equal(settings.http_port, 1234); /* a refused load changes nothing */
     }
 }
 
-static void addresses_that_are_fine(void **state)
+static void addresses_that_are_allowed(void **state)
 {
     static const char *const rows[] = {"0.0.0.0", "::", "0.0.0.0,::", "192.0.2.1, 2001:db8::1",
                                        "192.0.2.1 ,198.51.100.2"};
@@ -330,7 +331,7 @@ static void addresses_that_are_fine(void **state)
     }
 }
 
-static void a_secret_is_never_repeated(void **state)
+static void an_error_text_shows_no_secret(void **state)
 {
     char secret[700], argument[720];
 
@@ -344,7 +345,7 @@ static void a_secret_is_never_repeated(void **state)
     assert_null(strstr(error, "kkk"));
 }
 
-static void long_lines_in_a_file(void **state)
+static void lines_that_are_too_long(void **state)
 {
     char file[3000];
 
@@ -488,7 +489,7 @@ static void every_form_says_what_is_allowed(void **state)
 }
 
 /* configs/ringcast.conf is `ringcastctl settings --sample`; tests run in the top folder. */
-static void the_sample_in_configs_is_fresh(void **state)
+static void the_sample_in_configs_is_up_to_date(void **state)
 {
     static char stored[60000];
     int fd = open("configs/ringcast.conf", O_RDONLY);
@@ -507,16 +508,16 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(defaults),
         cmocka_unit_test(defaults_are_allowed),
-        cmocka_unit_test(strength_of_the_sources),
+        cmocka_unit_test(later_sources_win),
         cmocka_unit_test(file_syntax),
         cmocka_unit_test(environment_of_the_nestjs_backend),
         cmocka_unit_test(media_log_level_is_given_by_any_source),
         cmocka_unit_test(flags),
         cmocka_unit_test(requests),
         cmocka_unit_test(refusals),
-        cmocka_unit_test(addresses_that_are_fine),
-        cmocka_unit_test(a_secret_is_never_repeated),
-        cmocka_unit_test(long_lines_in_a_file),
+        cmocka_unit_test(addresses_that_are_allowed),
+        cmocka_unit_test(an_error_text_shows_no_secret),
+        cmocka_unit_test(lines_that_are_too_long),
         cmocka_unit_test(postgres_variables_are_found),
         cmocka_unit_test(what_is_printed_loads_again),
         cmocka_unit_test(secrets_are_masked),
@@ -524,7 +525,7 @@ int main(void)
         cmocka_unit_test(every_form_names_every_setting),
         cmocka_unit_test(every_form_shows_every_heading),
         cmocka_unit_test(every_form_says_what_is_allowed),
-        cmocka_unit_test(the_sample_in_configs_is_fresh),
+        cmocka_unit_test(the_sample_in_configs_is_up_to_date),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,11 +1,12 @@
-/* The seqlock of a row: every interleaving of its race points, deaths, threads and processes. */
+/* The seqlock of a row: every order of its race points, writers that die, real threads and
+ * processes. */
 #define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-/* cmocka wants these first */
+/* cmocka.h needs the headers above */
 #include <cmocka.h>
 
 #include "schedule.h"
@@ -13,18 +14,15 @@
 
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "src/clock.h"
 #include "src/sanitizer.h"
 
-/* threats.md H4: no reader spins longer than 1 ms (instrumented builds are slower) */
-#if BUILT_WITH_SANITIZER
-#define COPY_NS_MAX 10000000
-#else
-#define COPY_NS_MAX 1000000
-#endif
+/* Threat H4: no reader spins longer than 1 ms of CPU time. A build with a sanitizer is slower. */
+#define COPY_NS_MAX (1000000 * (BUILT_WITH_SANITIZER ? 10 : 1))
 
 static uint64_t random_state = 0x9e3779b97f4a7c15ull;
 
@@ -36,7 +34,8 @@ static uint64_t random_next(void)
     return random_state;
 }
 
-/* A small row and a large one, both without limits: each data word holds one stamp. */
+/* A small row and a large row, whose fields allow any value. A test fills all words with the
+ * same stamp. */
 #define SMALL TABLE_consumer_resume
 #define LARGE TABLE_worker_counters
 
@@ -49,7 +48,7 @@ static void fill_stamp(enum table_id table, void *row, uint32_t generation, uint
         memcpy((uint8_t *)row + at, &stamp, sizeof(stamp));
 }
 
-/* The one stamp of a row; fails when there are two. */
+/* The stamp of a row; fails when its words differ. */
 static uint64_t stamp_of(enum table_id table, const void *row)
 {
     uint64_t first, word;
@@ -67,7 +66,7 @@ static uint64_t cpu_ns(void)
     return clock_read_ns(CLOCK_THREAD_CPUTIME_ID);
 }
 
-/* row_copy, and its bound. */
+/* row_copy, with a check of its time limit. */
 static enum row_verdict copy_within_bound(enum table_id table, void *to,
                                           const struct row_header *from, uint32_t generation)
 {
@@ -78,7 +77,7 @@ static enum row_verdict copy_within_bound(enum table_id table, void *to,
     return verdict;
 }
 
-/* ---- interleavings ---- */
+/* ---- one reader and one writer in every order ---- */
 
 struct duel {
     enum table_id table;
@@ -114,7 +113,7 @@ static void duel_start(struct duel *d, enum table_id table, uint32_t next_genera
     fill_stamp(table, &d->next, next_generation, 222);
 }
 
-/* Race points of one row_write and of one attempt of row_copy. */
+/* The number of race points in one row_write, and in one attempt of row_copy. */
 static unsigned write_points(enum table_id table)
 {
     return tables[table].row_bytes / 8 - 1 + 4;
@@ -125,11 +124,11 @@ static unsigned read_points(enum table_id table)
     return tables[table].row_bytes / 8 - 1 + 2;
 }
 
-/* Whatever the order: the old row, the new row, or a clear no; never a mixture. */
-static void duel_judge(const struct duel *d)
+/* In every order the reader gets the old row, the new row, or none; never a mixture. */
+static void duel_check(const struct duel *d)
 {
     if (d->verdict == ROW_TORN)
-        assert_int_equal(d->copy.consumer_resume.header.generation, 0); /* untouched */
+        assert_int_equal(d->copy.consumer_resume.header.generation, 0); /* unchanged */
     else if (d->verdict == ROW_OK || d->verdict == ROW_FREE)
         assert_int_equal(stamp_of(d->table, &d->copy),
                          d->copy.consumer_resume.header.generation == 1 ? 111 : 222);
@@ -139,7 +138,8 @@ static void duel_judge(const struct duel *d)
         assert_int_equal(d->copy.consumer_resume.header.generation, d->asked);
 }
 
-/* The reader stops at points r1 < r2, the writer at w1 < w2, in turns. */
+/* The reader runs r1 points, the writer w1, the reader r2, the writer w2, then both to their
+ * ends. */
 static void walk_schedules(enum table_id table, unsigned step, uint32_t asked)
 {
     unsigned reads = read_points(table), writes = write_points(table), seen[4] = {0};
@@ -153,7 +153,7 @@ static void walk_schedules(enum table_id table, unsigned step, uint32_t asked)
 
                     duel_start(&d, table, 2, asked);
                     schedule_run(segments, 4, duel_read, duel_write, &d);
-                    duel_judge(&d);
+                    duel_check(&d);
                     seen[d.verdict]++;
                 }
     assert_true(seen[ROW_TORN] > 0 && seen[ROW_OK] + seen[ROW_FREE] > 0);
@@ -176,34 +176,35 @@ static void large_row_in_many_orders(void **state)
     walk_schedules(LARGE, 21, 0);
 }
 
-/* The writer stands at each of its points while the reader tries. */
+/* The writer stops at each of its points while the reader runs to its end. */
 static void writer_in_the_middle(void **state)
 {
     for (unsigned point = 1; point <= write_points(LARGE); point++) {
-        const unsigned segments[] = {point}; /* then the reader runs to its end */
+        const unsigned segments[] = {point}; /* then the reader runs */
         struct duel d;
 
         duel_start(&d, LARGE, 2, 0);
         schedule_run(segments, 1, duel_write, duel_read, &d);
-        duel_judge(&d);
+        duel_check(&d);
         assert_int_equal(d.verdict, point == 1 || point == write_points(LARGE) ? ROW_OK : ROW_TORN);
     }
 }
 
-/* ---- a writer that dies at each point, and its successor ---- */
+/* ---- a writer dies at each point, and its successor repairs the row ---- */
 
 static jmp_buf death;
-static unsigned points_to_live;
+static unsigned points_left_to_live;
 
 static void die_at_point(const char *name)
 {
-    if (strncmp(name, "row_write.", 10) == 0 && points_to_live > 0 && --points_to_live == 0)
+    if (strncmp(name, "row_write.", 10) == 0 && points_left_to_live > 0 &&
+        --points_left_to_live == 0)
         longjmp(death, 1);
 }
 
 static __attribute__((noinline)) void write_and_die(struct duel *d, unsigned point)
 {
-    points_to_live = point;
+    points_left_to_live = point;
     race_hook = die_at_point;
     if (setjmp(death) == 0)
         duel_write(d);
@@ -238,8 +239,8 @@ static void write_now(const char *name)
     race_hook = write_now;
 }
 
-/* A writer that finishes an update within every attempt: the reader gives up all the same. */
-static void writer_that_never_rests(void **state)
+/* A writer that completes an update during every attempt: the reader still gives up. */
+static void writer_that_never_stops(void **state)
 {
     struct duel d;
 
@@ -253,8 +254,8 @@ static void writer_that_never_rests(void **state)
     assert_int_equal(d.verdict, ROW_OK);
 }
 
-/* What giving up costs, said aloud. */
-static void giving_up_is_quick(void **state)
+/* Prints the CPU time of a reader that gives up. */
+static void time_to_give_up(void **state)
 {
     uint64_t start_ns, most_ns = 0;
     struct duel d;
@@ -271,7 +272,7 @@ static void giving_up_is_quick(void **state)
     print_message("# a reader gave up after at most %u us\n", (unsigned)(most_ns / 1000));
 }
 
-/* ---- threads and processes for real ---- */
+/* ---- real threads and processes ---- */
 
 struct arena {
     struct worker_counters_row row;
@@ -292,7 +293,7 @@ static void *write_until_stopped(void *context)
     return NULL;
 }
 
-/* Copies for a while; stamps must never go back, and something must get through. */
+/* Copies for a while. Stamps must never go back, and at least one copy must succeed. */
 static void read_against_writer(struct arena *arena, uint64_t for_ns)
 {
     uint64_t end_ns = clock_monotonic_ns() + for_ns, last = 0, fine = 0;
@@ -338,14 +339,15 @@ static pid_t start_writer(struct arena *arena)
 
     assert_true(pid >= 0);
     if (pid == 0) {
-        alarm(60);
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
         write_until_stopped(arena);
         _exit(0);
     }
     return pid;
 }
 
-/* threats.md H4: kill at 64 points; the reader stays bounded, the successor repairs the row. */
+/* Threat H4: kills a writer 64 times. The reader keeps its time limit; the successor repairs the
+ * row. */
 static void two_processes_and_64_kills(void **state)
 {
     struct arena *arena = arena_new();
@@ -385,8 +387,8 @@ int main(void)
         cmocka_unit_test(large_row_in_many_orders),
         cmocka_unit_test(writer_in_the_middle),
         cmocka_unit_test(writer_dies_in_the_middle),
-        cmocka_unit_test(writer_that_never_rests),
-        cmocka_unit_test(giving_up_is_quick),
+        cmocka_unit_test(writer_that_never_stops),
+        cmocka_unit_test(time_to_give_up),
         cmocka_unit_test(two_threads_on_one_row),
         cmocka_unit_test(two_processes_and_64_kills),
     };

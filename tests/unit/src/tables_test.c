@@ -1,10 +1,10 @@
-/* Row descriptions, range checks, what a copy says, mutated rows. */
+/* Descriptions of rows, range checks, results of a copy, random rows. */
 #define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-/* cmocka wants these first */
+/* cmocka.h needs the headers above */
 #include <cmocka.h>
 
 #include "src/tables.c"
@@ -44,7 +44,7 @@ static const struct field *field_of(enum table_id table, const char *name)
     return NULL;
 }
 
-static void descriptions_say_what_rows_say(void **state)
+static void descriptions_match_the_rows(void **state)
 {
     const struct field *loss = field_of(TABLE_consumer_state, "packets_lost");
     const struct field *mid = field_of(TABLE_producer, "mid");
@@ -97,7 +97,7 @@ static void put_element(void *row, const struct field *field, unsigned index, in
     memcpy((uint8_t *)row + field->offset + (size_t)index * field->size, &value, field->size);
 }
 
-/* Every field at the least value it may have. */
+/* Sets every field to its smallest allowed value. */
 static void fill_least(enum table_id table, union any_row *row)
 {
     memset(row, 0, sizeof(*row));
@@ -130,7 +130,7 @@ static void check_edges(enum table_id table, const struct field *field, unsigned
     }
 }
 
-static void every_limit_holds_at_its_edges(void **state)
+static void values_at_every_limit(void **state)
 {
     unsigned limits = 0;
 
@@ -177,7 +177,7 @@ static void signed_and_wide_elements(void **state)
 
 /* ---- one row ---- */
 
-static void what_a_copy_says(void **state)
+static void results_of_a_copy(void **state)
 {
     static const struct {
         uint32_t used, generation, asked;
@@ -205,15 +205,15 @@ static void what_a_copy_says(void **state)
             atomic_fetch_add(&shared.header.sequence, 1);
         assert_int_equal(row_copy(TABLE_consumer, &copy, &shared.header, rows[i].asked),
                          rows[i].verdict);
-        assert_int_equal(copy.ssrc, rows[i].odd ? 0xdead : 0); /* torn: `to` is what it was */
+        assert_int_equal(copy.ssrc, rows[i].odd ? 0xdead : 0); /* ROW_TORN leaves `to` unchanged */
     }
 }
 
-/* ---- hostile rows ---- */
+/* ---- random rows ---- */
 
 #define MUTATIONS 1000000
 
-static void mutated_rows_are_refused_or_in_range(void **state)
+static void random_rows_are_refused_or_in_range(void **state)
 {
     unsigned seen[4] = {0};
 
@@ -228,7 +228,7 @@ static void mutated_rows_are_refused_or_in_range(void **state)
             for (unsigned flips = 1 + random_next() % 4; flips > 0; flips--)
                 ((uint8_t *)&shared)[random_next() % tables[t].row_bytes] =
                     (uint8_t)(random_next() >> 32);
-            if (i % 16 != 0) { /* or nearly everything would be torn or free */
+            if (i % 16 != 0) { /* else nearly every row would be torn or free */
                 ((struct row_header *)&shared)->sequence &= ~1u;
                 ((struct row_header *)&shared)->used = 1;
             }
@@ -247,12 +247,12 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fields_cover_every_row_without_a_gap),
-        cmocka_unit_test(descriptions_say_what_rows_say),
+        cmocka_unit_test(descriptions_match_the_rows),
         cmocka_unit_test(enum_texts),
-        cmocka_unit_test(every_limit_holds_at_its_edges),
+        cmocka_unit_test(values_at_every_limit),
         cmocka_unit_test(signed_and_wide_elements),
-        cmocka_unit_test(what_a_copy_says),
-        cmocka_unit_test(mutated_rows_are_refused_or_in_range),
+        cmocka_unit_test(results_of_a_copy),
+        cmocka_unit_test(random_rows_are_refused_or_in_range),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
