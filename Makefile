@@ -1,14 +1,15 @@
-# Ringcast. Two commands do everything on a fresh Debian 12:
-#   make run    install what it needs, build, start on embedded defaults, print the URL
-#   make test   install what the tests need, run all of them; last line: N passed, N failed
-# Others: make | check-format | layers | fuzz | sanitized | bench | regress | install | clean
-#         VARIANT=release (default), asan, tsan; CC=gcc (default) or clang
+# Ringcast. On a fresh Debian 12 two commands are enough:
+#   make run    installs the packages it needs, builds, starts with default settings, prints the URL
+#   make test   installs the packages it needs, runs all tests; last line: N passed, N failed
+# Other targets: all (default), unit, unit-NAME, check-format, layers, settings, fuzz, sanitized, bench,
+#   regress, install, clean
+# Variables: VARIANT=release (default), asan or tsan; CC=gcc (default) or clang
 
 VARIANT ?= release
 CC := $(if $(filter default,$(origin CC)),gcc,$(CC))
 OUT := build/$(VARIANT)$(if $(findstring clang,$(CC)),-clang)
 
-# libssl3: older ones let one DTLS peer make them keep 600 KiB (dtls_hostile_test).
+# libssl3: with an older one, a DTLS peer can make the server hold 600 KiB (dtls_hostile_test).
 BUILD_PACKAGES := gcc make pkg-config libc6-dev linux-libc-dev liburing-dev libipsec-mb-dev \
   "libssl3>=3.0.22" "libssl-dev>=3.0.22" libseccomp-dev libuv1-dev libwslay-dev libcjson-dev libjwt-dev \
   libargon2-dev libsqlite3-dev libpq-dev libhiredis-dev libnice-dev libsrtp2-dev libglib2.0-dev \
@@ -32,8 +33,8 @@ override LDFLAGS += $(filter -fsanitize=%,$(VARIANT_CFLAGS)) -pie -pthread -Wl,-
 .PHONY: all
 all: programs
 
-# Each folder says in build.mk what it builds: LIBRARIES name, name_SOURCES, name_USES (archives),
-# name_LINK (-l flags); PROGRAMS likewise.
+# build.mk in each folder says what the folder builds. It adds names to LIBRARIES and PROGRAMS, and sets for
+# each: name_SOURCES, name_USES (archives of this tree), name_LINK (-l flags).
 LIBRARIES :=
 PROGRAMS :=
 include src/build.mk dataplane/build.mk kmod-free/build.mk controlplane/build.mk perf/build.mk \
@@ -44,7 +45,7 @@ $(OUT)/lib$(1).a: $$(patsubst %.c,$(OUT)/%.o,$$($(1)_SOURCES))
 	@rm -f $$@
 	@ar rcs $$@ $$^
 endef
-# Links a program from its own sources and the archives it may use.
+# Links a program from its own sources and the archives in its name_USES.
 define PROGRAM_RULE
 $(OUT)/$(1): $$(patsubst %.c,$(OUT)/%.o,$$($(1)_SOURCES)) $$(foreach u,$$($(1)_USES),$(OUT)/lib$$(u).a)
 	@mkdir -p $$(@D)
@@ -67,7 +68,7 @@ libraries: $(foreach l,$(LIBRARIES),$(OUT)/lib$(l).a)
 clean:
 	rm -rf build
 
-# Starts everything on embedded defaults; every setting may be given in the environment.
+# Starts both planes with default settings; a variable in the environment changes a setting.
 .PHONY: run test
 run: packages
 	@$(MAKE) --no-print-directory -s -j2 programs page

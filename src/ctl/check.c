@@ -49,7 +49,7 @@ static bool check_region(const struct region *region, const struct region *reade
     printf("  bytes           %" PRIu64 "\n", header->bytes);
     printf("  instance        %016" PRIx64 "\n", header->instance_id);
     printf("  layout          %016" PRIx64 " (this build's)\n", header->layout_hash);
-    printf("  writer          pid %u, start %u\n", atomic_load(&header->writer_pid),
+    printf("  writer          pid %u, %u starts\n", atomic_load(&header->writer_pid),
            atomic_load(&header->writer_starts));
     check_rings(region, reader);
     return check_heartbeat(alive);

@@ -161,8 +161,8 @@ static void print_transports(FILE *to, struct top_sample *now, uint64_t elapsed_
     if (room > 0 && shown > room)
         shown = room;
     qsort(now->transports, now->transport_count, sizeof(now->transports[0]), busier_first);
-    fprintf(to, "\n%-7s %-8s %-5s %-12s %-10s %-26s %10s %12s %12s\n", "TRANSP.", "ID", "SEEN",
-            "ICE", "DTLS", "REMOTE", "RTP pkt/s", "IN", "OUT");
+    fprintf(to, "\n%-7s %-8s %-5s %-12s %-10s %-26s %10s %12s %12s\n", "INDEX", "ID", "DIR", "ICE",
+            "DTLS", "REMOTE", "RTP pkt/s", "IN", "OUT");
     for (uint32_t i = 0; i < shown; i++)
         print_transport(to, &now->transports[i], elapsed_ns);
     if (shown < now->transport_count)
