@@ -22,7 +22,8 @@
 
 extern char **environ;
 
-/* The I/O backends of this program. A new one is added here, and its name to the setting io_backend. */
+/* The I/O backends of this program. A new one is added here, and its name to the setting
+ * io_backend. */
 static const struct io_backend *const backend_list[] = {&io_uring_backend, &io_socket_backend};
 static const struct io_backends backends = {sizeof(backend_list) / sizeof(backend_list[0]),
                                             backend_list};
@@ -127,7 +128,8 @@ static int child_run(const struct role *role, const struct settings *settings)
     return status;
 }
 
-/* Removes --role=NAME, which only the supervisor gives, from the arguments. NULL: it is not there. */
+/* Removes --role=NAME, which only the supervisor gives, from the arguments. NULL: it is not
+ * there. */
 static const char *role_take(int *argc, char **argv)
 {
     for (int i = 1; i < *argc; i++) {

@@ -1,4 +1,5 @@
-/* Network paths: the address that a datagram comes from, and the address of ours that it came to. */
+/* Network paths: the address that a datagram comes from, and the address of ours that it came
+ * to. */
 #ifndef RINGCAST_PATH_H
 #define RINGCAST_PATH_H
 
@@ -6,9 +7,9 @@
 #include <stdint.h>
 #include <string.h>
 
-/* Addresses have 16 bytes; IPv4 is written as v4-mapped IPv6 (RFC 4291 2.5.5.2). Ports are in host order.
- * There is no hidden padding, so a path may be compared and hashed as bytes. An answer goes from local
- * to remote: a host with several addresses must answer from the one that was asked. */
+/* Addresses have 16 bytes; IPv4 is written as v4-mapped IPv6 (RFC 4291 2.5.5.2). Ports are in host
+ * order. There is no hidden padding, so a path may be compared and hashed as bytes. An answer goes
+ * from local to remote: a host with several addresses must answer from the one that was asked. */
 struct path {
     uint8_t remote_ip[16];
     uint8_t local_ip[16];
@@ -19,7 +20,8 @@ _Static_assert(sizeof(struct path) == 36, "path: hidden padding");
 
 static inline bool path_equal(const struct path *a, const struct path *b)
 {
-    /* memcmp would be a function call, because 36 is not a power of two. This runs for each packet. */
+    /* memcmp would be a function call, because 36 is not a power of two. This runs for each
+     * packet. */
     uint64_t x[4], y[4];
     uint32_t ports[2];
 

@@ -1,13 +1,13 @@
 /* The three processes of ringcast-dataplane and how they start.
  *
- *   ringcast-dataplane                    supervisor: regions, sockets, doorbells; watches the children
+ *   ringcast-dataplane                     supervisor: resources, and watches the children
  *     ├ ringcast-dataplane --role=forwarder    worker threads (unprivileged, sandboxed)
  *     └ ringcast-dataplane --role=handshaker   DTLS (unprivileged, sandboxed)
  *
- * A child reads the supervisor's settings from a file in memory (descriptor 4), so that a later change of
- * the file on disk cannot stop a child from starting. The supervisor sends a new log level as the value of
- * a SIGHUP. A child receives its descriptors (src/descriptors.h explains the names) as one set over
- * descriptor 3; "ro" is read-only:
+ * A child reads the supervisor's settings from a file in memory (descriptor 4), so that a later
+ * change of the file on disk cannot stop a child from starting. The supervisor sends a new log
+ * level as the value of a SIGHUP. A child receives its descriptors (src/descriptors.h explains the
+ * names) as one set over descriptor 3; "ro" is read-only:
  *   forwarder   desired(ro) actual keys(ro) resume, udp4.W udp6.W bell.worker.W, bell.control,
  *               bell.handshaker, io.… (what an I/O backend opened in the supervisor)
  *   handshaker  desired(ro) keys resume(ro), bell.worker.W, bell.handshaker
@@ -16,8 +16,8 @@
  *   "inspect"   desired(ro) actual(ro) resume(ro)
  *
  * Each main function returns the exit status of its process. SIGTERM ends a process cleanly; the
- * supervisor passes it on to its children. When the supervisor dies, its children keep running: the next
- * supervisor adopts them by the pidfds in the descriptor store of the service manager. */
+ * supervisor passes it on to its children. When the supervisor dies, its children keep running: the
+ * next supervisor adopts them by the pidfds in the descriptor store of the service manager. */
 #ifndef RINGCAST_PROCESSES_H
 #define RINGCAST_PROCESSES_H
 

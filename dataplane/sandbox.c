@@ -67,7 +67,8 @@ static uint64_t capabilities_of(const char *thread)
     return line && sscanf(line, "\nCapPrm: %" SCNx64, &permitted) == 1 ? permitted : UINT64_MAX;
 }
 
-/* Each thread has its own capabilities. This reads /proc, so it must run while files can be read. */
+/* Each thread has its own capabilities. This reads /proc, so it must run while files can be
+ * read. */
 static bool capabilities_are_gone(char *why)
 {
     DIR *threads = opendir("/proc/self/task");
@@ -94,8 +95,8 @@ static bool capabilities_are_gone(char *why)
 
 /* ---- user ---- */
 
-/* glibc applies setgroups, setgid and setuid to all threads. A thread that leaves uid 0 loses all its
- * capabilities. */
+/* glibc applies setgroups, setgid and setuid to all threads. A thread that leaves uid 0 loses all
+ * its capabilities. */
 static bool user_drop(const char *name, char *why)
 {
     const struct passwd *user = getpwnam(name);
@@ -118,8 +119,8 @@ static bool user_drop(const char *name, char *why)
     return true;
 }
 
-/* ringcast-run asks the kernel to end this process when its parent ends (PR_SET_PDEATHSIG). A change of
- * user cancels that (prctl(2)), so it is requested again. */
+/* ringcast-run asks the kernel to end this process when its parent ends (PR_SET_PDEATHSIG). A
+ * change of user cancels that (prctl(2)), so it is requested again. */
 static bool user_drop_and_follow_parent(const char *name, char *why)
 {
     pid_t parent = getppid();
@@ -142,7 +143,8 @@ static bool user_drop_and_follow_parent(const char *name, char *why)
 bool sandbox_prepare(enum sandbox_role role, const struct settings *settings,
                      char why[SANDBOX_WHY_BYTES])
 {
-    /* With CAP_IPC_LOCK the memlock limit does not apply to memory that set-up registers with io_uring. */
+    /* With CAP_IPC_LOCK the memlock limit does not apply to memory that set-up registers with
+     * io_uring. */
     uint64_t keep =
         drops_user(settings) ? 1ull << CAP_SETUID | 1ull << CAP_SETGID | 1ull << CAP_IPC_LOCK : 0;
     bool missing;

@@ -15,9 +15,9 @@
 
 /* ---- files ---- */
 
-/* linux/landlock.h of Debian 12 knows ABI 2, and newer kernels know more rights. ABI 1: bits 0-12 of the
- * file system rights, 2: refer, 3: truncate, 4: TCP bind and connect, 5: ioctl of devices, 6: abstract
- * Unix sockets and signals only within the sandbox. */
+/* linux/landlock.h of Debian 12 knows ABI 2, and newer kernels know more rights. ABI 1: bits 0-12
+ * of the file system rights, 2: refer, 3: truncate, 4: TCP bind and connect, 5: ioctl of devices,
+ * 6: abstract Unix sockets and signals only within the sandbox. */
 struct landlock_ruleset {
     uint64_t file_system, network, scoped;
 };
@@ -29,7 +29,8 @@ struct landlock_ruleset {
 #define NETWORK_RIGHTS 3ull
 #define SCOPES 3ull
 
-/* Set-up reads libraries, the configuration of OpenSSL, users, the CPU topology and our own status. */
+/* Set-up reads libraries, the configuration of OpenSSL, users, the CPU topology and our own
+ * status. */
 static const char *const system_folders[] = {"/usr", "/lib", "/lib64", "/etc", "/proc", "/sys"};
 
 static struct landlock_ruleset rules_for(long abi)

@@ -5,8 +5,8 @@
 #include "sandbox.h"
 
 /* Takes all file access from the calling thread and from threads that it starts later. With
- * `reading_system` it may still read in the system folders. Every call adds a layer; no layer can be
- * removed. When the kernel has no Landlock, this returns true and sets *missing. */
+ * `reading_system` it may still read in the system folders. Every call adds a layer; no layer can
+ * be removed. When the kernel has no Landlock, this returns true and sets *missing. */
 bool sandbox_files(bool reading_system, bool *missing, char *why);
 
 /* Installs the list of allowed system calls in all threads. */

@@ -28,8 +28,8 @@
 #define MIB (1ll << 20)
 /* Rings and registered descriptors of one worker with io_uring: measured, less than 1 MiB. */
 #define MEMLOCK_PER_WORKER_BYTES (1 * MIB)
-/* Regions, sockets and doorbells of 16 workers need fewer than 128 descriptors. The control plane needs
- * one for each browser. */
+/* Regions, sockets and doorbells of 16 workers need fewer than 128 descriptors. The control plane
+ * needs one for each browser. */
 #define OPEN_FILES_NEEDED 256
 #define OPEN_FILES_RECOMMENDED 4096
 /* The first version with multishot recvmsg, which the io_uring backend needs. */

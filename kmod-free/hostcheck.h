@@ -1,12 +1,12 @@
-/* Can this host run the data plane? Facts about the host are read once, at the start, and compared with
- * what the settings want. Every finding is a sentence that says what to do.
+/* Can this host run the data plane? Facts about the host are read once, at the start, and compared
+ * with what the settings want. Every finding is a sentence that says what to do.
  *
  *   host_facts_read ─► struct host_facts ─► host_judge ─► struct host_finding[]
  *
- * Severity: NOTE: everything works, but could work better. WARN: something is degraded. BAD: the data
- * plane will not start.
- * Threads: any. Memory: the caller's. Errors: a fact that cannot be read is unknown and gives no finding.
- * Nothing on the host is changed. */
+ * Severity: NOTE: everything works, but could work better. WARN: something is degraded. BAD: the
+ * data plane will not start.
+ * Threads: any. Memory: the caller's. Errors: a fact that cannot be read is unknown and gives no
+ * finding. Nothing on the host is changed. */
 #ifndef RINGCAST_HOSTCHECK_H
 #define RINGCAST_HOSTCHECK_H
 

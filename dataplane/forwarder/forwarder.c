@@ -1,4 +1,5 @@
-/* The forwarder process: its regions and its worker threads, which the main thread starts and stops. */
+/* The forwarder process: its regions and its worker threads, which the main thread starts and
+ * stops. */
 #define _GNU_SOURCE
 #include <poll.h>
 #include <signal.h>
@@ -58,8 +59,8 @@ static void become_writer(struct region *region)
     atomic_fetch_add(&region->header->writer_starts, 1);
 }
 
-/* Clears the rows of table `state` whose object the control plane does not want any more: an earlier
- * forwarder left them. */
+/* Clears the rows of table `state` whose object the control plane does not want any more: an
+ * earlier forwarder left them. */
 static void clear_stale(struct forwarder *f, enum table_id state, enum table_id wanted)
 {
     for (uint32_t i = 0; i < tables[state].rows; i++) {
@@ -97,7 +98,8 @@ static bool choose_backend(struct forwarder *f, const struct settings *settings,
 
 /* ---- the node row ---- */
 
-/* Publishes what all transports share. The handshaker's fingerprints are added when it has made them. */
+/* Publishes what all transports share. The handshaker's fingerprints are added when it has made
+ * them. */
 static void publish_node(struct forwarder *f)
 {
     struct identity_row identity;
@@ -118,8 +120,8 @@ static void publish_node(struct forwarder *f)
     row_write(TABLE_node, region_row(&f->actual, TABLE_node, 0), &node.header);
 }
 
-/* Until a signal asks to stop. Signals arrive only while this thread sleeps: `open` is the signal mask
- * of that time. */
+/* Until a signal asks to stop. Signals arrive only while this thread sleeps: `open` is the signal
+ * mask of that time. */
 static void wait_for_stop(struct forwarder *f, const sigset_t *open)
 {
     const struct timespec retry = {.tv_nsec = IDENTITY_RETRY_NS};

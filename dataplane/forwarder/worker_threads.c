@@ -39,10 +39,11 @@ static void pin(const struct worker_thread *thread)
         }
 }
 
-/* Linux 6.12 and newer let a thread ask for a short time slice. When such a thread wakes, it runs at
- * once; otherwise another thread on its core may first use up its own slice of up to 3 ms. (Measured
- * with the control plane on the same core: the 99th percentile of delay in a small call fell from
- * 2.2 ms to 0.4 ms.) The thread gets no larger share of the core. Older kernels ignore the request. */
+/* Linux 6.12 and newer let a thread ask for a short time slice. When such a thread wakes, it runs
+ * at once; otherwise another thread on its core may first use up its own slice of up to 3 ms.
+ * (Measured with the control plane on the same core: the 99th percentile of delay in a small call
+ * fell from 2.2 ms to 0.4 ms.) The thread gets no larger share of the core. Older kernels ignore
+ * the request. */
 static void request_short_slices(void)
 {
     struct {

@@ -6,7 +6,8 @@
  * Everything that a sandbox forbids (rings, buffers, threads) is made between start and release.
  *
  * Threads: the functions are for the main thread. Memory: mapped by prepare, unmapped by stop.
- * Errors: false, with the reason in the log; the process then ends, and with it the threads that wait. */
+ * Errors: false, with the reason in the log; the process then ends, and with it the threads that
+ * wait. */
 #ifndef RINGCAST_WORKER_THREADS_H
 #define RINGCAST_WORKER_THREADS_H
 
@@ -46,8 +47,8 @@ struct worker_threads_config {
     const struct region *desired, *actual, *keys, *resume;
 };
 
-/* One worker for each W that has a media socket (udp4.W or udp6.W). Both structs of `config` that are
- * kept, choice and descriptors, must outlive the threads. */
+/* One worker for each W that has a media socket (udp4.W or udp6.W). Both structs of `config` that
+ * are kept, choice and descriptors, must outlive the threads. */
 bool worker_threads_prepare(struct worker_threads *threads,
                             const struct worker_threads_config *config);
 /* Starts the threads and waits until each one has opened its I/O. */

@@ -1,4 +1,4 @@
-/* Transports and their handshakes: what a note, a timer or a vanished row does to them. */
+/* Associations and their handshakes: how notes, timers and removed transports change them. */
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,20 +27,20 @@ static struct row_header *key_row_of(struct handshaker *h, uint32_t index)
     return region_row(h->config.keys, TABLE_key, index);
 }
 
-/* ---- what we say ---- */
+/* ---- what is sent to the workers, and the key rows ---- */
 
-/* A slot of worker w's ring, filled but for the data; NULL when the ring is full. */
+/* A new entry in the ring of worker w, filled except for its data; NULL: the ring is full. */
 static struct ring_datagram *note_begin(struct handshaker *h, uint32_t w, handle_word handle,
                                         enum dtls_note note, uint32_t bytes)
 {
-    struct ring_datagram *slot = ring_reserve(&h->to_worker[w]);
+    struct ring_datagram *entry = ring_reserve(&h->to_worker[w]);
 
-    if (!slot)
+    if (!entry)
         return NULL;
-    slot->handle = handle;
-    slot->note = note;
-    slot->bytes = bytes;
-    return slot;
+    entry->handle = handle;
+    entry->note = note;
+    entry->bytes = bytes;
+    return entry;
 }
 
 static void note_end(struct handshaker *h, uint32_t w)
@@ -49,7 +49,7 @@ static void note_end(struct handshaker *h, uint32_t w)
     h->bells_due |= 1u << w;
 }
 
-/* The forwarder must learn of it: what does not fit now is said again by the tick. */
+/* The worker must get this note: when the ring is full, associations_tick sends it later. */
 static void notify_worker(struct handshaker *h, uint32_t index, enum dtls_note note)
 {
     struct association *association = &h->associations[index];
@@ -64,25 +64,26 @@ static void notify_worker(struct handshaker *h, uint32_t index, enum dtls_note n
     }
 }
 
-/* dtls.h sink: towards the selected path. A full ring loses the datagram; it is sent again. */
+/* What dtls.h calls to send: the worker sends it on the selected path. When the ring is full the
+ * datagram is lost, and DTLS retransmits it. */
 static void send_datagram(void *context, const uint8_t *datagram, size_t bytes)
 {
     struct handshake *handshake = context;
     struct association *association = association_of(handshake);
-    struct ring_datagram *slot;
+    struct ring_datagram *entry;
 
     if (bytes > DTLS_DATAGRAM_BYTES_MAX)
         return;
-    slot = note_begin(handshake->handshaker, association->worker,
-                      handle_make(handshake->index, association->generation), DTLS_NOTE_datagram,
-                      (uint32_t)bytes);
-    if (!slot)
+    entry = note_begin(handshake->handshaker, association->worker,
+                       handle_make(handshake->index, association->generation), DTLS_NOTE_datagram,
+                       (uint32_t)bytes);
+    if (!entry)
         return;
-    memcpy(slot->data, datagram, bytes);
+    memcpy(entry->data, datagram, bytes);
     note_end(handshake->handshaker, association->worker);
 }
 
-/* Publishes the key row of a seat in its present state; keys NULL: none. */
+/* Publishes the key row of an association in its present state; keys NULL: without keys. */
 static void row_publish(struct handshaker *h, uint32_t index, enum dtls_failure failure,
                         const struct dtls_keys *keys)
 {
@@ -145,7 +146,7 @@ static void handshake_free(struct handshaker *h, struct association *association
     h->kept--;
 }
 
-/* The transport is gone: nothing of it stays, keys least of all. */
+/* The transport does not exist any more: nothing of it stays, above all no keys. */
 static void association_clear(struct handshaker *h, uint32_t index)
 {
     struct association *association = &h->associations[index];
@@ -165,13 +166,13 @@ static void handshake_fail(struct handshaker *h, struct handshake *handshake,
     char id[40];
 
     if (failure == DTLS_FAILURE_fingerprint_mismatch)
-        LOG(WARN, "dtls", "certificate of a client is not the signalled one; it gets no keys",
+        LOG(WARN, "dtls", "a client has another certificate than it signaled; it gets no keys",
             F("transport", "%s", id_text(handshake->id, id)), F("reason", "%s", reason));
     else
         LOG(INFO, "dtls", "handshake failed", F("transport", "%s", id_text(handshake->id, id)),
             F("failure", "%s", field_enum_text(SHOW_dtls_failure, failure)),
             F("reason", "%s", reason));
-    handshake_free(h, association); /* takes it off the list while its state still says so */
+    handshake_free(h, association); /* while the state says that the list has it */
     association->state = DTLS_STATE_failed;
     row_publish(h, index, failure, NULL);
     notify_worker(h, index, DTLS_NOTE_closed);
@@ -184,7 +185,7 @@ static void handshake_connected(struct handshaker *h, struct handshake *handshak
     char id[40];
 
     if (!dtls_export(handshake->dtls, &keys)) {
-        handshake_fail(h, handshake, DTLS_FAILURE_protocol, "no keying material");
+        handshake_fail(h, handshake, DTLS_FAILURE_protocol, "OpenSSL gave no keys");
         return;
     }
     unfinished_remove(h, handshake);
@@ -197,7 +198,8 @@ static void handshake_connected(struct handshaker *h, struct handshake *handshak
     explicit_bzero(&keys, sizeof(keys));
 }
 
-/* After every call into the engine: makes association, row and forwarder follow its state. */
+/* Call this after every call of dtls.h: if the state has changed, updates association and key row,
+ * and notifies the worker. */
 static void handshake_state_update(struct handshaker *h, struct handshake *handshake)
 {
     struct association *association = association_of(handshake);
@@ -218,25 +220,26 @@ static void handshake_state_update(struct handshaker *h, struct handshake *hands
     }
 }
 
-/* All places taken: the oldest handshake gives way once a normal one would long be done. A hostile
- * client that starts many and finishes none keeps others out for that long at most. */
+/* With HANDSHAKES_MAX unfinished handshakes, the oldest one fails if it is older than
+ * HANDSHAKE_YIELD_MS; a normal handshake is done long before. So hostile clients that start many
+ * and finish none can keep others out only for that time. */
 static bool make_room(struct handshaker *h)
 {
     if (h->unfinished < HANDSHAKES_MAX)
         return true;
     if (h->now_ns - h->oldest->started_ns < HANDSHAKE_YIELD_MS * NS_PER_MS)
         return false;
-    handshake_fail(h, h->oldest, DTLS_FAILURE_timeout, "made room for others");
+    handshake_fail(h, h->oldest, DTLS_FAILURE_timeout, "too many handshakes; it was the oldest");
     return true;
 }
 
-/* The client told a fingerprint that we do not take (SHA-1, SHA-224, a wrong length). */
+/* The client signaled a fingerprint that we do not accept (SHA-1, SHA-224, a wrong length). */
 static void refuse_fingerprint(struct handshaker *h, uint32_t index,
                                const struct transport_row *row)
 {
     char id[40];
 
-    LOG(WARN, "dtls", "client signalled a fingerprint that is not accepted; use sha-256 or better",
+    LOG(WARN, "dtls", "a client signaled a fingerprint that is not accepted; use sha-256 or better",
         F("transport", "%s", id_text(row->id, id)),
         F("algorithm", "%u", row->fingerprint_algorithm), F("bytes", "%u", row->fingerprint_bytes));
     h->associations[index].state = DTLS_STATE_failed;
@@ -244,8 +247,9 @@ static void refuse_fingerprint(struct handshaker *h, uint32_t index,
     notify_worker(h, index, DTLS_NOTE_closed);
 }
 
-/* Starts the handshake when signaling has said all it needs: as server on the peer's first datagram,
- * as client when ICE has a path. Otherwise nothing happens: the peer's datagrams come again. */
+/* Starts the handshake if signaling has completed the transport row: as server with the first
+ * datagram of the peer, as client when ICE has a path. Otherwise it does nothing, because the peer
+ * retransmits. */
 static void handshake_begin(struct handshaker *h, uint32_t index, bool has_datagram)
 {
     struct association *association = &h->associations[index];
@@ -303,8 +307,8 @@ static void association_use(struct handshaker *h, uint32_t index, uint32_t gener
 
 /* ---- notes ---- */
 
-/* The association that a handle of worker w means; a new generation takes the seat over. NULL: the handle
- * names nothing that this worker has. */
+/* Finds the association of a handle that worker w sent. A new generation replaces the old one.
+ * NULL: worker w has no such transport. */
 static struct association *association_find(struct handshaker *h, uint32_t w, handle_word handle)
 {
     uint32_t index = handle_index(handle), generation = handle_generation(handle);
@@ -355,7 +359,7 @@ void note_handle(struct handshaker *h, uint32_t w, const struct ring_datagram *n
     }
 }
 
-/* ---- time ---- */
+/* ---- timers ---- */
 
 void associations_tick(struct handshaker *h)
 {
@@ -375,6 +379,7 @@ void associations_tick(struct handshaker *h)
             notify_worker(h, i, h->associations[i].unsent_note);
 }
 
+/* May the memory of this handshake be freed? See HANDSHAKES_KEPT_MAX. */
 static bool handshake_is_spare(const struct handshaker *h, const struct association *association)
 {
     uint32_t kept_max =
@@ -385,8 +390,9 @@ static bool handshake_is_spare(const struct handshaker *h, const struct associat
            h->now_ns - association->handshake->started_ns > HANDSHAKE_KEEP_NS;
 }
 
-/* Finds transports whose `closed` was lost, and client-role ones whose role came after `validated`.
- * A row whose writer is inside just now is looked at again next time. */
+/* Finds transports that were removed while the note `closed` was lost, and starts handshakes whose
+ * DTLS role arrived after the note `validated`. A row that is being written now is checked in the
+ * next sweep. */
 void associations_sweep(struct handshaker *h)
 {
     uint32_t share = (h->associations_end + SWEEP_BEATS - 1) / SWEEP_BEATS;
@@ -415,10 +421,10 @@ void associations_sweep(struct handshaker *h)
     }
 }
 
-/* ---- after a predecessor ---- */
+/* ---- rows of an earlier process ---- */
 
-/* One key row that was there before us. Its transport decides whether it stays; what was not
- * finished, or not even written to its end, cannot be gone on with. */
+/* Takes over one key row. It is wiped when its transport does not exist any more. A handshake that
+ * was not finished, or whose row was not completely written, cannot be continued: it fails. */
 static void adopt(struct handshaker *h, uint32_t index)
 {
     const struct row_header *shared = key_row_of(h, index);
@@ -441,7 +447,7 @@ static void adopt(struct handshaker *h, uint32_t index)
             : ROW_FREE;
     if (desired == ROW_FREE || desired == ROW_RANGE ||
         (desired == ROW_OK && row.worker >= h->config.worker_count)) {
-        association->state = DTLS_STATE_closed; /* so that clearing wipes the row */
+        association->state = DTLS_STATE_closed; /* so that association_clear wipes the row */
         association_clear(h, index);
         return;
     }
@@ -453,7 +459,7 @@ static void adopt(struct handshaker *h, uint32_t index)
     notify_worker(h, index, DTLS_NOTE_closed);
 }
 
-/* Walks all rows, which makes the kernel find 8 MB of them; that happens after a crash only. */
+/* Reads all rows, for which the kernel allocates 8 MB. This happens only after a crash. */
 void associations_adopt(struct handshaker *h)
 {
     for (uint32_t i = 0; i < TRANSPORTS_MAX; i++)

@@ -25,8 +25,10 @@ static void on_stop(int signal_number)
 
 /* ---- identity ---- */
 
-/* As the row's only writer we may look at one that a predecessor died in: identity_open checks all
- * of it, and what is whole is not thrown away for a torn process id. */
+/* Reads the identity of an earlier process. The row may be torn because that process died while it
+ * wrote. We are its only writer now, so it can be read nevertheless: identity_open checks it
+ * completely, and a certificate that is intact is not thrown away because the process id was
+ * torn. */
 static bool identity_kept(struct identity *identity, struct identity_row *row,
                           const struct row_header *shared)
 {
@@ -39,7 +41,8 @@ static bool identity_kept(struct identity *identity, struct identity_row *row,
         return false;
     if (identity_open(identity, row, why))
         return true;
-    LOG(WARN, "start", "the kept certificate is unusable; clients must join anew with a new one",
+    LOG(WARN, "start",
+        "the certificate of the earlier process is unusable; clients must join again",
         F("why", "%s", why));
     return false;
 }
@@ -71,7 +74,7 @@ static uint64_t clock_of(const struct handshaker *h)
     return h->config.monotonic_ns ? h->config.monotonic_ns() : clock_monotonic_ns();
 }
 
-/* Every datagram may cost a millisecond of public-key work, so this is asked after each. */
+/* Called after each datagram, since one may need 1 ms of public-key computation. */
 static void beat(struct handshaker *h)
 {
     h->now_ns = clock_of(h);
@@ -89,7 +92,7 @@ static void ring_bells(struct handshaker *h)
     for (uint32_t w = 0; h->bells_due; w++, h->bells_due >>= 1)
         if ((h->bells_due & 1) && h->config.bells[w] >= 0 &&
             write(h->config.bells[w], &one, sizeof(one)) < 0 && errno != EAGAIN)
-            LOG(WARN, "dtls", "cannot ring a worker's doorbell; it will look by itself",
+            LOG(WARN, "dtls", "cannot ring the doorbell of a worker; it will read its ring later",
                 F("worker", "%u", w), F("why", "%s", strerror(errno)));
 }
 
@@ -122,7 +125,7 @@ bool handshaker_open(struct handshaker *h, const struct handshaker_config *confi
     return true;
 }
 
-/* Takes one note off worker w's ring, then acts on the copy. False when there is none. */
+/* Removes one note from the ring of worker w, then handles the copy. False: there is none. */
 static bool take_note(struct handshaker *h, uint32_t w)
 {
     struct ring *ring = &h->from_worker[w];
@@ -142,7 +145,7 @@ static bool take_note(struct handshaker *h, uint32_t w)
     return true;
 }
 
-/* A head that is further on than the ring is long: its writer was not one of ours. */
+/* When more entries are unread than the ring has, its writer was not one of ours. */
 static void rings_check(struct handshaker *h)
 {
     for (uint32_t w = 0; w < h->config.worker_count; w++) {
@@ -151,7 +154,7 @@ static void rings_check(struct handshaker *h)
                           atomic_load_explicit(&ring->tail->consumed, memory_order_relaxed);
 
         if (unread > ring->entry_count) {
-            LOG(WARN, "dtls", "the ring of a worker makes no sense; skipped what is in it",
+            LOG(WARN, "dtls", "the ring of a worker is damaged; its content is skipped",
                 F("worker", "%u", w));
             ring_skip_all(ring);
         }
@@ -238,8 +241,8 @@ static struct handshaker_config config_of(struct process *p, const struct settin
     return config;
 }
 
-/* Sleeps until the doorbell, a signal, or the next thing to do. A signal that comes just before the
- * sleep is seen a beat later. */
+/* Sleeps until the doorbell rings, a signal arrives or a timer is due. A signal that arrives just
+ * before the sleep is handled at the next heartbeat. */
 static void wait_for_work(struct handshaker *h, int bell)
 {
     uint64_t now_ns = clock_monotonic_ns(), until_ns = h->next_beat_ns, count;
@@ -249,7 +252,7 @@ static void wait_for_work(struct handshaker *h, int bell)
     if ((h->unfinished || h->unsent_notes) && h->next_tick_ns < until_ns)
         until_ns = h->next_tick_ns;
     if (until_ns > now_ns)
-        timeout.tv_nsec = (long)(until_ns - now_ns); /* a beat at most: less than a second */
+        timeout.tv_nsec = (long)(until_ns - now_ns); /* < 1 s: the next heartbeat is sooner */
     if (ppoll(&poll_bell, 1, &timeout, NULL) > 0 && read(bell, &count, sizeof(count)) < 0 &&
         errno != EAGAIN && errno != EINTR)
         LOG(ERROR, "dtls", "cannot read the doorbell; handshakes will be slow",
@@ -264,7 +267,7 @@ int handshaker_main(const struct settings *settings, struct descriptors *descrip
     struct handshaker_config config;
     char why[192];
 
-    /* The machine's openssl.cnf must not change what we accept. */
+    /* The openssl.cnf of the machine must not change what we accept. */
     OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_LOAD_SSL_STRINGS, NULL);
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGINT, &action, NULL);
@@ -273,8 +276,8 @@ int handshaker_main(const struct settings *settings, struct descriptors *descrip
     config = config_of(&process, settings, descriptors);
     if (config.worker_count == 0 || process.bell < 0) {
         LOG(ERROR, "start",
-            "doorbells are missing; the handshaker is started by ringcast-dataplane, "
-            "not by hand");
+            "doorbells are missing: only the supervisor starts this role; run ringcast-dataplane "
+            "without --role");
         return 1;
     }
     if (!handshaker_open(&handshaker, &config, why)) {

@@ -29,8 +29,8 @@ struct udp_sockets {
     int ipv4, ipv6; /* indexes in the list; -1: there is no such socket */
 };
 
-/* Finds "udp4.W" and "udp6.W" of worker W in the set; one of them may be missing. False with a sentence
- * when both are missing, or when one is not a bound UDP socket of its IP version. */
+/* Finds "udp4.W" and "udp6.W" of worker W in the set; one of them may be missing. False with a
+ * sentence when both are missing, or when one is not a bound UDP socket of its IP version. */
 bool udp_sockets_open(struct udp_sockets *sockets, const struct descriptors *descriptors,
                       uint32_t worker, char why[IO_WHY_BYTES]);
 
@@ -40,12 +40,12 @@ static inline int udp_socket_of(const struct udp_sockets *sockets, const struct 
     return path_is_ipv4(path) ? sockets->ipv4 : sockets->ipv6;
 }
 
-/* How many datagrams the kernel dropped on these sockets since the last call, because a socket was full
- * or a checksum was wrong. The first call counts from the opening of the sockets. */
+/* How many datagrams the kernel dropped on these sockets since the last call, because a socket was
+ * full or a checksum was wrong. The first call counts from the opening of the sockets. */
 uint64_t udp_sockets_dropped(struct udp_sockets *sockets);
 
-/* What the header of a send points to. send_prepare writes what is the same for every send of a socket;
- * send_describe writes the rest.
+/* What the header of a send points to. send_prepare writes what is the same for every send of a
+ * socket; send_describe writes the rest.
  *   control  | source address (pktinfo) | segment size |   both are optional */
 struct send_room {
     struct sockaddr_in6 name; /* or sockaddr_in */
@@ -54,13 +54,14 @@ struct send_room {
 };
 
 void send_prepare(struct msghdr *header, struct send_room *room, const struct udp_socket *socket);
-/* Makes a prepared send carry `bytes` at `data` along `path`, cut into segments when segment_bytes > 0. */
+/* Makes a prepared send carry `bytes` at `data` along `path`, cut into segments when segment_bytes
+ * > 0. */
 void send_describe(struct msghdr *header, struct send_room *room, const struct udp_socket *socket,
                    const struct path *path, const uint8_t *data, uint32_t bytes,
                    uint16_t segment_bytes);
 
-/* Writes the path and the segment size of `received` from the header that recvmsg filled. False when
- * the header has no source address. */
+/* Writes the path and the segment size of `received` from the header that recvmsg filled. False
+ * when the header has no source address. */
 bool super_datagram_describe(struct super_datagram *received, const struct udp_socket *socket,
                              struct msghdr *header);
 

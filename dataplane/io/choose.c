@@ -20,8 +20,8 @@
 #define UDP_GRO 104
 #endif
 
-/* The work of one round is that of a small call: every client sends an audio packet, one client sends
- * a frame of video, and every client gets a frame and an audio packet. */
+/* The work of one round is that of a small call: every client sends an audio packet, one client
+ * sends a frame of video, and every client gets a frame and an audio packet. */
 #define CLIENTS 8
 #define FRAME 9 /* datagrams */
 #define VIDEO_BYTES 1200

@@ -1,11 +1,11 @@
-/* What `auto` takes: every candidate does a worker's work on loopback for a moment, and the one that
- * needs least CPU time is picked.
+/* What `auto` takes: every candidate does a worker's work on loopback for a moment, and the one
+ * that needs least CPU time is picked.
  *
  *   our sockets ─► clients' datagrams ─► wait, receive, release, slot, transmit ─► clients
  *                       not timed                        timed
  *
- * Candidates are the backends with auto_may_choose. One without loopback_can_measure stays unmeasured:
- * `auto` takes it only when nothing could be measured and it is the first that opens.
+ * Candidates are the backends with auto_may_choose. One without loopback_can_measure stays
+ * unmeasured: `auto` takes it only when nothing could be measured and it is the first that opens.
  *
  * Threads: one at a time, once per process. It takes some 40 ms for each candidate. */
 #ifndef RINGCAST_IO_CHOOSE_H

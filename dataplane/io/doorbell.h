@@ -1,4 +1,5 @@
-/* The doorbell of a worker: an eventfd. Other threads and processes write to it to wake the worker. */
+/* The doorbell of a worker: an eventfd. Other threads and processes write to it to wake the
+ * worker. */
 #ifndef RINGCAST_IO_DOORBELL_H
 #define RINGCAST_IO_DOORBELL_H
 
@@ -7,8 +8,8 @@
 #include <stdint.h>
 #include <unistd.h>
 
-/* Makes it non-blocking: a reset must never wait, even if somebody else has just read it. False: `fd` is
- * not a descriptor. fd -1 (no doorbell) is true. */
+/* Makes it non-blocking: a reset must never wait, even if somebody else has just read it. False:
+ * `fd` is not a descriptor. fd -1 (no doorbell) is true. */
 static inline bool doorbell_prepare(int fd)
 {
     int flags = fd < 0 ? 0 : fcntl(fd, F_GETFL);

@@ -3,17 +3,18 @@
  *   wait ─► receive ─► datagrams[] … work … ─► release          memory of the backend
  *   slot ─► write exactly the bytes asked for ─► slot … ─► transmit
  *
- * A backend is one constant of struct io_backend. dataplane/main.c lists those of the program; nothing
- * in this folder's core (io.c, choose.c) names one, so a new backend changes no line here.
+ * A backend is one constant of struct io_backend. dataplane/main.c lists those of the program;
+ * nothing in this folder's core (io.c, choose.c) names one, so a new backend changes no line here.
  *
  * Threads: one worker owns one `struct io` and shares nothing of it.
  * Memory:  received datagrams belong to the backend and stay valid until release. Transmit slots
  *          belong to the backend too; the caller may write a slot from `slot` until `transmit`.
  *          Consecutive slots of equal path and equal size (the last may be shorter) leave as one
- *          segmented send (UDP_SEGMENT) where the backend can do that, so ask for them in that order.
+ *          segmented send (UDP_SEGMENT) where the backend can do that. So ask for them in that
+ *          order.
  *          Nothing is allocated after open.
- * Errors:  a full queue is counted (struct io_counters) and never waited for. A peer cannot cause an
- *          error here. */
+ * Errors:  a full queue is counted (struct io_counters) and never waited for. A peer cannot cause
+ *          an error here. */
 #ifndef RINGCAST_IO_H
 #define RINGCAST_IO_H
 
@@ -63,27 +64,28 @@ struct io_backend {
 
     /* Opens it for one worker. `descriptors` is the forwarder's whole set (src/descriptors.h lists
      * the names); it stays the caller's and outlives the backend. UDP sockets in it are bound and
-     * non-blocking, with pktinfo and GRO on. NULL: this machine cannot do it, and `why` says why. On
-     * success `why` may say what it cannot do here; if there is nothing to say it stays as it was. */
+     * non-blocking, with pktinfo and GRO on. NULL: this machine cannot do it, and `why` says why.
+     * On success `why` may say what it cannot do here; if there is nothing to say it stays as it
+     * was. */
     struct io *(*open)(const struct descriptors *descriptors, uint32_t worker,
                        char why[IO_WHY_BYTES]);
     /* Fills at most `max` (≤ IO_BATCH) datagrams; never waits. */
     size_t (*receive)(struct io *io, struct io_datagram *datagrams, size_t max);
     /* Gives all datagrams of the last receive back. */
     void (*release)(struct io *io);
-    /* Room for one datagram of exactly `bytes` (≤ DATAGRAM_BYTES_MAX) that is sent back along `path`.
-     * NULL: this turn's transmit memory is used up, so call transmit and ask again. Nothing may be
-     * written behind `bytes`, since the next slot begins there. The 64 bytes before and behind a slot
-     * may be read. */
+    /* Room for one datagram of exactly `bytes` (≤ DATAGRAM_BYTES_MAX) that is sent back along
+     * `path`. NULL: this turn's transmit memory is used up, so call transmit and ask again. Nothing
+     * may be written behind `bytes`, since the next slot begins there. The 64 bytes before and
+     * behind a slot may be read. */
     uint8_t *(*slot)(struct io *io, const struct path *path, uint32_t bytes);
-    /* Sends all slots asked for since the last call. Those of one path leave in order, except in the
-     * one turn in which the kernel first refuses segments on that path, or zero-copy. */
+    /* Sends all slots asked for since the last call. Those of one path leave in order, except in
+     * the one turn in which the kernel first refuses segments on that path, or zero-copy. */
     void (*transmit)(struct io *io);
     /* Sleeps until a datagram arrives, the doorbell rings or timeout_ns is over. True when the
      * doorbell was rung; the doorbell is reset then. */
     bool (*wait)(struct io *io, uint64_t timeout_ns);
-    /* Asks the kernel how many datagrams it dropped: a system call for each socket, so not for every
-     * packet. */
+    /* Asks the kernel how many datagrams it dropped: a system call for each socket, so not for
+     * every packet. */
     const struct io_counters *(*counters)(struct io *io);
     void (*close)(struct io *io);
 };
@@ -101,7 +103,8 @@ const struct io_backend *io_backend_named(const struct io_backends *backends, co
 void io_backend_unknown(const struct io_backends *backends, const char *name,
                         char why[IO_CHOICE_BYTES]);
 
-/* Which backend the workers of a process use. Made once by io_choose; after that all threads read it. */
+/* Which backend the workers of a process use. Made once by io_choose; after that all threads read
+ * it. */
 struct io_choice {
     const struct io_backends *backends;
     const struct io_backend *backend; /* NULL: the first that opens */
@@ -110,17 +113,17 @@ struct io_choice {
     char reason[IO_CHOICE_BYTES];
 };
 
-/* Chooses the backend that is called `name`. "auto" measures the candidates on loopback and takes the
- * one that needs least CPU time; that takes some 80 ms. It takes `measured_before` without measuring
- * when a backend has that name ("": none): the forwarder that measured it has died, and its successor
- * must not lengthen the gap. Call it before the sandbox is shut: it opens sockets.
+/* Chooses the backend that is called `name`. "auto" measures the candidates on loopback and takes
+ * the one that needs least CPU time; that takes some 80 ms. It takes `measured_before` without
+ * measuring when a backend has that name ("": none): the forwarder that measured it has died, and
+ * its successor must not lengthen the gap. Call it before the sandbox is shut: it opens sockets.
  * False: no backend has that name, and `why` says which names there are. */
 bool io_choose(struct io_choice *choice, const struct io_backends *backends, const char *name,
                const char *measured_before, char why[IO_CHOICE_BYTES]);
 
-/* Opens the chosen backend for one worker. `why` says which one was opened and the reason, or why none
- * works (NULL). When `auto` could not measure, or its choice does not open here, this takes the first
- * backend of the list that opens. */
+/* Opens the chosen backend for one worker. `why` says which one was opened and the reason, or why
+ * none works (NULL). When `auto` could not measure, or its choice does not open here, this takes
+ * the first backend of the list that opens. */
 struct io *io_open(const struct io_choice *choice, const struct descriptors *descriptors,
                    uint32_t worker, const struct io_backend **backend, char why[IO_CHOICE_BYTES]);
 

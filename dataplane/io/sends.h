@@ -2,8 +2,9 @@
  *
  *   runs of one turn ─► sends[IPv4], sends[IPv6], SENDS_AT_ONCE at a time ─► sendmmsg ─► counters
  *
- * The io_uring backend sends this way, too, except when its ring can send without copying: a send by an
- * IORING_OP_SENDMSG request costs a tenth more than one by sendmmsg (measured by ringcast-bench-io). */
+ * The io_uring backend sends this way, too, except when its ring can send without copying: a send
+ * by an IORING_OP_SENDMSG request costs a tenth more than one by sendmmsg (measured by
+ * ringcast-bench-io). */
 #ifndef RINGCAST_IO_SENDS_H
 #define RINGCAST_IO_SENDS_H
 
@@ -25,9 +26,11 @@ void sends_open(struct sends sends[SOCKETS_MAX], const struct udp_sockets *socke
 /* Sends and counts all runs of `slots`, then clears `slots`. */
 void sends_transmit(struct sends sends[SOCKETS_MAX], const struct udp_sockets *sockets,
                     struct slots *slots, struct io_counters *counters);
-/* Sends one run again, by copying; run->error becomes the result. No send may be collected in `sends`. */
+/* Sends one run again, by copying; run->error becomes the result. No send may be collected in
+ * `sends`. */
 void sends_retry(struct sends *sends, struct slots *slots, struct run *run);
-/* Sends and counts each datagram of a run that the kernel refused as one send. Remembers the path. */
+/* Sends and counts each datagram of a run that the kernel refused as one send. Remembers the
+ * path. */
 void sends_send_singly(const struct udp_socket *socket, struct slots *slots, const struct run *run,
                        struct io_counters *counters);
 

@@ -137,8 +137,8 @@ void run_count(struct io_counters *counters, const struct run *run)
 }
 
 /* EIO: the device cannot compute checksums of segments (Linux before 6.11). EINVAL, EMSGSIZE: the
- * segments are longer than the MTU of the path, where single sends still pass as IP fragments; or the
- * socket sends without checksums. ENOPROTOOPT, EOPNOTSUPP: there is no segmentation at all. */
+ * segments are longer than the MTU of the path, where single sends still pass as IP fragments; or
+ * the socket sends without checksums. ENOPROTOOPT, EOPNOTSUPP: there is no segmentation at all. */
 bool error_refuses_segments(int error)
 {
     return error == EIO || error == EINVAL || error == EMSGSIZE || error == ENOPROTOOPT ||

@@ -3,11 +3,11 @@
  *   memory  | slot slot slot | slot slot | slot |      a slot has exactly the bytes of its datagram
  *   runs    [ 3 × 1200 to A ] [ 2 × 160 to B ] [ 1 to A ]
  *
- * A run is what one segmented send (UDP_SEGMENT) can carry: datagrams of one path and of equal size; the
- * last one may be shorter. There are no gaps, so one iovec describes a run.
+ * A run is what one segmented send (UDP_SEGMENT) can carry: datagrams of one path and of equal
+ * size; the last one may be shorter. There are no gaps, so one iovec describes a run.
  *
- * An arena is the transmit memory of one turn. A backend has several of them when the kernel may still
- * read one after the turn. */
+ * An arena is the transmit memory of one turn. A backend has several of them when the kernel may
+ * still read one after the turn. */
 #ifndef RINGCAST_IO_SLOTS_H
 #define RINGCAST_IO_SLOTS_H
 
@@ -27,8 +27,8 @@ struct run {
     bool without_copying; /* the kernel may read it after transmit, too */
 };
 
-/* Paths on which the kernel refused a segmented send, found by their hash. For a while such a path gets
- * runs of one datagram. So its sends do not fail first, and its datagrams stay in order. */
+/* Paths on which the kernel refused a segmented send, found by their hash. For a while such a path
+ * gets runs of one datagram. So its sends do not fail first, and its datagrams stay in order. */
 #define REFUSALS 1024           /* a power of two */
 #define REFUSAL_DATAGRAMS 10000 /* after that many single datagrams segments are tried again */
 

@@ -103,8 +103,8 @@ static void socket_fill(struct io *io, const struct udp_socket *socket, unsigned
                                     : recvmmsg(socket->fd, io->received + io->count,
                                                max - io->count, MSG_DONTWAIT, NULL);
 
-    /* An error (a queued ICMP error, an interrupt) only means that no datagram was received: the next
-     * turn tries again. */
+    /* An error (a queued ICMP error, an interrupt) only means that no datagram was received: the
+     * next turn tries again. */
     for (int i = 0; i < received; i++)
         io->receive_rooms[io->count++].socket = socket;
 }

@@ -18,8 +18,8 @@ struct super_datagram {
     struct path path;
 };
 
-/* Hands out at most `room` parts as datagrams and counts them as received. Returns how many; the rest
- * stays pending. */
+/* Hands out at most `room` parts as datagrams and counts them as received. Returns how many; the
+ * rest stays pending. */
 size_t super_datagram_split(struct super_datagram *from, struct io_datagram *datagrams, size_t room,
                             struct io_counters *counters);
 

@@ -70,8 +70,9 @@ static bool settings_hand_over(const struct settings *settings)
     return dup2(fd, CHILD_SETTINGS) == CHILD_SETTINGS;
 }
 
-/* A session of its own: Ctrl-C in a terminal must reach only the process that started us, which passes it
- * on. Without a service manager no later supervisor could adopt this child, so it ends with us. */
+/* A session of its own: Ctrl-C in a terminal must reach only the process that started us, which
+ * passes it on. Without a service manager no later supervisor could adopt this child, so it ends
+ * with us. */
 static void child_exec(const struct supervisor *s, enum child_role role, int socket)
 {
     char role_option[32], config_option[40];
@@ -107,8 +108,8 @@ static void child_exec(const struct supervisor *s, enum child_role role, int soc
     _exit(127);
 }
 
-/* Stores the pidfd before it hands over descriptors. If we die in between, the child sees that its socket
- * is closed and ends: so no child works that a later supervisor does not know. */
+/* Stores the pidfd before it hands over descriptors. If we die in between, the child sees that its
+ * socket is closed and ends: so no child works that a later supervisor does not know. */
 static bool child_introduce(const struct supervisor *s, struct child *child, int socket)
 {
     struct descriptors set;
@@ -227,8 +228,8 @@ static void cause_text(int status, char *text, size_t bytes)
     }
 }
 
-/* waitid knows the cause for our own children. An adopted child is reaped by another process; after that,
- * new kernels tell its exit code. */
+/* waitid knows the cause for our own children. An adopted child is reaped by another process; after
+ * that, new kernels tell its exit code. */
 void pidfd_cause(int pidfd, char *text, size_t bytes)
 {
     struct pidfd_info_request info;
@@ -277,7 +278,8 @@ void child_died(struct supervisor *s, struct child *child, uint64_t now_ns)
 
 /* ---- log level ---- */
 
-/* The level is the value of a SIGHUP. Through the pidfd it reaches children of an earlier supervisor, too. */
+/* The level is the value of a SIGHUP. Through the pidfd it reaches children of an earlier
+ * supervisor, too. */
 static void child_send_log_level(const struct supervisor *s, const struct child *child)
 {
     siginfo_t info = {.si_signo = SIGHUP, .si_code = SI_QUEUE};

@@ -1,4 +1,5 @@
-/* The data directory and the control socket in it, where control plane and observers get descriptors. */
+/* The data directory and the control socket in it, where control plane and observers get
+ * descriptors. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <poll.h>
@@ -58,9 +59,9 @@ bool control_socket_lock(struct control_socket *control, const struct settings *
 
 /* ---- listening ---- */
 
-/* bind creates the socket file directly for the user of run_as. A chown after bind would be unsafe: that
- * user could replace the file before it. When that user may not write in the directory, bind creates the
- * file as ours. ringcast-run asks the kernel to end this process when its parent ends
+/* bind creates the socket file directly for the user of run_as. A chown after bind would be unsafe:
+ * that user could replace the file before it. When that user may not write in the directory, bind
+ * creates the file as ours. ringcast-run asks the kernel to end this process when its parent ends
  * (PR_SET_PDEATHSIG); setfsuid cancels that, so it is requested again. */
 static int socket_bind(int fd, const struct control_socket *control)
 {
@@ -152,8 +153,8 @@ void control_client_accept(struct supervisor *s, uint64_t now_ns)
     control->clients[control->client_count++].deadline_ns = now_ns + CLIENT_LIMIT_NS;
 }
 
-/* Reads one message, sends one answer and hangs up. The answer fits into the buffer of the socket; a client
- * that made its buffer smaller gets a part and must ask again. */
+/* Reads one message, sends one answer and hangs up. The answer fits into the buffer of the socket;
+ * a client that made its buffer smaller gets a part and must ask again. */
 void control_client_serve(struct supervisor *s, int client)
 {
     int fd = s->control.clients[client].fd;

@@ -23,8 +23,8 @@ static bool is_stopped(const struct process_sample *sample)
     return sample->count > 0;
 }
 
-/* Did a thread want a processor and not get it? The scheduler adds a wait to its figures only when the wait
- * is over. So a thread that is runnable now and hardly ran has waited all the time. */
+/* Did a thread want a processor and not get it? The scheduler adds a wait to its figures only when
+ * the wait is over. So a thread that is runnable now and hardly ran has waited all the time. */
 static bool is_starved(const struct process_sample *first, const struct process_sample *now)
 {
     uint64_t window_ns = now->taken_ns - first->taken_ns;

@@ -1,14 +1,15 @@
 /* A process whose heartbeat is late: is it hung, or does it only wait for a processor?
  *
- * A process whose heartbeat is older than HEALTH_LATE_NS is suspect. On a busy machine that proves little.
- * So the supervisor reads the scheduler's figures: how long each thread of the process ran, and how long
- * it waited for a processor, over HEALTH_WINDOW_NS or more.
+ * A process whose heartbeat is older than HEALTH_LATE_NS is suspect. On a busy machine that proves
+ * little. So the supervisor reads the scheduler's figures: how long each thread of the process ran,
+ * and how long it waited for a processor, over HEALTH_WINDOW_NS or more.
  *   all threads are stopped (SIGSTOP)                        hung, at once
  *   a thread wanted a processor and got little of it         starved: sample again
  *   no thread had to wait, but there was no heartbeat        hung
  *   suspect for HEALTH_LIMIT_NS, whatever the figures say    hung
  *
- * Measured on two cores by supervisor_test, from the beginning of the hang until the process was gone:
+ * Measured on two cores by supervisor_test, from the beginning of the hang until the process was
+ * gone:
  *                              stopped   spinning     asleep
  *   quiet machine              101 ms    159–187 ms   185–189 ms
  *   beside eight busy loops    104 ms    182–271 ms   159–185 ms
@@ -52,8 +53,8 @@ struct health {
 
 enum health_verdict { HEALTH_WELL, HEALTH_SUSPECT, HEALTH_HUNG };
 
-/* Is the heartbeat late, so that health_step needs a sample? Otherwise `sample` may be NULL. With the
- * verdict HEALTH_HUNG, `why` becomes a constant text. */
+/* Is the heartbeat late, so that health_step needs a sample? Otherwise `sample` may be NULL. With
+ * the verdict HEALTH_HUNG, `why` becomes a constant text. */
 bool health_wants_sample(uint64_t now_ns, uint64_t heartbeat_ns);
 enum health_verdict health_step(struct health *health, uint64_t now_ns, uint64_t heartbeat_ns,
                                 const struct process_sample *sample, const char **why);

@@ -39,8 +39,8 @@ static bool bell_add(struct descriptors *set, const char *name, uint32_t w, char
     return true;
 }
 
-/* Opens what the I/O backends need: the one that io_backend names, or each one that `auto` may choose.
- * `auto` can do without one that fails. */
+/* Opens what the I/O backends need: the one that io_backend names, or each one that `auto` may
+ * choose. `auto` can do without one that fails. */
 static bool backends_prepare(const struct io_backends *backends, const struct settings *settings,
                              uint32_t worker_count, struct descriptors *set, char *why)
 {

@@ -107,9 +107,9 @@ static bool option_on(int fd, int level, int option, int value)
     return setsockopt(fd, level, option, &value, sizeof(value)) == 0;
 }
 
-/* Datagrams are sent without the path MTU that the kernel has learnt: any host could make it small for
- * everybody by forged ICMP messages. Our datagrams are small (DTLS and video have at most 1200 bytes); a
- * path with an even smaller MTU may fragment them. */
+/* Datagrams are sent without the path MTU that the kernel has learnt: any host could make it small
+ * for everybody by forged ICMP messages. Our datagrams are small (DTLS and video have at most 1200
+ * bytes); a path with an even smaller MTU may fragment them. */
 static bool options_set(int fd, int family)
 {
     bool ok = option_on(fd, SOL_UDP, UDP_GRO, 1);
@@ -213,8 +213,8 @@ bool media_sockets_open(const struct settings *settings, uint32_t worker_count,
         return true;
     snprintf(
         why, SUPERVISOR_WHY_BYTES,
-        "no media port is left for worker %u: other programs use %u of the ports %u to %u; widen "
-        "media_port_min and media_port_max, ask for fewer workers, or end those programs",
+        "no media port is left for worker %u: other programs use %u of the ports %u to %u; "
+        "widen media_port_min and media_port_max, ask for fewer workers, or end those programs",
         w, taken, settings->media_port_min, settings->media_port_max);
     return false;
 }

@@ -47,8 +47,8 @@ static void limits_raise(void)
     }
 }
 
-/* SIGHUP: reads all settings as at the start. If they are valid, those that are live take effect here and
- * in the children; otherwise nothing changes. */
+/* SIGHUP: reads all settings as at the start. If they are valid, those that are live take effect
+ * here and in the children; otherwise nothing changes. */
 static void reload(struct supervisor *s)
 {
     static struct settings_changes changes; /* too big for a stack */
@@ -153,8 +153,8 @@ static void supervise(struct supervisor *s, int signals)
     }
 }
 
-/* Takes the lock, the resources and the control socket. After a failure no other process can use any of
- * them. */
+/* Takes the lock, the resources and the control socket. After a failure no other process can use
+ * any of them. */
 static bool open_all(struct supervisor *s, int *signals, int pidfds[CHILD_COUNT], char *why)
 {
     *signals = signals_open();

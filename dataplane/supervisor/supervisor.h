@@ -5,9 +5,9 @@
  *   children        forwarder, handshaker                   children.c, health.c
  *   control socket  <data_directory>/dataplane.sock         control_socket.c
  *
- * The descriptor store of the service manager has a copy of every resource and of the children's pidfds.
- * The next supervisor takes them from there and continues. A child gets its descriptors only after its
- * pidfd is in the store: so a later supervisor knows every child that works.
+ * The descriptor store of the service manager has a copy of every resource and of the children's
+ * pidfds. The next supervisor takes them from there and continues. A child gets its descriptors
+ * only after its pidfd is in the store: so a later supervisor knows every child that works.
  *
  * Memory: nothing is allocated. Errors: false with a sentence in `why` (SUPERVISOR_WHY_BYTES). */
 #ifndef RINGCAST_SUPERVISOR_H
@@ -72,8 +72,8 @@ struct supervisor {
 
 /* ---- sockets.c ---- */
 
-/* Opens one port for each worker from the range in the settings, the same port number for IPv4 and IPv6,
- * and adds udp4.W and udp6.W to `set`. */
+/* Opens one port for each worker from the range in the settings, the same port number for IPv4 and
+ * IPv6, and adds udp4.W and udp6.W to `set`. */
 bool media_sockets_open(const struct settings *settings, uint32_t worker_count,
                         struct descriptors *set, char *why);
 /* How many workers the settings ask for on this machine. */
@@ -81,12 +81,12 @@ uint32_t workers_wanted(const struct settings *settings);
 
 /* ---- resources.c ---- */
 
-/* Takes over what the service manager kept, and with it the pidfds of running children (pidfds[c] is
- * -1 for a child that does not run); or makes everything anew. */
+/* Takes over what the service manager kept, and with it the pidfds of running children (pidfds[c]
+ * is -1 for a child that does not run); or makes everything anew. */
 bool resources_open(struct resources *resources, const struct settings *settings,
                     const struct io_backends *backends, int pidfds[CHILD_COUNT], char *why);
-/* Fills `set` with what a child or a control client gets. The descriptors stay ours: do not close them.
- * False: there is no such role for a client. */
+/* Fills `set` with what a child or a control client gets. The descriptors stay ours: do not close
+ * them. False: there is no such role for a client. */
 void resources_for_child(const struct resources *resources, enum child_role role,
                          struct descriptors *set);
 bool resources_for_client(const struct resources *resources, const char *role,
@@ -110,8 +110,8 @@ void children_send_log_level(const struct supervisor *s);
 int children_timeout_ms(const struct supervisor *s, uint64_t now_ns);
 /* Ends both children by SIGTERM, and by SIGKILL when that takes too long. */
 void children_stop(struct supervisor *s);
-/* Writes "signal 9 (KILL)" or "exit status 1" for a process that has ended. When the process was not our
- * child, only Linux 6.15 and newer can say it. */
+/* Writes "signal 9 (KILL)" or "exit status 1" for a process that has ended. When the process was
+ * not our child, only Linux 6.15 and newer can say it. */
 void pidfd_cause(int pidfd, char *text, size_t bytes);
 
 /* ---- control_socket.c ---- */

@@ -1,5 +1,5 @@
-/* ringcast-bench-io: what a datagram costs through each backend, beside bare system calls that do the
- * same work in the same run.
+/* ringcast-bench-io: what a datagram costs through each backend, beside bare system calls that do
+ * the same work in the same run.
  *
  *   main.c     options, tables, JSON
  *   raw.c      sendto, sendmmsg, sendmmsg with UDP_SEGMENT; recvfrom, recvmmsg

@@ -72,8 +72,8 @@ bool device_null_drop(int device, bool drops)
     return ioctl(device, drops ? TUNATTACHFILTER : TUNDETACHFILTER, &program) == 0;
 }
 
-/* TAP, since a filter can be attached to it; a neighbour is known for all of its addresses because it
- * does not ask (IFF_NOARP). */
+/* TAP, since a filter can be attached to it; a neighbour is known for all of its addresses because
+ * it does not ask (IFF_NOARP). */
 static bool device_set_up(int device, int control, bool offloads)
 {
     struct ifreq request = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};

@@ -1,7 +1,7 @@
 /* A bare forwarder at the pace of a scenario: what receiving some datagrams HZ times a second and
- * sending each of them to everybody costs without ciphers, rewriting or reports, woken from sleep for
- * each burst as a server with little to do is. The least that a server over kernel sockets can cost at
- * that load, which a bare call in a loop (warm, to a socket that drops) is not.
+ * sending each of them to everybody costs without ciphers, rewriting or reports, woken from sleep
+ * for each burst as a server with little to do is. The least that a server over kernel sockets can
+ * cost at that load, which a bare call in a loop (warm, to a socket that drops) is not.
  *
  *   first processor                       second processor
  *     recvmmsg ◄────────────── burst ────── publisher

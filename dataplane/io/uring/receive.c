@@ -7,8 +7,8 @@
 
 #include "parts.h"
 
-/* A full batch needs several calls into the kernel: one call makes at most 32 completions of a socket,
- * and an empty datagram ends it. */
+/* A full batch needs several calls into the kernel: one call makes at most 32 completions of a
+ * socket, and an empty datagram ends it. */
 #define ROUNDS_MAX 16
 
 static void buffers_offer(struct io *io)
@@ -54,8 +54,8 @@ void uring_arm(struct io *io)
     io->doorbell_armed = true;
 }
 
-/* A multishot receive filled a buffer, or ended, or both. It ends when there are no buffers, when the
- * socket has an error, and after an empty datagram. uring_arm starts it again. */
+/* A multishot receive filled a buffer, or ended, or both. It ends when there are no buffers, when
+ * the socket has an error, and after an empty datagram. uring_arm starts it again. */
 static void receive_completed(struct io *io, const struct io_uring_cqe *cqe, uint32_t which)
 {
     if (!(cqe->flags & IORING_CQE_F_MORE))
@@ -71,8 +71,8 @@ static void receive_completed(struct io *io, const struct io_uring_cqe *cqe, uin
 }
 
 /* A send without copying completes twice: with its result, and when its memory is free (the
- * notification). A send that failed may notify, too; its notification says "copied", which must not be
- * counted. */
+ * notification). A send that failed may notify, too; its notification says "copied", which must not
+ * be counted. */
 static void zero_copy_completed(struct io *io, const struct io_uring_cqe *cqe, uint32_t which)
 {
     uint32_t arena = which >> ARENA_SHIFT;

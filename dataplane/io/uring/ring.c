@@ -1,4 +1,5 @@
-/* Creates the ring with the best flags of this kernel, registers memory with it, and restricts it. */
+/* Creates the ring with the best flags of this kernel, registers memory with it, and restricts
+ * it. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <stdio.h>
@@ -16,10 +17,10 @@
 #define IORING_SETUP_DEFER_TASKRUN (1U << 13)
 #endif
 
-/* The best flags come first. DEFER_TASKRUN: the kernel makes completions on our core and only when we
- * ask; it does not interrupt us. TASKRUN_FLAG: the ring shows whether asking is worth a system call.
- * R_DISABLED: only a ring that does not run yet can be restricted. SQPOLL is not used: it needed twice
- * the CPU time and brought nothing. */
+/* The best flags come first. DEFER_TASKRUN: the kernel makes completions on our core and only when
+ * we ask; it does not interrupt us. TASKRUN_FLAG: the ring shows whether asking is worth a system
+ * call. R_DISABLED: only a ring that does not run yet can be restricted. SQPOLL is not used: it
+ * needed twice the CPU time and brought nothing. */
 static bool ring_setup(struct io *io, char *why)
 {
     static const unsigned flags[] = {IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
@@ -130,9 +131,9 @@ static bool arenas_register(struct io *io, char *why)
         .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = (code) \
     }
 
-/* Allows exactly the operations that are used, only on registered descriptors, and no more registrations.
- * liburing 2.3 of Debian declares io_uring_register_restrictions and io_uring_enable_rings but does not
- * export them: so these two are plain system calls. */
+/* Allows exactly the operations that are used, only on registered descriptors, and no more
+ * registrations. liburing 2.3 of Debian declares io_uring_register_restrictions and
+ * io_uring_enable_rings but does not export them: so these two are plain system calls. */
 static bool ring_restrict(struct io *io, char *why)
 {
     struct io_uring_restriction rules[] = {

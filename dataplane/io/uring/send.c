@@ -1,13 +1,13 @@
-/* Sends over the ring without copying. For sending, io_uring has no other advantage (zero_copy.h says when
- * it is used).
+/* Sends over the ring without copying. For sending, io_uring has no other advantage (zero_copy.h
+ * says when it is used).
  *
  *   slots.pages = arena 0 │ arena 1 │ … │ arena ARENAS-1     all together one registered buffer
  *                 filled    in flight until the kernel has notified that it is done
  *
- * When a turn has any send without copying, all its sends go over the ring: the ring carries out requests
- * in their order, so datagrams stay in order. The arena of that turn is not written again until the
- * kernel is done with it; the next turn uses another one. When only one arena is free, its turn is sent
- * by copying, so that the arena is free again at once. */
+ * When a turn has any send without copying, all its sends go over the ring: the ring carries out
+ * requests in their order, so datagrams stay in order. The arena of that turn is not written again
+ * until the kernel is done with it; the next turn uses another one. When only one arena is free,
+ * its turn is sent by copying, so that the arena is free again at once. */
 #define _GNU_SOURCE
 #include <errno.h>
 
@@ -31,8 +31,8 @@ static void arena_rotate(struct io *io)
     slots_use_arena(&io->slots, io->arena);
 }
 
-/* A send that the kernel did not take must not stay in the queue: its memory will soon hold other packets.
- * So it becomes a request that the restrictions of the ring refuse. */
+/* A send that the kernel did not take must not stay in the queue: its memory will soon hold other
+ * packets. So it becomes a request that the restrictions of the ring refuse. */
 static void submissions_spoil(struct io *io, int error)
 {
     struct io_uring_sq *sq = &io->ring.sq;
@@ -59,8 +59,9 @@ static void submissions_spoil(struct io *io, int error)
     }
 }
 
-/* Gives all prepared requests to the kernel. The kernel carries out UDP sends within this call (because of
- * MSG_DONTWAIT): when it returns, failures are known and the headers can be used again. */
+/* Gives all prepared requests to the kernel. The kernel carries out UDP sends within this call
+ * (because of MSG_DONTWAIT): when it returns, failures are known and the headers can be used
+ * again. */
 static void submit(struct io *io)
 {
     int result = 0;
@@ -117,9 +118,9 @@ static bool error_is_of_zero_copy(int error)
     return error == EINVAL || error == EOPNOTSUPP || error == EFAULT;
 }
 
-/* Counts a run. One that failed without copying is first retried by copying. If the retry works, and the
- * error was that of a kernel that cannot send without copying (some before Linux 6.15), the ring does not
- * ask for it again. */
+/* Counts a run. One that failed without copying is first retried by copying. If the retry works,
+ * and the error was that of a kernel that cannot send without copying (some before Linux 6.15), the
+ * ring does not ask for it again. */
 static void run_finish(struct io *io, struct run *run)
 {
     int e = udp_socket_of(&io->sockets, &run->path), error = run->error;

@@ -17,8 +17,8 @@ static void uring_close(struct io *io)
     pages_unmap(io, sizeof(*io));
 }
 
-/* Linux before 6.0 knows recvmsg, but refuses it as multishot. Other errors of a receive do not matter
- * here: datagrams may have arrived already. */
+/* Linux before 6.0 knows recvmsg, but refuses it as multishot. Other errors of a receive do not
+ * matter here: datagrams may have arrived already. */
 static bool receive_works(struct io *io, char *why)
 {
     uring_arm(io);
@@ -89,7 +89,8 @@ static bool receives_are_armed(const struct io *io)
     return true;
 }
 
-/* Goes back to sleep after a notification: that the kernel is done with a send need not wake the worker. */
+/* Goes back to sleep after a notification: that the kernel is done with a send need not wake the
+ * worker. */
 static void sleep_until_event(struct io *io, uint64_t timeout_ns)
 {
     uint64_t end_ns = expects_notifications(io) ? clock_monotonic_ns() + timeout_ns : 0;

@@ -1,5 +1,6 @@
-/* The backend over io_uring (Linux 6.0 or newer): datagrams are received into a ring of buffers that the
- * kernel fills by itself, and where the device really takes data without a copy, sent without one. */
+/* The backend over io_uring (Linux 6.0 or newer): datagrams are received into a ring of buffers
+ * that the kernel fills by itself, and where the device really takes data without a copy, sent
+ * without one. */
 #ifndef RINGCAST_IO_URING_H
 #define RINGCAST_IO_URING_H
 

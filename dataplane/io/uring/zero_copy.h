@@ -1,5 +1,5 @@
-/* Decides when to send without copying. The kernel reports of each such send whether it copied the data
- * nevertheless.
+/* Decides when to send without copying. The kernel reports of each such send whether it copied the
+ * data nevertheless.
  *
  *            sends qualify, and TRIAL_EVERY have qualified since the last trial
  *     off ───────────────────────────────────────────────────────────────────────► trying
@@ -9,10 +9,11 @@
  *      └──────────── the same, among the last WINDOW sends ◄─────────────────────── on
  *
  * Where the kernel copies nevertheless (loopback, veth, a card without scatter-gather), asking for
- * zero-copy makes a send 10 to 40 % dearer. Where it does not copy, the ring request, its memory and the
- * notification cost about 1 µs for each send. So zero-copy pays from some 16 KiB on, if the device cuts
- * the segments: it saves a quarter of the cost of a run of 24 full datagrams (perf/README.md), but a
- * frame of 9 is cheaper when copied. Short sends do not qualify, nor does a turn with few long ones.
+ * zero-copy makes a send 10 to 40 % dearer. Where it does not copy, the ring request, its memory
+ * and the notification cost about 1 µs for each send. So zero-copy pays from some 16 KiB on, if the
+ * device cuts the segments: it saves a quarter of the cost of a run of 24 full datagrams
+ * (perf/README.md), but a frame of 9 is cheaper when copied. Short sends do not qualify, nor does a
+ * turn with few long ones.
  *
  * A state machine without I/O and clock. Threads: each worker has its own. */
 #ifndef RINGCAST_IO_ZERO_COPY_H
@@ -22,8 +23,8 @@
 #include <stdint.h>
 
 #define ZERO_COPY_BYTES_MIN 16384 /* of a send that qualifies */
-/* All qualifying sends of a turn together. With less, the notifications, which may wake a sleeping worker,
- * cost more than the copies. */
+/* All qualifying sends of a turn together. With less, the notifications, which may wake a sleeping
+ * worker, cost more than the copies. */
 #define ZERO_COPY_TURN_BYTES_MIN 49152
 #define ZERO_COPY_TRIAL 8           /* sends of one trial */
 #define ZERO_COPY_TRIAL_EVERY 65536 /* qualifying sends from one trial to the next */
@@ -41,7 +42,8 @@ struct zero_copy {
 };
 
 void zero_copy_open(struct zero_copy *z, bool possible);
-/* A turn has `sends` qualifying sends of together `bytes`. How many of them may go without copying? */
+/* A turn has `sends` qualifying sends of together `bytes`. How many of them may go without
+ * copying? */
 uint32_t zero_copy_allowed(struct zero_copy *z, uint32_t sends, uint32_t bytes);
 /* An allowed send was given to the kernel. */
 void zero_copy_made(struct zero_copy *z);

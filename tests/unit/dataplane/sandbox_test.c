@@ -1,5 +1,5 @@
-/* What the sandbox forbids and what it allows. A child process shuts the sandbox and tries every probe, on
- * the thread that shut it and on a thread that existed before. */
+/* What the sandbox forbids and what it allows. A child process shuts the sandbox and tries every
+ * probe, on the thread that shut it and on a thread that existed before. */
 #define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>
@@ -285,8 +285,8 @@ static struct settings settings_for_test(void)
 /* Without filters only harmless probes run. */
 static bool run_all_probes;
 
-/* Results of all probes, written by the child: [0] of the thread that shut the sandbox, [1] of the older
- * thread. */
+/* Results of all probes, written by the child: [0] of the thread that shut the sandbox, [1] of the
+ * older thread. */
 static uint8_t (*results)[PROBE_COUNT];
 
 static void run_probes(uint8_t *out)

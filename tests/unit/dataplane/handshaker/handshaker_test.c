@@ -1,4 +1,5 @@
-/* The handshaker between real regions: a test that plays forwarder, control plane and browser. */
+/* The handshaker with real regions. The test plays the forwarder, the control plane and the
+ * browsers. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -29,7 +30,7 @@ static void handshake_through_rings(void **state)
             turns(1);
             expect_row(&client, DTLS_STATE_connecting, DTLS_FAILURE_none);
             client_run(&client);
-            assert_true(client.peer.connected && client.told_keys && !client.told_closed);
+            assert_true(client.peer.connected && client.noted_keys && !client.noted_closed);
             expect_row(&client, DTLS_STATE_connected, DTLS_FAILURE_none);
             keys_agree(&client, !client_role);
             assert_int_equal(read(world.bells[w], &rung, sizeof(rung)), sizeof(rung));
@@ -39,8 +40,8 @@ static void handshake_through_rings(void **state)
         }
 }
 
-/* The certificate that the peer saw is the one whose fingerprints clients are told. */
-static void identity_is_shown(void **state)
+/* The certificate that a peer sees has the fingerprints that clients are told. */
+static void peers_see_the_published_identity(void **state)
 {
     struct client client;
     struct identity_row identity;
@@ -57,8 +58,9 @@ static void identity_is_shown(void **state)
     peer_close(&client.peer);
 }
 
-/* What signaling has not said yet, or said of somebody else, starts nothing. */
-static void nothing_without_signaling(void **state)
+/* No handshake starts before signaling has completed the transport row, or by a note about another
+ * one. */
+static void no_handshake_without_signaling(void **state)
 {
     struct client client;
     struct key_row row;
@@ -75,7 +77,8 @@ static void nothing_without_signaling(void **state)
     turns(3);
     assert_int_equal(key_row(&client, &row), ROW_FREE);
     client_signal(&client, DTLS_ROLE_server);
-    note_put(0, client.handle, DTLS_NOTE_datagram, fingerprint, 20); /* another worker's ring */
+    note_put(0, client.handle, DTLS_NOTE_datagram, fingerprint,
+             20); /* the ring of another worker */
     note_put(1, handle_make(9, 2), DTLS_NOTE_datagram, fingerprint, 20);
     note_put(1, handle_make(9, 4), DTLS_NOTE_datagram, fingerprint, 20);
     note_put(1, handle_make(9, 0), DTLS_NOTE_datagram, fingerprint, 20);
@@ -84,7 +87,7 @@ static void nothing_without_signaling(void **state)
     note_put(1, handle_make(UINT32_MAX, 3), DTLS_NOTE_validated, NULL, 0);
     note_put(1, client.handle, DTLS_NOTE_datagram, fingerprint, 1501);
     note_put(1, client.handle, DTLS_NOTE_datagram, fingerprint, UINT32_MAX);
-    note_put(1, client.handle, DTLS_NOTE_validated, NULL, 0); /* server role: nothing to start */
+    note_put(1, client.handle, DTLS_NOTE_validated, NULL, 0); /* as server we wait for a datagram */
     note_put(1, client.handle, 77, NULL, 0);
     turns(5);
     assert_int_equal(world.handshaker->associations[9].generation, 3);
@@ -95,7 +98,7 @@ static void nothing_without_signaling(void **state)
     assert_int_equal(world.datagrams, 0);
 }
 
-/* Notes that must not even take a association, though their transport is well and waits for a hello. */
+/* Such notes must not even create an association, although the transport waits for a datagram. */
 static void refused_notes_leave_associations_alone(void **state)
 {
     static const uint8_t record[1500] = {22, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1};
@@ -125,7 +128,7 @@ static void refused_notes_leave_associations_alone(void **state)
     }
 }
 
-static void bad_fingerprints(void **state)
+static void unacceptable_fingerprints_fail(void **state)
 {
     static const struct {
         enum fingerprint_algorithm algorithm;
@@ -145,9 +148,9 @@ static void bad_fingerprints(void **state)
         peer_continue(&client.peer);
         client_run(&client);
         expect_row(&client, DTLS_STATE_failed, DTLS_FAILURE_fingerprint_mismatch);
-        assert_true(client.told_closed);
+        assert_true(client.noted_closed);
         assert_false(client.peer.connected);
-        /* One handshake in a transport's life: the right fingerprint comes too late. */
+        /* A transport has only one handshake: the right fingerprint is too late. */
         client_signal(&client, DTLS_ROLE_server);
         peer_continue(&client.peer);
         client_run(&client);
@@ -158,7 +161,7 @@ static void bad_fingerprints(void **state)
 }
 
 /* Rows that a compromised control plane may write. */
-static void hostile_rows(void **state)
+static void hostile_rows_start_nothing(void **state)
 {
     struct client client;
     struct transport_row *shared;
@@ -190,7 +193,7 @@ static void hostile_rows(void **state)
     }
 }
 
-static void client_role_starts_late(void **state)
+static void late_client_role_starts_a_handshake(void **state)
 {
     struct client client;
     static const uint8_t none[1];
@@ -202,7 +205,7 @@ static void client_role_starts_late(void **state)
     turns(5);
     forward(&client);
     assert_int_equal(world.datagrams, 0);
-    client_signal(&client, DTLS_ROLE_client); /* found by the sweep, within 2.6 s */
+    client_signal(&client, DTLS_ROLE_client); /* the sweep finds it within 2.6 s */
     for (unsigned i = 0; i < 2700 && !client.peer.connected; i++) {
         turns(1);
         forward(&client);
@@ -213,13 +216,13 @@ static void client_role_starts_late(void **state)
     peer_close(&client.peer);
 }
 
-static void closed_note_wipes(void **state)
+static void closed_note_wipes_the_keys(void **state)
 {
     struct client client;
 
     handshaker_start();
     client_connect(&client, 20, 1, 1);
-    note_put(0, client.handle, DTLS_NOTE_closed, NULL, 0); /* not its worker */
+    note_put(0, client.handle, DTLS_NOTE_closed, NULL, 0); /* it belongs to another worker */
     note_put(1, handle_make(20, 2), DTLS_NOTE_closed, NULL, 0);
     client_run(&client);
     expect_row(&client, DTLS_STATE_connected, DTLS_FAILURE_none);
@@ -231,8 +234,9 @@ static void closed_note_wipes(void **state)
     peer_close(&client.peer);
 }
 
-/* The note was lost: the sweep wipes; and so does the next owner of the index. */
-static void vanished_transport_is_wiped(void **state)
+/* When the note `closed` is lost, the sweep wipes the keys, or the next transport with that
+ * index. */
+static void removed_transport_is_wiped(void **state)
 {
     struct client client, next;
 
@@ -255,9 +259,9 @@ static void vanished_transport_is_wiped(void **state)
     peer_close(&next.peer);
 }
 
-/* Many that finished long ago give OpenSSL's memory back, beyond the bound and no sooner; keys stay, and
- * what such a peer still says changes nothing. */
-static void settled_associations_give_back(void **state)
+/* When too many handshakes are kept, those that finished long ago are freed. Their keys stay, and
+ * later datagrams of such a peer change nothing. */
+static void old_handshakes_are_freed(void **state)
 {
     struct client clients[4];
     struct handshaker *h;
@@ -280,7 +284,7 @@ static void settled_associations_give_back(void **state)
     }
     for (uint32_t i = 0, connected = 0; i < 4; i++) {
         connected += h->associations[40 + i].state == DTLS_STATE_connected;
-        assert_true(i < 3 || connected == 2); /* those that still hear were closed */
+        assert_true(i < 3 || connected == 2); /* those that still receive close_notify are closed */
         transport_remove(&clients[i]);
         peer_close(&clients[i].peer);
     }
@@ -299,12 +303,12 @@ static void close_notify_closes(void **state)
     SSL_shutdown(client.peer.ssl);
     client_run(&client);
     expect_row(&client, DTLS_STATE_closed, DTLS_FAILURE_none);
-    assert_true(client.told_closed);
+    assert_true(client.noted_closed);
     assert_null(world.handshaker->associations[40].handshake);
     peer_close(&client.peer);
 }
 
-static void deadline_fails(void **state)
+static void handshake_fails_at_its_deadline(void **state)
 {
     struct client client;
 
@@ -326,18 +330,18 @@ static void deadline_fails(void **state)
     peer_close(&client.peer);
 }
 
-/* A worker that does not empty its ring learns of the keys when it does. */
-static void full_ring_delays_only(void **state)
+/* When the ring of a worker is full, the worker gets its note later. */
+static void full_ring_only_delays(void **state)
 {
     struct client client;
 
     handshaker_start();
     client_open(&client, 60, 1, 0, false);
     client_signal(&client, DTLS_ROLE_server);
-    for (unsigned i = 0; i < DTLS_RING_ENTRIES; i++) { /* stuffed with what nobody reads */
-        struct ring_datagram *slot = ring_reserve(&world.handshaker->to_worker[0]);
+    for (unsigned i = 0; i < DTLS_RING_ENTRIES; i++) { /* nobody reads them */
+        struct ring_datagram *entry = ring_reserve(&world.handshaker->to_worker[0]);
 
-        memset(slot, 0, sizeof(*slot));
+        memset(entry, 0, sizeof(*entry));
         ring_publish(&world.handshaker->to_worker[0]);
     }
     peer_continue(&client.peer);
@@ -347,11 +351,11 @@ static void full_ring_delays_only(void **state)
     turns(20);
     forward(&client);
     assert_int_equal(world.handshaker->unsent_notes, 0);
-    assert_true(client.told_keys);
+    assert_true(client.noted_keys);
     peer_close(&client.peer);
 }
 
-static void handshakes_are_capped(void **state)
+static void unfinished_handshakes_are_limited(void **state)
 {
     static const uint8_t record[] = {20, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1};
     struct client client;
@@ -380,26 +384,26 @@ static void handshakes_are_capped(void **state)
     peer_close(&client.peer);
 }
 
-/* One worker's flood costs another worker one turn, not a ring's worth. */
+/* When one worker floods its ring, another worker waits for one turn, not for the whole ring. */
 static void workers_are_served_in_turn(void **state)
 {
-    struct client quiet;
+    struct client other;
 
     handshaker_start();
     while (note_put(0, handle_make(1, 1), DTLS_NOTE_validated, NULL, 0))
         continue;
-    client_open(&quiet, 70, 1, 2, false);
-    client_signal(&quiet, DTLS_ROLE_server);
-    peer_continue(&quiet.peer);
-    assert_true(handshaker_turn(world.handshaker)); /* more is waiting */
-    expect_row(&quiet, DTLS_STATE_connecting, DTLS_FAILURE_none);
-    forward(&quiet);
+    client_open(&other, 70, 1, 2, false);
+    client_signal(&other, DTLS_ROLE_server);
+    peer_continue(&other.peer);
+    assert_true(handshaker_turn(world.handshaker)); /* there are more notes */
+    expect_row(&other, DTLS_STATE_connecting, DTLS_FAILURE_none);
+    forward(&other);
     assert_int_equal(world.datagrams, 1);
     assert_non_null(ring_peek(&world.handshaker->from_worker[0]));
-    peer_close(&quiet.peer);
+    peer_close(&other.peer);
 }
 
-static void insane_ring_is_skipped(void **state)
+static void damaged_ring_is_skipped(void **state)
 {
     struct client client;
 
@@ -410,7 +414,7 @@ static void insane_ring_is_skipped(void **state)
     peer_close(&client.peer);
 }
 
-static void heartbeat_moves(void **state)
+static void heartbeats_continue(void **state)
 {
     struct region_header *header = world.keys_seen.header;
     uint64_t before;
@@ -427,9 +431,9 @@ static void heartbeat_moves(void **state)
     assert_int_equal(header->writer_starts, 2);
 }
 
-/* ---- a successor ---- */
+/* ---- after a restart ---- */
 
-static void successor_takes_over(void **state)
+static void successor_takes_rows_over(void **state)
 {
     struct client connected, connecting, gone, torn;
     struct key_row before, after;
@@ -448,7 +452,7 @@ static void successor_takes_over(void **state)
     row_copy(TABLE_identity, &identity, region_row(&world.keys_seen, TABLE_identity, 0), 0);
     transport_remove(&gone);
     row = region_row(&world.keys, TABLE_key, 82);
-    atomic_fetch_or(&row->sequence, 1); /* died while writing */
+    atomic_fetch_or(&row->sequence, 1); /* the writer died while it wrote */
     row = region_row(&world.keys, TABLE_identity, 0);
     atomic_fetch_or(&row->sequence, 1);
     forward(NULL);
@@ -462,14 +466,15 @@ static void successor_takes_over(void **state)
     assert_memory_equal(kept.private_key, identity.private_key, sizeof(kept.private_key));
     assert_memory_equal(kept.fingerprint_sha_512, identity.fingerprint_sha_512, 64);
     assert_int_equal(key_row(&connected, &after), ROW_OK);
-    assert_memory_equal(&before, &after, sizeof(before)); /* its sequence too: never written */
+    assert_memory_equal(&before, &after,
+                        sizeof(before)); /* the sequence, too: it was not written */
     expect_wiped(&gone);
     expect_row(&torn, DTLS_STATE_failed, DTLS_FAILURE_restarted);
     expect_row(&connecting, DTLS_STATE_failed, DTLS_FAILURE_restarted);
     forward(NULL);
     assert_int_equal(world.closed_notes, 2);
 
-    /* What still comes for the finished ones is dropped; removal still wipes. */
+    /* Later datagrams for finished handshakes are dropped; removal still wipes. */
     SSL_shutdown(connected.peer.ssl);
     client_run(&connected);
     expect_row(&connected, DTLS_STATE_connected, DTLS_FAILURE_none);
@@ -509,8 +514,8 @@ static uint32_t chance(uint32_t below)
     return (uint32_t)(seed >> 33) % below;
 }
 
-/* Random notes about random rows while somebody else's handshake goes on. */
-static void storm(void **state)
+/* Random notes and rows do not disturb a later handshake. */
+static void random_notes_do_no_harm(void **state)
 {
     struct client client;
 
@@ -551,25 +556,25 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         IN_WORLD(handshake_through_rings),
-        IN_WORLD(identity_is_shown),
-        IN_WORLD(nothing_without_signaling),
+        IN_WORLD(peers_see_the_published_identity),
+        IN_WORLD(no_handshake_without_signaling),
         IN_WORLD(refused_notes_leave_associations_alone),
-        IN_WORLD(bad_fingerprints),
-        IN_WORLD(hostile_rows),
-        IN_WORLD(client_role_starts_late),
-        IN_WORLD(closed_note_wipes),
-        IN_WORLD(settled_associations_give_back),
-        IN_WORLD(vanished_transport_is_wiped),
+        IN_WORLD(unacceptable_fingerprints_fail),
+        IN_WORLD(hostile_rows_start_nothing),
+        IN_WORLD(late_client_role_starts_a_handshake),
+        IN_WORLD(closed_note_wipes_the_keys),
+        IN_WORLD(old_handshakes_are_freed),
+        IN_WORLD(removed_transport_is_wiped),
         IN_WORLD(close_notify_closes),
-        IN_WORLD(deadline_fails),
-        IN_WORLD(full_ring_delays_only),
-        IN_WORLD(handshakes_are_capped),
+        IN_WORLD(handshake_fails_at_its_deadline),
+        IN_WORLD(full_ring_only_delays),
+        IN_WORLD(unfinished_handshakes_are_limited),
         IN_WORLD(workers_are_served_in_turn),
-        IN_WORLD(insane_ring_is_skipped),
-        IN_WORLD(heartbeat_moves),
-        IN_WORLD(successor_takes_over),
+        IN_WORLD(damaged_ring_is_skipped),
+        IN_WORLD(heartbeats_continue),
+        IN_WORLD(successor_takes_rows_over),
         IN_WORLD(damaged_identity_is_replaced),
-        IN_WORLD(storm),
+        IN_WORLD(random_notes_do_no_harm),
     };
 
     log_open("handshaker_test", LOG_ERROR, false);

@@ -1,5 +1,5 @@
-/* The handshaker's surroundings, for its test: the regions, a control plane that writes transports, a
- * forwarder at the other end of the rings, and browsers. Virtual clock. Include in one file. */
+/* What the handshaker's tests need: the regions, a control plane that writes transport rows, a
+ * forwarder at the other end of the rings, browsers, and a clock that the test moves. */
 #ifndef RINGCAST_TEST_HANDSHAKER_WORLD_H
 #define RINGCAST_TEST_HANDSHAKER_WORLD_H
 
@@ -83,7 +83,8 @@ static inline int world_close(void **state)
     return 0;
 }
 
-/* Starts a handshaker in this process; what ran before is gone as after kill -9, but for memory. */
+/* Starts a handshaker in this process. An earlier one ends as after kill -9, except that its memory
+ * is freed. */
 static inline void handshaker_start(void)
 {
     struct handshaker_config config = {
@@ -120,7 +121,7 @@ struct client {
     struct peer peer;
     handle_word handle;
     uint32_t worker;
-    bool told_keys, told_closed;
+    bool noted_keys, noted_closed;
 };
 
 static inline void transport_put(const struct client *client, enum dtls_role role,
@@ -156,17 +157,17 @@ static inline void transport_remove(const struct client *client)
 static inline bool note_put(uint32_t worker, handle_word handle, uint32_t note, const uint8_t *data,
                             size_t bytes)
 {
-    struct ring_datagram *slot = ring_reserve(&world.to_handshaker[worker]);
+    struct ring_datagram *entry = ring_reserve(&world.to_handshaker[worker]);
     const uint64_t one = 1;
     ssize_t n;
 
-    if (!slot)
+    if (!entry)
         return false;
-    slot->handle = handle;
-    slot->note = note;
-    slot->bytes = (uint32_t)bytes;
-    if (bytes && bytes <= DTLS_DATAGRAM_BYTES_MAX) /* beyond: only the claim of a length */
-        memcpy(slot->data, data, bytes);
+    entry->handle = handle;
+    entry->note = note;
+    entry->bytes = (uint32_t)bytes;
+    if (bytes && bytes <= DTLS_DATAGRAM_BYTES_MAX) /* a longer one only claims its length */
+        memcpy(entry->data, data, bytes);
     ring_publish(&world.to_handshaker[worker]);
     n = write(world.bell_handshaker, &one, sizeof(one));
     (void)n;
@@ -180,7 +181,7 @@ static inline void from_peer(void *context, const uint8_t *datagram, size_t byte
     note_put(client->worker, client->handle, DTLS_NOTE_datagram, datagram, bytes);
 }
 
-/* Hands what the handshaker said to the client; notes for others are only counted. */
+/* Gives the handshaker's datagrams to the client. Notes for other transports are only counted. */
 static inline void forward(struct client *client)
 {
     for (uint32_t w = 0; w < WORKERS; w++) {
@@ -196,8 +197,8 @@ static inline void forward(struct client *client)
             if (!client || note.handle != client->handle)
                 continue;
             assert_int_equal(w, client->worker);
-            client->told_keys |= note.note == DTLS_NOTE_keys;
-            client->told_closed |= note.note == DTLS_NOTE_closed;
+            client->noted_keys |= note.note == DTLS_NOTE_keys;
+            client->noted_closed |= note.note == DTLS_NOTE_closed;
             if (note.note == DTLS_NOTE_datagram)
                 peer_receive(&client->peer, note.data, note.bytes);
         }
@@ -230,7 +231,7 @@ static inline void expect_row(const struct client *client, enum dtls_state state
     }
 }
 
-/* Not in use, and nothing of a key left in its bytes. */
+/* The row is not in use, and no byte of a key is left in it. */
 static inline void expect_wiped(const struct client *client)
 {
     const struct key_row *shared = (const struct key_row *)region_row(&world.keys_seen, TABLE_key,
@@ -262,7 +263,7 @@ static inline void client_open(struct client *client, uint32_t index, uint32_t g
     client_open_as(client, index, generation, worker, &settings);
 }
 
-/* As media:connectTransport does. */
+/* The client signals its fingerprint. */
 static inline void client_signal(struct client *client, enum dtls_role our_role)
 {
     uint8_t fingerprint[64];
@@ -279,7 +280,7 @@ static inline void client_run(struct client *client)
     }
 }
 
-/* A client that is connected in our server role. */
+/* Connects a client; we are the DTLS server. */
 static inline void client_connect(struct client *client, uint32_t index, uint32_t generation,
                                   uint32_t worker)
 {

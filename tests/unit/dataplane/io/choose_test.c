@@ -149,8 +149,8 @@ static void unmeasured_takes_the_first_that_opens(void **state)
     in_a_process(without_descriptors);
 }
 
-/* A later process takes what an earlier one measured, without measuring; and another one when that does
- * not open. */
+/* A later process takes what an earlier one measured, without measuring; and another one when that
+ * does not open. */
 static void with_an_earlier_measurement(void)
 {
     static const struct descriptors none;
@@ -191,8 +191,8 @@ static const struct io_backend unmeasurable = {
     .name = "unmeasurable", .auto_may_choose = true, .open = fake_open};
 static const struct io_backend named_only = {.name = "named-only", .open = fake_open};
 
-/* auto neither measures nor opens a backend with auto_may_choose false; one with loopback_can_measure
- * false is opened only when nothing could be measured. */
+/* auto neither measures nor opens a backend with auto_may_choose false; one with
+ * loopback_can_measure false is opened only when nothing could be measured. */
 static void auto_asks_the_backends(void **state)
 {
     static const struct io_backend *const list[] = {&named_only, &unmeasurable};

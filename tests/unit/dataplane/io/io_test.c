@@ -318,7 +318,8 @@ static void check_counters(const struct io_counters *counters, const struct log 
 
 enum { WILDCARD, SPECIFIC, WITHOUT_SEGMENTS, ARRANGEMENTS };
 
-/* Datagrams of a refused segmented send still arrive. From then on the path gets single sends, in order. */
+/* Datagrams of a refused segmented send still arrive. From then on the path gets single sends, in
+ * order. */
 static const uint32_t learning[] = {300, 300, 200};
 static void refuse_segments_once(const struct io_backend *backend, struct io *io,
                                  const struct path paths[ADDRESS_COUNT],
@@ -451,9 +452,9 @@ static void failed_sends_are_counted(void **state)
     }
 }
 
-/* In a network namespace of its own, sends to a neighbour that does not exist: the datagrams wait for ARP
- * and fill the send buffer of the socket. A child of the test does it; its exit status is 0, or the line
- * of the condition that failed. */
+/* In a network namespace of its own, sends to a neighbour that does not exist: the datagrams wait
+ * for ARP and fill the send buffer of the socket. A child of the test does it; its exit status is
+ * 0, or the line of the condition that failed. */
 #define CHECK(condition)                                \
     do {                                                \
         if (!(condition))                               \
@@ -506,7 +507,8 @@ static void fill_the_queue(const struct io_backend *backend)
     for (unsigned i = 0; i < 100; i++)
         backend->slot(io, i % 2 ? &far : &near, 1000);
     backend->transmit(io);
-    /* It did not wait for room: that would take more than a minute, since ARP gives up after 3 s. */
+    /* It did not wait for room: that would take more than a minute, since ARP gives up after 3
+     * s. */
     CHECK(clock_monotonic_ns() - start_ns < 20 * NS_PER_S);
     CHECK(counters->sent > 0 && counters->sent < 20);
     CHECK(counters->sent + counters->send_full == 200);

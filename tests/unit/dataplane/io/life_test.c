@@ -1,4 +1,5 @@
-/* I/O backends from opening to closing: waiting, the doorbell, no allocation, refusals, the gain of runs. */
+/* I/O backends from opening to closing: waiting, the doorbell, no allocation, refusals, the gain of
+ * runs. */
 #include "net.h"
 
 #include <pthread.h>
@@ -108,8 +109,8 @@ static void allocates_nothing_after_open(void **state)
     }
 }
 
-/* An empty datagram ends a multishot receive. No datagram may be lost because of that, neither when empty
- * ones are queued before open nor when many arrive. */
+/* An empty datagram ends a multishot receive. No datagram may be lost because of that, neither when
+ * empty ones are queued before open nor when many arrive. */
 static void empty_datagrams_lose_nothing(void **state)
 {
     EACH_BACKEND(backend)
@@ -234,8 +235,8 @@ static void refuses_wrong_descriptors(void **state)
     }
 }
 
-/* Datagrams that found a socket full are counted, on both sockets. A backend that opens the same sockets
- * later counts them, too. */
+/* Datagrams that found a socket full are counted, on both sockets. A backend that opens the same
+ * sockets later counts them, too. */
 #define FLOOD 1500
 static void datagrams_dropped_by_the_kernel_are_counted(void **state)
 {

@@ -1,5 +1,5 @@
-/* What the I/O tests share: a worker's sockets on loopback, clients that send to them, and a count of
- * allocations. */
+/* What the I/O tests share: a worker's sockets on loopback, clients that send to them, and a count
+ * of allocations. */
 #ifndef IO_NET_H
 #define IO_NET_H
 

@@ -22,8 +22,8 @@ static struct process_sample sample_of(uint64_t taken_ns, char state, uint64_t r
                     {.id = 2, .state = state, .ran_ns = MS(ran_ms), .waited_ns = MS(waited_ms)}}};
 }
 
-/* A process of a sleeping thread and the thread of the row. It is sampled when it becomes suspect, and a
- * window later. */
+/* A process of a sleeping thread and the thread of the row. It is sampled when it becomes suspect,
+ * and a window later. */
 static void test_health_truth_table(void **state)
 {
     static const struct {

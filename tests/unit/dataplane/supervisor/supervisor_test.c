@@ -1,5 +1,5 @@
-/* The supervisor: media ports, which process gets which descriptors, and a whole life with children. This
- * program plays the children: it is started again with --role=. */
+/* The supervisor: media ports, which process gets which descriptors, and a whole life with
+ * children. This program plays the children: it is started again with --role=. */
 #define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>
@@ -570,7 +570,8 @@ static void test_supervisor_dies(void **state)
     kill(forwarder, SIGKILL);
     waitpid(forwarder, NULL, 0);
     WAIT_FOR(life, starts(&life->actual) == 2);
-    /* it stops: the adopted handshaker ends with it, the control socket is gone, the store is empty */
+    /* it stops: the adopted handshaker ends with it, the control socket is gone, the store is
+     * empty */
     kill(life->supervisor, SIGTERM);
     WAIT_FOR(life, waitpid(life->supervisor, &status, WNOHANG) == life->supervisor);
     assert_int_equal(status, 0);

@@ -1,5 +1,5 @@
-/* The io_uring backend from inside: what its ring refuses, and how it copes without free buffers and with
- * a kernel that refuses its requests. */
+/* The io_uring backend from inside: what its ring refuses, and how it copes without free buffers
+ * and with a kernel that refuses its requests. */
 #define _GNU_SOURCE
 #include "tests/unit/dataplane/io/net.h"
 
@@ -7,8 +7,8 @@
 
 #include "dataplane/io/uring/parts.h"
 
-/* Stands in for the kernel: refuses the next `refusals` submissions. While `break_zero_copy` is set it
- * makes sends without copying fail, as some kernels before 6.15 do. */
+/* Stands in for the kernel: refuses the next `refusals` submissions. While `break_zero_copy` is set
+ * it makes sends without copying fail, as some kernels before 6.15 do. */
 static unsigned refusals;
 static bool break_zero_copy;
 static int submit_or_refuse(struct io_uring *ring)
@@ -105,7 +105,8 @@ static void count_one(void *context, const struct io_datagram *datagram)
     (*(size_t *)context)++;
 }
 
-/* When the caller holds all buffers, receiving stops; new datagrams wait in the socket and none is lost. */
+/* When the caller holds all buffers, receiving stops; new datagrams wait in the socket and none is
+ * lost. */
 static void continues_after_it_had_no_buffers(void **state)
 {
     static struct io_datagram datagrams[IO_BATCH];
@@ -180,8 +181,8 @@ static unsigned turn_write(struct io *io, struct path *path, unsigned count, int
     return datagrams;
 }
 
-/* When the kernel refuses all submissions, the datagrams are counted as lost. They are not sent later,
- * when their memory holds others. Receiving and the doorbell still work. */
+/* When the kernel refuses all submissions, the datagrams are counted as lost. They are not sent
+ * later, when their memory holds others. Receiving and the doorbell still work. */
 static void never_sends_stale_memory(void **state)
 {
     struct server server;
@@ -228,8 +229,8 @@ static void never_sends_stale_memory(void **state)
     close(client);
 }
 
-/* A kernel may know the request, but refuse registered memory: then everything is sent by copying, and
- * the ring does not ask again. An address that is not ours is no reason to stop asking. */
+/* A kernel may know the request, but refuse registered memory: then everything is sent by copying,
+ * and the ring does not ask again. An address that is not ours is no reason to stop asking. */
 static void copies_when_the_kernel_cannot_do_without(void **state)
 {
     static const struct {

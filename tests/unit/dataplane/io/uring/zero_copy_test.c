@@ -1,5 +1,5 @@
-/* Sends without copying: when they are made, and that their memory is not written meanwhile. The device
- * reads the data where it lies. */
+/* Sends without copying: when they are made, and that their memory is not written meanwhile. The
+ * device reads the data where it lies. */
 #define _GNU_SOURCE
 #include "tests/unit/dataplane/io/net.h"
 
@@ -219,8 +219,8 @@ static void frames_check(struct scene *scene, unsigned count)
     }
 }
 
-/* A slow queue before the device holds what is sent. Memory that the queue still reads is not written;
- * when it holds all arenas but one, the last one is sent by copying. */
+/* A slow queue before the device holds what is sent. Memory that the queue still reads is not
+ * written; when it holds all arenas but one, the last one is sent by copying. */
 #define HELD_TURNS 20
 static void hold_memory(struct scene *scene)
 {
@@ -268,7 +268,8 @@ static void close_with_sends_in_flight(struct scene *scene)
     frames_check(scene, 5 * RUNS);
 }
 
-/* A send that finds the socket full fails and completes as "copied". That says nothing about the device. */
+/* A send that finds the socket full fails and completes as "copied". That says nothing about the
+ * device. */
 static void fill_the_socket(struct scene *scene)
 {
     int room = 200000;
