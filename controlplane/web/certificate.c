@@ -1,4 +1,4 @@
-/* The server's certificate and what it is offered with. */
+/* The TLS certificate of the server, session tickets, and watching of the files. */
 #define _GNU_SOURCE
 #include "certificate.h"
 
@@ -27,11 +27,11 @@ struct ticket_key {
 struct certificate {
     SSL_CTX *current;
     char *files[FILES];        /* certificate chain, key */
-    struct ticket_key keys[2]; /* the one in use and the one before */
+    struct ticket_key keys[2]; /* the current one and the previous one */
     int64_t not_after_s;
     uint64_t reloads, refusals;
     uv_fs_poll_t watches[FILES];
-    bool unwatched_said;
+    bool watch_failed; /* and it is logged */
     unsigned handles;
 };
 
@@ -60,13 +60,14 @@ static bool ticket_crypto(const struct ticket_key *key, unsigned char *iv, EVP_C
            EVP_MAC_CTX_set_params(mac, parameters) == 1;
 }
 
-/* 1: done; 2: done, and a fresh ticket shall follow; 0: a full handshake instead; -1: failure. */
-static int ticket_key_wanted(SSL *ssl, unsigned char name[16], unsigned char *iv,
-                             EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac, int encrypt)
+/* OpenSSL asks for the key of a ticket. Returns 1: here it is; 2: here it is, and the client shall get a
+ * new ticket; 0: unknown key, do a full handshake; -1: failure. */
+static int find_ticket_key(SSL *ssl, unsigned char name[16], unsigned char *iv,
+                           EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac, int encrypt)
 {
     struct certificate *certificate = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
     struct ticket_key *keys = certificate->keys;
-    bool once = SSL_version(ssl) >= TLS1_3_VERSION; /* RFC 8446 C.4: a ticket is used once */
+    bool single_use = SSL_version(ssl) >= TLS1_3_VERSION; /* RFC 8446 C.4 */
     int64_t now_s = time(NULL);
 
     if (keys[0].made_s == 0 || now_s - keys[0].made_s >= TICKET_LIFE_S || now_s < keys[0].made_s) {
@@ -84,13 +85,15 @@ static int ticket_key_wanted(SSL *ssl, unsigned char name[16], unsigned char *iv
     for (int i = 0; i < 2; i++)
         if (keys[i].made_s != 0 && now_s - keys[i].made_s < 2 * TICKET_LIFE_S &&
             CRYPTO_memcmp(name, keys[i].name, sizeof(keys[i].name)) == 0)
-            return !ticket_crypto(&keys[i], iv, cipher, mac, false) ? -1 : i > 0 || once ? 2 : 1;
+            return !ticket_crypto(&keys[i], iv, cipher, mac, false) ? -1
+                   : i > 0 || single_use                            ? 2
+                                                                    : 1;
     return 0;
 }
 
 /* ---- one SSL_CTX ---- */
 
-/* RFC 7301 3.2: who offers protocols and not ours is told so instead of being misunderstood. */
+/* RFC 7301 3.2: a client that offers protocols, but not http/1.1, gets an alert. */
 static int choose_protocol(SSL *ssl, const unsigned char **chosen, unsigned char *bytes,
                            const unsigned char *offered, unsigned offered_bytes, void *context)
 {
@@ -104,17 +107,18 @@ static int choose_protocol(SSL *ssl, const unsigned char **chosen, unsigned char
     return SSL_TLSEXT_ERR_OK;
 }
 
-/* RFC 9325: TLS 1.2 with forward secrecy and authenticated encryption only, TLS 1.3 as it is. */
+/* RFC 9325: of TLS 1.2 only forward secrecy with authenticated encryption; all of TLS 1.3. */
 static bool configure(SSL_CTX *context, struct certificate *certificate)
 {
     static const char ciphers[] = "ECDHE+AESGCM:ECDHE+CHACHA20";
 
     SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
                                      SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
-    /* An idle connection gives its record buffers back: 34 KiB each. */
+    /* An idle connection frees its record buffers of 34 KiB. */
     SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
                                   SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-    SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF); /* tickets need no memory here */
+    SSL_CTX_set_session_cache_mode(context,
+                                   SSL_SESS_CACHE_OFF); /* tickets need no memory of the server */
     SSL_CTX_set_timeout(context, TICKET_LIFE_S);
     SSL_CTX_set_max_send_fragment(context, SSL3_RT_MAX_PLAIN_LENGTH);
     SSL_CTX_set_app_data(context, certificate);
@@ -122,7 +126,7 @@ static bool configure(SSL_CTX *context, struct certificate *certificate)
     return SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) == 1 &&
            SSL_CTX_set_cipher_list(context, ciphers) == 1 &&
            SSL_CTX_set1_groups_list(context, "X25519:P-256:P-384") == 1 &&
-           SSL_CTX_set_tlsext_ticket_key_evp_cb(context, ticket_key_wanted) == 1;
+           SSL_CTX_set_tlsext_ticket_key_evp_cb(context, find_ticket_key) == 1;
 }
 
 static const char *last_error(void)
@@ -142,7 +146,7 @@ static int64_t unix_time(const ASN1_TIME *time)
     return ASN1_TIME_to_tm(time, &parts) == 1 ? timegm(&parts) : 0;
 }
 
-/* The pair of files as they are now; NULL and why. */
+/* Reads the two files. NULL: why says what is wrong. */
 static SSL_CTX *load(struct certificate *certificate, int64_t *not_after_s, char *why)
 {
     SSL_CTX *context = SSL_CTX_new(TLS_server_method());
@@ -153,13 +157,13 @@ static SSL_CTX *load(struct certificate *certificate, int64_t *not_after_s, char
         snprintf(why, WHY_ROOM, "TLS cannot be set up: %s", last_error());
     } else if (SSL_CTX_use_certificate_chain_file(context, certificate->files[0]) != 1) {
         snprintf(why, WHY_ROOM,
-                 "RINGCAST_TLS_CERTIFICATE: %.70s: %.40s; a PEM chain is wanted, own first",
+                 "RINGCAST_TLS_CERTIFICATE: %.70s: %.40s; it must be PEM, own certificate first",
                  certificate->files[0], last_error());
     } else if (SSL_CTX_use_PrivateKey_file(context, certificate->files[1], SSL_FILETYPE_PEM) != 1) {
         bool foreign = ERR_GET_LIB(ERR_peek_error()) == ERR_LIB_X509;
 
         snprintf(why, WHY_ROOM, "RINGCAST_TLS_KEY: %.70s: %s%.40s", certificate->files[1],
-                 foreign ? "not the certificate's key: " : "", last_error());
+                 foreign ? "does not belong to the certificate: " : "", last_error());
     } else {
         leaf = SSL_CTX_get0_certificate(context);
         *not_after_s = unix_time(X509_get0_notAfter(leaf));
@@ -177,22 +181,23 @@ bool certificate_reload(struct certificate *certificate, char *why)
     SSL_CTX *next = load(certificate, &not_after_s, why);
 
     if (next != NULL && not_after_s <= (int64_t)time(NULL)) {
-        snprintf(why, WHY_ROOM, "RINGCAST_TLS_CERTIFICATE: %.90s is over already",
+        snprintf(why, WHY_ROOM, "RINGCAST_TLS_CERTIFICATE: %.90s has expired",
                  certificate->files[0]);
         SSL_CTX_free(next);
         next = NULL;
     }
     if (next == NULL) {
         certificate->refusals++;
-        LOG(ERROR, "tls", "new certificate refused, the old one serves on", F("why", "%s", why),
+        LOG(ERROR, "tls", "the new certificate is refused: the old one stays in use",
+            F("why", "%s", why),
             F("days_left", "%.1f", (double)(certificate->not_after_s - time(NULL)) / 86400));
         return false;
     }
-    SSL_CTX_free(certificate->current); /* open connections hold it */
+    SSL_CTX_free(certificate->current); /* open connections keep it alive */
     certificate->current = next;
     certificate->not_after_s = not_after_s;
     certificate->reloads++;
-    LOG(INFO, "tls", "new certificate", F("file", "%s", certificate->files[0]),
+    LOG(INFO, "tls", "new certificate loaded", F("file", "%s", certificate->files[0]),
         F("days_left", "%.1f", (double)(not_after_s - time(NULL)) / 86400));
     return true;
 }
@@ -206,11 +211,11 @@ static void file_changed(uv_fs_poll_t *watch, int status, const uv_stat_t *befor
     char why[WHY_ROOM];
 
     if (status == 0) {
-        certificate->unwatched_said = false;
+        certificate->watch_failed = false;
         certificate_reload(certificate, why);
-    } else if (!certificate->unwatched_said) {
-        certificate->unwatched_said = true;
-        LOG(WARN, "tls", "a certificate file cannot be watched; the loaded one serves on",
+    } else if (!certificate->watch_failed) {
+        certificate->watch_failed = true;
+        LOG(WARN, "tls", "cannot watch a certificate file: the loaded certificate stays in use",
             F("file", "%s", certificate->files[watch == &certificate->watches[1]]),
             F("why", "%s", uv_strerror(status)));
     }
@@ -263,7 +268,7 @@ struct certificate *certificate_open(uv_loop_t *loop, const char *certificate_fi
         uv_fs_poll_start(&certificate->watches[i], file_changed, certificate->files[i],
                          CERTIFICATE_WATCH_MS);
     if (certificate->not_after_s <= (int64_t)time(NULL))
-        LOG(WARN, "tls", "the certificate is over: browsers will refuse it",
+        LOG(WARN, "tls", "the certificate has expired: browsers will refuse it",
             F("file", "%s", certificate_file));
     return certificate;
 }

@@ -1,13 +1,13 @@
-/* The server's certificate: loaded, watched, replaced while connections go on.
+/* The server's TLS certificate and key. They can be replaced while connections are open.
  *
- * Shape: certificate_current gives the SSL_CTX for new connections; those that are open keep theirs.
- * Reload: certificate_reload, and by itself within CERTIFICATE_WATCH_MS when one of the two files
- *         changed (what a name of them points to counts, so a renewed symbolic link is a change). A
- *         pair that is broken, does not belong together or is over is refused: an ERROR line says
- *         why, and the old one serves on. Files that are replaced one after the other are refused
- *         once and taken with the second.
- * Tickets: keys outlive a reload and change every TICKET_LIFE_S; the one before is still taken, so
- *          that a stolen memory image opens two hours of recorded resumptions at most.
+ * Shape: certificate_current gives the SSL_CTX for new connections. Open connections keep theirs.
+ * Reload: by certificate_reload, or automatically within CERTIFICATE_WATCH_MS after one of the two files
+ *         has changed (also when a symbolic link points to another file). A pair that is broken, does not
+ *         belong together or has expired is refused: an ERROR line says why, and the old pair stays in
+ *         use. When the two files are replaced one after the other, the first change is refused and the
+ *         second is loaded.
+ * Tickets: ticket keys survive a reload. A new key is made every TICKET_LIFE_S, and the previous key is
+ *          still accepted, so stolen keys open at most two hours of recorded resumed sessions.
  * Threads: the loop's. Source: RFC 8446, RFC 5077, RFC 7301, RFC 9325. */
 #ifndef RINGCAST_WEB_CERTIFICATE_H
 #define RINGCAST_WEB_CERTIFICATE_H
@@ -22,10 +22,10 @@
 
 struct certificate;
 
-/* why (192): what is wrong with which file, and what to do. */
+/* NULL: why (192) says what is wrong with which file. */
 struct certificate *certificate_open(uv_loop_t *loop, const char *certificate_file,
                                      const char *key_file, char *why);
-/* The loop must run on for the handles to close. */
+/* Frees it when the loop has closed its handles. certificate may be NULL. */
 void certificate_close(struct certificate *certificate);
 SSL_CTX *certificate_current(const struct certificate *certificate);
 bool certificate_reload(struct certificate *certificate, char *why);

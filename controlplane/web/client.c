@@ -83,7 +83,7 @@ void client_release_post(struct client *client)
     http_reply_bytes(request, 200, "text/html", "ok", 2);
 }
 
-/* Tells the sockets and lets go of the client. */
+/* Removes the client from the server and closes its sockets. */
 static void finish(struct client *client)
 {
     struct socketio *io = client->io;

@@ -1,6 +1,6 @@
-/* What the web side counts, once: the structs, /metrics and the tests read these rows.
+/* The counters of the web layer. The structs and /metrics are made from these rows.
  *
- * X(name, prose). Every refusal of the server has a row or, when it is an HTTP answer, its status. */
+ * X(name, prose). Each kind of refusal has a row. HTTP replies are counted by their status too. */
 #ifndef RINGCAST_WEB_COUNTERS_H
 #define RINGCAST_WEB_COUNTERS_H
 
@@ -9,12 +9,12 @@
 /* clang-format off */
 #define HTTP_COUNTERS(X)                                                                        \
     X(connections, "TCP connections accepted")                                                  \
-    X(connections_over_total, "connections refused: as many as may be are open")                \
+    X(connections_over_total, "connections refused: the maximum is open")                \
     X(connections_over_address, "connections refused: too many from one address")               \
     X(connections_over_rate, "connections refused: one address opens them too fast")            \
     X(tls_handshakes, "TLS handshakes completed")                                               \
-    X(tls_resumed, "of these, resumed with a ticket")                                           \
-    X(tls_failed, "TLS handshakes that failed, and records that did not open")                  \
+    X(tls_resumed, "TLS handshakes that resumed a session with a ticket")                                           \
+    X(tls_failed, "TLS handshakes that failed, and records that could not be decrypted")                  \
     X(tls_slow, "TLS handshakes not done in time")                                              \
     X(tls_plain, "connections that spoke plain HTTP on the TLS port")                           \
     X(heads_malformed, "request heads refused: grammar or size")                                \
@@ -25,9 +25,9 @@
     X(replies_slow, "connections closed because a reply was not taken in time")                 \
     X(origins_refused, "requests refused: foreign Origin")                                      \
     X(requests, "requests that became a call")                                                  \
-    X(websocket_pauses, "times that a WebSocket was not read for a while: it said too much")     \
+    X(websocket_pauses, "times that a WebSocket was not read for a while: too many frames")     \
     X(websockets, "WebSocket connections opened")                                               \
-    X(websocket_grammar, "WebSocket connections closed with 1002: frames against RFC 6455")     \
+    X(websocket_grammar, "WebSocket connections closed with 1002: malformed frames")     \
     X(websocket_text, "WebSocket connections closed with 1007: text that is not UTF-8")         \
     X(websocket_too_big, "WebSocket connections closed with 1009: a message over the limit")
 
@@ -42,13 +42,13 @@
     X(refused_bad_request, "Engine.IO requests refused: code 3")                                \
     X(refused_forbidden, "Engine.IO requests refused: code 4")                                  \
     X(refused_unsupported_version, "Engine.IO requests refused: code 5")                        \
-    X(posts_delayed, "payloads answered late: the client said too much")                        \
+    X(posts_delayed, "POSTs answered late: too many packets")                        \
     X(sockets_refused, "Socket.IO connections answered with CONNECT_ERROR")                     \
     X(events_received, "Socket.IO events received")                                             \
     X(events_sent, "Socket.IO events sent")                                                     \
-    X(protocol_errors, "sessions closed for what they said: Engine.IO or Socket.IO broken")     \
-    X(timeouts, "sessions closed for silence: no pong, or no CONNECT")                          \
-    X(slow_readers, "sessions closed because they did not read")
+    X(protocol_errors, "sessions closed: they broke the Engine.IO or Socket.IO protocol")     \
+    X(timeouts, "sessions closed: no pong or no CONNECT in time")                          \
+    X(slow_readers, "sessions closed: they did not read what was sent")
 /* clang-format on */
 
 struct http_counters {

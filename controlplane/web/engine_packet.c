@@ -1,4 +1,4 @@
-/* Outgoing messages, counted. */
+/* Outgoing packets of Engine.IO, with counted references. */
 #include "engine_packet.h"
 
 #include <stdlib.h>

@@ -1,10 +1,12 @@
-/* One outgoing message, encoded once however many sockets it goes to.
+/* An outgoing packet of Engine.IO. It is encoded once and can be sent to many clients.
  *
- *   ┌ room for the frame header ┬ payload ┐
- *   └──────────── 10 ───────────┴─────────┘   the WebSocket frame is the end of the first part and
- *                                             the second; polling takes the payload alone
+ *   ┌ room for a frame header ┬ payload ┐
+ *   └────────── 10 ───────────┴─────────┘
  *
- * Threads: the loop's. Memory: counted; engine_packet_new gives one reference. */
+ * A WebSocket frame is the header, which ends where the payload begins, and the payload. Polling sends the
+ * payload alone.
+ *
+ * Threads: the loop's. Memory: counted references; engine_packet_new gives one. */
 #ifndef RINGCAST_WEB_ENGINE_PACKET_H
 #define RINGCAST_WEB_ENGINE_PACKET_H
 
@@ -22,7 +24,7 @@ struct engine_packet {
     unsigned char data[];
 };
 
-/* payload may be NULL: then the caller fills engine_packet_payload. NULL when memory is out. */
+/* payload NULL: the caller fills engine_packet_payload. Returns NULL when there is no memory. */
 struct engine_packet *engine_packet_new(const void *payload, size_t bytes, bool is_binary);
 struct engine_packet *engine_packet_ref(struct engine_packet *packet);
 void engine_packet_unref(struct engine_packet *packet);

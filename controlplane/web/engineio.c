@@ -57,7 +57,7 @@ static bool queue_add(struct engine *engine, struct engine_packet *packet)
     return true;
 }
 
-/* Everything queued as one payload: packets joined by 0x1e, binary ones as 'b' and base64. */
+/* Joins the queued packets with 0x1e. Binary packets are 'b' and base64. */
 static char *queue_encode(struct engine *engine, size_t *bytes)
 {
     size_t room = 8, at = 0;
@@ -100,7 +100,7 @@ static void end(struct engine *engine, const char *reason)
         engine->probe = ENGINE_NO_PROBE;
         engine->out->link_close(engine->owner, ENGINE_PROBE_LINK);
     }
-    /* No poll is left hanging: a client that closed hears a noop, any other that we closed. */
+    /* The waiting poll is answered: with a noop when the client closed, otherwise with a close. */
     if (engine->poll_waits) {
         engine->poll_waits = false;
         engine->out->poll(engine->owner, strcmp(reason, "transport close") == 0 ? "6" : "1", 1);
@@ -117,17 +117,17 @@ void engine_abort(struct engine *engine, const char *reason)
 
 /* ---- out ---- */
 
-/* A closing session says its last words in one poll and goodbye in the next: clients handle a close
- * at once, but messages on their next turn. */
+/* A closing session answers one poll with its last messages and the next poll with the close. Clients act
+ * on a close at once, but on messages only a moment later. */
 static void flush_poll(struct engine *engine)
 {
-    bool goodbye = engine->state == ENGINE_CLOSING && engine->head == NULL;
+    bool is_last = engine->state == ENGINE_CLOSING && engine->head == NULL;
     size_t bytes;
     char *body;
 
-    if (!engine->poll_waits || (engine->head == NULL && !goodbye))
+    if (!engine->poll_waits || (engine->head == NULL && !is_last))
         return;
-    if (goodbye) {
+    if (is_last) {
         end(engine, engine->close_reason); /* answers the poll */
         return;
     }
@@ -179,7 +179,7 @@ void engine_close(struct engine *engine, const char *reason, uint64_t now_ms)
     if (engine->state != ENGINE_OPEN)
         return;
     if (engine->transport == ENGINE_WEBSOCKET) {
-        end(engine, reason); /* frames that were sent are flushed by the link's own close */
+        end(engine, reason); /* the link sends its queued frames before it closes */
         return;
     }
     engine->state = ENGINE_CLOSING;
@@ -220,8 +220,8 @@ static void take_message(struct engine *engine, const char *bytes, size_t count,
         engine->out->message(engine->owner, bytes, count, is_binary);
 }
 
-/* One text packet of an open session. Protocol 4: the server pings, the client answers; a ping from
- * the client is only right on a link that probes. */
+/* One text packet of an open session. In protocol 4 the server sends pings and the client pongs. A client
+ * may send a ping only as a probe. */
 static void take_packet(struct engine *engine, const char *bytes, size_t count, uint64_t now_ms)
 {
     switch (count == 0 ? '\0' : bytes[0]) {
@@ -252,7 +252,7 @@ bool engine_poll(struct engine *engine, uint64_t now_ms)
     if (engine->state == ENGINE_CLOSED || engine->transport != ENGINE_POLLING)
         return false;
     if (engine->poll_waits) {
-        /* Two polls at once: somebody else has the id, or the client is broken. */
+        /* Two polls at once: somebody else uses the session id, or the client is broken. */
         engine->poll_waits = false;
         engine->out->poll(engine->owner, "1", 1);
         end(engine, "transport error");
@@ -305,7 +305,7 @@ bool engine_post(struct engine *engine, const char *body, size_t bytes, uint64_t
             take_packet(engine, packet.at, packet.bytes, now_ms);
         }
     }
-    /* Who says goodbye has said nothing wrong. */
+    /* A client that closed the session did nothing wrong. */
     return engine->state != ENGINE_CLOSED || (strcmp(engine->close_reason, "parse error") != 0 &&
                                               strcmp(engine->close_reason, "transport error") != 0);
 }
@@ -348,13 +348,13 @@ static void complete_upgrade(struct engine *engine)
         engine_packet_unref(node->packet);
         free(node);
     }
-    /* The last words of a closing session may be what the client stopped polling for. */
+    /* The client does not poll any more. A closing session has now sent its last messages. */
     if (engine->state == ENGINE_CLOSING)
         end(engine, engine->close_reason);
 }
 
-/* The second link says "2probe", hears "3probe", says "5"; anything else ends it and leaves the
- * session as it was. */
+/* The client sends "2probe", we send "3probe", the client sends "5": the session is upgraded. Anything
+ * else closes the probe link, and the session stays as it was. */
 static void take_probe(struct engine *engine, const char *bytes, size_t count, bool is_binary)
 {
     struct engine_packet *answer;

@@ -1,23 +1,23 @@
-/* Engine.IO 4: one session over polling, WebSocket, or the first upgraded to the second. An engine
- * without I/O: bytes and `now` in, bytes out through struct engine_output.
+/* Engine.IO 4: one session over polling or WebSocket, or upgraded from polling to WebSocket. An engine
+ * without I/O: bytes and the time come in, bytes go out through struct engine_output.
  *
  *   polling ──(2probe / 3probe / 5 on a second, WebSocket link)──► websocket
  *
- * Threads: the loop's. Memory: a session is its owner's; packets are counted.
- * Errors: a violation closes the session with "parse error" or "transport error".
- * Re-entry: out->message and out->closed may call engine_send and engine_close; nothing else.
- * Source: the protocol's document, revision 4, and the behaviour of its reference server. */
+ * Threads: the loop's. Memory: the owner holds the struct engine; packets have counted references.
+ * Errors: whoever breaks the protocol gets the session closed: "parse error" or "transport error".
+ * Re-entry: out->message and out->closed may use engine_send and engine_close, nothing else.
+ * Source: the Engine.IO protocol, revision 4, and the behaviour of its reference server. */
 #ifndef RINGCAST_ENGINEIO_H
 #define RINGCAST_ENGINEIO_H
 
 #include "engine_packet.h"
 #include "text.h"
 
-#define ENGINE_QUEUE_BYTES_MAX (1024 * 1024) /* threats.md C20 */
+#define ENGINE_QUEUE_BYTES_MAX (1024 * 1024) /* threat C20 */
 #define ENGINE_UPGRADE_TIMEOUT_MS 10000
 #define ENGINE_POST_PACKETS_MAX 4096
 
-/* What a refused request is told ({code, message}). */
+/* The `code` in the answer to a refused request. */
 enum engine_error {
     ENGINE_UNKNOWN_TRANSPORT = 0,
     ENGINE_UNKNOWN_SID = 1,
@@ -31,28 +31,28 @@ const char *engine_error_text(enum engine_error error);
 
 enum engine_transport { ENGINE_POLLING, ENGINE_WEBSOCKET };
 enum engine_link {
-    ENGINE_LINK,
-    ENGINE_PROBE_LINK
-}; /* the session's WebSocket; the one it may become */
+    ENGINE_LINK,      /* the session's WebSocket */
+    ENGINE_PROBE_LINK /* a WebSocket that the session may be upgraded to */
+};
 
 struct engine_settings {
     uint32_t ping_interval_ms, ping_timeout_ms, payload_bytes_max;
 };
 
 struct engine_output {
-    /* The body for the poll that waits. */
+    /* Answers the waiting poll with this body. */
     void (*poll)(void *owner, const char *body, size_t bytes);
-    /* One message to a WebSocket; false: its queue is full. */
+    /* Sends one message on a WebSocket. False: its queue is full. */
     bool (*frame)(void *owner, enum engine_link link, struct engine_packet *packet);
     void (*link_close)(void *owner, enum engine_link link);
-    /* The probe link is the session's link from now on. */
+    /* From now on the probe link is the session's link. */
     void (*upgraded)(void *owner);
     void (*message)(void *owner, const char *bytes, size_t count, bool is_binary);
-    /* Once, last. The poll and the links that are left are the owner's to end. */
+    /* Called once, as the last function. */
     void (*closed)(void *owner, const char *reason);
 };
 
-enum engine_state { ENGINE_OPEN, ENGINE_CLOSING /* last packets wait for a poll */, ENGINE_CLOSED };
+enum engine_state { ENGINE_OPEN, ENGINE_CLOSING /* packets wait for a poll */, ENGINE_CLOSED };
 enum engine_probe { ENGINE_NO_PROBE, ENGINE_PROBE_OPEN, ENGINE_PROBED };
 
 struct engine_node;
@@ -67,39 +67,39 @@ struct engine {
     bool poll_waits;
     const char *close_reason;
     uint64_t ping_at_ms, pong_until_ms, probe_until_ms, close_until_ms; /* 0: not set */
-    struct engine_node *head, **tail; /* towards a polling client */
+    struct engine_node *head, **tail; /* packets for a polling client */
     size_t queued_bytes;
     char sid[SID_ROOM];
 };
 
-/* Makes the session and sends the open packet. sid: chosen by the owner. */
+/* Starts the session and sends the open packet. The owner chooses the sid. */
 void engine_open(struct engine *engine, const struct engine_settings *settings,
                  const struct engine_output *out, void *owner, enum engine_transport transport,
                  const char *sid, uint64_t now_ms);
-void engine_free(struct engine *engine); /* what is queued */
+void engine_free(struct engine *engine); /* the queue */
 
-/* GET. true: it is answered now or later through out->poll; false: refused (ENGINE_BAD_REQUEST),
- * the session may have closed over it. */
+/* A GET. True: out->poll answers it now or later. False: answer ENGINE_BAD_REQUEST; the session may be
+ * closed. */
 bool engine_poll(struct engine *engine, uint64_t now_ms);
 void engine_poll_gone(struct engine *engine);
-/* POST of a payload. false: refused, and the session has closed unless it is a WebSocket one. */
+/* A POST with packets. False: answer ENGINE_BAD_REQUEST; a polling session is closed. */
 bool engine_post(struct engine *engine, const char *body, size_t bytes, uint64_t now_ms);
 
-/* A WebSocket with this session's id was opened. false: it is not wanted, close it. */
+/* A client wants to open a second WebSocket with this session's id. False: close that WebSocket. */
 bool engine_probe_open(struct engine *engine, uint64_t now_ms);
 void engine_frame(struct engine *engine, enum engine_link link, const char *bytes, size_t count,
                   bool is_binary, uint64_t now_ms);
 void engine_link_gone(struct engine *engine, enum engine_link link, bool peer_closed);
 
-/* A message packet: a text packet's payload begins with '4', a binary one's is the bytes alone. The
+/* Sends a message. The payload of a text packet begins with '4', a binary payload is the bytes alone. The
  * caller keeps its reference. */
 void engine_send(struct engine *engine, struct engine_packet *packet);
-/* Sends what is queued and ends the session. */
+/* Ends the session after the queued packets were sent. */
 void engine_close(struct engine *engine, const char *reason, uint64_t now_ms);
 /* Ends it at once. */
 void engine_abort(struct engine *engine, const char *reason);
 
-/* When engine_tick wants to be called; 0: never. */
+/* When engine_tick must be called; 0: never. */
 uint64_t engine_deadline(const struct engine *engine);
 void engine_tick(struct engine *engine, uint64_t now_ms);
 

@@ -1,4 +1,4 @@
-/* HTTP/1.1 request heads and chunked bodies, strictly. */
+/* Strict parser of HTTP/1.1 request heads and chunked bodies. */
 #include "http_parse.h"
 
 #define CHUNK_OVERHEAD_MAX 1024 /* chunk extensions of one chunk; all trailers together */
@@ -30,14 +30,14 @@ static bool is_field_value(struct slice slice)
     return true;
 }
 
-/* A line up to CR LF. 0: not complete yet, 200: fine, 400: a CR or LF where none belongs. */
+/* Takes a line up to CR LF. 0: it is not complete; 200: done; 400: a CR or an LF alone. */
 static int take_line(struct slice *rest, struct slice *line)
 {
     const char *end = rest->bytes == 0 ? NULL : memchr(rest->at, '\n', rest->bytes);
     size_t count = end == NULL ? rest->bytes : (size_t)(end - rest->at);
     const char *cr = count == 0 ? NULL : memchr(rest->at, '\r', count);
 
-    /* A bare CR ends the line for some readers and not for others (RFC 9112 2.2). */
+    /* Some parsers end a line at a CR alone, others do not (RFC 9112 2.2). */
     if (cr != NULL && cr + 1 != rest->at + count)
         return 400;
     if (end == NULL)
@@ -50,7 +50,7 @@ static int take_line(struct slice *rest, struct slice *line)
     return 200;
 }
 
-/* origin-form, absolute-form (a server must take it, RFC 9112 3.2.2), or "*". */
+/* The target is in origin-form, in absolute-form (RFC 9112 3.2.2: a server must accept it), or "*". */
 static int parse_target(struct slice target, struct http_head *head)
 {
     const char *question;
@@ -107,8 +107,8 @@ static int parse_field(struct slice line, struct http_head *head)
     struct http_field *field;
     const char *colon = memchr(line.at, ':', line.bytes);
 
-    /* A line that begins with white space would continue the one before (obs-fold), a space before
-     * the colon hides a name from some readers: both are refused (RFC 9112 5.1, 5.2). */
+    /* White space at the beginning of a line (obs-fold) and before the colon is refused: parsers read
+     * it in different ways (RFC 9112 5.1, 5.2). */
     if (colon == NULL)
         return 400;
     if (head->field_count == HTTP_FIELDS_MAX)
@@ -119,7 +119,7 @@ static int parse_field(struct slice line, struct http_head *head)
     return is_token(field->name) && is_field_value(field->value) ? 200 : 400;
 }
 
-/* Where the body ends must have exactly one reading (RFC 9112 6.3). */
+/* There must be exactly one way to find the end of the body (RFC 9112 6.3). */
 static int parse_framing(struct http_head *head)
 {
     unsigned lengths = http_field_count(head, "content-length");
@@ -169,7 +169,7 @@ int http_head_parse(const char *bytes, size_t count, struct http_head *head, siz
     struct slice rest = {bytes, count}, line = {NULL, 0};
     int status;
 
-    /* One empty line in front of a request is forgiven (RFC 9112 2.2). */
+    /* One empty line before a request is allowed (RFC 9112 2.2). */
     if (count > 0 && bytes[0] == '\r') {
         status = take_line(&rest, &line);
         if (status != 200)
@@ -180,7 +180,7 @@ int http_head_parse(const char *bytes, size_t count, struct http_head *head, siz
     head->body = HTTP_BODY_NONE;
     head->body_bytes = 0;
     head->version_1_1 = head->keep_alive = head->expect_continue = false;
-    /* Nothing is answered before the head is complete, but what can never become one is. */
+    /* An error is reported at once, also when the head is not complete. */
     for (bool first = true;; first = false) {
         status = take_line(&rest, &line);
         if (status == 0)

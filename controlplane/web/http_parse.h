@@ -1,8 +1,9 @@
-/* HTTP/1.1 requests as bytes: the head and chunked bodies (RFC 9110, RFC 9112). An engine without
- * I/O. Strict where leniency lets two readers disagree about where a request ends (smuggling).
+/* Parses the head of HTTP/1.1 requests and chunked bodies (RFC 9110, RFC 9112). An engine without I/O.
+ * It is strict: where parsers are lenient, a proxy and a server can disagree about where a request ends
+ * (request smuggling).
  *
- * Memory: slices point into the bytes given. Limits: HTTP_HEAD_BYTES_MAX, HTTP_FIELDS_MAX.
- * Errors: an HTTP status to answer before the connection is closed. */
+ * Memory: slices point into the bytes of the caller. Limits: HTTP_HEAD_BYTES_MAX, HTTP_FIELDS_MAX.
+ * Errors: the HTTP status for the answer; then the connection must be closed. */
 #ifndef RINGCAST_HTTP_PARSE_H
 #define RINGCAST_HTTP_PARSE_H
 
@@ -19,7 +20,7 @@ struct http_field {
 enum http_body_kind { HTTP_BODY_NONE, HTTP_BODY_LENGTH, HTTP_BODY_CHUNKED };
 
 struct http_head {
-    struct slice method, path, query; /* as sent, still percent-encoded; query without '?' */
+    struct slice method, path, query; /* still percent-encoded; query without '?' */
     bool version_1_1, keep_alive, expect_continue;
     enum http_body_kind body;
     uint64_t body_bytes; /* for HTTP_BODY_LENGTH */
@@ -27,17 +28,17 @@ struct http_head {
     struct http_field fields[HTTP_FIELDS_MAX];
 };
 
-/* Parses a whole head out of the first `count` bytes. 0: incomplete, more is needed; 200: done,
- * *head_bytes were used; else the status of what is wrong with it. */
+/* Parses a head from the first `count` bytes. 0: it is not complete; 200: done, it has *head_bytes bytes;
+ * any other status: what is wrong with it. */
 int http_head_parse(const char *bytes, size_t count, struct http_head *head, size_t *head_bytes);
 
-/* First field of that name; an empty slice (at NULL) when there is none. */
+/* The first field with that name. Its `at` is NULL when there is none. */
 struct slice http_field(const struct http_head *head, const char *name);
 unsigned http_field_count(const struct http_head *head, const char *name);
-/* Value of a key in a query string, as sent; at NULL when it is not there. */
+/* The value of a key in a query string, still encoded. Its `at` is NULL when there is none. */
 struct slice http_query(struct slice query, const char *key);
 
-/* A chunked body being decoded (RFC 9112 7.1). Zeroed before the first byte. */
+/* State of the decoder of a chunked body (RFC 9112 7.1). Zero it before the first byte. */
 struct http_chunks {
     uint8_t state;
     uint8_t digits;
@@ -45,8 +46,8 @@ struct http_chunks {
     uint64_t left;
 };
 
-/* Decodes from `from` to the end of `to` (which has room for as many bytes). Returns 0: all read,
- * more to come; 200: body complete, *used bytes were read; else a status. */
+/* Decodes `count` bytes from `from` to `to`, which has room for `count` bytes. 0: all bytes are used, the
+ * body goes on; 200: the body is complete, *used bytes belong to it; any other status: an error. */
 int http_chunks_read(struct http_chunks *chunks, const char *from, size_t count, size_t *used,
                      char *to, size_t *written);
 

@@ -1,5 +1,5 @@
-/* Strict JSON for everything from outside: a checking pass (RFC 8259) in front of cJSON, which by
- * itself takes control characters, invalid UTF-8, odd numbers and a thousand levels. */
+/* Checks JSON text strictly (RFC 8259) before cJSON reads it. cJSON alone accepts control characters,
+ * invalid UTF-8, malformed numbers and a thousand levels. */
 #include "json.h"
 
 #include <math.h>
@@ -9,10 +9,10 @@
 
 #define JSON_DEPTH_MAX 16
 #define JSON_KEYS_MAX 256 /* per object */
-/* A value costs cJSON about 64 bytes whatever its text: "[1,1,1,…" must not become 30 times its
- * size. The largest honest message (rtpCapabilities of a browser) has about 1500. */
+/* cJSON needs about 64 bytes for each value, so "[1,1,1,…" would grow to 30 times its size. The largest
+ * message of a browser (rtpCapabilities) has about 1500 values. */
 #define JSON_VALUES_MAX 16384
-#define JSON_NUMBER_BYTES_MAX 60 /* cJSON cuts at 63 */
+#define JSON_NUMBER_BYTES_MAX 60 /* cJSON reads only 63 */
 
 struct scan {
     const char *at, *end;
@@ -66,7 +66,8 @@ static int scan_hex4(struct scan *scan)
     return value;
 }
 
-/* Behind "\u". U+0000 would end our C strings early and make two different texts look the same. */
+/* After "\u". U+0000 is refused: it would end a C string early, and two different texts would look the
+ * same. */
 static bool scan_unicode(struct scan *scan)
 {
     int unit = scan_hex4(scan);
@@ -212,8 +213,8 @@ static uint32_t key_hash(const char *key)
     return hash;
 }
 
-/* Two keys of one name mean different things to different readers: such an object is refused.
- * Depth and keys are bounded by the scan. */
+/* Parsers disagree about objects in which a key occurs twice, so they are refused. The scan has limited
+ * the depth and the number of keys. */
 static bool keys_unique(const cJSON *value)
 {
     const char *seen[2 * JSON_KEYS_MAX];

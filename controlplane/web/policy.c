@@ -15,7 +15,7 @@ struct policy {
     char origins[ORIGINS_MAX][256];
     struct {
         struct address address;
-        unsigned bits; /* of the 128 of its IPv6 form */
+        unsigned bits; /* how many bits of the IPv6 form must be equal */
     } proxies[PROXIES_MAX];
 };
 

@@ -1,4 +1,4 @@
-/* Socket.IO 5 packets. */
+/* Decodes and encodes Socket.IO 5 packets. */
 #include "socketio_protocol.h"
 
 #include <stdio.h>
@@ -15,7 +15,7 @@ static bool next_is(const struct cursor *cursor, char c)
     return cursor->at < cursor->end && *cursor->at == c;
 }
 
-/* Digits up to the first other character; false when there are none or too many. */
+/* Takes digits. False when there are none or too many. */
 static bool take_number(struct cursor *cursor, unsigned digits_max, uint64_t *value)
 {
     struct slice digits = {cursor->at, 0};
@@ -44,7 +44,7 @@ static bool take_namespace(struct cursor *cursor, char name_space[SOCKETIO_NAMES
     }
     if (next_is(cursor, ','))
         cursor->at++;
-    /* A query string behind the name is not part of it. */
+    /* A query string after the name is not part of it. */
     slice_next(&name, '?', &path);
     if (path.bytes >= SOCKETIO_NAMESPACE_ROOM)
         return false;
@@ -52,7 +52,7 @@ static bool take_namespace(struct cursor *cursor, char name_space[SOCKETIO_NAMES
     return true;
 }
 
-/* Names that a client must not send: they are events of the library itself. */
+/* A client must not send these names: they are events of the Socket.IO library itself. */
 static bool is_reserved(const char *event)
 {
     static const char *const names[] = {"connect",       "connect_error", "disconnect",
@@ -88,12 +88,12 @@ static bool payload_fits(const struct socketio_packet *packet)
     case SOCKETIO_BINARY_ACK:
         return packet->ack >= 0 && cJSON_IsArray(data);
     case SOCKETIO_CONNECT_ERROR:
-        return false; /* ours to say */
+        return false; /* only the server sends it */
     }
     return false;
 }
 
-/* Every {_placeholder:true} names an attachment that was announced, by a whole number. */
+/* Does every {_placeholder:true} name an announced attachment by a whole number? */
 static bool placeholders_fit(const cJSON *value, unsigned attachments)
 {
     const cJSON *member;
@@ -109,7 +109,7 @@ static bool placeholders_fit(const cJSON *value, unsigned attachments)
     }
     cJSON_ArrayForEach(member, value)
     {
-        if (!placeholders_fit(member, attachments)) /* depth: json_parse's */
+        if (!placeholders_fit(member, attachments)) /* json_parse limits the depth */
             return false;
     }
     return true;

@@ -2,7 +2,7 @@
  *
  *   <type>[<attachments>-][<namespace>,][<ack id>][<JSON>]   then attachments, one message each
  *
- * Memory: a decoded packet owns its JSON. Errors: false for whatever the protocol does not allow.
+ * Memory: a decoded packet owns its JSON. Errors: false when the packet breaks the protocol.
  * Limits: SOCKETIO_ATTACHMENTS_MAX, SOCKETIO_NAMESPACE_ROOM. Source: socket.io-protocol 5. */
 #ifndef RINGCAST_SOCKETIO_PROTOCOL_H
 #define RINGCAST_SOCKETIO_PROTOCOL_H
@@ -34,12 +34,13 @@ struct socketio_packet {
     cJSON *data; /* NULL: none */
 };
 
-/* text: behind the Engine.IO '4'. Placeholders of binary packets are checked against the number of
- * attachments (CVE-2022-2421): after true each names one that will come. */
+/* text: what follows the Engine.IO '4'. The placeholders of binary packets are checked: each names one of
+ * the announced attachments (CVE-2022-2421). */
 bool socketio_decode(const char *text, size_t bytes, struct socketio_packet *packet);
 void socketio_packet_clear(struct socketio_packet *packet);
 
-/* Encodes as an Engine.IO message ('4' first). data is borrowed, NULL for none. NULL: no memory. */
+/* Encodes an Engine.IO message (it begins with '4'). data is borrowed, and may be NULL. Returns NULL when
+ * there is no memory. */
 struct engine_packet *socketio_encode(enum socketio_type type, unsigned attachments,
                                       const char *name_space, int64_t ack, const cJSON *data);
 

@@ -1,4 +1,4 @@
-/* TLS without I/O: OpenSSL reads what was fed and writes into a buffer that is taken. */
+/* TLS without I/O: OpenSSL reads the fed bytes and writes to a buffer in memory. */
 #include "tls_server.h"
 
 #include <openssl/err.h>
@@ -14,7 +14,7 @@ struct tls_server {
     bool failed;
 };
 
-/* ---- the BIO below the SSL: no copy in between, nothing kept of an idle connection ---- */
+/* ---- the BIO under the SSL: it copies nothing twice and holds nothing while a connection is idle ---- */
 
 static int give(BIO *bio, char *to, int room)
 {

@@ -69,7 +69,7 @@ static void frame_starts(wslay_event_context_ptr frames,
 
     if (frame->opcode == WSLAY_CONNECTION_CLOSE && frame->payload_length == 1)
         refuse_message(websocket, WSLAY_CODE_PROTOCOL_ERROR); /* RFC 6455 5.5.1 */
-    /* Fragments cost only their bytes; the end of a message makes work. */
+    /* Only complete messages and control frames cost work; fragments cost only their bytes. */
     if (frame->fin || wslay_is_ctrl_frame(frame->opcode))
         websocket->frames_read++;
     websocket->in_control_frame = wslay_is_ctrl_frame(frame->opcode);
@@ -78,7 +78,7 @@ static void frame_starts(wslay_event_context_ptr frames,
     websocket->message_begun = true;
     if (frame->opcode != WSLAY_CONTINUATION_FRAME)
         websocket->message_is_binary = frame->opcode == WSLAY_BINARY_FRAME;
-    /* Compared without subtraction: the maximum may have become smaller than what is here. */
+    /* No subtraction: the maximum may be smaller now than the bytes that are already here. */
     if (frame->payload_length > websocket->message_bytes_max ||
         frame->payload_length + websocket->message_bytes > websocket->message_bytes_max)
         refuse_message(websocket, WSLAY_CODE_MESSAGE_TOO_BIG);
@@ -228,8 +228,8 @@ static void flush_control(struct websocket *websocket)
 
 static size_t received(void *context, const char *bytes, size_t count)
 {
-    /* To a frame that breaks the grammar wslay answers with an empty close frame. RFC 6455 7.4.1 has a
-     * code for it, so we send our own. It cannot cut another frame: control frames are sent whole. */
+    /* When a frame breaks the grammar, wslay sends an empty close frame. RFC 6455 7.4.1 has a code for
+     * that, so we send our own close frame. It cannot cut another frame: frames are written whole. */
     static const char protocol_error[4] = {(char)0x88, 2, 0x03, (char)0xea};
     struct websocket *websocket = context;
     char *close_frame;
@@ -258,8 +258,8 @@ static size_t received(void *context, const char *bytes, size_t count)
     return count;
 }
 
-/* After each read: gives the loop to other clients, and when this client has sent more frames than its
- * share, reads no more until it has the right to. */
+/* Called after each read. A client that has sent many frames waits until the loop has served the others. A
+ * client that has sent more frames than its share waits until it may send again. */
 static void read_done(void *context)
 {
     struct websocket *websocket = context;
