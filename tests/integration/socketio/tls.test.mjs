@@ -242,7 +242,7 @@ describe('a new certificate', () => {
     await sleep(2500);
     assert.ok(await metric('tls_certificate_refusals_total') >= before + 2);
     assert.equal(await nameOf(), 'second');
-    assert.match(echo.errors, /not the certificate's key/);
+    assert.match(echo.errors, /does not belong to the certificate/);
     assert.match(echo.errors, /RINGCAST_TLS_CERTIFICATE: [^\n]*live\.pem/);
     use('first');
     await becomes('first');
@@ -256,7 +256,7 @@ describe('the start', () => {
     ['a redirect without TLS', { RINGCAST_REDIRECT_PORT: '8080' }, /TLS needs both/],
     ['a file that is not there', { ...live, RINGCAST_TLS_CERTIFICATE: file('none') }, /none: No such file/],
     ['a file that is no certificate', { ...live, RINGCAST_TLS_CERTIFICATE: file('live.key') }, /PEM/],
-    ['the key of another', { ...live, RINGCAST_TLS_KEY: file('issuer.key') }, /not the certificate's key/],
+    ['the key of another', { ...live, RINGCAST_TLS_KEY: file('issuer.key') }, /does not belong to the certificate/],
   ]) {
     it(`is refused with ${what}`, async () => {
       await assert.rejects(Echo.start(environment), sentence);
