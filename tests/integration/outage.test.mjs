@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { kill } from 'node:process';
 import { afterEach, beforeEach, test } from 'node:test';
-import { call, connect, Crowd } from '../lib/crowd.mjs';
+import { ask, connect, Crowd } from '../lib/crowd.mjs';
 import { Ringcast, sleep, slower, until } from '../lib/ringcast.mjs';
 import { startServers } from '../lib/servers.mjs';
 
@@ -50,7 +50,7 @@ async function assertUnavailable(token, socket) {
   const [room, me, created, refused] = await Promise.all([
     timed(ringcast.request('POST', '/rooms', { title: 'x' }, token)),
     timed(ringcast.request('GET', '/auth/me', undefined, token)),
-    timed(call(socket, 'room:create', { title: 'x' })),
+    timed(ask(socket, 'room:create', { title: 'x' })),
     timed(connect(ringcast, token).then(() => null, (error) => error)),
   ]);
   assert.equal(room.status, 503, JSON.stringify(room.body));

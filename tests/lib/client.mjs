@@ -1,16 +1,17 @@
-// People on the stock Socket.IO client, for tests of the whole signaling.
+// A user on the public Socket.IO client, for tests of all signaling.
 
 import { createRequire } from 'node:module';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { root } from './build.mjs';
+import { HANG_MS } from './waiting.mjs';
 
 const { io } = createRequire(join(root, 'tests/integration/socketio/'))('socket.io-client');
 const parameters = Object.fromEntries(['audio', 'video'].map((kind) => [kind,
   JSON.parse(readFileSync(join(root, `tests/data/ortc/produce-av-${kind}.json`))).produceRtpParameters]));
 
 export class Client {
-  // A new account, connected.
+  // Opens a new account (or uses `account`) and connects it.
   static async open(ringcast, name = 'someone', account) {
     const self = new Client();
     self.account = account ?? await ringcast.person(name);
@@ -28,15 +29,15 @@ export class Client {
     return self;
   }
 
-  // The ack, whatever it says.
+  // Sends an event and returns its acknowledgement, which may be an error.
   async ask(event, payload = {}) {
     const began = performance.now();
-    const answer = await this.socket.timeout(10000).emitWithAck(event, payload);
+    const answer = await this.socket.timeout(HANG_MS).emitWithAck(event, payload);
     this.slowestMs = Math.max(this.slowestMs, performance.now() - began);
     return answer;
   }
 
-  // The ack of a call that must succeed.
+  // The same, but an error is thrown.
   async call(event, payload) {
     const answer = await this.ask(event, payload);
     if (answer?.status === 'error') throw new Error(`${event}: ${answer.code}: ${answer.message}`);

@@ -1,12 +1,13 @@
-// People who join and leave rooms at a rate, and keep their own list of what happened, room by room.
+// A crowd of users who join and leave rooms at a fixed rate. It keeps its own list of what happened in each
+// room, to compare with the audit log.
 
 import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
-import { sleep, slower } from './ringcast.mjs';
+import { HANG_MS, sleep } from './waiting.mjs';
 
 const { io } = createRequire(new URL('../integration/socketio/package.json', import.meta.url))('socket.io-client');
 
-// A socket of somebody; rejects with what the server says.
+// Connects a user. Rejects with the reason of the server.
 export function connect(ringcast, token) {
   return new Promise((resolve, reject) => {
     const socket = io(ringcast.url, { transports: ['websocket'], auth: { token }, forceNew: true, reconnection: false });
@@ -15,25 +16,25 @@ export function connect(ringcast, token) {
   });
 }
 
-export const call = (socket, event, payload) => socket.timeout(5000 * slower).emitWithAck(event, payload);
+export const ask = (socket, event, payload) => socket.timeout(HANG_MS).emitWithAck(event, payload);
 
-async function done(socket, event, payload) {
-  const ack = await call(socket, event, payload);
+async function mustSucceed(socket, event, payload) {
+  const ack = await ask(socket, event, payload);
   if (ack.status === 'error') throw new Error(`${event}: ${ack.code}`);
   return ack;
 }
 
 export class Crowd {
-  // The host of each room stays in it; `members` come and go.
+  // Each room gets a host, who stays in it, and `members`, who come and go.
   static async gather(ringcast, rooms, members) {
     const self = new Crowd();
     self.ringcast = ringcast;
     self.rooms = [];
     self.latenciesMs = [];
     for (let i = 0; i < rooms; i++) {
-      const room = { log: [], under: null, members: [] };
+      const room = { log: [], pending: null, members: [] };
       room.host = await self.person(`host${i}`);
-      room.id = (await done(room.host.socket, 'room:create', { title: `room ${i}` })).roomId;
+      room.id = (await mustSucceed(room.host.socket, 'room:create', { title: `room ${i}` })).roomId;
       room.log.push(`room_created ${room.host.id}`);
       await self.act(room, room.host, 'room:join', {}, 'user_joined');
       for (let j = 0; j < members; j++) room.members.push(await self.person(`member${i}-${j}`));
@@ -47,17 +48,19 @@ export class Crowd {
     return { token, id: user.id, socket: await connect(this.ringcast, token) };
   }
 
-  // One event of a room at a time: the order of its list is the order in which things happened.
+  // Sends one event and waits for its acknowledgement. A room has one event at a time, so its list is in
+  // the right order.
   async act(room, person, event, payload, action, about = person) {
     const began = performance.now();
-    room.under = `${action} ${about.id}`;
-    await done(person.socket, event, { roomId: room.id, ...payload });
-    room.log.push(room.under);
-    room.under = null;
+    room.pending = `${action} ${about.id}`;
+    await mustSucceed(person.socket, event, { roomId: room.id, ...payload });
+    room.log.push(room.pending);
+    room.pending = null;
     this.latenciesMs.push(performance.now() - began);
   }
 
-  // From now on, until stop() or until the server is gone: joins and leaves per second, over all rooms.
+  // Begins `rate` joins and leaves in a second, over all rooms. stop() ends it, and so does the end of the
+  // server.
   start(rate) {
     this.stopping = false;
     this.running = this.rooms.map((room, i) => this.pump(room, (1000 * this.rooms.length) / rate, i).catch((error) => {
@@ -68,7 +71,7 @@ export class Crowd {
   async pump(room, everyMs, phase) {
     let due = performance.now() + (everyMs * phase) / this.rooms.length;
     const pace = async () => {
-      due = Math.max(due + everyMs, performance.now() - 5 * everyMs); // behind: catch up, but not for ever
+      due = Math.max(due + everyMs, performance.now() - 5 * everyMs); // catches up when it is late, but at most 5 events
       if (due > performance.now()) await sleep(due - performance.now());
     };
     for (let n = 0; !this.stopping; n++) {
@@ -95,12 +98,12 @@ export class Crowd {
     return this.rooms.reduce((sum, room) => sum + room.log.length, 0);
   }
 
-  // The table has all that was acknowledged, once, in order; what was under way when the server died may
-  // be there or not.
+  // The rows hold every acknowledged event once, in order. With mayHaveMore, a room may have one row more:
+  // the event that was pending when the server died.
   assertRecorded(rows, mayHaveMore = false) {
     for (const room of this.rooms) {
       const recorded = rows.filter((row) => row.roomId === room.id).map((row) => `${row.action} ${row.userId}`);
-      if (mayHaveMore && recorded.length === room.log.length + 1) assert.equal(recorded.pop(), room.under);
+      if (mayHaveMore && recorded.length === room.log.length + 1) assert.equal(recorded.pop(), room.pending);
       assert.deepEqual(recorded, room.log);
     }
   }

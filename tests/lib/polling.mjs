@@ -1,7 +1,9 @@
-// A Socket.IO client of our own, over long polling: acks, everything heard, how it ended.
+// A Socket.IO client over long polling. It keeps all received events, the acknowledgements, and why it ended.
+
+import { HANG_MS } from './waiting.mjs';
 
 export class Polling {
-  // headers go with every request; throws the server's reason when it refuses the token.
+  // `headers` are sent with each request. Throws the reason of the server when it refuses the token.
   static async open(url, token, headers = {}) {
     const self = new Polling();
     Object.assign(self, { headers, heard: [], acks: new Map(), next: 0, closed: null, wakers: [] });
@@ -60,19 +62,19 @@ export class Polling {
     if (this.closed) for (const answer of this.acks.values()) answer({ status: 'error', code: 'closed' });
   }
 
-  // Waits for something that a packet can bring about.
+  // Waits until `probe` is true. It is called after each packet. The limit only ends a test that would hang.
   async until(probe, ms, what) {
-    const deadline = performance.now() + ms;
+    const limit = Math.max(ms, HANG_MS), deadline = performance.now() + limit;
     for (;;) {
       const value = probe();
       if (value) return value;
       const left = deadline - performance.now();
-      if (left <= 0) throw new Error(`${what}: not within ${ms} ms (${this.closed ?? 'open'})`);
+      if (left <= 0) throw new Error(`${what}: not within ${limit} ms (${this.closed ?? 'open'})`);
       await new Promise((resolve) => { const timer = setTimeout(resolve, left); this.wakers.push(() => { clearTimeout(timer); resolve(); }); });
     }
   }
 
-  // The ack; a refusal is an ack with status "error".
+  // Sends an event and returns its acknowledgement. A refusal has status "error".
   call(event, payload) {
     const id = this.next++;
     return new Promise((resolve) => {
@@ -81,7 +83,7 @@ export class Polling {
     });
   }
 
-  // The ack of a call that must not be refused.
+  // The same, but an error is thrown.
   async must(event, payload) {
     const ack = await this.call(event, payload);
     if (ack?.status === 'error') throw new Error(`${event}: ${ack.code} ${ack.message}`);

@@ -1,4 +1,4 @@
-// A PostgreSQL server of one's own (tests/lib/postgres): start, stop, hang, and a look into it.
+// A PostgreSQL server for one test process (tests/lib/postgres): starts, stops or hangs it, reads its rows.
 
 import { execFile, execFileSync, spawn } from 'node:child_process';
 import { dirname, join } from 'node:path';
@@ -9,7 +9,7 @@ import { promisify } from 'node:util';
 const program = join(dirname(fileURLToPath(import.meta.url)), 'postgres');
 
 export class Postgres {
-  // Lives until stop(), or until this process ends.
+  // It runs until stop() or until this process ends.
   static async start(...settings) {
     const self = new Postgres();
     self.process = spawn(program, settings, { stdio: ['pipe', 'pipe', 'inherit'] });
@@ -22,9 +22,9 @@ export class Postgres {
     return self;
   }
 
-  // 'stop', 'crash' and 'start', or 'hang' and 'go on': resolves when it is so.
+  // word: 'stop' or 'crash', then 'start'; or 'hang', then 'go on'. Resolves when it is done.
   async tell(word) {
-    const alive = setInterval(() => {}, 1000); // the pipes do not keep node waiting
+    const alive = setInterval(() => {}, 1000); // keeps node alive, which the pipes do not
     this.process.stdin.write(`${word}\n`);
     const { value, done } = await this.lines.next();
     clearInterval(alive);
@@ -32,7 +32,7 @@ export class Postgres {
     return value;
   }
 
-  // What leads a control plane to a database of its own, empty at first.
+  // The environment that makes a control plane use a new, empty database.
   async environment() {
     const database = `ringcast_${++this.databases}`;
     await this.sql(`CREATE DATABASE ${database} OWNER videoconf`, 'postgres');
@@ -42,7 +42,7 @@ export class Postgres {
     };
   }
 
-  // Rows as psql -At prints them.
+  // The words of psql before the SQL text. It prints rows as psql -At does.
   arguments(database) {
     return ['-X', '-q', '-At', '-v', 'ON_ERROR_STOP=1', '-h', this.directory, '-p', this.port, '-U', 'postgres', database];
   }

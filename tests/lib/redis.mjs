@@ -1,5 +1,5 @@
-// Redis servers and Sentinels of a test's own: free ports, temporary directories, nothing on disk but
-// there. The package redis-tools holds the server under another name; it is told by argv[0] what to be.
+// Redis servers and Sentinels for one test, with free ports and temporary directories. The package redis-tools
+// has the server as redis-check-rdb; argv[0] decides what the program is.
 
 import { execFile, spawn } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -62,7 +62,7 @@ export class RedisServer {
     await writeFile(file, this.#configuration());
     const name = this.options.sentinel ? 'redis-sentinel' : 'redis-server';
     this.log = '';
-    // Ends with us, however we end.
+    // The server ends when this process ends.
     this.process = spawn('setpriv', ['--pdeathsig', 'KILL', 'bash', '-c', `exec -a ${name} ${program} "$0"`, file],
       { stdio: ['ignore', 'pipe', 'pipe'] });
     for (const stream of [this.process.stdout, this.process.stderr])
@@ -82,7 +82,7 @@ export class RedisServer {
     };
   }
 
-  // What redis-cli says to one command.
+  // The output of redis-cli for one command.
   async cli(...words) {
     const { password, tls } = this.options;
     const { stdout } = await run('redis-cli', ['-h', '127.0.0.1', '-p', String(this.port),
@@ -97,7 +97,7 @@ export class RedisServer {
     return JSON.parse(await this.cli('--json', ...words));
   }
 
-  // All keys: { key: { type, ttl, value } }. Sets are sorted.
+  // All keys: { key: { type, ttl, value } }, with the members of sets in order.
   async everything() {
     const all = {};
     for (const key of (await this.ask('KEYS', '*')).sort()) {
@@ -113,7 +113,7 @@ export class RedisServer {
     process.kill(this.process.pid, name);
   }
 
-  // Stops the process; its data is lost, as nothing is saved.
+  // Kills the process. Its data is lost.
   async halt(signal = 'SIGKILL') {
     this.process.kill(signal);
     await this.exited;

@@ -1,5 +1,5 @@
-// Starts and stops a whole Ringcast for a test: own data directory, free ports, embedded defaults
-// (or servers: servers.mjs).
+// Starts and stops a whole Ringcast for a test. It has its own data directory and free ports, and uses the
+// embedded stores or real servers (servers.mjs).
 
 import { execFile, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -8,31 +8,13 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { binaries, patience, root, sanitizerOptions, slower } from './build.mjs';
+import { binaries, root, sanitizerOptions } from './build.mjs';
 import { sharedPostgres, storesOf } from './servers.mjs';
+import { HANG_MS, until } from './waiting.mjs';
 
 export * from './build.mjs';
+export * from './waiting.mjs';
 const run = promisify(execFile);
-
-export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-
-// Calls `probe` again and again until it returns something true, and returns that. Throws when that
-// takes longer than `quietMs` on a quiet machine, multiplied by `patience`.
-export async function until(probe, quietMs, what) {
-  const timeoutMs = quietMs * patience;
-  const deadline = Date.now() + timeoutMs;
-  let last;
-  for (;;) {
-    try {
-      last = await probe();
-      if (last) return last;
-    } catch (error) {
-      last = error;
-    }
-    if (Date.now() > deadline) throw new Error(`${what}: not within ${timeoutMs} ms (${last?.stack ?? last})`);
-    await sleep(50);
-  }
-}
 
 export function freePort() {
   return new Promise((resolve, reject) => {
@@ -46,12 +28,12 @@ export function freePort() {
 }
 
 export class Ringcast {
-  // prefix: a command that starts it, such as ['taskset', '-c', '0']; words: options of its own.
+  // prefix: a command that runs it, such as ['taskset', '-c', '0']. words: options of ringcast-run.
   static async start(environment = {}, prefix = [], words = []) {
     const self = new Ringcast();
     self.port = await freePort();
     self.directory = await mkdtemp(join(tmpdir(), 'ringcast-test-'));
-    await chmod(self.directory, 0o755); // started by root, the control plane becomes nobody
+    await chmod(self.directory, 0o755); // when root starts it, the control plane becomes the user nobody
     self.url = `http://localhost:${self.port}`;
     self.log = '';
     const page = join(root, 'build/page');
@@ -102,7 +84,7 @@ export class Ringcast {
     return { status: response.status, body: await response.json() };
   }
 
-  // Registers somebody; { token, user }.
+  // Registers a user: { token, user }.
   async person(name) {
     const { status, body } = await this.request('POST', '/auth/register', {
       email: `${name}-${Math.random().toString(36).slice(2)}@example.org`, password: 'correct horse', displayName: name,
@@ -111,7 +93,7 @@ export class Ringcast {
     return { token: body.accessToken, user: body.user };
   }
 
-  // Rows of its database, each an array of texts ('' for null).
+  // Rows from its database. Each row is an array of texts; NULL is ''.
   async sql(text) {
     const output = this.database ? await (await sharedPostgres()).sql(text, this.database)
       : (await run('sqlite3', ['-cmd', '.timeout 2000', join(this.directory, 'data', 'ringcast.sqlite3'), text])).stdout;
@@ -124,13 +106,13 @@ export class Ringcast {
     return stdout;
   }
 
-  // Used rows of a shared table.
+  // The used rows of a table in shared memory.
   async rows(table) {
     const text = await this.ctl('dump', table, '--json');
     return text.split('\n').filter(Boolean).map((line) => JSON.parse(line));
   }
 
-  // One row that sums the counters of all workers: { verdicts: {…}, counters: {…} }.
+  // The counters of all workers, added up: { verdicts: {…}, counters: {…} }.
   async counters() {
     const sum = { verdicts: {}, counters: {} };
     for (const row of await this.rows('worker_counters'))
@@ -139,7 +121,7 @@ export class Ringcast {
     return sum;
   }
 
-  // A call of ringcast-probe: { status, report, errors } when it has ended; end() ends it early.
+  // Starts a call with ringcast-probe. Resolves to { status, report, errors } at its end; end() ends it early.
   probe(...words) {
     const child = spawn(join(binaries, 'ringcast-probe'), [this.url, '--json', ...words],
       { stdio: ['ignore', 'pipe', 'pipe'] });
@@ -148,14 +130,14 @@ export class Ringcast {
     child.stderr.on('data', (data) => { errors += data; });
     const ended = new Promise((resolve) => child.on('close', (status, signal) => {
       let report = null;
-      try { report = JSON.parse(output); } catch { /* said in errors */ }
+      try { report = JSON.parse(output); } catch { /* `errors` has the output */ }
       resolve({ status, signal, report, errors: errors + (report ? '' : output) });
     }));
     ended.end = () => { child.kill('SIGINT'); return ended; };
     return ended;
   }
 
-  // No transport, producer or consumer is left, in what should be and in what is.
+  // True when neither the desired nor the actual tables have a transport, producer or consumer.
   async isEmpty() {
     for (const table of ['transport', 'producer', 'consumer', 'transport_state', 'producer_state', 'consumer_state']) {
       const rows = await this.rows(table);
@@ -164,12 +146,12 @@ export class Ringcast {
     return true;
   }
 
-  // What the workers move packets with.
+  // The I/O backend of the workers.
   async backend() {
     return [...new Set((await this.rows('worker_state')).map((row) => row.backend))].join(', ');
   }
 
-  // Process ids of everything this start brought up, by role.
+  // The process ids of this Ringcast, by role.
   async pids() {
     const all = {};
     for (const line of (await run('ps', ['-eo', 'pid,ppid,args'])).stdout.split('\n')) {
@@ -188,9 +170,9 @@ export class Ringcast {
   async stop() {
     this.process.kill('SIGTERM');
     let timer;
-    const late = new Promise((resolve) => { timer = setTimeout(resolve, 10000 * slower, null); });
+    const late = new Promise((resolve) => { timer = setTimeout(resolve, HANG_MS, null); });
     const result = await Promise.race([this.exited, late]);
-    clearTimeout(timer); // else node would wait for it
+    clearTimeout(timer); // a running timer keeps node alive
     if (!result) this.process.kill('SIGKILL');
     await rm(this.directory, { recursive: true, force: true });
     return result;

@@ -1,12 +1,12 @@
-// Where the Ringcast of an integration test keeps its data: RINGCAST_TEST_STORES=embedded (default)
-// or servers, which starts real ones, once for each test process.
+// The stores of integration tests: RINGCAST_TEST_STORES is `embedded` (default), or `servers`: then PostgreSQL
+// and Redis are started once for each test process.
 
 import { rmSync } from 'node:fs';
 import { Postgres } from './postgres.mjs';
 
 export const onServers = process.env.RINGCAST_TEST_STORES === 'servers';
 
-// Servers of its own for one test: { environment: for a control plane, stop, postgres, redis }.
+// Servers for one test: { environment (for a control plane), stop, postgres, redis }.
 export async function startServers() {
   const { RedisServer } = await import('./redis.mjs');
   const [postgres, redis] = await Promise.all([Postgres.start(), RedisServer.start()]);
@@ -18,7 +18,7 @@ export async function startServers() {
   };
 }
 
-let shared; // end with this process
+let shared; // servers that end with this process
 const environments = new Map();
 
 async function startShared() {
@@ -37,8 +37,8 @@ async function environmentMake(number) {
   return { ...(await postgres.environment()), ...redis.environment, REDIS_DB: String(number % 16) };
 }
 
-// The environment of the control plane whose data directory is `key`: the same for the same directory.
-// {} when everything is embedded.
+// The environment for the control plane with the data directory `key`: always the same for one directory. {}
+// with embedded stores.
 export async function storesOf(key) {
   if (!onServers) return {};
   shared ??= startShared();

@@ -1,5 +1,5 @@
-// coturn with the configuration that we ship, and a TURN client small enough to ask it what it refuses
-// (RFC 8656: Allocate, CreatePermission; long-term credentials of RFC 8489 with MD5 and SHA-1).
+// coturn with the configuration that we ship, and a small TURN client to test what coturn refuses (RFC 8656:
+// Allocate and CreatePermission; long-term credentials of RFC 8489 with MD5 and SHA-1).
 
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
@@ -19,8 +19,8 @@ export const credentials = (secret, expiryS, who) => {
 };
 
 export class Coturn {
-  // Only addresses, ports, the secret, the certificate and where it logs differ from configs/coturn.conf.
-  // peer: who may be reached.
+  // Changes only addresses, ports, the secret, the certificate and the log of configs/coturn.conf. peer: the
+  // address that clients may reach.
   static async start({ ip, port, tlsPort, secret, peer }) {
     const self = new Coturn();
     Object.assign(self, { ip, port, secret });
@@ -38,7 +38,7 @@ export class Coturn {
       delete changed[key];
       return `${key}=${value}`;
     });
-    assert.deepEqual(Object.keys(changed), [], 'configs/coturn.conf names them all');
+    assert.deepEqual(Object.keys(changed), [], 'configs/coturn.conf has all of these settings');
     await writeFile(file('turnserver.conf'), `${lines.join('\n')}\nlistening-ip=${ip}\nrelay-ip=${ip}\nverbose\n`
       + `pidfile=${file('pid')}\nuserdb=${file('turndb')}\n`);
     self.log = '';
@@ -86,7 +86,7 @@ export class TurnClient {
     Object.assign(this, { ip, port, username, password });
   }
 
-  // { error: 0 or the code }; realm and nonce are taken from a first refusal.
+  // Returns { error: 0 or the code }. A first request, without credentials, gets realm and nonce.
   async allocate() {
     const wanted = [attribute(TRANSPORT, Buffer.from([17, 0, 0, 0]))];
     this.socket = createSocket('udp4');
@@ -96,7 +96,7 @@ export class TurnClient {
       Object.assign(this, { realm: attributes[REALM], nonce: attributes[NONCE] });
       return await this.#request(3, wanted);
     } catch (error) {
-      this.close(); // an open socket would keep node alive
+      this.close(); // an open socket keeps node alive
       throw error;
     }
   }

@@ -1,12 +1,12 @@
-// The cases of the two public protocol suites, and where each is one of ours. Written from the
-// protocols' documents; this table keeps a case from being lost when tests are moved.
+// The cases of the two public test suites (Engine.IO, Socket.IO), and the test here that covers each. Fails
+// when such a test has been lost.
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 
 const ENGINE_IO = [
-  // group, case of the suite, our file and what its test is called there
+  // group, case of the suite, our file, the text of our test in that file
   ['handshake, polling', 'opens a session', 'engine', "it('opens a session'"],
   ['handshake, polling', 'invalid EIO', 'engine', "it('refuses a missing or wrong EIO'"],
   ['handshake, polling', 'invalid transport', 'engine', "it('refuses a missing or wrong transport'"],
@@ -34,7 +34,7 @@ const ENGINE_IO = [
   ['upgrade', 'WebSocket with the same sid afterwards', 'engine', "it('closes a second WebSocket with the same session'"],
 ];
 
-// The first sixteen are the Engine.IO ones again, over the path of Socket.IO, which is ours for both.
+// The first sixteen are those of Engine.IO again: both protocols have the same path here.
 const SOCKET_IO = [
   ...ENGINE_IO.filter(([group]) => !group.startsWith('message')),
   ['connect', 'main namespace', 'socket', "it('to the main namespace'"],
@@ -43,7 +43,7 @@ const SOCKET_IO = [
   ['connect', 'custom namespace, payload', 'socket', "it('to a custom namespace with a payload'"],
   ['connect', 'unknown namespace', 'socket', "it('not to an unknown namespace'"],
   ['connect', 'invalid handshake', 'socket', 'instead of a handshake`'],
-  ['connect', 'no handshake', 'socket', "it('closes who never connects'"],
+  ['connect', 'no handshake', 'socket', "it('closes a client that never connects'"],
   ['disconnect', 'main namespace', 'socket', "it('from the main namespace; the connection stays for another CONNECT'"],
   ['disconnect', 'custom namespace', 'socket', "it('from a custom namespace'"],
   ['message', 'text', 'socket', "it('plain text'"],
@@ -59,6 +59,6 @@ for (const [suite, cases, count] of [['Engine.IO', ENGINE_IO, 25], ['Socket.IO',
   test(`${suite}: ${count} cases`, () => {
     assert.equal(cases.length, count);
     for (const [group, what, file, ours] of cases)
-      assert.ok(readFileSync(new URL(`${file}.test.mjs`, import.meta.url), 'utf8').includes(ours), `${group}: ${what} is not in ${file}.test.mjs any more`);
+      assert.ok(readFileSync(new URL(`${file}.test.mjs`, import.meta.url), 'utf8').includes(ours), `${group}: ${what}: ${file}.test.mjs has no such test`);
   });
 }

@@ -1,7 +1,7 @@
-/* A server that says back what it is told: the HTTP and Socket.IO parts of the control plane alone,
- * for tests of the protocols. Settings as the product's (environment, command line).
+/* A server that sends back what it receives. It has only the HTTP and Socket.IO parts of the control plane,
+ * for tests of the protocols, and takes the same settings as the product.
  *
- * Prints "listening <port>" when it serves, and ends cleanly on SIGTERM. */
+ * Prints "listening <port>" when it is ready. SIGTERM ends it. */
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
@@ -20,7 +20,7 @@ struct echo {
     struct http_server *http;
     struct socketio *io;
     uv_signal_t terminate, reload;
-    uint64_t closed, held_calls;
+    uint64_t closed, held_requests;
     struct http_request *held;
     char last_reason[64];
 };
@@ -86,7 +86,7 @@ static cJSON *with_name(const char *name, const cJSON *args)
     return array;
 }
 
-static void flood(struct socket *socket, const cJSON *args)
+static void send_many(struct socket *socket, const cJSON *args)
 {
     int count = cJSON_GetArrayItem(args, 0)->valueint,
         bytes = cJSON_GetArrayItem(args, 1)->valueint;
@@ -111,7 +111,7 @@ static void on_event(struct socket *socket, const char *name, const cJSON *args,
         socket_emit(socket, "bye", NULL);
         socket_disconnect(socket);
     } else if (strcmp(name, "flood-me") == 0 && cJSON_GetArraySize(args) == 2) {
-        flood(socket, args);
+        send_many(socket, args);
     }
 }
 
@@ -144,7 +144,7 @@ static const struct socket_handlers text_handlers = {
     .closed = on_closed,
 };
 
-/* Engine.IO alone: every message back as it came. */
+/* For tests of Engine.IO alone: sends back every message. */
 static bool echo_message(struct client *client, const char *bytes, size_t count, bool is_binary)
 {
     struct engine_packet *packet = engine_packet_new(NULL, count + !is_binary, is_binary);
@@ -162,7 +162,7 @@ static void echo_body(struct http_request *request)
     http_reply_json(request, 201, cJSON_Duplicate(http_body(request), 1));
 }
 
-static void tell_thing(struct http_request *request)
+static void reply_thing(struct http_request *request)
 {
     cJSON *body = cJSON_CreateObject();
 
@@ -173,7 +173,7 @@ static void tell_thing(struct http_request *request)
     http_reply_json(request, 200, body);
 }
 
-/* Never answered before the next such call: what a slow store looks like. */
+/* Answers only when the next request arrives: like a store that is slow. */
 static void hold(struct http_request *request)
 {
     struct echo *echo = http_context(request);
@@ -181,10 +181,10 @@ static void hold(struct http_request *request)
     if (echo->held != NULL)
         http_reply_json(echo->held, 200, cJSON_CreateObject());
     echo->held = request;
-    echo->held_calls++;
+    echo->held_requests++;
 }
 
-static void tell_counters(struct http_request *request)
+static void reply_counters(struct http_request *request)
 {
     struct echo *echo = http_context(request);
     const struct socketio_counters *counters = socketio_counters(echo->io);
@@ -199,13 +199,14 @@ static void tell_counters(struct http_request *request)
     }
     cJSON_AddNumberToObject(body, "connections", (double)counters->connections);
     cJSON_AddNumberToObject(body, "sockets_open", (double)counters->sockets_open);
+    cJSON_AddNumberToObject(body, "sessions_open", (double)counters->sessions_open);
     cJSON_AddNumberToObject(body, "events_received", (double)counters->events_received);
     cJSON_AddNumberToObject(body, "protocol_errors", (double)counters->protocol_errors);
     cJSON_AddNumberToObject(body, "timeouts", (double)counters->timeouts);
     cJSON_AddNumberToObject(body, "slow_readers", (double)counters->slow_readers);
     cJSON_AddNumberToObject(body, "closed", (double)echo->closed);
     cJSON_AddStringToObject(body, "last_reason", echo->last_reason);
-    cJSON_AddNumberToObject(body, "held_calls", (double)echo->held_calls);
+    cJSON_AddNumberToObject(body, "held_requests", (double)echo->held_requests);
     cJSON_AddNumberToObject(body, "rss_bytes", (double)pages * (double)sysconf(_SC_PAGESIZE));
     cJSON_AddNumberToObject(body, "heap_bytes", (double)mallinfo2().uordblks);
     http_reply_json(request, 200, body);
@@ -223,7 +224,7 @@ static void terminated(uv_signal_t *signal, int number)
         http_reply_json(echo->held, 200, cJSON_CreateObject());
 }
 
-/* As if the settings' file had another list of origins: ECHO_RELOAD_ORIGINS. */
+/* ECHO_RELOAD_ORIGINS takes the place of a changed list of origins in the settings file. */
 static void reload_asked(uv_signal_t *signal, int number)
 {
     struct echo *echo = signal->data;
@@ -258,8 +259,8 @@ int main(int argc, char **argv)
         return 1;
     }
     http_route(echo.http, "POST", "/echo", echo_body, &echo);
-    http_route(echo.http, "GET", "/things/:id", tell_thing, &echo);
-    http_route(echo.http, "GET", "/counters", tell_counters, &echo);
+    http_route(echo.http, "GET", "/things/:id", reply_thing, &echo);
+    http_route(echo.http, "GET", "/counters", reply_counters, &echo);
     http_route(echo.http, "GET", "/hold", hold, &echo);
     echo.io = socketio_open(echo.http, &echo.settings,
                             text_only != NULL ? &text_handlers : &handlers, &echo);

@@ -1,26 +1,19 @@
-// Starts the echo server for a test file, and speaks HTTP and Engine.IO to it by hand.
+// Starts the echo server for a test file. Sends HTTP and Engine.IO to it without a client library.
 
 import { spawn } from 'node:child_process';
 import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import WebSocket from 'ws';
-import { binaries, patience, sanitizerOptions } from '../../lib/build.mjs';
+import { binaries, sanitizerOptions } from '../../lib/build.mjs';
+import { HANG_MS, until, within } from '../../lib/waiting.mjs';
 
 export { measuresMemory, slower } from '../../lib/build.mjs';
+export { HANG_MS, sleep, until, within } from '../../lib/waiting.mjs';
 const program = join(binaries, 'tests/integration/socketio/echo_server');
 
-export const PING_INTERVAL = 300;
-export const PING_TIMEOUT = 200;
-export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-// Rejects when the promise takes longer than `quietMs` on a quiet machine, multiplied by `patience`.
-export function within(promise, quietMs, what) {
-  const ms = quietMs * patience;
-  let timer;
-  const late = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`${what}: not within ${ms} ms`)), ms);
-  });
-  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
-}
+// So long that no test meets a ping, unless it wants to. Tests of pings set their own times.
+export const PING_INTERVAL = 60000;
+export const PING_TIMEOUT = 60000;
 
 function freePort() {
   return new Promise((resolve, reject) => {
@@ -48,20 +41,20 @@ export class Echo {
         ...environment,
       },
     });
-    process.on('exit', () => self.process.kill('SIGKILL')); // also when a test fails
+    process.on('exit', () => self.process.kill('SIGKILL')); // when a test has failed, too
     self.process.stderr.on('data', (text) => { self.errors += text; });
     self.exited = new Promise((resolve) => self.process.on('exit', (code, signal) => resolve(signal ?? code)));
     await within(new Promise((resolve, reject) => {
       self.process.stdout.on('data', (text) => String(text).includes('listening') && resolve());
       self.exited.then((code) => reject(new Error(`echo server ended (${code}): ${self.errors}`)));
-    }), 10000, 'echo server start');
+    }), 'start of the echo server');
     return self;
   }
 
-  // Ends it as a service manager does; a leak or a sanitizer's complaint is a failure.
+  // Ends it as a service manager does. A leak or a report of a sanitizer makes it fail.
   async stop() {
     this.process.kill('SIGTERM');
-    const code = await within(this.exited, 15000, 'echo server stop');
+    const code = await within(this.exited, 'end of the echo server');
     if (code !== 0) throw new Error(`echo server ended with ${code}: ${this.errors}`);
   }
 
@@ -73,16 +66,39 @@ export class Echo {
     return (await this.get('/counters')).json();
   }
 
-  // Sends bytes on a new connection and collects what comes until the server closes it.
-  raw(bytes, { timeoutMs = 3000, end = false } = {}) {
+  // A metric of the HTTP server.
+  async metric(name) {
+    const text = await (await this.get('/metrics')).text();
+    return Number(text.match(new RegExp(`^ringcast_${name} (\\S+)$`, 'm'))?.[1]);
+  }
+
+  // Starts a request and waits until the server has it. Each look at /metrics is a request, too. Returns an
+  // array, so that `await` does not wait for the reply.
+  async begin(start) {
+    const before = await this.metric('http_requests_total');
+    const reply = start();
+    for (let own = 1; await this.metric('http_requests_total') <= before + own; own++);
+    return [reply];
+  }
+
+  // Sends bytes on a new connection and collects the answer until the server closes the connection.
+  // headOnly: until the head of the answer is complete.
+  raw(bytes, { end = false, headOnly = false } = {}) {
     return new Promise((resolve) => {
       const socket = connect(this.port, '127.0.0.1');
       let text = '';
-      const done = (closed) => { socket.destroy(); resolve({ text, closed, status: Number(text.slice(9, 12)) || 0 }); };
-      const timer = setTimeout(() => done(false), timeoutMs);
-      socket.on('data', (data) => { text += data.toString('latin1'); });
+      const done = (closed) => {
+        clearTimeout(timer);
+        socket.destroy();
+        resolve({ text, closed, status: Number(text.slice(9, 12)) || 0 });
+      };
+      const timer = setTimeout(() => done(false), HANG_MS);
+      socket.on('data', (data) => {
+        text += data.toString('latin1');
+        if (headOnly && text.includes('\r\n\r\n')) done(false);
+      });
       socket.on('error', () => {});
-      socket.on('close', () => { clearTimeout(timer); done(true); });
+      socket.on('close', () => done(true));
       socket.write(bytes);
       if (end) socket.end();
     });
@@ -115,7 +131,7 @@ export class Echo {
     return new Link(socket);
   }
 
-  // A WebSocket session whose Socket.IO handshake is done.
+  // A WebSocket session that is connected to a namespace.
   async connected(name = '') {
     const link = this.websocket();
     await link.next();
@@ -125,7 +141,7 @@ export class Echo {
     return link;
   }
 
-  // A WebSocket by hand: what the peer sends afterwards is up to the test.
+  // A WebSocket without a library: the test writes the frames.
   async rawWebsocket(sid = '') {
     const socket = connect(this.port, '127.0.0.1');
     const query = `EIO=4&transport=websocket${sid ? `&sid=${sid}` : ''}`;
@@ -143,13 +159,15 @@ export class Echo {
       });
       state.ended.then(resolve);
     });
+    // Waits until the server has sent this text.
+    state.receives = (text) => until(() => state.bytes.includes(text), `the server sends ${text}`);
     state.head = state.bytes.subarray(0, state.bytes.indexOf('\r\n\r\n') + 4).toString();
     state.bytes = state.bytes.subarray(state.head.length);
     return state;
   }
 }
 
-// A WebSocket whose messages can be waited for one by one. Pings are answered unless told not to.
+// A WebSocket that gives its messages one by one. answersPings: pings are answered and not given.
 export class Link {
   constructor(socket) {
     this.socket = socket;
@@ -171,9 +189,9 @@ export class Link {
     this.closed = new Promise((resolve) => socket.on('close', (code) => resolve(code)));
   }
 
-  next(ms = 3000) {
+  next() {
     if (this.messages.length > 0) return Promise.resolve(this.messages.shift());
-    return within(new Promise((resolve) => this.waiting.push(resolve)), ms, 'a message');
+    return within(new Promise((resolve) => this.waiting.push(resolve)), 'a message');
   }
 
   // The next message that is not a ping.
@@ -189,7 +207,7 @@ export class Link {
   }
 }
 
-// A client's frame by hand.
+// The bytes of a client's frame.
 export function frame(opcode, payload = '', { fin = true, masked = true, rsv = 0, length } = {}) {
   const body = Buffer.from(payload);
   const announced = length ?? body.length;

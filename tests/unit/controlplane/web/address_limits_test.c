@@ -1,4 +1,4 @@
-/* Counts and rates per address. */
+/* Limits for each client address: how many it holds, and how fast it takes more. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -41,7 +41,7 @@ static void counts(void **state)
     assert_ptr_equal(take(&limits, "192.0.2.1", 2), first);
     assert_null(take(&limits, "192.0.2.1", 2));
     second = take(&limits, "2001:db8:0:1::1", 2);
-    assert_ptr_equal(take(&limits, "2001:db8:0:1:ffff::2", 2), second); /* one /64 */
+    assert_ptr_equal(take(&limits, "2001:db8:0:1:ffff::2", 2), second); /* the same /64 network */
     assert_null(take(&limits, "2001:db8:0:1::3", 2));
     third = take(&limits, "2001:db8:0:2::1", 2);
     assert_ptr_not_equal(third, second);
@@ -56,7 +56,7 @@ static void counts(void **state)
     assert_true(is_empty(&limits));
 }
 
-/* Any 60 s hold no more than the rate, however they are cut, and it comes back evenly. */
+/* No period of 60 s has more than per_minute, and the rate recovers evenly. */
 static void rates(void **state)
 {
     static struct address_limits limits;
@@ -90,7 +90,7 @@ static void rates(void **state)
     }
     assert_int_equal(address_limits_take(&limits, a, 1000, 60, now_ms, &entry), ADDRESS_OVER_RATE);
     assert_int_equal(limits.idle_count, 2);
-    /* Who has recovered is forgotten when its bucket is looked at again. */
+    /* An address whose rate has recovered is freed when its bucket is used again. */
     now_ms += 61000;
     address_limits_take(&limits, a, 1000, 0, now_ms, &entry);
     address_limits_release(&limits, entry, now_ms);
@@ -98,7 +98,7 @@ static void rates(void **state)
     assert_true(is_empty(&limits));
 }
 
-static void remembers_so_many(void **state)
+static void remembers_at_most_the_maximum(void **state)
 {
     static struct address_limits limits;
     struct address_limit *entry;
@@ -120,7 +120,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(counts),
         cmocka_unit_test(rates),
-        cmocka_unit_test(remembers_so_many),
+        cmocka_unit_test(remembers_at_most_the_maximum),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,4 @@
-/* Engine.IO sessions step by step: what goes in, what must come out. */
+/* Engine.IO sessions step by step: the input and the expected output. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,7 +12,7 @@
 
 static const struct engine_settings settings = {300, 200, 1000};
 
-/* Everything the engine says, as one line: "poll(…)", "frame(…)", "probe(…)", "close", "closeprobe",
+/* The output of the engine as one line: "poll(…)", "frame(…)", "probe(…)", "close", "closeprobe",
  * "upgraded", "message(…)", "binary(n)", "closed(…)". */
 struct bench {
     struct engine engine;
@@ -130,7 +130,7 @@ static void step(struct bench *bench, const char *line, uint64_t *now_ms)
         say(bench, answer ? "yes" : "no", NULL, 0);
 }
 
-/* Steps come in pairs: what happens, what is said. */
+/* Each step is a pair: the input, the expected output. */
 static void play(enum engine_transport transport, const char *const *steps)
 {
     struct bench bench = {0};
@@ -233,7 +233,7 @@ static void queue_of_a_polling_client_is_bounded(void **state)
     engine_open(&bench.engine, &settings, &output, &bench, ENGINE_POLLING, "s", 0);
     for (; bench.engine.state == ENGINE_OPEN && sent < 100; sent++)
         engine_send(&bench.engine, packet);
-    assert_int_equal(sent, 11); /* the eleventh would pass 1 MiB */
+    assert_int_equal(sent, 11); /* the eleventh does not fit into 1 MiB */
     assert_string_equal(bench.said, "closed(slow reader)");
     assert_int_equal(packet->references, 1);
     engine_packet_unref(packet);

@@ -1,4 +1,4 @@
-/* HTTP/1.1 heads and chunked bodies: how each is read, in one piece and byte by byte. */
+/* HTTP/1.1 heads and chunked bodies, in one piece and byte by byte. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,7 +10,7 @@
 
 #include "controlplane/web/http_parse.h"
 
-/* The status of a head; every shorter beginning must be incomplete or say the same refusal. */
+/* The status of a head. Each shorter part of it must be incomplete or get the same status. */
 static int status_of(const char *text, struct http_head *head)
 {
     size_t bytes = strlen(text), used = 0;
@@ -116,7 +116,7 @@ static void parts(void **state)
     assert_true(slice_is(head.method, "GET"));
     assert_true(slice_is(head.path, "/a/b"));
     assert_true(slice_is(http_query(head.query, "EIO"), "4"));
-    assert_true(slice_is(http_query(head.query, "sid"), "")); /* the first */
+    assert_true(slice_is(http_query(head.query, "sid"), "")); /* the first of two */
     assert_non_null(http_query(head.query, "sid").at);
     assert_true(slice_is(http_query(head.query, "x"), ""));
     assert_null(http_query(head.query, "eio").at);
@@ -154,7 +154,7 @@ static void chunks(void **state)
         const char *text;
         int status;
         const char *body;
-        size_t left; /* bytes behind the body */
+        size_t left; /* bytes after the body */
     } rows[] = {
         {"0\r\n\r\n", 200, "", 0},
         {"5\r\nhello\r\n0\r\n\r\n", 200, "hello", 0},

@@ -1,4 +1,4 @@
-/* Strict JSON: what is taken and what is not. */
+/* Strict JSON: which texts are accepted. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,7 +13,8 @@
 
 static bool takes(const char *text, size_t bytes)
 {
-    char *copy = malloc(bytes); /* exactly as long: reading behind it is seen by the sanitizer */
+    char *copy =
+        malloc(bytes); /* a block of exactly this length: the sanitizer sees a read after its end */
     cJSON *value;
 
     memcpy(copy, text, bytes);

@@ -1,4 +1,4 @@
-/* Origins, proxies and the texts they are made of. */
+/* Allowed origins, the client behind trusted proxies, and the settings for both. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

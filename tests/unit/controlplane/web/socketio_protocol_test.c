@@ -1,4 +1,4 @@
-/* Socket.IO packets as text, in and out. */
+/* Decodes and encodes Socket.IO packets. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,7 +17,7 @@ static const struct {
     unsigned attachments;
     const char *name_space;
     int64_t ack;
-    const char *data; /* printed, NULL for none */
+    const char *data; /* as text; NULL: none */
 } rows[] = {
     {"0", true, SOCKETIO_CONNECT, 0, "/", -1, NULL},
     {"0{\"token\":\"x\"}", true, SOCKETIO_CONNECT, 0, "/", -1, "{\"token\":\"x\"}"},
@@ -113,7 +113,7 @@ static void decode(void **state)
     }
 }
 
-/* What we say, the decoder understands, byte for byte the protocol document's examples. */
+/* Encoded packets are equal to the examples of the protocol, and can be decoded. */
 static void encode(void **state)
 {
     static const struct {

@@ -1,4 +1,4 @@
-/* TLS without I/O against an OpenSSL client in the same process, and certificates that change. */
+/* The server side of TLS with an OpenSSL client in the same process, and new certificates. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -53,7 +53,7 @@ static void write_key(const char *path, EVP_PKEY *key)
     fclose(file);
 }
 
-/* A new pair, named; the key is the caller's. */
+/* Writes a new certificate with this name and its key. The caller frees the key. */
 static EVP_PKEY *write_pair(const char *name, long days)
 {
     EVP_PKEY *key = EVP_EC_gen("P-256");
@@ -80,7 +80,7 @@ static void client_open(struct client *client, SSL_CTX *context, struct tls_serv
     SSL_set_connect_state(client->ssl);
 }
 
-/* Moves what both have to say, `step` bytes at a time; the server's last verdict. */
+/* Moves bytes between client and server, `step` bytes at a time. Returns the last verdict of the server. */
 static enum tls_server_verdict carry(struct client *client, size_t step)
 {
     enum tls_server_verdict verdict = TLS_MORE;
@@ -169,7 +169,7 @@ static void close_pair(struct certificate *certificate)
     uv_run(&loop, UV_RUN_DEFAULT);
 }
 
-static void who_may_talk(void **state)
+static void protocols_ciphers_alpn(void **state)
 {
     static const struct {
         int min, max;
@@ -182,8 +182,9 @@ static void who_may_talk(void **state)
         {TLS1_2_VERSION, TLS1_2_VERSION, "ECDHE-ECDSA-AES128-GCM-SHA256", NULL, true},
         {TLS1_2_VERSION, TLS1_2_VERSION, "ECDHE-ECDSA-CHACHA20-POLY1305", NULL, true},
         {TLS1_2_VERSION, TLS1_2_VERSION, "ECDHE-ECDSA-AES128-SHA256", NULL, false}, /* CBC */
-        {TLS1_2_VERSION, TLS1_2_VERSION, "AES128-GCM-SHA256", NULL, false}, /* no secrecy ahead */
-        {TLS1_2_VERSION, TLS1_2_VERSION, "ALL:eNULL:@SECLEVEL=0", NULL, true}, /* a better one */
+        {TLS1_2_VERSION, TLS1_2_VERSION, "AES128-GCM-SHA256", NULL, false}, /* no forward secrecy */
+        {TLS1_2_VERSION, TLS1_2_VERSION, "ALL:eNULL:@SECLEVEL=0", NULL,
+         true}, /* the server chooses a good cipher */
         {TLS1_2_VERSION, TLS1_3_VERSION, NULL, "\x8http/1.1", true},
         {TLS1_2_VERSION, TLS1_3_VERSION, NULL, "\x2h2\x8http/1.1", true},
         {TLS1_2_VERSION, TLS1_3_VERSION, NULL, "\x2h2", false},
@@ -202,7 +203,8 @@ static void who_may_talk(void **state)
                                rows[i].alpn == NULL ? 0 : (unsigned)strlen(rows[i].alpn));
 
             if (ok != rows[i].ok)
-                fail_msg("row %zu, %zu bytes at a time: %s", i, steps[s], ok ? "talks" : "refused");
+                fail_msg("row %zu, %zu bytes at a time: %s", i, steps[s],
+                         ok ? "accepted" : "refused");
             SSL_CTX_free(context);
         }
     }
@@ -210,9 +212,9 @@ static void who_may_talk(void **state)
     close_pair(certificate);
 }
 
-static void noise_is_no_handshake(void **state)
+static void random_bytes_are_no_handshake(void **state)
 {
-    char why[192], noise[512];
+    char why[192], random_bytes[512];
     EVP_PKEY *key = write_pair("a.example", 90);
     struct certificate *certificate = open_pair(why);
     size_t count;
@@ -221,14 +223,17 @@ static void noise_is_no_handshake(void **state)
     for (int i = 0; i < 2000; i++) {
         struct tls_server *tls = tls_server_new(certificate_current(certificate));
 
-        for (size_t n = 0; n < sizeof(noise); n++)
-            noise[n] = (char)rand();
-        noise[0] = 22, noise[1] = 3, noise[2] = 1, noise[3] = 0; /* a record at least */
+        for (size_t n = 0; n < sizeof(random_bytes); n++)
+            random_bytes[n] = (char)rand();
+        random_bytes[0] = 22, random_bytes[1] = 3, random_bytes[2] = 1,
+        random_bytes[3] = 0; /* the header of a record */
         if (i % 2)
-            noise[4] = 60, noise[5] = 1, noise[6] = 0, noise[7] = 0; /* and a ClientHello */
-        tls_server_feed(tls, noise, sizeof(noise));
+            random_bytes[4] = 60, random_bytes[5] = 1, random_bytes[6] = 0,
+            random_bytes[7] = 0; /* and of a ClientHello */
+        tls_server_feed(tls, random_bytes, sizeof(random_bytes));
         assert_int_not_equal(tls_server_handshake(tls), TLS_DONE);
-        assert_int_not_equal(tls_server_read(tls, noise, sizeof(noise), &count), TLS_DONE);
+        assert_int_not_equal(tls_server_read(tls, random_bytes, sizeof(random_bytes), &count),
+                             TLS_DONE);
         tls_server_free(tls);
     }
     EVP_PKEY_free(key);
@@ -264,7 +269,7 @@ static bool is_resumed(SSL_CTX *server, SSL_CTX *context)
     return resumed;
 }
 
-static void tickets_outlive_a_reload(void **state)
+static void tickets_survive_a_reload(void **state)
 {
     static const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
     char why[192];
@@ -283,7 +288,7 @@ static void tickets_outlive_a_reload(void **state)
         key = write_pair("b.example", 90);
         assert_true(certificate_reload(certificate, why));
         assert_true(is_resumed(certificate_current(certificate), context));
-        /* Another server has other keys: a full handshake, no failure. */
+        /* Another server has other ticket keys: a full handshake follows. */
         other = open_pair(why);
         assert_false(is_resumed(certificate_current(other), context));
         SSL_SESSION_free(kept);
@@ -311,7 +316,7 @@ static void broken_pairs_are_refused(void **state)
 
     write_certificate(certificate_file, key, "old.example", -1);
     assert_false(certificate_reload(certificate, why));
-    assert_non_null(strstr(why, "is over"));
+    assert_non_null(strstr(why, "has expired"));
 
     file = create(certificate_file);
     fputs("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", file);
@@ -319,7 +324,7 @@ static void broken_pairs_are_refused(void **state)
     assert_false(certificate_reload(certificate, why));
     assert_non_null(strstr(why, certificate_file));
 
-    fclose(create(certificate_file)); /* empty: half written */
+    fclose(create(certificate_file)); /* empty, as while it is being written */
     assert_false(certificate_reload(certificate, why));
     unlink(certificate_file);
     assert_false(certificate_reload(certificate, why));
@@ -359,9 +364,9 @@ static int tear_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(who_may_talk),
-        cmocka_unit_test(noise_is_no_handshake),
-        cmocka_unit_test(tickets_outlive_a_reload),
+        cmocka_unit_test(protocols_ciphers_alpn),
+        cmocka_unit_test(random_bytes_are_no_handshake),
+        cmocka_unit_test(tickets_survive_a_reload),
         cmocka_unit_test(broken_pairs_are_refused),
     };
 
