@@ -1,7 +1,9 @@
-# For tests/run-all and tests/run-sanitized, sourced at the root of the tree with their words:
-#   step NAME COMMAND …   runs one step, when it is wanted (no words: all are); log: build/test-logs/
-#   steps_end             prints the sum as last line; its status is theirs
-# A step's last line "N passed, N failed" is added up; a step that prints none counts as one.
+# For tests/run-all and tests/run-sanitized, which source this at the root of the tree, with their own
+# arguments:
+#   step NAME COMMAND …   runs one step if its name is among the arguments, or if there are none; its
+#                         output goes to build/test-logs/NAME.log
+#   steps_end             prints the sum as the last line and sets the exit status
+# Each step prints "N passed, N failed" as its last line. A step that does not counts as one test.
 logs=build/test-logs
 mkdir -p "$logs"
 passed=0 failed=0
@@ -18,7 +20,7 @@ step() {
         if [ $status -eq 0 ]; then line="1 passed, 0 failed"; else line="0 passed, 1 failed"; fi
     fi
     read -r p _ f _ <<<"${line//,/}"
-    # A step that says "0 failed" and still ends badly has failed.
+    # A step with a bad exit status has failed, whatever it prints.
     if [ $status -ne 0 ] && [ "$f" -eq 0 ]; then f=1; fi
     passed=$((passed + p)) failed=$((failed + f))
     printf '%-18s %5d passed %3d failed  %4d s\n' "$name" "$p" "$f" $((SECONDS - began))
