@@ -181,13 +181,13 @@ static bool row_try_copy(union any_row *copy, const struct row_header *from, siz
     return atomic_load_explicit(&from->sequence, memory_order_relaxed) == before;
 }
 
-enum row_verdict row_copy(enum table_id table, void *to, const struct row_header *from,
-                          uint32_t generation)
+enum row_result row_copy(enum table_id table, void *to, const struct row_header *from,
+                         uint32_t generation)
 {
     uint32_t bytes = tables[table].row_bytes;
     union any_row copy;
     const struct row_header *header = (const struct row_header *)&copy;
-    enum row_verdict verdict = ROW_OK;
+    enum row_result result = ROW_OK;
     unsigned attempt = 0;
 
     while (!row_try_copy(&copy, from, bytes / sizeof(uint64_t))) {
@@ -197,10 +197,10 @@ enum row_verdict row_copy(enum table_id table, void *to, const struct row_header
     }
     memcpy(to, &copy, bytes);
     if (header->used == 0 || (generation != 0 && generation != header->generation))
-        verdict = ROW_FREE;
+        result = ROW_FREE;
     else if (header->used != 1 || !row_in_range(table, &copy, NULL))
-        verdict = ROW_RANGE;
+        result = ROW_RANGE;
     if (tables[table].region == REGION_keys) /* leave no copy of a key on the stack */
         explicit_bzero(&copy, bytes);
-    return verdict;
+    return result;
 }

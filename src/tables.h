@@ -7,7 +7,7 @@
  *
  * Threads: one thread writes a row. Readers take no lock and never write.
  * Memory:  rows live in a region (region.h). A reader works only on its private copy.
- * Errors:  enum row_verdict. Nothing that the other side wrote can make these functions abort. */
+ * Errors:  enum row_result. Nothing that the other side wrote can make these functions abort. */
 #ifndef RINGCAST_TABLES_H
 #define RINGCAST_TABLES_H
 
@@ -46,7 +46,7 @@ TABLES(ROW_DECLARE)
 #define TABLE_ID(name, LIST, region, rows) TABLE_##name,
 enum table_id { TABLES(TABLE_ID) TABLE_COUNT };
 
-enum row_verdict {
+enum row_result {
     ROW_OK,
     ROW_FREE,  /* the row is not in use, or it has another generation than the handle */
     ROW_TORN,  /* the writer is changing the row, or died while it did */
@@ -108,8 +108,8 @@ void row_write(enum table_id table, struct row_header *to, const struct row_head
  *         every
  * field. A `generation` that is not 0 must be the row's, else the result is ROW_FREE. ROW_TORN
  * leaves `to` unchanged. */
-enum row_verdict row_copy(enum table_id table, void *to, const struct row_header *from,
-                          uint32_t generation);
+enum row_result row_copy(enum table_id table, void *to, const struct row_header *from,
+                         uint32_t generation);
 
 /* Checks the range of every field of a private copy. *bad is the first wrong field; `bad` may be
  * NULL. */

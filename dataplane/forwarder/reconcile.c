@@ -21,19 +21,19 @@ static void reconcile_row(struct reconciler *r, enum table_id table, uint32_t in
         struct producer_row producer;
         struct consumer_row consumer;
     } row;
-    enum row_verdict verdict = row_copy(table, &row, region_row(r->desired, table, index), 0);
+    enum row_result result = row_copy(table, &row, region_row(r->desired, table, index), 0);
 
-    if (verdict == ROW_TORN)
+    if (result == ROW_TORN)
         return;
-    if (verdict == ROW_RANGE)
+    if (result == ROW_RANGE)
         r->turn->counters[COUNTER_rows_refused]++;
     r->turn->counters[COUNTER_changes_applied]++;
     if (table == TABLE_transport)
-        transport_reconcile(r->transports, index, verdict == ROW_OK ? &row.transport : NULL);
+        transport_reconcile(r->transports, index, result == ROW_OK ? &row.transport : NULL);
     else if (table == TABLE_producer)
-        producer_reconcile(r->producers, index, verdict == ROW_OK ? &row.producer : NULL);
+        producer_reconcile(r->producers, index, result == ROW_OK ? &row.producer : NULL);
     else
-        consumer_reconcile(r->consumers, index, verdict == ROW_OK ? &row.consumer : NULL);
+        consumer_reconcile(r->consumers, index, result == ROW_OK ? &row.consumer : NULL);
     explicit_bzero(&row, sizeof(row)); /* it held an ICE password */
 }
 

@@ -401,16 +401,16 @@ void associations_sweep(struct handshaker *h)
         uint32_t index = h->sweep_at++ % h->associations_end;
         struct association *association = &h->associations[index];
         struct transport_row row;
-        enum row_verdict verdict;
+        enum row_result result;
 
         if (!association->generation)
             continue;
-        verdict =
+        result =
             row_copy(TABLE_transport, &row, region_row(h->config.desired, TABLE_transport, index),
                      association->generation);
-        if (verdict == ROW_TORN)
+        if (result == ROW_TORN)
             continue;
-        if (verdict != ROW_OK)
+        if (result != ROW_OK)
             association_clear(h, index);
         else if (row.worker < h->config.worker_count)
             association->worker = (uint8_t)row.worker;
@@ -431,11 +431,11 @@ static void adopt(struct handshaker *h, uint32_t index)
     struct association *association = &h->associations[index];
     struct key_row key = {0};
     struct transport_row row;
-    enum row_verdict verdict = row_copy(TABLE_key, &key, shared, 0), desired;
+    enum row_result result = row_copy(TABLE_key, &key, shared, 0), desired;
 
     association->state = key.state;
     explicit_bzero(&key, sizeof(key));
-    if (verdict == ROW_FREE) {
+    if (result == ROW_FREE) {
         *association = (struct association){0};
         return;
     }
@@ -452,7 +452,7 @@ static void adopt(struct handshaker *h, uint32_t index)
         return;
     }
     association->worker = desired == ROW_OK ? (uint8_t)row.worker : 0;
-    if (verdict == ROW_OK && association->state != DTLS_STATE_connecting)
+    if (result == ROW_OK && association->state != DTLS_STATE_connecting)
         return;
     association->state = DTLS_STATE_failed;
     row_publish(h, index, DTLS_FAILURE_restarted, NULL);

@@ -32,12 +32,12 @@ static void on_stop(int signal_number)
 static bool identity_kept(struct identity *identity, struct identity_row *row,
                           const struct row_header *shared)
 {
-    enum row_verdict verdict = row_copy(TABLE_identity, row, shared, 0);
+    enum row_result result = row_copy(TABLE_identity, row, shared, 0);
     char why[128];
 
-    if (verdict == ROW_TORN)
+    if (result == ROW_TORN)
         memcpy(row, shared, sizeof(*row));
-    else if (verdict == ROW_FREE)
+    else if (result == ROW_FREE)
         return false;
     if (identity_open(identity, row, why))
         return true;

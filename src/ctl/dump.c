@@ -66,9 +66,9 @@ static void print_fields(const struct table *t, enum table_id table, const void 
     }
 }
 
-static const char *verdict_word(enum row_verdict verdict)
+static const char *result_word(enum row_result result)
 {
-    switch (verdict) {
+    switch (result) {
     case ROW_OK:
         return "used";
     case ROW_FREE:
@@ -81,24 +81,24 @@ static const char *verdict_word(enum row_verdict verdict)
 }
 
 static void print_row(enum table_id table, uint32_t index, const union row_room *row,
-                      enum row_verdict verdict, bool json)
+                      enum row_result result, bool json)
 {
     const struct table *t = &tables[table];
     const struct field *bad = NULL;
 
-    if (verdict == ROW_RANGE)
+    if (result == ROW_RANGE)
         row_in_range(table, row, &bad);
     if (json) {
         printf("{\"table\":\"%s\",\"index\":%u,\"generation\":%u,\"row\":\"%s\"", t->name, index,
-               row->header.generation, verdict_word(verdict));
+               row->header.generation, result_word(result));
         if (bad)
             printf(",\"bad_field\":\"%s\"", bad->name);
     } else {
         printf("%s %u:%u%s%s%s%s\n", t->name, index, row->header.generation,
-               verdict == ROW_OK ? "" : "  — ", verdict == ROW_OK ? "" : verdict_word(verdict),
+               result == ROW_OK ? "" : "  — ", result == ROW_OK ? "" : result_word(result),
                bad ? ": " : "", bad ? bad->name : "");
     }
-    if (verdict != ROW_TORN)
+    if (result != ROW_TORN)
         print_fields(t, table, row, json);
     fputs(json ? "}\n" : "\n", stdout);
 }
@@ -111,11 +111,11 @@ static void dump_table(const struct observer *observer, enum table_id table,
 
     for (uint32_t index = 0; index < rows; index++) {
         union row_room row = {0};
-        enum row_verdict verdict = row_copy(table, &row, region_row(region, table, index), 0);
+        enum row_result result = row_copy(table, &row, region_row(region, table, index), 0);
 
-        if (verdict == ROW_FREE && (!options->all || row.header.generation == 0))
+        if (result == ROW_FREE && (!options->all || row.header.generation == 0))
             continue;
-        print_row(table, index, &row, verdict, options->json);
+        print_row(table, index, &row, result, options->json);
         shown++;
     }
     if (!options->json && shown == 0)

@@ -35,7 +35,7 @@ static void print_all(enum table_id table, const void *row)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static union any_table_row shared, copy;
-    enum row_verdict verdict;
+    enum row_result result;
     enum table_id table;
 
     if (size < 1)
@@ -43,10 +43,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     table = (enum table_id)(data[0] % TABLE_COUNT);
     memset(&shared, 0, sizeof(shared));
     memcpy(&shared, data + 1, size - 1 < sizeof(shared) ? size - 1 : sizeof(shared));
-    verdict = row_copy(table, &copy, &shared.header, 0);
-    if (verdict > ROW_RANGE || (verdict == ROW_OK && !row_in_range(table, &copy, NULL)))
+    result = row_copy(table, &copy, &shared.header, 0);
+    if (result > ROW_RANGE || (result == ROW_OK && !row_in_range(table, &copy, NULL)))
         abort();
-    if (verdict != ROW_TORN)
+    if (result != ROW_TORN)
         print_all(table, &copy);
     return 0;
 }

@@ -67,14 +67,14 @@ static uint64_t cpu_ns(void)
 }
 
 /* row_copy, with a check of its time limit. */
-static enum row_verdict copy_within_bound(enum table_id table, void *to,
-                                          const struct row_header *from, uint32_t generation)
+static enum row_result copy_within_bound(enum table_id table, void *to,
+                                         const struct row_header *from, uint32_t generation)
 {
     uint64_t start_ns = cpu_ns();
-    enum row_verdict verdict = row_copy(table, to, from, generation);
+    enum row_result result = row_copy(table, to, from, generation);
 
     assert_true(cpu_ns() - start_ns < COPY_NS_MAX);
-    return verdict;
+    return result;
 }
 
 /* ---- one reader and one writer in every order ---- */
@@ -83,7 +83,7 @@ struct duel {
     enum table_id table;
     union any_row shared, next, copy;
     uint32_t asked;
-    enum row_verdict verdict;
+    enum row_result result;
 };
 
 static void duel_write(void *context)
@@ -97,7 +97,7 @@ static void duel_read(void *context)
 {
     struct duel *d = context;
 
-    d->verdict = copy_within_bound(d->table, &d->copy, (struct row_header *)&d->shared, d->asked);
+    d->result = copy_within_bound(d->table, &d->copy, (struct row_header *)&d->shared, d->asked);
 }
 
 static void duel_start(struct duel *d, enum table_id table, uint32_t next_generation,
@@ -127,14 +127,14 @@ static unsigned read_points(enum table_id table)
 /* In every order the reader gets the old row, the new row, or none; never a mixture. */
 static void duel_check(const struct duel *d)
 {
-    if (d->verdict == ROW_TORN)
+    if (d->result == ROW_TORN)
         assert_int_equal(d->copy.consumer_resume.header.generation, 0); /* unchanged */
-    else if (d->verdict == ROW_OK || d->verdict == ROW_FREE)
+    else if (d->result == ROW_OK || d->result == ROW_FREE)
         assert_int_equal(stamp_of(d->table, &d->copy),
                          d->copy.consumer_resume.header.generation == 1 ? 111 : 222);
     else
-        fail_msg("verdict %d", (int)d->verdict);
-    if (d->verdict == ROW_OK && d->asked != 0)
+        fail_msg("result %d", (int)d->result);
+    if (d->result == ROW_OK && d->asked != 0)
         assert_int_equal(d->copy.consumer_resume.header.generation, d->asked);
 }
 
@@ -154,7 +154,7 @@ static void walk_schedules(enum table_id table, unsigned step, uint32_t asked)
                     duel_start(&d, table, 2, asked);
                     schedule_run(segments, 4, duel_read, duel_write, &d);
                     duel_check(&d);
-                    seen[d.verdict]++;
+                    seen[d.result]++;
                 }
     assert_true(seen[ROW_TORN] > 0 && seen[ROW_OK] + seen[ROW_FREE] > 0);
     if (asked == 1)
@@ -186,7 +186,7 @@ static void writer_in_the_middle(void **state)
         duel_start(&d, LARGE, 2, 0);
         schedule_run(segments, 1, duel_write, duel_read, &d);
         duel_check(&d);
-        assert_int_equal(d.verdict, point == 1 || point == write_points(LARGE) ? ROW_OK : ROW_TORN);
+        assert_int_equal(d.result, point == 1 || point == write_points(LARGE) ? ROW_OK : ROW_TORN);
     }
 }
 
@@ -219,11 +219,11 @@ static void writer_dies_in_the_middle(void **state)
         duel_start(&d, LARGE, 1, 0);
         write_and_die(&d, point);
         duel_read(&d);
-        assert_int_equal(d.verdict, point == 1 || point == write_points(LARGE) ? ROW_OK : ROW_TORN);
+        assert_int_equal(d.result, point == 1 || point == write_points(LARGE) ? ROW_OK : ROW_TORN);
         fill_stamp(LARGE, &d.next, 1, 333);
         duel_write(&d);
         duel_read(&d);
-        assert_int_equal(d.verdict, ROW_OK);
+        assert_int_equal(d.result, ROW_OK);
         assert_int_equal(stamp_of(LARGE, &d.copy), 333);
     }
 }
@@ -247,11 +247,11 @@ static void writer_that_never_stops(void **state)
     duel_start(&d, LARGE, 2, 0);
     storm = &d;
     race_hook = write_now;
-    d.verdict = row_copy(LARGE, &d.copy, (struct row_header *)&d.shared, 0);
+    d.result = row_copy(LARGE, &d.copy, (struct row_header *)&d.shared, 0);
     race_hook = NULL;
-    assert_int_equal(d.verdict, ROW_TORN);
+    assert_int_equal(d.result, ROW_TORN);
     duel_read(&d);
-    assert_int_equal(d.verdict, ROW_OK);
+    assert_int_equal(d.result, ROW_OK);
 }
 
 /* Prints the CPU time of a reader that gives up. */
@@ -265,7 +265,7 @@ static void time_to_give_up(void **state)
     for (unsigned i = 0; i < 1000; i++) {
         start_ns = cpu_ns();
         duel_read(&d);
-        assert_int_equal(d.verdict, ROW_TORN);
+        assert_int_equal(d.result, ROW_TORN);
         if (cpu_ns() - start_ns > most_ns)
             most_ns = cpu_ns() - start_ns;
     }
@@ -300,10 +300,10 @@ static void read_against_writer(struct arena *arena, uint64_t for_ns)
     struct worker_counters_row copy;
 
     while (clock_monotonic_ns() < end_ns || fine == 0) {
-        enum row_verdict verdict = row_copy(LARGE, &copy, &arena->row.header, 0);
+        enum row_result result = row_copy(LARGE, &copy, &arena->row.header, 0);
 
-        if (verdict != ROW_OK) {
-            assert_true(verdict == ROW_TORN || (verdict == ROW_FREE && last == 0));
+        if (result != ROW_OK) {
+            assert_true(result == ROW_TORN || (result == ROW_FREE && last == 0));
             continue;
         }
         assert_true(stamp_of(LARGE, &copy) >= last);
@@ -357,7 +357,7 @@ static void two_processes_and_64_kills(void **state)
     for (unsigned kills = 0; kills < 64; kills++) {
         pid_t pid = start_writer(arena);
         struct timespec nap = {.tv_nsec = (long)(random_next() % 3000000)};
-        enum row_verdict verdict;
+        enum row_result result;
 
         atomic_store(&arena->written, 0);
         while (atomic_load(&arena->written) == 0)
@@ -367,9 +367,9 @@ static void two_processes_and_64_kills(void **state)
         nanosleep(&nap, NULL);
         kill(pid, SIGKILL);
         waitpid(pid, NULL, 0);
-        verdict = copy_within_bound(LARGE, &copy, &arena->row.header, 0);
-        assert_true(verdict == ROW_OK || verdict == ROW_TORN);
-        torn += verdict == ROW_TORN;
+        result = copy_within_bound(LARGE, &copy, &arena->row.header, 0);
+        assert_true(result == ROW_OK || result == ROW_TORN);
+        torn += result == ROW_TORN;
         fill_stamp(LARGE, &mine, 1, kills);
         row_write(LARGE, &arena->row.header, &mine.header);
         assert_int_equal(row_copy(LARGE, &copy, &arena->row.header, 0), ROW_OK);

@@ -183,7 +183,7 @@ static void results_of_a_copy(void **state)
         uint32_t used, generation, asked;
         uint8_t kind; /* of a consumer row: 1 and 2 are allowed */
         bool odd;
-        enum row_verdict verdict;
+        enum row_result result;
     } rows[] = {
         {1, 7, 0, 1, false, ROW_OK},    {1, 7, 7, 2, false, ROW_OK},
         {1, 7, 6, 1, false, ROW_FREE},  {1, 7, 8, 1, false, ROW_FREE},
@@ -204,7 +204,7 @@ static void results_of_a_copy(void **state)
         if (rows[i].odd)
             atomic_fetch_add(&shared.header.sequence, 1);
         assert_int_equal(row_copy(TABLE_consumer, &copy, &shared.header, rows[i].asked),
-                         rows[i].verdict);
+                         rows[i].result);
         assert_int_equal(copy.ssrc, rows[i].odd ? 0xdead : 0); /* ROW_TORN leaves `to` unchanged */
     }
 }
@@ -221,7 +221,7 @@ static void random_rows_are_refused_or_in_range(void **state)
         union any_row shared, copy;
 
         for (unsigned i = 0; i < MUTATIONS / TABLE_COUNT + 1; i++) {
-            enum row_verdict verdict;
+            enum row_result result;
 
             if (i % 64 == 0)
                 fill_least(t, &shared);
@@ -232,11 +232,11 @@ static void random_rows_are_refused_or_in_range(void **state)
                 ((struct row_header *)&shared)->sequence &= ~1u;
                 ((struct row_header *)&shared)->used = 1;
             }
-            verdict = row_copy(t, &copy, (struct row_header *)&shared, 0);
-            assert_true(verdict <= ROW_RANGE);
-            if (verdict == ROW_OK)
+            result = row_copy(t, &copy, (struct row_header *)&shared, 0);
+            assert_true(result <= ROW_RANGE);
+            if (result == ROW_OK)
                 assert_true(row_in_range(t, &copy, NULL));
-            seen[verdict]++;
+            seen[result]++;
         }
     }
     for (unsigned v = 0; v < 4; v++)

@@ -205,7 +205,7 @@ static inline void forward(struct client *client)
     }
 }
 
-static inline enum row_verdict key_row(const struct client *client, struct key_row *row)
+static inline enum row_result key_row(const struct client *client, struct key_row *row)
 {
     return row_copy(TABLE_key, row,
                     region_row(&world.keys_seen, TABLE_key, handle_index(client->handle)),
