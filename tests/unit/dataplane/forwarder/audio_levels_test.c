@@ -1,8 +1,7 @@
-/* Audio levels and rates as the worker publishes them: RFC 6464 bytes by time, gaps, bursts, pauses;
- * bits per second of streams and transports. */
-#include "rig.h"
+/* Audio levels (RFC 6464) as the worker publishes them: by time, with gaps and bursts. */
+#include "call.h"
 
-enum { LEVEL_ID = 7, SPEAKER = 0, LISTENER = 1 };
+enum { LEVEL_ID = 7, SPEAKER = 0 };
 
 static void audio_producer(struct rig *rig, uint32_t index, bool paused, uint32_t generation)
 {
@@ -13,26 +12,24 @@ static void audio_producer(struct rig *rig, uint32_t index, bool paused, uint32_
     rig_row(rig, TABLE_producer, index, &row.header, generation);
 }
 
-static struct rig *call_open(struct client clients[2])
+static struct rig *speaker_open(struct client *speaker)
 {
     struct rig *rig = rig_open();
 
-    memset(clients, 0, 2 * sizeof(*clients));
-    for (uint32_t i = 0; i < 2; i++)
-        rig_connect(rig, &clients[i], i, SRTP_PROFILE_aead_aes_128_gcm);
+    memset(speaker, 0, sizeof(*speaker));
+    rig_connect(rig, speaker, SPEAKER, SRTP_PROFILE_aead_aes_128_gcm);
     audio_producer(rig, 0, false, 1);
     rig_turn(rig);
     return rig;
 }
 
-static void call_close(struct rig *rig, struct client clients[2])
+static void speaker_close(struct rig *rig, struct client *speaker)
 {
-    client_close(&clients[0]);
-    client_close(&clients[1]);
+    client_close(speaker);
     rig_close(rig);
 }
 
-/* An Opus packet with a block of header extensions; `bytes` of the level's element, 0: no block. */
+/* An Opus packet with a level that takes so many bytes in the header extension; 0: no extension. */
 static size_t speak_packet(uint8_t *out, uint16_t sequence, uint8_t level, size_t bytes)
 {
     out[0] = bytes ? 0x90 : 0x80;
@@ -65,7 +62,7 @@ static bool read_levels(struct rig *rig, struct audio_level_row *row)
            ROW_OK;
 }
 
-/* The published levels from the newest back, as long as `wanted` is. */
+/* wanted[0] is the newest published level, wanted[1] the one before, and so on. */
 static void assert_levels(struct rig *rig, const uint8_t *wanted, size_t count)
 {
     struct audio_level_row row;
@@ -75,65 +72,67 @@ static void assert_levels(struct rig *rig, const uint8_t *wanted, size_t count)
         uint8_t got = row.level[(row.newest_interval - i) % AUDIO_LEVEL_INTERVALS];
 
         if (got != wanted[i])
-            fail_msg("%zu slots back: %#x, not %#x", i, got, wanted[i]);
+            fail_msg("%zu intervals back: %#x, not %#x", i, got, wanted[i]);
     }
 }
 
-static void align(void) /* a turn's clock goes on by microseconds: keep clear of a slot's end */
+/* Turns move the clock by microseconds: begin in the middle of an interval, so that none ends
+ * meanwhile. */
+static void move_to_middle_of_interval(void)
 {
     rig_now_ns += AUDIO_INTERVAL_NS - rig_now_ns % AUDIO_INTERVAL_NS + AUDIO_INTERVAL_NS / 2;
 }
 
-static void one_level_a_slot(void **state)
+static void each_interval_has_one_level(void **state)
 {
-    struct client clients[2];
-    struct rig *rig = call_open(clients);
+    struct client speaker;
+    struct rig *rig = speaker_open(&speaker);
     struct audio_level_row row;
     uint8_t wanted[AUDIO_LEVEL_INTERVALS];
     uint32_t behind;
 
-    align();
-    for (int i = 0; i < 40; i++) { /* nobody consumes it: it is heard all the same */
-        speak(rig, &clients[SPEAKER], (uint8_t)(0x80 | i));
+    move_to_middle_of_interval();
+    for (int i = 0; i < 40; i++) { /* levels are published without a consumer, too */
+        speak(rig, &speaker, (uint8_t)(0x80 | i));
         rig_turn(rig);
         rig_now_ns += AUDIO_INTERVAL_NS;
     }
     assert_true(read_levels(rig, &row));
     behind = (uint32_t)(rig_now_ns / AUDIO_INTERVAL_NS) - 1 - row.newest_interval;
-    assert_true(behind < AUDIO_PUBLISH_INTERVALS); /* published with every fifth */
+    assert_true(behind < AUDIO_PUBLISH_INTERVALS); /* published with every fifth one */
     for (size_t i = 0; i < AUDIO_LEVEL_INTERVALS; i++)
         wanted[i] = (uint8_t)(0x80 | (39 - behind - i));
     assert_levels(rig, wanted, AUDIO_LEVEL_INTERVALS);
-    call_close(rig, clients);
+    speaker_close(rig, &speaker);
 }
 
-static void gaps_are_empty(void **state)
+static void intervals_without_packet_are_empty(void **state)
 {
     static const unsigned gaps[] = {1, 2, 7, 31, 32, 33, 5000};
 
     for (size_t i = 0; i < sizeof(gaps) / sizeof(gaps[0]); i++) {
-        struct client clients[2];
-        struct rig *rig = call_open(clients);
+        struct client speaker;
+        struct rig *rig = speaker_open(&speaker);
         uint8_t wanted[AUDIO_LEVEL_INTERVALS];
         size_t empty = gaps[i] < AUDIO_LEVEL_INTERVALS ? gaps[i] : AUDIO_LEVEL_INTERVALS - 5;
 
-        align();
+        move_to_middle_of_interval();
         for (int n = 0; n < 40; n++) {
-            speak(rig, &clients[SPEAKER], 60);
+            speak(rig, &speaker, 60);
             rig_turn(rig);
             rig_now_ns += AUDIO_INTERVAL_NS;
         }
         rig_now_ns += gaps[i] * (uint64_t)AUDIO_INTERVAL_NS;
-        client_check(rig, &clients[SPEAKER], true);
+        client_check(rig, &speaker, true);
         for (int n = 0; n < 5; n++) {
-            speak(rig, &clients[SPEAKER], (uint8_t)n);
+            speak(rig, &speaker, (uint8_t)n);
             rig_turn(rig);
             rig_now_ns += AUDIO_INTERVAL_NS;
         }
         memset(wanted, 60, sizeof(wanted));
         memset(wanted + 5, AUDIO_LEVEL_NONE, empty > 27 ? 27 : empty);
         memcpy(wanted, (uint8_t[]){4, 3, 2, 1, 0}, 5);
-        /* published with the fifth since the last time: maybe one or two packets before the end */
+        /* The row is written at every fifth new level: it may be up to four behind. */
         {
             struct audio_level_row row;
             size_t behind;
@@ -143,57 +142,58 @@ static void gaps_are_empty(void **state)
             assert_true(behind < AUDIO_PUBLISH_INTERVALS);
             assert_levels(rig, wanted + behind, 20);
         }
-        call_close(rig, clients);
+        speaker_close(rig, &speaker);
     }
 }
 
-/* Held up in the network and come at once: they take slots one after the other, some of them ahead. */
-static void a_burst_spreads(void **state)
+/* Packets that the network held up and delivered at once take one interval each, up to four ahead
+ * of time. */
+static void a_burst_spreads_over_intervals(void **state)
 {
-    struct client clients[2];
-    struct rig *rig = call_open(clients);
+    struct client speaker;
+    struct rig *rig = speaker_open(&speaker);
     struct audio_level_row row;
 
-    align();
+    move_to_middle_of_interval();
     for (int i = 0; i < 10; i++)
-        speak(rig, &clients[SPEAKER], (uint8_t)(70 - i)); /* ever louder */
+        speak(rig, &speaker, (uint8_t)(70 - i)); /* each louder than the one before */
     rig_turn(rig);
     rig_now_ns += 5 * (uint64_t)AUDIO_INTERVAL_NS;
     for (int i = 0; i < 6; i++) {
-        speak(rig, &clients[SPEAKER], 100);
+        speak(rig, &speaker, 100);
         rig_turn(rig);
         rig_now_ns += AUDIO_INTERVAL_NS;
     }
     assert_true(read_levels(rig, &row));
-    /* slots 0 … 4 of the burst: 70 69 68 67 and the loudest of the rest */
+    /* intervals 0 to 4 of the burst: 70 69 68 67, and the loudest of the rest */
     for (int i = 0; i < 5; i++) {
         uint32_t at = (uint32_t)(rig_now_ns / AUDIO_INTERVAL_NS) - 11 + (uint32_t)i;
 
         assert_int_equal(row.level[at % AUDIO_LEVEL_INTERVALS], i < 4 ? 70 - i : 61);
     }
-    call_close(rig, clients);
+    speaker_close(rig, &speaker);
 }
 
-static void what_is_no_level(void **state)
+static void only_true_levels_of_active_producers_count(void **state)
 {
-    struct client clients[2];
-    struct rig *rig = call_open(clients);
+    struct client speaker;
+    struct rig *rig = speaker_open(&speaker);
     struct audio_level_row row;
     uint8_t packet[200];
 
-    align();
+    move_to_middle_of_interval();
     for (uint16_t i = 0; i < 20; i++) {
         size_t bytes = speak_packet(packet, ++sequence, 10, i % 2 ? 0 : 3);
 
-        client_send_rtp(rig, &clients[SPEAKER], packet, bytes);
+        client_send_rtp(rig, &speaker, packet, bytes);
         rig_turn(rig);
         rig_now_ns += AUDIO_INTERVAL_NS;
     }
-    assert_false(read_levels(rig, &row)); /* no element, or one of three bytes */
-    for (int i = 0; i < 20; i++) { /* forged: nobody has proved that it comes from the client */
+    assert_false(read_levels(rig, &row)); /* no extension, or one of three bytes */
+    for (int i = 0; i < 20; i++) {        /* forged: the packets do not authenticate */
         size_t bytes = speak_packet(packet, ++sequence, 10, 1);
 
-        assert_true(io_replay_feed(rig->io, &clients[SPEAKER].path, packet, (uint32_t)bytes));
+        assert_true(io_replay_feed(rig->io, &speaker.path, packet, (uint32_t)bytes));
         rig_turn(rig);
         rig_now_ns += AUDIO_INTERVAL_NS;
     }
@@ -201,88 +201,31 @@ static void what_is_no_level(void **state)
     audio_producer(rig, 0, true, 1); /* paused */
     rig_turn(rig);
     for (int i = 0; i < 20; i++) {
-        speak(rig, &clients[SPEAKER], 10);
+        speak(rig, &speaker, 10);
         rig_turn(rig);
         rig_now_ns += AUDIO_INTERVAL_NS;
     }
     assert_false(read_levels(rig, &row));
     audio_producer(rig, 0, false, 1);
     for (int i = 0; i < 20; i++) {
-        speak(rig, &clients[SPEAKER], 10);
+        speak(rig, &speaker, 10);
         rig_turn(rig);
         rig_now_ns += AUDIO_INTERVAL_NS;
     }
     assert_true(read_levels(rig, &row));
-    rig_free_row(rig, TABLE_producer, 0, 1); /* it goes, and its row */
+    rig_free_row(rig, TABLE_producer, 0, 1); /* the producer goes, and its row */
     rig_turn(rig);
     assert_false(read_levels(rig, &row));
-    call_close(rig, clients);
-}
-
-/* ---- rates ---- */
-
-static void rates_are_of_the_last_half_second(void **state)
-{
-    struct client clients[2];
-    struct rig *rig = call_open(clients);
-    struct consumer_row row = {.transport = handle_make(LISTENER, 1),
-                               .producer = handle_make(0, 1),
-                               .ssrc = 4000,
-                               .payload_type = 100,
-                               .kind = MEDIA_KIND_audio};
-    struct transport_state_row in, out;
-    struct producer_state_row producer;
-    struct consumer_state_row consumer;
-
-    rig_row(rig, TABLE_consumer, 0, &row.header, 1);
-    rig_turn(rig);
-    for (int i = 0; i < 150; i++) { /* 3 s of 50 packets of 60 bytes payload */
-        speak(rig, &clients[SPEAKER], 40);
-        rig_advance(rig, 20 * NS_PER_MS);
-    }
-    assert_int_equal(row_copy(TABLE_transport_state, &in,
-                              region_row(&rig->actual, TABLE_transport_state, SPEAKER), 1),
-                     ROW_OK);
-    assert_int_equal(row_copy(TABLE_transport_state, &out,
-                              region_row(&rig->actual, TABLE_transport_state, LISTENER), 1),
-                     ROW_OK);
-    assert_int_equal(row_copy(TABLE_producer_state, &producer,
-                              region_row(&rig->actual, TABLE_producer_state, 0), 1),
-                     ROW_OK);
-    assert_int_equal(row_copy(TABLE_consumer_state, &consumer,
-                              region_row(&rig->actual, TABLE_consumer_state, 0), 1),
-                     ROW_OK);
-    assert_in_range(producer.encoding_bps[0], 50 * 60 * 8 * 9 / 10, 50 * 60 * 8 * 11 / 10);
-    assert_in_range(in.rtp_receive_bps, 50 * 80 * 8 * 9 / 10, 50 * 100 * 8 * 11 / 10);
-    assert_true(in.receive_bps >= in.rtp_receive_bps * 99 / 100);
-    assert_in_range(out.rtp_send_bps, 50 * 60 * 8, 50 * 100 * 8 * 11 / 10);
-    assert_true(out.send_bps >= out.rtp_send_bps);
-    assert_int_equal(out.rtp_receive_bps, 0);
-    assert_in_range(consumer.send_bps, 50 * 60 * 8 * 9 / 10, 50 * 100 * 8 * 11 / 10);
-    assert_int_equal(consumer.encoding, 0);
-    assert_true(rig_now_ns - consumer.published_ns < 600 * NS_PER_MS);
-    client_check(rig, &clients[SPEAKER], true);      /* published at once: no rate of a moment */
-    rig_row(rig, TABLE_consumer, 0, &row.header, 2); /* another life of that row: from nothing */
-    for (int i = 0; i < 4; i++) {
-        speak(rig, &clients[SPEAKER], 40);
-        rig_turn(rig);
-    }
-    rig_advance(rig, 600 * NS_PER_MS);
-    assert_int_equal(row_copy(TABLE_consumer_state, &consumer,
-                              region_row(&rig->actual, TABLE_consumer_state, 0), 2),
-                     ROW_OK);
-    assert_int_equal(consumer.send_bps, 0);
-    call_close(rig, clients);
+    speaker_close(rig, &speaker);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(one_level_a_slot),
-        cmocka_unit_test(gaps_are_empty),
-        cmocka_unit_test(a_burst_spreads),
-        cmocka_unit_test(what_is_no_level),
-        cmocka_unit_test(rates_are_of_the_last_half_second),
+        cmocka_unit_test(each_interval_has_one_level),
+        cmocka_unit_test(intervals_without_packet_are_empty),
+        cmocka_unit_test(a_burst_spreads_over_intervals),
+        cmocka_unit_test(only_true_levels_of_active_producers_count),
     };
 
     srtp_init();

@@ -1,12 +1,61 @@
-/* Fan-out: large rooms in a turn's budget, their neighbours, order, sweeps of audio, overload, the packet
- * pool. */
-#include "rig.h"
+/* Fan-out: who gets which packets, large rooms within a turn's budget and their small neighbours,
+ * order, sweeps of audio, overload, the packet pool. */
+#include "call.h"
+
+static void every_consumer_gets_every_packet_in_every_profile(void **state)
+{
+    static const enum srtp_profile profiles[] = {SRTP_PROFILE_aead_aes_128_gcm,
+                                                 SRTP_PROFILE_aead_aes_256_gcm,
+                                                 SRTP_PROFILE_aes128_cm_sha1_80};
+
+    for (size_t k = 0; k < 3; k++) {
+        struct client clients[5];
+        struct rig *rig = call_open(clients, 4, profiles[k]);
+        struct rig_sent got[8];
+
+        for (uint32_t i = 1; i <= 4; i++)
+            rig_consumer(rig, i, i, 0, 1000 * i, false, 1);
+        rig_turn(rig);
+        for (uint16_t i = 0; i < 5; i++)
+            call_publish(rig, &clients[0], (uint16_t)(65533 + i), 90000 + i * 3000u, i == 0,
+                         900 + i);
+        rig_turn(rig);
+        for (uint32_t i = 1; i <= 4; i++) {
+            assert_int_equal(client_received_rtp(rig, &clients[i], got, 8), 5);
+            for (uint32_t n = 0; n < 5; n++) {
+                const uint8_t *p = got[n].data;
+                uint16_t first = (uint16_t)(got[0].data[2] << 8 | got[0].data[3]);
+
+                assert_int_equal(get32(p + 8), 1000 * i);
+                assert_int_equal(p[1] & 0x7f, 101);
+                assert_int_equal((uint16_t)(p[2] << 8 | p[3]), (uint16_t)(first + n));
+                assert_int_equal(get32(p + 4), 90000 + n * 3000);
+                /* extension block: MID "0" with id 1, abs-send-time with id 4 */
+                assert_int_equal(p[0] & 0x10, 0x10);
+                assert_int_equal(get32(p + 12) >> 16, 0xbede);
+                assert_int_equal(p[16], 0x10);
+                assert_int_equal(p[17], '0');
+                assert_int_equal(p[18], 0x42);
+                /* padded to the longest of the burst, so that they leave in one send */
+                assert_int_equal(got[n].bytes, 12 + 4 + 8 + 904);
+                assert_int_equal(p[0] & 0x20, n < 4 ? 0x20 : 0);
+                if (n < 4)
+                    assert_int_equal(p[got[n].bytes - 1], 4 - n);
+            }
+        }
+        assert_int_equal(rig_verdict(rig, VERDICT_forwarded), 5);
+        call_close(rig, clients, 4);
+    }
+}
+
+/* ---- large rooms and small ones ---- */
 
 enum { CROWD = 300, SMALL_PUBLISHER = CROWD + 1, SMALL_SUBSCRIBER = CROWD + 2, PEOPLE = CROWD + 3 };
 
 static struct client people[PEOPLE];
 
-/* Transport 0 publishes to CROWD subscribers as producer 0; one more publishes to one as producer 1. */
+/* Two rooms. In the large one transport 0 publishes (producer 0) to CROWD subscribers; in the small
+ * one SMALL_PUBLISHER publishes (producer 1) to SMALL_SUBSCRIBER. */
 static struct rig *rooms_open(void)
 {
     struct rig *rig = rig_open();
@@ -21,7 +70,7 @@ static struct rig *rooms_open(void)
     rig_consumer(rig, SMALL_SUBSCRIBER, SMALL_SUBSCRIBER, 1, 999, false, 1);
     rig_turn(rig);
     for (int i = 0; i < 10; i++)
-        rig_turn(rig); /* rows are applied in slices */
+        rig_turn(rig); /* a turn applies some of the rows */
     assert_int_equal(rig->worker->consumers.count, CROWD + 1);
     return rig;
 }
@@ -46,8 +95,8 @@ static bool same_subscriber(const struct rig_sent *a, const struct rig_sent *b)
     return memcmp(&a->path, &b->path, sizeof(a->path)) == 0;
 }
 
-/* A burst of the large room is more than a turn's work; the small room's packet, though it came later,
- * leaves before the rest. */
+/* A burst of the large room is more than one turn's work. A packet of the small room that comes
+ * later leaves before the rest of the burst. */
 static void a_large_room_does_not_delay_a_small_one(void **state)
 {
     struct rig *rig = rooms_open();
@@ -62,7 +111,7 @@ static void a_large_room_does_not_delay_a_small_one(void **state)
     for (uint16_t i = 0; i < 10; i++)
         publish(rig, 0, (uint16_t)(10 + i), i == 0);
     rig->sent_count = 0;
-    assert_true(worker_turn(rig->worker)); /* what the budget of a turn allows */
+    assert_true(worker_turn(rig->worker)); /* as much as the budget of a turn allows */
     assert_true(rig->sent_count > 1000 && rig->sent_count < 2500);
     publish(rig, SMALL_PUBLISHER, 2, false);
     first = rig->sent_count;
@@ -73,11 +122,11 @@ static void a_large_room_does_not_delay_a_small_one(void **state)
     for (uint32_t i = 1; i <= CROWD; i++)
         assert_int_equal(client_received_rtp(rig, &people[i], NULL, 0), 10);
     assert_int_equal(rig->worker->pool.taken, 0);
-    assert_int_equal(rig->worker->turn.verdicts[VERDICT_forwarded], 12);
+    assert_int_equal(rig_verdict(rig, VERDICT_forwarded), 12);
     rooms_close(rig);
 }
 
-/* SPEAKERS publish audio, each of CROWD people gets all of it. */
+/* A hall: SPEAKERS publish audio, and everybody else gets all of it. */
 enum { SPEAKERS = 8 };
 
 static struct rig *hall_open(void)
@@ -120,35 +169,36 @@ static void speak(struct rig *rig, uint32_t who, uint16_t sequence)
         client_rtp(packet, 111, sequence, sequence * 960u, AUDIO_SSRC + who, false, 400));
 }
 
-/* What several say while a sweep of the hall is under way leaves side by side in the next one. */
+/* Audio packets that come while a sweep of the hall is under way leave side by side in the next
+ * sweep. */
 static void audio_goes_in_sweeps(void **state)
 {
     struct rig *rig = hall_open();
     struct worker *w = rig->worker;
-    size_t audience = PEOPLE - SPEAKERS, side_by_side = 0, began;
+    size_t listeners = PEOPLE - SPEAKERS, side_by_side = 0, began;
 
     rig->sent_count = 0;
     for (uint32_t s = 0; s < 6; s++)
         speak(rig, s, 1);
     assert_true(worker_turn(w)); /* more than a turn's budget */
     began = rig->sent_count;
-    assert_true(began > audience && began < 6 * audience);
+    assert_true(began > listeners && began < 6 * listeners);
     speak(rig, 6, 1);
     speak(rig, 7, 1);
     worker_turn(w);
-    assert_int_equal(rig->sent_count, 6 * audience); /* the end of the first sweep */
+    assert_int_equal(rig->sent_count, 6 * listeners); /* the first sweep is complete */
     while (worker_turn(w))
         ;
-    assert_int_equal(rig->sent_count, 8 * audience);
-    for (size_t i = 6 * audience; i < 8 * audience; i += 2)
+    assert_int_equal(rig->sent_count, 8 * listeners);
+    for (size_t i = 6 * listeners; i < 8 * listeners; i += 2)
         side_by_side += same_subscriber(&rig->sent[i], &rig->sent[i + 1]);
-    assert_int_equal(side_by_side, audience);
+    assert_int_equal(side_by_side, listeners);
     assert_int_equal(w->pool.taken, 0);
     rooms_close(rig);
 }
 
-/* Packets that come while a job is under way follow it, in order, to everybody. */
-static void order_holds_across_jobs(void **state)
+/* Packets that come while a job is under way are sent after it, in order. */
+static void packets_stay_in_order_across_jobs(void **state)
 {
     struct rig *rig = rooms_open();
     struct rig_sent *got = calloc(64, sizeof(*got));
@@ -171,7 +221,8 @@ static void order_holds_across_jobs(void **state)
     rooms_close(rig);
 }
 
-/* Consumers and producers that go in the middle of a job leave nothing behind and harm nobody. */
+/* Consumers and producers that go in the middle of a job leave no packet in the pool, and the other
+ * room goes on. */
 static void removal_in_the_middle_of_a_job(void **state)
 {
     for (int what = 0; what < 4; what++) {
@@ -184,7 +235,8 @@ static void removal_in_the_middle_of_a_job(void **state)
         worker_turn(w);
         assert_non_null(w->producers.all[0].cursor);
         next = w->producers.all[0].cursor->index;
-        for (uint32_t i = 0; what == 0 && i < gone; i++) /* with them who is next a turn later */
+        for (uint32_t i = 0; what == 0 && i < gone;
+             i++) /* also the one that is next in the coming turn */
             rig_free_row(rig, TABLE_consumer, next - i, 1);
         if (what == 1)
             rig_free_row(rig, TABLE_producer, 0, 1);
@@ -206,8 +258,9 @@ static void removal_in_the_middle_of_a_job(void **state)
     }
 }
 
-/* A producer whose packets wait longer than the bound loses what comes, counted; then it goes on. */
-static void overload_is_bounded_in_time(void **state)
+/* While packets of a producer wait longer than BACKLOG_NS_MAX, those that come are dropped and
+ * counted; afterwards it goes on. */
+static void a_backlog_drops_new_packets(void **state)
 {
     struct rig *rig = rooms_open();
     struct worker *w = rig->worker;
@@ -218,19 +271,19 @@ static void overload_is_bounded_in_time(void **state)
     rig_now_ns += BACKLOG_NS_MAX + 1;
     publish(rig, 0, 20, false);
     worker_turn(w);
-    assert_int_equal(w->turn.verdicts[VERDICT_drop_overload], 1);
-    assert_int_equal(w->turn.counters[COUNTER_backlog_full], 1);
+    assert_int_equal(rig_verdict(rig, VERDICT_drop_overload), 1);
+    assert_int_equal(rig_counter(rig, COUNTER_backlog_full), 1);
     while (worker_turn(w))
         ;
     publish(rig, 0, 21, false);
     rig_turn(rig);
     assert_int_equal(client_received_rtp(rig, &people[1], NULL, 0), 1);
-    assert_int_equal(w->turn.verdicts[VERDICT_drop_overload], 1);
+    assert_int_equal(rig_verdict(rig, VERDICT_drop_overload), 1);
     assert_int_equal(w->pool.taken, 0);
     rooms_close(rig);
 }
 
-/* No packet free: counted, and audio has a reserve that video cannot take. */
+/* When no packet is free, the drop is counted. Video leaves a reserve of packets to audio. */
 static void an_exhausted_pool_is_counted(void **state)
 {
     struct rig *rig = rooms_open();
@@ -242,7 +295,7 @@ static void an_exhausted_pool_is_counted(void **state)
         taken[count++] = pool_take(&w->pool);
     publish(rig, SMALL_PUBLISHER, 1, true);
     rig_turn(rig);
-    assert_int_equal(w->turn.verdicts[VERDICT_drop_no_memory], 1);
+    assert_int_equal(rig_verdict(rig, VERDICT_drop_no_memory), 1);
     assert_int_equal(client_received_rtp(rig, &people[SMALL_SUBSCRIBER], NULL, 0), 0);
     while ((taken[count] = pool_take(&w->pool)) != NULL)
         count++;
@@ -259,11 +312,12 @@ static void an_exhausted_pool_is_counted(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_consumer_gets_every_packet_in_every_profile),
         cmocka_unit_test(a_large_room_does_not_delay_a_small_one),
         cmocka_unit_test(audio_goes_in_sweeps),
-        cmocka_unit_test(order_holds_across_jobs),
+        cmocka_unit_test(packets_stay_in_order_across_jobs),
         cmocka_unit_test(removal_in_the_middle_of_a_job),
-        cmocka_unit_test(overload_is_bounded_in_time),
+        cmocka_unit_test(a_backlog_drops_new_packets),
         cmocka_unit_test(an_exhausted_pool_is_counted),
     };
 

@@ -1,31 +1,28 @@
-/* The gates of the packet path that the forwarder holds (threats.md §1): G1, G2, G3, G5, G6, G7, G8.
- * A refused packet changes no state and causes no byte to be sent. G4 is the handshaker's
- * (dtls_test.c). tests/gates-mutate takes each gate out and sees a test here fail. */
-#include "rig.h"
-
-static uint64_t verdict_of(struct rig *rig, enum verdict verdict)
-{
-    return rig->worker->turn.verdicts[verdict];
-}
+/* The gates of the packet path that the forwarder keeps, see dataplane/README.md: G1, G2, G3, G5,
+ * G6, G7, G8. A refused datagram changes no state and causes no byte to be sent. The handshaker
+ * keeps G4 (dtls_test.c). tests/gates-mutate removes one gate after the other and checks that a
+ * test fails. */
+#include "call.h"
 
 static void feed(struct rig *rig, const struct path *path, const void *data, size_t bytes)
 {
     assert_true(io_replay_feed(rig->io, path, data, (uint32_t)bytes));
 }
 
-static bool handshaker_was_told(struct rig *rig)
+/* Did the handshaker get a DTLS datagram since this was last asked? */
+static bool handshaker_got_datagram(struct rig *rig)
 {
-    bool told = false;
+    bool got = false;
     const struct ring_datagram *note;
 
     while ((note = ring_peek(&rig->to_handshaker))) {
-        told |= note->note == DTLS_NOTE_datagram;
+        got |= note->note == DTLS_NOTE_datagram;
         ring_consume(&rig->to_handshaker);
     }
-    return told;
+    return got;
 }
 
-static void g1_unauthenticated_stun_is_met_with_silence(void **state)
+static void g1_unauthenticated_stun_gets_no_answer(void **state)
 {
     struct rig *rig = rig_open();
     struct client c = {0}, stranger = {.ufrag = "nobodyknowsthisufrag"};
@@ -36,14 +33,14 @@ static void g1_unauthenticated_stun_is_met_with_silence(void **state)
     bytes = client_stun(&c, request, true, "wrongpasswordwrongpassword");
     feed(rig, &c.path, request, bytes);
     assert_int_equal(rig_turn(rig), 0);
-    assert_int_equal(verdict_of(rig, VERDICT_drop_stun_unauthentic), 1);
+    assert_int_equal(rig_verdict(rig, VERDICT_drop_stun_unauthentic), 1);
 
     bytes = client_stun(&stranger, request, true, "whatever");
     feed(rig, &c.path, request, bytes);
     assert_int_equal(rig_turn(rig), 0);
-    assert_int_equal(verdict_of(rig, VERDICT_drop_stun_stranger), 1);
+    assert_int_equal(rig_verdict(rig, VERDICT_drop_stun_stranger), 1);
 
-    /* without MESSAGE-INTEGRITY at all: header, USERNAME, FINGERPRINT only */
+    /* without MESSAGE-INTEGRITY: header, USERNAME and FINGERPRINT */
     bytes = client_stun(&c, request, true, c.password);
     {
         size_t at = 20 + 4 + 40;
@@ -55,15 +52,15 @@ static void g1_unauthenticated_stun_is_met_with_silence(void **state)
         feed(rig, &c.path, request, at + 8);
     }
     assert_int_equal(rig_turn(rig), 0);
-    /* the session lives: a true check is answered, from the same address */
+    /* the transport goes on: a true check from the same address is answered */
     client_check(rig, &c, true);
-    assert_int_equal(verdict_of(rig, VERDICT_stun_answered), 2);
+    assert_int_equal(rig_verdict(rig, VERDICT_stun_answered), 2);
     assert_int_equal(rig->worker->transports.all[0].ice.state, ICE_STATE_completed);
     client_close(&c);
     rig_close(rig);
 }
 
-static void g1_a_changed_byte_is_not_answered(void **state)
+static void g1_a_check_with_a_changed_byte_gets_no_answer(void **state)
 {
     struct rig *rig = rig_open();
     struct client c = {0};
@@ -79,7 +76,7 @@ static void g1_a_changed_byte_is_not_answered(void **state)
         feed(rig, &c.path, request, bytes);
         assert_int_equal(rig_turn(rig), 0);
     }
-    assert_int_equal(verdict_of(rig, VERDICT_stun_answered), 1);
+    assert_int_equal(rig_verdict(rig, VERDICT_stun_answered), 1);
     client_close(&c);
     rig_close(rig);
 }
@@ -96,16 +93,16 @@ static void g2_dtls_from_an_unvalidated_address_is_dropped(void **state)
     rig_turn(rig);
     feed(rig, &c.path, client_hello, sizeof(client_hello)); /* before any check */
     assert_int_equal(rig_turn(rig), 0);
-    assert_false(handshaker_was_told(rig));
-    assert_int_equal(verdict_of(rig, VERDICT_drop_dtls_stranger), 1);
+    assert_false(handshaker_got_datagram(rig));
+    assert_int_equal(rig_verdict(rig, VERDICT_drop_dtls_stranger), 1);
     client_check(rig, &c, true);
     feed(rig, &elsewhere, client_hello, sizeof(client_hello));
     assert_int_equal(rig_turn(rig), 0);
-    assert_false(handshaker_was_told(rig));
+    assert_false(handshaker_got_datagram(rig));
     feed(rig, &c.path, client_hello, sizeof(client_hello));
     rig_turn(rig);
-    assert_true(handshaker_was_told(rig));
-    assert_int_equal(verdict_of(rig, VERDICT_dtls_passed), 1);
+    assert_true(handshaker_got_datagram(rig));
+    assert_int_equal(rig_verdict(rig, VERDICT_dtls_passed), 1);
     rig_close(rig);
 }
 
@@ -123,12 +120,12 @@ static void g3_media_before_keys_is_dropped(void **state)
     memcpy(packet, (uint8_t[]){0x80, 200, 0, 6}, 4);
     feed(rig, &c.path, packet, 28);
     assert_int_equal(rig_turn(rig), 0);
-    assert_int_equal(verdict_of(rig, VERDICT_drop_media_unkeyed), 2);
+    assert_int_equal(rig_verdict(rig, VERDICT_drop_media_unkeyed), 2);
     assert_int_equal(rig->worker->producers.all[0].encodings[0].packets, 0);
     rig_close(rig);
 }
 
-static void g5_an_unauthentic_packet_is_not_used_and_closes_nothing(void **state)
+static void g5_a_packet_that_is_not_authentic_is_not_used_and_closes_nothing(void **state)
 {
     struct rig *rig = rig_open();
     struct client clients[2] = {0};
@@ -148,14 +145,14 @@ static void g5_an_unauthentic_packet_is_not_used_and_closes_nothing(void **state
         feed(rig, &clients[0].path, copy, (size_t)n);
         assert_int_equal(rig_turn(rig), 0);
     }
-    assert_int_equal(verdict_of(rig, VERDICT_drop_rtp_unauthentic), 40);
+    assert_int_equal(rig_verdict(rig, VERDICT_drop_rtp_unauthentic), 40);
     assert_int_equal(rig->worker->producers.all[0].encodings[0].packets, 0);
-    /* RTCP likewise: a forged BYE or PLI does nothing */
+    /* RTCP, too: a forged BYE does nothing */
     memcpy(packet, (uint8_t[]){0x81, 203, 0, 1, 0x11, 0x11, 0x11, 0x11, 0x80, 0, 0, 1}, 12);
     memset(packet + 12, 7, 20);
     feed(rig, &clients[0].path, packet, 32);
     rig_turn(rig);
-    assert_int_equal(verdict_of(rig, VERDICT_drop_rtcp_unauthentic), 1);
+    assert_int_equal(rig_verdict(rig, VERDICT_drop_rtcp_unauthentic), 1);
     client_send_rtp(rig, &clients[0], packet,
                     client_rtp(packet, 96, 200, 1, VIDEO_SSRC, true, 200));
     rig_turn(rig);
@@ -178,11 +175,11 @@ static void g6_media_never_moves_the_send_address(void **state)
     rig_consumer(rig, 0, 1, 0, 4000, false, 1);
     rig_turn(rig);
     real = clients[1].path;
-    clients[1].path = victim; /* the subscriber's own authentic RTCP, from another address */
+    clients[1].path = victim; /* the subscriber's own RTCP, authentic, but from another address */
     memcpy(packet, (uint8_t[]){0x80, 201, 0, 1, 0, 0, 0, 9}, 8);
     client_send_rtcp(rig, &clients[1], packet, 8);
     rig_turn(rig);
-    assert_int_equal(verdict_of(rig, VERDICT_drop_media_stranger), 1);
+    assert_int_equal(rig_verdict(rig, VERDICT_drop_media_stranger), 1);
     client_send_rtp(rig, &clients[0], packet, client_rtp(packet, 96, 1, 1, VIDEO_SSRC, true, 200));
     rig_turn(rig);
     assert_int_equal(client_received_rtp(rig, &clients[1], NULL, 0), 0);
@@ -193,7 +190,7 @@ static void g6_media_never_moves_the_send_address(void **state)
     rig_close(rig);
 }
 
-static void g7_there_is_no_plaintext(void **state)
+static void g7_nothing_is_taken_or_sent_in_the_clear(void **state)
 {
     struct rig *rig = rig_open();
     struct client c = {0};
@@ -205,15 +202,15 @@ static void g7_there_is_no_plaintext(void **state)
     rig_video_producer(rig, 0, 0, false);
     rig_turn(rig);
     feed(rig, &c.path, packet, client_rtp(packet, 96, 1, 1, VIDEO_SSRC, true, 200));
-    /* SRTCP whose E bit says "not encrypted" */
+    /* SRTCP with the E bit 0: "not encrypted" */
     memset(packet, 0, sizeof(packet));
     memcpy(packet, (uint8_t[]){0x81, 203, 0, 1, 0x11, 0x11, 0x11, 0x11}, 8);
     feed(rig, &c.path, packet, 8 + 4 + 16);
     assert_int_equal(rig_turn(rig), 0);
-    assert_int_equal(verdict_of(rig, VERDICT_drop_rtp_unauthentic), 1);
-    assert_int_equal(verdict_of(rig, VERDICT_drop_rtcp_unauthentic), 1);
+    assert_int_equal(rig_verdict(rig, VERDICT_drop_rtp_unauthentic), 1);
+    assert_int_equal(rig_verdict(rig, VERDICT_drop_rtcp_unauthentic), 1);
 
-    /* a handshake that ended without a protection profile leaves a transport without keys */
+    /* a handshake that ends without a protection profile gives no keys */
     client_close(&c);
     rig_transport(rig, &c, 1, 1);
     rig_turn(rig);
@@ -228,7 +225,7 @@ static void g7_there_is_no_plaintext(void **state)
     rig_turn(rig);
     feed(rig, &c.path, packet, client_rtp(packet, 96, 1, 1, VIDEO_SSRC, true, 200));
     assert_int_equal(rig_turn(rig), 0);
-    assert_int_equal(verdict_of(rig, VERDICT_drop_media_unkeyed), 1);
+    assert_int_equal(rig_verdict(rig, VERDICT_drop_media_unkeyed), 1);
     rig_close(rig);
 }
 
@@ -240,16 +237,16 @@ static void g8_sctp_outside_dtls_is_dropped(void **state)
     uint8_t init[32] = {0x13, 0x88, 0x13, 0x88, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 20};
 
     rig_connect(rig, &c, 0, SRTP_PROFILE_aead_aes_128_gcm);
-    handshaker_was_told(rig);
+    handshaker_got_datagram(rig);
     feed(rig, &c.path, init, sizeof(init));
     assert_int_equal(rig_turn(rig), 0);
-    assert_false(handshaker_was_told(rig));
-    assert_int_equal(verdict_of(rig, VERDICT_drop_first_byte), 1);
+    assert_false(handshaker_got_datagram(rig));
+    assert_int_equal(rig_verdict(rig, VERDICT_drop_first_byte), 1);
     client_close(&c);
     rig_close(rig);
 }
 
-/* D12: the whole stream again, at once or later: nothing of it is used. */
+/* Threat D12: the whole stream comes again, in the same batch or later. None of it is used. */
 static void replayed_packets_are_refused(void **state)
 {
     struct rig *rig = rig_open();
@@ -272,15 +269,16 @@ static void replayed_packets_are_refused(void **state)
             feed(rig, &c.path, copy, (size_t)bytes[i]);
         }
         if (round != 1)
-            rig_turn(rig); /* the second round and the third meet in one burst */
+            rig_turn(rig); /* the second and the third round come in one batch */
     }
     assert_int_equal(rig->worker->producers.all[0].encodings[0].packets, 100);
-    assert_int_equal(verdict_of(rig, VERDICT_drop_rtp_replay), 200);
+    assert_int_equal(rig_verdict(rig, VERDICT_drop_rtp_replay), 200);
     client_close(&c);
     rig_close(rig);
 }
 
-/* D15: a valid client that sends from many SSRCs gets no state for them. */
+/* Threat D15: a valid client that sends from many SSRCs makes the worker keep nothing about them.
+ */
 static void random_ssrcs_leave_no_state(void **state)
 {
     struct rig *rig = rig_open();
@@ -293,16 +291,16 @@ static void random_ssrcs_leave_no_state(void **state)
     for (uint32_t i = 0; i < 1000; i++)
         client_send_rtp(rig, &c, packet, client_rtp(packet, 96, 1, 1, 0x5000 + i, true, 100));
     rig_turn(rig);
-    assert_int_equal(verdict_of(rig, VERDICT_drop_rtp_unrouted), 1000);
+    assert_int_equal(rig_verdict(rig, VERDICT_drop_rtp_unrouted), 1000);
     for (int i = 0; i < STREAMS_MAX; i++)
         assert_null(rig->worker->transports.ingresses[0].streams[i].producer);
     client_close(&c);
     rig_close(rig);
 }
 
-/* Forged packets whose clear MID names a producer take no slot, however many SSRCs they show: a true
- * new SSRC in the same burst is still served. */
-static void forged_ssrcs_starve_nobody(void **state)
+/* Threat D15: forged packets from 200 SSRCs, whose clear MID names a producer, use up no stream
+ * entry. A true packet of a new SSRC in the same batch gets one. */
+static void forged_ssrcs_use_up_no_stream_entries(void **state)
 {
     struct rig *rig = rig_open();
     struct client c = {0};
@@ -335,7 +333,7 @@ static void forged_ssrcs_starve_nobody(void **state)
             client_send_rtp(rig, &c, packet, bytes + 8);
     }
     rig_turn(rig);
-    assert_int_equal(verdict_of(rig, VERDICT_drop_rtp_unauthentic), 200);
+    assert_int_equal(rig_verdict(rig, VERDICT_drop_rtp_unauthentic), 200);
     assert_int_equal(rig->worker->producers.all[0].encodings[0].packets, 1);
     assert_int_equal(rig->worker->transports.ingresses[0].streams[0].ssrc, 0x5000 + 200);
     assert_null(rig->worker->transports.ingresses[0].streams[1].producer);
@@ -343,15 +341,15 @@ static void forged_ssrcs_starve_nobody(void **state)
     rig_close(rig);
 }
 
-/* D18: at most 100 RTCP a second are acted upon, and forged ones do not use that up. */
-static void forged_rtcp_starves_nobody(void **state)
+/* Threat D18: at most 100 RTCP compounds a second are acted upon, and forged ones do not count. */
+static void forged_rtcp_does_not_count_against_the_limit(void **state)
 {
     struct rig *rig = rig_open();
     struct client c = {0};
 
     rig_connect(rig, &c, 0, SRTP_PROFILE_aead_aes_128_gcm);
     rig_turn(rig);
-    for (int i = 0; i < 400; i++) { /* forged ones, then 200 true ones */
+    for (int i = 0; i < 400; i++) { /* 200 forged ones, then 200 true ones */
         uint8_t report[64] = {0x80, 201, 0, 1, 0x11, 0x11, 0x11, 0x11};
 
         if (i < 200)
@@ -360,16 +358,16 @@ static void forged_rtcp_starves_nobody(void **state)
             client_send_rtcp(rig, &c, report, 8);
     }
     rig_turn(rig);
-    assert_int_equal(verdict_of(rig, VERDICT_drop_rtcp_unauthentic), 200);
-    assert_int_equal(verdict_of(rig, VERDICT_rtcp_consumed), RTCP_PER_SECOND_MAX);
-    assert_int_equal(verdict_of(rig, VERDICT_drop_rtcp_limit), 100);
+    assert_int_equal(rig_verdict(rig, VERDICT_drop_rtcp_unauthentic), 200);
+    assert_int_equal(rig_verdict(rig, VERDICT_rtcp_consumed), RTCP_PER_SECOND_MAX);
+    assert_int_equal(rig_verdict(rig, VERDICT_drop_rtcp_limit), 100);
     client_close(&c);
     rig_close(rig);
 }
 
-/* D12 across a closed producer: what was sent before it closed is not accepted again after it is
- * back with the same SSRC, and what follows is. */
-static void a_closed_producers_packets_stay_used(void **state)
+/* Threat D12: a producer is closed and comes back with the same SSRC. Packets from before are still
+ * refused as replayed, new ones are taken. */
+static void replay_protection_survives_a_closed_producer(void **state)
 {
     struct rig *rig = rig_open();
     struct client c = {0};
@@ -393,7 +391,7 @@ static void a_closed_producers_packets_stay_used(void **state)
     memcpy(packet, first, sizeof(packet));
     feed(rig, &c.path, packet, (size_t)bytes);
     rig_turn(rig);
-    assert_int_equal(verdict_of(rig, VERDICT_drop_rtp_replay), 1);
+    assert_int_equal(rig_verdict(rig, VERDICT_drop_rtp_replay), 1);
     client_send_rtp(rig, &c, packet, client_rtp(packet, 96, 1, 1, VIDEO_SSRC, true, 100));
     rig_turn(rig);
     assert_int_equal(rig->worker->producers.all[1].encodings[0].packets, 1);
@@ -401,7 +399,8 @@ static void a_closed_producers_packets_stay_used(void **state)
     rig_close(rig);
 }
 
-/* D24: every first byte, many lengths: one verdict each, nothing sent, nothing crashed. */
+/* Threat D24: every first byte with many lengths. Each datagram has one verdict, and none is
+ * answered. */
 static void every_first_byte_has_a_verdict(void **state)
 {
     struct rig *rig = rig_open();
@@ -430,7 +429,7 @@ static void every_first_byte_has_a_verdict(void **state)
     for (int v = 0; v < VERDICT_COUNT; v++)
         after += rig->worker->turn.verdicts[v];
     assert_int_equal(after - before, 256 * 40);
-    assert_int_equal(rig->worker->turn.verdicts[VERDICT_forwarded], 0);
+    assert_int_equal(rig_verdict(rig, VERDICT_forwarded), 0);
     client_close(&c);
     rig_close(rig);
 }
@@ -438,19 +437,19 @@ static void every_first_byte_has_a_verdict(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(g1_unauthenticated_stun_is_met_with_silence),
-        cmocka_unit_test(g1_a_changed_byte_is_not_answered),
+        cmocka_unit_test(g1_unauthenticated_stun_gets_no_answer),
+        cmocka_unit_test(g1_a_check_with_a_changed_byte_gets_no_answer),
         cmocka_unit_test(g2_dtls_from_an_unvalidated_address_is_dropped),
         cmocka_unit_test(g3_media_before_keys_is_dropped),
-        cmocka_unit_test(g5_an_unauthentic_packet_is_not_used_and_closes_nothing),
+        cmocka_unit_test(g5_a_packet_that_is_not_authentic_is_not_used_and_closes_nothing),
         cmocka_unit_test(g6_media_never_moves_the_send_address),
-        cmocka_unit_test(g7_there_is_no_plaintext),
+        cmocka_unit_test(g7_nothing_is_taken_or_sent_in_the_clear),
         cmocka_unit_test(g8_sctp_outside_dtls_is_dropped),
         cmocka_unit_test(replayed_packets_are_refused),
         cmocka_unit_test(random_ssrcs_leave_no_state),
-        cmocka_unit_test(forged_ssrcs_starve_nobody),
-        cmocka_unit_test(forged_rtcp_starves_nobody),
-        cmocka_unit_test(a_closed_producers_packets_stay_used),
+        cmocka_unit_test(forged_ssrcs_use_up_no_stream_entries),
+        cmocka_unit_test(forged_rtcp_does_not_count_against_the_limit),
+        cmocka_unit_test(replay_protection_survives_a_closed_producer),
         cmocka_unit_test(every_first_byte_has_a_verdict),
     };
 

@@ -1,19 +1,18 @@
-/* Under traffic no worker allocates memory or takes a lock: the allocator and the pthread locks are
- * interposed for the whole process, shared libraries included, and count while armed. */
+/* A worker under traffic allocates no memory and takes no lock. This program replaces the allocator
+ * and the pthread locks, for shared libraries too; they count calls while `armed`. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <pthread.h>
 
-#include "rig.h"
+#include "call.h"
 
-#include "dataplane/engines/rtcp.h"
 #include "src/sanitizer.h"
 
 static __thread bool armed;
 static unsigned calls;
 static const char *last_call;
 
-static inline void noticed(const char *what)
+static inline void count_call(const char *what)
 {
     if (armed) {
         calls++;
@@ -21,7 +20,7 @@ static inline void noticed(const char *what)
     }
 }
 
-#if !BUILT_WITH_SANITIZER /* they bring their own allocator; the plain builds are what counts */
+#if !BUILT_WITH_SANITIZER /* sanitizers bring their own allocator */
 #define INTERPOSE_ALLOCATOR 1
 extern void *__libc_malloc(size_t);
 extern void *__libc_calloc(size_t, size_t);
@@ -30,25 +29,25 @@ extern void __libc_free(void *);
 
 void *malloc(size_t bytes)
 {
-    noticed("malloc");
+    count_call("malloc");
     return __libc_malloc(bytes);
 }
 
 void *calloc(size_t n, size_t bytes)
 {
-    noticed("calloc");
+    count_call("calloc");
     return __libc_calloc(n, bytes);
 }
 
 void *realloc(void *old, size_t bytes)
 {
-    noticed("realloc");
+    count_call("realloc");
     return __libc_realloc(old, bytes);
 }
 
 void free(void *memory)
 {
-    noticed("free");
+    count_call("free");
     __libc_free(memory);
 }
 
@@ -56,7 +55,7 @@ int pthread_mutex_lock(pthread_mutex_t *mutex)
 {
     static int (*real)(pthread_mutex_t *);
 
-    noticed("pthread_mutex_lock");
+    count_call("pthread_mutex_lock");
     if (!real)
         real = (int (*)(pthread_mutex_t *))dlsym(RTLD_NEXT, "pthread_mutex_lock");
     return real(mutex);
@@ -66,15 +65,15 @@ int pthread_rwlock_rdlock(pthread_rwlock_t *lock)
 {
     static int (*real)(pthread_rwlock_t *);
 
-    noticed("pthread_rwlock_rdlock");
+    count_call("pthread_rwlock_rdlock");
     if (!real)
         real = (int (*)(pthread_rwlock_t *))dlsym(RTLD_NEXT, "pthread_rwlock_rdlock");
     return real(lock);
 }
 #endif
 
-/* One armed turn: everything the clients queued is received, forwarded and answered. */
-static void armed_turn(struct rig *rig)
+/* Turns until everything that the clients queued is received, forwarded and answered. */
+static void turn_armed(struct rig *rig)
 {
     rig->sent_count = 0;
     armed = true;
@@ -84,7 +83,7 @@ static void armed_turn(struct rig *rig)
     armed = false;
 }
 
-static void a_call_neither_allocates_nor_locks(void **state)
+static void traffic_allocates_nothing_and_locks_nothing(void **state)
 {
     static const enum srtp_profile profiles[] = {SRTP_PROFILE_aead_aes_128_gcm,
                                                  SRTP_PROFILE_aes128_cm_sha1_80,
@@ -99,7 +98,7 @@ static void a_call_neither_allocates_nor_locks(void **state)
     rig_video_producer(rig, 0, 0, false);
     for (uint32_t i = 1; i < 13; i++)
         rig_consumer(rig, i, i, 0, 1000 * i, false, 1);
-    armed_turn(rig); /* table changes neither */
+    turn_armed(rig); /* table changes allocate nothing, either */
     for (uint16_t i = 0; i < 400; i++) {
         uint8_t rtcp[64], stun[256];
         struct rtcp_buffer b = {.data = rtcp, .capacity = sizeof(rtcp)};
@@ -110,10 +109,10 @@ static void a_call_neither_allocates_nor_locks(void **state)
         rtcp_add_pli(&b, 99, 1000 * (1 + i % 12u));
         client_send_rtcp(rig, c, rtcp, b.bytes);
         io_replay_feed(rig->io, &c->path, stun, (uint32_t)client_stun(c, stun, true, c->password));
-        io_replay_feed(rig->io, &c->path, packet, 100); /* garbage in the clear */
+        io_replay_feed(rig->io, &c->path, packet, 100); /* not encrypted: refused */
         rig_now_ns += 10 * NS_PER_MS;
         rig_wall_ns += 10 * NS_PER_MS;
-        armed_turn(rig);
+        turn_armed(rig);
         for (size_t s = 0; s < rig->sent_count; s++)
             forwarded += datagram_classify(rig->sent[s].data, rig->sent[s].bytes) == DATAGRAM_rtp;
         if (i == 200) {
@@ -130,7 +129,7 @@ static void a_call_neither_allocates_nor_locks(void **state)
     rig_close(rig);
 }
 
-static void the_interposer_notices(void **state)
+static void calls_are_counted(void **state)
 {
 #ifdef INTERPOSE_ALLOCATOR
     pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -151,8 +150,8 @@ static void the_interposer_notices(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_interposer_notices),
-        cmocka_unit_test(a_call_neither_allocates_nor_locks),
+        cmocka_unit_test(calls_are_counted),
+        cmocka_unit_test(traffic_allocates_nothing_and_locks_nothing),
     };
 
     srtp_init();

@@ -1,6 +1,6 @@
-/* Padding that makes neighbours equal: which sizes go together, what the subscriber sees, at home and
- * on another worker. */
-#include "rig.h"
+/* Padding that makes neighbouring packets equal: which sizes go together, and what a subscriber
+ * gets, on the same worker and on another one. */
+#include "call.h"
 
 #include "dataplane/forwarder/padding.h"
 
@@ -11,20 +11,20 @@ struct row {
     unsigned count;
     uint16_t payload[PACKETS_MAX];
     uint16_t padded[PACKETS_MAX]; /* payload and padding */
-    unsigned sends;               /* to one subscriber */
+    unsigned sends;               /* that one subscriber costs */
 };
 
 static const struct row rows[] = {
     {"equal already", 3, {900, 900, 900}, {900, 900, 900}, 1},
     {"the last one is shorter", 3, {900, 900, 400}, {900, 900, 400}, 1},
-    {"as a packetizer splits", 4, {901, 901, 900, 900}, {901, 901, 901, 900}, 1},
+    {"split as a packetizer does", 4, {901, 901, 900, 900}, {901, 901, 901, 900}, 1},
     {"first ones shorter", 4, {900, 900, 901, 901}, {901, 901, 901, 901}, 1},
     {"the last one longer", 3, {900, 900, 910}, {910, 910, 910}, 1},
-    {"just within reach", 3, {900, 932, 900}, {932, 932, 900}, 1},
-    {"out of reach, longer", 3, {900, 900, 933}, {900, 900, 933}, 2},
-    {"out of reach, shorter", 3, {933, 900, 900}, {933, 900, 900}, 2},
+    {"exactly the maximum apart", 3, {900, 932, 900}, {932, 932, 900}, 1},
+    {"too far apart, longer", 3, {900, 900, 933}, {900, 900, 933}, 2},
+    {"too far apart, shorter", 3, {933, 900, 900}, {933, 900, 900}, 2},
     {"two groups", 6, {900, 901, 600, 500, 501, 499}, {901, 901, 600, 501, 501, 499}, 2},
-    {"alone", 1, {900}, {900}, 1},
+    {"a single packet", 1, {900}, {900}, 1},
     {"near the limit of a datagram",
      3,
      {1440, 1441, 1442},
@@ -32,13 +32,13 @@ static const struct row rows[] = {
      1}, /* + 24 of header, 16 of tag */
 };
 
-struct call {
+struct spread_call {
     struct handoff *handoff;
-    struct rig *home, *there; /* there: where the subscriber is */
+    struct rig *home, *there; /* there: the worker of the subscriber, perhaps the same */
     struct client people[2];
 };
 
-static void turn(struct call *x)
+static void turn(struct spread_call *x)
 {
     bool busy;
 
@@ -50,7 +50,7 @@ static void turn(struct call *x)
     } while (busy);
 }
 
-static void call_open(struct call *x, bool two_workers)
+static void spread_call_open(struct spread_call *x, bool two_workers)
 {
     memset(x, 0, sizeof(*x));
     x->handoff = two_workers ? handoff_new(2) : NULL;
@@ -65,7 +65,7 @@ static void call_open(struct call *x, bool two_workers)
         turn(x);
 }
 
-static void call_close(struct call *x)
+static void spread_call_close(struct spread_call *x)
 {
     client_close(&x->people[0]);
     client_close(&x->people[1]);
@@ -75,16 +75,16 @@ static void call_close(struct call *x)
     handoff_delete(x->handoff);
 }
 
-static void sizes_are_a_table(void **state)
+static void packets_are_padded_as_the_table_says(void **state)
 {
     for (int two = 0; two < 2; two++)
         for (size_t r = 0; r < sizeof(rows) / sizeof(rows[0]); r++) {
             const struct row *row = &rows[r];
             struct rig_sent *got = calloc(PACKETS_MAX, sizeof(*got));
-            struct call x;
+            struct spread_call x;
             uint64_t sends;
 
-            call_open(&x, two);
+            spread_call_open(&x, two);
             sends = io_replay_backend.counters(x.there->io)->sends;
             for (unsigned i = 0; i < row->count; i++) {
                 uint8_t packet[1600];
@@ -114,7 +114,7 @@ static void sizes_are_a_table(void **state)
                            row->payload[i]);
                 assert_memory_equal(p + 24, want + 12, row->payload[i]);
             }
-            /* a sender report counts payload without padding (RFC 3550 6.4.1) */
+            /* sender reports count the payload without padding (RFC 3550 6.4.1) */
             {
                 uint32_t payload = 0;
 
@@ -123,12 +123,12 @@ static void sizes_are_a_table(void **state)
                 assert_int_equal(x.there->worker->consumers.all[1].payload_bytes, payload);
             }
             free(got);
-            call_close(&x);
+            spread_call_close(&x);
         }
 }
 
-/* A packet as long as a datagram may be is left as it is. */
-static void nothing_grows_beyond_a_datagram(void **state)
+/* A packet that padding would make too long for a datagram is left as it is. */
+static void padding_makes_no_packet_too_long(void **state)
 {
     struct packet *packet = calloc(1, sizeof(*packet)), *longer = calloc(1, sizeof(*longer));
     struct packet *const both[] = {packet, longer};
@@ -153,8 +153,8 @@ static void nothing_grows_beyond_a_datagram(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sizes_are_a_table),
-        cmocka_unit_test(nothing_grows_beyond_a_datagram),
+        cmocka_unit_test(packets_are_padded_as_the_table_says),
+        cmocka_unit_test(padding_makes_no_packet_too_long),
     };
 
     srtp_init();

@@ -1,0 +1,92 @@
+/* What a forwarder leaves to its successor: no SRTP index is used twice (threat D13). */
+#include "call.h"
+
+/* ---- the rows ---- */
+
+static void only_the_same_object_finds_what_was_reserved(void **state)
+{
+    struct region region;
+    struct resume resume = {.region = &region};
+    uint64_t rtp = 0;
+    uint32_t rtcp = 0;
+
+    rig_region(&region, REGION_resume);
+    assert_false(resume_find_rtp(&resume, 7, 1, &rtp));
+    assert_false(resume_find_rtcp(&resume, 7, 1, &rtcp));
+    assert_int_equal(resume_reserve_rtp(&resume, 7, 3, 100, 0), 100 + INDEX_RESERVE);
+    assert_int_equal(resume_reserve_rtcp(&resume, 7, 3, 200, NULL), 200 + INDEX_RESERVE);
+    assert_true(resume_find_rtp(&resume, 7, 3, &rtp));
+    assert_int_equal(rtp, 100 + INDEX_RESERVE);
+    assert_true(resume_find_rtcp(&resume, 7, 3, &rtcp));
+    assert_int_equal(rtcp, 200 + INDEX_RESERVE);
+    assert_false(resume_find_rtp(&resume, 7, 4, &rtp)); /* the index was used again */
+    assert_false(resume_find_rtcp(&resume, 8, 3, &rtcp));
+    region_unmap(&region);
+}
+
+/* A forwarder that died while it wrote leaves an odd sequence; what the row holds still counts. */
+static void a_torn_row_is_found_too(void **state)
+{
+    struct region region;
+    struct resume resume = {.region = &region};
+    uint64_t rtp = 0;
+
+    rig_region(&region, REGION_resume);
+    resume_reserve_rtp(&resume, 7, 3, 100, 0);
+    atomic_fetch_add(&region_row(&region, TABLE_consumer_resume, 7)->sequence, 1);
+    assert_true(resume_find_rtp(&resume, 7, 3, &rtp));
+    assert_int_equal(rtp, 100 + INDEX_RESERVE);
+    assert_int_equal(resume_reserve_rtp(&resume, 7, 3, rtp, 0), 100 + 2 * INDEX_RESERVE);
+    region_unmap(&region);
+}
+
+/* ---- a worker and its successor ---- */
+
+static void forward_one(struct rig *rig, struct client *clients, uint16_t sequence)
+{
+    struct rig_sent got[4];
+
+    call_publish(rig, &clients[0], sequence, sequence * 3000u, true, 500);
+    rig_turn(rig);
+    assert_int_equal(client_received_rtp(rig, &clients[1], got, 4), 1);
+}
+
+static void a_successor_starts_behind_the_reserved_indexes(void **state)
+{
+    for (int torn = 0; torn < 2; torn++) { /* torn: it died while it wrote the row */
+        struct client clients[2];
+        struct rig *rig = call_open(clients, 1, SRTP_PROFILE_aead_aes_128_gcm);
+        uint64_t before, after;
+
+        rig_consumer(rig, 0, 1, 0, 4000, false, 1);
+        rig_turn(rig);
+        forward_one(rig, clients, 100);
+        before = rig->worker->consumers.all[0].highest_out;
+        if (torn)
+            atomic_fetch_add(&region_row(&rig->resume, TABLE_consumer_resume, 0)->sequence, 1);
+        rig_stop_worker(rig);
+        rig_start_worker(rig);
+        for (int i = 0; i < 10; i++)
+            rig_turn(rig);
+        assert_int_equal(rig->worker->consumers.count, 1);
+        assert_true(rig->worker->transports.all[1].profile != 0); /* the keys were there */
+        client_check(rig, &clients[0], true);
+        client_check(rig, &clients[1], true);
+        forward_one(rig, clients, 101);
+        after = rig->worker->consumers.all[0].highest_out;
+        assert_in_range(after, before + INDEX_RESERVE, before + INDEX_RESERVE + 2);
+        call_close(rig, clients, 1);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(only_the_same_object_finds_what_was_reserved),
+        cmocka_unit_test(a_torn_row_is_found_too),
+        cmocka_unit_test(a_successor_starts_behind_the_reserved_indexes),
+    };
+
+    srtp_init();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
