@@ -53,7 +53,10 @@ bool room_open(struct run *run, struct room *room, unsigned publications)
     room->publications = memory_zeroed(publications, sizeof(*room->publications));
     room->publication_count = publications;
     room->handle = run->type->room_open(run->target, run->why);
-    return room->handle != NULL;
+    if (room->handle)
+        return true;
+    free(room->publications);
+    return false;
 }
 
 /* Begins at most --ramp clients per second, and lets at most --pending-max connect at the same
