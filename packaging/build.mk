@@ -1,5 +1,5 @@
-# make install: programs, page, configuration and systemd units. DESTDIR, PREFIX, SYSCONFDIR.
-# An existing configuration is left alone. Paths in the units are those of PREFIX.
+# make install: programs, page, configuration and systemd units. DESTDIR, PREFIX, SYSCONFDIR say where.
+# An existing configuration is not changed. The paths in the units begin with PREFIX.
 PREFIX ?= /usr/local
 BINDIR ?= $(PREFIX)/bin
 DATADIR ?= $(PREFIX)/share/ringcast
@@ -29,7 +29,7 @@ install: programs page
 	install -m 0644 packaging/systemd/ringcast.sysusers $(DESTDIR)$(SYSUSERSDIR)/ringcast.conf
 	install -m 0644 packaging/systemd/ringcast.tmpfiles $(DESTDIR)$(TMPFILESDIR)/ringcast.conf
 
-# Leaves the configuration and the data.
+# Does not remove the configuration and the data.
 uninstall:
 	rm -f $(addprefix $(DESTDIR)$(BINDIR)/,$(PROGRAMS)) $(addprefix $(DESTDIR)$(UNITDIR)/,$(UNITS)) \
 	  $(DESTDIR)$(SYSUSERSDIR)/ringcast.conf $(DESTDIR)$(TMPFILESDIR)/ringcast.conf

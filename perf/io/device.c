@@ -1,4 +1,4 @@
-/* A device that drops at transmit, in a network namespace of its own. */
+/* A device that drops what is sent, in a network namespace of its own. */
 #define _GNU_SOURCE
 #include "device.h"
 
@@ -14,13 +14,12 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#define WHY_BYTES 128
 #ifndef TUN_F_USO4 /* Linux 6.2 */
 #define TUN_F_USO4 0x20
 #define TUN_F_USO6 0x40
 #endif
 
-/* As root, or as anybody who may have a user namespace. */
+/* Root may do this directly, another user in a user namespace. */
 static bool namespace_enter(void)
 {
     char map[32];
@@ -72,8 +71,8 @@ bool device_null_drop(int device, bool drops)
     return ioctl(device, drops ? TUNATTACHFILTER : TUNDETACHFILTER, &program) == 0;
 }
 
-/* TAP, since a filter can be attached to it; a neighbour is known for all of its addresses because
- * it does not ask (IFF_NOARP). */
+/* A TAP device, because a filter can be attached to it. With IFF_NOARP it sends to any address
+ * without asking for a neighbour. */
 static bool device_set_up(int device, int control, bool offloads)
 {
     struct ifreq request = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
@@ -93,18 +92,21 @@ static bool device_set_up(int device, int control, bool offloads)
            interface_up(control, "null0");
 }
 
-int device_null_open(bool offloads, char *why)
+int device_null_open(bool offloads, char why[DEVICE_WHY_BYTES])
 {
     int device = -1, control = -1;
 
     if (!namespace_enter()) {
-        snprintf(why, WHY_BYTES, "no network namespace (%s): run it as root", strerror(errno));
+        snprintf(why, DEVICE_WHY_BYTES, "cannot create a network namespace (%s): run this as root",
+                 strerror(errno));
         return -1;
     }
     device = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
     control = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (device < 0 || control < 0 || !device_set_up(device, control, offloads)) {
-        snprintf(why, WHY_BYTES, "no device that drops (TAP with a filter): %s", strerror(errno));
+        snprintf(why, DEVICE_WHY_BYTES,
+                 "cannot create the device that drops (a TAP device with a filter): %s",
+                 strerror(errno));
         if (device >= 0)
             close(device);
         device = -1;

@@ -1,4 +1,4 @@
-/* ringcast-bench-io: what a datagram costs through each backend beside bare system calls. */
+/* ringcast-bench-io: options and printing; bench.h says what it measures. */
 #define _GNU_SOURCE
 #include <getopt.h>
 #include <stdio.h>
@@ -19,24 +19,24 @@ static struct options {
 } options = {.destinations = 1000, .datagrams = 4000, .rounds = 9, .sends = true, .receives = true};
 
 static const char usage[] =
-    "ringcast-bench-io [options]: CPU time per datagram of each I/O backend, and of bare calls\n"
-    "  --device NAME       loopback (default): sockets that are not read;\n"
+    "ringcast-bench-io [options]: CPU time per datagram of each I/O backend and of bare calls\n"
+    "  --device NAME       loopback (default): sockets that nobody reads;\n"
     "                      null: a device that drops, in a namespace of its own (needs root);\n"
-    "                      null-offload: one that takes segmented sends whole, as good cards do\n"
-    "  --bound             the sender's socket is bound to one address (media_listen_ip names "
-    "it);\n"
-    "                      else to all of them, and each answer says which one it comes from\n"
-    "  --destinations N    1..10000 (default 1000)\n"
-    "  --bytes N           of one datagram, 1..1500 (default: 160 and 1200)\n"
-    "  --segments N        datagrams in a row to one destination, 1..64 (default: several)\n"
-    "  --datagrams N       of one round (default 4000)\n"
-    "  --rounds N          1..99, one more is thrown away; methods alternate (default 9)\n"
+    "                      null-offload: the same, but it takes segmented sends uncut\n"
+    "  --bound             bind the sending socket to one address, as media_listen_ip can;\n"
+    "                      default: to all addresses, and each send says which one it uses\n"
+    "  --destinations N    1 to 10000 (default 1000)\n"
+    "  --bytes N           size of a datagram, 1 to 1500 (default: 160 and 1200)\n"
+    "  --segments N        datagrams of a run to one destination, 1 to 64 (default: several "
+    "sizes)\n"
+    "  --datagrams N       in one round (default 4000)\n"
+    "  --rounds N          1 to 99 (default 9), after one that is not counted\n"
     "  --only send|receive\n"
-    "  --paced HZ          instead: a bare forwarder. HZ times a second --segments datagrams of "
-    "--bytes\n"
-    "                      come and go to all --destinations, on loopback and two processors\n"
-    "  --method NAME       only this one, for a profiler; its ratios mean nothing then\n"
-    "  --json              one JSON object instead of text\n";
+    "  --paced HZ          measure a bare forwarder instead: HZ times a second it receives\n"
+    "                      --segments datagrams of --bytes and sends each to all --destinations,\n"
+    "                      on loopback and two processors\n"
+    "  --method NAME       measure only this one, for a profiler; its ratios have no meaning\n"
+    "  --json              print one JSON object instead of text\n";
 
 static uint32_t number(const char *text, uint32_t min, uint32_t max)
 {
@@ -45,7 +45,7 @@ static uint32_t number(const char *text, uint32_t min, uint32_t max)
 
     if (*text && !*end && value >= min && value <= max)
         return (uint32_t)value;
-    fprintf(stderr, "\"%s\" is no number from %u to %u\n%s", text, min, max, usage);
+    fprintf(stderr, "\"%s\" is not a number from %u to %u\n%s", text, min, max, usage);
     exit(2);
 }
 
@@ -54,7 +54,7 @@ static enum device device_named(const char *name)
     for (unsigned i = 0; i < sizeof(device_names) / sizeof(device_names[0]); i++)
         if (strcmp(name, device_names[i]) == 0)
             return (enum device)i;
-    fprintf(stderr, "no device is called \"%s\"\n%s", name, usage);
+    fprintf(stderr, "there is no device \"%s\"\n%s", name, usage);
     exit(2);
 }
 
@@ -99,7 +99,7 @@ static void options_read(int count, char **words)
         }
     }
     if (options.hz && (options.device != DEVICE_LOOPBACK || !options.bytes || !options.segments)) {
-        fprintf(stderr, "--paced wants --bytes and --segments, and loopback\n%s", usage);
+        fprintf(stderr, "--paced needs --bytes and --segments, and loopback\n%s", usage);
         exit(2);
     }
     if (options.device != DEVICE_LOOPBACK)
@@ -138,7 +138,7 @@ static void print_head(const struct method *methods, unsigned count)
 {
     if (options.json)
         return;
-    printf("%-23s", "ns a datagram");
+    printf("%-23s", "ns per datagram");
     for (unsigned m = 0; m < count; m++)
         printf(methods[m].backend ? "  %22s" : " %10.10s", methods[m].name);
     printf("\n");
@@ -146,7 +146,7 @@ static void print_head(const struct method *methods, unsigned count)
 
 /* ---- what is measured ---- */
 
-static bool measure_sends(struct place *place)
+static bool measure_sends(struct sender *sender)
 {
     static const uint32_t sizes[] = {160, 1200}, runs[] = {1, 2, 4, 9, 16, 32};
     struct figures figures;
@@ -160,17 +160,17 @@ static bool measure_sends(struct place *place)
             if ((options.segments && s > 0) || (options.bytes && b > 0))
                 continue;
             work.runs = options.datagrams / work.segments ? options.datagrams / work.segments : 1;
-            if (!rounds_send(place, &work, options.rounds, &figures))
+            if (!rounds_send(sender, &work, options.rounds, &figures))
                 return false;
             print_row(send_methods, send_method_count, &figures, "send", &work);
         }
     return true;
 }
 
-static bool measure_receives(struct place *place)
+static bool measure_receives(struct sender *sender)
 {
-    static const struct flight cases[] = {{1000, 1, 160}, {1, 1, 160},    {10, 1, 160},
-                                          {100, 1, 160},  {100, 10, 160}, {1000, 1, 1200}};
+    static const struct incoming cases[] = {{1000, 1, 160}, {1, 1, 160},    {10, 1, 160},
+                                            {100, 1, 160},  {100, 10, 160}, {1000, 1, 1200}};
     struct figures figures;
 
     print_head(receive_methods, receive_method_count);
@@ -180,13 +180,13 @@ static bool measure_receives(struct place *place)
         char kind[16];
 
         snprintf(kind, sizeof(kind), "from %u", cases[i].senders);
-        if (cases[i].senders > place->destination_count)
+        if (cases[i].senders > sender->destination_count)
             continue;
-        if (!rounds_receive(place, &cases[i], options.rounds, &figures))
+        if (!rounds_receive(sender, &cases[i], options.rounds, &figures))
             return false;
         print_row(receive_methods, receive_method_count, &figures, kind, &work);
     }
-    if (!rounds_idle(place, options.rounds, &figures))
+    if (!rounds_idle(sender, options.rounds, &figures))
         return false;
     print_row(receive_methods, receive_method_count, &figures, "nothing", &(struct work){0});
     return true;
@@ -194,14 +194,14 @@ static bool measure_receives(struct place *place)
 
 #define PACED_SECONDS 3
 
-static bool measure_paced(struct place *place)
+static bool measure_paced(struct sender *sender)
 {
-    struct pace_of pace = {.work = {.segments = options.segments, .bytes = options.bytes},
-                           .hz = options.hz,
-                           .seconds = PACED_SECONDS};
+    struct pace pace = {.work = {.segments = options.segments, .bytes = options.bytes},
+                        .hz = options.hz,
+                        .seconds = PACED_SECONDS};
     struct paced paced;
 
-    if (!paced_measure(place, &pace, &paced))
+    if (!paced_measure(sender, &pace, &paced))
         return false;
     if (options.json)
         printf("{\"program\":\"ringcast-bench-io\",\"version\":\"%s\",\"paced\":{\"hz\":%u,"
@@ -210,8 +210,8 @@ static bool measure_paced(struct place *place)
                ringcast_version, options.hz, options.segments, options.bytes, options.destinations,
                paced.ns, paced.sendto_ns);
     else
-        printf("a bare forwarder, %u times a second %u datagrams of %u B to %u: %.0f ns each "
-               "= %.2f sendto (%.0f ns)\n",
+        printf("a bare forwarder, %u times a second %u datagrams of %u B to %u destinations: "
+               "%.0f ns each = %.2f sendto (%.0f ns)\n",
                options.hz, options.segments, options.bytes, options.destinations, paced.ns,
                paced.ns / paced.sendto_ns, paced.sendto_ns);
     return true;
@@ -219,8 +219,8 @@ static bool measure_paced(struct place *place)
 
 int main(int count, char **words)
 {
-    struct place *place;
-    char why[128];
+    struct sender *sender;
+    char why[DEVICE_WHY_BYTES];
     bool ok = true;
 
     options_read(count, words);
@@ -229,12 +229,12 @@ int main(int count, char **words)
         fprintf(stderr, "%s\n", why);
         return 1;
     }
-    place = place_open(options.destinations, options.device == DEVICE_LOOPBACK, options.bound);
-    if (!place)
+    sender = sender_open(options.destinations, options.device == DEVICE_LOOPBACK, options.bound);
+    if (!sender)
         return 1;
     if (options.hz) {
-        ok = measure_paced(place);
-        place_close(place);
+        ok = measure_paced(sender);
+        sender_close(sender);
         return ok ? 0 : 1;
     }
     if (options.json)
@@ -244,12 +244,12 @@ int main(int count, char **words)
                options.destinations, options.rounds, options.datagrams);
     else
         printf("%s, %u destinations; CPU time of the thread, median of %u rounds;\n"
-               "in brackets: times the first bare call, times the best bare call\n",
+               "in brackets: divided by the first bare call, by the cheapest bare call\n",
                device_names[options.device], options.destinations, options.rounds);
-    ok &= !options.sends || measure_sends(place);
-    ok &= ok && (!options.receives || measure_receives(place));
+    ok &= !options.sends || measure_sends(sender);
+    ok &= ok && (!options.receives || measure_receives(sender));
     if (options.json)
         printf("\n]}\n");
-    place_close(place);
+    sender_close(sender);
     return ok ? 0 : 1;
 }

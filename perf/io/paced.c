@@ -1,7 +1,8 @@
-/* A bare forwarder at the pace of a scenario: what receiving some datagrams HZ times a second and
- * sending each of them to everybody costs without ciphers, rewriting or reports, woken from sleep
- * for each burst as a server with little to do is. The least that a server over kernel sockets can
- * cost at that load, which a bare call in a loop (warm, to a socket that drops) is not.
+/* A bare forwarder: HZ times a second it receives some datagrams and sends each of them to all
+ * subscribers, without ciphers, rewriting or reports. It sleeps between bursts, as a server with
+ * little to do does. This is the lowest cost that a server over kernel sockets can have at the load
+ * of a scenario. A bare call in a loop costs less, because its caches are warm and its socket
+ * drops.
  *
  *   first processor                       second processor
  *     recvmmsg ◄────────────── burst ────── publisher
@@ -26,17 +27,18 @@
 #ifndef UDP_GRO
 #define UDP_GRO 104
 #endif
-#define READ_NS (500 * 1000ull) /* how often subscribers' sockets are read, as ringcast-load does */
-#define LOOK_NS (100 * 1000)
+#define READ_NS \
+    (500 * 1000ull) /* between two reads of the subscribers' sockets, as in ringcast-load */
+#define NAP_NS (100 * 1000)
 #define WAIT_MS 100
 #define SENDTO_RUNS 100
 #define SENDTO_EACH 50
 #define SENDTO_PAUSE_NS (2 * NS_PER_MS)
 
-/* The second processor's thread, and what it found. */
+/* The thread on the second processor, and its results. */
 struct far_side {
-    struct place *place;
-    const struct pace_of *pace;
+    struct sender *sender;
+    const struct pace *pace;
     struct sockaddr_in server;
     int processor;
     atomic_bool stop;
@@ -53,7 +55,7 @@ static bool pin(int processor)
     return sched_setaffinity(0, sizeof(set), &set) == 0;
 }
 
-/* The first two processors of those that we may use. */
+/* The first two processors that this process may use. */
 static bool processors_choose(int processors[2])
 {
     unsigned found = 0;
@@ -71,10 +73,10 @@ static void read_all(struct far_side *far)
 {
     static uint8_t data[1 << 16];
 
-    for (uint32_t i = 0; i < far->place->destination_count; i++) {
+    for (uint32_t i = 0; i < far->sender->destination_count; i++) {
         ssize_t bytes;
 
-        while ((bytes = recv(far->place->sockets[i], data, sizeof(data), MSG_DONTWAIT)) > 0)
+        while ((bytes = recv(far->sender->sockets[i], data, sizeof(data), MSG_DONTWAIT)) > 0)
             far->received += (uint64_t)bytes / far->pace->work.bytes;
     }
 }
@@ -82,10 +84,10 @@ static void read_all(struct far_side *far)
 static void *far_main(void *argument)
 {
     struct far_side *far = argument;
-    const struct pace_of *pace = far->pace;
+    const struct pace *pace = far->pace;
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     uint64_t next_ns = clock_monotonic_ns(), next_read_ns = next_ns;
-    const struct timespec nap = {.tv_nsec = LOOK_NS};
+    const struct timespec nap = {.tv_nsec = NAP_NS};
 
     if (fd < 0 || !pin(far->processor))
         far->failure = strerror(errno);
@@ -108,20 +110,21 @@ static void *far_main(void *argument)
     return NULL;
 }
 
-static bool receivers_prepare(const struct place *place)
+static bool receivers_prepare(const struct sender *sender)
 {
     int room = 8 << 20, on = 1;
 
-    for (uint32_t i = 0; i < place->destination_count; i++)
-        if ((setsockopt(place->sockets[i], SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof(room)) != 0 &&
-             setsockopt(place->sockets[i], SOL_SOCKET, SO_RCVBUF, &room, sizeof(room)) != 0) ||
-            setsockopt(place->sockets[i], SOL_UDP, UDP_GRO, &on, sizeof(on)) != 0)
+    for (uint32_t i = 0; i < sender->destination_count; i++)
+        if ((setsockopt(sender->sockets[i], SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof(room)) != 0 &&
+             setsockopt(sender->sockets[i], SOL_SOCKET, SO_RCVBUF, &room, sizeof(room)) != 0) ||
+            setsockopt(sender->sockets[i], SOL_UDP, UDP_GRO, &on, sizeof(on)) != 0)
             return false;
     return true;
 }
 
-/* As ringcast-load times its unit: short loops to a socket that nobody reads. 0: there is none. */
-static double sendto_ns(const struct place *place, uint32_t bytes)
+/* Measures sendto as ringcast-load does: short loops to a socket that nobody reads. 0: it
+ * failed. */
+static double sendto_ns(const struct sender *sender, uint32_t bytes)
 {
     const struct timespec pause = {.tv_nsec = SENDTO_PAUSE_NS};
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -139,7 +142,7 @@ static double sendto_ns(const struct place *place, uint32_t bytes)
         uint64_t began_ns = clock_read_ns(CLOCK_THREAD_CPUTIME_ID);
 
         for (unsigned i = 0; i < SENDTO_EACH; i++)
-            sendto(place->udp4, payload_next(bytes), bytes, MSG_DONTWAIT,
+            sendto(sender->udp4, payload_next(bytes), bytes, MSG_DONTWAIT,
                    (const struct sockaddr *)&to, sizeof(to));
         runs[r] = (double)(clock_read_ns(CLOCK_THREAD_CPUTIME_ID) - began_ns) / SENDTO_EACH;
         nanosleep(&pause, NULL);
@@ -148,10 +151,10 @@ static double sendto_ns(const struct place *place, uint32_t bytes)
     return median(runs, SENDTO_RUNS);
 }
 
-/* Forwards until the time is over; how many datagrams went out, and what that cost. */
-static uint64_t forward(struct place *place, const struct pace_of *pace, uint64_t *cpu_ns)
+/* Forwards until the time is over. Returns how many datagrams were sent; *cpu_ns is their cost. */
+static uint64_t forward(struct sender *sender, const struct pace *pace, uint64_t *cpu_ns)
 {
-    struct pollfd readable = {.fd = place->udp4, .events = POLLIN};
+    struct pollfd readable = {.fd = sender->udp4, .events = POLLIN};
     uint64_t end_ns = clock_monotonic_ns() + pace->seconds * NS_PER_S, sent = 0;
     uint64_t began_ns = clock_read_ns(CLOCK_THREAD_CPUTIME_ID);
 
@@ -160,51 +163,54 @@ static uint64_t forward(struct place *place, const struct pace_of *pace, uint64_
 
         if (poll(&readable, 1, WAIT_MS) <= 0)
             continue;
-        work.segments = raw_recvmmsg(place, NULL);
-        work.runs = place->destination_count;
+        work.segments = raw_recvmmsg(NULL, NULL, sender);
+        work.runs = sender->destination_count;
         if (work.segments > IO_SEGMENTS_MAX)
             work.segments = IO_SEGMENTS_MAX;
         if (work.segments > 0)
-            raw_sendmmsg_segmented(place, NULL, &work);
+            raw_sendmmsg_segmented(NULL, NULL, sender, &work);
         sent += (uint64_t)work.segments * work.runs;
     }
     *cpu_ns = clock_read_ns(CLOCK_THREAD_CPUTIME_ID) - began_ns;
     return sent;
 }
 
-bool paced_measure(struct place *place, const struct pace_of *pace, struct paced *paced)
+bool paced_measure(struct sender *sender, const struct pace *pace, struct paced *paced)
 {
-    struct far_side far = {.place = place, .pace = pace};
+    struct far_side far = {.sender = sender, .pace = pace};
     uint64_t sent, cpu_ns;
     int processors[2];
     pthread_t thread;
 
     if (!processors_choose(processors) || !pin(processors[0])) {
-        fputs("two processors are wanted: one for the forwarder, one for everybody else\n", stderr);
+        fputs(
+            "this needs two processors: one for the forwarder, one for publisher and subscribers\n",
+            stderr);
         return false;
     }
-    if (!receivers_prepare(place)) {
-        fprintf(stderr, "no room in the subscribers' sockets: %s\n", strerror(errno));
+    if (!receivers_prepare(sender)) {
+        fprintf(stderr, "cannot enlarge the buffers of the subscribers' sockets: %s\n",
+                strerror(errno));
         return false;
     }
     far.processor = processors[1];
     far.server = (struct sockaddr_in){.sin_family = AF_INET,
                                       .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
-                                      .sin_port = htons(place->local_port)};
+                                      .sin_port = htons(sender->local_port)};
     if (pthread_create(&thread, NULL, far_main, &far) != 0) {
-        fputs("no thread for the other side\n", stderr);
+        fputs("cannot start the thread of publisher and subscribers\n", stderr);
         return false;
     }
-    paced->sendto_ns = sendto_ns(place, pace->work.bytes) / 2;
-    raw_recvmmsg(place, NULL); /* what came meanwhile */
-    sent = forward(place, pace, &cpu_ns);
-    paced->sendto_ns += sendto_ns(place, pace->work.bytes) / 2;
+    paced->sendto_ns = sendto_ns(sender, pace->work.bytes) / 2;
+    raw_recvmmsg(NULL, NULL, sender); /* what has arrived until now */
+    sent = forward(sender, pace, &cpu_ns);
+    paced->sendto_ns += sendto_ns(sender, pace->work.bytes) / 2;
     atomic_store(&far.stop, true);
     pthread_join(thread, NULL);
     if (far.failure || paced->sendto_ns <= 0 || sent == 0 || far.received + sent / 1000 < sent) {
-        fprintf(stderr, "a bare forwarder sent %llu datagrams, of which %llu came: %s\n",
+        fprintf(stderr, "the bare forwarder sent %llu datagrams, but only %llu arrived: %s\n",
                 (unsigned long long)sent, (unsigned long long)far.received,
-                far.failure ? far.failure : "no measurement");
+                far.failure ? far.failure : "the result is not valid");
         return false;
     }
     paced->ns = (double)cpu_ns / (double)sent;

@@ -15,8 +15,8 @@
 
 static uint8_t payload[PAYLOAD_BYTES + 65536];
 
-/* The beginning of each datagram, as a header would be: what was never written is the kernel's one
- * page of zeros, which no cache ever loses. */
+/* Writes the beginning of a datagram, where a header would be. Memory that was never written is one
+ * page of zeros in the kernel; that page would always be in a cache. */
 void payload_write(uint8_t *data, uint32_t bytes)
 {
     memset(data, 1, bytes < 32 ? bytes : 32);
@@ -33,13 +33,14 @@ uint8_t *payload_next(uint32_t bytes)
     return payload + at - bytes;
 }
 
-void raw_sendto(struct place *place, struct io *io, const struct work *work)
+void raw_sendto(const struct io_backend *backend, struct io *io, struct sender *sender,
+                const struct work *work)
 {
     for (uint32_t r = 0; r < work->runs; r++) {
-        const struct sockaddr_in *to = place_next(place);
+        const struct sockaddr_in *to = sender_next(sender);
 
         for (uint32_t i = 0; i < work->segments; i++)
-            sendto(place->udp4, payload_next(work->bytes), work->bytes, MSG_DONTWAIT,
+            sendto(sender->udp4, payload_next(work->bytes), work->bytes, MSG_DONTWAIT,
                    (const struct sockaddr *)to, sizeof(*to));
     }
 }
@@ -90,44 +91,46 @@ static void batch_add(struct batch *batch, int fd, const struct sockaddr_in *to,
         batch_flush(batch, fd);
 }
 
-void raw_sendmmsg(struct place *place, struct io *io, const struct work *work)
+void raw_sendmmsg(const struct io_backend *backend, struct io *io, struct sender *sender,
+                  const struct work *work)
 {
     static struct batch batch;
 
     for (uint32_t r = 0; r < work->runs; r++) {
-        const struct sockaddr_in *to = place_next(place);
+        const struct sockaddr_in *to = sender_next(sender);
 
         for (uint32_t i = 0; i < work->segments; i++)
-            batch_add(&batch, place->udp4, to, work->bytes, 1);
+            batch_add(&batch, sender->udp4, to, work->bytes, 1);
     }
-    batch_flush(&batch, place->udp4);
+    batch_flush(&batch, sender->udp4);
 }
 
-void raw_sendmmsg_segmented(struct place *place, struct io *io, const struct work *work)
+void raw_sendmmsg_segmented(const struct io_backend *backend, struct io *io, struct sender *sender,
+                            const struct work *work)
 {
     static struct batch batch;
 
     for (uint32_t r = 0; r < work->runs; r++)
-        batch_add(&batch, place->udp4, place_next(place), work->bytes, work->segments);
-    batch_flush(&batch, place->udp4);
+        batch_add(&batch, sender->udp4, sender_next(sender), work->bytes, work->segments);
+    batch_flush(&batch, sender->udp4);
 }
 
-/* ---- receiving; GRO's super-packets count as the one message that they are ---- */
+/* ---- receiving; a super-datagram counts as one ---- */
 
-uint32_t raw_recvfrom(struct place *place, struct io *io)
+uint32_t raw_recvfrom(const struct io_backend *backend, struct io *io, struct sender *sender)
 {
     static uint8_t data[RECEIVE_BYTES];
     struct sockaddr_in from;
     socklen_t from_bytes = sizeof(from);
     uint32_t count = 0;
 
-    while (recvfrom(place->udp4, data, sizeof(data), MSG_DONTWAIT, (struct sockaddr *)&from,
+    while (recvfrom(sender->udp4, data, sizeof(data), MSG_DONTWAIT, (struct sockaddr *)&from,
                     &from_bytes) >= 0)
         count++;
     return count;
 }
 
-uint32_t raw_recvmmsg(struct place *place, struct io *io)
+uint32_t raw_recvmmsg(const struct io_backend *backend, struct io *io, struct sender *sender)
 {
     static uint8_t data[BATCH][2048], controls[BATCH][128];
     static struct sockaddr_in names[BATCH];
@@ -146,7 +149,7 @@ uint32_t raw_recvmmsg(struct place *place, struct io *io)
                                                   .msg_control = controls[i],
                                                   .msg_controllen = sizeof(controls[i])};
         }
-        received = recvmmsg(place->udp4, messages, BATCH, MSG_DONTWAIT, NULL);
+        received = recvmmsg(sender->udp4, messages, BATCH, MSG_DONTWAIT, NULL);
         count += received > 0 ? (uint32_t)received : 0;
     } while (received == BATCH);
     return count;

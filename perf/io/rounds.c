@@ -1,4 +1,5 @@
-/* Places and rounds: every method takes its turn, the first round is thrown away, medians count. */
+/* Senders and rounds. In each round every method runs once. The first round is not counted; the
+ * result is the median of the others. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <stdio.h>
@@ -37,23 +38,23 @@ static int media_socket(uint32_t ip)
     return fd;
 }
 
-/* A socket that nobody reads from. Its room is small: it is full after the first round, and every
- * later one finds the same. */
-static bool destination_open(struct place *place, uint32_t i, bool on_loopback)
+/* Nobody reads from this socket. Its buffer is small: it is full after the first round, so all
+ * later rounds find the same. */
+static bool destination_open(struct sender *sender, uint32_t i, bool on_loopback)
 {
-    struct sockaddr_in *name = &place->destinations[i];
+    struct sockaddr_in *name = &sender->destinations[i];
     socklen_t bytes = sizeof(*name);
     int small = 2048, fd;
 
     name->sin_family = AF_INET;
     if (!on_loopback) {
-        name->sin_addr.s_addr = htonl(0x0a090100u + i); /* 10.9.1.0 and on */
+        name->sin_addr.s_addr = htonl(0x0a090100u + i); /* 10.9.1.0 and up */
         name->sin_port = htons((uint16_t)(20000 + i));
         return true;
     }
     name->sin_addr.s_addr =
-        htonl(0x7f400001u + i); /* 127.64.0.1 and on: as many routes as clients */
-    fd = place->sockets[i] = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        htonl(0x7f400001u + i); /* 127.64.0.1 and up: one route for each client */
+    fd = sender->sockets[i] = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return false;
     setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
@@ -61,42 +62,42 @@ static bool destination_open(struct place *place, uint32_t i, bool on_loopback)
            getsockname(fd, (struct sockaddr *)name, &bytes) == 0;
 }
 
-struct place *place_open(uint32_t count, bool on_loopback, bool is_bound)
+struct sender *sender_open(uint32_t count, bool on_loopback, bool is_bound)
 {
-    struct place *place = calloc(1, sizeof(*place));
+    struct sender *sender = calloc(1, sizeof(*sender));
     struct rlimit files = {DESTINATIONS_MAX + 100, DESTINATIONS_MAX + 100};
     struct sockaddr_in name;
     socklen_t bytes = sizeof(name);
 
-    if (!place)
+    if (!sender)
         return NULL;
     setrlimit(RLIMIT_NOFILE, &files);
-    memset(place->sockets, -1, sizeof(place->sockets));
-    place->destination_count = count;
-    place->local_ip = htonl(on_loopback ? INADDR_LOOPBACK : 0x0a090001u);
-    place->udp4 = media_socket(is_bound ? place->local_ip : 0);
-    place->doorbell = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    descriptors_add(&place->descriptors, place->udp4, "udp4.0");
-    descriptors_add(&place->descriptors, place->doorbell, "bell.worker.0");
+    memset(sender->sockets, -1, sizeof(sender->sockets));
+    sender->destination_count = count;
+    sender->local_ip = htonl(on_loopback ? INADDR_LOOPBACK : 0x0a090001u);
+    sender->udp4 = media_socket(is_bound ? sender->local_ip : 0);
+    sender->doorbell = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    descriptors_add(&sender->descriptors, sender->udp4, "udp4.0");
+    descriptors_add(&sender->descriptors, sender->doorbell, "bell.worker.0");
     for (uint32_t i = 0; i < count; i++)
-        if (place->udp4 < 0 || !destination_open(place, i, on_loopback)) {
-            fprintf(stderr, "no socket for destination %u: %s\n", i, strerror(errno));
-            place_close(place);
+        if (sender->udp4 < 0 || !destination_open(sender, i, on_loopback)) {
+            fprintf(stderr, "cannot open a socket for destination %u: %s\n", i, strerror(errno));
+            sender_close(sender);
             return NULL;
         }
-    getsockname(place->udp4, (struct sockaddr *)&name, &bytes);
-    place->local_port = ntohs(name.sin_port);
-    return place;
+    getsockname(sender->udp4, (struct sockaddr *)&name, &bytes);
+    sender->local_port = ntohs(name.sin_port);
+    return sender;
 }
 
-void place_close(struct place *place)
+void sender_close(struct sender *sender)
 {
-    for (uint32_t i = 0; i < place->destination_count; i++)
-        if (place->sockets[i] >= 0)
-            close(place->sockets[i]);
-    close(place->udp4);
-    close(place->doorbell);
-    free(place);
+    for (uint32_t i = 0; i < sender->destination_count; i++)
+        if (sender->sockets[i] >= 0)
+            close(sender->sockets[i]);
+    close(sender->udp4);
+    close(sender->doorbell);
+    free(sender);
 }
 
 /* ---- rounds ---- */
@@ -125,7 +126,7 @@ double median(double *of, unsigned count)
     return of[count / 2];
 }
 
-/* Median of how method m compared with method `to` in the same round. */
+/* The median of the ratios of method m to method `to` within a round. */
 static double ratio_median(const struct samples *samples, unsigned m, unsigned to, unsigned rounds)
 {
     double ratios[ROUNDS_MAX];
@@ -153,26 +154,27 @@ static void figures_make(const struct samples *samples, const struct method *met
     }
 }
 
-/* Each backend is open only while it is measured: two cannot receive from one socket. Open costs
- * are outside the time. */
-static bool backend_begin(const struct method *method, struct place *place, struct io **io)
+/* A backend is open only while it is measured, because two backends cannot receive from one socket.
+ * Opening is not timed. */
+static bool backend_begin(const struct method *method, struct sender *sender, struct io **io)
 {
     char why[IO_WHY_BYTES] = "";
 
-    *io = method->backend ? method->backend->open(&place->descriptors, 0, why) : NULL;
+    *io = method->backend ? method->backend->open(&sender->descriptors, 0, why) : NULL;
     if (method->backend && !*io)
         fprintf(stderr, "%s: %s\n", method->name, why);
     return !method->backend || *io;
 }
 
-/* A figure is worth something only if everything was sent. */
+/* A result is valid only if every datagram was sent. */
 static bool backend_end(const struct method *method, struct io *io)
 {
     const struct io_counters *counters = io ? method->backend->counters(io) : NULL;
     bool ok = !counters || counters->send_full + counters->send_failed == 0;
 
     if (!ok)
-        fprintf(stderr, "%s: of %llu datagrams %llu found the queue full, %llu were refused\n",
+        fprintf(stderr,
+                "%s: %llu datagrams; the queue was full for %llu, the kernel refused %llu\n",
                 method->name,
                 (unsigned long long)(counters->sent + counters->send_full + counters->send_failed),
                 (unsigned long long)counters->send_full, (unsigned long long)counters->send_failed);
@@ -181,7 +183,7 @@ static bool backend_end(const struct method *method, struct io *io)
     return ok;
 }
 
-bool rounds_send(struct place *place, const struct work *work, unsigned rounds,
+bool rounds_send(struct sender *sender, const struct work *work, unsigned rounds,
                  struct figures *figures)
 {
     static struct samples samples;
@@ -189,7 +191,7 @@ bool rounds_send(struct place *place, const struct work *work, unsigned rounds,
     bool ok = true;
 
     for (unsigned m = 0; m < send_method_count; m++)
-        ok &= backend_begin(&send_methods[m], place, &ios[m]);
+        ok &= backend_begin(&send_methods[m], sender, &ios[m]);
     for (unsigned r = 0; ok && r <= rounds; r++)
         for (unsigned m = 0; m < send_method_count; m++) {
             uint64_t start_ns, took_ns;
@@ -197,7 +199,7 @@ bool rounds_send(struct place *place, const struct work *work, unsigned rounds,
             if (skipped(&send_methods[m]))
                 continue;
             start_ns = clock_read_ns(CLOCK_THREAD_CPUTIME_ID);
-            send_methods[m].send(place, ios[m], work);
+            send_methods[m].send(send_methods[m].backend, ios[m], sender, work);
             took_ns = clock_read_ns(CLOCK_THREAD_CPUTIME_ID) - start_ns;
             if (r > 0)
                 samples.of[m][r - 1] =
@@ -209,39 +211,39 @@ bool rounds_send(struct place *place, const struct work *work, unsigned rounds,
     return ok;
 }
 
-static void senders_send(struct place *place, const struct flight *flight)
+static void senders_send(struct sender *sender, const struct incoming *incoming)
 {
-    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(place->local_port)};
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(sender->local_port)};
 
-    to.sin_addr.s_addr = place->local_ip;
-    for (uint32_t s = 0; s < flight->senders; s++)
-        for (uint32_t i = 0; i < flight->each; i++)
-            sendto(place->sockets[s], payload_next(flight->bytes), flight->bytes, 0,
+    to.sin_addr.s_addr = sender->local_ip;
+    for (uint32_t s = 0; s < incoming->senders; s++)
+        for (uint32_t i = 0; i < incoming->each; i++)
+            sendto(sender->sockets[s], payload_next(incoming->bytes), incoming->bytes, 0,
                    (struct sockaddr *)&to, sizeof(to));
 }
 
-/* One method's share of a round. Backends go round their buffers: the first time round is theirs to
- * touch fresh memory, so time is taken from the second on. ns a datagram; < 0: failed. */
-static double receive_round(const struct method *method, struct place *place,
-                            const struct flight *flight)
+/* Measures one method in one round: ns per datagram; < 0: it failed. The first half of the passes
+ * is not timed: in it a backend uses each of its buffers for the first time. */
+static double receive_round(const struct method *method, struct sender *sender,
+                            const struct incoming *incoming)
 {
-    uint32_t all = flight->senders * flight->each, passes = TIMED_DATAGRAMS / all + 1;
+    uint32_t all = incoming->senders * incoming->each, passes = TIMED_DATAGRAMS / all + 1;
     uint64_t took_ns = 0;
     struct io *io;
 
-    if (!backend_begin(method, place, &io))
+    if (!backend_begin(method, sender, &io))
         return -1;
     for (uint32_t pass = 0; pass < 2 * passes; pass++) {
         uint64_t start_ns;
         uint32_t count;
 
-        senders_send(place, flight);
+        senders_send(sender, incoming);
         start_ns = clock_read_ns(CLOCK_THREAD_CPUTIME_ID);
-        count = method->receive(place, io);
+        count = method->receive(method->backend, io, sender);
         if (pass >= passes)
             took_ns += clock_read_ns(CLOCK_THREAD_CPUTIME_ID) - start_ns;
         if (count != all) {
-            fprintf(stderr, "%s: %u of %u datagrams came\n", method->name, count, all);
+            fprintf(stderr, "%s: only %u of %u datagrams arrived\n", method->name, count, all);
             took_ns = 0;
             break;
         }
@@ -250,7 +252,7 @@ static double receive_round(const struct method *method, struct place *place,
     return took_ns ? (double)took_ns / all / passes : -1;
 }
 
-bool rounds_receive(struct place *place, const struct flight *flight, unsigned rounds,
+bool rounds_receive(struct sender *sender, const struct incoming *incoming, unsigned rounds,
                     struct figures *figures)
 {
     static struct samples samples;
@@ -259,7 +261,7 @@ bool rounds_receive(struct place *place, const struct flight *flight, unsigned r
         for (unsigned m = 0; m < receive_method_count; m++) {
             double ns = skipped(&receive_methods[m])
                             ? 0
-                            : receive_round(&receive_methods[m], place, flight);
+                            : receive_round(&receive_methods[m], sender, incoming);
 
             if (ns < 0)
                 return false;
@@ -270,7 +272,7 @@ bool rounds_receive(struct place *place, const struct flight *flight, unsigned r
     return true;
 }
 
-bool rounds_idle(struct place *place, unsigned rounds, struct figures *figures)
+bool rounds_idle(struct sender *sender, unsigned rounds, struct figures *figures)
 {
     static struct samples samples;
 
@@ -281,12 +283,12 @@ bool rounds_idle(struct place *place, unsigned rounds, struct figures *figures)
 
             if (skipped(&receive_methods[m]))
                 continue;
-            if (!backend_begin(&receive_methods[m], place, &io))
+            if (!backend_begin(&receive_methods[m], sender, &io))
                 return false;
-            receive_methods[m].receive(place, io);
+            receive_methods[m].receive(receive_methods[m].backend, io, sender);
             start_ns = clock_read_ns(CLOCK_THREAD_CPUTIME_ID);
             for (unsigned i = 0; i < IDLE_CALLS; i++)
-                receive_methods[m].receive(place, io);
+                receive_methods[m].receive(receive_methods[m].backend, io, sender);
             if (r > 0)
                 samples.of[m][r - 1] =
                     (double)(clock_read_ns(CLOCK_THREAD_CPUTIME_ID) - start_ns) / IDLE_CALLS;

@@ -97,7 +97,7 @@ test('the bare forwarder delivers everything, and says what it needs', () => {
   assert.ok(paced.ns > 50 && paced.ns < 1e6 && paced.sendto_ns > 50, one.stdout);
   const incomplete = bare(program, '--paced', '50');
   assert.equal(incomplete.status, 2);
-  assert.match(incomplete.stderr, /--paced wants --bytes and --segments/);
+  assert.match(incomplete.stderr, /--paced needs --bytes and --segments/);
   const narrow = bare('taskset', '-c', '0', program, '--paced', '50', ...small);
   assert.equal(narrow.status, 1);
   assert.match(narrow.stderr, /two processors/);
