@@ -101,7 +101,8 @@ static cJSON *make_codec(const char *mime, int payload_type, uint32_t clock_rate
     return codec;
 }
 
-/* detail: what follows the colon of a configured codec, a VP9 profile or an H.264 profile-level-id. */
+/* detail: what follows the colon of a configured codec, a VP9
+ * profile or an H.264 profile-level-id. */
 static bool add_parameters(cJSON *codec, const char *name, const char *detail, char *why)
 {
     cJSON *parameters = ortc_add_object(codec, "parameters");

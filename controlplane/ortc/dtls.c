@@ -5,7 +5,8 @@
 
 #include "internal.h"
 
-/* sha-1 and sha-224 are not in the list: a collision would let another certificate pass (gate G4). */
+/* sha-1 and sha-224 are not in the list: a collision would let
+ * another certificate pass (gate G4). */
 static const struct {
     const char *name;
     enum fingerprint_algorithm algorithm;

@@ -33,20 +33,21 @@ struct ortc_codecs {
 
 /* ---- json.c ---- */
 
-/* Writes why something is refused; always returns false. A refusal that mediasoup would not make, because
- * of a limit of this implementation, contains the words "this server": the differential test knows it by
- * them. */
+/* Writes why something is refused; always returns false. A refusal that mediasoup would not make,
+ * because of a limit of this implementation, contains the words "this server": the differential
+ * test knows it by them. */
 bool ortc_refuse(char *why, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* The member; NULL when it is absent or null. */
 cJSON *ortc_get(const cJSON *object, const char *key);
-/* The same, and NULL also for false, 0 and "": mediasoup treats an optional member like that as absent. */
+/* The same, and NULL also for false, 0 and "": mediasoup
+ * treats an optional member like that as absent. */
 cJSON *ortc_get_truthy(const cJSON *object, const char *key);
 const char *ortc_text(const cJSON *object, const char *key);
 
-/* Building JSON. The functions remember when an allocation failed. A step calls ortc_build_begin first
- * and ortc_build_check last: false, with a sentence, means that something is missing. The functions take
- * the items they are given, also when they fail. */
+/* Building JSON. The functions remember when an allocation failed. A step calls ortc_build_begin
+ * first and ortc_build_check last: false, with a sentence, means that something is missing. The
+ * functions take the items they are given, also when they fail. */
 void ortc_build_begin(void);
 bool ortc_build_check(char *why);
 void ortc_add(cJSON *object, const char *key, cJSON *item);
@@ -61,7 +62,8 @@ void ortc_set(cJSON *object, const char *key, cJSON *value);
 /* The member as an array; an absent one is added, empty. NULL: it is something else. */
 cJSON *ortc_get_or_add_array(cJSON *object, const char *key);
 
-/* At most bytes_max bytes and without control characters, so that it can stand in other people's SDP. */
+/* At most bytes_max bytes and without control characters, so
+ * that it can stand in other people's SDP. */
 bool ortc_is_printable(const char *text, size_t bytes_max);
 /* A whole number from min to max. */
 bool ortc_is_integer(const cJSON *item, double min, double max);

@@ -1,4 +1,5 @@
-/* Whether two codecs are the same one: name, clock rate, channels, and for H.264 and VP9 the profile. */
+/* Whether two codecs are the same one: name, clock rate,
+ * channels, and for H.264 and VP9 the profile. */
 #include <strings.h>
 
 #include "internal.h"
@@ -43,8 +44,8 @@ static struct h264_profile_level profile_level(const struct ortc_codec *codec, b
     return h264_parse(*given ? text : NULL);
 }
 
-/* RFC 6184, section 8.2.2: both must have the same profile. If both allow level asymmetry, the answer keeps
- * the level of a, otherwise it has the lower level of the two. */
+/* RFC 6184, section 8.2.2: both must have the same profile. If both allow level asymmetry, the
+ * answer keeps the level of a, otherwise it has the lower level of the two. */
 static bool match_h264(const struct ortc_codec *a, const struct ortc_codec *b, bool modify)
 {
     struct h264_profile_level x, y, answer;

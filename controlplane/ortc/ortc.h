@@ -1,16 +1,16 @@
-/* Negotiation ("ORTC"): which codecs, header extensions and parameters a client sends and receives. JSON
- * goes in, JSON and table rows come out; no I/O, no state.
+/* Negotiation ("ORTC"): which codecs, header extensions and parameters a client sends and receives.
+ * JSON goes in, JSON and table rows come out; no I/O, no state.
  *
  *   router capabilities   what this server supports             once per process
  *   produce               what a client sends  ─► a producer    its codecs mapped to the router's
  *   consume               a producer           ─► what another client receives
  *
- * The results are those of mediasoup, so that mediasoup-client works unchanged: tests compare them with
- * the npm package mediasoup. controlplane/README.md, Negotiation, explains the rules.
+ * The results are those of mediasoup, so that mediasoup-client works unchanged: tests compare them
+ * with the npm package mediasoup. controlplane/README.md, Negotiation, explains the rules.
  *
  * Memory: inputs are borrowed; a returned cJSON belongs to the caller.
- * Errors: NULL or false, with a sentence in `why` (ORTC_WHY_BYTES), when the input is refused. Inputs come
- *         from clients, and nothing in them is trusted. */
+ * Errors: NULL or false, with a sentence in `why` (ORTC_WHY_BYTES), when the input is refused.
+ *         Inputs come from clients, and nothing in them is trusted. */
 #ifndef RINGCAST_ORTC_H
 #define RINGCAST_ORTC_H
 
@@ -31,21 +31,21 @@ struct ortc_producer {
     cJSON *consumable_parameters; /* the same with the payload types and ids of the router */
     struct producer_row row; /* kind, type, codecs, encodings, extensions and mid are filled in */
 };
-/* cname: that of the transport; "" at its first producer, which sets it. All producers of a transport get
- * the same one. */
+/* cname: that of the transport; "" at its first producer, which sets it. All producers of a
+ * transport get the same one. */
 bool ortc_produce(struct ortc_producer *out, const char *kind, const cJSON *rtp_parameters,
                   const cJSON *router_capabilities, char cname[CNAME_ROOM], char *why);
 void ortc_producer_free(struct ortc_producer *producer);
 
 /* Whether a client with these rtpCapabilities can receive the producer. */
 bool ortc_can_consume(const struct ortc_producer *producer, const cJSON *remote_capabilities);
-/* The rtpParameters for this client. mid: "0", "1", …, chosen by us. In the row kind, ssrc, rtx_ssrc,
- * payload types, extension mask and mid are filled in. */
+/* The rtpParameters for this client. mid: "0", "1", …, chosen by us. In the row kind, ssrc,
+ * rtx_ssrc, payload types, extension mask and mid are filled in. */
 cJSON *ortc_consume(const struct ortc_producer *producer, const cJSON *remote_capabilities,
                     const char *mid, struct consumer_row *row, char *why);
 
-/* Checks {role, fingerprints} of a client, and fills our DTLS role and the client's fingerprint into the
- * row. sha-1 and sha-224 are refused. */
+/* Checks {role, fingerprints} of a client, and fills our DTLS role and the client's fingerprint
+ * into the row. sha-1 and sha-224 are refused. */
 bool ortc_dtls_parameters(const cJSON *dtls_parameters, struct transport_row *row, char *why);
 
 #endif

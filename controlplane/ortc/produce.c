@@ -371,7 +371,8 @@ bool ortc_produce(struct ortc_producer *out, const char *kind, const cJSON *rtp_
         ortc_push(encodings, cJSON_CreateObject());
     if (!ortc_build_check(why))
         goto refused;
-    /* All producers of a transport have one CNAME, so that browsers play audio and video in sync. */
+    /* All producers of a transport have one CNAME, so that
+     * browsers play audio and video in sync. */
     rtcp = ortc_get(sent, "rtcp");
     memcpy(name, cname, CNAME_ROOM);
     if (name[0] == '\0' && ortc_text(rtcp, "cname") != NULL)

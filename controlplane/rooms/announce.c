@@ -1,4 +1,5 @@
-/* Announcements: under their own names and, unless the settings say otherwise, under the short ones. */
+/* Announcements: under their own names and, unless the
+ * settings say otherwise, under the short ones. */
 #include "announce.h"
 
 #include <stdlib.h>

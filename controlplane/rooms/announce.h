@@ -7,8 +7,9 @@
 struct participant;
 struct room;
 
-/* N(name, event, short name of the same event or NULL). The short names are those of the NestJS backend
- * that Ringcast replaces; they are sent too unless the setting SIGNALING_SHORT_EVENTS is off. */
+/* N(name, event, short name of the same event or NULL). The short
+ * names are those of the NestJS backend that Ringcast replaces; they
+ * are sent too unless the setting SIGNALING_SHORT_EVENTS is off. */
 /* clang-format off */
 #define NOTICES(N)                                                            \
     N(user_joined, "room:userJoined", "userJoined")                           \
@@ -35,7 +36,7 @@ enum notice {
         NOTICE_COUNT
 };
 
-/* value belongs to the callee. Absent participants get nothing. */
+/* These functions free value. Absent participants get nothing. */
 void announce_to_participant(struct participant *to, enum notice notice, cJSON *value);
 /* To everybody in the room but `except`, which may be NULL. */
 void announce_to_room(struct room *room, const struct participant *except, enum notice notice,

@@ -1,7 +1,8 @@
 /* Audio levels: media:activeSpeaker and media:audioLevels.
  *
- * Clients write the loudness of their audio into each packet (RFC 6464). The data plane publishes it as
- * one level per interval of 20 ms; here speaker.c hears every interval of every producer in order.
+ * Clients write the loudness of their audio into each packet (RFC 6464). The data plane publishes
+ * it as one level per interval of 20 ms; here speaker.c hears every interval of every producer in
+ * order.
  *
  *   rows of the table audio_level ─► intervals of each producer ─┬─► speaker.c ─► dominant speaker
  *                                                                └─► power ─────► volumes
@@ -31,7 +32,7 @@
 #define VOLUME_SILENCE -127 /* dBov */
 
 _Static_assert(SPEAKER_FRAME_MS * 1000000u == AUDIO_INTERVAL_NS,
-               "speaker.c hears one interval a time");
+               "speaker.c hears one interval at a time");
 _Static_assert(AUDIO_LEVEL_INTERVALS > DELAY_INTERVALS + 2 * TICK_EVERY_MS / SPEAKER_FRAME_MS,
                "the row must still hold an interval when it is heard");
 
@@ -109,7 +110,7 @@ static double power_of(uint8_t level)
     return powers[level & 0x7f]; /* 127 is digital silence */
 }
 
-/* Hears the intervals up to and with `last`. */
+/* Hears all intervals up to `last`, which is included. */
 static void listen_to(struct dataplane *dataplane, struct producer *p, uint32_t last)
 {
     struct audio_level_row row;
@@ -202,7 +203,8 @@ static size_t volumes_take(struct room *room, struct volume loudest[VOLUMES_MAX]
     return count;
 }
 
-/* When the room falls silent, clients get one empty list, and then nothing until somebody is loud. */
+/* When the room falls silent, clients get one empty list, and
+ * then nothing until somebody is loud. */
 static void announce_volumes(struct room *room)
 {
     struct volume loudest[VOLUMES_MAX];

@@ -1,5 +1,5 @@
-/* Dispatch: everything that is checked before the handler of an event runs, in this order: rate limit,
- * name, payload, permission, room in the audit log. */
+/* Dispatch: everything that is checked before the handler of an event runs, in this order: rate
+ * limit, name, payload, permission, space in the audit log. */
 #include "dispatch.h"
 
 #include "consumer.h"
@@ -57,8 +57,8 @@ static bool member_resolve(struct request *request)
     return false;
 }
 
-/* Finds the object that the payload names. The objects of others get the same answer as objects that do
- * not exist, so that nobody can find out which ids exist. */
+/* Finds the object that the payload names. An object of somebody else gets the same answer as one
+ * that does not exist, so that nobody can find out which ids exist. */
 static bool owned_resolve(struct request *request)
 {
     enum room_error error = ERROR_transport_not_found;
@@ -86,7 +86,7 @@ static bool owned_resolve(struct request *request)
     return true;
 }
 
-/* The payload names an object and a room: the sender must be in the room and the object must too. */
+/* The payload names an object and a room: both the sender and the object must be in the room. */
 static bool owned_in_room_resolve(struct request *request)
 {
     struct room *room;
@@ -125,7 +125,7 @@ static bool permission_check(struct request *request)
 static uint64_t audit_rows_of_room(const struct room *room)
 {
     const struct participant *p;
-    uint64_t rows = 2; /* room_closed or all_muted, and one to spare */
+    uint64_t rows = 2; /* room_closed or all_muted, and one extra */
 
     TAILQ_FOREACH(p, &room->participants, link)
     rows += 1 + p->producer_count;
@@ -139,7 +139,7 @@ static uint64_t audit_rows_max(const struct request *request)
         return 0;
     case AUDIT_ONE_ROW:
         return 1;
-    case AUDIT_ONE_PARTICIPANT: /* producers, user_left or user_kicked, room_closed, and some to spare */
+    case AUDIT_ONE_PARTICIPANT: /* producers, user_left, room_closed, and two extra */
         return PRODUCERS_PER_PARTICIPANT_MAX + 4;
     case AUDIT_WHOLE_ROOM:
         break;
@@ -147,7 +147,7 @@ static uint64_t audit_rows_max(const struct request *request)
     return audit_rows_of_room(request->room);
 }
 
-/* False: the audit log has no room for the rows that this request may write. */
+/* False: the audit log has no space for the rows that this request may write. */
 static bool audit_check(const struct request *request)
 {
     uint64_t rows = audit_rows_max(request);

@@ -7,8 +7,8 @@
 
 struct socket;
 
-/* Answers the event, or hands it to its handler. args: what followed the event's name; the payload is
- * the first of it. ack: -1 when the client wants no acknowledgement. */
+/* Answers the event, or calls its handler. args: an array, of which the first element is the
+ * payload. ack: -1 when the client wants no acknowledgement. */
 void event_dispatch(struct socket *socket, const char *name, const cJSON *args, int64_t ack);
 
 #endif

@@ -1,5 +1,5 @@
-/* Every event that clients may send: one row per event. A new event needs a row here and its handler
- * in one of the files request_*.c. */
+/* Every event that clients may send: one row per event. A new event needs a row here and its
+ * handler in one of the files request_*.c. */
 #ifndef RINGCAST_ROOMS_EVENTS_H
 #define RINGCAST_ROOMS_EVENTS_H
 
@@ -9,9 +9,9 @@
 
 struct request;
 
-/* Who may send it. MEMBER, MODERATOR and HOST: the payload names a room by roomId, and the sender is in
- * it. OWN_*: the payload names an object by its id, and the sender owns it; if the payload names a room
- * too, the object must be in that room. */
+/* Who may send it. MEMBER, MODERATOR and HOST: the payload names a room by roomId, and the sender
+ * is in it. OWN_*: the payload names an object by its id, and the sender owns it; if the payload
+ * names a room too, the object must be in that room. */
 enum permission {
     MAY_ANYONE,
     MAY_MEMBER,
@@ -22,12 +22,12 @@ enum permission {
     MAY_OWN_CONSUMER,
 };
 
-/* COUNTED events use up the user's rate limit, FREE ones do not. */
+/* COUNTED events count towards the rate limit of the session, FREE ones do not. */
 enum rate_class { RATE_FREE, RATE_COUNTED };
 
-/* How many audit rows it writes at most. An event is refused before it changes anything if the audit
- * log cannot take so many (threat C22).
- *   ONE_PARTICIPANT  all producers of one participant close, it leaves, and the room closes
+/* How many audit rows it writes at most. An event is refused before it changes anything if the
+ * audit log cannot take so many (threat C22).
+ *   ONE_PARTICIPANT  its producers close, the participant leaves, and the room closes
  *   WHOLE_ROOM       the same for every participant of the room */
 enum audit_extent { AUDIT_NO_ROW, AUDIT_ONE_ROW, AUDIT_ONE_PARTICIPANT, AUDIT_WHOLE_ROOM };
 
@@ -39,45 +39,48 @@ enum audit_extent { AUDIT_NO_ROW, AUDIT_ONE_ROW, AUDIT_ONE_PARTICIPANT, AUDIT_WH
  *   line    any text; the handler checks it
  *   flag    true or false
  *   object
- * The handler reads and checks other members, and members that nobody reads are ignored. */
+ * A handler may read other members, which it checks itself. Unknown members are ignored. */
 /* clang-format off */
-#define EVENTS(E)                                                                                    \
-    E("room:create", ANYONE, COUNTED, ONE_ROW, "title:line", room_create)                            \
-    E("room:join", ANYONE, COUNTED, ONE_PARTICIPANT /* the one that this replaces */,                     \
-      "roomId:text resume?:flag audioLevels?:flag", room_join)                                       \
-    E("room:leave", MEMBER, COUNTED, ONE_PARTICIPANT, "roomId:text", room_leave)                          \
-    E("room:close", HOST, COUNTED, WHOLE_ROOM, "roomId:text", room_close)                            \
-    E("room:kick", MODERATOR, COUNTED, ONE_PARTICIPANT, "roomId:text targetUserId:text", room_kick)       \
-    E("room:muteAll", MODERATOR, COUNTED, WHOLE_ROOM, "roomId:text", room_mute_all)                  \
-    E("room:changeRole", HOST, COUNTED, ONE_ROW, "roomId:text targetUserId:text newRole:text",       \
-      room_change_role)                                                                              \
-    E("media:getRouterCapabilities", MEMBER, FREE, NO_ROW, "roomId:text",                            \
-      media_get_router_capabilities)                                                                 \
-    E("media:createTransport", MEMBER, COUNTED, NO_ROW, "roomId:text direction?:text dir?:text",     \
-      media_create_transport)                                                                        \
-    E("media:connectTransport", OWN_TRANSPORT, COUNTED, ONE_ROW /* written once it is connected */,  \
-      "transportId:text dtlsParameters:object", media_connect_transport)                             \
-    E("media:closeTransport", OWN_TRANSPORT, COUNTED, ONE_PARTICIPANT, "transportId:text",                \
-      media_close_transport)                                                                         \
-    E("media:restartIce", OWN_TRANSPORT, COUNTED, NO_ROW, "transportId:text", media_restart_ice)     \
-    E("media:produce", OWN_TRANSPORT, COUNTED, ONE_ROW,                                              \
-      "roomId?:text transportId:text kind:text rtpParameters:object appData?:object paused?:flag",   \
-      media_produce)                                                                                 \
-    E("media:closeProducer", OWN_PRODUCER, COUNTED, ONE_ROW, "roomId?:text producerId:text",         \
-      media_close_producer)                                                                          \
-    E("media:pauseProducer", OWN_PRODUCER, COUNTED, NO_ROW, "producerId:text", media_pause_producer) \
-    E("media:resumeProducer", OWN_PRODUCER, COUNTED, NO_ROW, "producerId:text",                      \
-      media_resume_producer)                                                                         \
-    E("media:consume", OWN_TRANSPORT, COUNTED, ONE_ROW,                                              \
-      "roomId?:text transportId:text producerId:text rtpCapabilities:object", media_consume)         \
-    E("media:resumeConsumer", OWN_CONSUMER, COUNTED, NO_ROW, "consumerId:text",                      \
-      media_resume_consumer)                                                                         \
-    E("media:pauseConsumer", OWN_CONSUMER, COUNTED, NO_ROW, "consumerId:text", media_pause_consumer) \
-    E("media:setPreferredLayers", OWN_CONSUMER, COUNTED, NO_ROW, "consumerId:text", unsupported)     \
-    E("media:setPriority", OWN_CONSUMER, COUNTED, NO_ROW, "consumerId:text", unsupported)            \
-    E("media:getStats", ANYONE, FREE, NO_ROW, "transportId?:text producerId?:text consumerId?:text", \
-      media_get_stats)                                                                               \
-    E("media:produceData", OWN_TRANSPORT, COUNTED, NO_ROW, "transportId:text", unsupported)          \
+#define EVENTS(E)                                                                                  \
+    E("room:create", ANYONE, COUNTED, ONE_ROW, "title:line", room_create)                          \
+    E("room:join", ANYONE, COUNTED, ONE_PARTICIPANT /* the one that this replaces */,              \
+      "roomId:text resume?:flag audioLevels?:flag", room_join)                                     \
+    E("room:leave", MEMBER, COUNTED, ONE_PARTICIPANT, "roomId:text", room_leave)                   \
+    E("room:close", HOST, COUNTED, WHOLE_ROOM, "roomId:text", room_close)                          \
+    E("room:kick", MODERATOR, COUNTED, ONE_PARTICIPANT, "roomId:text targetUserId:text",           \
+      room_kick)                                                                                   \
+    E("room:muteAll", MODERATOR, COUNTED, WHOLE_ROOM, "roomId:text", room_mute_all)                \
+    E("room:changeRole", HOST, COUNTED, ONE_ROW, "roomId:text targetUserId:text newRole:text",     \
+      room_change_role)                                                                            \
+    E("media:getRouterCapabilities", MEMBER, FREE, NO_ROW, "roomId:text",                          \
+      media_get_router_capabilities)                                                               \
+    E("media:createTransport", MEMBER, COUNTED, NO_ROW, "roomId:text direction?:text dir?:text",   \
+      media_create_transport)                                                                      \
+    E("media:connectTransport", OWN_TRANSPORT, COUNTED, ONE_ROW /* once it is connected */,        \
+      "transportId:text dtlsParameters:object", media_connect_transport)                           \
+    E("media:closeTransport", OWN_TRANSPORT, COUNTED, ONE_PARTICIPANT, "transportId:text",         \
+      media_close_transport)                                                                       \
+    E("media:restartIce", OWN_TRANSPORT, COUNTED, NO_ROW, "transportId:text", media_restart_ice)   \
+    E("media:produce", OWN_TRANSPORT, COUNTED, ONE_ROW,                                            \
+      "roomId?:text transportId:text kind:text rtpParameters:object appData?:object paused?:flag", \
+      media_produce)                                                                               \
+    E("media:closeProducer", OWN_PRODUCER, COUNTED, ONE_ROW, "roomId?:text producerId:text",       \
+      media_close_producer)                                                                        \
+    E("media:pauseProducer", OWN_PRODUCER, COUNTED, NO_ROW, "producerId:text",                     \
+      media_pause_producer)                                                                        \
+    E("media:resumeProducer", OWN_PRODUCER, COUNTED, NO_ROW, "producerId:text",                    \
+      media_resume_producer)                                                                       \
+    E("media:consume", OWN_TRANSPORT, COUNTED, ONE_ROW,                                            \
+      "roomId?:text transportId:text producerId:text rtpCapabilities:object", media_consume)       \
+    E("media:resumeConsumer", OWN_CONSUMER, COUNTED, NO_ROW, "consumerId:text",                    \
+      media_resume_consumer)                                                                       \
+    E("media:pauseConsumer", OWN_CONSUMER, COUNTED, NO_ROW, "consumerId:text",                     \
+      media_pause_consumer)                                                                        \
+    E("media:setPreferredLayers", OWN_CONSUMER, COUNTED, NO_ROW, "consumerId:text", unsupported)   \
+    E("media:setPriority", OWN_CONSUMER, COUNTED, NO_ROW, "consumerId:text", unsupported)          \
+    E("media:getStats", ANYONE, FREE, NO_ROW,                                                      \
+      "transportId?:text producerId?:text consumerId?:text", media_get_stats)                      \
+    E("media:produceData", OWN_TRANSPORT, COUNTED, NO_ROW, "transportId:text", unsupported)        \
     E("media:consumeData", OWN_TRANSPORT, COUNTED, NO_ROW, "transportId:text", unsupported)
 /* clang-format on */
 

@@ -1,8 +1,9 @@
 /* iceServers: STUN and TURN servers, with TURN credentials that are valid for a limited time.
  *
- * Source: RFC 7064 and RFC 7065 for the URLs; draft-uberti-behave-turn-rest-00, section 2.2, for the
- * credentials: username = expiry as Unix time in seconds, a colon, the user's id;
- * password = base64(HMAC-SHA1(secret, username)). The TURN server knows the same secret. */
+ * Source: RFC 7064 and RFC 7065 for the URLs; draft-uberti-behave-turn-rest-00, section 2.2, for
+ * the credentials, with a secret that the TURN server knows too:
+ *   username = expiry as Unix time in seconds, a colon, the user's id
+ *   password = base64(HMAC-SHA1(secret, username)) */
 #include "ice_servers.h"
 
 #include <inttypes.h>

@@ -40,7 +40,8 @@ void live_state_remove_participant(struct participant *p)
     live_participant_remove(rooms->live, p->room->id, p->user_id);
 }
 
-/* Members and their order are those of RoomParticipant in the NestJS backend: both may use one Redis. */
+/* Members and their order are those of RoomParticipant in the
+ * NestJS backend: both may use one Redis. */
 static void hand_over(struct participant *p)
 {
     cJSON *object = json_texts("userId", p->user_id, "socketId", p->socket_id, "role",

@@ -35,11 +35,11 @@ struct participant *participant_new(struct room *room, struct session *session, 
 void participant_attach(struct participant *participant, struct session *session);
 void participant_detach(struct participant *participant);
 
-/* Its socket was lost: keeps participant and media until the grace time has passed. */
+/* The socket was lost: the participant and its media stay until the grace time has passed. */
 void participant_begin_absence(struct participant *participant);
-/* It came back on a new socket. */
+/* The user came back on a new socket. */
 void participant_end_absence(struct participant *participant, struct session *session);
-/* Removes those whose grace time has passed. */
+/* Removes the participants whose grace time has passed. */
 void participants_remove_overdue(struct rooms *rooms);
 
 enum departure {

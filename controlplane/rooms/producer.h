@@ -35,7 +35,7 @@ struct producer {
 };
 
 struct producer *producer_find(struct rooms *rooms, const char *id);
-/* Takes a producer that has its row in the tables into the lists of its transport. */
+/* Adds a producer, whose row is already in the table, to the lists of its transport. */
 void producer_insert(struct producer *producer);
 /* False: the data plane does not take the change. */
 bool producer_set_paused(struct producer *producer, bool paused);
@@ -43,7 +43,7 @@ bool producer_set_paused(struct producer *producer, bool paused);
 void producers_pause_audio(struct participant *owner);
 /* Closes it with its consumers. announced: the other participants are told. */
 void producer_close(struct producer *producer, bool announced);
-/* Frees one that was never inserted, or was taken out of all lists. NULL is allowed. */
+/* Frees a producer that is in no list. NULL is allowed. */
 void producer_free(struct producer *producer);
 
 #endif

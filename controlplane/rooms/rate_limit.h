@@ -1,4 +1,5 @@
-/* Rate limit: at most `limit` requests pass within any `window_ms`. A refused request does not count.
+/* Rate limit: at most `limit` requests pass within any `window_ms`. A refused request does not
+ * count.
  *
  * Memory: one time stamp per request that passed within the window, at most `limit` of them.
  * Errors: if there is no memory, the request is refused. */

@@ -4,9 +4,9 @@
  *     │                     ▲    └────► transport ──► consumer ──┘
  *     └─────► session ──────┘
  *
- * An arrow from left to right is a list that the left object owns: freeing an object frees everything
- * to the right of it. A session is one connected socket. An absent participant has no session.
- * room.h, participant.h, session.h, transport.h, producer.h and consumer.h describe the objects.
+ * An arrow from left to right is a list that the left object owns: freeing an object frees
+ * everything to the right of it. A session is one connected socket. An absent participant has no
+ * session. Each object has a header of its name.
  *
  * Threads: the loop's only. */
 #ifndef RINGCAST_ROOMS_REGISTRY_H
@@ -18,7 +18,7 @@
 #include "rooms.h"
 #include "src/index.h"
 
-#define TICK_MS 250 /* how often overdue work is looked for: absent participants, saving, tokens */
+#define TICK_MS 250 /* how often participants are removed, meetings saved and sessions verified */
 
 struct rooms {
     /* What rooms use from other folders. */

@@ -29,7 +29,7 @@ struct request {
     void *data; /* of a deferred request; request_drop frees it */
 };
 
-/* Every request ends with exactly one of these. value belongs to the callee. */
+/* Every request ends with exactly one of these. They free value. */
 void request_succeed(struct request *request, cJSON *value);
 void request_succeed_flag(struct request *request, const char *key); /* {key: true} */
 void request_fail(struct request *request, enum room_error error);

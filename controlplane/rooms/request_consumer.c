@@ -29,8 +29,8 @@ static bool has_ssrc(const struct transport *transport, const struct consumer_ro
     return false;
 }
 
-/* Returns rtpParameters and fills the row, or NULL after it answered the request with an error. SSRCs are
- * random and must differ within one transport, so it tries again when one is in use. */
+/* Returns rtpParameters and fills the row, or NULL after it answered the request with an error.
+ * SSRCs are random and must differ within one transport, so it tries again when one is in use. */
 static cJSON *negotiate(struct request *request, const struct ortc_producer *producer,
                         struct consumer_row *row)
 {

@@ -234,8 +234,8 @@ static void meeting_found(void *context, enum persistence_result result,
         request_drop(request);
         return;
     }
-    /* Another request may have opened the room in the meantime. Then this one joins it even if the store
-     * was too busy to answer it. */
+    /* Another request may have opened the room in the meantime. Then this one joins it even if the
+     * store was too busy to answer it. */
     room = room_find(request->rooms, deferred->room);
     if (result == PERSISTENCE_NOT_FOUND) {
         request_fail(request, ERROR_room_not_found);
@@ -273,8 +273,7 @@ static void join_after_lookup(struct request *request, const char *id, struct jo
         room_code_normalize(id, code);
         id = code;
     }
-    if (strlen(id) <
-        sizeof(deferred->room)) /* a longer text is no id; room_find will not find it */
+    if (strlen(id) < sizeof(deferred->room)) /* no id is longer */
         strcpy(deferred->room, id);
     meeting_find(request->rooms->store, id, meeting_found, later);
 }

@@ -52,7 +52,8 @@ static void meeting_inserted(void *context, enum persistence_result result)
     request_drop(request);
 }
 
-/* Reads the payload into the meeting; answers the request and returns false when it is not valid. */
+/* Reads the payload into the meeting; answers the request and
+ * returns false when it is not valid. */
 static bool read_payload(struct request *request, struct meeting_row *meeting)
 {
     uint32_t most = request->rooms->settings->room_participants_max;

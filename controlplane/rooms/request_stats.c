@@ -99,8 +99,8 @@ static cJSON *stream(const char *type, const struct producer *producer, uint32_t
     return item;
 }
 
-/* One encoding as it was received. mediasoup also has score and packetsDiscarded; the data plane does not
- * count these. */
+/* One encoding as it was received. mediasoup also has score and packetsDiscarded; the data plane
+ * does not count these. */
 static void add_encoding(cJSON *list, const struct producer *producer,
                          const struct producer_state_row *state, uint32_t e)
 {
@@ -155,7 +155,7 @@ static cJSON *consumer_stats(struct rooms *rooms, struct consumer *consumer)
     cJSON_AddNumberToObject(item, "nackCount", state.nack_received);
     cJSON_AddNumberToObject(item, "pliCount", state.pli_received);
     cJSON_AddNumberToObject(item, "firCount", state.fir_received);
-    if (state.round_trip_us != 0) /* 0: no RTCP report arrived yet */
+    if (state.round_trip_us != 0) /* 0: unknown, no RTCP report arrived yet */
         cJSON_AddNumberToObject(item, "roundTripTime", state.round_trip_us / 1000.0);
     cJSON_AddItemToArray(list, item);
     if (state.encoding < consumer->producer->ortc.row.encoding_count)

@@ -15,7 +15,7 @@
 #include "src/random.h"
 #include "transport.h"
 
-/* ---- what a client must know to connect a transport, in the field names of mediasoup-client ---- */
+/* ---- what a client must know to connect a transport ---- */
 
 /* nth: the earlier an address is configured, the higher is its priority. */
 static void add_candidate(cJSON *list, const char *address, uint16_t port, uint32_t nth)
@@ -73,8 +73,8 @@ static void add_fingerprint(cJSON *list, const char *algorithm, const uint8_t *d
     cJSON_AddItemToArray(list, json_texts("algorithm", algorithm, "value", text, NULL));
 }
 
-/* sha-256 comes last: mediasoup-client writes only the last one into its SDP, and all browsers know
- * sha-256. */
+/* sha-256 comes last: mediasoup-client writes only the last
+ * one into its SDP, and all browsers know sha-256. */
 static cJSON *dtls_parameters(struct rooms *rooms)
 {
     cJSON *parameters = json_texts("role", "auto", NULL), *list;
@@ -187,8 +187,8 @@ void handle_media_connect_transport(struct request *request)
     request_succeed_flag(request, "connected");
 }
 
-/* The data plane accepts checks with the old credentials too, until the first check with the new ones
- * arrives. */
+/* The data plane accepts checks with the old credentials too,
+ * until the first check with the new ones arrives. */
 void handle_media_restart_ice(struct request *request)
 {
     struct transport *t = request->transport;

@@ -23,7 +23,7 @@ struct room {
     handle_word handle;
     int64_t created_ms;
 
-    /* State of the meeting, and how much of it the store has. The store gets one change at a time. */
+    /* State of the meeting, and what of it is saved. The store gets one change at a time. */
     bool closed, active, closed_saved, active_saved, saving;
     uint32_t peak, peak_saved, peak_saving;
     int64_t active_ms, closed_ms;
@@ -49,7 +49,7 @@ bool room_assign_worker(struct room *room);
 /* Writes the meeting's state to the store, if it changed. Frees a closed room once it is saved. */
 void room_save(struct room *room);
 
-/* Upper case, as codes are stored: people type them as they like. */
+/* Makes a typed room code upper case, as codes are stored. */
 void room_code_normalize(const char *text, char code[ROOM_CODE_BYTES]);
 
 #endif

@@ -15,6 +15,6 @@ cJSON *participants_json(const struct room *room);
 void presence_add(cJSON *object, const struct participant *participant);
 
 const char *role_text(enum role role);
-const char *kind_text(uint8_t kind); /* an enum media_kind, as rows hold it */
+const char *kind_text(uint8_t kind); /* of an enum media_kind */
 
 #endif

@@ -16,7 +16,7 @@
 
 #define WHY_BYTES 192
 
-/* ---- what every file here uses ---- */
+/* ---- helpers for this folder ---- */
 
 int64_t wall_ms(void)
 {
@@ -76,8 +76,8 @@ static void stale_meetings_closed(void *context, enum persistence_result result)
     rooms_unref(rooms);
 }
 
-/* The database may be down at the start: it tries again at every tick, but not once this run has rooms
- * of its own, which the query would close too. */
+/* The database may be down at the start, so every tick tries again. Once there are rooms of this
+ * run it is too late: the query would close them too. */
 static void stale_meetings_close(struct rooms *rooms)
 {
     if (!rooms->has_stale_meetings || rooms->closing_stale_meetings || rooms->closing ||
@@ -113,7 +113,7 @@ bool rooms_check(const struct settings *settings, char *why)
     return ok;
 }
 
-/* The parts of struct rooms that need memory. */
+/* Allocates what struct rooms points to. */
 static bool allocate(struct rooms *rooms, char *why)
 {
     rooms->transport_of_row = calloc(TRANSPORTS_MAX, sizeof(*rooms->transport_of_row));

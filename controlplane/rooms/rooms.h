@@ -30,8 +30,8 @@ void rooms_set_live(struct rooms *rooms, struct live *live);
 
 /* For socketio_open, with `rooms` as the context. */
 extern const struct socket_handlers rooms_socket_handlers;
-/* For dataplane_open. The context is a struct rooms ** that may point to NULL: the data plane is opened
- * before the rooms. */
+/* For dataplane_open. The context is a struct rooms ** that may point to NULL: the data plane is
+ * opened before the rooms. */
 extern const struct dataplane_handlers rooms_dataplane_handlers;
 
 uint32_t rooms_participant_count(void *rooms, const char *room_id);

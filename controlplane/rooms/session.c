@@ -144,8 +144,8 @@ static void session_verified(void *context, enum auth_result result, const struc
     verification_free(v);
 }
 
-/* Verifies that the user still exists and is active. This happens for thousands of sockets all the
- * time, so the token itself is verified only if the keys have changed. */
+/* Verifies that the user still exists and is active. The token itself is verified only if the keys
+ * have changed, because this happens for thousands of sockets every few seconds. */
 static void session_verify(struct session *session, uint64_t now_ms)
 {
     struct rooms *rooms = session->rooms;
@@ -172,8 +172,8 @@ static void session_verify(struct session *session, uint64_t now_ms)
 void sessions_reverify(struct rooms *rooms)
 {
     uint64_t now_ms = uv_now(rooms->loop);
-    /* Twice the number that would be enough on average: sessions that opened in the same moment are due
-     * in the same moment, and are spread over half of REVERIFY_MS. */
+    /* Twice the number that would be enough on average: sessions that opened in the same moment are
+     * due in the same moment, and are spread over half of REVERIFY_MS. */
     uint32_t most = 2 * rooms->session_count * TICK_MS / REVERIFY_MS + 1;
 
     for (uint32_t n = 0; n < most && n < REVERIFY_PER_TICK_MAX; n++) {

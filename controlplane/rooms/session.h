@@ -10,8 +10,8 @@
 #define ROOMS_PER_SOCKET_MAX 8
 
 /* Each session is verified again every 3 s: a socket must be closed within 5 s after its user was
- * deactivated (threat C7). Per tick at most 512 sessions are verified, so that the store has time for
- * requests. This is enough for 6000 sockets; with more of them verifying takes longer. */
+ * deactivated (threat C7). Per tick at most 512 sessions are verified, so that the store has time
+ * for requests. This is enough for 6000 sockets; with more of them verifying takes longer. */
 #define REVERIFY_MS 3000
 #define REVERIFY_PER_TICK_MAX 512
 

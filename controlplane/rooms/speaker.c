@@ -1,4 +1,5 @@
-/* Finds the dominant speaker: levels become activity, activity becomes scores, and scores decide. */
+/* Finds the dominant speaker: levels become activity, activity
+ * becomes scores, and scores decide. */
 #include "speaker.h"
 
 #include <math.h>
@@ -14,8 +15,9 @@
 #define PACKET_FRAMES_MAX 3 /* a packet lasts up to 60 ms */
 #define SCORE_MIN 1e-10     /* when silence is more likely than speech */
 
-/* A time scale: the number of its parts, the rate of the exponential distribution for silence, and the
- * margin by which the logarithm of the score must beat the dominant speaker's. Numbers of the paper. */
+/* A time scale: the number of its parts, the rate of the exponential
+ * distribution for silence, and the margin by which the logarithm of
+ * the score must beat the dominant speaker's. Numbers of the paper. */
 static const struct scale {
     unsigned parts;
     double lambda, margin;

@@ -136,7 +136,8 @@ static void audit_state(struct transport *t, enum audit_action action, const cha
                 direction_text(t), failure != NULL ? failure : "none");
 }
 
-/* A transport whose DTLS handshake failed never carries media: it is closed as if its owner had asked. */
+/* A transport whose DTLS handshake failed never carries media:
+ * it is closed as if its owner had asked. */
 static void close_failed(struct transport *t, uint8_t why)
 {
     const char *failure = field_enum_text(SHOW_dtls_failure, why);
@@ -167,8 +168,8 @@ void transport_state_changed(struct rooms *rooms, handle_word handle)
     t->announced_dtls_state = state.dtls_state;
     if (state.dtls_state == DTLS_STATE_connected && dtls_before != DTLS_STATE_connected)
         audit_state(t, AUDIT_transport_connected, NULL);
-    /* The client stopped sending ICE checks. The transport may recover, but somebody who wants to know
-     * why a call was interrupted must find this in the audit log. */
+    /* The client stopped sending ICE checks. The transport may recover, but somebody who wants to
+     * know why a call was interrupted must find this in the audit log. */
     if (state.ice_state == ICE_STATE_disconnected && ice_before != ICE_STATE_disconnected)
         audit_state(t, AUDIT_transport_failed, "consent_expired");
     if (state.dtls_state == DTLS_STATE_failed && dtls_before != DTLS_STATE_failed)

@@ -14,7 +14,8 @@
 
 #define WHY_BYTES 192
 
-/* One attempt to reach the supervisor. It runs on libuv's thread pool, because it may have to wait. */
+/* One attempt to reach the supervisor. It runs on libuv's
+ * thread pool, because it may have to wait. */
 struct attempt {
     uv_work_t work;
     struct dataplane *dataplane;
@@ -46,7 +47,8 @@ void dataplane_unmap(struct dataplane *dataplane)
     dataplane->doorbells_due = 0;
 }
 
-/* libuv keeps polling the same descriptor number: a new doorbell replaces the old one under it. */
+/* libuv polls the same descriptor number all the time; a new
+ * doorbell gets the number of the old one. */
 static bool poll_control_doorbell(struct dataplane *dataplane, int fd)
 {
     if (dataplane->control_doorbell >= 0) {
@@ -91,7 +93,7 @@ static bool map_both(struct descriptors *set, struct region *desired, struct reg
     return ok;
 }
 
-/* Uses new regions, and leaves the old ones. */
+/* Replaces the mapped regions by new ones. */
 static void take_regions(struct dataplane *dataplane, struct descriptors *set,
                          const struct region *desired, const struct region *actual)
 {
@@ -122,7 +124,8 @@ static bool map_regions(struct dataplane *dataplane, struct descriptors *set, ch
         close(doorbell);
         return false;
     }
-    /* The same regions as before: only a child of the supervisor stopped, and our rows are still there. */
+    /* The same regions as before: only a child of the
+     * supervisor stopped, and our rows are still there. */
     if (dataplane->mapped &&
         dataplane->desired.header->instance_id == desired.header->instance_id) {
         region_unmap(&desired);

@@ -1,4 +1,5 @@
-/* The data plane as the control plane sees it: heartbeats, events, reading rows, picking a worker. */
+/* The data plane as the control plane sees it: heartbeats,
+ * events, reading rows, picking a worker. */
 #include "dataplane.h"
 
 #include <stdlib.h>
@@ -65,7 +66,8 @@ void control_doorbell_rung(uv_poll_t *poll, int status, int events)
 
 /* ---- heartbeats ---- */
 
-/* The forwarder's heartbeat is fresh, and clients can be told fingerprints and at least one port. */
+/* The forwarder's heartbeat is fresh, and clients can be told
+ * fingerprints and at least one port. */
 static bool is_serving(struct dataplane *dataplane)
 {
     uint64_t beat_ns, now_ns = clock_monotonic_ns();

@@ -11,7 +11,7 @@
 #include "src/region.h"
 #include "src/sanitizer.h"
 
-/* How often this process beats. Nothing happens when it is late: ringcastctl shows it, that is all. */
+/* How often this process beats. Nobody acts when it is late; ringcastctl shows it. */
 #define HEARTBEAT_MS 100
 /* Without a heartbeat of the forwarder for this long, the data plane counts as down. */
 #define HEARTBEAT_SILENCE_MS (500u * SANITIZER_PATIENCE)
@@ -58,7 +58,7 @@ void dataplane_unmap(struct dataplane *dataplane);
 struct row_pool *row_pool_of(struct dataplane *dataplane, enum table_id table);
 bool row_pools_open(struct dataplane *dataplane); /* false: no memory */
 void row_pools_close(struct dataplane *dataplane);
-/* Frees what an earlier control plane left in the newly mapped desired tables. */
+/* Frees the rows that an earlier control plane left in the newly mapped desired tables. */
 void leftover_rows_free(struct dataplane *dataplane);
 void doorbells_ring(struct dataplane *dataplane);
 

@@ -1,6 +1,6 @@
-/* Which rows of one desired table are free. Rows that were never used are taken in order; freed rows are
- * taken again after a while, oldest first. The data plane relies on the order: it stops reading a table
- * at the first row that was never used.
+/* Which rows of one desired table are free. Rows that were never used are taken in order; freed
+ * rows are taken again after a while, oldest first. The data plane relies on the order: it stops
+ * reading a table at the first row that was never used.
  *
  * Units: times are loop time in milliseconds, and may wrap around. */
 #ifndef RINGCAST_TABLES_ROW_POOL_H
@@ -9,8 +9,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* A freed row is not taken again for this long: until then nobody finds another object where an old note
- * in a ring points. Generations make such a note harmless even without this. */
+/* A freed row is not taken again for this long. Until then, notes in
+ * rings that still refer to the row find it free. Later they would
+ * find another object with another generation, which is harmless too. */
 #define QUARANTINE_MS 200
 
 struct row_pool {

@@ -1,4 +1,5 @@
-/* Rows of the desired tables: added, updated, removed; and those that an earlier control plane left. */
+/* Rows of the desired tables: added, updated, removed; and
+ * those that an earlier control plane left. */
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
@@ -16,8 +17,8 @@ union any_row {
     struct consumer_row consumer;
 };
 
-/* The desired tables in the order in which their rows must be removed: a row goes before the rows that
- * it refers to. */
+/* The desired tables in the order in which their rows must be removed: a row goes before the rows
+ * that it refers to. */
 static const enum table_id removal_order[DESIRED_TABLES] = {TABLE_consumer, TABLE_producer,
                                                             TABLE_transport, TABLE_room};
 
@@ -163,8 +164,8 @@ bool dataplane_row_update(struct dataplane *dataplane, enum table_id table, hand
     return true;
 }
 
-/* Marks a row as free. All fields become 0: an ICE password must not stay in memory longer than its
- * transport. */
+/* Marks a row as free. All fields become 0: an ICE password
+ * must not stay in memory longer than its transport. */
 static void row_wipe(enum table_id table, struct row_header *row)
 {
     union any_row zero;
@@ -195,7 +196,7 @@ void dataplane_row_remove(struct dataplane *dataplane, enum table_id table, hand
 
 /* ---- what an earlier control plane left ---- */
 
-/* The worker that has to know about a row; WORKERS_MAX: unknown, perhaps all of them. */
+/* The worker that must be notified about a row; WORKERS_MAX: unknown, so all of them. */
 static uint32_t worker_of(struct dataplane *dataplane, enum table_id table,
                           const struct row_header *row)
 {
@@ -215,8 +216,8 @@ static uint32_t worker_of(struct dataplane *dataplane, enum table_id table,
     return of->worker;
 }
 
-/* Wipes the used rows of a table, and refills its pool. Stops at the first row that was never used: the
- * file is sparse, and reading on would make it use memory. */
+/* Wipes the used rows of a table, and refills its pool. Stops at the first row that was never used:
+ * the file is sparse, and reading on would make it use memory. */
 static uint32_t table_free(struct dataplane *dataplane, enum table_id table)
 {
     struct row_pool *pool = row_pool_of(dataplane, table);
@@ -228,8 +229,8 @@ static uint32_t table_free(struct dataplane *dataplane, enum table_id table)
         handle_word handle = handle_make(index, row->generation);
         uint32_t sequence = atomic_load(&row->sequence);
 
-        /* An odd sequence with generation 0: the process died while it wrote the row for the first
-         * time. */
+        /* An odd sequence with generation 0: the process died
+         * while it wrote the row for the first time. */
         if (row->generation == 0 && sequence == 0)
             break;
         pool->first_unused = index + 1;

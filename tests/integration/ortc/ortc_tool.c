@@ -1,5 +1,5 @@
-/* Negotiation as a filter, for differential.mjs: reads one JSON object per line, and writes one per line.
- *   {"op":"router","list":"opus,VP8"}                     → {"ok":true,"capabilities":{…}}
+/* Negotiation as a filter, for differential.mjs: reads one JSON object per line, and writes one per
+ *   line. {"op":"router","list":"opus,VP8"} → {"ok":true,"capabilities":{…}}
  *   {"op":"produce","kind":…,"rtpParameters":…,"list":…,"cname":…,"remote":[caps…]}
  *       → {"ok":true,"rtpParameters":…,"consumable":…,"type":…,"consume":[{…}…]}
  * A refusal is {"ok":false,"why":"…"}. */

@@ -1,5 +1,5 @@
-/* Negotiation with what a real browser sent, and the rows that it fills. tests/integration/ortc compares
- * thousands of other inputs with mediasoup. */
+/* Negotiation with what a real browser sent, and the rows that it fills. tests/integration/ortc
+ * compares thousands of other inputs with mediasoup. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>

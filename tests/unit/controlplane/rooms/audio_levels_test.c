@@ -1,5 +1,6 @@
-/* Who is told about speakers and volumes, when and how often: audio_levels.c on rows that the data plane
- * would publish. Time is the test's own, so nothing here depends on the speed of the machine. */
+/* Who is told about speakers and volumes, when and how often:
+ * audio_levels.c on rows that the data plane would publish. Time is
+ * the test's own, so nothing here depends on the speed of the machine. */
 #include <uv.h>
 
 #include "src/clock.h"
@@ -43,7 +44,8 @@ static void pass_ms(uint64_t ms)
     }
 }
 
-/* How many events of this name the socket received since the last time, and the value of the last one. */
+/* How many events of this name the socket received since the
+ * last time, and the value of the last one. */
 static int count_received(struct socket *s, const char *name, const cJSON **last)
 {
     int count = 0;
@@ -189,7 +191,8 @@ static void volumes_go_to_those_who_asked(void **state)
     pass_ms(1100);
     assert_int_equal(count_received(a.s, "media:audioLevels", NULL), 0);
 
-    /* One asks for volumes now, and the other no longer, on the same sockets. Then both are muted. */
+    /* One asks for volumes now, and the other no longer, on
+     * the same sockets. Then both are muted. */
     loudness[2] = 20;
     pass_ms(900);
     assert_true(count_received(a.s, "media:audioLevels", NULL) >= 1);
@@ -234,7 +237,8 @@ static void resuming_asks_again(void **state)
     socket_lose(host);
 }
 
-/* Audio without levels, and video, are not measured. After the loop hung, old intervals are skipped. */
+/* Audio without levels, and video, are not measured. After the
+ * loop hung, old intervals are skipped. */
 static void not_everything_is_measured(void **state)
 {
     struct socket *host = connect_user(user(1));

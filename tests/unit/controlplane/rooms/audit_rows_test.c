@@ -1,12 +1,12 @@
-/* Threat C22: the audit rows that every event writes, from controlplane/README.md, Client contract. No event
- * writes more rows than it asked for; when the log takes no rows, an event that writes some is refused
- * and changes nothing. */
+/* Threat C22: the audit rows that every event writes, from controlplane/README.md, Client contract.
+ * No event writes more rows than it asked for; when the log takes no rows, an event that writes
+ * some is refused and changes nothing. */
 #include "rooms_steps.h"
 
 enum { MAX_ACTIONS = 4 };
 
-/* The sender is the host; a guest with two producers is in the room too. In payloads %r is the room, %t,
- * %p and %c are the host's transport, producer and consumer, %o is the guest's id. */
+/* The sender is the host; a guest with two producers is in the room too. In payloads %r is the
+ * room, %t, %p and %c are the host's transport, producer and consumer, %o is the guest's id. */
 static const struct {
     const char *event, *payload;
     struct {

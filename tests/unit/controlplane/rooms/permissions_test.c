@@ -1,5 +1,6 @@
-/* Threat C17, who may do what: every event with every role and every owner of the object that it names. The
- * expectations are written from controlplane/README.md, Client contract, and not from the code. */
+/* Threat C17, who may do what: every event with every role and every
+ * owner of the object that it names. The expectations are written from
+ * controlplane/README.md, Client contract, and not from the code. */
 #include "rooms_steps.h"
 
 enum who { STRANGER, OUTSIDER, PARTICIPANT, CO_HOST, HOST, GONE_MEMBER, WHO_COUNT };

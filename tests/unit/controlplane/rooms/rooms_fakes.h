@@ -1,6 +1,6 @@
-/* Fakes of sockets, accounts, store, audit log and data plane, so that controlplane/rooms runs alone: the
- * test program defines the functions that would come from the other folders. Answers that would arrive
- * later wait in one queue until pump() delivers them. */
+/* Fakes of sockets, accounts, store, audit log and data plane, so that controlplane/rooms runs
+ * alone: the test program defines the functions that would come from the other folders. Answers
+ * that would arrive later wait in one queue until pump() delivers them. */
 #ifndef RINGCAST_ROOMS_FAKES_H
 #define RINGCAST_ROOMS_FAKES_H
 

@@ -1,5 +1,5 @@
-/* Steps of a conference, for tests that tell a story: somebody connects, sends requests, receives
- * announcements. */
+/* Steps of a conference, for tests that tell a story: somebody
+ * connects, sends requests, receives announcements. */
 #ifndef RINGCAST_ROOMS_STEPS_H
 #define RINGCAST_ROOMS_STEPS_H
 
@@ -87,7 +87,8 @@ static void wait_ms(uint64_t ms)
     }
 }
 
-/* Runs the loop until the condition holds. A minute is for slow machines: normally it takes a moment. */
+/* Runs the loop until the condition holds. A minute is for
+ * slow machines: normally it takes a moment. */
 #define WAIT_UNTIL(condition)                    \
     for (int tries = 0; !(condition); tries++) { \
         if (tries == 6000)                       \
@@ -121,7 +122,8 @@ static void socket_lose(struct socket *s)
     socket_unref(s);
 }
 
-/* Sends a request and returns its acknowledgement, which belongs to the socket until the next request. */
+/* Sends a request and returns its acknowledgement, which
+ * belongs to the socket until the next request. */
 static const cJSON *request_json(struct socket *s, const char *event, cJSON *payload)
 {
     static int64_t acks;
@@ -184,7 +186,8 @@ static void assert_code(const cJSON *ack, const char *code)
     assert_true(strlen(text_of(ack, "message")) > 10);
 }
 
-/* The next event that this socket received must be `name`. Returns its value, which stays the socket's. */
+/* The next event that this socket received must be `name`.
+ * Returns its value, which stays the socket's. */
 static const cJSON *received(struct socket *s, const char *name)
 {
     const char *got =

@@ -222,7 +222,8 @@ static void media_is_produced_and_consumed(void **state)
     assert_code(request(b.s, "media:resumeConsumer", "{'consumerId':'%s'}", consumer),
                 "consumer_not_found");
 
-    /* Leaving: producerClosed, consumerClosed, then userLeft. A row goes before the rows it refers to. */
+    /* Leaving: producerClosed, consumerClosed, then userLeft.
+     * A row goes before the rows it refers to. */
     fake_dataplane.removed_count = 0;
     assert_ok(request(a.s, "room:leave", "{'roomId':'%s'}", room));
     received(b.s, "media:producerClosed");
@@ -238,7 +239,8 @@ static void media_is_produced_and_consumed(void **state)
     socket_lose(b.s);
 }
 
-/* Every restart makes new credentials, in the acknowledgement and in the row, and changes nothing else. */
+/* Every restart makes new credentials, in the acknowledgement
+ * and in the row, and changes nothing else. */
 static void ice_restarts(void **state)
 {
     struct socket *host = connect_user(user(1));
@@ -479,7 +481,8 @@ static void join_later(struct socket *s, const char *room)
     cJSON_Delete(args);
 }
 
-/* The store is too busy to answer some of many joins: these succeed if another has opened the room. */
+/* The store is too busy to answer some of many joins: these
+ * succeed if another has opened the room. */
 static void joins_while_the_store_is_busy(void **state)
 {
     struct socket *host = connect_user(user(1)), *a = connect_user(user(2)),

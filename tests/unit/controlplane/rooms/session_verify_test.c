@@ -85,7 +85,8 @@ static void after_new_keys_tokens_are_verified_again(void **state)
     socket_lose(a);
 }
 
-/* Thousands of sockets are due in the same moment, and there are 5 s minus REVERIFY_MS left for them. */
+/* Thousands of sockets are due in the same moment, and there
+ * are 5 s minus REVERIFY_MS left for them. */
 static void thousands_are_verified_in_time(void **state)
 {
     enum { MANY = 4000, TICKS = (5000 - REVERIFY_MS) / TICK_MS };

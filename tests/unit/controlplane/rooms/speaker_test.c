@@ -1,5 +1,5 @@
-/* The dominant speaker: scores, a truth table of who becomes dominant, and simulated conversations with
- * coughs, doors, keyboards and fans. */
+/* The dominant speaker: scores, a truth table of who becomes dominant, and simulated conversations
+ * with coughs, doors, keyboards and fans. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -42,8 +42,8 @@ static void scores_rise_with_activity(void **state)
             assert_true(v > 0 ? score(&medium, v) > score(&medium, v - 1) + 1
                               : score(&medium, 0) < 1e-9);
     }
-    /* A frame counts as speech from 4 units on. All speech has nearly the same score: louder speech alone
-     * does not reach the margin. */
+    /* A frame counts as speech from 4 units on. All speech has nearly the same score: louder speech
+     * alone does not reach the margin. */
     for (unsigned v = 0; v <= UNITS; v++)
         assert_true(v < 4 ? score(&immediate, v) < 1e-9 : score(&immediate, v) > 0.9);
     for (unsigned v = UNITS_VOICED; v <= UNITS; v++)
@@ -88,7 +88,8 @@ static void active_frames_are_recognized(void **state)
     }
 }
 
-/* The background is the quietest frame of the last 5 to 10 s: a constant noise becomes background. */
+/* The background is the quietest frame of the last 5 to 10 s:
+ * a constant noise becomes background. */
 static void the_background_is_followed(void **state)
 {
     struct speaker s;
@@ -113,7 +114,8 @@ static void the_background_is_followed(void **state)
 
 /* ---- who becomes dominant ---- */
 
-/* Hears a script: "v300 l100 s200" is 300 ms of voice, 100 ms of loud voice, then 200 ms of silence. */
+/* Hears a script: "v300 l100 s200" is 300 ms of voice, 100 ms
+ * of loud voice, then 200 ms of silence. */
 static void play(struct speaker *s, const char *script)
 {
     speaker_begin(s);
@@ -181,7 +183,8 @@ static void the_dominant_speaker_changes(void **state)
         }
 }
 
-/* Of several the one with the greatest lead becomes dominant. One who left is not dominant any more. */
+/* Of several the one with the greatest lead becomes dominant.
+ * One who left is not dominant any more. */
 static void the_greatest_lead_wins(void **state)
 {
     struct speaker a, b, c;
@@ -274,7 +277,8 @@ static void make(struct person *p, enum sound sound, int ms)
     p->rest_ms = ms + 1000;
 }
 
-/* People speak in turn for 3 to 9 s, and the others make noises. The decision is made every 100 ms. */
+/* People speak in turn for 3 to 9 s, and the others make
+ * noises. The decision is made every 100 ms. */
 static void a_conversation(void **state)
 {
     enum { PEOPLE = 6, TURNS = 40, SEEDS = 20 };

@@ -1,5 +1,5 @@
-/* tables/dataplane.h against real regions and a supervisor that the test plays: rows, notes, doorbells,
- * events, missing heartbeats, restarts of either side. */
+/* tables/dataplane.h against real regions and a supervisor that the test plays: rows, notes,
+ * doorbells, events, missing heartbeats, restarts of either side. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -311,7 +311,8 @@ static void the_least_loaded_worker_is_picked(void **state)
     shut(dataplane);
 }
 
-/* A small room stays on its first worker, a large one spreads evenly; consumers count as load too. */
+/* A small room stays on its first worker, a large one spreads
+ * evenly; consumers count as load too. */
 static void a_large_room_spreads(void **state)
 {
     struct dataplane *dataplane = open_up();
@@ -414,7 +415,8 @@ static void events_reach_the_handler(void **state)
     assert_int_equal(changes[0].handle, handle);
     assert_null(ring_peek(&far.events[0]));
 
-    /* The other side is not trusted: an impossible head must neither hang us nor stop the events. */
+    /* The other side is not trusted: an impossible head must
+     * neither hang us nor stop the events. */
     atomic_fetch_add(&far.events[0].head->published, 1ull << 40);
     assert_int_equal(write(far.control_doorbell, &one, 8), 8);
     run_until(&change_count, 2);

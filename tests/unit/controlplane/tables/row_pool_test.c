@@ -1,4 +1,5 @@
-/* Which row is taken next: unused rows in order, freed rows after their quarantine, oldest first. */
+/* Which row is taken next: unused rows in order, freed rows
+ * after their quarantine, oldest first. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
