@@ -345,8 +345,8 @@ void senders_run(struct media *media)
         if (s->kind == STREAM_AUDIO && ++waiting % AUDIO_FLUSH == 0)
             net_flush(media->net);
         s->due_ns += s->interval_ns;
-        if (s->due_ns + NS_PER_S <
-            now) /* the machine stopped for a second: do not send all of it now */
+        /* If the machine stood still for a second, do not send all that was missed. */
+        if (s->due_ns + NS_PER_S < now)
             s->due_ns = now;
         queue_move_down(media, 0);
     }

@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-/* cmocka wants these first */
+/* cmocka needs these first */
 #include <cmocka.h>
 
 #include "perf/load/histogram.c"

@@ -4,7 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
-/* cmocka wants these first */
+/* cmocka needs these first */
 #include <cmocka.h>
 
 #include "perf/load/payload.c"

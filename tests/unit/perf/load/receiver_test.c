@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-/* cmocka wants these first */
+/* cmocka needs these first */
 #include <cmocka.h>
 
 #include "perf/load/receiver.c"
