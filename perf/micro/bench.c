@@ -1,4 +1,4 @@
-/* Time, rounds, and the way of a case through them. */
+/* Time, and running a case in rounds. */
 #define _GNU_SOURCE /* RUSAGE_THREAD */
 #include "bench.h"
 
@@ -10,7 +10,7 @@
 
 #include "src/clock.h"
 
-#define ROUNDS_TRIED_MAX 3 /* times the rounds wanted */
+#define ROUNDS_TRIED_MAX 3 /* so many times the rounds wanted are tried to get undisturbed ones */
 
 static double ns_per_tick = 1;
 uint64_t bench_nothing_ticks;
@@ -77,13 +77,13 @@ double bench_ns(uint64_t ticks)
 __attribute__((noinline)) void bench_measured(void (*work)(void *argument), void *argument)
 {
     work(argument);
-    __asm__ volatile("" ::: "memory"); /* no tail call: callgrind would see this function end */
+    __asm__ volatile("" ::: "memory"); /* no tail call: callgrind would not count the work then */
 }
 
 /* ---- rounds ---- */
 
-/* How often this thread had to make room for others so far: a round in which that rose tells of
- * them, not of us. */
+/* How often the kernel took the processor from this thread so far. A round in which this happened
+ * measured others, not us. */
 static uint64_t preemptions(void)
 {
     struct rusage usage;
@@ -102,7 +102,7 @@ static struct bench_tally round_of(void (*step)(void *, struct bench_tally *), v
 
         step(state, &tally);
         if (tally.units == before)
-            bench_die("a step that did nothing");
+            bench_die("a step did no work");
     }
     return tally;
 }
@@ -127,9 +127,9 @@ static void run_rounds(const struct bench_case *what, const struct bench_options
 
         if (what->bound)
             bounded = round_of(what->bound, state, worked.units);
-        if (tried == 0) /* warms up */
+        if (tried == 0) /* the first round only warms the caches */
             continue;
-        /* On a machine that is never quiet a disturbed round is better than none. */
+        /* On a machine that is always busy a disturbed round is better than none. */
         if (preemptions() != before && tried < ROUNDS_TRIED_MAX * o->rounds)
             continue;
         work->ns[work->count++] = ns_per_unit(worked);
@@ -139,7 +139,7 @@ static void run_rounds(const struct bench_case *what, const struct bench_options
     if (what->check)
         what->check(state);
     bench_figure_set(&figure, work, what->bound ? bound : NULL);
-    bench_tell(&figure);
+    bench_print(&figure);
     what->close(state);
     bench_pages_free(work, sizeof(*work));
     bench_pages_free(bound, sizeof(*bound));

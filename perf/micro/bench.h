@@ -1,15 +1,21 @@
-/* What every microbenchmark shares: cases, time, rounds, and how a figure is told.
+/* What every microbenchmark shares: cases, time, rounds, figures.
  *
  *   struct bench_case   open ─► step, step, … (prepares, then bench_measure) ─► close
- *                               bound, bound, …  the same work without what is ours around it
+ *                               bound, bound, …
  *
- * A figure is the cost of one unit of work (a packet, an answer, a joined consumer) in nanoseconds,
- * taken in many short rounds. The bound's rounds alternate with the path's inside one process, so
- * that whatever else the machine does hits both alike. The best round says what the code can do, the
- * median what it did. The same steps run under callgrind (perf/regress), which counts instructions
- * inside bench_measured() only.
+ * A figure is the cost of one unit of work (a packet, an answer, a joined consumer) in nanoseconds.
+ * It is taken in many short rounds. The best round shows what the code can do, the median what it
+ * did.
  *
- * Errors: bench_die. Memory: bench_pages. Threads: one, until worlds of several workers turn. */
+ * A bound is the least that the same work can cost: for the path of a packet, the calls of the
+ * cipher and nothing else. Its rounds alternate with those of the case, inside one process, so that
+ * whatever else the machine does slows both down alike.
+ *
+ * perf/regress runs the same steps under callgrind and counts the instructions inside
+ * bench_measured() only.
+ *
+ * Threads: one, but for a room on several workers (spread.c). Memory: bench_pages. Errors:
+ * Threads: bench_die. */
 #ifndef RINGCAST_BENCH_H
 #define RINGCAST_BENCH_H
 
@@ -22,17 +28,17 @@
 
 #define BENCH_ROUNDS_MAX 2000
 
-/* Says what went wrong and ends: a benchmark that measured something else is worse than none. */
+/* Prints what went wrong and ends the program: no figure is better than a wrong one. */
 __attribute__((format(printf, 1, 2), noreturn)) void bench_die(const char *format, ...);
 
-/* Zeroed pages, large ones where the kernel has them; ends when there are none. */
+/* Zeroed memory, in large pages when the kernel has them. Ends the program when there is none. */
 void *bench_pages(size_t bytes);
 void bench_pages_free(void *pages, size_t bytes);
 
 /* ---- time ---- */
 
-/* The processor's constant-rate counter: reading it costs a third of clock_gettime(), which counts
- * where one turn takes a microsecond. */
+/* The processor's counter of constant rate. Reading it takes a third of the time of
+ * clock_gettime(); that matters when one turn takes a microsecond. */
 static inline uint64_t bench_ticks(void)
 {
     unsigned processor;
@@ -40,15 +46,15 @@ static inline uint64_t bench_ticks(void)
     return __rdtscp(&processor);
 }
 
-/* Measures the counter's rate and what measuring nothing costs; call once at start. */
+/* Measures the counter's rate, and how long an empty measurement takes. Call it once, at start. */
 void bench_clock_start(void);
 double bench_ns(uint64_t ticks);
 extern uint64_t bench_nothing_ticks;
 
-/* Does the work; a function of its own so that callgrind can be told to count in here only. */
+/* Does the work. A function of its own, so that callgrind can count its instructions only. */
 void bench_measured(void (*work)(void *argument), void *argument);
 
-/* The ticks it took. */
+/* Does the work and returns how many ticks it took. */
 static inline uint64_t bench_measure(void (*work)(void *argument), void *argument)
 {
     uint64_t began = bench_ticks(), ticks;
@@ -60,19 +66,19 @@ static inline uint64_t bench_measure(void (*work)(void *argument), void *argumen
 
 /* ---- cases ---- */
 
-/* 0 or false: what the case thinks right. */
+/* 0 or false: the case chooses. */
 struct bench_options {
     enum srtp_profile profile;
     uint32_t fanout;     /* consumers of each producer */
     uint32_t bytes;      /* of an RTP packet, header and extensions included, without the tag */
     bool audio;          /* single packets of many producers instead of bursts of few */
     bool uneven;         /* the packets of a burst differ by a byte, as browsers split frames */
-    bool cold;           /* so many rooms that every context is cold when it is needed */
-    uint32_t rooms;      /* walked in turn */
+    bool cold;           /* so many rooms that the cache holds nothing of the next one */
+    uint32_t rooms;      /* that send one after the other */
     uint32_t publishers; /* of a room */
     uint32_t burst;      /* packets of a producer in one turn */
     uint32_t together;   /* rooms that send in one turn */
-    uint32_t transports; /* where the number of clients is what counts */
+    uint32_t transports; /* for cases whose cost depends on the number of clients */
     uint32_t workers;    /* that one room is spread over */
     uint64_t turn_ns;    /* virtual time that passes with each turn */
     uint32_t rounds;
@@ -88,19 +94,19 @@ struct bench_case {
     const char *name; /* "path" */
     const char *unit; /* "packet out" */
     const char *prose;
-    /* Fills in what the options leave open, and what the figure is called: "fanout 50 gcm128". */
+    /* Chooses what the options leave open, and a name for the figure: "fanout 50 gcm128". */
     void *(*open)(struct bench_options *options, char *what /* 64 */);
     void (*step)(void *state, struct bench_tally *tally);
     void (*bound)(void *state, struct bench_tally *tally); /* NULL: none */
-    void (*check)(void *state); /* that everything so far was right; NULL: nothing to check */
+    void (*check)(void *state); /* ends the program if a result was wrong; NULL: nothing to check */
     void (*close)(void *state);
-    /* Measures and tells its figures by itself; there is nothing else then but names. */
+    /* For a case that measures and prints by itself: all other functions are NULL then. */
     void (*run)(const struct bench_options *options);
 };
 
-/* Measures in rounds and tells the figure. */
+/* Measures in rounds and prints the figure. */
 void bench_run(const struct bench_case *what, const struct bench_options *options);
-/* As many steps as make `units`; for counting instructions. Returns the units done. */
+/* Runs steps until `units` are done, for counting instructions. Returns the units done. */
 uint64_t bench_count(const struct bench_case *what, const struct bench_options *options,
                      uint64_t units);
 
@@ -118,18 +124,17 @@ struct bench_figure {
     struct bench_options options;
     double best_ns, median_ns;
     double bound_best_ns, bound_median_ns; /* 0: no bound */
-    double ratio; /* of bound to work: the median of the rounds' own ratios */
-    double scaling,
-        bound_scaling; /* what many carry, times what one does; 0: nothing of the kind */
+    double ratio;                  /* bound / work: the median of the ratios of all rounds */
+    double scaling, bound_scaling; /* throughput of several workers / of one; 0: not measured */
 };
 
 void bench_figure_set(struct bench_figure *figure, const struct bench_series *work,
                       const struct bench_series *bound /* or NULL */);
-/* The median of the rounds' own ratios, a's to b's. */
+/* The median of a / b of all rounds. */
 double bench_ratio(const struct bench_series *a, const struct bench_series *b);
-/* One line of the table now, one object of the JSON file at the end. */
-void bench_tell(const struct bench_figure *figure);
-/* JSON of everything told so far. */
+/* Prints one line of the table, and keeps the figure for the JSON file. */
+void bench_print(const struct bench_figure *figure);
+/* Writes all figures that were printed. */
 void bench_write_json(const char *path);
 
 const char *bench_profile_name(enum srtp_profile profile); /* gcm128, gcm256, cm */

@@ -1,4 +1,4 @@
-/* The cases, and the sets of them that are run by name. */
+/* The cases, and named sets of cases. */
 #include "cases.h"
 
 #define GCM128 .profile = SRTP_PROFILE_aead_aes_128_gcm
@@ -84,7 +84,7 @@ const struct case_run short_set[] = {
 };
 
 const struct case_scenario scenarios[] = {
-    /* Many rooms at their own pace: timers, reports and statistics of each client count, too. */
+    /* Many rooms, each as fast as a real one: so timers, reports and statistics count, too. */
     {"video-gcm128-rooms", &case_path, {GCM128, .fanout = 9, .rooms = 20}, 27000},
     {"video-gcm128-to-1", &case_path, {GCM128, .fanout = 1, .bytes = 1200}, 900},
     {"video-gcm128-to-50", &case_path, {GCM128, .fanout = 50, .bytes = 1200}, 4500},

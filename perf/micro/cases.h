@@ -1,4 +1,4 @@
-/* Every case of ringcast-bench, and the sets of them that are run by name. */
+/* Every case of ringcast-bench, and named sets of cases. */
 #ifndef RINGCAST_BENCH_CASES_H
 #define RINGCAST_BENCH_CASES_H
 
@@ -18,30 +18,30 @@ extern const struct bench_case case_stun_answer, case_stun_stranger, case_media_
 extern const struct bench_case case_transport_join, case_transport_leave, case_consumer_join,
     case_consumer_leave, case_idle;
 
-/* What of its options a case is measured over when the command line does not say. */
+/* Options that a case is measured with in all usual values when the command line gives none. */
 enum case_axis { AXIS_FANOUT = 1, AXIS_PROFILE = 2, AXIS_BYTES = 4, AXIS_COLD = 8, AXIS_ROOM = 16 };
 
 struct case_entry {
     const struct bench_case *what;
-    unsigned axes; /* of enum case_axis */
+    unsigned axes; /* bits of enum case_axis */
 };
-extern const struct case_entry cases[]; /* ended by one without a case */
+extern const struct case_entry cases[]; /* the last one has no case */
 
-/* What `make bench` runs, in less than a minute. */
+/* What `make bench` runs: less than a minute. */
 struct case_run {
     const struct bench_case *what;
     struct bench_options options;
 };
-extern const struct case_run short_set[]; /* likewise */
+extern const struct case_run short_set[]; /* the last one has no case */
 
-/* Scenarios whose instructions are counted (perf/regress). Names and numbers are part of
- * perf/baseline.json: change one and the baseline must be made anew. */
+/* Scenarios whose instructions perf/regress counts. Their names and numbers are part of
+ * perf/baseline.json: whoever changes one must make the baseline anew. */
 struct case_scenario {
     const char *name;
     const struct bench_case *what;
     struct bench_options options;
     uint32_t units;
 };
-extern const struct case_scenario scenarios[]; /* likewise */
+extern const struct case_scenario scenarios[]; /* the last one has no name */
 
 #endif

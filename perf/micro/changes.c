@@ -1,4 +1,4 @@
-/* Table changes a worker applies (people who join and leave), and what silent people cost. */
+/* The cost of table changes (clients join and leave), and of clients that send nothing. */
 #include "cases.h"
 
 #include <stdio.h>
@@ -8,14 +8,14 @@
 #include "src/clock.h"
 
 #define PEOPLE 1000
-#define TOGETHER 64 /* changes of one step */
+#define TOGETHER 64 /* changes in one step */
 #define SILENT 30000
 #define TICK_NS (10 * NS_PER_MS)
 
 struct changes {
     struct bench_world world;
     enum table_id table;
-    bool joins; /* measured: joins; else leaves */
+    bool joins; /* joins are measured, else leaves */
     uint32_t people, generation;
 };
 
@@ -33,7 +33,7 @@ static void *open_changes(struct bench_options *o, char *what, enum table_id tab
     if (!o->units)
         o->units = 1000;
     if (o->transports >= TRANSPORTS_MAX)
-        bench_die("at most %d people", TRANSPORTS_MAX - 1);
+        bench_die("at most %d clients", TRANSPORTS_MAX - 1);
     s->table = table;
     s->joins = joins;
     s->people = o->transports;
@@ -71,8 +71,8 @@ static void change_row(struct changes *s, uint32_t i, bool used)
         world_transport(&s->world, 1 + i, 0, used, s->generation);
 }
 
-/* Everybody joins or leaves, TOGETHER in one step. */
-static void everybody(struct changes *s, bool used, struct bench_tally *tally /* or NULL */)
+/* All join or leave, TOGETHER in one step. */
+static void change_all(struct changes *s, bool used, struct bench_tally *tally /* or NULL */)
 {
     for (uint32_t first = 0; first < s->people; first += TOGETHER) {
         uint32_t count = s->people - first < TOGETHER ? s->people - first : TOGETHER;
@@ -101,12 +101,12 @@ static void step(void *state, struct bench_tally *tally)
 {
     struct changes *s = state;
 
-    everybody(s, true, s->joins ? tally : NULL);
+    change_all(s, true, s->joins ? tally : NULL);
     if (people_there(s) != s->people)
-        bench_die("%u people joined, %u are there", s->people, people_there(s));
-    everybody(s, false, s->joins ? NULL : tally);
+        bench_die("%u clients joined, but the worker has %u", s->people, people_there(s));
+    change_all(s, false, s->joins ? NULL : tally);
     if (people_there(s) != 0)
-        bench_die("everybody left, %u are there", people_there(s));
+        bench_die("all clients left, but the worker has %u", people_there(s));
     s->generation++;
 }
 
@@ -130,7 +130,7 @@ static void *open_consumer_leave(struct bench_options *o, char *what)
     return open_changes(o, what, TABLE_consumer, false);
 }
 
-/* ---- silence ---- */
+/* ---- clients that send nothing ---- */
 
 static void *open_idle(struct bench_options *o, char *what)
 {
@@ -149,7 +149,7 @@ static void *open_idle(struct bench_options *o, char *what)
     shape.profile = o->profile;
     world_open(&s->world, 1);
     world_connect(&s->world, &shape);
-    /* Their first reports and statistics are behind them, and their timers spread. */
+    /* Until the first reports and statistics are done and the timers are spread evenly. */
     for (uint32_t i = 0; i < 500; i++) {
         world_advance(TICK_NS);
         world_settle(&s->world);
@@ -177,13 +177,13 @@ static void idle_check(void *state)
     struct changes *s = state;
 
     if (s->world.workers[0].worker->transports.count != s->people)
-        bench_die("somebody is gone");
+        bench_die("some transports are gone");
 }
 
 const struct bench_case case_transport_join = {
     .name = "transport-join",
     .unit = "row",
-    .prose = "a transport's row applied: made",
+    .prose = "a transport's row is applied: it joins",
     .open = open_transport_join,
     .step = step,
     .close = close_changes,
@@ -191,7 +191,7 @@ const struct bench_case case_transport_join = {
 const struct bench_case case_transport_leave = {
     .name = "transport-leave",
     .unit = "row",
-    .prose = "a transport's row applied: removed",
+    .prose = "a transport's row is applied: it leaves",
     .open = open_transport_leave,
     .step = step,
     .close = close_changes,
@@ -199,7 +199,7 @@ const struct bench_case case_transport_leave = {
 const struct bench_case case_consumer_join = {
     .name = "consumer-join",
     .unit = "row",
-    .prose = "a consumer's row applied: made",
+    .prose = "a consumer's row is applied: it joins",
     .open = open_consumer_join,
     .step = step,
     .close = close_changes,
@@ -207,7 +207,7 @@ const struct bench_case case_consumer_join = {
 const struct bench_case case_consumer_leave = {
     .name = "consumer-leave",
     .unit = "row",
-    .prose = "a consumer's row applied: removed",
+    .prose = "a consumer's row is applied: it leaves",
     .open = open_consumer_leave,
     .step = step,
     .close = close_changes,

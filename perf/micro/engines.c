@@ -1,4 +1,4 @@
-/* Stages of the path that need no worker: classify, parse, template, unprotect, protect. */
+/* Stages of the path that need no worker: classify, parse, header template, decrypt, encrypt. */
 #include "cases.h"
 
 #include <stdio.h>
@@ -10,7 +10,7 @@
 #include "dataplane/engines/rtp.h"
 
 #define DATAGRAM_ROOM 1600
-#define KEYS 50 /* as many subscribers */
+#define KEYS 50 /* one for each subscriber */
 
 struct stage {
     struct bench_options options;
@@ -25,7 +25,7 @@ struct stage {
     struct rtp_patch patch;
     struct srtp_protect_job protect[SRTP_BURST];
     struct srtp_unprotect_job unprotect[SRTP_BURST];
-    uint64_t sum; /* so that no result is unused */
+    uint64_t sum; /* of all results, so that the compiler drops none */
 };
 
 static const uint8_t router_id[16] = {
@@ -174,7 +174,7 @@ static void template_copy_step(void *state, struct bench_tally *tally)
 
 /* ---- crypto ---- */
 
-/* The burst's packets of consumers in turn, VIDEO_BURST for each, from shared payloads. */
+/* Consumer after consumer, VIDEO_BURST packets for each, from the same payloads. */
 static void make_protect_jobs(struct stage *s)
 {
     enum { VIDEO_BURST = 9 };
@@ -215,7 +215,7 @@ static void unprotect_work(void *state)
     srtp_unprotect_burst(s->engine, s->unprotect, s->options.burst);
 }
 
-/* One stream of one client, as a burst of a video frame comes. */
+/* One stream of one client: the packets of a video frame. */
 static void unprotect_step(void *state, struct bench_tally *tally)
 {
     struct stage *s = state;
@@ -240,7 +240,7 @@ static void unprotect_step(void *state, struct bench_tally *tally)
     tally->units += s->options.burst;
     for (size_t i = 0; i < s->options.burst; i++)
         if (s->unprotect[i].result != SRTP_OK)
-            bench_die("a packet was not taken: result %d", s->unprotect[i].result);
+            bench_die("a packet does not decrypt: result %d", s->unprotect[i].result);
 }
 
 const struct bench_case case_classify = {
@@ -262,7 +262,7 @@ const struct bench_case case_parse = {
 const struct bench_case case_template_build = {
     .name = "template-build",
     .unit = "packet in",
-    .prose = "the header that consumers get, once per packet",
+    .prose = "the header that consumers get, built once for each packet",
     .open = open_template,
     .step = template_build_step,
     .close = close_stage,

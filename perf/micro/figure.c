@@ -1,4 +1,4 @@
-/* Figures: what rounds amount to, the table, the JSON file. */
+/* Figures: best and median of rounds, the table, the JSON file. */
 #include "bench.h"
 
 #include <stdio.h>
@@ -35,8 +35,8 @@ static double median_of(const struct bench_series *series)
     return sorted.ns[sorted.count / 2];
 }
 
-/* The middle one of the rounds' own ratios: a clock that changes its pace moves both halves of a
- * round, not their ratio. */
+/* The median of the ratios, not the ratio of the medians: when the processor changes its clock
+ * rate, both halves of a round change, but not their ratio. */
 double bench_ratio(const struct bench_series *a, const struct bench_series *b)
 {
     struct bench_series ratios = {.count = a->count};
@@ -58,7 +58,7 @@ void bench_figure_set(struct bench_figure *figure, const struct bench_series *wo
     figure->ratio = bench_ratio(bound, work);
 }
 
-void bench_tell(const struct bench_figure *figure)
+void bench_print(const struct bench_figure *figure)
 {
     if (figure_count == FIGURES_MAX)
         bench_die("more than %d figures", FIGURES_MAX);
@@ -74,10 +74,10 @@ void bench_tell(const struct bench_figure *figure)
     else
         printf("   per %s\n", figure->unit);
     if (figure->scaling > 0)
-        printf(
-            "%-17s %u workers carry %.2fx of one; the protect calls alone, on as many threads at "
-            "the same time, %.2fx\n",
-            "", figure->options.workers, figure->scaling, figure->bound_scaling);
+        printf("%-17s %u workers send %.2f times as much as one; encryption alone, on as many "
+               "threads: "
+               "%.2f times\n",
+               "", figure->options.workers, figure->scaling, figure->bound_scaling);
     fflush(stdout);
 }
 
@@ -108,7 +108,7 @@ void bench_write_json(const char *path)
     FILE *file = fopen(path, "w");
 
     if (!file)
-        bench_die("%s cannot be written", path);
+        bench_die("cannot write %s", path);
     fputs("[\n", file);
     for (size_t i = 0; i < figure_count; i++) {
         write_figure(file, &figures[i]);
@@ -116,7 +116,7 @@ void bench_write_json(const char *path)
     }
     fputs("]\n", file);
     if (fclose(file) != 0)
-        bench_die("%s cannot be written", path);
+        bench_die("cannot write %s", path);
 }
 
 static const struct {

@@ -1,4 +1,4 @@
-/* Stages of the path that look things up or keep them in order: maps, slots, the timer wheel. */
+/* Data structures of the path: maps, transmit slots, the timer wheel. */
 #include "cases.h"
 
 #include <stdio.h>
@@ -8,8 +8,8 @@
 
 #define ENTRIES 30000
 #define SECRET 0x5eed
-#define LOOKUPS 256     /* of one step: a full receive */
-#define SLOT_SENDS 50   /* subscribers of one turn */
+#define LOOKUPS 256     /* in one step: a full batch */
+#define SLOT_SENDS 50   /* subscribers in one turn */
 #define SLOT_SEGMENTS 9 /* packets to each */
 #define TIMER_NS 2500000000ull
 
@@ -19,7 +19,7 @@ struct lookup {
     uint64_t keys[LOOKUPS];
     uint64_t sum, wanted;
     uint32_t entries;
-    uint32_t state; /* of a small generator */
+    uint32_t state; /* of a pseudo-random generator */
 };
 
 static void defaults(struct bench_options *o)
@@ -50,7 +50,7 @@ static void close_map(void *state)
     struct lookup *s = state;
 
     if (s->sum != s->wanted)
-        bench_die("a lookup found somebody else");
+        bench_die("a lookup found a wrong entry");
     map_close(&s->map);
     bench_pages_free(s, sizeof(*s));
 }
@@ -61,7 +61,7 @@ static uint32_t some_entry(struct lookup *s)
     return (uint32_t)((uint64_t)s->state * s->entries >> 32);
 }
 
-/* As the worker's: as many slots as it has, so as cold as its. */
+/* The map is as large as a worker's, so the cache holds as little of it. */
 static void *open_paths(struct bench_options *o, char *what)
 {
     struct lookup *s = open_map(o, what);
@@ -170,7 +170,7 @@ static void slots_work(void *state)
         for (size_t k = 0; k < SLOT_SEGMENTS; k++) {
             uint8_t *slot = io_replay_backend.slot(s->io, &s->paths[i], s->bytes);
 
-            if (!slot) { /* transmit memory is used up: as transmit_slot */
+            if (!slot) { /* the transmit memory is full: do what transmit_slot does */
                 io_replay_backend.transmit(s->io);
                 slot = io_replay_backend.slot(s->io, &s->paths[i], s->bytes);
             }
@@ -228,7 +228,7 @@ static void *open_wheel(struct bench_options *o, char *what)
     return s;
 }
 
-static void rearm(void *context, struct timer *timer)
+static void set_again(void *context, struct timer *timer)
 {
     struct wheel_state *s = context;
 
@@ -240,7 +240,7 @@ static void wheel_work(void *state)
 {
     struct wheel_state *s = state;
 
-    wheel_advance(&s->wheel, s->now_ns, rearm, s);
+    wheel_advance(&s->wheel, s->now_ns, set_again, s);
 }
 
 static void wheel_step(void *state, struct bench_tally *tally)
@@ -263,7 +263,7 @@ static void close_wheel(void *state)
 const struct bench_case case_path_lookup = {
     .name = "path-lookup",
     .unit = "packet in",
-    .prose = "hash of a path and its transport, anybody's",
+    .prose = "hash of a path, and its transport, among many",
     .open = open_paths,
     .step = path_step,
     .close = close_map,
@@ -271,7 +271,7 @@ const struct bench_case case_path_lookup = {
 const struct bench_case case_ssrc_lookup = {
     .name = "ssrc-lookup",
     .unit = "report",
-    .prose = "the consumer of an SSRC, anybody's",
+    .prose = "the consumer of an SSRC, among many",
     .open = open_ssrcs,
     .step = ssrc_step,
     .close = close_map,
@@ -279,7 +279,7 @@ const struct bench_case case_ssrc_lookup = {
 const struct bench_case case_slots = {
     .name = "slots",
     .unit = "packet out",
-    .prose = "a slot of the transmit memory, runs and transmit included",
+    .prose = "a slot in the transmit memory, finding runs and transmit included",
     .open = open_slots,
     .step = slots_step,
     .check = slots_check,
@@ -288,7 +288,7 @@ const struct bench_case case_slots = {
 const struct bench_case case_wheel = {
     .name = "wheel",
     .unit = "timer",
-    .prose = "the timer wheel alone: a timer fires and is armed again",
+    .prose = "the timer wheel alone: a timer fires and is set again",
     .open = open_wheel,
     .step = wheel_step,
     .close = close_wheel,

@@ -1,4 +1,4 @@
-/* ringcast-bench: what a worker costs, beside the bound for the same work. */
+/* ringcast-bench: what a worker costs, and the bound for the same work. */
 #define _GNU_SOURCE /* sched_setaffinity */
 #include <getopt.h>
 #include <openssl/crypto.h>
@@ -13,7 +13,7 @@
 
 #define VALUES_MAX 16
 
-/* One comma-separated option. */
+/* An option that is a list of values. */
 struct values {
     size_t count;
     uint32_t value[VALUES_MAX];
@@ -28,30 +28,31 @@ struct command_line {
 
 static const char usage[] =
     "ringcast-bench [OPTION…] [short | list | count SCENARIO | CASE…]\n"
-    "  short             what `make bench` runs (the default), less than a minute\n"
-    "  list              every case, and the scenarios that perf/regress counts\n"
-    "  CASE              measured for all that the options below leave open\n"
-    "Of path, protect and unprotect:\n"
+    "  short             run what `make bench` runs (the default): less than a minute\n"
+    "  list              print every case, and the scenarios that perf/regress counts\n"
+    "  count SCENARIO    run one scenario without measuring time, for perf/regress\n"
+    "  CASE              measure this case, with all usual values of options that are not given\n"
+    "For path, protect and unprotect (in parentheses: the usual values):\n"
     "  --fanout N,…      consumers of each producer (1,10,50,500)\n"
     "  --profile P,…     gcm128, gcm256, cm (all)\n"
-    "  --bytes N,…       RTP packet without the tag (1200,160)\n"
-    "  --warm, --cold    one room, or so many that no context stays in the cache (both)\n"
-    "  --video, --audio  bursts of 9 packets of one, or single packets of 20 producers\n"
-    "                    (audio below 400 bytes)\n"
-    "  --uneven          packets of a burst differ by a byte, as browsers split frames\n"
+    "  --bytes N,…       size of an RTP packet without the tag (1200,160)\n"
+    "  --warm, --cold    one room, or so many rooms that the cache holds none of them (both)\n"
+    "  --video, --audio  bursts of 9 packets of one producer, or single packets of 20 producers\n"
+    "                    (audio when a packet has less than 400 bytes)\n"
+    "  --uneven          packets of a burst differ by one byte, as browsers split frames\n"
     "  --burst N         packets of a producer in one turn\n"
-    "  --rooms N         walked in turn\n"
-    "  --publishers N    of each room\n"
+    "  --rooms N         rooms that send one after the other\n"
+    "  --publishers N    producers in each room\n"
     "  --together N      rooms that send in the same turn (1)\n"
-    "  --turn-ns N       virtual time that passes with a turn\n"
-    "Of room-over-workers (a large room of --fanout 50,500,1000; gcm128, cm):\n"
-    "  --workers N       beside one (2)\n"
-    "Of all:\n"
-    "  --transports N    clients, entries, people: where their number is what counts\n"
-    "  --rounds N        measured alternately with the bound\n"
-    "  --units N         work of one round at least\n"
-    "  --cpu N           stay on this processor\n"
-    "  --json FILE       the figures once more\n";
+    "  --turn-ns N       virtual nanoseconds that pass with each turn\n"
+    "For room-over-workers (usually --fanout 50,500,1000 and gcm128, cm):\n"
+    "  --workers N       compare one worker with N workers (2)\n"
+    "For all cases:\n"
+    "  --transports N    number of clients or entries, for cases whose cost depends on it\n"
+    "  --rounds N        number of rounds\n"
+    "  --units N         units of work in one round, at least\n"
+    "  --cpu N           run on this processor only\n"
+    "  --json FILE       write the figures to FILE, too\n";
 
 static uint32_t number(const char *text)
 {
@@ -59,7 +60,7 @@ static uint32_t number(const char *text)
     unsigned long value = strtoul(text, &end, 10);
 
     if (*text == '\0' || *end != '\0' || value > UINT32_MAX)
-        bench_die("%s is no number that could be meant here", text);
+        bench_die("%s is not a number from 0 to 4294967295", text);
     return (uint32_t)value;
 }
 
@@ -71,24 +72,24 @@ static void read_values(struct values *values, char *text, bool profiles)
         enum srtp_profile profile;
 
         if (values->count == VALUES_MAX)
-            bench_die("at most %d values", VALUES_MAX);
+            bench_die("at most %d values in a list", VALUES_MAX);
         if (!profiles)
             values->value[values->count++] = number(word);
         else if (bench_profile_parse(word, &profile))
             values->value[values->count++] = profile;
         else
-            bench_die("profile %s: gcm128, gcm256 or cm", word);
+            bench_die("unknown profile %s: gcm128, gcm256 or cm", word);
     }
 }
 
-static void stay_on(uint32_t processor)
+static void run_on(uint32_t processor)
 {
     cpu_set_t set;
 
     CPU_ZERO(&set);
     CPU_SET(processor, &set);
     if (sched_setaffinity(0, sizeof(set), &set) != 0)
-        bench_die("processor %u: not there, or not allowed", processor);
+        bench_die("cannot run on processor %u: it does not exist or is not allowed", processor);
 }
 
 static void read_option(struct command_line *c, int option)
@@ -131,7 +132,7 @@ static void read_option(struct command_line *c, int option)
         c->options.turn_ns = number(optarg);
         break;
     case 'c':
-        stay_on(number(optarg));
+        run_on(number(optarg));
         break;
     case 'j':
         c->json = optarg;
@@ -139,7 +140,7 @@ static void read_option(struct command_line *c, int option)
     case 'h':
         fputs(usage, stdout);
         exit(0);
-    case 0: /* a flag: getopt_long has set it */
+    case 0: /* a flag, which getopt_long has set */
         break;
     default:
         fputs(usage, stderr);
@@ -184,7 +185,7 @@ static void read_command_line(struct command_line *c, int argc, char **argv)
     c->options.uneven = uneven;
 }
 
-/* ---- what is run ---- */
+/* ---- running ---- */
 
 static void run_sizes(const struct case_entry *entry, const struct command_line *c,
                       struct bench_options o)
@@ -244,7 +245,7 @@ static void list(void)
         printf("%-18s\n", s->name);
 }
 
-/* Under callgrind: everything is repeatable, nothing is timed. */
+/* For callgrind: nothing is timed, and every run does the same. */
 static void count(const char *name)
 {
     static const char *const architectures[IMB_ARCH_NUM] = {
@@ -257,7 +258,7 @@ static void count(const char *name)
     while (s->name && strcmp(s->name, name) != 0)
         s++;
     if (!s->name || !engine)
-        bench_die("no scenario is called %s, or no crypto engine on this processor", name);
+        bench_die("there is no scenario %s, or intel-ipsec-mb does not start", name);
     printf("{\"unit\": \"%s\", \"units\": %llu, ", s->what->unit,
            (unsigned long long)bench_count(s->what, &s->options, s->units));
     printf("\"ipsec_mb\": \"%s %s\", \"libcrypto\": \"%s\"}\n", imb_get_version_str(),
@@ -277,7 +278,7 @@ static void run_named(const char *name, const struct command_line *c)
     while (entry->what && strcmp(entry->what->name, name) != 0)
         entry++;
     if (!entry->what)
-        bench_die("no case is called %s; ringcast-bench list names them", name);
+        bench_die("there is no case %s; `ringcast-bench list` prints all", name);
     run_case(entry, c);
 }
 

@@ -1,5 +1,5 @@
-/* What clients ask of a worker beside media (ICE checks, reports, key frames), and what it must
- * refuse. A turn takes in one datagram of each of many clients. */
+/* What clients send beside media (ICE checks, reports, key-frame requests), and what a worker must
+ * refuse. Each turn receives one datagram from each of many clients. */
 #include "cases.h"
 
 #include <stdio.h>
@@ -12,16 +12,15 @@
 #include "src/clock.h"
 
 #define CLIENTS 200
-#define CHECK_INTERVAL_NS \
-    (100 * NS_PER_MS) /* below what a transport may ask, STUN_PER_SECOND_MAX */
-#define FEEDBACK_INTERVAL_NS (20 * NS_PER_MS) /* likewise RTCP_PER_SECOND_MAX */
+#define CHECK_INTERVAL_NS (100 * NS_PER_MS)   /* so that STUN_PER_SECOND_MAX is not reached */
+#define FEEDBACK_INTERVAL_NS (20 * NS_PER_MS) /* nor RTCP_PER_SECOND_MAX */
 
 struct requests {
     struct bench_options options;
     struct bench_world world;
     uint64_t asked, verdicts_before;
     uint32_t rtcp_index;
-    enum verdict verdict; /* that each must have */
+    enum verdict verdict; /* that each datagram must have */
     struct srtp_key keys[IO_BATCH];
 };
 
@@ -44,7 +43,7 @@ static void *open_requests(struct bench_options *o, char *what, enum verdict ver
     if (!o->units)
         o->units = 1000;
     if (o->transports > IO_BATCH)
-        bench_die("at most %d clients ask in one turn", IO_BATCH);
+        bench_die("at most %d clients in one turn", IO_BATCH);
     s->options = *o;
     s->verdict = verdict;
     shape.profile = o->profile;
@@ -70,11 +69,11 @@ static void close_requests(void *state)
 static void check_requests(void *state)
 {
     struct requests *s = state;
-    uint64_t had = worker_of(s)->turn.verdicts[s->verdict] - s->verdicts_before;
+    uint64_t right = worker_of(s)->turn.verdicts[s->verdict] - s->verdicts_before;
 
-    if (had != s->asked)
-        bench_die("%llu requests, but %llu with the verdict they must have",
-                  (unsigned long long)s->asked, (unsigned long long)had);
+    if (right != s->asked)
+        bench_die("%llu datagrams were sent, but %llu have the right verdict",
+                  (unsigned long long)s->asked, (unsigned long long)right);
 }
 
 static void turn_work(void *worker)
@@ -85,7 +84,7 @@ static void turn_work(void *worker)
 static void feed(struct requests *s, const struct path *path, const uint8_t *data, uint32_t bytes)
 {
     if (!io_replay_feed(s->world.workers[0].io, path, data, bytes))
-        bench_die("the replay backend takes no more");
+        bench_die("the queue of the replay backend is full");
     s->asked++;
 }
 
@@ -150,7 +149,7 @@ static void forged_step(void *state, struct bench_tally *tally)
     for (uint32_t i = 0; i < s->options.transports; i++) {
         struct packet_rtp rtp = {.index = s->asked, .ssrc = world_producer_ssrc(0), .bytes = 1200};
 
-        packet_rtp_write(packet, &rtp); /* its end will be taken for the tag */
+        packet_rtp_write(packet, &rtp); /* its last bytes stand where the tag should be */
         feed(s, &path, packet, rtp.bytes);
     }
     turn(s, NS_PER_MS, tally);
@@ -169,11 +168,11 @@ static void feed_compound(struct requests *s, uint32_t client, uint8_t *compound
 
     if (srtcp_protect(s->world.crypto, &s->keys[client], s->rtcp_index, compound, &bytes) !=
         SRTP_OK)
-        bench_die("a client's RTCP cannot be protected");
+        bench_die("a client's RTCP cannot be encrypted");
     feed(s, &path, compound, (uint32_t)bytes);
 }
 
-/* As browsers send it: a report of what was received, and who says so. */
+/* As browsers send it: a receiver report and an SDES. */
 static void report_step(void *state, struct bench_tally *tally)
 {
     struct requests *s = state;
@@ -211,7 +210,7 @@ static void key_frame_step(void *state, struct bench_tally *tally)
 const struct bench_case case_stun_answer = {
     .name = "stun-answer",
     .unit = "answer",
-    .prose = "an authentic ICE check answered, receive to transmit",
+    .prose = "an authentic ICE check is answered, from receive to transmit",
     .open = open_answer,
     .step = stun_step,
     .check = check_requests,
@@ -220,7 +219,7 @@ const struct bench_case case_stun_answer = {
 const struct bench_case case_stun_stranger = {
     .name = "stun-stranger",
     .unit = "datagram",
-    .prose = "an ICE check of nobody refused",
+    .prose = "an ICE check for an unknown user fragment is refused",
     .open = open_stranger,
     .step = stun_step,
     .check = check_requests,
@@ -229,7 +228,7 @@ const struct bench_case case_stun_stranger = {
 const struct bench_case case_media_stranger = {
     .name = "media-stranger",
     .unit = "datagram",
-    .prose = "RTP of nobody refused",
+    .prose = "RTP from an unknown address is refused",
     .open = open_unknown,
     .step = forged_step,
     .check = check_requests,
@@ -238,7 +237,7 @@ const struct bench_case case_media_stranger = {
 const struct bench_case case_media_forged = {
     .name = "media-forged",
     .unit = "datagram",
-    .prose = "RTP from a publisher's address with a wrong tag refused",
+    .prose = "RTP from a publisher's address with a wrong tag is refused",
     .open = open_forged,
     .step = forged_step,
     .check = check_requests,
@@ -247,7 +246,7 @@ const struct bench_case case_media_forged = {
 const struct bench_case case_receiver_report = {
     .name = "receiver-report",
     .unit = "report",
-    .prose = "a subscriber's RTCP report taken in",
+    .prose = "a subscriber's RTCP report is read",
     .open = open_feedback,
     .step = report_step,
     .check = check_requests,
@@ -256,7 +255,7 @@ const struct bench_case case_receiver_report = {
 const struct bench_case case_key_frame_request = {
     .name = "key-frame-request",
     .unit = "request",
-    .prose = "a subscriber's PLI taken in; most are held back by the throttle",
+    .prose = "a subscriber's PLI is read; the throttle holds most of them back",
     .open = open_feedback,
     .step = key_frame_step,
     .check = check_requests,

@@ -1,4 +1,4 @@
-/* Looking at what workers send. */
+/* Keeping and decrypting samples of what workers send. */
 #include "samples.h"
 
 #include <string.h>
@@ -10,7 +10,8 @@ void samples_look(void *context, const struct path *path, const uint8_t *data, u
     struct samples *samples = context;
     struct sample *s;
 
-    /* A prime stride: first, last and whoever else, of every producer and position in the burst. */
+    /* Every seventh one: a prime number, so that no producer and no place in a burst is left out.
+     */
     if (samples->seen++ % 7 != 0 || samples->count == SAMPLES_MAX || bytes > DATAGRAM_ROOM ||
         datagram_classify(data, bytes) != DATAGRAM_rtp)
         return;
@@ -36,8 +37,8 @@ uint32_t sample_open(struct bench_world *world, struct sample *s, const uint64_t
         world_subscriber(world, room, consumer / shape->publishers % shape->subscribers);
     struct path path = world_path(transport);
     struct srtp_key key;
-    /* The worker began at a random index of 14 bits and has counted along with the producer: from
-     * here the engine finds the roll-over counter. */
+    /* The worker began at a random index of 14 bits and counts as the producer does. From
+     * highest_index the engine computes the roll-over counter. */
     struct srtp_stream stream = {.started = true};
     struct srtp_unprotect_job job = {
         .key = &key,
@@ -50,12 +51,12 @@ uint32_t sample_open(struct bench_world *world, struct sample *s, const uint64_t
     };
 
     if (room >= shape->room_count || !path_equal(&path, &s->path))
-        bench_die("a packet of consumer %u went to somebody else", consumer);
+        bench_die("a packet of consumer %u went to another client", consumer);
     stream.highest_index = next_index[producer] - back - 1;
     world_client_key(world, transport, true, &key);
     srtp_unprotect_burst(world->crypto, &job, 1);
     if (job.result != SRTP_OK)
-        bench_die("a packet of consumer %u is not what its client can decrypt", consumer);
+        bench_die("the client of consumer %u cannot decrypt its packet", consumer);
     s->bytes = job.bytes;
     return producer;
 }

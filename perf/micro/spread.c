@@ -1,15 +1,15 @@
-/* One room over several workers, each on a thread and a processor of its own, beside the same room on
- * one, beside what the processors allow: the protect calls alone on one thread, and on as many.
+/* One room on one worker, and the same room spread over several, each on a thread and a processor
+ * of its own. As bounds: encryption alone, on one thread and on as many.
  *
- *   one    publishers, all subscribers     worker 0 ┐
- *   many   publishers, 1/n of them         worker 0 │ the same packets, prepared in untimed time;
- *          1/n of them each                worker … │ wall time until every subscriber's are sent
- *   bound  all keys | 1/n of them each     threads  ┘
+ *   one    publishers and all subscribers       worker 0     ┐ the same packets, prepared before;
+ *   many   publishers and 1/n of subscribers    worker 0     │ wall time until every subscriber
+ *          1/n of subscribers each              worker 1 …   │ has its packets
+ *   bound  all keys, or 1/n of them each        threads      ┘
  *
- * The publishers' worker feeds itself in a closed loop: a packet is in flight until its pool has it
- * back, that is until all workers are done with it. One round is one of each, in turns, in one
- * process. Two processors that share a core do not carry twice as much: that is what the bound on as
- * many threads is told for. */
+ * The publishers' worker feeds itself: a packet is in flight until the pool has it back, which
+ * means that all workers are done with it. One round measures each of these once, in one process.
+ * Two processors that share a core do not do twice as much work; the bound on as many threads shows
+ * how much they do. */
 #include "cases.h"
 
 #include <stdio.h>
@@ -23,14 +23,14 @@
 #define VIDEO_BURST 9
 #define BURST_MAX 100
 #define IN_FLIGHT_MAX \
-    144 /* packets; a thousand subscribers take 60 ms for them, see BACKLOG_NS_MAX */
+    144 /* packets; for a thousand subscribers they take 60 ms, below BACKLOG_NS_MAX */
 #define PREPARED_MAX 16384 /* packets of one round */
-#define ROUNDS_TRIED_MAX 3 /* times the rounds wanted */
-#define SAMPLED_BURSTS 2   /* of each publisher, for looking at */
+#define ROUNDS_TRIED_MAX 3 /* so many times the rounds wanted are tried to get undisturbed ones */
+#define SAMPLED_BURSTS 2   /* of each publisher, that samples are taken of */
 
 enum { ONE, MANY, KINDS };
 
-/* What one thread protects for the bound. */
+/* What one thread encrypts for the bound. */
 struct share {
     struct srtp_engine *engine;
     struct srtp_key *keys;
@@ -43,7 +43,7 @@ struct share {
 struct room {
     struct bench_world world;
     _Atomic bool over;
-    struct share *shares; /* of each worker */
+    struct share *shares; /* one for each worker */
     struct bench_series path, bound;
 };
 
@@ -56,7 +56,7 @@ struct spread {
     uint64_t *next_index;      /* of each publisher */
     uint32_t count;            /* packets prepared */
     uint8_t *packets;          /* PREPARED_MAX × DATAGRAM_ROOM */
-    uint32_t lossy, disturbed; /* rounds: thrown away; counted in spite of it */
+    uint32_t lossy, disturbed; /* rounds in which packets were dropped; that were disturbed */
     struct samples samples;
 };
 
@@ -72,7 +72,7 @@ static uint32_t publisher_of(const struct bench_options *o, uint32_t packet)
     return packet / o->burst % o->publishers;
 }
 
-/* Bursts of the publishers in turn, as they will be fed to each of the rooms. */
+/* Makes the packets that each room is fed with: bursts of one publisher after the other. */
 static void prepare(struct spread *b, uint32_t count, bool key_frame)
 {
     const struct bench_options *o = &b->options;
@@ -100,15 +100,15 @@ static void feed_burst(struct spread *b, uint32_t first)
 {
     const struct bench_options *o = &b->options;
     struct path path =
-        world_path(publisher_of(o, first)); /* the only room's transports come first */
+        world_path(publisher_of(o, first)); /* the publishers are the first transports */
 
     for (uint32_t i = first; i < first + o->burst; i++)
         if (!io_replay_feed(b->running->world.workers[0].io, &path,
                             b->packets + (size_t)i * DATAGRAM_ROOM, bytes_of(o)))
-            bench_die("the replay backend takes no more");
+            bench_die("the queue of the replay backend is full");
 }
 
-/* The publishers' worker: over when its pool has every packet back. */
+/* The publishers' worker feeds and turns until its pool has every packet back. */
 static void work_home(struct spread *b)
 {
     struct worker *w = b->running->world.workers[0].worker;
@@ -143,8 +143,8 @@ static void work(void *spread, uint32_t i)
 
 /* ---- the bound ---- */
 
-/* Every key once for each burst: subscriber by subscriber in bursts as long as the worker's. Only
- * whose turn it is is written in timed code. */
+/* Encrypts each burst once with every key, subscriber by subscriber, in as many jobs as the
+ * worker's. The timed code only sets the key of each job. */
 static void protect(void *spread, uint32_t i)
 {
     struct spread *b = spread;
@@ -208,8 +208,9 @@ static uint64_t refused(const struct bench_world *world)
     return sum;
 }
 
-/* All prepared packets through one room. False when some found no place: a thread was kept from its
- * work for so long that packets grew too old. Whatever else is not sent is an error. */
+/* Sends all prepared packets through one room. False when some were dropped because a thread did
+ * not run for so long that packets waited too long. If packets are missing for another reason, the
+ * program ends. */
 static bool send_all(struct spread *b, struct room *room, uint32_t thread, uint64_t *ns,
                      bool *disturbed)
 {
@@ -226,15 +227,17 @@ static bool send_all(struct spread *b, struct room *room, uint32_t thread, uint6
     sent = world_sent_rtp(world) - sent;
     if (sent == wanted)
         return true;
-    /* A packet that only one of two workers had no place for is counted nowhere if that one is the
-     * publisher's. */
+    /* A packet that only the publishers' worker had no room for is not counted: another worker sent
+     * it. */
     if (sent > wanted || (refused(world) == before && !stopped))
-        bench_die("%u packets in and %u consumers make %llu out, but %llu were sent", b->count,
-                  b->options.fanout, (unsigned long long)wanted, (unsigned long long)sent);
+        bench_die("%u packets in, %u consumers: %llu packets out were expected, but %llu were sent",
+                  b->count, b->options.fanout, (unsigned long long)wanted,
+                  (unsigned long long)sent);
     return false;
 }
 
-/* One of each. The single worker changes its processor from round to round, and which room is first. */
+/* One round. From round to round, the single worker changes its processor, and the rooms their
+ * order. */
 static void measure(struct spread *b, uint32_t number, bool is_warm)
 {
     const struct bench_options *o = &b->options;
@@ -266,9 +269,9 @@ static void measure(struct spread *b, uint32_t number, bool is_warm)
     }
 }
 
-/* ---- is it right? ---- */
+/* ---- was the right thing sent? ---- */
 
-/* Its payload is that of one of the last packets of its publisher. */
+/* Is the payload of the sample that of one of the last packets of its publisher? */
 static bool was_sent(const struct spread *b, uint32_t producer, const struct sample *s)
 {
     const struct bench_options *o = &b->options;
@@ -288,8 +291,8 @@ static bool was_sent(const struct spread *b, uint32_t producer, const struct sam
     return false;
 }
 
-/* Decrypts some of what each worker sends. */
-static void look(struct spread *b)
+/* Takes samples of what each worker sends, and checks them. */
+static void check_samples(struct spread *b)
 {
     const struct bench_options *o = &b->options;
 
@@ -312,8 +315,7 @@ static void look(struct spread *b)
                 uint32_t producer = sample_open(world, s, b->next_index, SAMPLED_BURSTS * o->burst);
 
                 if (s->bytes != o->bytes || !was_sent(b, producer, s))
-                    bench_die("a packet of producer %u has another payload than was sent",
-                              producer);
+                    bench_die("a packet of producer %u has a payload that was not sent", producer);
             }
         }
 }
@@ -343,8 +345,8 @@ static void defaults(struct bench_options *o)
         o->units / o->fanout > PREPARED_MAX || o->rounds > BENCH_ROUNDS_MAX ||
         o->publishers * o->burst * SAMPLED_BURSTS > PREPARED_MAX ||
         o->bytes < PACKET_HEADER_BYTES + 16 || o->bytes > DATAGRAM_BYTES_MAX - SRTP_TAIL_BYTES_MAX)
-        bench_die("2 workers or more, a consumer or more for each, bursts of %d packets at most, "
-                  "%d packets in a round, of %d to %d bytes",
+        bench_die("at least 2 workers and one consumer for each, bursts of at most %d packets, "
+                  "at most %d packets in a round, of %d to %d bytes",
                   BURST_MAX, PREPARED_MAX, PACKET_HEADER_BYTES + 16,
                   DATAGRAM_BYTES_MAX - SRTP_TAIL_BYTES_MAX);
 }
@@ -384,7 +386,7 @@ static void open_spread(struct spread *b)
 
         send_all(b, &b->rooms[kind], 0, &ns, &disturbed);
     }
-    look(b);
+    check_samples(b);
 }
 
 static void close_spread(struct spread *b)
@@ -408,7 +410,7 @@ static void close_spread(struct spread *b)
     bench_pages_free(b, sizeof(*b));
 }
 
-static void tell(const struct spread *b, uint32_t kind)
+static void print_figure(const struct spread *b, uint32_t kind)
 {
     struct bench_figure figure = {.name = case_room_over_workers.name,
                                   .unit = case_room_over_workers.unit,
@@ -424,7 +426,7 @@ static void tell(const struct spread *b, uint32_t kind)
         figure.scaling = bench_ratio(&one->path, &room->path);
         figure.bound_scaling = bench_ratio(&one->bound, &room->bound);
     }
-    bench_tell(&figure);
+    bench_print(&figure);
 }
 
 static void run(const struct bench_options *options)
@@ -434,7 +436,7 @@ static void run(const struct bench_options *options)
     b->options = *options;
     defaults(&b->options);
     if (!options->workers && team_processors() < b->options.workers) {
-        printf("%-17s not measured: it takes %u processors, this process may use %u\n",
+        printf("%-17s not measured: it needs %u processors, but this process may use %u\n",
                case_room_over_workers.name, b->options.workers, team_processors());
         bench_pages_free(b, sizeof(*b));
         return;
@@ -442,25 +444,25 @@ static void run(const struct bench_options *options)
     open_spread(b);
     for (uint32_t number = 0; b->rooms[ONE].path.count < b->options.rounds; number++) {
         if (number > 2 * ROUNDS_TRIED_MAX * b->options.rounds)
-            bench_die(
-                "this machine is too busy: the workers were kept from their processors for so "
-                "long that packets were dropped in %u rounds",
-                b->lossy);
+            bench_die("this machine is too busy: workers did not run for so long that packets were "
+                      "dropped in %u rounds",
+                      b->lossy);
         measure(b, number, number > 0);
     }
-    look(b);
-    tell(b, ONE);
-    tell(b, MANY);
+    check_samples(b);
+    print_figure(b, ONE);
+    print_figure(b, MANY);
     if (b->lossy + b->disturbed > 0)
-        printf("%-17s this machine is not quiet: %u rounds were disturbed, in %u more packets were "
-               "dropped (not counted)\n",
-               "", b->disturbed, b->lossy);
+        printf(
+            "%-17s this machine is busy: %u rounds were disturbed; %u more, in which packets were "
+            "dropped, are left out\n",
+            "", b->disturbed, b->lossy);
     close_spread(b);
 }
 
 const struct bench_case case_room_over_workers = {
     .name = "room-over-workers",
     .unit = "packet out, wall time",
-    .prose = "one room on one worker and spread over several; bound: the protect calls alone",
+    .prose = "one room on one worker and spread over several; bound: encryption alone",
     .run = run,
 };

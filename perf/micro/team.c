@@ -26,7 +26,7 @@ struct team {
     struct member members[WORKERS_MAX];
     sem_t done;
     /* this run */
-    void (*work)(void *argument, uint32_t i); /* NULL: go home */
+    void (*work)(void *argument, uint32_t i); /* NULL: the threads end */
     void *argument;
     uint32_t running;
     _Atomic uint32_t arrived;
@@ -35,7 +35,7 @@ struct team {
 static void allowed(cpu_set_t *set)
 {
     if (sched_getaffinity(0, sizeof(*set), set) != 0)
-        bench_die("the kernel does not say which processors there are");
+        bench_die("the kernel does not say which processors this process may use");
 }
 
 uint32_t team_processors(void)
@@ -54,7 +54,7 @@ static uint64_t preemptions(void)
     return (uint64_t)usage.ru_nivcsw;
 }
 
-/* Those who arrive first spin: waking up takes longer on one processor than on another. */
+/* The threads wait for each other without sleeping, because waking up takes different times. */
 static void run(struct member *m)
 {
     struct team *team = m->team;
@@ -70,13 +70,13 @@ static void run(struct member *m)
     m->disturbed = preemptions() != before;
 }
 
-static void *life(void *argument)
+static void *thread_main(void *argument)
 {
     struct member *m = argument;
     struct sched_param ahead = {.sched_priority = 1};
 
-    /* Ahead of what else runs here, where that is allowed: threads that wait for each other show every
-     * disturbance of each. */
+    /* With a real-time priority where that is allowed: a thread that is disturbed makes all others
+     * wait. */
     pthread_setschedparam(pthread_self(), SCHED_FIFO, &ahead);
     for (;;) {
         while (sem_wait(&m->begin) != 0)
@@ -96,7 +96,7 @@ struct team *team_open(uint32_t count)
 
     allowed(&set);
     if (count == 0 || count > WORKERS_MAX || count > (uint32_t)CPU_COUNT(&set))
-        bench_die("%u threads need as many processors; this process may use %d", count,
+        bench_die("%u threads need a processor each, but this process may use %d", count,
                   CPU_COUNT(&set));
     team->count = count;
     sem_init(&team->done, 0, 0);
@@ -110,9 +110,9 @@ struct team *team_open(uint32_t count)
         CPU_SET(processor, &own);
         m->team = team;
         sem_init(&m->begin, 0, 0);
-        if (pthread_create(&m->thread, NULL, life, m) != 0 ||
+        if (pthread_create(&m->thread, NULL, thread_main, m) != 0 ||
             pthread_setaffinity_np(m->thread, sizeof(own), &own) != 0)
-            bench_die("no thread on processor %d", processor);
+            bench_die("cannot run a thread on processor %d", processor);
     }
     return team;
 }

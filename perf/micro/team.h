@@ -1,4 +1,4 @@
-/* Threads, each on a processor of its own, that begin together.
+/* Threads that begin together, each on a processor of its own.
  *
  * Errors: bench_die. */
 #ifndef RINGCAST_BENCH_TEAM_H
@@ -11,12 +11,13 @@
 
 struct team;
 
-/* Processors that this process may use. */
+/* How many processors this process may use. */
 uint32_t team_processors(void);
 struct team *team_open(uint32_t count);
 void team_close(struct team *team);
-/* work(argument, i) on thread first + i, 0 ≤ i < count, all at the same time. Returns the time from when
- * all had arrived until the last one was done. Sets `disturbed` when one of them was preempted. */
+/* Runs work(argument, i) on thread first + i, 0 ≤ i < count, all at the same time. Returns the time
+ * from the beginning of the first to the end of the last, in ns. Sets `disturbed` when the kernel
+ * took the processor from one of them. */
 uint64_t team_run(struct team *team, uint32_t first, uint32_t count,
                   void (*work)(void *argument, uint32_t i), void *argument, bool *disturbed);
 

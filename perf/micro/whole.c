@@ -1,11 +1,12 @@
-/* The whole path of a worker, beside the protect calls alone.
+/* The whole path of a packet through a worker, and as its bound the calls of the cipher alone.
  *
  *   path    feed one burst of each producer of a room | worker_turn |         next room …
  *   bound                                             | srtp_protect_burst × n |
  *                                                     └── timed ──┘
- * The bound does for each packet what the path cannot avoid: as many keys, compact and in the order
- * of consumers, one plaintext for all consumers, slots of the same sizes in the same amount of
- * memory, bursts as long as the worker's. Its jobs and headers are made in untimed code. */
+ * The bound does only what the path cannot avoid: it uses as many keys, lying side by side in the
+ * order of the consumers, the same plaintext for all consumers, slots of the same sizes in as much
+ * memory, and bursts as long as the worker's. Jobs and headers are made in code that is not timed.
+ */
 #include "cases.h"
 
 #include <stdio.h>
@@ -21,16 +22,16 @@
 #define VIDEO_BURST 9 /* 2.5 Mbit/s at 30 frames/s in packets of 1200 bytes */
 #define VIDEO_INTERVAL_NS (NS_PER_S / 30)
 #define AUDIO_PACKET_NS (NS_PER_S / 50)
-#define LOADED_NS 200 /* of a packet out on a worker that does nothing else */
+#define LOADED_NS 200 /* for a packet out on a worker under full load */
 #define AUDIO_PUBLISHERS 20
-#define COLD_BYTES 2048 /* about what one consumer's packet touches: key, consumer, transport */
+#define COLD_BYTES 2048 /* about what one packet to a consumer touches: key, consumer, egress */
 
 struct whole {
     struct bench_options options;
     struct bench_world world;
     struct srtp_key *publisher_keys; /* room_count × publishers */
     uint64_t *next_index;            /* of each producer */
-    uint32_t room, bound_room;       /* whose turn it is */
+    uint32_t room, bound_room;       /* the next one */
     uint8_t clear[IO_BATCH][DATAGRAM_ROOM], datagrams[IO_BATCH][DATAGRAM_ROOM];
     uint64_t fed;
     /* the bound */
@@ -39,10 +40,10 @@ struct whole {
     struct srtp_protect_job jobs[SRTP_BURST];
     size_t job_count;
     uint64_t bound_index;
-    struct samples samples; /* what was seen, while somebody looks */
+    struct samples samples; /* of what was sent, while it is checked */
 };
 
-/* What a turn must send. */
+/* How many packets a turn must send. */
 static uint64_t packets_out(const struct bench_options *o)
 {
     return (uint64_t)o->together * o->publishers * o->burst * o->fanout;
@@ -55,7 +56,8 @@ static void rooms_default(struct bench_options *o)
 
     if (o->rooms)
         return;
-    /* Four times the cache, so that nothing is left of a room when its turn comes again. */
+    /* So many rooms that they need four times the cache: when a room sends again, none of it is
+     * left. */
     if (cache <= 0)
         cache = 2 << 20;
     wanted = (uint32_t)(4 * cache / COLD_BYTES / o->fanout) + 1;
@@ -65,7 +67,7 @@ static void rooms_default(struct bench_options *o)
         o->rooms = most;
 }
 
-/* Video or audio, warm or cold: what was not given is filled in. */
+/* Chooses what was not given. */
 static void defaults(struct bench_options *o)
 {
     if (!o->profile)
@@ -85,15 +87,15 @@ static void defaults(struct bench_options *o)
     if (!o->units)
         o->units = 5000;
     rooms_default(o);
-    /* One room cannot load a worker at its own pace: there the clock goes as if it could, and what
-     * each client costs beside its packets (reports, statistics) is seen in many rooms only. */
+    /* Many rooms send as fast as real ones, so reports and statistics of clients count, too. One
+     * room at that rate would not load a worker: there the clock moves as under full load. */
     if (!o->turn_ns && o->rooms > 1)
         o->turn_ns = (o->audio ? AUDIO_PACKET_NS : VIDEO_INTERVAL_NS) * o->together / o->rooms;
     else if (!o->turn_ns)
         o->turn_ns = packets_out(o) * LOADED_NS;
 }
 
-/* Of a datagram. */
+/* Size of a datagram. */
 static uint32_t bytes_max(const struct bench_options *o)
 {
     return o->bytes + (uint32_t)srtp_tag_bytes(o->profile);
@@ -101,7 +103,7 @@ static uint32_t bytes_max(const struct bench_options *o)
 
 /* ---- the path ---- */
 
-/* libwebrtc splits a frame about equally, the larger packets last. */
+/* libwebrtc splits a frame into about equal packets, the larger ones last. */
 static uint32_t packet_bytes(const struct bench_options *o, uint32_t i)
 {
     return o->uneven && i < o->burst / 2 ? o->bytes - 1 : o->bytes;
@@ -130,12 +132,13 @@ static void feed_producer(struct whole *b, uint32_t room, uint32_t p, size_t fir
         packet_rtp_protect(b->world.crypto, &b->publisher_keys[producer], b->datagrams[first + i],
                            b->clear[first + i], &rtp);
         if (!io_replay_feed(io, &path, b->datagrams[first + i], rtp.bytes + tag_bytes))
-            bench_die("the replay backend takes no more");
+            bench_die("the queue of the replay backend is full");
         b->fed++;
     }
 }
 
-/* A large room takes several turns. There is no empty one at the end: a loaded worker has none. */
+/* A large room takes several turns. The last one has work, too: a worker under load has no empty
+ * turn. */
 static void worker_work(void *argument)
 {
     struct worker *w = argument;
@@ -145,7 +148,8 @@ static void worker_work(void *argument)
     while (fan_out_has_work(&w->fanout));
 }
 
-/* Brings in one burst of each producer of the next rooms; their worker is to turn then. */
+/* Feeds one burst of each producer of the next rooms; returns their worker, which must turn then.
+ */
 static struct worker *prepare(struct whole *b, bool key_frame)
 {
     const struct bench_options *o = &b->options;
@@ -171,7 +175,7 @@ static void step(void *state, struct bench_tally *tally)
 
 /* ---- the bound ---- */
 
-/* Job i of a turn: rooms, in them producers, in them consumers, in them packets. */
+/* Job i of a turn, in the order of rooms, their producers, their consumers, their packets. */
 static void bound_job(struct whole *b, size_t i, struct srtp_protect_job *job, size_t slot)
 {
     const struct bench_options *o = &b->options;
@@ -216,20 +220,21 @@ static void bound(void *state, struct bench_tally *tally)
     b->bound_room = (b->bound_room + o->together) % o->rooms;
 }
 
-/* ---- is it right? ---- */
+/* ---- was the right thing sent? ---- */
 
-static void must_have_sent(struct whole *b)
+static void check_count(struct whole *b)
 {
     uint64_t sent = world_sent_rtp(&b->world), wanted = b->fed * b->options.fanout;
 
     if (sent != wanted)
-        bench_die("%llu packets in and %u consumers make %llu out, but %llu were sent",
-                  (unsigned long long)b->fed, b->options.fanout, (unsigned long long)wanted,
-                  (unsigned long long)sent);
+        bench_die(
+            "%llu packets in, %u consumers: %llu packets out were expected, but %llu were sent",
+            (unsigned long long)b->fed, b->options.fanout, (unsigned long long)wanted,
+            (unsigned long long)sent);
 }
 
-/* Decrypts it and looks for its plaintext among those of this turn. */
-static void must_be_right(struct whole *b, uint32_t first_room, struct sample *s)
+/* Decrypts a sample and looks for its plaintext among the packets of this turn. */
+static void check_sample(struct whole *b, uint32_t first_room, struct sample *s)
 {
     const struct bench_options *o = &b->options;
     uint32_t producer = sample_open(&b->world, s, b->next_index, o->burst);
@@ -239,15 +244,16 @@ static void must_be_right(struct whole *b, uint32_t first_room, struct sample *s
         &b->clear[((size_t)position * o->publishers + p) * o->burst];
 
     if (position >= o->together || s->bytes < o->bytes - 1 || s->bytes > o->bytes)
-        bench_die("a packet of room %u that nobody sent now, or of %u bytes", room, s->bytes);
+        bench_die("a packet of room %u, which did not send in this turn, or %u bytes long", room,
+                  s->bytes);
     for (uint32_t i = 0; i < o->burst; i++)
         if (memcmp(s->data + PACKET_HEADER_BYTES, sent[i] + PACKET_HEADER_BYTES,
                    packet_bytes(o, i) - PACKET_HEADER_BYTES) == 0)
             return;
-    bench_die("a packet of producer %u has another payload than was sent", producer);
+    bench_die("a packet of producer %u has a payload that was not sent", producer);
 }
 
-/* One turn of the next room with everything it sends looked at. */
+/* One turn of the next room; samples of what it sends are checked. */
 static void check_room(struct whole *b)
 {
     uint32_t room = b->room;
@@ -261,12 +267,12 @@ static void check_room(struct whole *b)
     if (b->samples.count == 0)
         bench_die("nothing was sent");
     for (size_t i = 0; i < b->samples.count; i++)
-        must_be_right(b, room, &b->samples.of[i]);
+        check_sample(b, room, &b->samples.of[i]);
 }
 
 static void check(void *state)
 {
-    must_have_sent(state);
+    check_count(state);
     check_room(state);
 }
 
@@ -297,7 +303,7 @@ static void *open_whole(struct bench_options *o, char *what)
     producers = (size_t)o->rooms * o->publishers;
     if (o->together > o->rooms || o->together * o->publishers * o->burst > IO_BATCH ||
         o->bytes < PACKET_HEADER_BYTES + 16 || o->bytes > DATAGRAM_BYTES_MAX - SRTP_TAIL_BYTES_MAX)
-        bench_die("at most %d packets and all rooms a turn, of %d to %d bytes", IO_BATCH,
+        bench_die("at most %d packets in a turn, of %d to %d bytes each", IO_BATCH,
                   PACKET_HEADER_BYTES + 16, DATAGRAM_BYTES_MAX - SRTP_TAIL_BYTES_MAX);
     b->options = *o;
     shape = (struct world_shape){.profile = o->profile,
@@ -342,7 +348,7 @@ static void close_whole(void *state)
 const struct bench_case case_path = {
     .name = "path",
     .unit = "packet out",
-    .prose = "the whole turn of a worker; bound: the protect calls alone",
+    .prose = "the whole turn of a worker; bound: encryption alone",
     .open = open_whole,
     .step = step,
     .bound = bound,

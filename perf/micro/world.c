@@ -1,4 +1,4 @@
-/* Workers on a bench, and the rooms in them. */
+/* Workers on a bench, and rooms of clients. */
 #include "world.h"
 
 #include <stdio.h>
@@ -11,7 +11,7 @@
 
 #define PORT_FIRST 1024
 #define GENERATION 1
-#define CONNECT_TOGETHER 64 /* clients, so that no ring overflows */
+#define CONNECT_TOGETHER 64 /* clients; with more a ring could overflow */
 
 static _Atomic uint64_t now_ns = 1000 * NS_PER_S;
 
@@ -36,7 +36,7 @@ static void region_start(struct region *region, enum region_id id)
     int fd = region_create(id, 7);
 
     if (fd < 0)
-        bench_die("region %s cannot be made", region_names[id]);
+        bench_die("cannot make region %s", region_names[id]);
     if (!region_map(region, id, fd, true, why))
         bench_die("region %s: %s", region_names[id], why);
     close(fd);
@@ -54,7 +54,7 @@ static void worker_start(struct bench_world *world, uint32_t index)
         .backend = &io_replay_backend,
         .bell_control = -1,
         .bell_handshaker = -1,
-        .consent_ns = UINT64_MAX / 2, /* nobody's checks must go on while packets are counted */
+        .consent_ns = UINT64_MAX / 2, /* clients need not check again while they are measured */
         .udp_port = (uint16_t)(40000 + index),
         .has_ipv4 = true,
         .handoff = world->handoff,
@@ -69,7 +69,7 @@ static void worker_start(struct bench_world *world, uint32_t index)
     w->worker = bench_pages(sizeof(struct worker));
     if (!worker_open(w->worker, &config, why))
         bench_die("worker %u: %s", index, why);
-    /* Of the hash of user fragments and paths: the same collisions in every run. */
+    /* Keys of the hashes of user fragments and paths: every run has the same collisions. */
     w->worker->checks.secret = w->worker->transports.ufrags.secret = 0x5eed;
     w->changes = region_ring(&world->desired, &world->actual, index);
     w->events = region_ring(&world->actual, &world->desired, index);
@@ -132,7 +132,7 @@ void world_drain(struct bench_world *world)
 
 void world_settle(struct bench_world *world)
 {
-    /* What the last turn of one tells another is seen a turn later. */
+    /* What one worker sends in its last turn another sees a turn later. */
     unsigned idle = 0, wanted = world->handoff ? 3 : 1;
 
     while (idle < wanted) {
@@ -198,7 +198,7 @@ void world_credentials(uint32_t transport, char *ufrag, char *password)
     snprintf(password, BENCH_UFRAG_BYTES + 1, "password%024u", transport);
 }
 
-/* splitmix64: keys must differ, not be secret. */
+/* splitmix64: the keys must differ, but they need not be secret. */
 void world_master_key(uint32_t transport, bool ours, uint8_t key[32], uint8_t salt[16])
 {
     uint64_t state = (uint64_t)transport << 1 | ours, words[6];
@@ -227,9 +227,9 @@ void world_client_key(struct bench_world *world, uint32_t transport, bool ours,
 
 /* ---- rows ---- */
 
-static void row_tell(struct bench_world *world, enum table_id table, uint32_t index,
-                     struct row_header *row, bool used, uint32_t generation,
-                     struct bench_worker *worker)
+static void write_row(struct bench_world *world, enum table_id table, uint32_t index,
+                      struct row_header *row, bool used, uint32_t generation,
+                      struct bench_worker *worker)
 {
     row->generation = generation;
     row->used = used;
@@ -245,7 +245,8 @@ void world_transport(struct bench_world *world, uint32_t index, uint32_t worker,
         .direction = DIRECTION_send, .dtls_role = DTLS_ROLE_server, .worker = worker};
 
     world_credentials(index, row.ice_ufrag, row.ice_pwd);
-    row_tell(world, TABLE_transport, index, &row.header, used, generation, &world->workers[worker]);
+    write_row(world, TABLE_transport, index, &row.header, used, generation,
+              &world->workers[worker]);
 }
 
 void world_producer(struct bench_world *world, uint32_t index, uint32_t transport)
@@ -271,8 +272,8 @@ void world_producer(struct bench_world *world, uint32_t index, uint32_t transpor
     row.extension_router_id[PACKET_ID_ABS_SEND_TIME] = EXTENSION_abs_send_time;
     if (!video)
         row.extension_router_id[PACKET_ID_AUDIO_LEVEL] = EXTENSION_audio_level;
-    row_tell(world, TABLE_producer, index, &row.header, true, GENERATION,
-             world_worker(world, transport));
+    write_row(world, TABLE_producer, index, &row.header, true, GENERATION,
+              world_worker(world, transport));
 }
 
 void world_consumer(struct bench_world *world, uint32_t index, uint32_t transport,
@@ -292,8 +293,8 @@ void world_consumer(struct bench_world *world, uint32_t index, uint32_t transpor
         .mid = "0",
     };
 
-    row_tell(world, TABLE_consumer, index, &row.header, used, generation,
-             world_worker(world, transport));
+    write_row(world, TABLE_consumer, index, &row.header, used, generation,
+              world_worker(world, transport));
 }
 
 void world_keys(struct bench_world *world, uint32_t transport)
@@ -331,7 +332,7 @@ static void connect_clients(struct bench_world *world, uint32_t first, uint32_t 
         world_credentials(i, ufrag, password);
         bytes = packet_stun_write(check, ufrag, password, i, true);
         if (!io_replay_feed(world_worker(world, i)->io, &path, check, bytes))
-            bench_die("the replay backend takes no more");
+            bench_die("the queue of the replay backend is full");
     }
     world_settle(world);
     for (uint32_t i = first; i < first + count; i++)
@@ -359,7 +360,7 @@ void world_connect(struct bench_world *world, const struct world_shape *shape)
     for (uint32_t i = 0; i < transports; i += CONNECT_TOGETHER) {
         connect_clients(world, i,
                         transports - i < CONNECT_TOGETHER ? transports - i : CONNECT_TOGETHER);
-        /* Their timers must not all be due together. */
+        /* So that their timers are not all due at the same time. */
         world_advance(IDLE_INTERVAL_NS * CONNECT_TOGETHER / (transports + CONNECT_TOGETHER));
     }
     for (uint32_t i = 0; i < producers; i++) {
