@@ -1,4 +1,5 @@
-/* The REST interface. Each request: who is it, are its fields valid, ask auth or persistence, answer. */
+/* The REST interface. Each request: who is it, are its fields valid, ask auth or persistence,
+ * answer. */
 #include "api.h"
 
 #include <stdio.h>
@@ -217,7 +218,8 @@ static void room_insert(struct room_creation *creation)
     meeting_insert(api.store, &creation->meeting, room_inserted, creation);
 }
 
-/* The rate limit of events that change something. Here it is per user: a REST client has no socket. */
+/* The rate limit of events that change something. Here it is per user: a REST client has no
+ * socket. */
 static bool creation_is_refused(struct http_request *request, const struct user_row *user)
 {
     uint32_t retry_after_s;

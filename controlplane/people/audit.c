@@ -176,7 +176,8 @@ static void row_keep(struct audit *audit, const struct audit_row *row, int reaso
     snprintf(kept->metadata, sizeof(kept->metadata), "%s", row->metadata ? row->metadata : "");
 }
 
-/* Is it a JSON object that fits, without anything that a reader of the spool or a database refuses? */
+/* Is it a JSON object that fits, without anything that a reader of the spool or a database
+ * refuses? */
 static bool metadata_is_sound(const char *text, int length)
 {
     cJSON *parsed;
@@ -195,8 +196,8 @@ static bool metadata_is_sound(const char *text, int length)
     return sound;
 }
 
-/* Each row gets a later time than the row before, so that the times alone give the order. When the clock
- * was set back by more than CLOCK_BACK_US_MAX, the new time of the clock counts. */
+/* Each row gets a later time than the row before, so that the times alone give the order. When the
+ * clock was set back by more than CLOCK_BACK_US_MAX, the new time of the clock counts. */
 static int64_t time_next(struct audit *audit)
 {
     int64_t now_us = (int64_t)(clock_wall_ns() / 1000);

@@ -2,9 +2,9 @@
  * database.
  *
  * Each row goes to the spool first, a file in the data directory, and from there in batches to the
- * database. While the database does not answer, the rows wait in the spool, synced to the disk. They then
- * arrive in order and exactly once: the ids of the rows make a repeat harmless.
- * A request that changes something asks first whether its rows can be logged, and fails when they cannot:
+ * database. While the database does not answer, the rows wait in the spool, synced to the disk.
+ * They then arrive in order and exactly once: the ids of the rows make a repeat harmless. A request
+ * that changes something asks first whether its rows can be logged, and fails when they cannot:
  * nothing is confirmed to a client that was not logged (threats C22, F19–F21).
  * Threads: the loop's. Memory: everything given is copied. */
 #ifndef RINGCAST_AUDIT_H
@@ -38,8 +38,9 @@ void audit_close(struct audit *audit);
 void audit_hold(struct audit *audit);
 void audit_release(struct audit *audit);
 
-/* May a request go on that writes at most `rows`? False: the disk is full or broken, or the spool is full
- * because the database was unavailable for too long. The request then fails with `unavailable`. */
+/* May a request go on that writes at most `rows`? False: the disk is full or broken, or the spool
+ * is full because the database was unavailable for too long. The request then fails with
+ * `unavailable`. */
 bool audit_ready(struct audit *audit, uint64_t rows);
 
 /* For /health and /metrics. */
@@ -55,10 +56,10 @@ struct audit_health {
 };
 void audit_health(struct audit *audit, struct audit_health *health);
 
-/* True: the row is in the spool. False: memory keeps the row as long as it can, and the change that it
- * stands for must not be confirmed to the client.
- * user_id, room_id, ip: NULL or "" for null. metadata_format: a printf format of a JSON object, or NULL.
- * Texts in it must need no escaping in JSON (ids, fixed words). */
+/* True: the row is in the spool. False: memory keeps the row as long as it can, and the change that
+ * it stands for must not be confirmed to the client. user_id, room_id, ip: NULL or "" for null.
+ * metadata_format: a printf format of a JSON object, or NULL. Texts in it must need no escaping in
+ * JSON (ids, fixed words). */
 bool audit_write(struct audit *audit, enum audit_action action, const char *user_id,
                  const char *room_id, const char *ip, const char *metadata_format, ...)
     __attribute__((format(printf, 6, 7)));

@@ -1,11 +1,12 @@
 /* Inside of the audit log.
  *
- *   audit_write ─► spool (page cache: survives the death of the process) ─► batch ─► database
- *                    │                                                      then the spool drops the rows
- *                    │ database unavailable: synced on the thread pool (survives the death of the machine)
- *                    │   sync failed: rows are copied into new files; until then requests are refused
- *                    └ disk full: rows stay in memory, at most MEMORY_ROWS_MAX; requests are refused until
- *                                 the rows are in the spool
+ *   audit_write ─► spool ─► batch ─► database; then the spool removes the rows
+ *
+ * A row in the spool is in the page cache and survives the death of the process.
+ * Database unavailable: the thread pool syncs the spool; rows survive the death of the machine.
+ * Sync failed: the rows are copied to new files. Requests are refused until that is done.
+ * Disk full: up to MEMORY_ROWS_MAX rows stay in memory. Requests are refused until they are in the
+ *            spool.
  *
  *   audit.c       opens, closes, writes, tells the health
  *   audit_send.c  from the spool (or memory) to the database
@@ -52,7 +53,8 @@ struct audit {
 /* ---- audit.c ---- */
 
 void audit_free_when_idle(struct audit *audit);
-/* Warns once per level how full the spool is: long before requests must be refused, and when they are. */
+/* Warns once per level how full the spool is: long before requests must be refused, and when they
+ * are. */
 void audit_level_check(struct audit *audit);
 /* The spool takes no row: logs it once, and remembers why. */
 void audit_write_failed(struct audit *audit, int reason);
@@ -60,7 +62,8 @@ void audit_write_failed(struct audit *audit, int reason);
 /* ---- audit_send.c ---- */
 
 void audit_send_in(struct audit *audit, uint64_t ms);
-/* Rows that the disk did not take go to the spool, behind all rows in it, as soon as it takes them. */
+/* Rows that the disk did not take go to the spool, behind all rows in it, as soon as it takes
+ * them. */
 void audit_memory_to_spool(struct audit *audit);
 /* Sends all rows that are left, the last time. */
 void audit_send_at_close(struct audit *audit);

@@ -1,4 +1,5 @@
-/* Audit: from the spool to the database, batch after batch; from memory when the disk took no rows. */
+/* Audit: from the spool to the database, batch after batch; from memory when the disk took no
+ *        rows. */
 #include <string.h>
 
 #include "audit_internal.h"
@@ -82,7 +83,8 @@ static const struct audit_row *memory_row_at(struct audit *audit, size_t at)
     return &kept->row;
 }
 
-/* Fills the batch from memory. Only when the spool is read: rows in memory are newer than those in it. */
+/* Fills the batch from memory. Only when the spool is read: rows in memory are newer than those in
+ * it. */
 static void batch_from_memory(struct audit *audit)
 {
     size_t count = audit->memory_count < SPOOL_BATCH_ROWS ? audit->memory_count : SPOOL_BATCH_ROWS;

@@ -1,4 +1,5 @@
-/* Audit: syncs the spool to the disk on the thread pool, and repairs it after a sync that failed. */
+/* Audit: syncs the spool to the disk on the thread pool, and repairs it after a sync that
+ *        failed. */
 #include <stdlib.h>
 #include <unistd.h>
 

@@ -1,8 +1,8 @@
 /* Accounts and tokens: register, log in, verify.
  *
- * Two jobs hash at a time (19 MiB each), 64 more may wait; further requests are told to come again, so that
- * they do not fill the memory. Unknown and deactivated users get the same answer at the same cost as a wrong
- * password. */
+ * Two jobs hash at a time (19 MiB each), 64 more may wait; further requests are told to come again,
+ * so that they do not fill the memory. Unknown and deactivated users get the same answer at the
+ * same cost as a wrong password. */
 #include "auth.h"
 
 #include <stdio.h>
@@ -24,9 +24,9 @@ static void audit_attempts_refused(struct job *job, const char *what)
                 job->kind == JOB_LOGIN ? "auth/login" : "auth/register", what);
 }
 
-/* Counts the attempt: for its address and, for a login, for its account. Attempts from an address from
- * which the owner has logged in before are counted apart: strangers who use up the attempts of the account
- * do not lock the owner out. */
+/* Counts the attempt: for its address and, for a login, for its account. Attempts from an address
+ * from which the owner has logged in before are counted apart: strangers who use up the attempts of
+ * the account do not lock the owner out. */
 static bool job_admit(struct job *job)
 {
     struct auth *auth = job->auth;

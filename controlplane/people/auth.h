@@ -1,9 +1,9 @@
-/* Accounts and tokens: register, log in, verify. Passwords are hashed with argon2id on libuv's thread pool,
- * behind a limited queue. Tokens are JWT with HS256 only. Attempts are limited by address and account. Every
- * refused login gets the same answer after the same time.
+/* Accounts and tokens: register, log in, verify. Passwords are hashed with argon2id on libuv's
+ * thread pool, behind a limited queue. Tokens are JWT with HS256 only. Attempts are limited by
+ * address and account. Every refused login gets the same answer after the same time.
  *
- * Threads: called on the loop, and callbacks come on the loop. Memory: texts are copied; rows given to a
- *          callback are valid during that call.
+ * Threads: called on the loop, and callbacks come on the loop. Memory: texts are copied; rows given
+ *          to a callback are valid during that call.
  * Source: controlplane/README.md (client contract), threats C1–C7, RFC 9106, RFC 7515, RFC 7519. */
 #ifndef RINGCAST_AUTH_H
 #define RINGCAST_AUTH_H
@@ -11,7 +11,8 @@
 #include "audit.h"
 #include "persistence.h"
 
-/* A refused login is answered at a multiple of this after its start; 0: at once. Tests change it. */
+/* A refused login is answered at a multiple of this after its start; 0: at once. Tests change
+ * it. */
 extern uint64_t auth_refusal_ns;
 
 struct auth;
@@ -28,8 +29,8 @@ enum auth_result {
     AUTH_UNAVAILABLE,       /* the database does not answer: 503 */
 };
 
-/* token: a new access token when register or log in succeeded, else NULL. retry_after_s: for AUTH_BUSY and
- * AUTH_TOO_MANY_ATTEMPTS. */
+/* token: a new access token when register or log in succeeded, else NULL. retry_after_s: for
+ * AUTH_BUSY and AUTH_TOO_MANY_ATTEMPTS. */
 typedef void (*auth_callback)(void *context, enum auth_result result, const struct user_row *user,
                               const char *token, uint32_t retry_after_s);
 
@@ -43,7 +44,8 @@ void auth_verify(struct auth *auth, const char *token, auth_callback done, void 
 /* When the token expires, in Unix seconds; 0: it is not valid. */
 int64_t auth_token_expiry(struct auth *auth, const char *token);
 
-/* Does the user exist and is active? Enough for a token that was verified before with the same keys. */
+/* Does the user exist and is active? Enough for a token that was verified before with the same
+ * keys. */
 void auth_check_user(struct auth *auth, const char *user_id, auth_callback done, void *context);
 /* A number that changes with the keys. */
 uint32_t auth_keys_version(const struct auth *auth);

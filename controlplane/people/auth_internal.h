@@ -81,7 +81,8 @@ bool jobs_open(struct auth *auth);
 void jobs_close(struct auth *auth);
 /* NULL: no memory; `done` was called with AUTH_BUSY. */
 struct job *job_make(struct auth *auth, enum job_kind kind, auth_callback done, void *context);
-/* Answers the job in the next turn of the loop: never before the function that asked has returned. */
+/* Answers the job in the next turn of the loop: never before the function that asked has
+ * returned. */
 void job_finish(struct job *job, enum auth_result result);
 /* Answers AUTH_REFUSED at the next multiple of auth_refusal_ns after the start of the job. */
 void job_refuse(struct job *job);

@@ -5,8 +5,8 @@
 #include "auth_internal.h"
 #include "src/clock.h"
 
-/* A refused login is answered at a multiple of this after its start. The duration of the hash does not
- * show: bcrypt as the NestJS backend chose it, or argon2id as the settings say. */
+/* A refused login is answered at a multiple of this after its start. The duration of the hash does
+ * not show: bcrypt as the NestJS backend chose it, or argon2id as the settings say. */
 uint64_t auth_refusal_ns = 300 * NS_PER_MS;
 
 static void list_append(struct job_list *list, struct job *job)
@@ -188,7 +188,8 @@ static void handle_closed(uv_handle_t *handle)
     auth_free_when_idle(auth);
 }
 
-/* Answers the jobs that wait. Those on a thread or at the database are answered when they come back. */
+/* Answers the jobs that wait. Those on a thread or at the database are answered when they come
+ * back. */
 void jobs_close(struct auth *auth)
 {
     struct job *job;

@@ -1,4 +1,4 @@
-/* The data directory: where the database, the audit spool and the generated secret live. */
+/* The data directory: it holds the database, the audit spool and the generated secret. */
 #include "data_directory_open.h"
 
 #include <errno.h>
@@ -10,7 +10,7 @@
 #include "src/data_directory.h"
 
 #define LOCK_NAME "controlplane.lock"
-#define LOCK_WAIT_MS 1000 /* one that was told to stop is just writing its last rows */
+#define LOCK_WAIT_MS 1000 /* a control plane that stops may still write its last rows */
 
 int data_directory_open(const struct settings *settings, char *why)
 {

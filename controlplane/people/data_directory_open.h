@@ -1,4 +1,5 @@
-/* The data directory as people/ uses it: made when it is missing, writable, ours alone. */
+/* The data directory of the control plane: makes it when it is missing, opens it, keeps others
+ * out. */
 #ifndef RINGCAST_DATA_DIRECTORY_OPEN_H
 #define RINGCAST_DATA_DIRECTORY_OPEN_H
 
@@ -6,9 +7,11 @@
 
 #define WHY_BYTES 192
 
-/* A descriptor of the directory (the caller closes it), or -1 with a sentence in why. */
+/* A descriptor of the directory; the caller closes it. -1: it is not usable, with a sentence in
+ * why. */
 int data_directory_open(const struct settings *settings, char *why /* WHY_BYTES */);
-/* Keeps a second control plane out of it until the descriptor is closed, by our death as well. */
+/* Locks the directory against a second control plane, until the returned descriptor is closed (also
+ * by the death of this process). -1: another one has it, with a sentence in why. */
 int data_directory_claim(const struct settings *settings, char *why /* WHY_BYTES */);
 
 #endif

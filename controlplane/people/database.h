@@ -1,8 +1,8 @@
 /* What persistence asks of a database, and what a database reports back.
  *
- *   persistence.c (limits, time limits, health) ── submit ──► database (SQLite on a thread of its own,
- *        ▲                                                    PostgreSQL on the loop)
- *        └──────────────── finished ◄──────────────────────────┘
+ *   persistence.c ── submit ──► database: SQLite on a thread of its own, or PostgreSQL on the loop
+ *        ▲                          │
+ *        └──────── finished ◄───────┘
  *
  * persistence.c knows no database by name: the process hands it the table of them (databases.h). */
 #ifndef RINGCAST_DATABASE_H
@@ -17,8 +17,8 @@ struct database_owner {
     void (*finished)(void *context, struct query *query);
     /* The end of close: the database calls nothing any more. */
     void (*closed)(void *context);
-    /* The database found out without a query that it does not work. The owner then sends PROBE queries
-     * until one succeeds. */
+    /* The database found out without a query that it does not work. The owner then sends PROBE
+     * queries until one succeeds. */
     void (*problem)(void *context, const char *problem);
 };
 
@@ -36,8 +36,8 @@ struct database_kind {
                              const struct settings *settings, char *why);
     /* Starts the query. The database calls `finished` for it later, never inside submit. */
     void (*submit)(struct database *database, struct query *query);
-    /* The query had its time. True: the database has dropped it (query->problem may say why it was not
-     * done). False: it cannot be stopped, and `finished` still comes. */
+    /* The query had its time. True: the database has dropped it (query->problem may say why it was
+     * not done). False: it cannot be stopped, and `finished` still comes. */
     bool (*withdraw)(struct database *database, struct query *query);
     /* Every query has been answered. Ends with `closed`. */
     void (*close)(struct database *database);

@@ -1,7 +1,7 @@
 /* Known logins: the accounts, each with an address, from which the owner has logged in.
  *
- * Limits: 16384 names, stored as keyed hashes; a new name replaces the one that was seen longest ago among
- *         the eight in its set. Threads: one. No clock of its own. */
+ * Limits: 16384 names, stored as keyed hashes; a new name replaces the one that was seen longest
+ *         ago among the eight in its set. Threads: one. No clock of its own. */
 #ifndef RINGCAST_KNOWN_LOGINS_H
 #define RINGCAST_KNOWN_LOGINS_H
 

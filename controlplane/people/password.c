@@ -1,4 +1,4 @@
-/* Password hashes: made as argon2id, verified by what their prefix says they are. */
+/* Password hashes: new ones are argon2id; the prefix of a hash says how to verify it. */
 #define _GNU_SOURCE /* crypt_r */
 #include "password.h"
 
@@ -14,11 +14,11 @@
 
 #define SALT_BYTES 16
 #define TAG_BYTES 32
-/* A hash out of the database decides how much work it is: not more than these, which are also the
- * most that the settings allow. */
-#define FOREIGN_MEMORY_KIB_MAX 262144
-#define FOREIGN_PASSES_MAX 16
-#define FOREIGN_LANES_MAX 4
+/* A hash from the database says itself how much work its verification is. Not more than these,
+ * which are also the maxima of the settings. */
+#define STORED_MEMORY_KIB_MAX 262144
+#define STORED_PASSES_MAX 16
+#define STORED_LANES_MAX 4
 #define BCRYPT_COST_MAX 14
 
 bool password_hash(const struct password_cost *cost, const char *password,
@@ -50,13 +50,13 @@ static bool argon2id_matches(const char *hash, const char *password)
 {
     struct password_cost cost;
 
-    if (!cost_read(hash, &cost) || cost.memory_kib > FOREIGN_MEMORY_KIB_MAX ||
-        cost.passes > FOREIGN_PASSES_MAX || cost.lanes > FOREIGN_LANES_MAX)
+    if (!cost_read(hash, &cost) || cost.memory_kib > STORED_MEMORY_KIB_MAX ||
+        cost.passes > STORED_PASSES_MAX || cost.lanes > STORED_LANES_MAX)
         return false;
     return argon2id_verify(hash, password, strlen(password)) == ARGON2_OK;
 }
 
-/* libxcrypt; the NestJS backend's hashes. bcrypt reads 72 bytes of the password, as it always did. */
+/* Hashes of the NestJS backend, by libxcrypt. bcrypt uses only the first 72 bytes of a password. */
 static bool bcrypt_matches(const char *hash, const char *password)
 {
     struct crypt_data *work;
@@ -93,7 +93,7 @@ bool password_verify(const char *hash, const char *password)
     return false;
 }
 
-/* More lanes make a hash faster, not stronger: they do not count. */
+/* The lanes do not matter here: more of them make a hash faster, not stronger. */
 bool password_hash_is_weaker(const char *hash, const struct password_cost *cost)
 {
     struct password_cost old;

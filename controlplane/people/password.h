@@ -1,7 +1,8 @@
-/* Password hashes: argon2id PHC strings for new ones; bcrypt of existing users is understood.
+/* Password hashes: new ones are argon2id PHC strings; bcrypt hashes of existing users are verified.
  *
- * Cost: one hash is 19 MiB or more and some 25 ms of CPU: thread pool only, never the loop.
- * Threads: any; no state. Source: RFC 9106, threats.md C1 and C4, signaling.md §3. */
+ * Cost: one hash takes 19 MiB or more and about 25 ms of CPU time: on the thread pool, never on the
+ *       loop.
+ * Threads: any; no state. Source: RFC 9106, threats C1 and C4. */
 #ifndef RINGCAST_PASSWORD_H
 #define RINGCAST_PASSWORD_H
 
@@ -15,15 +16,15 @@ struct password_cost {
     uint32_t memory_kib, passes, lanes;
 };
 
-/* False: no memory for it. */
+/* False: no memory. */
 bool password_hash(const struct password_cost *cost, const char *password,
                    char out[PASSWORD_HASH_BYTES]);
 bool password_verify(const char *hash, const char *password);
-/* Made with less than this cost, or another way? Then hash anew at the next login. */
+/* Was the hash made with a lower cost, or in another way? Then the next login makes a new one. */
 bool password_hash_is_weaker(const char *hash, const struct password_cost *cost);
 
-/* Verified in place of a hash that does not exist, so that an unknown email takes as long. No
- * password is known for it (its tag is made up). */
+/* A hash to verify when the user does not exist, so that an unknown e-mail address takes as long as
+ * a known one. No password matches it: its tag is invented. */
 void password_nobody(const struct password_cost *cost, char out[PASSWORD_HASH_BYTES]);
 
 #endif

@@ -1,5 +1,5 @@
-/* Persistence in front of its database: it limits how many queries wait and for how long, answers for a
- * database that does not, and knows whether the database works. */
+/* Persistence in front of its database: it limits how many queries wait and for how long, answers
+ * for a database that does not, and knows whether the database works. */
 #include "persistence.h"
 
 #include <pthread.h>
@@ -22,7 +22,8 @@
 
 uint64_t persistence_answer_ms_max = 800;
 
-/* A query that could not be made: the queue was full, or there was no memory. Its callback is due. */
+/* A query that could not be made: the queue was full, or there was no memory. Its callback is
+ * due. */
 struct refusal {
     enum query_kind kind;
     union query_callback callback;
@@ -359,7 +360,8 @@ static void check_done(void *context, enum persistence_result result, const stru
     store->checking = false;
 }
 
-/* A server may hang while nobody sends queries: /health must know it before the next caller does. */
+/* A server may hang while nobody sends queries: /health must know it before the next caller
+ * does. */
 static void check_send(struct persistence *store)
 {
     union query_callback callback = {.user = check_done};

@@ -1,11 +1,12 @@
 /* Persistence: users, meetings and audit rows in a database, asynchronously. The setting
- * RINGCAST_PERSISTENCE chooses the database: SQLite or PostgreSQL (database.h). The tables are those of
- * the NestJS backend, which Ringcast replaces, column for column.
+ * RINGCAST_PERSISTENCE chooses the database: SQLite or PostgreSQL (database.h). The tables are
+ * those of the NestJS backend, which Ringcast replaces, column for column.
  *
  * Threads: called on the loop, and callbacks come on the loop; the work happens elsewhere.
  * Memory: a row given to a callback is valid during that call. Texts given in are copied.
- * Errors: enum persistence_result. UNAVAILABLE: the database does not answer; try later. Every query
- *         gets its callback exactly once, never before the function that asks has returned. */
+ * Errors: enum persistence_result. UNAVAILABLE: the database does not answer; try later. Every
+ *         query gets its callback exactly once, never before the function that asks has
+ *         returned. */
 #ifndef RINGCAST_PERSISTENCE_H
 #define RINGCAST_PERSISTENCE_H
 
@@ -48,8 +49,8 @@ struct audit_row {
     int64_t created_us; /* in one control plane each row is later than the one before */
 };
 
-/* A query without a result after so long is answered with UNAVAILABLE. 800 ms, so that a caller hears it
- * within a second. Tests change it. */
+/* A query without a result after so long is answered with UNAVAILABLE. 800 ms, so that a caller
+ * hears it within a second. Tests change it. */
 extern uint64_t persistence_answer_ms_max;
 
 struct persistence;
@@ -59,10 +60,10 @@ typedef void (*meeting_callback)(void *context, enum persistence_result result,
                                  const struct meeting_row *meeting);
 typedef void (*done_callback)(void *context, enum persistence_result result);
 
-/* Opens the one of `kinds` (databases.h) that settings->persistence names. SQLite: opens the database
- * in settings->data_directory, and creates it where it is missing. PostgreSQL: begins to connect; when
- * the server does not answer or its tables cannot be used, persistence_status and the log say so, and
- * persistence tries again. */
+/* Opens the one of `kinds` (databases.h) that settings->persistence names. SQLite: opens the
+ * database in settings->data_directory, and creates it where it is missing. PostgreSQL: begins to
+ * connect; when the server does not answer or its tables cannot be used, persistence_status and the
+ * log say so, and persistence tries again. */
 struct database_kind;
 struct persistence *persistence_open(uv_loop_t *loop, const struct settings *settings,
                                      const struct database_kind *const kinds[] /* NULL ends it */,
@@ -89,8 +90,8 @@ void meeting_set_closed(struct persistence *store, const char *id, int64_t ended
                         done_callback done, void *context);
 void meeting_raise_peak(struct persistence *store, const char *id, uint32_t participants,
                         done_callback done, void *context);
-/* After a restart of the control plane: closes the meetings that it left active, for nobody is in them
- * any more. Where several control planes share a database, each closes only its own. */
+/* After a restart of the control plane: closes the meetings that it left active, for nobody is in
+ * them any more. Where several control planes share a database, each closes only its own. */
 void meetings_close_stale(struct persistence *store, int64_t ended_ms, done_callback done,
                           void *context);
 /* Without rows it is a barrier: it is answered after every query that was sent before it. */

@@ -1,5 +1,5 @@
-/* PostgreSQL as a database of persistence: the pool gives queries to idle connections, keeps connections
- * open, and reports when it has none. */
+/* PostgreSQL as a database of persistence: the pool gives queries to idle connections, keeps
+ * connections open, and reports when it has none. */
 #include "postgres.h"
 
 #include <errno.h>
@@ -38,8 +38,8 @@ static void problem_set(struct pg_pool *pool, const char *problem)
     pool->base.owner.problem(pool->base.owner.context, problem);
 }
 
-/* No new attempt for about so long. Chance makes it half to one and a half times as long, so that many
- * control planes do not connect at the same moment. */
+/* No new attempt for about so long. Chance makes it half to one and a half times as long, so that
+ * many control planes do not connect at the same moment. */
 static void retry_after(struct pg_pool *pool, uint32_t ms)
 {
     uint16_t chance;
@@ -146,8 +146,9 @@ void pg_pool_ready(struct pg_connection *connection)
     dispatch(pool);
 }
 
-/* The connection of a query broke, and the server may have run the query already. A query that may run
- * twice is sent once more, if its time allows; for another one the caller has to look what happened. */
+/* The connection of a query broke, and the server may have run the query already. A query that may
+ * run twice is sent once more, if its time allows; for another one the caller has to look what
+ * happened. */
 static void query_lost(struct pg_pool *pool, struct query *query, const char *problem)
 {
     bool only_once = query->kind == QUERY_USER_INSERT || query->kind == QUERY_MEETING_INSERT;
@@ -223,8 +224,8 @@ static bool list_remove(struct query_list *list, struct query *query)
     return false;
 }
 
-/* When the server runs the query already, its connection is closed: nobody knows when the result would
- * come. */
+/* When the server runs the query already, its connection is closed: nobody knows when the result
+ * would come. */
 static bool postgres_withdraw(struct database *base, struct query *query)
 {
     static const char silent[] = "PostgreSQL does not answer";
@@ -302,8 +303,8 @@ static void postgres_free(struct database *base)
 
 /* ---- opening ---- */
 
-/* Reads the id of this installation among those that share a database. It is made at the first start and
- * kept in the data directory. */
+/* Reads the id of this installation among those that share a database. It is made at the first
+ * start and kept in the data directory. */
 static bool node_read(const struct settings *settings, char node[UUID_TEXT_BYTES], char *why)
 {
     int directory = data_directory_open(settings, why);

@@ -6,13 +6,13 @@
  *   postgres_queries.c     statements: queries to parameters, results to queries
  *   postgres_schema.c      the tables: makes, accepts or refuses them
  *
- * Times are TIMESTAMPTZ, ids UUID, addresses INET, metadata JSONB. Tables and columns have the names of
- * the NestJS backend.
- * Errors: when PostgreSQL refuses the content of a query, only that query fails. When the server or the
- * connection fails, the database is unavailable until a probe (a write) succeeds.
- * Limits: PG_CONNECTIONS_MAX; a connection attempt that takes PG_CONNECT_MS_MAX is given up. The time
- * limit of a query is that of persistence.c: it withdraws a late query, and the pool then closes the
- * connection that ran it. */
+ * Times are TIMESTAMPTZ, ids UUID, addresses INET, metadata JSONB. Tables and columns have the
+ * names of the NestJS backend.
+ * Errors: when PostgreSQL refuses the content of a query, only that query fails. When the server or
+ * the connection fails, the database is unavailable until a probe (a write) succeeds.
+ * Limits: PG_CONNECTIONS_MAX; a connection attempt that takes PG_CONNECT_MS_MAX is given up. The
+ * time limit of a query is that of persistence.c: it withdraws a late query, and the pool then
+ * closes the connection that ran it. */
 #ifndef RINGCAST_POSTGRES_H
 #define RINGCAST_POSTGRES_H
 
@@ -52,7 +52,8 @@ struct pg_pool {
     const struct settings *settings;
     /* This installation and this run of it: they mark the meetings that it has active. */
     char node[UUID_TEXT_BYTES], run[UUID_TEXT_BYTES];
-    /* paths in the data directory of our client certificate, its key, and passwords; often no file */
+    /* paths in the data directory of our client certificate, its key, and passwords; often no
+     * file */
     char certificate[SETTING_TEXT_ROOM + 32], key[SETTING_TEXT_ROOM + 32];
     char passwords[SETTING_TEXT_ROOM + 32];
 
@@ -95,8 +96,8 @@ extern const unsigned pg_statement_count;
 bool pg_prepare(PGconn *libpq, unsigned statement);
 /* The key should be a UUID and is none: it names no row. PostgreSQL would call that an error. */
 bool pg_query_names_nothing(const struct query *query);
-/* Puts the query into libpq's buffer, and says how many ends of pipeline it has. False: no memory, or
- * the connection is broken. */
+/* Puts the query into libpq's buffer, and says how many ends of pipeline it has. False: no memory,
+ * or the connection is broken. */
 bool pg_query_send(struct pg_connection *connection, struct query *query, unsigned *syncs);
 /* Takes one result of the query. */
 void pg_query_result(struct pg_connection *connection, struct query *query, const PGresult *result);

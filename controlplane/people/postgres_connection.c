@@ -1,5 +1,5 @@
-/* One connection to PostgreSQL, driven by events of its socket: it connects, checks the tables, prepares
- * the statements, then runs one query after the other in pipeline mode. */
+/* One connection to PostgreSQL, driven by events of its socket: it connects, checks the tables,
+ * prepares the statements, then runs one query after the other in pipeline mode. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,8 +23,8 @@ static void poll_closed(uv_handle_t *handle)
     free(handle);
 }
 
-/* Called before libpq may close its socket: the loop must not poll a descriptor number that may then
- * belong to something else. */
+/* Called before libpq may close its socket: the loop must not poll a descriptor number that may
+ * then belong to something else. */
 static void poll_stop(struct pg_connection *connection)
 {
     if (!connection->poll)
@@ -300,8 +300,9 @@ static void result_take(struct pg_connection *connection, const PGresult *result
         pg_error_keep(connection, result);
 }
 
-/* Takes the results that have arrived. True: the phase has ended. In a pipeline libpq returns NULL after
- * each query, and the phase ends with the last sync; the check of the tables ends with its one NULL. */
+/* Takes the results that have arrived. True: the phase has ended. In a pipeline libpq returns NULL
+ * after each query, and the phase ends with the last sync; the check of the tables ends with its
+ * one NULL. */
 static bool results_take(struct pg_connection *connection)
 {
     bool pipeline = connection->phase != PG_SCHEMA;

@@ -1,4 +1,5 @@
-/* Queries as prepared statements: parameters to the server, results back, and what an error means. */
+/* Queries as prepared statements: parameters to the server, results back, and what an error
+ * means. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,14 +10,15 @@
 #include "src/log.h"
 #include "uuid.h"
 
-/* Milliseconds and microseconds since 1970 as a TIMESTAMPTZ, and a TIMESTAMPTZ as milliseconds. All exact. */
+/* Milliseconds and microseconds since 1970 as a TIMESTAMPTZ, and a TIMESTAMPTZ as milliseconds. All
+ * exact. */
 #define TIME(parameter) "(timestamptz 'epoch' + " parameter "::bigint * interval '1 millisecond')"
 #define MICROSECONDS(parameter) \
     "(timestamptz 'epoch' + " parameter "::bigint * interval '1 microsecond')"
 #define MS(column) "(extract(epoch FROM date_trunc('milliseconds', " column ")) * 1000)::bigint"
 
-/* A parameter of each kind of column. The casts are needed where the statement does not show the type;
- * a word has none, because nobody but the database knows the name of its enum. */
+/* A parameter of each kind of column. The casts are needed where the statement does not show the
+ * type; a word has none, because nobody but the database knows the name of its enum. */
 #define PARAMETER_uuid(number) "$" #number "::uuid"
 #define PARAMETER_text(number) "$" #number "::text"
 #define PARAMETER_word(number) "$" #number
@@ -41,11 +43,13 @@
 #define MEETING_NAMES "\"id\"" MEETING_COLUMNS(COLUMN_NAME)
 #define MEETING_VALUES "\"id\"" MEETING_COLUMNS(VALUE)
 
-/* S(name, text). E-mail addresses are compared in lower case: the NestJS backend may have stored them
- * as people typed them. An audit row whose user does not exist keeps the user's id in its metadata. */
+/* S(name, text). E-mail addresses are compared in lower case: the NestJS backend may have stored
+ * them as people typed them. An audit row whose user does not exist keeps the user's id in its
+ * metadata. */
 /* clang-format off */
 #define STATEMENTS(S)                                                                              \
-    S(user_insert, "INSERT INTO \"users\" (" USER_NAMES ") SELECT $1::uuid" USER_COLUMNS(PARAMETER) \
+    S(user_insert, "INSERT INTO \"users\" (" USER_NAMES ")"                                        \
+      " SELECT $1::uuid" USER_COLUMNS(PARAMETER)                                                   \
       " WHERE NOT EXISTS (SELECT 1 FROM \"users\" WHERE lower(\"email\") = $2::text)")             \
     S(user_by_email, "SELECT " USER_VALUES " FROM \"users\" WHERE lower(\"email\") = $1::text"     \
       " ORDER BY \"email\" = $1::text DESC, \"createdAt\" LIMIT 1")                                \
@@ -53,7 +57,7 @@
     S(user_set_hash, "UPDATE \"users\" SET \"passwordHash\" = $2, \"updatedAt\" = now()"           \
       " WHERE \"id\" = $1")                                                                        \
     S(meeting_insert, "INSERT INTO \"meetings\" (" MEETING_NAMES ")"                               \
-      " VALUES ($1::uuid" MEETING_COLUMNS(PARAMETER) ")")                                           \
+      " VALUES ($1::uuid" MEETING_COLUMNS(PARAMETER) ")")                                          \
     S(meeting_by_id, "SELECT " MEETING_VALUES " FROM \"meetings\" WHERE \"id\" = $1")              \
     S(meeting_by_code, "SELECT " MEETING_VALUES " FROM \"meetings\" WHERE \"roomCode\" = $1")      \
     S(meeting_set_active, "WITH done AS (UPDATE \"meetings\" SET \"status\" = 'active',"           \
@@ -69,7 +73,7 @@
     S(meeting_raise_peak, "UPDATE \"meetings\" SET \"peakParticipants\" ="                         \
       " greatest(\"peakParticipants\", $2), \"updatedAt\" = now() WHERE \"id\" = $1")              \
     S(meetings_close_stale, "WITH gone AS (DELETE FROM \"ringcast_active_meetings\""               \
-      " WHERE \"node\" = $1 AND \"run\" <> $3 RETURNING \"meetingId\")"                                              \
+      " WHERE \"node\" = $1 AND \"run\" <> $3 RETURNING \"meetingId\")"                            \
       " UPDATE \"meetings\" SET \"status\" = 'closed', \"endedAt\" = " TIME("$2")                  \
       ", \"updatedAt\" = now() FROM gone WHERE \"id\" = gone.\"meetingId\""                        \
       " AND \"status\" = 'active'")                                                                \
@@ -78,7 +82,7 @@
       " (SELECT \"id\" FROM \"users\" WHERE \"id\" = $3::uuid FOR KEY SHARE), $4,"                 \
       " CASE WHEN $3::uuid IS NULL OR EXISTS (SELECT 1 FROM \"users\" WHERE \"id\" = $3::uuid)"    \
       " THEN $5::jsonb ELSE coalesce($5::jsonb, '{}') ||"                                          \
-      " jsonb_build_object('userId', $3::uuid) END, $6, " MICROSECONDS("$7") ")"                           \
+      " jsonb_build_object('userId', $3::uuid) END, $6, " MICROSECONDS("$7") ")"                   \
       " ON CONFLICT (\"id\") DO NOTHING")                                                          \
     S(probe, "UPDATE \"ringcast_schema\" SET \"version\" = \"version\"")
 /* clang-format on */
@@ -335,7 +339,8 @@ static void meeting_read(const PGresult *result, struct meeting_row *row)
     MEETING_COLUMNS(READ)
 }
 
-/* The tables refuse the content of the row (class 22: not a value of that type; 23: a constraint). */
+/* The tables refuse the content of the row (class 22: not a value of that type; 23: a
+ * constraint). */
 static bool error_is_of_row(const char *sqlstate)
 {
     return strncmp(sqlstate, "22", 2) == 0 || strncmp(sqlstate, "23", 2) == 0;

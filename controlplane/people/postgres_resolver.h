@@ -1,6 +1,6 @@
-/* Resolves the names in POSTGRES_HOST on a thread of its own. libpq would wait for the name server on the
- * loop. The thread pool is no place for it either: it hashes passwords and syncs the audit spool. A name
- * server that does not answer delays neither of them, nor the end of the process.
+/* Resolves the names in POSTGRES_HOST on a thread of its own. libpq would wait for the name server
+ * on the loop. The thread pool is no place for it either: it hashes passwords and syncs the audit
+ * spool. A name server that does not answer delays neither of them, nor the end of the process.
  *
  * Threads: called on the loop; `done` comes on the loop. */
 #ifndef RINGCAST_POSTGRES_RESOLVER_H

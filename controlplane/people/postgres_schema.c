@@ -1,10 +1,10 @@
-/* The tables of the NestJS backend in PostgreSQL. Ringcast makes them as TypeORM makes them, accepts those
- * that TypeORM made, or refuses other ones with a sentence. All in one transaction behind a lock: when two
- * control planes start at once, only one migrates.
+/* The tables of the NestJS backend in PostgreSQL. Ringcast makes them as TypeORM makes them,
+ * accepts those that TypeORM made, or refuses other ones with a sentence. All in one transaction
+ * behind a lock: when two control planes start at once, only one migrates.
  *
- * Constraints and indexes have TypeORM's names (hashes of table and columns), so that the NestJS backend
- * finds nothing to change. Never edit a text of `migrations` that was released: a change is a new text at
- * the end. */
+ * Constraints and indexes have TypeORM's names (hashes of table and columns), so that the NestJS
+ * backend finds nothing to change. Never edit a text of `migrations` that was released: a change is
+ * a new text at the end. */
 #include "postgres_schema.h"
 
 #include <stdio.h>
@@ -19,7 +19,7 @@ static const char begin_text[] =
     "BEGIN;"
     "SET LOCAL client_min_messages = warning;"
     "SET LOCAL lock_timeout = '30s';"
-    "SELECT pg_advisory_xact_lock(7378697629483820646);" /* any number, the same in every control plane */
+    "SELECT pg_advisory_xact_lock(7378697629483820646);" /* any number, the same everywhere */
     "DO $ringcast$ BEGIN"
     " IF to_regclass('ringcast_schema') IS NULL THEN"
     "  CREATE TABLE \"ringcast_schema\" (\"version\" integer NOT NULL);"
@@ -27,8 +27,8 @@ static const char begin_text[] =
     " END IF; "
     "END $ringcast$;";
 
-/* Ids get the default that TypeORM gives them. On a server without that extension, or for a user who may
- * not create it, they get the built-in function. */
+/* Ids get the default that TypeORM gives them. On a server without that extension, or for a user
+ * who may not create it, they get the built-in function. */
 static const char tables_text[] =
     "DECLARE id_default text := 'uuid_generate_v4()'; "
     "BEGIN"
@@ -37,7 +37,7 @@ static const char tables_text[] =
     " EXCEPTION WHEN OTHERS THEN"
     "  id_default := 'gen_random_uuid()';"
     " END;"
-    " IF to_regproc('uuid_generate_v4') IS NULL THEN" /* installed in a schema outside our search path */
+    " IF to_regproc('uuid_generate_v4') IS NULL THEN" /* not in our search path */
     "  id_default := 'gen_random_uuid()';"
     " END IF;"
     " IF to_regclass('users') IS NULL THEN"
@@ -92,9 +92,9 @@ static const char tables_text[] =
     " END IF; "
     "END";
 
-/* What Ringcast adds to the tables of the NestJS backend. The index finds e-mail addresses that the NestJS
- * backend stored in mixed case. The table says which control plane has which meeting active, so that a
- * control plane closes its own after a restart. */
+/* What Ringcast adds to the tables of the NestJS backend. The index finds e-mail addresses that the
+ * NestJS backend stored in mixed case. The table says which control plane has which meeting active,
+ * so that a control plane closes its own after a restart. */
 static const char additions_text[] =
     "BEGIN"
     " CREATE INDEX IF NOT EXISTS \"IDX_ringcast_users_email\" ON \"users\" (lower(\"email\"));"
@@ -125,13 +125,14 @@ static const char check_text[] =
     "DO $ringcast$ DECLARE wanted record; found text; "
     "BEGIN"
     " IF (SELECT max(\"version\") FROM \"ringcast_schema\") > %u THEN"
-    "  RAISE EXCEPTION 'the tables have schema version %%, but this program knows only up to %u: start the"
-    " newer Ringcast that made them', (SELECT max(\"version\") FROM \"ringcast_schema\");"
+    "  RAISE EXCEPTION 'the tables have schema version %%, but this program knows only up to %u:"
+    " start the newer Ringcast that made them', (SELECT max(\"version\") FROM \"ringcast_schema\");"
     " END IF;"
     " FOR wanted IN SELECT * FROM (VALUES"
     " ('users', 'id', 'uuid')" USER_COLUMNS(USERS_ROW)
     ", ('meetings', 'id', 'uuid')" MEETING_COLUMNS(MEETINGS_ROW)
-    ", ('audit_logs', 'id', 'uuid'), ('audit_logs', 'action', '*'), ('audit_logs', 'userId', 'uuid'),"
+    ", ('audit_logs', 'id', 'uuid'), ('audit_logs', 'action', '*'),"
+    "  ('audit_logs', 'userId', 'uuid'),"
     "  ('audit_logs', 'roomId', 'uuid'), ('audit_logs', 'metadata', 'jsonb'),"
     "  ('audit_logs', 'ipAddress', 'inet'),"
     "  ('audit_logs', 'createdAt', 'timestamp with time zone')) AS w(tab, col, typ)"
@@ -155,7 +156,8 @@ static const char check_text[] =
     "  ('users', 'UPDATE'), ('meetings', 'SELECT'), ('meetings', 'INSERT'), ('meetings', 'UPDATE'),"
     "  ('audit_logs', 'SELECT'), ('audit_logs', 'INSERT'), ('ringcast_schema', 'UPDATE'),"
     "  ('ringcast_active_meetings', 'SELECT'), ('ringcast_active_meetings', 'INSERT'),"
-    "  ('ringcast_active_meetings', 'UPDATE'), ('ringcast_active_meetings', 'DELETE')) AS w(tab, priv)"
+    "  ('ringcast_active_meetings', 'UPDATE'), ('ringcast_active_meetings', 'DELETE'))"
+    "  AS w(tab, priv)"
     "  WHERE NOT has_table_privilege(to_regclass(w.tab), w.priv)"
     " LOOP"
     "  RAISE EXCEPTION 'user \"%%\" may not %% in table \"%%\": GRANT %% ON \"%%\" TO \"%%\"',"
@@ -163,8 +165,8 @@ static const char check_text[] =
     " END LOOP; "
     "END $ringcast$;";
 
-/* Adds the audit actions of Ringcast that the enum of the column "action" does not have yet. Its name does
- * not matter. */
+/* Adds the audit actions of Ringcast that the enum of the column "action" does not have yet. Its
+ * name does not matter. */
 static const char words_text[] =
     "DO $ringcast$ DECLARE word text; kind regtype; "
     "BEGIN"

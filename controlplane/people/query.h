@@ -1,5 +1,5 @@
-/* One query to a database. persistence.c makes it, a database runs it (database.h), and persistence.c
- * calls the caller back with the result. */
+/* One query to a database. persistence.c makes it, a database runs it (database.h), and
+ * persistence.c calls the caller back with the result. */
 #ifndef RINGCAST_QUERY_H
 #define RINGCAST_QUERY_H
 
@@ -65,8 +65,8 @@ struct query {
 };
 TAILQ_HEAD(query_list, query);
 
-/* For queries.c. query_make returns NULL when there is no place for one more query; the callback then
- * comes with PERSISTENCE_UNAVAILABLE. */
+/* For queries.c. query_make returns NULL when there is no place for one more query; the callback
+ * then comes with PERSISTENCE_UNAVAILABLE. */
 struct query *query_make(struct persistence *store, enum query_kind kind,
                          union query_callback callback, void *context);
 void query_send(struct persistence *store, struct query *query);

@@ -1,4 +1,5 @@
-/* The HMAC keys of access tokens: from the settings, a file that they name, or the data directory. */
+/* The keys that sign access tokens: from the settings, from the file that they name, or from the
+ * data directory. */
 #define _GNU_SOURCE /* strcasestr, strchrnul */
 #include "secret.h"
 
@@ -18,8 +19,8 @@
 #define SECRET_RAW_BYTES 32
 #define SECRET_HEX_BYTES (2 * SECRET_RAW_BYTES)
 
-/* What tutorials, .env.example files and compose files ship as a secret. Long ones pass a length
- * check, so they are known by what they say. */
+/* Parts of the secrets in tutorials, .env.example files and compose files. Such secrets may be long
+ * enough, so they are recognised by their words. */
 static const char *const default_marks[] = {
     "changeme",          "change-me",    "change_me",
     "change this",       "change-this",  "change_this",
@@ -32,7 +33,7 @@ static const char *const default_marks[] = {
     "placeholder",       "password",     "0123456789abcdef0123456789abcdef",
 };
 
-/* NULL, or what is wrong with it. */
+/* What is wrong with the secret; NULL: nothing. */
 static const char *secret_weakness(const char *secret)
 {
     size_t bytes = strlen(secret);
@@ -53,8 +54,9 @@ static const char *secret_weakness(const char *secret)
     return distinct < 8 ? "repeats a few characters" : NULL;
 }
 
-/* Written beside its name, synced, then linked: either the whole secret is there or none, and of
- * two starters at once both end up with the same one. */
+/* Writes a temporary file, syncs it, and links it to the name of the secret. So the file holds
+ * the whole secret or does not exist, and when two processes start at once, both use the same
+ * secret. */
 static int secret_file_make(int directory)
 {
     char temporary[64], text[SECRET_HEX_BYTES + 2], id[UUID_TEXT_BYTES];
@@ -83,7 +85,7 @@ static int secret_file_make(int directory)
     return failed ? -1 : 0;
 }
 
-/* 1: read, 0: there is none, -1: not usable (why). */
+/* 1: the secret was read; 0: there is no file; -1: the file is not usable (why). */
 static int secret_file_read(int directory, char secret[SETTING_TEXT_ROOM], char *why)
 {
     struct stat file;
@@ -100,7 +102,7 @@ static int secret_file_read(int directory, char secret[SETTING_TEXT_ROOM], char 
         return -1;
     }
     if ((file.st_mode & 077) != 0) {
-        LOG(WARN, "auth", "jwt-secret was readable by others; its mode is now 0600");
+        LOG(WARN, "auth", "other users could read jwt-secret; its mode is now 0600");
         if (fchmod(fd, 0600) != 0)
             LOG(WARN, "auth", "chmod of jwt-secret failed", F("reason", "%s", strerror(errno)));
     }
@@ -111,8 +113,9 @@ static int secret_file_read(int directory, char secret[SETTING_TEXT_ROOM], char 
     secret[got > 0 ? got : 0] = 0;
     if (got != SECRET_HEX_BYTES || strspn(secret, "0123456789abcdef") != SECRET_HEX_BYTES) {
         snprintf(why, WHY_BYTES,
-                 SECRET_FILE " in the data directory is not 64 hexadecimal digits; remove it to "
-                             "have a new one made (all tokens become invalid)");
+                 SECRET_FILE
+                 " in the data directory is not 64 hexadecimal digits; remove the file, "
+                 "and the next start makes a new one (all tokens become invalid)");
         return -1;
     }
     return 1;
@@ -140,9 +143,9 @@ static bool secret_generated(const struct settings *settings, char secret[SETTIN
     return got == 1;
 }
 
-/* ---- given ones ---- */
+/* ---- secrets of the operator ---- */
 
-/* Cuts a text into keys. An empty line says nothing, an empty place between commas is a mistake. */
+/* Cuts a text into keys. An empty line is skipped; an empty key between two commas is an error. */
 static bool secrets_cut(const char *text, char separator, const char *name, struct secrets *secrets,
                         char *why)
 {
@@ -160,8 +163,8 @@ static bool secrets_cut(const char *text, char separator, const char *name, stru
             }
             if (bytes == 0 || text[0] == ' ' || text[bytes - 1] == ' ') {
                 snprintf(why, WHY_BYTES,
-                         "%s: key %u of several is empty, or has a blank at its begin or end; "
-                         "they are separated by a comma alone",
+                         "%s: key %u is empty, or starts or ends with a blank; separate keys by a "
+                         "comma alone",
                          name, secrets->count + 1);
                 return false;
             }
@@ -170,7 +173,7 @@ static bool secrets_cut(const char *text, char separator, const char *name, stru
         }
         text = *end ? end + 1 : end;
         if (*end && !*text && separator != '\n') {
-            snprintf(why, WHY_BYTES, "%s ends with a comma: a key is missing behind it", name);
+            snprintf(why, WHY_BYTES, "%s ends with a comma: a key is missing after it", name);
             return false;
         }
     }
@@ -190,13 +193,13 @@ static bool secrets_read_file(const char *path, struct secrets *secrets, char *w
         got = read(fd, text, sizeof(text));
     if (got < 0 || got == (ssize_t)sizeof(text) || memchr(text, 0, (size_t)got)) {
         snprintf(why, WHY_BYTES, "jwt_secret_file %.80s cannot be read: %s", path,
-                 got < 0 ? strerror(errno) : "it is no text of a few lines");
+                 got < 0 ? strerror(errno) : "it is not a text file of a few lines");
         ok = false;
     } else {
         text[got] = 0;
         ok = secrets_cut(text, '\n', "jwt_secret_file", secrets, why);
         if (file.st_mode & 007)
-            LOG(WARN, "auth", "jwt_secret_file may be read by everybody on this machine",
+            LOG(WARN, "auth", "every user of this machine may read jwt_secret_file",
                 F("file", "%s", path), F("mode", "%04o", (unsigned)file.st_mode & 07777));
     }
     if (fd >= 0)
@@ -205,7 +208,7 @@ static bool secrets_read_file(const char *path, struct secrets *secrets, char *w
     return ok;
 }
 
-/* What jwt_secret or the file say; a count of 0: neither is set. */
+/* The keys in jwt_secret or jwt_secret_file. count 0: neither is set. */
 static bool secrets_given(const struct settings *settings, struct secrets *secrets, char *why)
 {
     const char *name = settings->jwt_secret_file[0] ? "jwt_secret_file" : "JWT_SECRET";
@@ -213,7 +216,7 @@ static bool secrets_given(const struct settings *settings, struct secrets *secre
 
     memset(secrets, 0, sizeof(*secrets));
     if (settings->jwt_secret[0] && settings->jwt_secret_file[0]) {
-        snprintf(why, WHY_BYTES, "jwt_secret and jwt_secret_file are both set: take one away");
+        snprintf(why, WHY_BYTES, "jwt_secret and jwt_secret_file are both set: remove one of them");
         return false;
     }
     if (settings->jwt_secret_file[0]) {
@@ -224,7 +227,7 @@ static bool secrets_given(const struct settings *settings, struct secrets *secre
                      settings->jwt_secret_file);
             return false;
         }
-    } else if (!strchr(settings->jwt_secret, ',')) { /* one, whatever is in it */
+    } else if (!strchr(settings->jwt_secret, ',')) { /* one key */
         secrets->count = settings->jwt_secret[0] != 0;
         memcpy(secrets->keys[0], settings->jwt_secret, SETTING_TEXT_ROOM);
     } else if (!secrets_cut(settings->jwt_secret, ',', "JWT_SECRET", secrets, why)) {

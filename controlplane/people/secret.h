@@ -1,11 +1,12 @@
-/* The HMAC keys of access tokens.
+/* The keys that sign access tokens (HMAC).
  *
- * From: jwt_secret (several, comma separated), or the lines of jwt_secret_file, or, outside
- *       production, a key that is made at the first start and kept in the data directory. The first
- *       signs, all verify: to change keys, put the new one in front, and take the old one away when
- *       its last token has expired.
- * Errors: in production a missing, short or well-known key refuses the start (threats.md C6); a key
- *         that a comma cut short is such a one. */
+ * From: jwt_secret (several keys, separated by commas), or the lines of jwt_secret_file. Without
+ *       either, and outside production, the first start makes a key and keeps it in the data
+ *       directory.
+ * Change: the first key signs, all keys verify. To change keys, put the new one in front, and
+ *       remove the old one when its last token has expired.
+ * Errors: in production a missing, short or well-known key refuses the start (threat C6). A long
+ *         key with a comma in it is cut into short ones, and refused for that. */
 #ifndef RINGCAST_SECRET_H
 #define RINGCAST_SECRET_H
 
@@ -24,7 +25,7 @@ struct secrets {
 
 bool secrets_obtain(const struct settings *settings, struct secrets *secrets,
                     char *why /* WHY_BYTES */);
-/* Without making anything: for --check. */
+/* The same without making a key: for --check. */
 bool secrets_check(const struct settings *settings, char *why /* WHY_BYTES */);
 
 #endif

@@ -115,8 +115,8 @@ static bool segment_begin(struct spool *spool)
     return spool->write_fd >= 0;
 }
 
-/* The full segment stays open until it is synced. When the next one is full before that, the disk is too
- * slow, and the older one is synced here and now. */
+/* The full segment stays open until it is synced. When the next one is full before that, the disk
+ * is too slow, and the older one is synced here and now. */
 void spool_segment_end(struct spool *spool)
 {
     if (spool->unsynced_fd >= 0 && spool_fsync(spool->unsynced_fd) != 0)
@@ -172,7 +172,8 @@ bool spool_append(struct spool *spool, const struct audit_row *row)
         errno = length ? EFBIG : EINVAL;
         return false;
     }
-    /* No new segment while this one has reserved space: spool_reserve promised it to its callers. */
+    /* No new segment while this one has reserved space: spool_reserve promised it to its
+     * callers. */
     if (!segment_ready(spool, spool->write_bytes >= spool_segment_bytes_max &&
                                   spool->write_bytes + length > spool->reserved_bytes))
         return false;
@@ -185,8 +186,8 @@ bool spool_append(struct spool *spool, const struct audit_row *row)
         return true;
     }
     if (written > 0) {
-        /* The disk is full and has only a part of the line. When that part cannot be removed, it stays as a
-         * damaged line, and the next row goes to a new segment. */
+        /* The disk is full and has only a part of the line. When that part cannot be removed, it
+         * stays as a damaged line, and the next row goes to a new segment. */
         if (ftruncate(spool->write_fd, (off_t)spool->write_bytes) != 0) {
             spool->write_bytes += (uint64_t)written;
             spool->bytes += (uint64_t)written;

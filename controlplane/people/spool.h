@@ -1,14 +1,17 @@
-/* The audit spool: audit rows in the order in which they were written, in files that survive the process.
+/* The audit spool: audit rows in the order in which they were written, in files that survive the
+ *                  process.
  *
  * Shape: segments named audit-spool-<16 hexadecimal digits> in the data directory, one line per row
- *        (CRC-32, then the columns, separated by tabs, metadata last). spool_append writes a row with one
- *        write(): after that the death of the process cannot lose it. spool_sync_* makes it survive the
- *        death of the machine as well; that is needed only while the database is unavailable.
- * Reading: spool_read returns the rows behind those it returned before. spool_stored: everything that
- *        was read is in the database. spool_rewind: read again from what is stored. After a crash rows
- *        may be read twice, never skipped; their ids make the repeat harmless.
+ *        (CRC-32, then the columns, separated by tabs, metadata last). spool_append writes a row
+ *        with one write(): after that the death of the process cannot lose it. spool_sync_* makes
+ *        it survive the death of the machine as well; that is needed only while the database is
+ *        unavailable.
+ * Reading: spool_read returns the rows behind those it returned before. spool_stored: everything
+ *        that was read is in the database. spool_rewind: read again from what is stored. After a
+ *        crash rows may be read twice, never skipped; their ids make the repeat harmless.
  * Failed sync: what was written before it may be lost, and a second sync would not say so, because
- *        Linux reports the error once. spool_repair_* copies those rows from the page cache to new files.
+ *        Linux reports the error once. spool_repair_* copies those rows from the page cache to new
+ *        files.
  * Threads: one, except the functions that say so. Limits: spool_bytes_max. */
 #ifndef RINGCAST_SPOOL_H
 #define RINGCAST_SPOOL_H
@@ -32,7 +35,8 @@ void spool_close(struct spool *spool);
 
 /* False, with errno: the row is not in the file (disk full, spool full, error). */
 bool spool_append(struct spool *spool, const struct audit_row *row);
-/* Reserves so many bytes on the disk for rows that are appended later. False, with errno: no space. */
+/* Reserves so many bytes on the disk for rows that are appended later. False, with errno: no
+ * space. */
 bool spool_reserve(struct spool *spool, uint64_t bytes);
 
 struct spool_batch {
@@ -71,8 +75,8 @@ bool spool_repair_start(struct spool *spool, struct spool_repair *repair); /* fa
 bool spool_repair_run(struct spool_repair *repair); /* any thread; closes the directory */
 void spool_repair_done(struct spool *spool, const struct spool_repair *repair); /* it succeeded */
 
-/* A row as a line, and back. format: the length with the newline, 0: the row does not fit into a line.
- * parse: length is without the newline; it writes NULs into the line. */
+/* A row as a line, and back. format: the length with the newline, 0: the row does not fit into a
+ * line. parse: length is without the newline; it writes NULs into the line. */
 size_t spool_line_format(const struct audit_row *row, char line[SPOOL_LINE_BYTES]);
 bool spool_line_parse(char *line, size_t length, struct audit_row *row);
 

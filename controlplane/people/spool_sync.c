@@ -75,8 +75,8 @@ bool spool_repair_start(struct spool *spool, struct spool_repair *repair)
     return true;
 }
 
-/* Copies a segment under another name, syncs the copy and renames it over the segment. A segment that does
- * not exist was stored and removed: nothing to do. */
+/* Copies a segment under another name, syncs the copy and renames it over the segment. A segment
+ * that does not exist was stored and removed: nothing to do. */
 static bool segment_renew(int directory, uint64_t number, char *chunk)
 {
     char name[SEGMENT_NAME_BYTES], copy[SEGMENT_NAME_BYTES + sizeof(SEGMENT_COPY_SUFFIX)];

@@ -1,10 +1,10 @@
-/* SQLite: one connection to the database file, synchronous. sqlite.c opens it on the loop at the start
- * and then uses it only on the database thread.
+/* SQLite: one connection to the database file, synchronous. sqlite.c opens it on the loop at the
+ * start and then uses it only on the database thread.
  *
- * Times are INTEGER milliseconds since 1970 (UTC), booleans 0 or 1, UUIDs lower-case TEXT, JSON TEXT,
- * addresses TEXT. Tables and columns have the names of the NestJS backend.
- * Limits: when another process has locked the database, a query fails SQLITE_QUERY_MS_MAX after it was
- * asked. */
+ * Times are INTEGER milliseconds since 1970 (UTC), booleans 0 or 1, UUIDs lower-case TEXT, JSON
+ * TEXT, addresses TEXT. Tables and columns have the names of the NestJS backend.
+ * Limits: when another process has locked the database, a query fails SQLITE_QUERY_MS_MAX after it
+ * was asked. */
 #ifndef RINGCAST_SQLITE_H
 #define RINGCAST_SQLITE_H
 

@@ -79,7 +79,8 @@ static bool migrate(struct sqlite_connection *connection, char *why)
     }
 }
 
-/* Creates the file with mode 0600 before SQLite does: -wal and -shm get the mode of the database file. */
+/* Creates the file with mode 0600 before SQLite does: -wal and -shm get the mode of the database
+ * file. */
 static bool file_make(const char *path, bool create, char *why)
 {
     struct stat file;
@@ -113,8 +114,8 @@ bool sqlite_connect(struct sqlite_connection *connection, bool create, char *why
     sqlite3_busy_handler(connection->handle, busy_wait, connection);
     sqlite3_db_config(connection->handle, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     sqlite3_db_config(connection->handle, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
-    /* FULL: a commit is on the disk before SQLite reports it; NORMAL could lose audit rows in a power
-     * failure. journal_size_limit: the journal file shrinks again after a burst of writes. */
+    /* FULL: a commit is on the disk before SQLite reports it; NORMAL could lose audit rows in a
+     * power failure. journal_size_limit: the journal file shrinks again after a burst of writes. */
     if (!execute(connection,
                  "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
                  "PRAGMA foreign_keys = ON; PRAGMA journal_size_limit = 16777216;"

@@ -1,5 +1,5 @@
-/* Inside of SQLite: the statements, and the connection that has them prepared. For sqlite_connection.c
- * and sqlite_queries.c. */
+/* Inside of SQLite: the statements, and the connection that has them prepared. For
+ * sqlite_connection.c and sqlite_queries.c. */
 #ifndef RINGCAST_SQLITE_CONNECTION_H
 #define RINGCAST_SQLITE_CONNECTION_H
 
@@ -18,7 +18,8 @@
     S(begin, "BEGIN IMMEDIATE")                                                                   \
     S(commit, "COMMIT")                                                                           \
     S(rollback, "ROLLBACK")                                                                       \
-    S(user_insert, "INSERT INTO \"users\" (" USER_NAMES ") VALUES (?1" USER_COLUMNS(PARAMETER) ")") \
+    S(user_insert, "INSERT INTO \"users\" (" USER_NAMES ")"                                       \
+      " VALUES (?1" USER_COLUMNS(PARAMETER) ")")                                                  \
     S(user_by_email, "SELECT " USER_NAMES " FROM \"users\" WHERE \"email\" = ?1")                 \
     S(user_by_id, "SELECT " USER_NAMES " FROM \"users\" WHERE \"id\" = ?1")                       \
     S(user_set_hash, "UPDATE \"users\" SET \"passwordHash\" = ?2, \"updatedAt\" = ?3"             \

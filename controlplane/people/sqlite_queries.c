@@ -12,7 +12,8 @@ static void message_keep(struct sqlite_connection *connection)
              connection->handle ? sqlite3_errmsg(connection->handle) : "the database is not open");
 }
 
-/* What SQLite's result code means to the caller: something about this row, or about the database. */
+/* What SQLite's result code means to the caller: something about this row, or about the
+ * database. */
 static enum persistence_result outcome(struct sqlite_connection *connection, int code,
                                        struct query *query)
 {
@@ -199,8 +200,9 @@ static int audit_row_run(struct sqlite_connection *connection, const struct audi
     return execute(statement);
 }
 
-/* All rows in one transaction: one sync of the disk for the batch. A row whose user is not in the table
- * would make the batch fail again and again: it is stored without its user, and the log names the user. */
+/* All rows in one transaction: one sync of the disk for the batch. A row whose user is not in the
+ * table would make the batch fail again and again: it is stored without its user, and the log names
+ * the user. */
 static int audit_run(struct sqlite_connection *connection, const struct audit_row *rows,
                      size_t count)
 {
@@ -229,9 +231,9 @@ static int audit_run(struct sqlite_connection *connection, const struct audit_ro
     return code;
 }
 
-/* Does the database take writes again? Writing the user_version that it has already is a whole commit
- * with its sync, and changes nothing. A handle that may be broken is opened again first, without creating
- * a file: an empty database in place of a lost one would look healthy. */
+/* Does the database take writes again? Writing the user_version that it has already is a whole
+ * commit with its sync, and changes nothing. A handle that may be broken is opened again first,
+ * without creating a file: an empty database in place of a lost one would look healthy. */
 static int probe_run(struct sqlite_connection *connection, struct query *query)
 {
     char text[64];

@@ -1,5 +1,5 @@
-/* The tables of the NestJS backend for SQLite, one text per schema version. Never edit a text that was
- * released: a change is a new text at the end. */
+/* The tables of the NestJS backend for SQLite, one text per schema version. Never edit a text that
+ * was released: a change is a new text at the end. */
 #include "sqlite.h"
 
 #define NOW_MS "(CAST((julianday('now') - 2440587.5) * 86400000.0 AS INTEGER))"
@@ -34,8 +34,8 @@ const char *const sqlite_migrations[] = {
     "CREATE INDEX \"IDX_meetings_active\" ON \"meetings\" (\"status\")"
     " WHERE \"status\" = 'active';"
 
-    /* The words of audit.h. SQLite cannot alter a CHECK: a new word needs a migration that makes a new
-     * table and copies the rows (persistence_test fails until there is one). */
+    /* The words of audit.h. SQLite cannot alter a CHECK: a new word needs a migration that makes a
+     * new table and copies the rows (persistence_test fails until there is one). */
     "CREATE TABLE \"audit_logs\" ("
     " \"id\" TEXT PRIMARY KEY NOT NULL CHECK (length(\"id\") = 36),"
     " \"action\" TEXT NOT NULL CHECK (\"action\" IN ("

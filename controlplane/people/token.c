@@ -1,7 +1,7 @@
-/* Access tokens. libjwt writes them and reads them; around it stand checks for what libjwt 1.10
- * lets pass: it parses before it verifies, compares alg without regard to case, takes the last of
- * duplicate keys, ignores crit and non-canonical base64url, and knows no expiry. The signature is
- * checked over the raw bytes first, so nothing a stranger wrote reaches a JSON parser. */
+/* Access tokens. libjwt makes and reads them. This file adds the checks that libjwt 1.10 does not
+ * make: it parses before it verifies, compares alg without regard to case, takes the last of
+ * duplicate keys, ignores crit and non-canonical base64url, and knows no expiry. The signature over
+ * the raw bytes is checked first, so no JSON that a stranger wrote reaches a parser. */
 #include "token.h"
 
 #include <cjson/cJSON.h>
@@ -54,7 +54,8 @@ int base64url_decode(const char *text, size_t length, uint8_t *out, size_t room)
             bits &= (1u << bit_count) - 1;
         }
     }
-    return bits == 0 ? (int)used : -1; /* left-over bits set: another text for the same bytes */
+    return bits == 0 ? (int)used
+                     : -1; /* unused bits are set: another text would mean the same bytes */
 }
 
 bool token_signature_matches(const uint8_t *key, size_t key_bytes, const char *input,
@@ -73,7 +74,8 @@ bool token_signature_matches(const uint8_t *key, size_t key_bytes, const char *i
     return CRYPTO_memcmp(given, ours, SIGNATURE_BYTES) == 0;
 }
 
-/* One segment as a flat, unambiguous JSON object; NULL when it is anything else. */
+/* Parses a segment that is a JSON object of plain values without duplicate keys. NULL: it is
+ * anything else. */
 static cJSON *segment_parse(const char *segment, size_t length)
 {
     char text[TOKEN_BYTES_MAX];
@@ -85,7 +87,7 @@ static cJSON *segment_parse(const char *segment, size_t length)
     if (bytes <= 0 || memchr(text, 0, (size_t)bytes))
         return NULL;
     text[bytes] = 0;
-    /* cJSON would end a string at an escaped NUL: "alg\u0000x" must not read as "alg". */
+    /* cJSON ends a string at an escaped NUL, so that it would read "alg\u0000x" as "alg". */
     if (strstr(text, "\\u0000") || text[0] != '{')
         return NULL;
     object = cJSON_ParseWithLengthOpts(text, (size_t)bytes, &end, 0);
@@ -94,7 +96,7 @@ static cJSON *segment_parse(const char *segment, size_t length)
         return NULL;
     }
     for (const cJSON *a = object->child; a; a = a->next) {
-        bool bad = ++members > MEMBERS_MAX || a->child; /* arrays and objects are not ours */
+        bool bad = ++members > MEMBERS_MAX || a->child; /* our tokens have no arrays and objects */
 
         for (const cJSON *b = a->next; b && !bad; b = b->next)
             bad = !strcmp(a->string, b->string);
@@ -164,7 +166,7 @@ static bool claims_read(const cJSON *object, int64_t now_s, struct token_claims 
            claims->expires_s - claims->issued_s <= TOKEN_LIFE_S_MAX;
 }
 
-/* The other parser's opinion: two that agree leave less room between them. */
+/* Does libjwt read the same? What two parsers agree on is harder to fake. */
 static bool libjwt_agrees(const char *secret, const char *token, const struct token_claims *claims)
 {
     jwt_t *jwt = NULL;
@@ -192,7 +194,7 @@ bool token_verify(const char *secret, const char *token, int64_t now_s, struct t
         return false;
     first = strchr(token, '.');
     second = first ? strchr(first + 1, '.') : NULL;
-    /* A third dot or any other character outside the alphabet fails to decode below. */
+    /* Decoding fails below for a third dot and for every character outside the alphabet. */
     if (!second ||
         !token_signature_matches((const uint8_t *)secret, strlen(secret), token,
                                  (size_t)(second - token), second + 1,

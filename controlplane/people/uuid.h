@@ -1,5 +1,5 @@
-/* Random identifiers: UUIDs, room codes and the random bytes they are made of; and checks of texts that
- * should be identifiers. Threads: any. */
+/* Random identifiers: UUIDs, room codes and the random bytes they are made of; and checks of texts
+ * that should be identifiers. Threads: any. */
 #ifndef RINGCAST_UUID_H
 #define RINGCAST_UUID_H
 

@@ -1,4 +1,4 @@
-/* Fields of REST bodies: trimming, lengths, and sentences about what is wrong. */
+/* Fields of REST bodies: trims them, checks lengths, says in sentences what is wrong. */
 #include "validate.h"
 
 #include <math.h>
@@ -20,7 +20,8 @@ static bool complain(cJSON *errors, const char *format, ...)
     return false;
 }
 
-/* Bodies are strict UTF-8 already (json_parse): every byte but a continuation begins one. */
+/* json_parse has checked that bodies are UTF-8: every byte that is no continuation begins a
+ * character. */
 static size_t characters(const char *text, size_t bytes)
 {
     size_t count = 0;
@@ -30,7 +31,8 @@ static size_t characters(const char *text, size_t bytes)
     return count;
 }
 
-/* Bytes of the white space that text starts with; what String.prototype.trim() takes off. */
+/* The length of the white space character at the start of text, 0: there is none. White space is
+ * what String.prototype.trim() removes. */
 static size_t space_at(const char *text, size_t bytes)
 {
     static const char *const wide[] = {
@@ -60,7 +62,7 @@ static const char *trim(const char *text, size_t *bytes)
         left -= space;
     }
     for (;;) {
-        /* back to the start of the last character */
+        /* go back to the first byte of the last character */
         size_t start = left;
 
         while (start && ((unsigned char)text[--start] & 0xc0) == 0x80)

@@ -1,8 +1,10 @@
-/* Fields of REST bodies: what class-validator checked in the NestJS backend, in its words.
+/* Fields of REST bodies: the checks that class-validator made in the NestJS backend, with its
+ * sentences.
  *
- * Each function takes the body, fills `out` and returns true, or adds a sentence to `errors` (a cJSON
- * array; NULL and out of memory cost the sentence, not the verdict) and returns false.
- * Lengths are in characters (code points), as class-validator counts them. */
+ * Each function takes the body. Valid field: it fills `out` and returns true. Else it adds a
+ * sentence to the cJSON array `errors` and returns false. Without memory, or with errors NULL,
+ * only the sentence is missing. Lengths are in characters (code points), as class-validator
+ * counts them. */
 #ifndef RINGCAST_VALIDATE_H
 #define RINGCAST_VALIDATE_H
 
@@ -11,21 +13,22 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PASSWORD_TEXT_BYTES 513 /* 128 characters of UTF-8 */
+#define PASSWORD_TEXT_BYTES 513 /* 128 characters in UTF-8 */
 
-/* Trimmed, lower-cased, at most 255. */
+/* Trimmed, in lower case, at most 255 characters. */
 bool validate_email(const cJSON *body, char out[256], cJSON *errors);
-/* 8–128 characters, nothing trimmed. A login only asks for the upper bound: old ones may be short. */
+/* 8 to 128 characters, not trimmed. For a login (is_new false) 1 to 128: old passwords may be
+ * short. */
 bool validate_password(const cJSON *body, bool is_new, char out[PASSWORD_TEXT_BYTES],
                        cJSON *errors);
-/* A trimmed line of 1 to `characters_max`; no control characters. */
+/* A trimmed line of 1 to characters_max characters, none of them a control character. */
 bool validate_line(const cJSON *body, const char *name, unsigned characters_max, char *out,
                    size_t room, cJSON *errors);
-/* Whole number within min..max; absent: fallback. */
+/* A whole number from min to max; fallback when the field is missing. */
 bool validate_count(const cJSON *body, const char *name, uint32_t min, uint32_t max,
                     uint32_t fallback, uint32_t *out, cJSON *errors);
 
-/* Syntax of RFC 5321 as far as it is used: dot-atom @ host name with a top-level domain. */
+/* The usual part of RFC 5321: dot-atom @ host name with a top-level domain. */
 bool email_is_valid(const char *email);
 
 #endif

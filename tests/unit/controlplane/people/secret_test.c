@@ -174,7 +174,7 @@ static void a_file_of_keys_is_a_table(void **state)
         {"\n\n", "holds no key", 0},
         {"tiny\n", "is shorter than 32 bytes;", 0},
         {NEWER "\ntiny\n", "is shorter than 32 bytes (key 2 of 2)", 0},
-        {NEWER " \n", "has a blank at its begin or end", 0},
+        {NEWER " \n", "starts or ends with a blank", 0},
     };
     char path[200], text[5000];
 
