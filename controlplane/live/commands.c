@@ -1,4 +1,4 @@
-/* Commands for a Redis server, gathered into one piece of bytes. */
+/* Commands for a Redis server, collected in one buffer. */
 #include "commands.h"
 
 #include <hiredis/hiredis.h>
@@ -7,7 +7,7 @@
 #include <string.h>
 
 #define WORDS_MAX 32
-#define KEPT_BYTES_MAX (256u << 10) /* a buffer that was larger once is given back */
+#define KEPT_BYTES_MAX (256u << 10) /* a larger buffer is freed when it is cleared */
 
 static bool reserve(struct commands *commands, size_t bytes)
 {

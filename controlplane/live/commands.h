@@ -1,8 +1,9 @@
-/* Commands for a Redis server, gathered into one piece of bytes so that they leave together.
+/* Commands for a Redis server, collected in one buffer so that they are sent together.
  *
- * Memory: `bytes` grows as needed and is reused after commands_clear. Errors: without memory `failed`
- * stays set until commands_clear, and nothing of the batch must be sent. Source: the Redis protocol
- * (RESP 2), formatted by hiredis. */
+ * Memory: `bytes` grows as needed and is reused after commands_clear.
+ * Errors: without memory `failed` is set until commands_clear, and nothing in the buffer may be
+ *         sent.
+ * Source: the Redis protocol (RESP 2), formatted by hiredis. */
 #ifndef RINGCAST_LIVE_COMMANDS_H
 #define RINGCAST_LIVE_COMMANDS_H
 
@@ -13,7 +14,7 @@
 struct commands {
     char *bytes;
     size_t count, room;
-    uint32_t replies; /* how many answers these commands bring */
+    uint32_t replies; /* how many replies these commands cause */
     bool failed;
 };
 

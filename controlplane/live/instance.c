@@ -1,4 +1,4 @@
-/* The id that this installation keeps over restarts, in the data directory. */
+/* The id of this installation, kept in the data directory over restarts. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -14,7 +14,7 @@
 #define INSTANCE_FILE "instance-id"
 #define TEXT_BYTES (UUID_TEXT_BYTES - 1)
 
-/* Written beside its name, then renamed: what is there is whole. */
+/* Writes a new file and renames it, so that the file with the name is always complete. */
 static bool instance_make(int directory, char instance[UUID_TEXT_BYTES])
 {
     char line[UUID_TEXT_BYTES + 1];
@@ -48,7 +48,7 @@ bool live_instance(const struct settings *settings, char instance[UUID_TEXT_BYTE
     instance[got == TEXT_BYTES ? TEXT_BYTES : 0] = '\0';
     fine = uuid_is_valid(instance);
     if (!fine && fd >= 0)
-        LOG(WARN, "live", "instance-id in the data directory is no UUID; making a new one");
+        LOG(WARN, "live", "instance-id in the data directory is not a UUID; making a new one");
     if (!fine && !(fine = instance_make(directory, instance)))
         snprintf(why, WHY_BYTES, "cannot write " INSTANCE_FILE " into the data directory: %s",
                  strerror(errno));

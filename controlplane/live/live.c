@@ -1,4 +1,4 @@
-/* Live state for others: the mirror and a Redis server, brought together on the loop. */
+/* Live state for others: sends the commands of the mirror to the Redis server. */
 #include "live.h"
 
 #include <stdio.h>
@@ -10,15 +10,16 @@
 #include "redis.h"
 #include "src/log.h"
 
-#define GATHER_MS 5 /* changes of so long leave together */
-/* In flight at once: enough to keep a server busy, too little to keep it from others. */
-#define AWAITED_MAX 512
+#define GATHER_MS 5 /* changes within this time are sent together */
+/* Commands without a reply yet: enough to keep the server busy, too few to delay its other
+ * clients. */
+#define PENDING_MAX 512
 #define BATCH_BYTES (256u << 10)
-#define RETRY_MS_MIN 500 /* after a refusal, or something that was missing; doubles */
+#define RETRY_MS_MIN 500 /* after a refusal or a missing key; doubles with each */
 #define RETRY_MS_MAX 30000
 #define CLOSE_MS 1000
-/* Where earlier connections cannot be ended: after so many time limits what they held has come, most
- * likely, and all is written again. */
+/* Some servers do not let us end our earlier connections, and commands of those may arrive late.
+ * Everything is written again after so many time limits: by then they have most likely arrived. */
 #define LATE_TIMEOUTS 5
 
 struct live {
@@ -26,18 +27,18 @@ struct live {
     const struct settings *settings;
     struct redis *redis;
     struct mirror *mirror;
-    uv_timer_t soon, refresh, retry, closing;
+    uv_timer_t gather_timer, refresh_timer, retry_timer, closing_timer;
     unsigned handles;
     bool is_closing, is_ending;
-    uint32_t retries; /* since a refresh went through without complaint */
-    bool complained;  /* since the last refresh */
-    char refused[SETTING_ERROR_BYTES], told[SETTING_ERROR_BYTES];
+    uint32_t retries; /* since a refresh that had no problem */
+    bool had_problem; /* since the last refresh */
+    char refused[SETTING_ERROR_BYTES], logged_problem[SETTING_ERROR_BYTES];
     void (*gather)(void *context);
     void *gather_context;
     struct commands commands;
 };
 
-/* ---- the end ---- */
+/* ---- closing ---- */
 
 static void handle_closed(uv_handle_t *handle)
 {
@@ -52,7 +53,8 @@ static void handle_closed(uv_handle_t *handle)
 
 static void end(struct live *live)
 {
-    uv_timer_t *timers[] = {&live->soon, &live->refresh, &live->retry, &live->closing};
+    uv_timer_t *timers[] = {&live->gather_timer, &live->refresh_timer, &live->retry_timer,
+                            &live->closing_timer};
 
     if (live->is_ending)
         return;
@@ -62,12 +64,13 @@ static void end(struct live *live)
         uv_close((uv_handle_t *)timers[i], handle_closed);
 }
 
-static void end_late(uv_timer_t *timer)
+static void end_by_timeout(uv_timer_t *timer)
 {
     struct live *live = timer->data;
 
     if (!mirror_is_synced(live->mirror))
-        LOG(WARN, "live", "leaving before all was written to Redis; the next start cleans up");
+        LOG(WARN, "live",
+            "stopped before everything was written to Redis; the next start removes the rest");
     end(live);
 }
 
@@ -87,19 +90,19 @@ static void send_commands(struct live *live)
 
 static void pump(struct live *live)
 {
-    while (redis_is_up(live->redis) && mirror_awaited(live->mirror) < AWAITED_MAX) {
-        while (live->commands.count < BATCH_BYTES && mirror_awaited(live->mirror) < AWAITED_MAX &&
+    while (redis_is_up(live->redis) && mirror_pending(live->mirror) < PENDING_MAX) {
+        while (live->commands.count < BATCH_BYTES && mirror_pending(live->mirror) < PENDING_MAX &&
                mirror_write(live->mirror, &live->commands))
             ;
         if (live->commands.count == 0 && !live->commands.failed)
             break;
         send_commands(live);
     }
-    if (live->is_closing && mirror_awaited(live->mirror) == 0)
+    if (live->is_closing && mirror_pending(live->mirror) == 0)
         end(live);
 }
 
-static void due_soon(uv_timer_t *timer)
+static void gather_due(uv_timer_t *timer)
 {
     struct live *live = timer->data;
 
@@ -108,122 +111,123 @@ static void due_soon(uv_timer_t *timer)
     pump(live);
 }
 
-static void write_soon(struct live *live)
+static void write_later(struct live *live)
 {
-    if (!live->is_closing && !uv_is_active((uv_handle_t *)&live->soon))
-        uv_timer_start(&live->soon, due_soon, GATHER_MS, 0);
+    if (!live->is_closing && !uv_is_active((uv_handle_t *)&live->gather_timer))
+        uv_timer_start(&live->gather_timer, gather_due, GATHER_MS, 0);
 }
 
-/* ---- what Redis says ---- */
+/* ---- replies of Redis ---- */
 
-static void start_again(uv_timer_t *timer)
+static void mirror_restart(uv_timer_t *timer)
 {
     struct live *live = timer->data;
 
     if (!redis_is_up(live->redis))
         return;
-    if (mirror_awaited(live->mirror) > 0) { /* not in the middle of something */
-        uv_timer_start(timer, start_again, GATHER_MS, 0);
+    if (mirror_pending(live->mirror) > 0) { /* replies are due: wait for them */
+        uv_timer_start(timer, mirror_restart, GATHER_MS, 0);
         return;
     }
     mirror_start(live->mirror, &live->commands);
     send_commands(live);
 }
 
-static void retry_later(struct live *live)
+static void restart_later(struct live *live)
 {
     uint32_t doublings = live->retries < 7 ? live->retries : 7;
     uint64_t delay = (uint64_t)RETRY_MS_MIN << doublings;
 
     live->retries++;
-    uv_timer_start(&live->retry, start_again, delay < RETRY_MS_MAX ? delay : RETRY_MS_MAX, 0);
+    uv_timer_start(&live->retry_timer, mirror_restart, delay < RETRY_MS_MAX ? delay : RETRY_MS_MAX,
+                   0);
 }
 
-static bool begins(const char *text, const char *with)
+static bool starts_with(const char *text, const char *with)
 {
     return strncmp(text, with, strlen(with)) == 0;
 }
 
-static void take_refusal(struct live *live)
+static void refusal_take(struct live *live)
 {
     const char *problem = mirror_problem(live->mirror), *advice = "";
 
-    if (begins(problem, "READONLY") || begins(problem, "LOADING") ||
-        begins(problem, "MASTERDOWN") || begins(problem, "NOAUTH")) {
+    if (starts_with(problem, "READONLY") || starts_with(problem, "LOADING") ||
+        starts_with(problem, "MASTERDOWN") || starts_with(problem, "NOAUTH")) {
         redis_leave(live->redis, problem);
         mirror_stop(live->mirror);
         return;
     }
-    if (begins(problem, "OOM"))
+    if (starts_with(problem, "OOM"))
         advice = "; raise its maxmemory";
-    else if (begins(problem, "MISCONF"))
-        advice = "; its disk does not take snapshots";
-    else if (begins(problem, "NOPERM"))
-        advice = "; see the README for what its user must be allowed";
-    else if (begins(problem, "MOVED") || begins(problem, "CROSSSLOT"))
+    else if (starts_with(problem, "MISCONF"))
+        advice = "; it cannot write its snapshots to disk";
+    else if (starts_with(problem, "NOPERM"))
+        advice = "; see the README for the commands that its user needs";
+    else if (starts_with(problem, "MOVED") || starts_with(problem, "CROSSSLOT"))
         advice = "; Redis Cluster is not supported, Sentinel is";
     snprintf(live->refused, sizeof(live->refused), "Redis at %.100s refuses: %.190s%s",
              redis_address(live->redis), problem, advice);
-    if (strcmp(live->refused, live->told) != 0)
-        LOG(WARN, "live", "Redis does not take live state; rooms go on, trying again",
+    if (strcmp(live->refused, live->logged_problem) != 0)
+        LOG(WARN, "live", "Redis refuses live state; rooms go on, will retry",
             F("why", "%s", live->refused));
-    snprintf(live->told, sizeof(live->told), "%s", live->refused);
+    snprintf(live->logged_problem, sizeof(live->logged_problem), "%s", live->refused);
 }
 
-static void take_reply(void *context, const redisReply *reply)
+static void reply_take(void *context, const redisReply *reply)
 {
     struct live *live = context;
-    enum mirror_verdict verdict = mirror_reply(live->mirror, reply);
+    enum mirror_result result = mirror_reply(live->mirror, reply);
 
-    if (verdict == MIRROR_DRIFTED) {
+    if (result == MIRROR_DRIFTED) {
         LOG(WARN, "live", "Redis has lost some of the live state; writing all of it again",
             F("server", "%s", redis_address(live->redis)));
-        live->complained = true;
-    } else if (verdict == MIRROR_REFUSED) {
-        live->complained = true;
-        take_refusal(live);
+        live->had_problem = true;
+    } else if (result == MIRROR_REFUSED) {
+        live->had_problem = true;
+        refusal_take(live);
     }
     if (!redis_is_up(live->redis))
         return;
     if (mirror_is_synced(live->mirror) && live->refused[0] != '\0') {
         LOG(INFO, "live", "Redis takes live state again",
             F("server", "%s", redis_address(live->redis)));
-        live->refused[0] = live->told[0] = '\0';
+        live->refused[0] = live->logged_problem[0] = '\0';
     }
-    if (mirror_awaited(live->mirror) == 0 && mirror_is_spoilt(live->mirror))
-        retry_later(live);
+    if (mirror_pending(live->mirror) == 0 && mirror_has_failed(live->mirror))
+        restart_later(live);
     pump(live);
 }
 
-static void went_up(void *context)
+static void redis_up(void *context)
 {
     struct live *live = context;
 
     mirror_start(live->mirror, &live->commands);
     send_commands(live);
     if (!redis_is_fenced(live->redis))
-        uv_timer_start(&live->retry, start_again,
+        uv_timer_start(&live->retry_timer, mirror_restart,
                        (uint64_t)LATE_TIMEOUTS * live->settings->redis_timeout_ms, 0);
 }
 
-static void went_down(void *context)
+static void redis_down(void *context)
 {
     struct live *live = context;
 
-    uv_timer_stop(&live->retry);
+    uv_timer_stop(&live->retry_timer);
     mirror_stop(live->mirror);
     pump(live);
 }
 
-static const struct redis_handlers handlers = {went_up, went_down, take_reply};
+static const struct redis_handlers handlers = {redis_up, redis_down, reply_take};
 
 static void refresh_due(uv_timer_t *timer)
 {
     struct live *live = timer->data;
 
-    if (!live->complained)
+    if (!live->had_problem)
         live->retries = 0;
-    live->complained = false;
+    live->had_problem = false;
     mirror_refresh(live->mirror);
     pump(live);
 }
@@ -241,10 +245,10 @@ struct live *live_open(uv_loop_t *loop, const struct settings *settings, char *w
     live->loop = loop;
     live->settings = settings;
     if (strcmp(settings->state, "redis") != 0) {
-        if (getenv("REDIS_HOST") != NULL) /* of the NestJS backend, whose place we take */
+        if (getenv("REDIS_HOST") != NULL) /* a setting of the NestJS backend */
             LOG(WARN, "live",
                 "REDIS_HOST is set, but live state stays in memory; set RINGCAST_STATE=redis to "
-                "have it in Redis");
+                "write it to Redis");
         return live;
     }
     live->redis = redis_open(loop, settings, &handlers, live, why);
@@ -256,7 +260,8 @@ struct live *live_open(uv_loop_t *loop, const struct settings *settings, char *w
 
 bool live_start(struct live *live, const char *instance, char *why)
 {
-    uv_timer_t *timers[] = {&live->soon, &live->refresh, &live->retry, &live->closing};
+    uv_timer_t *timers[] = {&live->gather_timer, &live->refresh_timer, &live->retry_timer,
+                            &live->closing_timer};
     uint64_t every_ms = live->settings->redis_refresh_s * 1000ull;
 
     if (live->redis == NULL)
@@ -271,7 +276,7 @@ bool live_start(struct live *live, const char *instance, char *why)
         uv_timer_init(live->loop, timers[i]);
         timers[i]->data = live;
     }
-    uv_timer_start(&live->refresh, refresh_due, every_ms, every_ms);
+    uv_timer_start(&live->refresh_timer, refresh_due, every_ms, every_ms);
     redis_start(live->redis, instance);
     return true;
 }
@@ -287,18 +292,18 @@ void live_close(struct live *live)
         return;
     }
     live->gather = NULL;
-    uv_timer_stop(&live->soon);
-    uv_timer_stop(&live->refresh);
+    uv_timer_stop(&live->gather_timer);
+    uv_timer_stop(&live->refresh_timer);
     live->is_closing = true;
     if (redis_is_up(live->redis)) {
-        uv_timer_start(&live->closing, end_late, CLOSE_MS, 0);
+        uv_timer_start(&live->closing_timer, end_by_timeout, CLOSE_MS, 0);
         pump(live);
     } else {
         end(live);
     }
 }
 
-/* ---- what should be ---- */
+/* ---- changes of live state ---- */
 
 bool live_is_mirrored(const struct live *live)
 {
@@ -313,10 +318,10 @@ void live_on_gather(struct live *live, void (*gather)(void *context), void *cont
     live->gather_context = context;
 }
 
-void live_touch(struct live *live)
+void live_gather_later(struct live *live)
 {
     if (live_is_mirrored(live))
-        write_soon(live);
+        write_later(live);
 }
 
 void live_room_put(struct live *live, const struct live_room *room)
@@ -324,7 +329,7 @@ void live_room_put(struct live *live, const struct live_room *room)
     if (!live_is_mirrored(live))
         return;
     mirror_room_put(live->mirror, room);
-    write_soon(live);
+    write_later(live);
 }
 
 void live_room_remove(struct live *live, const char *room_id)
@@ -332,7 +337,7 @@ void live_room_remove(struct live *live, const char *room_id)
     if (!live_is_mirrored(live))
         return;
     mirror_room_remove(live->mirror, room_id);
-    write_soon(live);
+    write_later(live);
 }
 
 void live_participant_put(struct live *live, const char *room_id, const char *user_id,
@@ -341,7 +346,7 @@ void live_participant_put(struct live *live, const char *room_id, const char *us
     if (!live_is_mirrored(live))
         return;
     mirror_participant_put(live->mirror, room_id, user_id, json);
-    write_soon(live);
+    write_later(live);
 }
 
 void live_participant_remove(struct live *live, const char *room_id, const char *user_id)
@@ -349,7 +354,7 @@ void live_participant_remove(struct live *live, const char *room_id, const char 
     if (!live_is_mirrored(live))
         return;
     mirror_participant_remove(live->mirror, room_id, user_id);
-    write_soon(live);
+    write_later(live);
 }
 
 void live_socket_put(struct live *live, const char *socket_id, const char *user_id)
@@ -357,7 +362,7 @@ void live_socket_put(struct live *live, const char *socket_id, const char *user_
     if (!live_is_mirrored(live))
         return;
     mirror_socket_put(live->mirror, socket_id, user_id);
-    write_soon(live);
+    write_later(live);
 }
 
 void live_socket_remove(struct live *live, const char *socket_id)
@@ -365,7 +370,7 @@ void live_socket_remove(struct live *live, const char *socket_id)
     if (!live_is_mirrored(live))
         return;
     mirror_socket_remove(live->mirror, socket_id);
-    write_soon(live);
+    write_later(live);
 }
 
 const char *live_status(const struct live *live, char *why)
@@ -382,7 +387,8 @@ const char *live_status(const struct live *live, char *why)
         return "refused";
     }
     if (!mirror_is_complete(live->mirror)) {
-        snprintf(why, SETTING_ERROR_BYTES, "out of memory: some live state is not mirrored");
+        snprintf(why, SETTING_ERROR_BYTES,
+                 "out of memory: a part of the live state is not in Redis");
         return "incomplete";
     }
     if (mirror_is_synced(live->mirror))

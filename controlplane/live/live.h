@@ -1,12 +1,15 @@
-/* Live state as other nodes and the operator's tools see it: rooms, who is in them, whose sockets.
+/* Live state for other nodes and for the tools of operators: rooms, who is in them, and their
+ * sockets.
  *
- * The rooms of this process are the truth; `state` says who else gets to know:
- *   memory  nobody: nothing is kept here
- *   redis   a Redis server, in the seed's keys, always converging to the truth (mirror.h); no call
- *           ever waits for it, and rooms go on when it is away
+ * Only the rooms of this process are authoritative. The setting RINGCAST_STATE says who gets a
+ * copy:
+ *   memory  nobody
+ *   redis   a Redis server, in the keys of the NestJS backend, which Ringcast replaces. The copy always
+ *           converges to the rooms (mirror.h). No request waits for Redis, and rooms go on without
+ *           it.
  *
  * Threads: the loop. Memory: everything given in is copied. Errors: none that a caller must handle;
- * live_status says how it stands. Every function takes NULL for a `live` that there is none of. */
+ * live_status says how it stands. Every function but live_start takes NULL and then does nothing. */
 #ifndef RINGCAST_LIVE_H
 #define RINGCAST_LIVE_H
 
@@ -17,14 +20,14 @@
 #include "src/settings.h"
 
 struct live;
-/* Reads certificates (so it may be called before privileges are dropped), connects to nobody. */
+/* Reads certificates and does not connect, so it can be called before privileges are dropped. */
 struct live *live_open(uv_loop_t *loop, const struct settings *settings, char *why /* WHY_BYTES */);
-/* instance: the id that this installation keeps over restarts; see live_instance. */
+/* Connects. instance: the id of this installation, from live_instance. */
 bool live_start(struct live *live, const char *instance, char *why /* WHY_BYTES */);
-/* Writes what is left to write, for at most a second, then goes. */
+/* Writes the last changes, for at most a second, then closes. */
 void live_close(struct live *live);
 
-/* The id in the data directory's file, made at the first start. */
+/* Reads the id of this installation from the data directory; the first start makes it. */
 bool live_instance(const struct settings *settings, char instance[37], char *why /* WHY_BYTES */);
 
 struct live_room {
@@ -33,22 +36,22 @@ struct live_room {
     int64_t created_ms;
 };
 void live_room_put(struct live *live, const struct live_room *room);
-void live_room_remove(struct live *live, const char *room_id); /* with everybody in it */
-/* json: the seed's RoomParticipant. The room must have been put. */
+void live_room_remove(struct live *live, const char *room_id); /* with its participants */
+/* json: RoomParticipant of the NestJS backend. The room must have been put before. */
 void live_participant_put(struct live *live, const char *room_id, const char *user_id,
                           const char *json);
 void live_participant_remove(struct live *live, const char *room_id, const char *user_id);
 void live_socket_put(struct live *live, const char *socket_id, const char *user_id);
 void live_socket_remove(struct live *live, const char *socket_id);
 
-/* False: nobody looks, spare the work of making JSON. */
+/* False: nobody gets a copy, so the caller need not make JSON. */
 bool live_is_mirrored(const struct live *live);
-/* Has `gather` called soon, once for many touches, to put what changed. */
+/* live_gather_later makes `gather` run soon, once for many calls. It then puts what has changed. */
 void live_on_gather(struct live *live, void (*gather)(void *context), void *context);
-void live_touch(struct live *live);
+void live_gather_later(struct live *live);
 
-/* "ok", or in one word how it stands: "connecting", "syncing", "refused"; why (SETTING_ERROR_BYTES)
- * in a sentence, "" when ok. */
+/* "ok", "down", "refused", "incomplete" or "syncing". why (SETTING_ERROR_BYTES): the reason in a
+ * sentence, "" when ok. */
 const char *live_status(const struct live *live, char *why);
 
 #endif

@@ -1,4 +1,4 @@
-/* The mirror: the conversation that gets the records into Redis. */
+/* The mirror: which commands bring the records into Redis, and what the replies mean. */
 #include "mirror.h"
 
 #include <stdio.h>
@@ -27,41 +27,41 @@ struct mirror *mirror_new(const char *instance)
     return NULL;
 }
 
-/* ---- the conversation ---- */
+/* ---- commands ---- */
 
-/* Nothing is to be written any more: the next start writes everything. */
-static void forget_changes(struct mirror *mirror)
+/* Empties the dirty lists: the next mirror_start writes everything. */
+static void dirty_clear(struct mirror *mirror)
 {
     struct socket_record *socket;
     struct room_record *room;
 
     while ((room = TAILQ_FIRST(&mirror->dirty_rooms)) != NULL) {
-        if (room->is_gone)
+        if (room->is_removed)
             room_record_free(mirror, room);
         else
-            room_settle(mirror, room);
+            room_mark_written(mirror, room);
     }
     while ((socket = TAILQ_FIRST(&mirror->dirty_sockets)) != NULL) {
-        if (socket->is_gone)
+        if (socket->is_removed)
             socket_record_free(mirror, socket);
         else
-            socket_settle(mirror, socket);
+            socket_mark_written(mirror, socket);
     }
     mirror->is_refreshing = mirror->is_synced = false;
 }
 
 void mirror_start(struct mirror *mirror, struct commands *out)
 {
-    forget_changes(mirror);
+    dirty_clear(mirror);
     mirror->mode = MIRROR_LISTING;
     mirror->problem[0] = '\0';
-    mirror_say(mirror, out, EXPECT_ROOMS, 0, "SMEMBERS", mirror->own_rooms, NULL);
-    mirror_say(mirror, out, EXPECT_SOCKETS, 0, "HGETALL", mirror->own_sockets, NULL);
+    mirror_command(mirror, out, EXPECT_ROOMS, 0, "SMEMBERS", mirror->own_rooms, NULL);
+    mirror_command(mirror, out, EXPECT_SOCKETS, 0, "HGETALL", mirror->own_sockets, NULL);
 }
 
 void mirror_stop(struct mirror *mirror)
 {
-    forget_changes(mirror);
+    dirty_clear(mirror);
     mirror->mode = MIRROR_AWAY;
     mirror->expected.head = mirror->expected.count = 0;
 }
@@ -71,7 +71,7 @@ void mirror_refresh(struct mirror *mirror)
     if (mirror->mode != MIRROR_WRITING || mirror->is_refreshing)
         return;
     mirror->is_refreshing = true;
-    mirror->pass++;
+    mirror->refresh_number++;
 }
 
 static bool refresh_some(struct mirror *mirror, struct commands *out)
@@ -79,13 +79,13 @@ static bool refresh_some(struct mirror *mirror, struct commands *out)
     struct room_record *room = TAILQ_FIRST(&mirror->all_rooms);
     struct socket_record *socket = TAILQ_FIRST(&mirror->all_sockets);
 
-    if (room != NULL && room->pass != mirror->pass) {
-        room->pass = mirror->pass;
+    if (room != NULL && room->refresh_number != mirror->refresh_number) {
+        room->refresh_number = mirror->refresh_number;
         TAILQ_REMOVE(&mirror->all_rooms, room, link);
         TAILQ_INSERT_TAIL(&mirror->all_rooms, room, link);
         write_room_refresh(mirror, room, out);
-    } else if (socket != NULL && socket->pass != mirror->pass) {
-        socket->pass = mirror->pass;
+    } else if (socket != NULL && socket->refresh_number != mirror->refresh_number) {
+        socket->refresh_number = mirror->refresh_number;
         TAILQ_REMOVE(&mirror->all_sockets, socket, link);
         TAILQ_INSERT_TAIL(&mirror->all_sockets, socket, link);
         write_socket_refresh(mirror, socket, out);
@@ -100,24 +100,24 @@ static void write_socket_record(struct mirror *mirror, struct socket_record *soc
                                 struct commands *out)
 {
     write_socket(mirror, socket, out);
-    if (socket->is_gone)
+    if (socket->is_removed)
         socket_record_free(mirror, socket);
     else
-        socket_settle(mirror, socket);
+        socket_mark_written(mirror, socket);
 }
 
 static void write_room_record(struct mirror *mirror, struct room_record *room, struct commands *out)
 {
-    if (room->is_gone) {
-        write_room_gone(mirror, room->id, out);
+    if (room->is_removed) {
+        write_room_removal(mirror, room->id, out);
         room_record_free(mirror, room);
     } else {
         write_room(mirror, room, out);
-        room_settle(mirror, room);
+        room_mark_written(mirror, room);
     }
 }
 
-/* What is gone goes first: a full Redis takes removals, and has room afterwards. */
+/* Removals go first: a Redis that is full accepts them, and has space afterwards. */
 bool mirror_write(struct mirror *mirror, struct commands *out)
 {
     struct room_record *room = TAILQ_FIRST(&mirror->dirty_rooms);
@@ -125,7 +125,7 @@ bool mirror_write(struct mirror *mirror, struct commands *out)
 
     if (mirror->mode != MIRROR_WRITING)
         return false;
-    if (room != NULL && (room->is_gone || socket == NULL))
+    if (room != NULL && (room->is_removed || socket == NULL))
         write_room_record(mirror, room, out);
     else if (socket != NULL)
         write_socket_record(mirror, socket, out);
@@ -136,8 +136,9 @@ bool mirror_write(struct mirror *mirror, struct commands *out)
 
 /* ---- replies ---- */
 
-/* Noted as ours but not living: an earlier life of this instance left it behind. */
-static void take_noted_rooms(struct mirror *mirror, const redisReply *reply)
+/* Our own key lists a room that does not exist: the last run of this instance has left it. Removes
+ * it. */
+static void take_own_rooms(struct mirror *mirror, const redisReply *reply)
 {
     for (size_t i = 0; i < reply->elements; i++) {
         const redisReply *id = reply->element[i];
@@ -153,7 +154,7 @@ static void take_noted_rooms(struct mirror *mirror, const redisReply *reply)
     }
 }
 
-static void take_noted_sockets(struct mirror *mirror, const redisReply *reply)
+static void take_own_sockets(struct mirror *mirror, const redisReply *reply)
 {
     for (size_t i = 0; i + 1 < reply->elements; i += 2) {
         const redisReply *id = reply->element[i], *user_id = reply->element[i + 1];
@@ -191,16 +192,17 @@ static void mark_all(struct mirror *mirror, struct index *index,
             mark(mirror, node);
 }
 
-/* From the first listing's arrival on, so that nothing that ends between the two slips through. */
-static void start_writing(struct mirror *mirror)
+/* Called when the first list has come, not the second: a removal between the two must be
+ * written. */
+static void writing_start(struct mirror *mirror)
 {
     mirror->mode = MIRROR_WRITING;
     mark_all(mirror, &mirror->rooms, mark_room);
     mark_all(mirror, &mirror->sockets, mark_socket);
 }
 
-/* NULL, or the error that is in the reply: itself, or the first of a transaction's. */
-static const char *error_of(const redisReply *reply, enum expectation_kind kind)
+/* The error in a reply, or the first error in the replies of a transaction; NULL: none. */
+static const char *reply_error(const redisReply *reply, enum expectation_kind kind)
 {
     if (reply->type == REDIS_REPLY_ERROR)
         return reply->str;
@@ -214,10 +216,10 @@ static const char *error_of(const redisReply *reply, enum expectation_kind kind)
     return NULL;
 }
 
-static enum mirror_verdict take(struct mirror *mirror, struct expectation expected,
-                                const redisReply *reply)
+static enum mirror_result reply_check(struct mirror *mirror, struct expectation expected,
+                                      const redisReply *reply)
 {
-    const char *error = error_of(reply, (enum expectation_kind)expected.kind);
+    const char *error = reply_error(reply, (enum expectation_kind)expected.kind);
     bool is_list = reply->type == REDIS_REPLY_ARRAY;
 
     if (error != NULL) {
@@ -230,41 +232,41 @@ static enum mirror_verdict take(struct mirror *mirror, struct expectation expect
                    ? MIRROR_FINE
                    : MIRROR_DRIFTED;
     case EXPECT_ROOMS:
-        start_writing(mirror);
+        writing_start(mirror);
         if (is_list)
-            take_noted_rooms(mirror, reply);
+            take_own_rooms(mirror, reply);
         return is_list ? MIRROR_FINE : MIRROR_DRIFTED;
     case EXPECT_SOCKETS:
         if (is_list)
-            take_noted_sockets(mirror, reply);
+            take_own_sockets(mirror, reply);
         return is_list ? MIRROR_FINE : MIRROR_DRIFTED;
     default:
         return MIRROR_FINE;
     }
 }
 
-enum mirror_verdict mirror_reply(struct mirror *mirror, const redisReply *reply)
+enum mirror_result mirror_reply(struct mirror *mirror, const redisReply *reply)
 {
     struct expectations *list = &mirror->expected;
-    enum mirror_verdict verdict = MIRROR_FINE;
+    enum mirror_result result = MIRROR_FINE;
     struct expectation expected;
 
     if (list->count == 0)
-        return MIRROR_FINE; /* none of ours */
+        return MIRROR_FINE; /* not a reply to the mirror */
     expected = list->ring[list->head];
     list->head = (list->head + 1) % list->size;
     list->count--;
-    if (mirror->mode == MIRROR_SPOILT)
+    if (mirror->mode == MIRROR_FAILED)
         return MIRROR_FINE;
-    verdict = take(mirror, expected, reply);
-    if (verdict != MIRROR_FINE) {
-        mirror->mode = MIRROR_SPOILT;
-        forget_changes(mirror);
+    result = reply_check(mirror, expected, reply);
+    if (result != MIRROR_FINE) {
+        mirror->mode = MIRROR_FAILED;
+        dirty_clear(mirror);
     } else if (mirror->mode == MIRROR_WRITING && list->count == 0 &&
                TAILQ_EMPTY(&mirror->dirty_rooms) && TAILQ_EMPTY(&mirror->dirty_sockets)) {
         mirror->is_synced = true;
     }
-    return verdict;
+    return result;
 }
 
 const char *mirror_problem(const struct mirror *mirror)
@@ -272,14 +274,14 @@ const char *mirror_problem(const struct mirror *mirror)
     return mirror->problem;
 }
 
-uint32_t mirror_awaited(const struct mirror *mirror)
+uint32_t mirror_pending(const struct mirror *mirror)
 {
     return mirror->expected.count;
 }
 
-bool mirror_is_spoilt(const struct mirror *mirror)
+bool mirror_has_failed(const struct mirror *mirror)
 {
-    return mirror->mode == MIRROR_SPOILT;
+    return mirror->mode == MIRROR_FAILED;
 }
 
 bool mirror_is_synced(const struct mirror *mirror)
@@ -305,7 +307,6 @@ void mirror_delete(struct mirror *mirror)
     while ((socket = TAILQ_FIRST(&mirror->all_sockets)) != NULL)
         socket_record_free(mirror, socket);
     index_close(&mirror->rooms);
-    index_close(&mirror->participants);
     index_close(&mirror->participants);
     index_close(&mirror->sockets);
     index_close(&mirror->users);

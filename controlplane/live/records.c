@@ -1,11 +1,11 @@
-/* The mirror's records: one per room, participant and socket, and which of them are to be written. */
+/* The records of the mirror: one per room, participant and socket, and which of them are dirty. */
 #include "records.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- rooms and who is in them ---- */
+/* ---- rooms and participants ---- */
 
 struct room_record *room_record_find(struct mirror *mirror, const char *id)
 {
@@ -26,7 +26,7 @@ void room_mark(struct mirror *mirror, struct room_record *room)
     if (mirror->mode != MIRROR_WRITING || room->is_dirty)
         return;
     room->is_dirty = true;
-    if (room->is_gone)
+    if (room->is_removed)
         TAILQ_INSERT_HEAD(&mirror->dirty_rooms, room, dirty_link);
     else
         TAILQ_INSERT_TAIL(&mirror->dirty_rooms, room, dirty_link);
@@ -47,8 +47,8 @@ static void participant_record_free(struct mirror *mirror, struct participant_re
 {
     if (p->is_changed)
         TAILQ_REMOVE(&p->room->changed, p, changed_link);
-    if (!p->is_gone) {
-        TAILQ_REMOVE(&p->room->people, p, link);
+    if (!p->is_removed) {
+        TAILQ_REMOVE(&p->room->participants, p, link);
         p->room->count--;
     }
     index_remove(&mirror->participants, &p->by_key);
@@ -56,13 +56,13 @@ static void participant_record_free(struct mirror *mirror, struct participant_re
     free(p);
 }
 
-/* What is to be written of the room, is: nothing is left to do. */
-void room_settle(struct mirror *mirror, struct room_record *room)
+/* Everything about the room is written: it is not dirty any more. */
+void room_mark_written(struct mirror *mirror, struct room_record *room)
 {
     struct participant_record *p;
 
     while ((p = TAILQ_FIRST(&room->changed)) != NULL) {
-        if (p->is_gone) {
+        if (p->is_removed) {
             participant_record_free(mirror, p);
         } else {
             TAILQ_REMOVE(&room->changed, p, changed_link);
@@ -80,7 +80,7 @@ static void room_empty(struct mirror *mirror, struct room_record *room)
 
     while ((p = TAILQ_FIRST(&room->changed)) != NULL)
         participant_record_free(mirror, p);
-    while ((p = TAILQ_FIRST(&room->people)) != NULL)
+    while ((p = TAILQ_FIRST(&room->participants)) != NULL)
         participant_record_free(mirror, p);
 }
 
@@ -89,14 +89,14 @@ void room_record_free(struct mirror *mirror, struct room_record *room)
     room_empty(mirror, room);
     if (room->is_dirty)
         TAILQ_REMOVE(&mirror->dirty_rooms, room, dirty_link);
-    if (!room->is_gone)
+    if (!room->is_removed)
         TAILQ_REMOVE(&mirror->all_rooms, room, link);
     index_remove(&mirror->rooms, &room->by_id);
     free(room->title);
     free(room);
 }
 
-/* A gone one at first; whoever puts it brings it to life. */
+/* The record is a removed one until somebody puts it. */
 struct room_record *room_record_new(struct mirror *mirror, const char *id)
 {
     struct room_record *room = calloc(1, sizeof(*room));
@@ -106,16 +106,16 @@ struct room_record *room_record_new(struct mirror *mirror, const char *id)
         return NULL;
     }
     snprintf(room->id, sizeof(room->id), "%s", id);
-    TAILQ_INIT(&room->people);
+    TAILQ_INIT(&room->participants);
     TAILQ_INIT(&room->changed);
-    room->is_gone = true;
+    room->is_removed = true;
     index_put(&mirror->rooms, &room->by_id, room->id);
     return room;
 }
 
-static bool says_the_same(const struct room_record *room, const struct live_room *from)
+static bool room_is_same(const struct room_record *room, const struct live_room *from)
 {
-    return !room->is_gone && strcmp(room->host_id, from->host_id) == 0 &&
+    return !room->is_removed && strcmp(room->host_id, from->host_id) == 0 &&
            strcmp(room->status, from->status) == 0 && strcmp(room->code, from->code) == 0 &&
            strcmp(room->title, from->title) == 0 &&
            room->participants_max == from->participants_max && room->created_ms == from->created_ms;
@@ -126,7 +126,7 @@ void mirror_room_put(struct mirror *mirror, const struct live_room *from)
     struct room_record *room = room_record_find(mirror, from->id);
     char *title;
 
-    if (room != NULL && says_the_same(room, from))
+    if (room != NULL && room_is_same(room, from))
         return;
     title = strdup(from->title);
     if (room == NULL)
@@ -136,10 +136,10 @@ void mirror_room_put(struct mirror *mirror, const struct live_room *from)
         free(title);
         return;
     }
-    if (room->is_gone) {
-        room->is_gone = false;
+    if (room->is_removed) {
+        room->is_removed = false;
         room->rewrite = true;
-        room->pass = mirror->pass;
+        room->refresh_number = mirror->refresh_number;
         TAILQ_INSERT_TAIL(&mirror->all_rooms, room, link);
     }
     free(room->title);
@@ -157,14 +157,14 @@ void mirror_room_remove(struct mirror *mirror, const char *room_id)
 {
     struct room_record *room = room_record_find(mirror, room_id);
 
-    if (room == NULL || room->is_gone)
+    if (room == NULL || room->is_removed)
         return;
     if (mirror->mode != MIRROR_WRITING) {
         room_record_free(mirror, room);
         return;
     }
     room_empty(mirror, room);
-    room->is_gone = true;
+    room->is_removed = true;
     TAILQ_REMOVE(&mirror->all_rooms, room, link);
     room_mark(mirror, room);
 }
@@ -179,7 +179,7 @@ participant_record_new(struct mirror *mirror, struct room_record *room, const ch
     snprintf(p->key, sizeof(p->key), "%.39s/%.39s", room->id, user_id);
     p->user_id = p->key + strlen(room->id) + 1;
     p->room = room;
-    p->is_gone = true;
+    p->is_removed = true;
     index_put(&mirror->participants, &p->by_key, p->key);
     return p;
 }
@@ -191,7 +191,8 @@ void mirror_participant_put(struct mirror *mirror, const char *room_id, const ch
     struct participant_record *p = participant_record_find(mirror, room_id, user_id);
     char *copy;
 
-    if (room == NULL || room->is_gone || (p != NULL && !p->is_gone && strcmp(p->json, json) == 0))
+    if (room == NULL || room->is_removed ||
+        (p != NULL && !p->is_removed && strcmp(p->json, json) == 0))
         return;
     copy = strdup(json);
     if (p == NULL && copy != NULL)
@@ -203,9 +204,9 @@ void mirror_participant_put(struct mirror *mirror, const char *room_id, const ch
     }
     free(p->json);
     p->json = copy;
-    if (p->is_gone) {
-        p->is_gone = false;
-        TAILQ_INSERT_TAIL(&room->people, p, link);
+    if (p->is_removed) {
+        p->is_removed = false;
+        TAILQ_INSERT_TAIL(&room->participants, p, link);
         room->count++;
     }
     participant_mark(mirror, p);
@@ -215,14 +216,14 @@ void mirror_participant_remove(struct mirror *mirror, const char *room_id, const
 {
     struct participant_record *p = participant_record_find(mirror, room_id, user_id);
 
-    if (p == NULL || p->is_gone)
+    if (p == NULL || p->is_removed)
         return;
     if (mirror->mode != MIRROR_WRITING) {
         participant_record_free(mirror, p);
         return;
     }
-    p->is_gone = true;
-    TAILQ_REMOVE(&p->room->people, p, link);
+    p->is_removed = true;
+    TAILQ_REMOVE(&p->room->participants, p, link);
     p->room->count--;
     participant_mark(mirror, p);
 }
@@ -239,13 +240,13 @@ void socket_mark(struct mirror *mirror, struct socket_record *socket)
     if (mirror->mode != MIRROR_WRITING || socket->is_dirty)
         return;
     socket->is_dirty = true;
-    if (socket->is_gone)
+    if (socket->is_removed)
         TAILQ_INSERT_HEAD(&mirror->dirty_sockets, socket, dirty_link);
     else
         TAILQ_INSERT_TAIL(&mirror->dirty_sockets, socket, dirty_link);
 }
 
-void socket_settle(struct mirror *mirror, struct socket_record *socket)
+void socket_mark_written(struct mirror *mirror, struct socket_record *socket)
 {
     if (socket->is_dirty)
         TAILQ_REMOVE(&mirror->dirty_sockets, socket, dirty_link);
@@ -256,8 +257,8 @@ void socket_record_free(struct mirror *mirror, struct socket_record *socket)
 {
     struct user_record *user = socket->user;
 
-    socket_settle(mirror, socket);
-    if (!socket->is_gone) {
+    socket_mark_written(mirror, socket);
+    if (!socket->is_removed) {
         TAILQ_REMOVE(&mirror->all_sockets, socket, link);
         TAILQ_REMOVE(&user->sockets, socket, of_user);
     }
@@ -285,7 +286,7 @@ static struct user_record *user_record_get(struct mirror *mirror, const char *id
     return user;
 }
 
-/* A gone one at first. */
+/* The record is a removed one until somebody puts it. */
 struct socket_record *socket_record_new(struct mirror *mirror, const char *id, const char *user_id)
 {
     struct socket_record *socket = calloc(1, sizeof(*socket));
@@ -299,7 +300,7 @@ struct socket_record *socket_record_new(struct mirror *mirror, const char *id, c
     }
     snprintf(socket->id, sizeof(socket->id), "%s", id);
     socket->user->references++;
-    socket->is_gone = true;
+    socket->is_removed = true;
     index_put(&mirror->sockets, &socket->by_id, socket->id);
     return socket;
 }
@@ -310,10 +311,10 @@ void mirror_socket_put(struct mirror *mirror, const char *socket_id, const char 
 
     if (socket == NULL)
         socket = socket_record_new(mirror, socket_id, user_id);
-    if (socket == NULL || !socket->is_gone)
+    if (socket == NULL || !socket->is_removed)
         return;
-    socket->is_gone = false;
-    socket->pass = mirror->pass;
+    socket->is_removed = false;
+    socket->refresh_number = mirror->refresh_number;
     TAILQ_INSERT_TAIL(&mirror->all_sockets, socket, link);
     TAILQ_INSERT_HEAD(&socket->user->sockets, socket, of_user);
     socket_mark(mirror, socket);
@@ -323,13 +324,13 @@ void mirror_socket_remove(struct mirror *mirror, const char *socket_id)
 {
     struct socket_record *socket = socket_record_find(mirror, socket_id);
 
-    if (socket == NULL || socket->is_gone)
+    if (socket == NULL || socket->is_removed)
         return;
     if (mirror->mode != MIRROR_WRITING) {
         socket_record_free(mirror, socket);
         return;
     }
-    socket->is_gone = true;
+    socket->is_removed = true;
     TAILQ_REMOVE(&mirror->all_sockets, socket, link);
     TAILQ_REMOVE(&socket->user->sockets, socket, of_user);
     socket_mark(mirror, socket);

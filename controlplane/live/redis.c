@@ -1,4 +1,4 @@
-/* A Redis server, found and kept. */
+/* Finds a Redis server and stays connected to it. */
 #include "redis.h"
 
 #include <stdio.h>
@@ -13,13 +13,13 @@
 #define BACKOFF_MS_MIN 100
 #define BACKOFF_MS_MAX 5000
 #define HEARTBEAT_MS 2000
-#define STEADY_MS 5000 /* up for so long, a server has shown that it is one */
+#define STEADY_MS 5000 /* after so long without a loss the back-off starts from its minimum again */
 
-enum redis_phase { WAITING, ASKING, GREETING, UP, CLOSED };
-/* What the greeting's replies belong to, in order. */
-enum greeting { GREET_AUTH, GREET_SELECT, GREET_NAME, GREET_LIST, GREET_ROLE, GREET_KILL };
+enum redis_phase { WAITING, ASKING, SETUP, UP, CLOSED };
+/* The commands that set up a connection; their replies come in the same order. */
+enum setup_command { SETUP_AUTH, SETUP_SELECT, SETUP_NAME, SETUP_LIST, SETUP_ROLE, SETUP_KILL };
 #define KILLS_MAX 8
-#define GREETINGS_MAX (5 + KILLS_MAX)
+#define SETUP_COMMANDS_MAX (5 + KILLS_MAX)
 
 struct redis {
     uv_loop_t *loop;
@@ -30,34 +30,34 @@ struct redis {
     struct redis_connection *connection;
     uv_timer_t timer; /* back-off, or the heartbeat */
     enum redis_phase phase;
-    enum greeting greetings[GREETINGS_MAX];
-    uint32_t greeting_count, greeting_next;
-    char name[64]; /* of our connections */
+    enum setup_command setup[SETUP_COMMANDS_MAX];
+    uint32_t setup_count, setup_next;
+    char name[64]; /* of all our connections */
     char kills[KILLS_MAX][24];
     uint32_t kill_count;
-    uint32_t attempts; /* since it was last up for a while */
+    uint32_t attempts; /* since the server was up for STEADY_MS */
     uint64_t up_since_ms;
-    const char *sentinels; /* what is left to be asked of the list */
+    const char *sentinels; /* those in the list that were not asked yet */
     bool asked_auth, heartbeat_out, role_forbidden, fence_forbidden;
     char host[ENDPOINT_HOST_ROOM];
     uint16_t port;
     char address[ENDPOINT_HOST_ROOM + 10];
-    char problem[REDIS_PROBLEM_ROOM], told[REDIS_PROBLEM_ROOM];
+    char problem[REDIS_PROBLEM_ROOM], logged_problem[REDIS_PROBLEM_ROOM];
     struct commands commands;
 };
 
-/* ---- away, and again ---- */
+/* ---- losing the server, and finding it again ---- */
 
-static void look(struct redis *redis);
+static void find_server(struct redis *redis);
 
-static void look_now(uv_timer_t *timer)
+static void find_server_due(uv_timer_t *timer)
 {
-    look(timer->data);
+    find_server(timer->data);
 }
 
-/* Half of the delay is by chance: many control planes that lost the same server do not all come back
- * in the same instant. */
-static void wait_and_look(struct redis *redis)
+/* Half of the delay is random, so that many control planes that lost the same server do not all
+ * come back at the same moment. */
+static void retry_later(struct redis *redis)
 {
     uint32_t doublings = redis->attempts < 6 ? redis->attempts : 6, chance;
     uint64_t delay = BACKOFF_MS_MIN << doublings;
@@ -68,10 +68,10 @@ static void wait_and_look(struct redis *redis)
     delay = delay / 2 + chance % (delay / 2 + 1);
     redis->attempts++;
     redis->phase = WAITING;
-    uv_timer_start(&redis->timer, look_now, delay, 0);
+    uv_timer_start(&redis->timer, find_server_due, delay, 0);
 }
 
-static void give_up(struct redis *redis, const char *why)
+static void server_failed(struct redis *redis, const char *why)
 {
     bool was_up = redis->phase == UP;
 
@@ -82,36 +82,36 @@ static void give_up(struct redis *redis, const char *why)
         redis->attempts = 0;
     snprintf(redis->problem, sizeof(redis->problem), "Redis at %.100s: %.190s", redis->address,
              why);
-    if (was_up || strcmp(redis->problem, redis->told) != 0) {
+    if (was_up || strcmp(redis->problem, redis->logged_problem) != 0) {
         LOG(WARN, "live",
-            was_up ? "Redis is lost; rooms go on, looking for it"
-                   : "Redis is not usable; rooms go on, trying again",
+            was_up ? "Redis is lost; rooms go on, will reconnect"
+                   : "Redis is not usable; rooms go on, will retry",
             F("why", "%s", redis->problem));
-        snprintf(redis->told, sizeof(redis->told), "%s", redis->problem);
+        snprintf(redis->logged_problem, sizeof(redis->logged_problem), "%s", redis->problem);
     }
-    wait_and_look(redis);
+    retry_later(redis);
 }
 
 void redis_leave(struct redis *redis, const char *why)
 {
     if (redis->phase == UP)
-        give_up(redis, why);
+        server_failed(redis, why);
 }
 
-static void lost(void *context, const char *why)
+static void connection_lost(void *context, const char *why)
 {
     struct redis *redis = context;
     bool was_up = redis->phase == UP;
 
     redis->connection = NULL;
-    give_up(redis, why);
+    server_failed(redis, why);
     if (was_up)
         redis->handlers->down(redis->context);
 }
 
-static void lost_master(struct redis *redis, const char *why)
+static void master_failed(struct redis *redis, const char *why)
 {
-    give_up(redis, why);
+    server_failed(redis, why);
     redis->handlers->down(redis->context);
 }
 
@@ -120,7 +120,7 @@ static void lost_master(struct redis *redis, const char *why)
 static void send_now(struct redis *redis)
 {
     if (redis->commands.failed)
-        redis->commands.count = 0; /* the deadline ends it */
+        redis->commands.count = 0; /* no memory: the time limit ends the connection */
     redis_connection_send(redis->connection, redis->commands.bytes, redis->commands.count,
                           redis->commands.replies);
     commands_clear(&redis->commands);
@@ -134,30 +134,30 @@ static void add_auth(struct redis *redis, const char *username, const char *pass
         commands_add(&redis->commands, "AUTH", password, NULL);
 }
 
-static void greet(void *context)
+static void setup_begin(void *context)
 {
     struct redis *redis = context;
     const struct settings *settings = redis->settings;
     char number[12];
 
-    redis->phase = GREETING;
-    redis->greeting_count = redis->greeting_next = redis->kill_count = 0;
+    redis->phase = SETUP;
+    redis->setup_count = redis->setup_next = redis->kill_count = 0;
     redis->fence_forbidden = false;
     if (settings->redis_password[0] != '\0' || settings->redis_username[0] != '\0') {
         add_auth(redis, settings->redis_username, settings->redis_password);
-        redis->greetings[redis->greeting_count++] = GREET_AUTH;
+        redis->setup[redis->setup_count++] = SETUP_AUTH;
     }
     if (settings->redis_db != 0) {
         snprintf(number, sizeof(number), "%u", settings->redis_db);
         commands_add(&redis->commands, "SELECT", number, NULL);
-        redis->greetings[redis->greeting_count++] = GREET_SELECT;
+        redis->setup[redis->setup_count++] = SETUP_SELECT;
     }
     commands_add(&redis->commands, "CLIENT", "SETNAME", redis->name, NULL);
-    redis->greetings[redis->greeting_count++] = GREET_NAME;
+    redis->setup[redis->setup_count++] = SETUP_NAME;
     commands_add(&redis->commands, "CLIENT", "LIST", "TYPE", "normal", NULL);
-    redis->greetings[redis->greeting_count++] = GREET_LIST;
+    redis->setup[redis->setup_count++] = SETUP_LIST;
     commands_add(&redis->commands, "ROLE", NULL);
-    redis->greetings[redis->greeting_count++] = GREET_ROLE;
+    redis->setup[redis->setup_count++] = SETUP_ROLE;
     send_now(redis);
 }
 
@@ -168,7 +168,8 @@ static bool is_master(const redisReply *reply)
            strcmp(reply->element[0]->str, "master") == 0;
 }
 
-/* An ACL may forbid ROLE, or a proxy not know it: then a replica shows itself by refusing writes. */
+/* An ACL may forbid ROLE, and a proxy may not know it. A replica then shows itself by refusing
+ * writes. */
 static bool is_forbidden(const redisReply *reply)
 {
     return reply->type == REDIS_REPLY_ERROR &&
@@ -176,32 +177,33 @@ static bool is_forbidden(const redisReply *reply)
             strncmp(reply->str, "ERR unknown command", 19) == 0);
 }
 
-static void beat(uv_timer_t *timer)
+static void heartbeat_due(uv_timer_t *timer)
 {
     struct redis *redis = timer->data;
 
-    if (redis->heartbeat_out || redis_connection_awaited(redis->connection) > 0)
-        return; /* somebody else's commands have the same time limit */
+    if (redis->heartbeat_out || redis_connection_pending(redis->connection) > 0)
+        return; /* commands are on their way, and have the same time limit as a heartbeat */
     commands_add(&redis->commands, redis->role_forbidden ? "PING" : "ROLE", NULL);
     redis->heartbeat_out = true;
     send_now(redis);
 }
 
-static void come_up(struct redis *redis)
+static void server_is_up(struct redis *redis)
 {
     redis->phase = UP;
-    redis->problem[0] = redis->told[0] = '\0';
+    redis->problem[0] = redis->logged_problem[0] = '\0';
     redis->up_since_ms = uv_now(redis->loop);
-    LOG(INFO, "live", "Redis is there", F("server", "%s", redis->address),
+    LOG(INFO, "live", "connected to Redis", F("server", "%s", redis->address),
         F("attempts", "%u", redis->attempts + 1));
-    uv_timer_start(&redis->timer, beat, HEARTBEAT_MS, HEARTBEAT_MS);
+    uv_timer_start(&redis->timer, heartbeat_due, HEARTBEAT_MS, HEARTBEAT_MS);
     redis->handlers->up(redis->context);
 }
 
-/* A connection that we gave up, or an earlier life's, may still hold commands that the server was too
- * busy, stopped or far away to carry out: done later they would undo what we write now. So those of
- * our name are ended before the first write (CLIENT KILL spares the one it comes from). */
-static void note_kills(struct redis *redis, const redisReply *reply)
+/* A connection that we gave up, or one of an earlier run, may still hold commands that the server
+ * has not run yet, because it was busy, stopped or cut off. If it ran them later, they would undo
+ * what we write now. So the connections with our name are ended before the first write (CLIENT KILL
+ * spares its own). */
+static void old_connections_find(struct redis *redis, const redisReply *reply)
 {
     char mark[sizeof(redis->name) + 8];
     const char *line;
@@ -221,66 +223,66 @@ static void note_kills(struct redis *redis, const redisReply *reply)
     }
 }
 
-static void kill_noted(struct redis *redis)
+static void old_connections_kill(struct redis *redis)
 {
     for (uint32_t i = 0; i < redis->kill_count; i++) {
         commands_add(&redis->commands, "CLIENT", "KILL", "ID", redis->kills[i], NULL);
-        redis->greetings[redis->greeting_count++] = GREET_KILL;
+        redis->setup[redis->setup_count++] = SETUP_KILL;
     }
     send_now(redis);
 }
 
-static void take_role(struct redis *redis, const redisReply *reply)
+static void role_take(struct redis *redis, const redisReply *reply)
 {
     redis->role_forbidden = is_forbidden(reply);
     if (!redis->role_forbidden && !is_master(reply))
-        give_up(redis, "it is a replica, not a master");
+        server_failed(redis, "it is a replica, not a master");
     else if (redis->kill_count > 0)
-        kill_noted(redis);
+        old_connections_kill(redis);
     else
-        come_up(redis);
+        server_is_up(redis);
 }
 
-static void take_greeting(struct redis *redis, const redisReply *reply)
+static void setup_reply_take(struct redis *redis, const redisReply *reply)
 {
     static const char *const steps[] = {"AUTH",        "SELECT", "CLIENT SETNAME",
                                         "CLIENT LIST", "ROLE",   "CLIENT KILL"};
-    enum greeting step = redis->greetings[redis->greeting_next++];
+    enum setup_command step = redis->setup[redis->setup_next++];
     char why[200];
 
-    /* CLIENT is only of help: old servers and proxies know less of it. */
+    /* Without CLIENT it works as well: old servers and proxies may not know it. */
     if (reply->type == REDIS_REPLY_ERROR &&
-        (step < GREET_NAME || (step == GREET_ROLE && !is_forbidden(reply)))) {
+        (step < SETUP_NAME || (step == SETUP_ROLE && !is_forbidden(reply)))) {
         snprintf(why, sizeof(why), "%s is answered with: %.150s", steps[step], reply->str);
-        give_up(redis, why);
-    } else if (step == GREET_LIST) {
-        note_kills(redis, reply);
-    } else if (step == GREET_ROLE) {
-        take_role(redis, reply);
-    } else if (step == GREET_KILL) {
+        server_failed(redis, why);
+    } else if (step == SETUP_LIST) {
+        old_connections_find(redis, reply);
+    } else if (step == SETUP_ROLE) {
+        role_take(redis, reply);
+    } else if (step == SETUP_KILL) {
         redis->fence_forbidden |= reply->type == REDIS_REPLY_ERROR;
-        if (redis->greeting_next == redis->greeting_count)
-            come_up(redis);
+        if (redis->setup_next == redis->setup_count)
+            server_is_up(redis);
     }
 }
 
-static void take_reply(void *context, const redisReply *reply)
+static void reply_take(void *context, const redisReply *reply)
 {
     struct redis *redis = context;
 
-    if (redis->phase == GREETING) {
-        take_greeting(redis, reply);
+    if (redis->phase == SETUP) {
+        setup_reply_take(redis, reply);
     } else if (redis->heartbeat_out) {
         redis->heartbeat_out = false;
         if (!redis->role_forbidden && reply->type != REDIS_REPLY_ERROR && !is_master(reply))
-            lost_master(redis, "it has become a replica");
+            master_failed(redis, "it has become a replica");
     } else {
         redis->handlers->reply(redis->context, reply);
     }
 }
 
 static const struct redis_connection_handlers server_handlers = {
-    .open = greet, .reply = take_reply, .closed = lost};
+    .open = setup_begin, .reply = reply_take, .closed = connection_lost};
 
 static void connect_to(struct redis *redis, const char *host, uint16_t port,
                        const struct redis_connection_handlers *handlers)
@@ -290,14 +292,14 @@ static void connect_to(struct redis *redis, const char *host, uint16_t port,
     redis->connection = redis_connection_open(redis->loop, host, port, redis->tls,
                                               redis->settings->redis_timeout_ms, handlers, redis);
     if (redis->connection == NULL)
-        give_up(redis, "out of memory");
+        server_failed(redis, "out of memory");
 }
 
 /* ---- Sentinels ---- */
 
-static void ask_next(struct redis *redis, const char *why);
+static void ask_next_sentinel(struct redis *redis, const char *why);
 
-static void ask(void *context)
+static void sentinel_ask(void *context)
 {
     struct redis *redis = context;
     const struct settings *settings = redis->settings;
@@ -310,7 +312,7 @@ static void ask(void *context)
     send_now(redis);
 }
 
-static void take_advice(void *context, const redisReply *reply)
+static void sentinel_reply_take(void *context, const redisReply *reply)
 {
     struct redis *redis = context;
     char why[220], host[ENDPOINT_HOST_ROOM];
@@ -334,7 +336,7 @@ static void take_advice(void *context, const redisReply *reply)
         connect_to(redis, host, port > 0 && port < 65536 ? (uint16_t)port : 6379, &server_handlers);
         return;
     }
-    ask_next(redis, why);
+    ask_next_sentinel(redis, why);
 }
 
 static void sentinel_lost(void *context, const char *why)
@@ -342,13 +344,13 @@ static void sentinel_lost(void *context, const char *why)
     struct redis *redis = context;
 
     redis->connection = NULL;
-    ask_next(redis, why);
+    ask_next_sentinel(redis, why);
 }
 
 static const struct redis_connection_handlers sentinel_handlers = {
-    .open = ask, .reply = take_advice, .closed = sentinel_lost};
+    .open = sentinel_ask, .reply = sentinel_reply_take, .closed = sentinel_lost};
 
-static void ask_next(struct redis *redis, const char *why)
+static void ask_next_sentinel(struct redis *redis, const char *why)
 {
     char host[ENDPOINT_HOST_ROOM];
     uint16_t port = 26379;
@@ -356,24 +358,24 @@ static void ask_next(struct redis *redis, const char *why)
     redis_connection_close(redis->connection);
     redis->connection = NULL;
     if (!endpoint_next(&redis->sentinels, host, &port)) {
-        give_up(redis, why);
+        server_failed(redis, why);
         return;
     }
     redis->phase = ASKING;
     connect_to(redis, host, port, &sentinel_handlers);
 }
 
-static void look(struct redis *redis)
+static void find_server(struct redis *redis)
 {
     const struct settings *settings = redis->settings;
 
     uv_timer_stop(&redis->timer);
     redis->sentinels = settings->redis_sentinels;
     if (redis->sentinels[0] != '\0') {
-        ask_next(redis, "no Sentinel is named");
+        ask_next_sentinel(redis, "no Sentinel is named");
         return;
     }
-    redis->phase = GREETING;
+    redis->phase = SETUP;
     connect_to(redis, settings->redis_host, (uint16_t)settings->redis_port, &server_handlers);
 }
 
@@ -400,7 +402,7 @@ struct redis *redis_open(uv_loop_t *loop, const struct settings *settings,
             return NULL;
         }
     }
-    snprintf(redis->problem, sizeof(redis->problem), "Redis was not reached yet");
+    snprintf(redis->problem, sizeof(redis->problem), "not connected to Redis yet");
     redis->timer.data = redis;
     uv_timer_init(loop, &redis->timer);
     return redis;
@@ -409,7 +411,7 @@ struct redis *redis_open(uv_loop_t *loop, const struct settings *settings,
 void redis_start(struct redis *redis, const char *instance)
 {
     snprintf(redis->name, sizeof(redis->name), "ringcast:%s", instance);
-    look(redis);
+    find_server(redis);
 }
 
 static void timer_closed(uv_handle_t *handle)

@@ -1,13 +1,17 @@
-/* A Redis server, found and kept: directly or by asking Sentinels for the master, authenticated, its
- * role verified, watched by a heartbeat, found again after every loss.
+/* Finds a Redis server and stays connected to it. It connects directly, or asks Sentinels for the
+ * master. It authenticates, checks that the server is a master, watches it by a heartbeat, and
+ * finds it again after every loss.
  *
- *   WAITING ─back-off─► ASKING (Sentinels, one after the other) ─► GREETING ─► UP
- *      ▲                   │ none knows                               │ AUTH, SELECT, ROLE refused │ lost,
- *      └───────────────────┴──────────────────────────────────────────┴────────────────────────────┘ replica
+ *   WAITING ─► ASKING ─► SETUP ─► UP
+ *      ▲          │        │       └─ connection lost, or the server became a replica
+ *      │          │        └─ AUTH, SELECT or ROLE refused
+ *      │          └─ no Sentinel knows the master
+ *      └── back-off, from each of the three
  *
  * Threads: the loop. Memory: from redis_open until its handles are closed after redis_close.
- * Errors: redis_problem says what keeps us from it, in a sentence; logged once per different reason.
- * Limits: back-off 100 ms doubling to 5 s, with jitter; heartbeat every 2 s of silence. */
+ * Errors: redis_problem says in a sentence why there is no server; the log says it once per reason.
+ * Limits: the back-off doubles from 100 ms to 5 s, with jitter; a heartbeat every 2 s without
+ *         commands. */
 #ifndef RINGCAST_LIVE_REDIS_H
 #define RINGCAST_LIVE_REDIS_H
 
@@ -21,7 +25,7 @@
 
 struct redis_handlers {
     void (*up)(void *context);
-    void (*down)(void *context); /* after an up; no reply will come any more */
+    void (*down)(void *context); /* after up: no pending reply will come */
     void (*reply)(void *context, const redisReply *reply);
 };
 
@@ -29,17 +33,20 @@ struct redis;
 struct redis *redis_open(uv_loop_t *loop, const struct settings *settings,
                          const struct redis_handlers *handlers, void *context,
                          char *why /* WHY_BYTES */);
-/* instance: names our connections, by which those of before are known and ended. */
+/* Connects. instance: part of the name of our connections, so that earlier ones can be found and
+ * ended. */
 void redis_start(struct redis *redis, const char *instance);
 void redis_close(struct redis *redis);
-/* Only while up. */
+/* While the server is not up the commands are dropped. */
 void redis_send(struct redis *redis, const struct commands *commands);
-/* This server is not the right one (any more): looks anew. `down` is not called for it. */
+/* This server is not the right one: find one again. `down` is not called. */
 void redis_leave(struct redis *redis, const char *why);
 bool redis_is_up(const struct redis *redis);
-/* Nothing of an earlier connection can arrive any more (false: CLIENT LIST or KILL is forbidden). */
+/* True: commands of our earlier connections cannot arrive any more. False: CLIENT LIST or CLIENT
+ * KILL is forbidden, so they may. */
 bool redis_is_fenced(const struct redis *redis);
 const char *redis_problem(const struct redis *redis); /* "" while up */
-const char *redis_address(const struct redis *redis); /* host:port of the server, or the last one */
+const char *
+redis_address(const struct redis *redis); /* host:port of the server, or of the last one */
 
 #endif

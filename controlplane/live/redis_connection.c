@@ -1,4 +1,4 @@
-/* One connection to a Redis server or a Sentinel. */
+/* One TCP connection to a Redis server or a Sentinel. */
 #include "redis_connection.h"
 
 #include <stdio.h>
@@ -8,7 +8,7 @@
 #include "src/endpoints.h"
 
 #define READ_ROOM 65536
-/* One reply: our longest are the lists of what is noted as ours. More is no Redis of ours. */
+/* Of one reply. Our longest replies are the lists in our own keys, and they are shorter. */
 #define REPLY_BYTES_MAX (64u << 20)
 
 struct redis_connection {
@@ -23,11 +23,11 @@ struct redis_connection {
     SSL_CTX *tls_context;
     struct tls tls;
     redisReader *reader;
-    size_t since_reply; /* bytes that came since the last whole one */
-    uint32_t timeout_ms, awaited;
-    const char *failure; /* told when the deadline's timer runs */
+    size_t since_reply; /* bytes that came since the last whole reply */
+    uint32_t timeout_ms, pending;
+    const char *failure; /* reported when the deadline timer runs; NULL: none */
     char host[ENDPOINT_HOST_ROOM];
-    unsigned references; /* open handles, requests under way, callbacks on the stack */
+    unsigned references; /* open handles, running requests, callbacks on the stack */
     bool is_open, is_closing, is_resolving;
     char buffer[READ_ROOM];
 };
@@ -73,7 +73,8 @@ static void fail(struct redis_connection *connection, const char *why)
 
     if (connection->is_closing)
         return;
-    snprintf(text, sizeof(text), "%.190s", why); /* it may lie in what is about to go */
+    snprintf(text, sizeof(text), "%.190s",
+             why); /* a copy: why may lie in memory that is freed now */
     redis_connection_close(connection);
     connection->handlers->closed(connection->context, text);
 }
@@ -92,7 +93,8 @@ static void deadline_passed(uv_timer_t *timer)
     fail(connection, why);
 }
 
-/* Not from within the caller: what called us still counts on the connection. */
+/* Reports the failure in the next turn of the loop, because the caller still uses the
+ * connection. */
 static void fail_later(struct redis_connection *connection, const char *why)
 {
     if (connection->is_closing)
@@ -114,7 +116,7 @@ static void written(uv_write_t *request, int status)
     release(connection);
 }
 
-static void push(struct redis_connection *connection, const char *bytes, size_t count)
+static void send_bytes(struct redis_connection *connection, const char *bytes, size_t count)
 {
     struct pending_write *write = malloc(sizeof(*write) + count);
     uv_buf_t buffer;
@@ -134,14 +136,14 @@ static void push(struct redis_connection *connection, const char *bytes, size_t 
     fail_later(connection, "cannot write");
 }
 
-static void push_tls(struct redis_connection *connection)
+static void send_tls(struct redis_connection *connection)
 {
     const char *bytes;
     size_t count = tls_to_send(&connection->tls, &bytes);
 
     if (count == 0)
         return;
-    push(connection, bytes, count);
+    send_bytes(connection, bytes, count);
     tls_sent(&connection->tls);
 }
 
@@ -150,43 +152,43 @@ void redis_connection_send(struct redis_connection *connection, const char *byte
 {
     if (connection->is_closing || count == 0)
         return;
-    if (connection->awaited == 0 && connection->failure == NULL)
+    if (connection->pending == 0 && connection->failure == NULL)
         uv_timer_start(&connection->deadline, deadline_passed, connection->timeout_ms, 0);
-    connection->awaited += replies;
+    connection->pending += replies;
     if (connection->tls.ssl == NULL) {
-        push(connection, bytes, count);
+        send_bytes(connection, bytes, count);
     } else if (tls_write(&connection->tls, bytes, count)) {
-        push_tls(connection);
+        send_tls(connection);
     } else {
         fail_later(connection, "TLS cannot write");
     }
 }
 
-uint32_t redis_connection_awaited(const struct redis_connection *connection)
+uint32_t redis_connection_pending(const struct redis_connection *connection)
 {
-    return connection->awaited;
+    return connection->pending;
 }
 
 /* ---- in ---- */
 
-static void take_replies(struct redis_connection *connection)
+static void replies_take(struct redis_connection *connection)
 {
     void *reply = NULL;
 
     while (!connection->is_closing) {
         if (redisReaderGetReply(connection->reader, &reply) != REDIS_OK) {
-            fail(connection, "what it says is not the Redis protocol");
+            fail(connection, "it does not speak the Redis protocol");
             return;
         }
         if (reply == NULL)
             return;
         connection->since_reply = 0;
-        if (connection->awaited == 0) {
+        if (connection->pending == 0) {
             freeReplyObject(reply);
-            fail(connection, "it answers what nobody asked");
+            fail(connection, "it sent a reply without a command");
             return;
         }
-        if (--connection->awaited > 0)
+        if (--connection->pending > 0)
             uv_timer_start(&connection->deadline, deadline_passed, connection->timeout_ms, 0);
         else
             uv_timer_stop(&connection->deadline);
@@ -195,15 +197,15 @@ static void take_replies(struct redis_connection *connection)
     }
 }
 
-static void take_plain(struct redis_connection *connection, const char *bytes, size_t count)
+static void plain_take(struct redis_connection *connection, const char *bytes, size_t count)
 {
     connection->since_reply += count;
     if (connection->since_reply > REPLY_BYTES_MAX)
-        fail(connection, "its answer is too long");
+        fail(connection, "its reply is too long");
     else if (redisReaderFeed(connection->reader, bytes, count) != REDIS_OK)
         fail(connection, "out of memory");
     else
-        take_replies(connection);
+        replies_take(connection);
 }
 
 static void opened(struct redis_connection *connection)
@@ -213,7 +215,7 @@ static void opened(struct redis_connection *connection)
     connection->handlers->open(connection->context);
 }
 
-static void take_tls(struct redis_connection *connection, const char *bytes, size_t count)
+static void tls_take(struct redis_connection *connection, const char *bytes, size_t count)
 {
     char plain[16384], why[TLS_WHY_BYTES];
     int got;
@@ -225,7 +227,7 @@ static void take_tls(struct redis_connection *connection, const char *bytes, siz
     if (!connection->tls.is_up) {
         bool went_well = tls_handshake(&connection->tls, why);
 
-        push_tls(connection); /* an alert, too */
+        send_tls(connection); /* also an alert */
         if (!went_well)
             fail(connection, why);
         else if (connection->tls.is_up && !connection->is_closing)
@@ -237,10 +239,10 @@ static void take_tls(struct redis_connection *connection, const char *bytes, siz
             fail(connection, why);
         if (got <= 0)
             break;
-        take_plain(connection, plain, (size_t)got);
+        plain_take(connection, plain, (size_t)got);
     }
     if (!connection->is_closing)
-        push_tls(connection);
+        send_tls(connection);
 }
 
 static void allocate(uv_handle_t *handle, size_t wanted, uv_buf_t *buffer)
@@ -260,17 +262,17 @@ static void received(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer)
     if (count < 0)
         fail(connection, count == UV_EOF ? "it closed the connection" : uv_strerror((int)count));
     else if (connection->tls.ssl != NULL)
-        take_tls(connection, buffer->base, (size_t)count);
+        tls_take(connection, buffer->base, (size_t)count);
     else
-        take_plain(connection, buffer->base, (size_t)count);
+        plain_take(connection, buffer->base, (size_t)count);
     release(connection);
 }
 
-/* ---- the way there ---- */
+/* ---- connecting ---- */
 
 static void connect_next(struct redis_connection *connection, const char *why);
 
-static void start_talking(struct redis_connection *connection)
+static void tcp_connected(struct redis_connection *connection)
 {
     char why[TLS_WHY_BYTES];
 
@@ -283,7 +285,7 @@ static void start_talking(struct redis_connection *connection)
     } else if (!tls_open(&connection->tls, connection->tls_context, connection->host)) {
         fail(connection, "TLS cannot be set up");
     } else if (tls_handshake(&connection->tls, why)) {
-        push_tls(connection);
+        send_tls(connection);
     } else {
         fail(connection, why);
     }
@@ -295,14 +297,14 @@ static void connected(uv_connect_t *request, int status)
 
     if (!connection->is_closing) {
         if (status == 0)
-            start_talking(connection);
+            tcp_connected(connection);
         else
             connect_next(connection, uv_strerror(status));
     }
     release(connection);
 }
 
-static void try_again(uv_handle_t *handle)
+static void connect_again(uv_handle_t *handle)
 {
     struct redis_connection *connection = handle->data;
 
@@ -314,7 +316,7 @@ static void try_again(uv_handle_t *handle)
     release(connection);
 }
 
-/* A tcp handle that failed once is of no use; the next address gets a fresh one. */
+/* A TCP handle that failed cannot connect again: the next address gets a new one. */
 static void connect_next(struct redis_connection *connection, const char *why)
 {
     struct addrinfo *address = connection->next_address;
@@ -324,7 +326,7 @@ static void connect_next(struct redis_connection *connection, const char *why)
         return;
     }
     if (why[0] != '\0') {
-        uv_close((uv_handle_t *)&connection->tcp, try_again);
+        uv_close((uv_handle_t *)&connection->tcp, connect_again);
         return;
     }
     connection->next_address = address->ai_next;

@@ -1,4 +1,4 @@
-/* TLS of a connection to Redis: OpenSSL over memory. */
+/* TLS of a connection to Redis: OpenSSL reads and writes memory. */
 #include "tls.h"
 
 #include <arpa/inet.h>
@@ -8,9 +8,9 @@
 #include <stdio.h>
 #include <string.h>
 
-static void say_why(char *why, const char *what)
+static void why_set(char *why, const char *what)
 {
-    unsigned long first = ERR_peek_error(); /* the later ones only say who was told of it */
+    unsigned long first = ERR_peek_error(); /* the first error is the cause */
     const char *reason =
         ERR_SYSTEM_ERROR(first) ? strerror(ERR_GET_REASON(first)) : ERR_reason_error_string(first);
 
@@ -26,13 +26,13 @@ static bool load_own(SSL_CTX *context, const char *certificate, const char *key,
         return true;
     snprintf(what, sizeof(what), "REDIS_TLS_CERT %.90s cannot be used", certificate);
     if (SSL_CTX_use_certificate_chain_file(context, certificate) != 1) {
-        say_why(why, what);
+        why_set(why, what);
         return false;
     }
     snprintf(what, sizeof(what), "REDIS_TLS_KEY %.90s cannot be used", key);
     if (SSL_CTX_use_PrivateKey_file(context, key, SSL_FILETYPE_PEM) == 1)
         return true;
-    say_why(why, what);
+    why_set(why, what);
     return false;
 }
 
@@ -43,7 +43,7 @@ SSL_CTX *tls_context_open(const char *ca, const char *certificate, const char *k
     int trusted;
 
     if (context == NULL) {
-        say_why(why, "TLS cannot be set up");
+        why_set(why, "TLS cannot be set up");
         return NULL;
     }
     SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
@@ -52,7 +52,7 @@ SSL_CTX *tls_context_open(const char *ca, const char *certificate, const char *k
                             : SSL_CTX_load_verify_file(context, ca);
     if (trusted != 1) {
         snprintf(what, sizeof(what), "REDIS_TLS_CA %.90s cannot be used", ca);
-        say_why(why, what);
+        why_set(why, what);
     } else if (load_own(context, certificate, key, why)) {
         return context;
     }
@@ -104,7 +104,7 @@ bool tls_feed(struct tls *tls, const char *bytes, size_t count)
     return count <= INT_MAX && BIO_write(tls->in, bytes, (int)count) == (int)count;
 }
 
-/* True: the engine only waits for the network. */
+/* True: no error, OpenSSL only waits for bytes from the network. */
 static bool is_waiting(struct tls *tls, int result)
 {
     int error = SSL_get_error(tls->ssl, result);
@@ -130,7 +130,7 @@ bool tls_handshake(struct tls *tls, char *why)
         snprintf(why, TLS_WHY_BYTES, "its certificate is not accepted: %.120s",
                  X509_verify_cert_error_string(verified));
     else
-        say_why(why, "the TLS handshake failed");
+        why_set(why, "the TLS handshake failed");
     return false;
 }
 
@@ -147,7 +147,7 @@ int tls_read(struct tls *tls, char *bytes, size_t room, char *why)
     if (SSL_get_error(tls->ssl, got) == SSL_ERROR_ZERO_RETURN)
         snprintf(why, TLS_WHY_BYTES, "it closed the connection");
     else
-        say_why(why, "TLS failed");
+        why_set(why, "TLS failed");
     return -1;
 }
 

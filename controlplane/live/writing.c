@@ -1,4 +1,4 @@
-/* What is written to Redis for a room, a socket, and a refresh of either. */
+/* The commands that write a room or a socket to Redis, remove it, or refresh it. */
 #include "records.h"
 
 #include <inttypes.h>
@@ -7,19 +7,19 @@
 #include <stdlib.h>
 
 #define WORDS_MAX 136
-#define PAIRS_MAX 64 /* participants in one HSET: commands of some 30 KiB */
+#define PAIRS_MAX 64 /* participants in one HSET: the command has about 30 KiB */
 
-/* A room that another instance has taken over keeps its keys; it is just no longer noted as ours. */
-static const char room_gone_script[] =
+/* When another instance has taken over the room, its keys stay; only our own key loses the room. */
+static const char room_removal_script[] =
     "local owner = redis.call('HGET', KEYS[1], 'instance') "
     "if not owner or owner == ARGV[1] then "
     "redis.call('DEL', KEYS[1], KEYS[2]) redis.call('SREM', KEYS[3], ARGV[2]) end "
     "redis.call('SREM', KEYS[4], ARGV[2]) return 1";
-/* Somebody may have come back on another node meanwhile. */
-static const char user_gone_script[] =
+/* The user may have connected to another node meanwhile: then the key stays. */
+static const char user_removal_script[] =
     "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end return 1";
 
-static bool expect(struct expectations *list, enum expectation_kind kind, uint32_t number)
+static bool expectation_add(struct expectations *list, enum expectation_kind kind, uint32_t number)
 {
     if (list->count == list->size) {
         uint32_t size = list->size ? 2 * list->size : 256, i;
@@ -39,18 +39,18 @@ static bool expect(struct expectations *list, enum expectation_kind kind, uint32
     return true;
 }
 
-static void say_words(struct mirror *mirror, struct commands *out, enum expectation_kind kind,
-                      uint32_t number, int count, const char **words)
+static void command_words(struct mirror *mirror, struct commands *out, enum expectation_kind kind,
+                          uint32_t number, int count, const char **words)
 {
     if (out->failed)
         return;
     commands_add_words(out, count, words);
-    if (!out->failed && !expect(&mirror->expected, kind, number))
+    if (!out->failed && !expectation_add(&mirror->expected, kind, number))
         out->failed = true;
 }
 
-void mirror_say(struct mirror *mirror, struct commands *out, enum expectation_kind kind,
-                uint32_t number, ...)
+void mirror_command(struct mirror *mirror, struct commands *out, enum expectation_kind kind,
+                    uint32_t number, ...)
 {
     const char *words[WORDS_MAX];
     va_list arguments;
@@ -60,7 +60,7 @@ void mirror_say(struct mirror *mirror, struct commands *out, enum expectation_ki
     while (count < WORDS_MAX && (words[count] = va_arg(arguments, const char *)) != NULL)
         count++;
     va_end(arguments);
-    say_words(mirror, out, kind, number, count, words);
+    command_words(mirror, out, kind, number, count, words);
 }
 
 struct room_keys {
@@ -76,7 +76,7 @@ static struct room_keys keys_of(const char *room_id)
     return keys;
 }
 
-/* routerId: the seed's media router of the room; ours has the room's own id. */
+/* routerId: the media router of the NestJS backend. Here it is the id of the room. */
 static void write_fields(struct mirror *mirror, const struct room_record *room, const char *key,
                          struct commands *out)
 {
@@ -84,47 +84,48 @@ static void write_fields(struct mirror *mirror, const struct room_record *room, 
 
     snprintf(participants_max, sizeof(participants_max), "%u", room->participants_max);
     snprintf(created, sizeof(created), "%" PRId64, room->created_ms);
-    mirror_say(mirror, out, EXPECT_ANY, 0, "HSET", key, "hostUserId", room->host_id, "status",
-               room->status, "routerId", room->id, "title", room->title, "roomCode", room->code,
-               "maxParticipants", participants_max, "createdAt", created, "instance",
-               mirror->instance, NULL);
+    mirror_command(mirror, out, EXPECT_ANY, 0, "HSET", key, "hostUserId", room->host_id, "status",
+                   room->status, "routerId", room->id, "title", room->title, "roomCode", room->code,
+                   "maxParticipants", participants_max, "createdAt", created, "instance",
+                   mirror->instance, NULL);
 }
 
-/* One HSET, or HDEL, of up to PAIRS_MAX, starting at p; returns where to go on. */
-static const struct participant_record *write_some(struct mirror *mirror, const char *key,
-                                                   const struct participant_record *p, bool all,
-                                                   bool gone, struct commands *out)
+/* Writes one HSET, or one HDEL (removed), with up to PAIRS_MAX participants from p on. Returns the
+ * next. */
+static const struct participant_record *
+write_some_participants(struct mirror *mirror, const char *key, const struct participant_record *p,
+                        bool all, bool removed, struct commands *out)
 {
-    const char *words[WORDS_MAX] = {gone ? "HDEL" : "HSET", key};
+    const char *words[WORDS_MAX] = {removed ? "HDEL" : "HSET", key};
     int count = 2;
 
     for (; p != NULL && count < 2 + 2 * PAIRS_MAX;
          p = all ? TAILQ_NEXT(p, link) : TAILQ_NEXT(p, changed_link)) {
-        if (p->is_gone != gone)
+        if (p->is_removed != removed)
             continue;
         words[count++] = p->user_id;
-        if (!gone)
+        if (!removed)
             words[count++] = p->json;
     }
     if (count > 2)
-        say_words(mirror, out, EXPECT_ANY, 0, count, words);
+        command_words(mirror, out, EXPECT_ANY, 0, count, words);
     return p;
 }
 
-static void write_people(struct mirror *mirror, const struct room_record *room, const char *key,
-                         struct commands *out)
+static void write_participants(struct mirror *mirror, const struct room_record *room,
+                               const char *key, struct commands *out)
 {
     const struct participant_record *p;
 
     if (room->rewrite) {
-        for (p = TAILQ_FIRST(&room->people); p != NULL;)
-            p = write_some(mirror, key, p, true, false, out);
+        for (p = TAILQ_FIRST(&room->participants); p != NULL;)
+            p = write_some_participants(mirror, key, p, true, false, out);
         return;
     }
     for (p = TAILQ_FIRST(&room->changed); p != NULL;)
-        p = write_some(mirror, key, p, false, true, out);
+        p = write_some_participants(mirror, key, p, false, true, out);
     for (p = TAILQ_FIRST(&room->changed); p != NULL;)
-        p = write_some(mirror, key, p, false, false, out);
+        p = write_some_participants(mirror, key, p, false, false, out);
 }
 
 void write_room(struct mirror *mirror, const struct room_record *room, struct commands *out)
@@ -132,34 +133,34 @@ void write_room(struct mirror *mirror, const struct room_record *room, struct co
     struct room_keys keys = keys_of(room->id);
 
     if (!room->rewrite && !room->fields_changed) {
-        write_people(mirror, room, keys.participants, out);
-        mirror_say(mirror, out, EXPECT_ANY, 0, "EXPIRE", keys.participants, ROOM_LIFE_S, NULL);
-        mirror_say(mirror, out, EXPECT_NUMBER, 1, "EXPIRE", keys.room, ROOM_LIFE_S, NULL);
+        write_participants(mirror, room, keys.participants, out);
+        mirror_command(mirror, out, EXPECT_ANY, 0, "EXPIRE", keys.participants, ROOM_TTL_S, NULL);
+        mirror_command(mirror, out, EXPECT_NUMBER, 1, "EXPIRE", keys.room, ROOM_TTL_S, NULL);
         return;
     }
-    mirror_say(mirror, out, EXPECT_ANY, 0, "MULTI", NULL);
-    mirror_say(mirror, out, EXPECT_ANY, 0, "SADD", mirror->own_rooms, room->id, NULL);
-    mirror_say(mirror, out, EXPECT_ANY, 0, "EXPIRE", mirror->own_rooms, ROOM_LIFE_S, NULL);
+    mirror_command(mirror, out, EXPECT_ANY, 0, "MULTI", NULL);
+    mirror_command(mirror, out, EXPECT_ANY, 0, "SADD", mirror->own_rooms, room->id, NULL);
+    mirror_command(mirror, out, EXPECT_ANY, 0, "EXPIRE", mirror->own_rooms, ROOM_TTL_S, NULL);
     if (room->rewrite)
-        mirror_say(mirror, out, EXPECT_ANY, 0, "DEL", keys.room, keys.participants, NULL);
+        mirror_command(mirror, out, EXPECT_ANY, 0, "DEL", keys.room, keys.participants, NULL);
     write_fields(mirror, room, keys.room, out);
-    write_people(mirror, room, keys.participants, out);
-    mirror_say(mirror, out, EXPECT_ANY, 0, "EXPIRE", keys.room, ROOM_LIFE_S, NULL);
-    mirror_say(mirror, out, EXPECT_ANY, 0, "EXPIRE", keys.participants, ROOM_LIFE_S, NULL);
-    mirror_say(mirror, out, EXPECT_ANY, 0, "SADD", "active_rooms", room->id, NULL);
-    mirror_say(mirror, out, EXPECT_EXEC, 0, "EXEC", NULL);
+    write_participants(mirror, room, keys.participants, out);
+    mirror_command(mirror, out, EXPECT_ANY, 0, "EXPIRE", keys.room, ROOM_TTL_S, NULL);
+    mirror_command(mirror, out, EXPECT_ANY, 0, "EXPIRE", keys.participants, ROOM_TTL_S, NULL);
+    mirror_command(mirror, out, EXPECT_ANY, 0, "SADD", "active_rooms", room->id, NULL);
+    mirror_command(mirror, out, EXPECT_EXEC, 0, "EXEC", NULL);
 }
 
-void write_room_gone(struct mirror *mirror, const char *room_id, struct commands *out)
+void write_room_removal(struct mirror *mirror, const char *room_id, struct commands *out)
 {
     struct room_keys keys = keys_of(room_id);
 
-    mirror_say(mirror, out, EXPECT_ANY, 0, "EVAL", room_gone_script, "4", keys.room,
-               keys.participants, "active_rooms", mirror->own_rooms, mirror->instance, room_id,
-               NULL);
+    mirror_command(mirror, out, EXPECT_ANY, 0, "EVAL", room_removal_script, "4", keys.room,
+                   keys.participants, "active_rooms", mirror->own_rooms, mirror->instance, room_id,
+                   NULL);
 }
 
-/* user:socket points to the newest socket that the user has here. */
+/* user:socket names the newest socket that the user has here. */
 void write_socket(struct mirror *mirror, const struct socket_record *socket, struct commands *out)
 {
     const struct socket_record *newest = TAILQ_FIRST(&socket->user->sockets);
@@ -168,44 +169,44 @@ void write_socket(struct mirror *mirror, const struct socket_record *socket, str
 
     snprintf(by_socket, sizeof(by_socket), "socket:user:%s", socket->id);
     snprintf(by_user, sizeof(by_user), "user:socket:%s", user_id);
-    mirror_say(mirror, out, EXPECT_ANY, 0, "MULTI", NULL);
-    if (socket->is_gone) {
-        mirror_say(mirror, out, EXPECT_ANY, 0, "DEL", by_socket, NULL);
-        mirror_say(mirror, out, EXPECT_ANY, 0, "HDEL", mirror->own_sockets, socket->id, NULL);
+    mirror_command(mirror, out, EXPECT_ANY, 0, "MULTI", NULL);
+    if (socket->is_removed) {
+        mirror_command(mirror, out, EXPECT_ANY, 0, "DEL", by_socket, NULL);
+        mirror_command(mirror, out, EXPECT_ANY, 0, "HDEL", mirror->own_sockets, socket->id, NULL);
     } else {
-        mirror_say(mirror, out, EXPECT_ANY, 0, "HSET", mirror->own_sockets, socket->id, user_id,
-                   NULL);
-        mirror_say(mirror, out, EXPECT_ANY, 0, "EXPIRE", mirror->own_sockets, ROOM_LIFE_S, NULL);
-        mirror_say(mirror, out, EXPECT_ANY, 0, "SET", by_socket, user_id, "EX", SOCKET_LIFE_S,
-                   NULL);
+        mirror_command(mirror, out, EXPECT_ANY, 0, "HSET", mirror->own_sockets, socket->id, user_id,
+                       NULL);
+        mirror_command(mirror, out, EXPECT_ANY, 0, "EXPIRE", mirror->own_sockets, ROOM_TTL_S, NULL);
+        mirror_command(mirror, out, EXPECT_ANY, 0, "SET", by_socket, user_id, "EX", SOCKET_TTL_S,
+                       NULL);
     }
     if (newest != NULL)
-        mirror_say(mirror, out, EXPECT_ANY, 0, "SET", by_user, newest->id, "EX", SOCKET_LIFE_S,
-                   NULL);
+        mirror_command(mirror, out, EXPECT_ANY, 0, "SET", by_user, newest->id, "EX", SOCKET_TTL_S,
+                       NULL);
     else
-        mirror_say(mirror, out, EXPECT_ANY, 0, "EVAL", user_gone_script, "1", by_user, socket->id,
-                   NULL);
-    mirror_say(mirror, out, EXPECT_EXEC, 0, "EXEC", NULL);
+        mirror_command(mirror, out, EXPECT_ANY, 0, "EVAL", user_removal_script, "1", by_user,
+                       socket->id, NULL);
+    mirror_command(mirror, out, EXPECT_EXEC, 0, "EXEC", NULL);
 }
 
-/* ---- refresh: lives are prolonged, and what should be there is counted ---- */
+/* ---- refresh: renews the time to live, and checks what is there ---- */
 
 void write_refresh_of_lists(struct mirror *mirror, struct commands *out)
 {
-    mirror_say(mirror, out, EXPECT_ANY, 0, "EXPIRE", mirror->own_rooms, ROOM_LIFE_S, NULL);
-    mirror_say(mirror, out, EXPECT_ANY, 0, "EXPIRE", mirror->own_sockets, ROOM_LIFE_S, NULL);
+    mirror_command(mirror, out, EXPECT_ANY, 0, "EXPIRE", mirror->own_rooms, ROOM_TTL_S, NULL);
+    mirror_command(mirror, out, EXPECT_ANY, 0, "EXPIRE", mirror->own_sockets, ROOM_TTL_S, NULL);
 }
 
 void write_room_refresh(struct mirror *mirror, const struct room_record *room, struct commands *out)
 {
     struct room_keys keys = keys_of(room->id);
 
-    mirror_say(mirror, out, EXPECT_NUMBER, 0, "SADD", mirror->own_rooms, room->id, NULL);
-    mirror_say(mirror, out, EXPECT_NUMBER, 0, "SADD", "active_rooms", room->id, NULL);
-    mirror_say(mirror, out, EXPECT_NUMBER, 1, "EXPIRE", keys.room, ROOM_LIFE_S, NULL);
-    mirror_say(mirror, out, EXPECT_NUMBER, room->count > 0, "EXPIRE", keys.participants,
-               ROOM_LIFE_S, NULL);
-    mirror_say(mirror, out, EXPECT_NUMBER, room->count, "HLEN", keys.participants, NULL);
+    mirror_command(mirror, out, EXPECT_NUMBER, 0, "SADD", mirror->own_rooms, room->id, NULL);
+    mirror_command(mirror, out, EXPECT_NUMBER, 0, "SADD", "active_rooms", room->id, NULL);
+    mirror_command(mirror, out, EXPECT_NUMBER, 1, "EXPIRE", keys.room, ROOM_TTL_S, NULL);
+    mirror_command(mirror, out, EXPECT_NUMBER, room->count > 0, "EXPIRE", keys.participants,
+                   ROOM_TTL_S, NULL);
+    mirror_command(mirror, out, EXPECT_NUMBER, room->count, "HLEN", keys.participants, NULL);
 }
 
 void write_socket_refresh(struct mirror *mirror, const struct socket_record *socket,
@@ -215,8 +216,8 @@ void write_socket_refresh(struct mirror *mirror, const struct socket_record *soc
 
     snprintf(by_socket, sizeof(by_socket), "socket:user:%s", socket->id);
     snprintf(by_user, sizeof(by_user), "user:socket:%s", socket->user->id);
-    mirror_say(mirror, out, EXPECT_NUMBER, 0, "HSET", mirror->own_sockets, socket->id,
-               socket->user->id, NULL);
-    mirror_say(mirror, out, EXPECT_NUMBER, 1, "EXPIRE", by_socket, SOCKET_LIFE_S, NULL);
-    mirror_say(mirror, out, EXPECT_NUMBER, 1, "EXPIRE", by_user, SOCKET_LIFE_S, NULL);
+    mirror_command(mirror, out, EXPECT_NUMBER, 0, "HSET", mirror->own_sockets, socket->id,
+                   socket->user->id, NULL);
+    mirror_command(mirror, out, EXPECT_NUMBER, 1, "EXPIRE", by_socket, SOCKET_TTL_S, NULL);
+    mirror_command(mirror, out, EXPECT_NUMBER, 1, "EXPIRE", by_user, SOCKET_TTL_S, NULL);
 }

@@ -27,7 +27,7 @@ void live_state_put_participant(struct participant *p)
         return;
     p->is_outdated = true;
     TAILQ_INSERT_TAIL(&rooms->outdated, p, outdated_link);
-    live_touch(rooms->live);
+    live_gather_later(rooms->live);
 }
 
 void live_state_remove_participant(struct participant *p)

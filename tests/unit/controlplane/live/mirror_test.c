@@ -7,7 +7,7 @@
 
 static struct mirror *mirror;
 static struct commands commands;
-static enum mirror_verdict worst; /* of the last talk */
+static enum mirror_result worst; /* of the last talk */
 
 static int setup(void **state)
 {
@@ -41,14 +41,14 @@ static bool exchange(int most)
     commands_clear(&commands);
     redisReaderFeed(reader, fake.out, fake.out_bytes);
     while (redisReaderGetReply(reader, &reply) == REDIS_OK && reply) {
-        enum mirror_verdict verdict = mirror_reply(mirror, reply);
+        enum mirror_result result = mirror_reply(mirror, reply);
 
-        if (verdict > worst)
-            worst = verdict;
+        if (result > worst)
+            worst = result;
         freeReplyObject(reply);
     }
     redisReaderFree(reader);
-    assert_int_equal(whole ? mirror_awaited(mirror) : 0, 0);
+    assert_int_equal(whole ? mirror_pending(mirror) : 0, 0);
     return whole;
 }
 
@@ -59,7 +59,7 @@ static void pump(void)
         exchange(1000000);
 }
 
-static void come_up(void)
+static void server_is_up(void)
 {
     mirror_start(mirror, &commands);
     exchange(1000000);
@@ -104,7 +104,7 @@ static int keys_used(void)
 
 static void test_keys(void **state)
 {
-    come_up();
+    server_is_up();
     assert_true(mirror_is_synced(mirror));
     assert_int_equal(keys_used(), 0);
     put_room("room-1", "waiting");
@@ -154,7 +154,7 @@ static void test_one_write_for_many_changes(void **state)
     char json[32];
     long before;
 
-    come_up();
+    server_is_up();
     put_room("room-1", "active");
     pump();
     before = fake.commands;
@@ -173,7 +173,7 @@ static void test_one_write_for_many_changes(void **state)
 /* In and out again before it was ever written; out and in again. */
 static void test_back_and_forth(void **state)
 {
-    come_up();
+    server_is_up();
     put_room("room-1", "active");
     mirror_participant_put(mirror, "room-1", "user-1", "{}");
     mirror_participant_remove(mirror, "room-1", "user-1");
@@ -196,7 +196,7 @@ static void test_back_and_forth(void **state)
 
 static void test_two_sockets_of_one_user(void **state)
 {
-    come_up();
+    server_is_up();
     mirror_socket_put(mirror, "a", "user-1");
     mirror_socket_put(mirror, "b", "user-1");
     pump();
@@ -215,7 +215,7 @@ static void test_two_sockets_of_one_user(void **state)
 
 static void test_ghosts_of_an_earlier_life(void **state)
 {
-    come_up();
+    server_is_up();
     put_room("old", "active");
     put_room("taken over", "active");
     mirror_participant_put(mirror, "old", "user-1", "{}");
@@ -229,7 +229,7 @@ static void test_ghosts_of_an_earlier_life(void **state)
     fake_set("user:socket:user-2", "theirs", 7200);
     mirror = mirror_new(INSTANCE);
     put_room("new", "active");
-    come_up();
+    server_is_up();
     assert_true(mirror_is_synced(mirror));
     assert_null(fake_find("room:old"));
     assert_null(fake_find("room:old:participants"));
@@ -249,7 +249,7 @@ static void test_ghosts_of_an_earlier_life(void **state)
 
 static void test_refresh(void **state)
 {
-    come_up();
+    server_is_up();
     for (int i = 0; i < 3; i++) {
         char id[40];
 
@@ -283,7 +283,7 @@ static void test_what_is_missing_comes_back(void **state)
                                           "ringcast:" INSTANCE ":sockets",
                                           NULL};
 
-    come_up();
+    server_is_up();
     put_room("room-1", "active");
     mirror_participant_put(mirror, "room-1", "user-1", "{}");
     mirror_socket_put(mirror, "socket-1", "user-1");
@@ -297,7 +297,7 @@ static void test_what_is_missing_comes_back(void **state)
         pump();
         assert_int_equal(worst, MIRROR_DRIFTED);
         assert_false(mirror_is_synced(mirror));
-        come_up();
+        server_is_up();
         assert_true(mirror_is_synced(mirror));
         assert_int_equal(keys_used(), 7);
     }
@@ -306,13 +306,13 @@ static void test_what_is_missing_comes_back(void **state)
     mirror_refresh(mirror);
     pump();
     assert_int_equal(worst, MIRROR_DRIFTED);
-    come_up();
+    server_is_up();
     assert_null(fake_value("room:room-1:participants", "ghost"));
 }
 
 static void test_a_full_redis(void **state)
 {
-    come_up();
+    server_is_up();
     put_room("room-1", "active");
     mirror_socket_put(mirror, "socket-1", "user-1");
     pump();
@@ -321,16 +321,16 @@ static void test_a_full_redis(void **state)
     pump();
     assert_int_equal(worst, MIRROR_REFUSED);
     assert_true(strncmp(mirror_problem(mirror), "OOM", 3) == 0);
-    assert_true(mirror_is_spoilt(mirror));
+    assert_true(mirror_has_failed(mirror));
     mirror_room_remove(mirror, "room-1"); /* what goes meanwhile */
     mirror_socket_remove(mirror, "socket-1");
     assert_false(mirror_write(mirror, &commands));
-    come_up();
+    server_is_up();
     assert_int_equal(worst, MIRROR_REFUSED);
     assert_null(fake_find("room:room-1")); /* removing was allowed */
     assert_null(fake_find("room:room-2"));
     fake.is_full = false;
-    come_up();
+    server_is_up();
     assert_true(mirror_is_synced(mirror));
     assert_non_null(fake_find("room:room-2"));
     assert_int_equal(keys_used(), 3);
@@ -464,7 +464,7 @@ static void live_a_little(bool *up)
         fake_hang_up();
         mirror_stop(mirror);
         *up = false;
-    } else if (mirror_is_spoilt(mirror)) {
+    } else if (mirror_has_failed(mirror)) {
         mirror_start(mirror, &commands);
         exchange(1000000);
     }
@@ -474,8 +474,8 @@ static void settle(bool *up)
 {
     fake.is_full = false;
     for (int i = 0; i < 4; i++) { /* a refresh may find what a flush took */
-        if (!*up || mirror_is_spoilt(mirror))
-            come_up();
+        if (!*up || mirror_has_failed(mirror))
+            server_is_up();
         *up = true;
         pump();
         mirror_refresh(mirror);

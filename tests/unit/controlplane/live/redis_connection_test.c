@@ -161,13 +161,12 @@ static void test_what_a_server_does(void **state)
         {NULL, NULL, false, NULL, 0, 0, NULL}, /* nobody asks, nobody need answer */
         {"", NULL, true, NULL, 0, 0, "it closed the connection"},
         {NULL, "+PO", true, "PING\r\n", 1, 0, "it closed the connection"},
-        {"+HELLO\r\n", NULL, false, NULL, 0, 0, "it answers what nobody asked"},
-        {NULL, "+A\r\n+B\r\n", false, "PING\r\n", 1, 1, "it answers what nobody asked"},
+        {"+HELLO\r\n", NULL, false, NULL, 0, 0, "it sent a reply without a command"},
+        {NULL, "+A\r\n+B\r\n", false, "PING\r\n", 1, 1, "it sent a reply without a command"},
         {NULL, "HTTP/1.1 400 Bad Request\r\n\r\n", false, "PING\r\n", 1, 0,
-         "what it says is not the Redis protocol"},
-        {NULL, "*99999999999\r\n", false, "PING\r\n", 1, 0,
-         "what it says is not the Redis protocol"},
-        {NULL, "$-7\r\n", false, "PING\r\n", 1, 0, "what it says is not the Redis protocol"},
+         "it does not speak the Redis protocol"},
+        {NULL, "*99999999999\r\n", false, "PING\r\n", 1, 0, "it does not speak the Redis protocol"},
+        {NULL, "$-7\r\n", false, "PING\r\n", 1, 0, "it does not speak the Redis protocol"},
     };
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
