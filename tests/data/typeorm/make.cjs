@@ -1,6 +1,7 @@
-// Prints the DDL of seed.sql: TypeORM itself synchronizes the seed's entities into an empty database.
-//   npm install typeorm@0.3 pg reflect-metadata   (somewhere; NODE_PATH=…/node_modules)
-//   node make.cjs PORT                            (superuser postgres, database typeorm, trust)
+// Prints the statements of nestjs.sql: TypeORM makes the tables of the NestJS backend in an empty database.
+//   npm install typeorm@0.3 pg reflect-metadata   (anywhere; set NODE_PATH to its node_modules)
+//   node make.cjs PORT                            (PostgreSQL on 127.0.0.1; superuser postgres without
+//                                                  password; database typeorm)
 require('reflect-metadata');
 const { DataSource, EntitySchema } = require('typeorm');
 const created = { type: 'timestamptz', createDate: true }, updated = { type: 'timestamptz', updateDate: true };

@@ -1,4 +1,5 @@
-/* Fields of REST bodies: what is taken, how it is normalised, and the sentences of what is not. */
+/* Fields of REST bodies: which values are valid, how they are normalised, the sentences for the
+ * others. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -10,7 +11,7 @@
 
 #include "controlplane/people/validate.h"
 
-static void email_syntax_is_a_table(void **state)
+static void email_syntax(void **state)
 {
     static const struct {
         const char *email;
@@ -72,7 +73,7 @@ static void expect_sentence(cJSON *errors, bool valid, const char *sentence)
     cJSON_Delete(errors);
 }
 
-static void email_is_trimmed_and_lowered(void **state)
+static void email_is_trimmed_and_in_lower_case(void **state)
 {
     static const struct {
         const char *body, *email, *sentence;
@@ -102,7 +103,7 @@ static void email_is_trimmed_and_lowered(void **state)
             assert_string_equal(email, rows[i].email);
         cJSON_Delete(parsed);
     }
-    for (unsigned length = 254; length <= 257; length++) { /* 255 characters are the most */
+    for (unsigned length = 254; length <= 257; length++) { /* at most 255 characters */
         cJSON *parsed, *errors = cJSON_CreateArray();
         int head = snprintf(body, sizeof(body), "{\"email\":\"a@");
 
@@ -167,7 +168,7 @@ static void password_length_counts_characters(void **state)
         }
 }
 
-static void lines_are_trimmed_and_bounded(void **state)
+static void lines_are_trimmed_and_have_a_maximum_length(void **state)
 {
     static const struct {
         const char *body, *line, *sentence;
@@ -211,7 +212,7 @@ static void lines_are_trimmed_and_bounded(void **state)
     }
 }
 
-static void counts_are_whole_and_within(void **state)
+static void counts_are_whole_numbers_between_min_and_max(void **state)
 {
     static const struct {
         const char *body;
@@ -251,11 +252,11 @@ static void counts_are_whole_and_within(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(email_syntax_is_a_table),
-        cmocka_unit_test(email_is_trimmed_and_lowered),
+        cmocka_unit_test(email_syntax),
+        cmocka_unit_test(email_is_trimmed_and_in_lower_case),
         cmocka_unit_test(password_length_counts_characters),
-        cmocka_unit_test(lines_are_trimmed_and_bounded),
-        cmocka_unit_test(counts_are_whole_and_within),
+        cmocka_unit_test(lines_are_trimmed_and_have_a_maximum_length),
+        cmocka_unit_test(counts_are_whole_numbers_between_min_and_max),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,5 @@
-/* Throttles: never more than the limit in any minute, open again by themselves, bounded memory. */
+/* The limit of attempts: never more than the limit in any minute, allowed again by itself, memory
+ * of a fixed size. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -20,7 +21,7 @@ static bool passes(struct attempt_limit *attempts, const char *name, uint64_t no
     return attempt_limit_take(attempts, name, now_ns, limit, &retry_after_s) == ATTEMPT_ALLOWED;
 }
 
-static void limit_then_refusal_then_open_again(void **state)
+static void after_the_limit_attempts_are_refused_for_a_minute(void **state)
 {
     struct attempt_limit *attempts = attempt_limit_new();
     uint32_t retry_after_s;
@@ -31,20 +32,20 @@ static void limit_then_refusal_then_open_again(void **state)
     assert_int_equal(attempt_limit_take(attempts, "a", START_NS, 5, &retry_after_s),
                      ATTEMPT_REFUSED_FIRST);
     assert_in_range(retry_after_s, 58, 63);
-    /* refusals are told to the audit log once a window, and do not count */
+    /* Only the first refusal in a window is for the audit log, and refusals are not counted. */
     for (unsigned i = 0; i < 1000; i++)
         assert_int_equal(
             attempt_limit_take(attempts, "a", START_NS + i * 50 * NS_PER_MS, 5, &retry_after_s),
             ATTEMPT_REFUSED);
     assert_true(passes(attempts, "b", START_NS, 5));
-    /* Retry-After is kept */
+    /* After Retry-After the attempt is allowed. */
     assert_int_equal(attempt_limit_take(attempts, "a", START_NS + 50 * NS_PER_S, 5, &retry_after_s),
                      ATTEMPT_REFUSED);
     assert_true(passes(attempts, "a", START_NS + (50 + retry_after_s) * NS_PER_S, 5));
     attempt_limit_delete(attempts);
 }
 
-/* Against an exact list of the attempts that passed, with random gaps and limits. */
+/* Compared with an exact list of the allowed attempts, with random gaps and limits. */
 static void never_more_than_the_limit_in_any_minute(void **state)
 {
     static const uint32_t limits[] = {1, 2, 5, 20, 60, 1000};
@@ -65,8 +66,8 @@ static void never_more_than_the_limit_in_any_minute(void **state)
                 tail++;
             assert_true(count - tail <= limits[l]);
         }
-        /* and not much less: a steady caller gets its share (a slot may free 3 s late, and
-         * the next attempt comes some 13 s / limit after that) */
+        /* Nor much less: an attempt may be refused 3 s too long, and the next one comes about
+         * 13 s / limit later. */
         assert_true(count >= (now_ns - START_NS) / NS_PER_S * limits[l] / 80);
         attempt_limit_delete(attempts);
     }
@@ -82,8 +83,8 @@ static void retry_after_is_the_earliest_time(void **state)
     assert_int_not_equal(
         attempt_limit_take(attempts, "a", START_NS + 31 * NS_PER_S, 4, &retry_after_s),
         ATTEMPT_ALLOWED);
-    assert_in_range(retry_after_s, 29, 32); /* when the first has left */
-    /* with a lower limit (reloaded settings) two more have to leave */
+    assert_in_range(retry_after_s, 29, 32); /* when the first attempt leaves the window */
+    /* With a lower limit (settings were reloaded) two more attempts have to leave. */
     assert_int_not_equal(
         attempt_limit_take(attempts, "a", START_NS + 31 * NS_PER_S, 2, &retry_after_s),
         ATTEMPT_ALLOWED);
@@ -91,7 +92,7 @@ static void retry_after_is_the_earliest_time(void **state)
     attempt_limit_delete(attempts);
 }
 
-static void given_back_does_not_count(void **state)
+static void an_attempt_given_back_does_not_count(void **state)
 {
     struct attempt_limit *attempts = attempt_limit_new();
 
@@ -99,18 +100,18 @@ static void given_back_does_not_count(void **state)
         assert_true(passes(attempts, "a", START_NS + i * NS_PER_S, 5));
         attempt_limit_give_back(attempts, "a", START_NS + i * NS_PER_S);
     }
-    attempt_limit_give_back(attempts, "a", START_NS);     /* twice: no credit */
-    attempt_limit_give_back(attempts, "never", START_NS); /* unknown */
-    attempt_limit_give_back(attempts, "a", START_NS / 2); /* long gone */
-    attempt_limit_give_back(attempts, "a", START_NS * 2); /* not yet */
+    attempt_limit_give_back(attempts, "a", START_NS);     /* a second time: no effect */
+    attempt_limit_give_back(attempts, "never", START_NS); /* an unknown name */
+    attempt_limit_give_back(attempts, "a", START_NS / 2); /* out of the window */
+    attempt_limit_give_back(attempts, "a", START_NS * 2); /* in the future */
     for (unsigned i = 0; i < 5; i++)
         assert_true(passes(attempts, "a", START_NS + 100 * NS_PER_S, 5));
     assert_false(passes(attempts, "a", START_NS + 100 * NS_PER_S, 5));
     attempt_limit_delete(attempts);
 }
 
-/* As many other names as two hash threads can admit within a minute, each tried once, and ten times
- * as many: the account under attack is still known. */
+/* Ten times as many other names as two hash threads take in a minute, each tried once: the table
+ * still knows the account under attack. */
 static void an_account_under_attack_is_not_forgotten(void **state)
 {
     struct attempt_limit *attempts = attempt_limit_new();
@@ -128,7 +129,7 @@ static void an_account_under_attack_is_not_forgotten(void **state)
     attempt_limit_delete(attempts);
 }
 
-static void clock_that_stands_or_leaps_is_harmless(void **state)
+static void a_clock_that_stands_still_or_jumps_is_harmless(void **state)
 {
     struct attempt_limit *attempts = attempt_limit_new();
 
@@ -139,7 +140,7 @@ static void clock_that_stands_or_leaps_is_harmless(void **state)
     attempt_limit_delete(attempts);
 }
 
-static void known_logins_are_kept_and_bounded(void **state)
+static void known_logins_are_remembered_in_memory_of_a_fixed_size(void **state)
 {
     struct known_logins *known = known_logins_new();
     char name[32];
@@ -148,7 +149,7 @@ static void known_logins_are_kept_and_bounded(void **state)
     known_logins_add(known, "ada 192.0.2.1", START_NS);
     assert_true(known_logins_has(known, "ada 192.0.2.1"));
     assert_false(known_logins_has(known, "ada 192.0.2.2"));
-    for (unsigned i = 0; i < 100000; i++) { /* the oldest go; nothing grows */
+    for (unsigned i = 0; i < 100000; i++) { /* new names replace the oldest */
         snprintf(name, sizeof(name), "%u", i);
         known_logins_add(known, name, START_NS + i);
         assert_true(known_logins_has(known, name));
@@ -157,7 +158,7 @@ static void known_logins_are_kept_and_bounded(void **state)
     known_logins_delete(known);
 }
 
-static void addresses_count_by_who_owns_them(void **state)
+static void an_address_of_ipv6_counts_as_its_64_bit_network(void **state)
 {
     static const struct {
         const char *ip, *name;
@@ -181,14 +182,14 @@ static void addresses_count_by_who_owns_them(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(limit_then_refusal_then_open_again),
+        cmocka_unit_test(after_the_limit_attempts_are_refused_for_a_minute),
         cmocka_unit_test(never_more_than_the_limit_in_any_minute),
         cmocka_unit_test(retry_after_is_the_earliest_time),
-        cmocka_unit_test(given_back_does_not_count),
+        cmocka_unit_test(an_attempt_given_back_does_not_count),
         cmocka_unit_test(an_account_under_attack_is_not_forgotten),
-        cmocka_unit_test(clock_that_stands_or_leaps_is_harmless),
-        cmocka_unit_test(known_logins_are_kept_and_bounded),
-        cmocka_unit_test(addresses_count_by_who_owns_them),
+        cmocka_unit_test(a_clock_that_stands_still_or_jumps_is_harmless),
+        cmocka_unit_test(known_logins_are_remembered_in_memory_of_a_fixed_size),
+        cmocka_unit_test(an_address_of_ipv6_counts_as_its_64_bit_network),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,7 +1,7 @@
-/* Audit: every row that was written is in the table exactly once and in order. */
-#include "audit_world.h"
+/* Audit: every row that was written is stored exactly once and in order. */
+#include "audit_fixture.h"
 
-static void lines_go_there_and_back(void **state)
+static void a_row_survives_as_a_line_of_the_spool(void **state)
 {
     static const struct audit_row rows[] = {
         {.id = "f47ac10b-58cc-4372-a567-0e02b2c3d479",
@@ -34,11 +34,11 @@ static void lines_go_there_and_back(void **state)
             assert_string_equal(back.metadata, rows[i].metadata);
         else
             assert_null(back.metadata);
-        for (size_t cut = 0; cut < length - 1; cut++) { /* torn anywhere */
+        for (size_t cut = 0; cut < length - 1; cut++) { /* cut off anywhere */
             memcpy(copy, line, length);
             assert_false(spool_line_parse(copy, cut, &back));
         }
-        for (size_t at = 0; at < length - 1; at++) { /* one bit turned anywhere */
+        for (size_t at = 0; at < length - 1; at++) { /* one bit changed anywhere */
             memcpy(copy, line, length);
             copy[at] = (char)(copy[at] ^ (1 << at % 7));
             assert_false(spool_line_parse(copy, length - 1, &back));
@@ -46,11 +46,10 @@ static void lines_go_there_and_back(void **state)
     }
 }
 
-static void rows_arrive_whole_and_in_order(void **state)
+static void rows_are_stored_whole_and_in_order(void **state)
 {
     struct persistence *store = store_open(&test_loop);
     struct audit *audit = audit_start(store);
-    unsigned files;
     uint64_t start_ns, each_ns, worst_ns = 0;
 
     start_ns = clock_monotonic_ns();
@@ -63,19 +62,18 @@ static void rows_arrive_whole_and_in_order(void **state)
     start_ns = clock_monotonic_ns() - start_ns;
     print_message("# audit_write: mean %.1f us, worst %.1f us\n", (double)start_ns / 2000 / 1e3,
                   (double)worst_ns / 1e3);
-    rows_wait(2000, 20);
+    rows_wait(2000);
     rows_are_in_order(2000);
     assert_int_equal(outside_number("SELECT count(*) FROM audit_logs WHERE \"userId\" IS NULL AND "
                                     "\"roomId\"='f47ac10b-58cc-4372-a567-0e02b2c3d479' AND "
                                     "\"ipAddress\"='192.0.2.1' AND action='user_joined' AND "
                                     "" SQL_MS("\"createdAt\"") " > 1700000000000"),
                      2000);
-    loop_for(&test_loop, 50);
-    assert_int_equal(spool_files_bytes(&files), 0); /* stored is forgotten */
+    spool_wait_empty();
     stop(audit, store);
 }
 
-static void metadata_is_json_or_nothing(void **state)
+static void metadata_is_a_json_object_or_null(void **state)
 {
     struct persistence *store = store_open(&test_loop);
     struct audit *audit = audit_start(store);
@@ -89,43 +87,41 @@ static void metadata_is_json_or_nothing(void **state)
     audit_write(audit, AUDIT_user_left, NULL, NULL, NULL, "[]");
     audit_write(audit, AUDIT_user_left, NULL, NULL, NULL, "{\"a\":\"%s\"}", "x\ty\nz");
     audit_write(audit, AUDIT_user_left, NULL, NULL, NULL, "{\"a\":\"%s\"}", big);
-    rows_wait(6, 3);
+    rows_wait(6);
     assert_int_equal(outside_number("SELECT count(*) FROM audit_logs WHERE metadata IS NULL"), 5);
     stop(audit, store);
 }
 
-/* The store fails in the middle of a batch, twice, and is repaired. */
-static void the_spool_is_replayed_once_and_in_order(void **state)
+/* The database fails in the middle of a batch, twice. */
+static void rows_in_the_spool_are_stored_once_and_in_order_later(void **state)
 {
     struct persistence *store = store_open(&test_loop);
     struct audit *audit = audit_start(store);
     unsigned files;
 
-    store_break(true, "NEW.metadata = '{\"n\":150}'");
+    database_break("NEW.metadata = '{\"n\":150}'");
     for (unsigned i = 0; i < 300; i++)
         row_write(audit, i);
-    loop_for(&test_loop, 400);
-    assert_int_equal(outside_number("SELECT count(*) FROM audit_logs"), 128); /* whole batches */
-    assert_true(audit->database_down);
+    LOOP_UNTIL(&test_loop, audit->database_down);
+    assert_int_equal(rows_stored(), 128); /* whole batches */
     assert_true(spool_files_bytes(&files) > 0);
-    for (unsigned i = 300; i < 500; i++) { /* calls go on */
+    for (unsigned i = 300; i < 500; i++) { /* requests go on */
         row_write(audit, i);
         loop_for(&test_loop, 1);
     }
-    assert_int_equal(outside_number("SELECT count(*) FROM audit_logs"), 128);
-    store_break(false, "");
-    store_break(true, "NEW.metadata = '{\"n\":400}'");
-    rows_wait(384, 20);
-    store_break(false, "");
-    rows_wait(500, 20);
+    assert_int_equal(rows_stored(), 128);
+    database_repair();
+    database_break("NEW.metadata = '{\"n\":400}'");
+    rows_wait(384);
+    database_repair();
+    rows_wait(500);
     rows_are_in_order(500);
-    loop_for(&test_loop, 50);
-    assert_int_equal(spool_files_bytes(&files), 0);
+    spool_wait_empty();
     assert_false(audit->database_down);
     stop(audit, store);
 }
 
-static void a_locked_store_only_delays(void **state)
+static void a_locked_table_only_delays_the_rows(void **state)
 {
     struct persistence *store = store_open(&test_loop);
     struct audit *audit = audit_start(store);
@@ -134,17 +130,18 @@ static void a_locked_store_only_delays(void **state)
     outside_run(outside, SQL_LOCK_AUDIT);
     for (unsigned i = 0; i < 100; i++)
         row_write(audit, i);
-    loop_for(&test_loop, 1200);
-    assert_true(audit->database_down);
+    persistence_answer_ms_max = ANSWER_MS;
+    LOOP_UNTIL(&test_loop, audit->database_down);
+    persistence_answer_ms_max = EVENT_S * 1000;
     outside_run(outside, "ROLLBACK");
     outside_close(outside);
-    rows_wait(100, 20);
+    rows_wait(100);
     rows_are_in_order(100);
     stop(audit, store);
 }
 
-/* No row is older than the one before. */
-static void times_say_the_order(void **state)
+/* Each row has a later time than the row before it. */
+static void the_times_of_rows_give_their_order(void **state)
 {
     struct persistence *store = store_open(&test_loop);
     struct audit *audit = audit_start(store);
@@ -156,26 +153,26 @@ static void times_say_the_order(void **state)
         row_write(audit, i);
         assert_true(audit->last_row_us > before);
     }
-    audit->last_row_us += 500000; /* the clock is set back by half a second */
+    audit->last_row_us += 500000; /* as if the clock was set back by half a second */
     last_us = audit->last_row_us;
     row_write(audit, 1000);
     assert_int_equal(audit->last_row_us, last_us + 1);
-    rows_wait(1001, 20);
+    rows_wait(1001);
     rows_are_in_order(1001);
-    audit->last_row_us += 3600 * 1000000ll; /* and by an hour: believed */
+    audit->last_row_us += 3600 * 1000000ll; /* as if by an hour: the new time counts */
     row_write(audit, 1001);
     assert_true(audit->last_row_us < (int64_t)(clock_wall_ns() / 1000) + 1000000);
     stop(audit, store);
 }
 
-static void segments_turn_over_and_are_removed(void **state)
+static void full_segments_are_removed_when_their_rows_are_stored(void **state)
 {
     struct persistence *store = store_open(&test_loop);
     struct audit *audit = audit_start(store);
     unsigned files;
 
     spool_segment_bytes_max = 3000;
-    store_break(true, "1");
+    database_break("1");
     for (unsigned i = 0; i < 400; i++) {
         row_write(audit, i);
         if (i % 50 == 0)
@@ -183,16 +180,15 @@ static void segments_turn_over_and_are_removed(void **state)
     }
     assert_true(spool_files_bytes(&files) > 40000);
     assert_true(files > 10);
-    store_break(false, "");
-    rows_wait(400, 20);
+    database_repair();
+    rows_wait(400);
     rows_are_in_order(400);
-    loop_for(&test_loop, 50);
-    assert_int_equal(spool_files_bytes(&files), 0);
-    assert_true(files <= 1);
+    spool_wait_empty();
+    LOOP_UNTIL(&test_loop, (spool_files_bytes(&files), files <= 1));
     stop(audit, store);
 }
 
-static void a_close_stores_what_is_left(void **state)
+static void a_close_stores_the_rows_that_wait(void **state)
 {
     struct persistence *store = store_open(&test_loop);
     struct audit *audit = audit_start(store);
@@ -201,39 +197,39 @@ static void a_close_stores_what_is_left(void **state)
     for (unsigned i = 0; i < 1000; i++) {
         row_write(audit, i);
         if (i == 500)
-            loop_for(&test_loop, 15); /* a batch is on its way while we close */
+            LOOP_UNTIL(&test_loop, audit->sending); /* a batch is on its way when audit closes */
     }
     stop(audit, store);
     rows_are_in_order(1000);
     assert_int_equal(spool_files_bytes(&files), 0);
 }
 
-static void a_close_while_the_store_is_away_keeps_the_spool(void **state)
+static void a_close_while_the_database_is_down_keeps_the_spool(void **state)
 {
     struct persistence *store = store_open(&test_loop);
     struct audit *audit = audit_start(store);
 
-    store_break(true, "1");
+    database_break("1");
     for (unsigned i = 0; i < 300; i++)
         row_write(audit, i);
     loop_for(&test_loop, 30);
     stop(audit, store);
-    assert_int_equal(outside_number("SELECT count(*) FROM audit_logs"), 0);
-    store_break(false, "");
+    assert_int_equal(rows_stored(), 0);
+    database_repair();
     store = store_open(&test_loop);
     audit = audit_start(store);
-    for (unsigned i = 300; i < 320; i++) /* newer ones stay behind older ones */
+    for (unsigned i = 300; i < 320; i++) /* newer rows stay behind older ones */
         row_write(audit, i);
-    rows_wait(320, 20);
+    rows_wait(320);
     rows_are_in_order(320);
     stop(audit, store);
 }
 
-static void one_process_per_directory(void **state)
+static void only_one_process_may_use_a_data_directory(void **state)
 {
     struct persistence *store = store_open(&test_loop);
     struct audit *audit = audit_start(store);
-    char why[192] = "";
+    char why[WHY_BYTES] = "";
 
     assert_null(audit_open(&test_loop, store, &setup_settings, why));
     assert_non_null(strstr(why, "another control plane already uses the data directory"));
@@ -243,16 +239,16 @@ static void one_process_per_directory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(lines_go_there_and_back),
-        AUDIT_TEST(rows_arrive_whole_and_in_order),
-        AUDIT_TEST(metadata_is_json_or_nothing),
-        AUDIT_TEST(the_spool_is_replayed_once_and_in_order),
-        AUDIT_TEST(a_locked_store_only_delays),
-        AUDIT_TEST(times_say_the_order),
-        AUDIT_TEST(segments_turn_over_and_are_removed),
-        AUDIT_TEST(a_close_stores_what_is_left),
-        AUDIT_TEST(a_close_while_the_store_is_away_keeps_the_spool),
-        AUDIT_TEST(one_process_per_directory),
+        cmocka_unit_test(a_row_survives_as_a_line_of_the_spool),
+        AUDIT_TEST(rows_are_stored_whole_and_in_order),
+        AUDIT_TEST(metadata_is_a_json_object_or_null),
+        AUDIT_TEST(rows_in_the_spool_are_stored_once_and_in_order_later),
+        AUDIT_TEST(a_locked_table_only_delays_the_rows),
+        AUDIT_TEST(the_times_of_rows_give_their_order),
+        AUDIT_TEST(full_segments_are_removed_when_their_rows_are_stored),
+        AUDIT_TEST(a_close_stores_the_rows_that_wait),
+        AUDIT_TEST(a_close_while_the_database_is_down_keeps_the_spool),
+        AUDIT_TEST(only_one_process_may_use_a_data_directory),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

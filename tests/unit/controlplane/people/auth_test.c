@@ -1,39 +1,40 @@
-/* Accounts: a life of one, keys and hashes that change, a store that is away, an end in the middle. */
-#include "auth_world.h"
+/* Accounts: register, log in, verify; keys and hashes that change; a database that does not answer;
+ * a close with requests in progress. */
+#include "auth_fixture.h"
 
 #include "controlplane/people/secret.h"
 
-static void a_life_of_an_account(void **state)
+static void register_login_verify_deactivate(void **state)
 {
     char token[TOKEN_BYTES_MAX], id[UUID_TEXT_BYTES];
     struct token_claims claims;
     int64_t now_s = (int64_t)(clock_wall_ns() / NS_PER_S);
 
-    assert_int_equal(registering("ada@example.org", "correct horse"), AUTH_OK);
+    assert_int_equal(registered("ada@example.org", "correct horse"), AUTH_OK);
     assert_string_equal(last_user.email, "ada@example.org");
     strcpy(token, last_token);
     strcpy(id, last_user.id);
     assert_in_range(auth_token_expiry(auth, token), now_s + 3599, now_s + 3602);
-    assert_int_equal(registering("ada@example.org", "another horse"), AUTH_DUPLICATE);
-    assert_int_equal(logging_in("ada@example.org", "correct horse", "192.0.2.1"), AUTH_OK);
+    assert_int_equal(registered("ada@example.org", "another horse"), AUTH_DUPLICATE);
+    assert_int_equal(logged_in("ada@example.org", "correct horse", "192.0.2.1"), AUTH_OK);
     assert_string_equal(last_user.id, id);
     assert_true(last_token[0]);
-    assert_int_equal(logging_in("ada@example.org", "correct horsf", "192.0.2.1"), AUTH_REFUSED);
+    assert_int_equal(logged_in("ada@example.org", "correct horsf", "192.0.2.1"), AUTH_REFUSED);
     assert_string_equal(last_token, "");
-    assert_int_equal(logging_in("eve@example.org", "correct horse", "192.0.2.1"), AUTH_REFUSED);
-    assert_int_equal(verifying(token), AUTH_OK);
+    assert_int_equal(logged_in("eve@example.org", "correct horse", "192.0.2.1"), AUTH_REFUSED);
+    assert_int_equal(verified(token), AUTH_OK);
     assert_string_equal(last_user.id, id);
-    deactivate("ada@example.org", false);
-    assert_int_equal(logging_in("ada@example.org", "correct horse", "192.0.2.1"), AUTH_REFUSED);
-    assert_int_equal(verifying(token), AUTH_REFUSED);
-    deactivate("ada@example.org", true);
-    assert_int_equal(verifying(token), AUTH_OK);
-    assert_int_equal(verifying(NULL), AUTH_REFUSED);
-    assert_int_equal(verifying(""), AUTH_REFUSED);
+    set_active("ada@example.org", false);
+    assert_int_equal(logged_in("ada@example.org", "correct horse", "192.0.2.1"), AUTH_REFUSED);
+    assert_int_equal(verified(token), AUTH_REFUSED);
+    set_active("ada@example.org", true);
+    assert_int_equal(verified(token), AUTH_OK);
+    assert_int_equal(verified(NULL), AUTH_REFUSED);
+    assert_int_equal(verified(""), AUTH_REFUSED);
     token[strlen(token) - 1] ^= 4;
-    assert_int_equal(verifying(token), AUTH_REFUSED);
+    assert_int_equal(verified(token), AUTH_REFUSED);
     assert_int_equal(auth_token_expiry(auth, token), 0);
-    /* signed well, but for a user that is not there */
+    /* a valid signature, but an unknown user */
     memset(&claims, 0, sizeof(claims));
     uuid_make(claims.subject);
     strcpy(claims.email, "x@example.org");
@@ -42,16 +43,16 @@ static void a_life_of_an_account(void **state)
     claims.expires_s = now_s + 60;
     {
         struct secrets secrets;
-        char why[192];
+        char why[WHY_BYTES];
 
         assert_true(secrets_obtain(&setup_settings, &secrets, why));
         assert_true(token_make(secrets.keys[0], &claims, token));
     }
     assert_int_equal(auth_token_expiry(auth, token), now_s + 60);
-    assert_int_equal(verifying(token), AUTH_REFUSED);
-    assert_int_equal(audit_rows_of("user_registered"), 1);
-    assert_int_equal(audit_rows_of("user_login"), 1);
-    assert_int_equal(audit_rows_of("user_login_failed"), 3);
+    assert_int_equal(verified(token), AUTH_REFUSED);
+    audit_rows_check("user_registered", 1);
+    audit_rows_check("user_login", 1);
+    audit_rows_check("user_login_failed", 3);
     assert_int_equal(outside_number("SELECT count(*) FROM audit_logs WHERE action="
                                     "'user_login_failed' AND \"ipAddress\"='192.0.2.1' AND "
                                     "metadata IN ('{\"reason\":\"wrong_password\"}',"
@@ -63,15 +64,15 @@ static void a_life_of_an_account(void **state)
                      1);
 }
 
-static void tokens_outlive_a_restart(void **state)
+static void tokens_are_valid_after_a_restart(void **state)
 {
     char token[TOKEN_BYTES_MAX];
 
-    assert_int_equal(registering("ada@example.org", "correct horse"), AUTH_OK);
+    assert_int_equal(registered("ada@example.org", "correct horse"), AUTH_OK);
     strcpy(token, last_token);
     everything_close();
     everything_open();
-    assert_int_equal(verifying(token), AUTH_OK);
+    assert_int_equal(verified(token), AUTH_OK);
 }
 
 static void take_secrets(const char *first, const char *second)
@@ -83,32 +84,32 @@ static void take_secrets(const char *first, const char *second)
     auth_use_secrets(auth, &secrets);
 }
 
-/* The way an operator changes keys: new one in front, later the old one away. */
-static void keys_rotate(void **state)
+/* As an operator changes keys: the new one in front, later the old one is removed. */
+static void keys_can_be_changed(void **state)
 {
-    static const char old[] = "the-first-key-of-all-is-of-no-use-any-more",
-                      new[] = "a-second-one-comes-in-front-of-it-and-signs";
+    static const char old[] = "the-old-key-of-this-test-0123456789",
+                      new[] = "the-new-key-of-this-test-0123456789";
     char by_old[TOKEN_BYTES_MAX], by_new[TOKEN_BYTES_MAX];
     struct token_claims claims;
     int64_t now_s = (int64_t)(clock_wall_ns() / NS_PER_S);
 
     take_secrets(old, NULL);
-    assert_int_equal(registering("ada@example.org", "correct horse"), AUTH_OK);
+    assert_int_equal(registered("ada@example.org", "correct horse"), AUTH_OK);
     strcpy(by_old, last_token);
     take_secrets(new, old);
-    assert_int_equal(verifying(by_old), AUTH_OK);
+    assert_int_equal(verified(by_old), AUTH_OK);
     assert_true(auth_token_expiry(auth, by_old) > now_s);
-    assert_int_equal(logging_in("ada@example.org", "correct horse", "192.0.2.1"), AUTH_OK);
+    assert_int_equal(logged_in("ada@example.org", "correct horse", "192.0.2.1"), AUTH_OK);
     strcpy(by_new, last_token);
-    assert_true(token_verify(new, by_new, now_s, &claims)); /* the first signs */
+    assert_true(token_verify(new, by_new, now_s, &claims)); /* the first key signs */
     assert_false(token_verify(old, by_new, now_s, &claims));
-    assert_int_equal(verifying(by_new), AUTH_OK);
-    take_secrets(old, new); /* a change of mind */
-    assert_int_equal(verifying(by_new), AUTH_OK);
-    take_secrets(new, NULL); /* until it is removed */
-    assert_int_equal(verifying(by_old), AUTH_REFUSED);
+    assert_int_equal(verified(by_new), AUTH_OK);
+    take_secrets(old, new); /* the old one in front again */
+    assert_int_equal(verified(by_new), AUTH_OK);
+    take_secrets(new, NULL); /* the old one is removed */
+    assert_int_equal(verified(by_old), AUTH_REFUSED);
     assert_int_equal(auth_token_expiry(auth, by_old), 0);
-    assert_int_equal(verifying(by_new), AUTH_OK);
+    assert_int_equal(verified(by_new), AUTH_OK);
 }
 
 static void hash_starts_with(const char *prefix)
@@ -121,41 +122,41 @@ static void hash_starts_with(const char *prefix)
         fail_msg("not %s", prefix);
 }
 
-/* A stronger cost reaches those who log in; a weaker one changes nothing that is there. */
-static void a_stronger_cost_comes_with_the_next_login(void **state)
+/* After a higher cost is set, the next login makes a new hash. A lower cost changes no hash. */
+static void a_higher_cost_applies_at_the_next_login(void **state)
 {
-    assert_int_equal(registering("ada@example.org", "correct horse"), AUTH_OK);
+    assert_int_equal(registered("ada@example.org", "correct horse"), AUTH_OK);
     hash_starts_with("$argon2id$v=19$m=19456,t=2,p=1$");
     setup_settings.argon2_passes = 3;
-    assert_int_equal(logging_in("ada@example.org", "wrong", "192.0.2.1"), AUTH_REFUSED);
+    assert_int_equal(logged_in("ada@example.org", "wrong", "192.0.2.1"), AUTH_REFUSED);
     hash_starts_with("$argon2id$v=19$m=19456,t=2,p=1$");
-    assert_int_equal(logging_in("ada@example.org", "correct horse", "192.0.2.1"), AUTH_OK);
+    assert_int_equal(logged_in("ada@example.org", "correct horse", "192.0.2.1"), AUTH_OK);
     hash_starts_with("$argon2id$v=19$m=19456,t=3,p=1$");
     setup_settings.argon2_memory_kib = 20000;
-    assert_int_equal(logging_in("ada@example.org", "correct horse", "192.0.2.1"), AUTH_OK);
+    assert_int_equal(logged_in("ada@example.org", "correct horse", "192.0.2.1"), AUTH_OK);
     hash_starts_with("$argon2id$v=19$m=20000,t=3,p=1$");
     setup_settings.argon2_passes = 2;
     setup_settings.argon2_lanes = 2;
-    assert_int_equal(logging_in("ada@example.org", "correct horse", "192.0.2.1"), AUTH_OK);
+    assert_int_equal(logged_in("ada@example.org", "correct horse", "192.0.2.1"), AUTH_OK);
     hash_starts_with("$argon2id$v=19$m=20000,t=3,p=1$");
 }
 
-static void an_unavailable_store_is_not_the_callers_fault(void **state)
+static void attempts_during_an_outage_do_not_count(void **state)
 {
     sqlite3 *outside;
 
     setup_settings.account_attempts_per_minute = 1;
-    assert_int_equal(registering("ada@example.org", "correct horse"), AUTH_OK);
+    assert_int_equal(registered("ada@example.org", "correct horse"), AUTH_OK);
     outside = outside_open();
     outside_run(outside, "PRAGMA journal_mode=WAL; BEGIN IMMEDIATE");
-    assert_int_equal(registering("bob@example.org", "correct horse"), AUTH_UNAVAILABLE);
-    assert_int_equal(logging_in("ada@example.org", "correct horse", "192.0.2.1"), AUTH_OK);
+    assert_int_equal(registered("bob@example.org", "correct horse"), AUTH_UNAVAILABLE);
+    assert_int_equal(logged_in("ada@example.org", "correct horse", "192.0.2.1"), AUTH_OK);
     outside_run(outside, "ROLLBACK");
     sqlite3_close(outside);
-    assert_int_equal(registering("bob@example.org", "correct horse"), AUTH_OK);
+    assert_int_equal(registered("bob@example.org", "correct horse"), AUTH_OK);
 }
 
-static void bcrypt_is_verified_and_replaced(void **state)
+static void a_bcrypt_hash_is_verified_and_replaced(void **state)
 {
     sqlite3 *outside = outside_open();
 
@@ -163,18 +164,18 @@ static void bcrypt_is_verified_and_replaced(void **state)
                          "('f47ac10b-58cc-4372-a567-0e02b2c3d479','old@example.org',"
                          "'$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW','Old')");
     sqlite3_close(outside);
-    assert_int_equal(logging_in("old@example.org", "wrong", "192.0.2.1"), AUTH_REFUSED);
+    assert_int_equal(logged_in("old@example.org", "wrong", "192.0.2.1"), AUTH_REFUSED);
     assert_int_equal(outside_number("SELECT \"passwordHash\" LIKE '$2a$%' FROM users"), 1);
-    assert_int_equal(logging_in("old@example.org", "U*U", "192.0.2.1"), AUTH_OK);
+    assert_int_equal(logged_in("old@example.org", "U*U", "192.0.2.1"), AUTH_OK);
     assert_int_equal(
         outside_number("SELECT \"passwordHash\" LIKE '$argon2id$v=19$m=19456,t=2,p=1$%'"
                        " FROM users"),
         1);
-    assert_int_equal(logging_in("old@example.org", "U*U", "192.0.2.1"), AUTH_OK);
-    assert_int_equal(logging_in("old@example.org", "wrong", "192.0.2.1"), AUTH_REFUSED);
+    assert_int_equal(logged_in("old@example.org", "U*U", "192.0.2.1"), AUTH_OK);
+    assert_int_equal(logged_in("old@example.org", "wrong", "192.0.2.1"), AUTH_REFUSED);
 }
 
-static void a_close_answers_everybody_once(void **state)
+static void a_close_answers_every_request_once(void **state)
 {
     char email[40];
 
@@ -186,7 +187,7 @@ static void a_close_answers_everybody_once(void **state)
     }
     loop_for(&test_loop, 30);
     everything_close();
-    loop_until(&test_loop, &answers, 120, 5);
+    LOOP_UNTIL(&test_loop, answers >= 120);
     loop_for(&test_loop, 50);
     assert_int_equal(answers, 120);
 }
@@ -194,13 +195,13 @@ static void a_close_answers_everybody_once(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        ACCOUNT_TEST(a_life_of_an_account),
-        ACCOUNT_TEST(tokens_outlive_a_restart),
-        ACCOUNT_TEST(keys_rotate),
-        ACCOUNT_TEST(a_stronger_cost_comes_with_the_next_login),
-        ACCOUNT_TEST(an_unavailable_store_is_not_the_callers_fault),
-        ACCOUNT_TEST(bcrypt_is_verified_and_replaced),
-        ACCOUNT_TEST(a_close_answers_everybody_once),
+        ACCOUNT_TEST(register_login_verify_deactivate),
+        ACCOUNT_TEST(tokens_are_valid_after_a_restart),
+        ACCOUNT_TEST(keys_can_be_changed),
+        ACCOUNT_TEST(a_higher_cost_applies_at_the_next_login),
+        ACCOUNT_TEST(attempts_during_an_outage_do_not_count),
+        ACCOUNT_TEST(a_bcrypt_hash_is_verified_and_replaced),
+        ACCOUNT_TEST(a_close_answers_every_request_once),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
-/* Accounts: every failure takes equally long (threats.md C4). */
-#include "auth_world.h"
+/* Accounts: every failed login takes equally long (threat C4). */
+#include "auth_fixture.h"
 
 #include <dirent.h>
 
@@ -10,7 +10,7 @@ struct durations {
     unsigned rounds;
 };
 
-/* How long the threads of this process were ready and got no processor. */
+/* How long the threads of this process were ready to run and had no processor. */
 static double starved_ms(void)
 {
     DIR *threads = opendir("/proc/self/task");
@@ -46,7 +46,7 @@ static void time_one_failure(unsigned kind, double *worked_ms, double *waited_ms
     answers = 0;
     wall_ns = clock_monotonic_ns() - wall_ns;
     processor_ns = clock_read_ns(CLOCK_PROCESS_CPUTIME_ID) - processor_ns;
-    assert_int_equal(last, AUTH_REFUSED);
+    assert_int_equal(last_result, AUTH_REFUSED);
     *worked_ms = (double)processor_ns / 1e6;
     *waited_ms = (double)wall_ns / 1e6 - (starved_ms() - starved_before_ms) - *worked_ms;
 }
@@ -68,7 +68,8 @@ static int by_size(const void *a, const void *b)
     return (left > right) - (left < right);
 }
 
-/* Mean of the middle half, and how wide that is: the machine's other work is in the tails. */
+/* The mean of the middle half, and its width. The disturbance by other processes is in the outer
+ * halves. */
 static double middle_mean(double *values, unsigned count, double *width)
 {
     double sum = 0;
@@ -80,9 +81,9 @@ static double middle_mean(double *values, unsigned count, double *width)
     return sum / (count - 2 * (count / 4));
 }
 
-/* Are the kinds less than limit_ms apart, and is what we cannot know (the width over the root of the
- * count is about a standard error) so small that this is no accident? Each is compared with the
- * others of its round: from one to the next the processor itself may be faster or slower. */
+/* Do the kinds differ by less than limit_ms, and is the uncertainty (about the width over the
+ * square root of the count) small enough to be sure? Each value is compared with the others of its
+ * round, because the processor may be faster or slower in the next one. */
 static bool apart_at_most(double values[KINDS][ROUNDS_MAX], unsigned rounds, double limit_ms,
                           double *apart_ms)
 {
@@ -103,12 +104,12 @@ static bool apart_at_most(double values[KINDS][ROUNDS_MAX], unsigned rounds, dou
     return limit_ms > 0 && widest * widest < limit_ms * limit_ms * rounds;
 }
 
-/* threats.md C4. The time until an answer is what the process worked, what it waited for (the rest
- * of the wall time; below zero when threads work side by side), and what other work of the machine
- * took, which is left out: what a stranger could learn from is in the first two. A loaded machine
- * gets more rounds: they make both more exact, so that a difference that is there stays. Sanitizers
- * stretch a hash, and with it the noise: there the bound is half a hash, which one that is left out
- * exceeds just as well. */
+/* Threat C4. The time until an answer has three parts: what the process worked (CPU time), what it
+ * waited for, and what other processes took away. A stranger can learn from the first two; the
+ * third is left out. (The waiting may be negative when threads work side by side.) On a loaded
+ * machine there are more rounds: they make both values more exact, and a true difference stays. A
+ * sanitizer makes a hash slower and less even, so the limit is half a hash there: a missing hash
+ * would still exceed it. */
 static void failures_take_equally_long(void **state)
 {
     static struct durations d;
@@ -116,9 +117,9 @@ static void failures_take_equally_long(void **state)
 
     d.rounds = 0;
     setup_settings.account_attempts_per_minute = 1000;
-    assert_int_equal(registering("ada@example.org", "correct horse"), AUTH_OK);
-    assert_int_equal(registering("bob@example.org", "correct horse"), AUTH_OK);
-    deactivate("bob@example.org", false);
+    assert_int_equal(registered("ada@example.org", "correct horse"), AUTH_OK);
+    assert_int_equal(registered("bob@example.org", "correct horse"), AUTH_OK);
+    set_active("bob@example.org", false);
     while (d.rounds < ROUNDS_MAX) {
         double hash[ROUNDS_MAX], hash_ms, width;
         bool same_work, same_waiting;
@@ -132,7 +133,7 @@ static void failures_take_equally_long(void **state)
         print_message("# a wrong password costs %.1f ms; unknown email and deactivated user: %.2f "
                       "ms apart in work, %.2f ms in waiting\n",
                       hash_ms, worked_ms, waited_ms);
-        assert_true(limit_ms <= hash_ms / 2); /* else a missing hash would not be seen */
+        assert_true(limit_ms <= hash_ms / 2); /* a missing hash must exceed the limit */
         if (same_work && same_waiting)
             return;
     }
@@ -140,15 +141,16 @@ static void failures_take_equally_long(void **state)
              waited_ms, limit_ms);
 }
 
-/* What the processor shows of bcrypt, whose cost another backend chose, the clock does not: refusals
- * come at the same moments after the call, and one at a later multiple when its hash takes longer. */
+/* A bcrypt hash, whose cost the NestJS backend chose, takes other CPU time than argon2id. The clock
+ * does not show that: refusals come at fixed moments after the request, and later at a multiple
+ * when the hash takes longer. */
 static void refusals_come_at_fixed_moments(void **state)
 {
     static const char *const who[] = {"ada@example.org", "eve@example.org", "old@example.org"};
-    const uint64_t every_ns = 400 * NS_PER_MS * SANITIZER_PATIENCE;
+    const uint64_t every_ns = 400 * NS_PER_MS * patience();
     outside_t *outside = outside_open();
 
-    assert_int_equal(registering(who[0], "correct horse"), AUTH_OK);
+    assert_int_equal(registered(who[0], "correct horse"), AUTH_OK);
     outside_run(outside, "INSERT INTO users (id, email, \"passwordHash\", \"displayName\") VALUES "
                          "('0b0f5a52-6f0e-4e3a-9b3c-0d6c3a5f7e11', 'old@example.org', "
                          "'$2b$10$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW', 'Old')");
@@ -157,15 +159,15 @@ static void refusals_come_at_fixed_moments(void **state)
     for (unsigned i = 0; i < 3; i++) {
         uint64_t began_ns = clock_monotonic_ns(), took_ns;
 
-        assert_int_equal(logging_in(who[i], "wrong horse", "192.0.2.1"), AUTH_REFUSED);
+        assert_int_equal(logged_in(who[i], "wrong horse", "192.0.2.1"), AUTH_REFUSED);
         took_ns = clock_monotonic_ns() - began_ns;
         assert_in_range(took_ns / NS_PER_MS, every_ns / NS_PER_MS, every_ns * 7 / 4 / NS_PER_MS);
     }
-    auth_refusal_ns = 10 * NS_PER_MS; /* less than a hash takes */
-    assert_int_equal(logging_in(who[0], "wrong horse", "192.0.2.1"), AUTH_REFUSED);
-    auth_refusal_ns = 60 * NS_PER_S; /* and one that waits when all ends is answered */
+    auth_refusal_ns = 10 * NS_PER_MS; /* shorter than a hash takes */
+    assert_int_equal(logged_in(who[0], "wrong horse", "192.0.2.1"), AUTH_REFUSED);
+    auth_refusal_ns = 60 * NS_PER_S; /* a refusal that waits is answered by the close */
     auth_login(auth, who[0], "wrong horse", "192.0.2.1", on_auth, NULL);
-    loop_for(&test_loop, 300 * SANITIZER_PATIENCE);
+    loop_for(&test_loop, 300);
     assert_int_equal(answers, 0);
     everything_close();
     assert_int_equal(answers, 1);

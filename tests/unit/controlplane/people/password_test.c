@@ -1,4 +1,5 @@
-/* Password hashes: RFC 9106 by the library that is linked, our parameters, bcrypt of old users. */
+/* Password hashes: the test vector of RFC 9106 with the linked library, our costs, bcrypt of old
+ *                  users. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -12,7 +13,7 @@
 #include "src/clock.h"
 #include "src/sanitizer.h"
 
-static const struct password_cost cost = {19456, 2, 1}; /* threats.md C1 */
+static const struct password_cost cost = {19456, 2, 1}; /* threat C1 */
 
 /* RFC 9106 §5.3 */
 static void rfc9106_argon2id_vector(void **state)
@@ -46,7 +47,7 @@ static void rfc9106_argon2id_vector(void **state)
     assert_memory_equal(out, tag, sizeof(tag));
 }
 
-static void hashes_are_phc_strings_of_our_cost(void **state)
+static void new_hashes_are_phc_strings_with_the_given_cost(void **state)
 {
     char first[PASSWORD_HASH_BYTES], second[PASSWORD_HASH_BYTES];
 
@@ -54,7 +55,7 @@ static void hashes_are_phc_strings_of_our_cost(void **state)
     assert_true(password_hash(&cost, "correct horse", second));
     assert_int_equal(strncmp(first, "$argon2id$v=19$m=19456,t=2,p=1$", 31), 0);
     assert_int_equal(strlen(first), 31 + 22 + 1 + 43);
-    assert_string_not_equal(first, second); /* its own salt each */
+    assert_string_not_equal(first, second); /* each hash has its own salt */
     assert_true(password_verify(first, "correct horse"));
     assert_true(password_verify(second, "correct horse"));
     assert_false(password_verify(first, "correct horsf"));
@@ -63,7 +64,7 @@ static void hashes_are_phc_strings_of_our_cost(void **state)
     assert_false(password_hash_is_weaker(first, &cost));
 }
 
-static void weaker_is_a_table(void **state)
+static void a_hash_of_less_cost_is_weaker(void **state)
 {
     static const struct {
         const char *hash;
@@ -75,7 +76,7 @@ static void weaker_is_a_table(void **state)
         {"$argon2id$v=19$m=19456,t=1,p=1$x", {19456, 2, 1}, true},
         {"$argon2id$v=19$m=65536,t=3,p=4$x", {19456, 2, 1}, false},
         {"$argon2id$v=19$m=19456,t=2,p=1$x", {65536, 2, 1}, true},
-        {"$argon2id$v=19$m=19456,t=2,p=1$x", {19456, 2, 4}, false}, /* lanes are for speed */
+        {"$argon2id$v=19$m=19456,t=2,p=1$x", {19456, 2, 4}, false}, /* lanes do not count */
         {"$argon2id$v=19$m=65536,t=2,p=1$x", {19456, 3, 1}, true},
         {"$argon2id$v=16$m=19456,t=2,p=1$x", {19456, 2, 1}, true},
         {"$argon2i$v=19$m=19456,t=2,p=1$x", {19456, 2, 1}, true},
@@ -89,7 +90,7 @@ static void weaker_is_a_table(void **state)
             fail_msg("row %zu: %s", i, rows[i].hash);
 }
 
-/* All that the settings allow, at their ends; what is stronger still is refused unread. */
+/* The lowest and highest costs of the settings. */
 static void every_cost_of_the_settings_works(void **state)
 {
     static const struct password_cost rows[] = {
@@ -107,13 +108,13 @@ static void every_cost_of_the_settings_works(void **state)
     }
 }
 
-static void verify_is_a_table(void **state)
+static void hashes_of_known_kinds_are_verified_and_others_refused(void **state)
 {
     static const struct {
         const char *hash, *password;
         bool matches;
     } rows[] = {
-        /* crypt_blowfish's own test vectors */
+        /* the test vectors of crypt_blowfish */
         {"$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW", "U*U", true},
         {"$2b$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW", "U*U", true},
         {"$2y$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW", "U*U", true},
@@ -121,10 +122,10 @@ static void verify_is_a_table(void **state)
         {"$2a$05$CCCCCCCCCCCCCCCCCCCCC.7uG0VCzI2bS7j6ymqJi9CdcdxiRTWNy", "", true},
         {"$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW", "U*V", false},
         {"$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOe", "U*U", false},
-        /* cost 31 would hold a thread for days */
+        /* cost 31 would take days */
         {"$2a$31$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW", "U*U", false},
         {"$2x$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW", "U*U", false},
-        /* not ours: other kinds, other costs, broken */
+        /* other kinds, too high costs, broken texts */
         {"", "", false},
         {"*0", "*0", false},
         {"plain", "plain", false},
@@ -151,9 +152,10 @@ static uint64_t verify_cost_ns(const char *hash)
     return clock_read_ns(CLOCK_THREAD_CPUTIME_ID) - start_ns;
 }
 
-/* The made-up hash is well-formed (argon2 does all its work on it) and nobody's. The least of a few
- * turns counts; a loaded machine gets more of them, which cannot make a true difference go away. */
-static void nobody_costs_as_much(void **state)
+/* The hash of nobody is well-formed, so argon2 does all its work on it, and no password matches it.
+ * The shortest of several turns counts. On a loaded machine there are more turns; they cannot hide
+ * a true difference. */
+static void an_unknown_user_costs_as_much_as_a_known_one(void **state)
 {
     enum { TURNS_MIN = 15, TURNS_MAX = 90 };
     char hash[PASSWORD_HASH_BYTES], nobody_hash[PASSWORD_HASH_BYTES];
@@ -170,14 +172,14 @@ static void nobody_costs_as_much(void **state)
         real_ns = real < real_ns ? real : real_ns;
         nobody_ns = nobody < nobody_ns ? nobody : nobody_ns;
         apart_ns = real_ns > nobody_ns ? real_ns - nobody_ns : nobody_ns - real_ns;
-        /* threats.md C4; under a sanitizer, which stretches a hash tenfold, what a missing one is */
+        /* Threat C4. A sanitizer makes a hash ten times slower: there the limit is half a hash. */
         limit_ns = BUILT_WITH_SANITIZER ? real_ns / 2 : 2 * NS_PER_MS;
         if (turn >= TURNS_MIN && apart_ns < limit_ns)
             break;
     }
     print_message("# one verify: %.1f ms, nobody: %.1f ms\n", (double)real_ns / 1e6,
                   (double)nobody_ns / 1e6);
-    assert_true(limit_ns <= real_ns / 2); /* else a missing hash would not be seen */
+    assert_true(limit_ns <= real_ns / 2); /* a missing hash must exceed the limit */
     assert_true(apart_ns < limit_ns);
 }
 
@@ -185,11 +187,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rfc9106_argon2id_vector),
-        cmocka_unit_test(hashes_are_phc_strings_of_our_cost),
-        cmocka_unit_test(weaker_is_a_table),
+        cmocka_unit_test(new_hashes_are_phc_strings_with_the_given_cost),
+        cmocka_unit_test(a_hash_of_less_cost_is_weaker),
         cmocka_unit_test(every_cost_of_the_settings_works),
-        cmocka_unit_test(verify_is_a_table),
-        cmocka_unit_test(nobody_costs_as_much),
+        cmocka_unit_test(hashes_of_known_kinds_are_verified_and_others_refused),
+        cmocka_unit_test(an_unknown_user_costs_as_much_as_a_known_one),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,6 @@
-/* What the tests of people/ share: a data directory of their own, setup_settings, waiting on the loop, and
- * a look at the database from outside: SQLite, or with TEST_POSTGRES a PostgreSQL of their own. */
+/* What the tests of people/ share: a data directory for each test, setup_settings, waiting on the
+ * loop, and access to the database from outside: SQLite, or with TEST_POSTGRES a PostgreSQL server
+ * of the test. */
 #ifndef RINGCAST_TEST_PEOPLE_H
 #define RINGCAST_TEST_PEOPLE_H
 
@@ -20,10 +21,15 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "controlplane/people/data_directory_open.h"
 #include "controlplane/people/databases.h"
 #include "controlplane/people/uuid.h"
 #include "src/clock.h"
 #include "src/log.h"
+#include "tests/unit/patience.h"
+
+#define EVENT_S 60    /* a test waits so long for an event: more than any machine needs */
+#define ANSWER_MS 800 /* persistence_answer_ms_max of the product */
 
 static struct settings setup_settings;
 static char folder[128];
@@ -33,6 +39,23 @@ static char folder[128];
 #else
 #include "people_sqlite.h"
 #endif
+
+/* Sends the log, which writes to descriptor 2, to a file. cmocka writes to the stream stderr: it
+ * stays visible. */
+static inline void log_redirect(const char *path)
+{
+    static FILE *visible;
+    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+
+    assert_true(fd >= 0);
+    if (!visible) {
+        visible = fdopen(dup(2), "w");
+        setvbuf(visible, NULL, _IONBF, 0);
+        stderr = visible;
+    }
+    assert_int_equal(dup2(fd, 2), 2);
+    close(fd);
+}
 
 static int folder_remove_one(const char *path, const struct stat *file, int kind, struct FTW *at)
 {
@@ -70,25 +93,25 @@ static int folder_make(void **state)
     database_make();
 #endif
     log_open("test", getenv("TEST_LOG") ? LOG_DEBUG : LOG_ERROR, false);
-    if (!getenv("TEST_LOG")) /* expected complaints of the code under test */
-        assert_non_null(freopen("/dev/null", "w", stderr));
+    if (!getenv("TEST_LOG")) /* the tests provoke errors: do not show them */
+        log_redirect("/dev/null");
     return 0;
 }
 
-/* Runs the loop until *count is `wanted`; fails after seconds. */
-static inline void loop_until(uv_loop_t *loop, const unsigned *count, unsigned wanted,
-                              unsigned seconds)
-{
-    uint64_t end_ns = clock_monotonic_ns() + seconds * NS_PER_S;
+/* Runs the loop until the condition holds; fails after EVENT_S. */
+#define LOOP_UNTIL(loop, condition)                                        \
+    do {                                                                   \
+        uint64_t end_ns_ = clock_monotonic_ns() + EVENT_S * NS_PER_S;      \
+                                                                           \
+        while (!(condition)) {                                             \
+            uv_run(loop, UV_RUN_NOWAIT);                                   \
+            if (clock_monotonic_ns() > end_ns_)                            \
+                fail_msg("after %d s still not: %s", EVENT_S, #condition); \
+            usleep(200);                                                   \
+        }                                                                  \
+    } while (0)
 
-    while (*count < wanted) {
-        uv_run(loop, UV_RUN_NOWAIT);
-        if (clock_monotonic_ns() > end_ns)
-            fail_msg("%u of %u after %u s", *count, wanted, seconds);
-        usleep(200);
-    }
-}
-
+/* For what must not happen: runs the loop for a while. */
 static inline void loop_for(uv_loop_t *loop, unsigned ms)
 {
     uint64_t end_ns = clock_monotonic_ns() + ms * NS_PER_MS;
@@ -104,17 +127,25 @@ static inline void count_closed(void *context)
     ++*(unsigned *)context;
 }
 
-/* Open, and where that takes a moment connected. */
-static inline struct persistence *store_open(uv_loop_t *loop)
+static inline struct persistence *store_begin(uv_loop_t *loop)
 {
-    char why[192] = "";
+    char why[WHY_BYTES] = "";
     struct persistence *store = persistence_open(loop, &setup_settings, databases, why);
 
+    persistence_answer_ms_max = ANSWER_MS;
     if (!store)
         fail_msg("%s", why);
-    for (unsigned i = 0; i < 1000 && strcmp(persistence_status(store), "ok"); i++)
-        loop_for(loop, 5);
-    assert_string_equal(persistence_status(store), "ok");
+    return store;
+}
+
+/* Opens persistence and waits until it works: PostgreSQL has to connect. After that a query has as
+ * long as an event; tests of the time limit set persistence_answer_ms_max to ANSWER_MS. */
+static inline struct persistence *store_open(uv_loop_t *loop)
+{
+    struct persistence *store = store_begin(loop);
+
+    LOOP_UNTIL(loop, strcmp(persistence_status(store), "ok") == 0);
+    persistence_answer_ms_max = EVENT_S * 1000;
     return store;
 }
 
@@ -123,7 +154,7 @@ static inline void store_close(uv_loop_t *loop, struct persistence *store)
     unsigned closed = 0;
 
     persistence_close(store, count_closed, &closed);
-    loop_until(loop, &closed, 1, 5);
+    LOOP_UNTIL(loop, closed);
 }
 
 static inline struct user_row user_sample(const char *email)

@@ -1,5 +1,5 @@
-/* The database of a test from outside: a PostgreSQL server of the program's own (tests/lib/postgres),
- * in it a database for each test. */
+/* The database of a test from outside: each test program starts a PostgreSQL server
+ * (tests/lib/postgres) and makes a database for each test. */
 #ifndef RINGCAST_TEST_PEOPLE_POSTGRES_H
 #define RINGCAST_TEST_PEOPLE_POSTGRES_H
 
@@ -19,7 +19,7 @@ typedef PGconn outside_t;
 #define SQL_REPAIR "DROP TRIGGER broken ON audit_logs"
 
 static struct {
-    FILE *say, *hear; /* its end: so ends the server */
+    FILE *commands, *answers; /* when the test program ends, they close and the server ends */
     unsigned port;
     char directory[200];
     unsigned databases;
@@ -29,7 +29,7 @@ static void server_start(void)
 {
     int in[2], out[2];
 
-    if (server.say)
+    if (server.commands)
         return;
     signal(SIGPIPE, SIG_IGN);
     assert_int_equal(pipe2(in, O_CLOEXEC), 0);
@@ -42,20 +42,20 @@ static void server_start(void)
     }
     close(in[0]);
     close(out[1]);
-    server.say = fdopen(in[1], "w");
-    server.hear = fdopen(out[0], "r");
-    if (fscanf(server.hear, "ready %u %199s%*c", &server.port, server.directory) != 2)
+    server.commands = fdopen(in[1], "w");
+    server.answers = fdopen(out[0], "r");
+    if (fscanf(server.answers, "ready %u %199s%*c", &server.port, server.directory) != 2)
         fail_msg("tests/lib/postgres did not start a server");
 }
 
-/* stop, start, hang, …: waits until it is so. */
-static inline void server_tell(const char *word)
+/* stop, start, hang, go on, …: waits until the server has done it. */
+static inline void server_command(const char *word)
 {
     char line[100];
 
-    fprintf(server.say, "%s\n", word);
-    fflush(server.say);
-    assert_non_null(fgets(line, sizeof(line), server.hear));
+    fprintf(server.commands, "%s\n", word);
+    fflush(server.commands);
+    assert_non_null(fgets(line, sizeof(line), server.answers));
 }
 
 static outside_t *outside_to(const char *database)
@@ -64,9 +64,9 @@ static outside_t *outside_to(const char *database)
     PGconn *connection;
 
     snprintf(text, sizeof(text),
-             "host=%s port=%u user=postgres dbname=%s options='-c "
+             "host=%s port=%u user=postgres dbname=%s connect_timeout=%d options='-c "
              "client_min_messages=warning'",
-             server.directory, server.port, database);
+             server.directory, server.port, database, EVENT_S);
     connection = PQconnectdb(text);
     if (PQstatus(connection) != CONNECTION_OK)
         fail_msg("%s", PQerrorMessage(connection));
@@ -106,7 +106,7 @@ static inline int64_t outside_number(const char *text)
     return number;
 }
 
-/* An empty database, and the settings that lead to it. */
+/* Makes an empty database, and settings to use it. */
 static void database_make(void)
 {
     char text[200];

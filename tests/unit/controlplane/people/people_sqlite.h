@@ -7,8 +7,8 @@
 typedef sqlite3 outside_t;
 
 #define SQL_N "json_extract(metadata,'$.n')"
-#define SQL_WRITTEN "rowid"   /* order of writing */
-#define SQL_MS(column) column /* milliseconds of a time */
+#define SQL_WRITTEN "rowid"   /* in the order of writing */
+#define SQL_MS(column) column /* a time in milliseconds */
 #define SQL_LOCK_AUDIT "BEGIN IMMEDIATE"
 #define SQL_BREAK                                                \
     "CREATE TRIGGER broken BEFORE INSERT ON audit_logs WHEN %s " \
@@ -22,7 +22,7 @@ static outside_t *outside_open(void)
 
     snprintf(path, sizeof(path), "%s/ringcast.sqlite3", setup_settings.data_directory);
     assert_int_equal(sqlite3_open(path, &database), SQLITE_OK);
-    sqlite3_busy_timeout(database, 2000);
+    sqlite3_busy_timeout(database, EVENT_S * 1000);
     return database;
 }
 

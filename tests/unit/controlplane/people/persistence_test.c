@@ -1,15 +1,16 @@
-/* Persistence as its users see it: every step, on SQLite (postgres_persistence_test.c: on PostgreSQL). */
-#include "persistence_steps.h"
+/* Persistence as its callers see it: every query, on SQLite (postgres_persistence_test.c: on
+ * PostgreSQL). */
+#include "persistence_fixture.h"
 
 #include "controlplane/people/audit.h"
 
-static void on_fence(void *context, enum persistence_result result)
+static void on_barrier(void *context, enum persistence_result result)
 {
     *(unsigned *)context = answers;
     on_done(context, result);
 }
 
-static void users_are_kept_whole(void **state)
+static void users_are_stored_and_read_whole(void **state)
 {
     struct persistence *store = store_open(&test_loop);
     struct user_row user = user_sample("robert'); drop table users;--@example.org"), other;
@@ -17,41 +18,41 @@ static void users_are_kept_whole(void **state)
     for (unsigned i = 0; i < 100; i++)
         memcpy(user.display_name + 4 * i, "\xf0\x9f\x8e\xa9", 4);
     user_insert(store, &user, on_done, NULL);
-    assert_int_equal(answers, 0); /* never before the call has returned */
-    assert_int_equal(answer_of_last(), PERSISTED);
+    assert_int_equal(answers, 0); /* no answer before the function has returned */
+    assert_int_equal(answer_wait(), PERSISTED);
     user_by_email(store, user.email, on_user, NULL);
-    assert_int_equal(answer_of_last(), PERSISTED);
-    assert_memory_equal(&user_seen, &user, sizeof(user));
+    assert_int_equal(answer_wait(), PERSISTED);
+    assert_memory_equal(&last_user, &user, sizeof(user));
     user_by_id(store, user.id, on_user, NULL);
-    assert_int_equal(answer_of_last(), PERSISTED);
+    assert_int_equal(answer_wait(), PERSISTED);
     user_by_id(store, "nobody", on_user, NULL);
-    assert_int_equal(answer_of_last(), PERSISTENCE_NOT_FOUND);
+    assert_int_equal(answer_wait(), PERSISTENCE_NOT_FOUND);
     user_by_email(store, "' OR ''='", on_user, NULL);
-    assert_int_equal(answer_of_last(), PERSISTENCE_NOT_FOUND);
+    assert_int_equal(answer_wait(), PERSISTENCE_NOT_FOUND);
 
-    other = user_sample(user.email); /* same email, another id; then the other way round */
+    other = user_sample(user.email); /* same e-mail address, another id; then the other way round */
     user_insert(store, &other, on_done, NULL);
-    assert_int_equal(answer_of_last(), PERSISTENCE_DUPLICATE);
+    assert_int_equal(answer_wait(), PERSISTENCE_DUPLICATE);
     strcpy(other.id, user.id);
     strcpy(other.email, "other@example.org");
     user_insert(store, &other, on_done, NULL);
-    assert_int_equal(answer_of_last(), PERSISTENCE_DUPLICATE);
+    assert_int_equal(answer_wait(), PERSISTENCE_DUPLICATE);
 
     user_set_password_hash(store, user.id, "$argon2id$y", on_done, NULL);
-    assert_int_equal(answer_of_last(), PERSISTED);
+    assert_int_equal(answer_wait(), PERSISTED);
     user_set_password_hash(store, "nobody", "$argon2id$y", on_done, NULL);
-    assert_int_equal(answer_of_last(), PERSISTENCE_NOT_FOUND);
+    assert_int_equal(answer_wait(), PERSISTENCE_NOT_FOUND);
     store_close(&test_loop, store);
 
     store = store_open(&test_loop); /* the next start */
     user_by_id(store, user.id, on_user, NULL);
-    assert_int_equal(answer_of_last(), PERSISTED);
-    assert_string_equal(user_seen.password_hash, "$argon2id$y");
-    assert_true(user_seen.updated_ms > user.updated_ms);
+    assert_int_equal(answer_wait(), PERSISTED);
+    assert_string_equal(last_user.password_hash, "$argon2id$y");
+    assert_true(last_user.updated_ms > user.updated_ms);
     store_close(&test_loop, store);
 }
 
-static void meetings_go_from_waiting_to_closed(void **state)
+static void meetings_go_from_waiting_over_active_to_closed(void **state)
 {
     struct persistence *store = store_open(&test_loop);
     struct user_row host = user_sample("ada@example.org");
@@ -64,63 +65,63 @@ static void meetings_go_from_waiting_to_closed(void **state)
     strcpy(meeting.title, "Stand-up");
     strcpy(meeting.status, "waiting");
     meeting_insert(store, &meeting, on_done, NULL);
-    assert_int_equal(answer_of_last(), PERSISTENCE_NOT_FOUND); /* no such host */
+    assert_int_equal(answer_wait(), PERSISTENCE_NOT_FOUND); /* no such host */
     user_insert(store, &host, on_done, NULL);
-    assert_int_equal(answer_of_last(), PERSISTED);
+    assert_int_equal(answer_wait(), PERSISTED);
     meeting_insert(store, &meeting, on_done, NULL);
-    assert_int_equal(answer_of_last(), PERSISTED);
+    assert_int_equal(answer_wait(), PERSISTED);
     meeting_insert(store, &meeting, on_done, NULL);
-    assert_int_equal(answer_of_last(), PERSISTENCE_DUPLICATE);
+    assert_int_equal(answer_wait(), PERSISTENCE_DUPLICATE);
 
     meeting_find(store, meeting.id, on_meeting, NULL);
-    assert_int_equal(answer_of_last(), PERSISTED);
-    assert_memory_equal(&meeting_seen, &meeting, sizeof(meeting));
+    assert_int_equal(answer_wait(), PERSISTED);
+    assert_memory_equal(&last_meeting, &meeting, sizeof(meeting));
     for (unsigned i = 0; meeting.room_code[i]; i++)
         lower[i] =
             (char)(meeting.room_code[i] >= 'A' ? meeting.room_code[i] + 32 : meeting.room_code[i]);
     meeting_find(store, lower, on_meeting, NULL);
-    assert_int_equal(answer_of_last(), PERSISTED);
+    assert_int_equal(answer_wait(), PERSISTED);
     meeting_find(store, "AAAA-AAAA-AAAA", on_meeting, NULL);
-    assert_int_equal(answer_of_last(), PERSISTENCE_NOT_FOUND);
+    assert_int_equal(answer_wait(), PERSISTENCE_NOT_FOUND);
 
     meeting_set_active(store, meeting.id, 1000, on_done, NULL);
-    assert_int_equal(answer_of_last(), PERSISTED);
-    meeting_set_active(store, meeting.id, 2000, on_done, NULL); /* started once */
-    assert_int_equal(answer_of_last(), PERSISTED);
+    assert_int_equal(answer_wait(), PERSISTED);
+    meeting_set_active(store, meeting.id, 2000, on_done, NULL); /* the first start counts */
+    assert_int_equal(answer_wait(), PERSISTED);
     meeting_raise_peak(store, meeting.id, 5, on_done, NULL);
-    assert_int_equal(answer_of_last(), PERSISTED);
+    assert_int_equal(answer_wait(), PERSISTED);
     meeting_raise_peak(store, meeting.id, 3, on_done, NULL);
-    assert_int_equal(answer_of_last(), PERSISTED);
+    assert_int_equal(answer_wait(), PERSISTED);
     meeting_find(store, meeting.id, on_meeting, NULL);
-    assert_int_equal(answer_of_last(), PERSISTED);
-    assert_string_equal(meeting_seen.status, "active");
-    assert_int_equal(meeting_seen.started_ms, 1000);
-    assert_int_equal(meeting_seen.participants_peak, 5);
+    assert_int_equal(answer_wait(), PERSISTED);
+    assert_string_equal(last_meeting.status, "active");
+    assert_int_equal(last_meeting.started_ms, 1000);
+    assert_int_equal(last_meeting.participants_peak, 5);
 
     meeting_set_closed(store, meeting.id, 3000, on_done, NULL);
-    assert_int_equal(answer_of_last(), PERSISTED);
+    assert_int_equal(answer_wait(), PERSISTED);
     meeting_set_closed(store, meeting.id, 4000, on_done, NULL);
-    assert_int_equal(answer_of_last(), PERSISTED);
-    meeting_set_active(store, meeting.id, 5000, on_done, NULL); /* closed is closed */
-    assert_int_equal(answer_of_last(), PERSISTENCE_NOT_FOUND);
+    assert_int_equal(answer_wait(), PERSISTED);
+    meeting_set_active(store, meeting.id, 5000, on_done, NULL); /* a closed meeting stays closed */
+    assert_int_equal(answer_wait(), PERSISTENCE_NOT_FOUND);
     meeting_find(store, meeting.id, on_meeting, NULL);
-    assert_int_equal(answer_of_last(), PERSISTED);
-    assert_string_equal(meeting_seen.status, "closed");
-    assert_int_equal(meeting_seen.ended_ms, 3000);
+    assert_int_equal(answer_wait(), PERSISTED);
+    assert_string_equal(last_meeting.status, "closed");
+    assert_int_equal(last_meeting.ended_ms, 3000);
     meeting_set_active(store, "nothing", 1, on_done, NULL);
-    assert_int_equal(answer_of_last(), PERSISTENCE_NOT_FOUND);
+    assert_int_equal(answer_wait(), PERSISTENCE_NOT_FOUND);
     store_close(&test_loop, store);
 }
 
-static void stale_meetings_are_closed(void **state)
+static void meetings_left_active_by_the_last_run_are_closed(void **state)
 {
     struct persistence *store = store_open(&test_loop);
     struct user_row host = user_sample("ada@example.org");
 
-    meetings_close_stale(store, 1, on_done, NULL); /* none is fine, too */
-    assert_int_equal(answer_of_last(), PERSISTED);
+    meetings_close_stale(store, 1, on_done, NULL); /* there is none: no error */
+    assert_int_equal(answer_wait(), PERSISTED);
     user_insert(store, &host, on_done, NULL);
-    assert_int_equal(answer_of_last(), PERSISTED);
+    assert_int_equal(answer_wait(), PERSISTED);
     for (unsigned i = 0; i < 4; i++) {
         struct meeting_row meeting = {.ended_ms = i == 3 ? 1 : 0};
 
@@ -129,16 +130,16 @@ static void stale_meetings_are_closed(void **state)
         strcpy(meeting.host_id, host.id);
         strcpy(meeting.status, i == 3 ? "closed" : "waiting");
         meeting_insert(store, &meeting, on_done, NULL);
-        assert_int_equal(answer_of_last(), PERSISTED);
+        assert_int_equal(answer_wait(), PERSISTED);
         if (i == 1 || i == 2) {
             meeting_set_active(store, meeting.id, 1, on_done, NULL);
-            assert_int_equal(answer_of_last(), PERSISTED);
+            assert_int_equal(answer_wait(), PERSISTED);
         }
     }
     store_close(&test_loop, store);
     store = store_open(&test_loop); /* the next start */
     meetings_close_stale(store, 777, on_done, NULL);
-    assert_int_equal(answer_of_last(), PERSISTED);
+    assert_int_equal(answer_wait(), PERSISTED);
     assert_int_equal(outside_number("SELECT count(*) FROM meetings WHERE status='closed'"), 3);
     assert_int_equal(
         outside_number("SELECT count(*) FROM meetings WHERE " SQL_MS("\"endedAt\"") "=777"), 2);
@@ -146,7 +147,7 @@ static void stale_meetings_are_closed(void **state)
     store_close(&test_loop, store);
 }
 
-static void every_audit_word_is_in_the_table(void **state)
+static void every_audit_action_can_be_stored(void **state)
 {
     static const char *const words[] = {
 #define A(name) #name,
@@ -158,7 +159,7 @@ static void every_audit_word_is_in_the_table(void **state)
     struct user_row user = user_sample("ada@example.org");
 
     user_insert(store, &user, on_done, NULL);
-    assert_int_equal(answer_of_last(), PERSISTED);
+    assert_int_equal(answer_wait(), PERSISTED);
     for (unsigned i = 0; i < AUDIT_COUNT; i++) {
         uuid_make(rows[i].id);
         strcpy(rows[i].action, words[i]);
@@ -166,14 +167,14 @@ static void every_audit_word_is_in_the_table(void **state)
         rows[i].metadata = "{\"a\":1}";
         rows[i].created_us = i;
     }
-    uuid_make(rows[AUDIT_COUNT].id); /* a user that is not there: kept without it */
+    uuid_make(rows[AUDIT_COUNT].id); /* an unknown user: stored without the user */
     strcpy(rows[AUDIT_COUNT].action, "user_left");
     strcpy(rows[AUDIT_COUNT].user_id, "f47ac10b-58cc-4372-a567-0e02b2c3d479");
-    uuid_make(rows[AUDIT_COUNT + 1].id); /* a word that is not there: left out, the rest stays */
+    uuid_make(rows[AUDIT_COUNT + 1].id); /* an unknown action: only this row is lost */
     strcpy(rows[AUDIT_COUNT + 1].action, "user_danced");
     for (unsigned again = 0; again < 3; again++) { /* a repeat changes nothing */
         audit_insert_batch(store, rows, AUDIT_COUNT + 2, on_done, NULL);
-        assert_int_equal(answer_of_last(), PERSISTED);
+        assert_int_equal(answer_wait(), PERSISTED);
     }
     assert_int_equal(outside_number("SELECT count(*) FROM audit_logs"), AUDIT_COUNT + 1);
     assert_int_equal(outside_number("SELECT count(*) FROM audit_logs WHERE \"userId\" IS NULL"), 1);
@@ -186,34 +187,33 @@ static void every_audit_word_is_in_the_table(void **state)
     store_close(&test_loop, store);
 }
 
-/* Also with several connections an empty batch comes back behind everything asked before it. */
-static void a_thousand_at_once_and_a_fence_behind_them(void **state)
+/* With several connections, too, an empty audit batch is answered after every query before it. */
+static void a_thousand_queries_at_once_and_a_barrier_after_them(void **state)
 {
     struct persistence *store = store_open(&test_loop);
     struct user_row user = user_sample("ada@example.org");
     uint64_t start_ns;
-    unsigned before = 0;
+    unsigned answers_before = 0;
 
-    persistence_answer_ms_max = 60000; /* a slow machine may need more than the 800 ms of a start */
     user_insert(store, &user, on_done, NULL);
-    assert_int_equal(answer_of_last(), PERSISTED);
+    assert_int_equal(answer_wait(), PERSISTED);
     start_ns = clock_monotonic_ns();
     for (unsigned i = 0; i < 1000; i++)
         user_by_id(store, user.id, on_user, NULL);
-    audit_insert_batch(store, NULL, 0, on_fence, &before);
+    audit_insert_batch(store, NULL, 0, on_barrier, &answers_before);
     user_by_email(store, user.email, on_user, NULL);
     assert_int_equal(answers, 0);
-    loop_until(&test_loop, &answers, 1002, 60);
-    start_ns = clock_monotonic_ns() - start_ns;
-    print_message("# 1000 steps asked for at once: %.1f ms\n", (double)start_ns / NS_PER_MS);
-    assert_int_equal(last, PERSISTED);
-    assert_true(before >= 1000);
+    LOOP_UNTIL(&test_loop, answers == 1002);
+    print_message("# 1000 queries at once: %.1f ms\n",
+                  (double)(clock_monotonic_ns() - start_ns) / NS_PER_MS);
+    assert_int_equal(last_result, PERSISTED);
+    assert_true(answers_before >= 1000);
     answers = 0;
-    for (unsigned i = 0; i < 100; i++) /* a close finishes what is under way */
+    for (unsigned i = 0; i < 100; i++) /* closing finishes the queries that wait */
         user_by_id(store, user.id, on_user, NULL);
     store_close(&test_loop, store);
     assert_int_equal(answers, 100);
-    assert_int_equal(last, PERSISTED);
+    assert_int_equal(last_result, PERSISTED);
     answers = 0;
 }
 
@@ -221,11 +221,11 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(users_are_kept_whole),
-        T(meetings_go_from_waiting_to_closed),
-        T(stale_meetings_are_closed),
-        T(every_audit_word_is_in_the_table),
-        T(a_thousand_at_once_and_a_fence_behind_them),
+        T(users_are_stored_and_read_whole),
+        T(meetings_go_from_waiting_over_active_to_closed),
+        T(meetings_left_active_by_the_last_run_are_closed),
+        T(every_audit_action_can_be_stored),
+        T(a_thousand_queries_at_once_and_a_barrier_after_them),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

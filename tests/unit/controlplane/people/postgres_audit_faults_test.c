@@ -1,3 +1,3 @@
-/* The tests of audit_faults_test.c with PostgreSQL behind it: a disk that is full is the spool's alone. */
+/* The tests of audit_faults_test.c on PostgreSQL: only the disk of the spool is full there. */
 #define TEST_POSTGRES
 #include "audit_faults_test.c"

@@ -1,3 +1,3 @@
-/* The tests of audit_test.c with PostgreSQL behind it: the order there is that of "createdAt". */
+/* The tests of audit_test.c on PostgreSQL. */
 #define TEST_POSTGRES
 #include "audit_test.c"

@@ -1,33 +1,15 @@
-/* PostgreSQL's own sides: whose tables it takes, what it says when it cannot, and servers that are away,
- * hung, or cut off between COMMIT and its answer. */
+/* Persistence on PostgreSQL: which tables it accepts, what it says when it cannot use them, and
+ * servers that are stopped, hang, or lose the connection between COMMIT and its answer. */
 #define TEST_POSTGRES
-#include "persistence_steps.h"
+#include "persistence_fixture.h"
 
 #include <arpa/inet.h>
 
 #include "controlplane/people/audit.h"
-#include "src/sanitizer.h"
 
-static struct persistence *store_open_unready(void)
+static void status_wait(struct persistence *store, const char *part)
 {
-    char why[192] = "";
-    struct persistence *store = persistence_open(&test_loop, &setup_settings, databases, why);
-
-    if (!store)
-        fail_msg("%s", why);
-    return store;
-}
-
-/* The status that holds for a while, once it is no longer the first one. */
-static void status_wait(struct persistence *store, const char *part, unsigned seconds)
-{
-    uint64_t end_ns = clock_monotonic_ns() + seconds * NS_PER_S;
-
-    while (!strstr(persistence_status(store), part)) {
-        if (clock_monotonic_ns() > end_ns)
-            fail_msg("status is \"%s\", not \"%s\"", persistence_status(store), part);
-        loop_for(&test_loop, 10);
-    }
+    LOOP_UNTIL(&test_loop, strstr(persistence_status(store), part));
 }
 
 static void run_outside(const char *text)
@@ -38,11 +20,11 @@ static void run_outside(const char *text)
     outside_close(outside);
 }
 
-/* What TypeORM made, as the role that the NestJS backend logs in with. */
-static void fixture_load(void)
+/* Makes the tables as TypeORM made them, as the role of the NestJS backend. */
+static void nestjs_tables_make(void)
 {
     static char text[16384] = "SET ROLE videoconf;";
-    FILE *file = fopen("tests/data/typeorm/seed.sql", "r");
+    FILE *file = fopen("tests/data/typeorm/nestjs.sql", "r");
     size_t at = strlen("SET ROLE videoconf;");
 
     assert_non_null(file);
@@ -53,7 +35,7 @@ static void fixture_load(void)
     run_outside(text);
 }
 
-static void typeorms_tables_are_used_as_they_stand(void **state)
+static void tables_of_typeorm_are_used_unchanged(void **state)
 {
     static const char catalogue[] =
         "SELECT sum(hashtext(c.relname || a.attname || format_type(a.atttypid, a.atttypmod) ||"
@@ -70,7 +52,7 @@ static void typeorms_tables_are_used_as_they_stand(void **state)
     struct persistence *store;
     int64_t before;
 
-    fixture_load();
+    nestjs_tables_make();
     run_outside("INSERT INTO users (email, \"passwordHash\", \"displayName\") VALUES "
                 "('Ada@Example.org', '$2b$10$x', 'Ada')");
     before = outside_number(catalogue);
@@ -79,29 +61,30 @@ static void typeorms_tables_are_used_as_they_stand(void **state)
     assert_int_equal(outside_number("SELECT count(*) FROM pg_enum WHERE enumtypid = "
                                     "'audit_logs_action_enum'::regtype"),
                      AUDIT_COUNT);
-    /* people of the other backend: their address as they typed it there, a time of the server's */
+    /* a user of the NestJS backend: the address as the user typed it, the time of the database
+     * server */
     user_by_email(store, "ada@example.org", on_user, NULL);
-    assert_int_equal(answer_of_last(), PERSISTED);
-    assert_string_equal(user_seen.email, "Ada@Example.org");
-    assert_string_equal(user_seen.password_hash, "$2b$10$x");
-    assert_true(user_seen.created_ms > 1700000000000);
+    assert_int_equal(answer_wait(), PERSISTED);
+    assert_string_equal(last_user.email, "Ada@Example.org");
+    assert_string_equal(last_user.password_hash, "$2b$10$x");
+    assert_true(last_user.created_ms > 1700000000000);
     strcpy(user.email, "ada@example.org");
     user_insert(store, &user, on_done, NULL);
-    assert_int_equal(answer_of_last(), PERSISTENCE_DUPLICATE);
+    assert_int_equal(answer_wait(), PERSISTENCE_DUPLICATE);
     strcpy(user.email, "grace@example.org");
     user_insert(store, &user, on_done, NULL);
-    assert_int_equal(answer_of_last(), PERSISTED);
+    assert_int_equal(answer_wait(), PERSISTED);
     uuid_make(meeting.id);
     room_code_make(meeting.room_code);
     strcpy(meeting.host_id, user.id);
     strcpy(meeting.status, "waiting");
     meeting_insert(store, &meeting, on_done, NULL);
-    assert_int_equal(answer_of_last(), PERSISTED);
+    assert_int_equal(answer_wait(), PERSISTED);
     uuid_make(row.id);
     strcpy(row.user_id, user.id);
     strcpy(row.room_id, meeting.id);
     audit_insert_batch(store, &row, 1, on_done, NULL);
-    assert_int_equal(answer_of_last(), PERSISTED);
+    assert_int_equal(answer_wait(), PERSISTED);
     assert_int_equal(
         outside_number("SELECT count(*) FROM audit_logs a JOIN users u ON u.id = "
                        "a.\"userId\" JOIN meetings m ON m.id = a.\"roomId\" WHERE "
@@ -109,34 +92,30 @@ static void typeorms_tables_are_used_as_they_stand(void **state)
                        "a.\"createdAt\" = '2023-11-14 22:13:20.123456+00'"),
         1);
     store_close(&test_loop, store);
-    store_close(&test_loop, store_open(&test_loop)); /* the next start finds all done */
+    store_close(&test_loop, store_open(&test_loop)); /* the next start has nothing to do */
 }
 
-static void of_two_starters_one_makes_the_tables(void **state)
+static void of_eight_that_start_at_once_one_makes_the_tables(void **state)
 {
     struct persistence *stores[8];
-    unsigned ready = 0;
 
     for (unsigned i = 0; i < 8; i++)
-        stores[i] = store_open_unready();
-    for (unsigned turn = 0; turn < 2000 && ready < 8; turn++) {
-        loop_for(&test_loop, 5);
-        for (unsigned i = ready = 0; i < 8; i++) {
-            const char *status = persistence_status(stores[i]);
-
-            ready += !strcmp(status, "ok");
-            assert_false(strncmp(status, "PostgreSQL: ", 12) == 0); /* none trips over another */
-        }
+        stores[i] = store_begin(&test_loop);
+    for (unsigned i = 0; i < 8; i++) {
+        LOOP_UNTIL(&test_loop, strcmp(persistence_status(stores[i]), "ok") == 0);
+        /* no migration disturbs another one */
+        for (unsigned k = i; k < 8; k++)
+            assert_int_not_equal(strncmp(persistence_status(stores[k]), "PostgreSQL: ", 12), 0);
     }
-    assert_int_equal(ready, 8);
     assert_int_equal(outside_number("SELECT version FROM ringcast_schema"), 2);
     assert_int_equal(outside_number("SELECT count(*) FROM ringcast_schema"), 1);
     for (unsigned i = 0; i < 8; i++)
         store_close(&test_loop, stores[i]);
 }
 
-/* Each is found out, said, and comes right by itself once somebody has put it right. */
-static void what_is_wrong_is_said_and_may_be_put_right(void **state)
+/* Each problem is noticed and named, and persistence works by itself once an operator has solved
+ * it. */
+static void problems_are_named_and_can_be_solved_while_it_runs(void **state)
 {
     static const struct {
         const char *wrong, *says, *right;
@@ -166,17 +145,18 @@ static void what_is_wrong_is_said_and_may_be_put_right(void **state)
             database_make();
         snprintf(text, sizeof(text), rows[i].wrong, setup_settings.postgres_db);
         run_outside(text);
-        store = store_open_unready();
-        status_wait(store, rows[i].says, 5);
+        store = store_begin(&test_loop);
+        status_wait(store, rows[i].says);
         snprintf(text, sizeof(text), rows[i].right, setup_settings.postgres_db);
         run_outside(text);
-        status_wait(store, "ok", 10);
+        status_wait(store, "ok");
         store_close(&test_loop, store);
     }
 }
 
-/* Rights taken away while it runs: the table is missed, told, and found again. */
-static void rights_lost_while_running_are_named(void **state)
+/* Somebody takes a right away while persistence runs: the status names the right, and it works
+ * again when the right is back. */
+static void a_right_that_is_taken_away_is_named(void **state)
 {
     struct persistence *store = store_open(&test_loop);
     struct user_row user = user_sample("ada@example.org");
@@ -184,16 +164,16 @@ static void rights_lost_while_running_are_named(void **state)
     run_outside("ALTER TABLE users OWNER TO postgres; GRANT SELECT, UPDATE, REFERENCES ON users TO "
                 "videoconf");
     user_insert(store, &user, on_done, NULL);
-    assert_int_equal(answer_of_last(), PERSISTENCE_UNAVAILABLE);
-    status_wait(store, "user \"videoconf\" may not INSERT in table \"users\"", 5);
+    assert_int_equal(answer_wait(), PERSISTENCE_UNAVAILABLE);
+    status_wait(store, "user \"videoconf\" may not INSERT in table \"users\"");
     run_outside("GRANT INSERT ON users TO videoconf");
-    status_wait(store, "ok", 10);
+    status_wait(store, "ok");
     user_insert(store, &user, on_done, NULL);
-    assert_int_equal(answer_of_last(), PERSISTED);
+    assert_int_equal(answer_wait(), PERSISTED);
     store_close(&test_loop, store);
 }
 
-static void only_its_own_meetings_are_stale(void **state)
+static void a_control_plane_closes_only_its_own_meetings(void **state)
 {
     struct persistence *store = store_open(&test_loop), *other;
     struct user_row host = user_sample("ada@example.org");
@@ -201,7 +181,7 @@ static void only_its_own_meetings_are_stale(void **state)
     struct meeting_row meetings[2] = {0};
 
     user_insert(store, &host, on_done, NULL);
-    assert_int_equal(answer_of_last(), PERSISTED);
+    assert_int_equal(answer_wait(), PERSISTED);
     strcpy(directory, setup_settings.data_directory);
     snprintf(setup_settings.data_directory, sizeof(setup_settings.data_directory), "%s/other",
              folder);
@@ -214,126 +194,101 @@ static void only_its_own_meetings_are_stale(void **state)
         strcpy(meetings[i].host_id, host.id);
         strcpy(meetings[i].status, "waiting");
         meeting_insert(whose, &meetings[i], on_done, NULL);
-        assert_int_equal(answer_of_last(), PERSISTED);
+        assert_int_equal(answer_wait(), PERSISTED);
         meeting_set_active(whose, meetings[i].id, 1000, on_done, NULL);
-        assert_int_equal(answer_of_last(), PERSISTED);
+        assert_int_equal(answer_wait(), PERSISTED);
     }
     meetings_close_stale(store, 777, on_done, NULL);
-    assert_int_equal(answer_of_last(), PERSISTED);
-    meeting_find(store, meetings[0].id, on_meeting, NULL); /* of this run: people are in it */
-    assert_int_equal(answer_of_last(), PERSISTED);
-    assert_string_equal(meeting_seen.status, "active");
+    assert_int_equal(answer_wait(), PERSISTED);
+    meeting_find(store, meetings[0].id, on_meeting, NULL); /* active in this run: stays so */
+    assert_int_equal(answer_wait(), PERSISTED);
+    assert_string_equal(last_meeting.status, "active");
     store_close(&test_loop, store);
     strcpy(setup_settings.data_directory, directory);
     store = store_open(&test_loop);
     meetings_close_stale(store, 777, on_done, NULL);
-    assert_int_equal(answer_of_last(), PERSISTED);
+    assert_int_equal(answer_wait(), PERSISTED);
     meeting_find(store, meetings[0].id, on_meeting, NULL);
-    assert_int_equal(answer_of_last(), PERSISTED);
-    assert_string_equal(meeting_seen.status, "closed");
+    assert_int_equal(answer_wait(), PERSISTED);
+    assert_string_equal(last_meeting.status, "closed");
     meeting_find(store, meetings[1].id, on_meeting, NULL);
-    assert_int_equal(answer_of_last(), PERSISTED);
-    assert_string_equal(meeting_seen.status, "active");
+    assert_int_equal(answer_wait(), PERSISTED);
+    assert_string_equal(last_meeting.status, "active");
     store_close(&test_loop, other);
     store_close(&test_loop, store);
 }
 
 /* ---- outages ---- */
 
-static uint64_t tick_ns, tick_gap_ns;
-
-static void tick(uv_timer_t *timer)
-{
-    uint64_t now_ns = clock_monotonic_ns();
-
-    if (tick_ns && now_ns - tick_ns > tick_gap_ns)
-        tick_gap_ns = now_ns - tick_ns;
-    tick_ns = now_ns;
-}
-
-static void ticker_closed(uv_handle_t *handle)
-{
-    ++*(unsigned *)handle->data;
-}
-
-/* `count` questions now: all answered, with UNAVAILABLE, within a second, while the loop goes on. */
-static void ask_in_vain(struct persistence *store, unsigned count)
+/* Sends `count` queries: all are answered with UNAVAILABLE within a second, and the loop is not
+ * blocked. */
+static void queries_fail_in_time(struct persistence *store, unsigned count)
 {
     uint64_t start_ns = clock_monotonic_ns();
-    static uv_timer_t ticker;
-    unsigned closed = 0;
 
-    tick_ns = tick_gap_ns = 0;
-    uv_timer_init(&test_loop, &ticker);
-    uv_timer_start(&ticker, tick, 5, 5);
+    persistence_answer_ms_max = ANSWER_MS;
+    ticker_start();
     for (unsigned i = 0; i < count; i++)
         user_by_email(store, "ada@example.org", on_user, NULL);
-    loop_until(&test_loop, &answers, count, 3);
+    LOOP_UNTIL(&test_loop, answers == count);
     answers = 0;
-    assert_int_equal(last, PERSISTENCE_UNAVAILABLE);
-    assert_in_range(clock_monotonic_ns() - start_ns, 0, SANITIZER_PATIENCE * 1000 * NS_PER_MS);
-    assert_true(tick_gap_ns <
-                SANITIZER_PATIENCE * 300 * NS_PER_MS); /* nothing waited (the machine is shared) */
-    ticker.data = &closed;
-    uv_close((uv_handle_t *)&ticker, ticker_closed);
-    loop_until(&test_loop, &closed, 1, 1);
+    assert_int_equal(last_result, PERSISTENCE_UNAVAILABLE);
+    assert_in_range((clock_monotonic_ns() - start_ns) / NS_PER_MS, 0, 1000 * patience());
+    ticker_stop_and_check();
     assert_string_not_equal(persistence_status(store), "ok");
 }
 
-static void comes_back(struct persistence *store)
+static void the_outage_ends(struct persistence *store)
 {
-    enum persistence_result result = PERSISTENCE_UNAVAILABLE;
-
-    status_wait(store, "ok", 6);
-    /* Under a sanitizer the handshakes of the other connections may take an answer's time. */
-    for (unsigned i = 0; result != PERSISTED && i < 1 + 9 * BUILT_WITH_SANITIZER; i++) {
-        user_by_email(store, "ada@example.org", on_user, NULL);
-        result = answer_of_last();
-    }
-    assert_int_equal(result, PERSISTED);
+    persistence_answer_ms_max = EVENT_S * 1000;
+    status_wait(store, "ok");
+    user_by_email(store, "ada@example.org", on_user, NULL);
+    assert_int_equal(answer_wait(), PERSISTED);
 }
 
-static void an_outage_of(const char *end, const char *again)
+static void an_outage(const char *begin, const char *end)
 {
     struct persistence *store = store_open(&test_loop);
     struct user_row user = user_sample("ada@example.org");
 
     user_insert(store, &user, on_done, NULL);
-    assert_int_equal(answer_of_last(), PERSISTED);
-    server_tell(end);
-    ask_in_vain(store, 50); /* at once */
-    ask_in_vain(store, 50);
+    assert_int_equal(answer_wait(), PERSISTED);
+    server_command(begin);
+    queries_fail_in_time(store, 50); /* at once */
+    queries_fail_in_time(store, 50);
     loop_for(&test_loop, 1500);
-    ask_in_vain(store, 50); /* while it tries to connect again */
-    server_tell(again);
-    comes_back(store);
+    queries_fail_in_time(store, 50); /* while the pool tries to connect again */
+    server_command(end);
+    the_outage_ends(store);
     store_close(&test_loop, store);
 }
 
-/* (A crash differs in nothing that can be seen from here: tests/integration/outage has one.) */
-static void a_stopped_server_is_unavailable_and_comes_back(void **state)
+/* A crash looks the same from here; tests/integration/outage has one. */
+static void a_stopped_server_is_unavailable_until_it_starts(void **state)
 {
-    an_outage_of("stop", "start");
+    an_outage("stop", "start");
 }
 
-static void a_hung_server_is_unavailable_and_comes_back(void **state)
+static void a_hung_server_is_unavailable_until_it_goes_on(void **state)
 {
-    an_outage_of("hang", "go on");
+    an_outage("hang", "go on");
 }
 
-static void a_hang_is_noticed_though_nobody_asks(void **state)
+static void a_hang_is_noticed_without_queries(void **state)
 {
     struct persistence *store = store_open(&test_loop);
 
-    server_tell("hang");
-    status_wait(store, "PostgreSQL does not answer", 5);
-    server_tell("go on");
-    status_wait(store, "ok", 6);
+    persistence_answer_ms_max = ANSWER_MS;
+    server_command("hang");
+    status_wait(store, "PostgreSQL does not answer");
+    server_command("go on");
+    status_wait(store, "ok");
     store_close(&test_loop, store);
 }
 
-/* A role that owns nothing, on a database that its owner has started Ringcast on once. */
-static void a_role_with_no_more_than_it_needs(void **state)
+/* The owner of the tables has started Ringcast once. After that a role with few rights is
+ * enough. */
+static void a_role_with_only_the_rights_it_needs_is_enough(void **state)
 {
     struct user_row user = user_sample("ada@example.org");
     struct audit_row row = {.action = "config_changed", .created_us = 1700000000123456};
@@ -349,11 +304,11 @@ static void a_role_with_no_more_than_it_needs(void **state)
     strcpy(setup_settings.postgres_password, "modest");
     store = store_open(&test_loop);
     user_insert(store, &user, on_done, NULL);
-    assert_int_equal(answer_of_last(), PERSISTED);
+    assert_int_equal(answer_wait(), PERSISTED);
     uuid_make(row.id);
     strcpy(row.user_id, user.id);
     audit_insert_batch(store, &row, 1, on_done, NULL);
-    assert_int_equal(answer_of_last(), PERSISTED);
+    assert_int_equal(answer_wait(), PERSISTED);
     assert_int_equal(outside_number("SELECT count(*) FROM audit_logs WHERE \"userId\" IS NOT NULL"),
                      1);
     store_close(&test_loop, store);
@@ -364,25 +319,26 @@ static void a_start_without_a_server_waits_for_it(void **state)
 {
     struct persistence *store;
 
-    server_tell("stop");
-    store = store_open_unready();
-    status_wait(store, "cannot connect to PostgreSQL", 3);
-    ask_in_vain(store, 20);
-    server_tell("start");
-    status_wait(store, "ok", 6);
+    server_command("stop");
+    store = store_begin(&test_loop);
+    status_wait(store, "cannot connect to PostgreSQL");
+    queries_fail_in_time(store, 20);
+    server_command("start");
+    status_wait(store, "ok");
     store_close(&test_loop, store);
 
     strcpy(setup_settings.postgres_host, "no-such-host.invalid");
-    store = store_open_unready();
-    ask_in_vain(store, 20);
+    store = store_begin(&test_loop);
+    queries_fail_in_time(store, 20);
     store_close(&test_loop, store);
 }
 
-static void several_hosts_and_tls_that_is_verified(void **state)
+static void several_hosts_and_verified_tls(void **state)
 {
     struct persistence *store;
 
-    strcpy(setup_settings.postgres_host, "127.0.0.2, localhost"); /* nobody listens at the first */
+    strcpy(setup_settings.postgres_host,
+           "127.0.0.2, localhost"); /* no server listens at the first */
     strcpy(setup_settings.postgres_sslmode, "verify-full");
     snprintf(setup_settings.postgres_sslrootcert, sizeof(setup_settings.postgres_sslrootcert),
              "%s/server.crt", server.directory);
@@ -391,8 +347,8 @@ static void several_hosts_and_tls_that_is_verified(void **state)
                                "(pid) WHERE s.ssl AND a.application_name = 'ringcast'") >= 1);
     store_close(&test_loop, store);
     strcpy(setup_settings.postgres_sslrootcert, "/etc/ssl/certs/ca-certificates.crt");
-    store = store_open_unready();
-    status_wait(store, "cannot connect to PostgreSQL", 3);
+    store = store_begin(&test_loop);
+    status_wait(store, "cannot connect to PostgreSQL");
     store_close(&test_loop, store);
 
     snprintf(setup_settings.postgres_host, sizeof(setup_settings.postgres_host), "%s",
@@ -402,7 +358,10 @@ static void several_hosts_and_tls_that_is_verified(void **state)
     store_close(&test_loop, store);
 }
 
-/* ---- cut off between COMMIT and the answer (F18): a relay that swallows what the server says ---- */
+/* ---- a connection that breaks between COMMIT and its answer (threat F18) ----
+ *
+ * The connection goes through a relay. When relay_cuts is set, the relay drops what the server
+ * answers, and closes the connection. */
 
 struct relay_side {
     uv_tcp_t tcp;
@@ -411,8 +370,8 @@ struct relay_side {
 };
 
 static uv_tcp_t relay_listener;
-static bool relay_swallows;
-static unsigned relay_swallowed;
+static bool relay_cuts;
+static unsigned relay_cut_count;
 
 static void relay_room(uv_handle_t *handle, size_t wanted, uv_buf_t *buffer)
 {
@@ -441,7 +400,7 @@ static void relay_written(uv_write_t *write, int status)
     free(write);
 }
 
-static void relay_heard(uv_stream_t *stream, ssize_t bytes, const uv_buf_t *buffer)
+static void relay_received(uv_stream_t *stream, ssize_t bytes, const uv_buf_t *buffer)
 {
     struct relay_side *side = stream->data;
     uv_buf_t out = uv_buf_init(buffer->base, bytes > 0 ? (unsigned)bytes : 0);
@@ -453,9 +412,9 @@ static void relay_heard(uv_stream_t *stream, ssize_t bytes, const uv_buf_t *buff
             relay_close(side);
         return;
     }
-    if (side->is_server && relay_swallows) { /* it has committed: cut */
+    if (side->is_server && relay_cuts) { /* the server has committed */
         free(buffer->base);
-        relay_swallowed++;
+        relay_cut_count++;
         relay_close(side);
         return;
     }
@@ -470,11 +429,11 @@ static void relay_connected(uv_connect_t *connect, int status)
 
     free(connect);
     assert_int_equal(status, 0);
-    uv_read_start((uv_stream_t *)&side->tcp, relay_room, relay_heard);
-    uv_read_start((uv_stream_t *)&side->other->tcp, relay_room, relay_heard);
+    uv_read_start((uv_stream_t *)&side->tcp, relay_room, relay_received);
+    uv_read_start((uv_stream_t *)&side->other->tcp, relay_room, relay_received);
 }
 
-static void relay_called(uv_stream_t *listener, int status)
+static void relay_accepted(uv_stream_t *listener, int status)
 {
     struct relay_side *client = calloc(1, sizeof(*client)), *other = calloc(1, sizeof(*other));
     uv_connect_t *connect = calloc(1, sizeof(*connect));
@@ -498,21 +457,21 @@ static void relay_open(void)
     struct sockaddr_in address;
     int bytes = sizeof(address);
 
-    relay_swallows = false;
-    relay_swallowed = 0;
+    relay_cuts = false;
+    relay_cut_count = 0;
     uv_tcp_init(&test_loop, &relay_listener);
     uv_ip4_addr("127.0.0.1", 0, &address);
     assert_int_equal(uv_tcp_bind(&relay_listener, (struct sockaddr *)&address, 0), 0);
-    assert_int_equal(uv_listen((uv_stream_t *)&relay_listener, 16, relay_called), 0);
+    assert_int_equal(uv_listen((uv_stream_t *)&relay_listener, 16, relay_accepted), 0);
     uv_tcp_getsockname(&relay_listener, (struct sockaddr *)&address, &bytes);
     setup_settings.postgres_port = ntohs(address.sin_port);
 }
 
-static void cut_after_commit_nothing_is_doubled(void **state)
+static void audit_rows_are_stored_once_when_the_answer_to_commit_is_lost(void **state)
 {
     struct persistence *store;
     struct audit *audit;
-    char why[192];
+    char why[WHY_BYTES];
 
     relay_open();
     store = store_open(&test_loop);
@@ -522,17 +481,15 @@ static void cut_after_commit_nothing_is_doubled(void **state)
         audit_write(audit, AUDIT_user_joined, NULL, "f47ac10b-58cc-4372-a567-0e02b2c3d479", NULL,
                     "{\"n\":%u}", i);
         if (i % 750 == 375) {
-            unsigned before = relay_swallowed;
+            unsigned before = relay_cut_count;
 
-            relay_swallows = true;
-            for (unsigned ms = 0; ms < 3000 && relay_swallowed == before; ms += 5)
-                loop_for(&test_loop, 5);
-            relay_swallows = false;
+            relay_cuts = true;
+            LOOP_UNTIL(&test_loop, relay_cut_count > before);
+            relay_cuts = false;
         }
     }
-    for (unsigned i = 0; i < 1000 && outside_number("SELECT count(*) FROM audit_logs") < 3000; i++)
-        loop_for(&test_loop, 10);
-    assert_true(relay_swallowed >= 4);
+    LOOP_UNTIL(&test_loop, outside_number("SELECT count(*) FROM audit_logs") >= 3000);
+    assert_true(relay_cut_count >= 4);
     assert_int_equal(outside_number("SELECT count(*) FROM audit_logs"), 3000);
     assert_int_equal(outside_number("SELECT count(DISTINCT metadata->>'n') FROM audit_logs"), 3000);
     assert_int_equal(outside_number("SELECT count(*) FROM (SELECT " SQL_N " n, lag(" SQL_N ") OVER "
@@ -548,18 +505,18 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(typeorms_tables_are_used_as_they_stand),
-        T(of_two_starters_one_makes_the_tables),
-        T(what_is_wrong_is_said_and_may_be_put_right),
-        T(rights_lost_while_running_are_named),
-        T(only_its_own_meetings_are_stale),
-        T(a_stopped_server_is_unavailable_and_comes_back),
-        T(a_hung_server_is_unavailable_and_comes_back),
-        T(a_hang_is_noticed_though_nobody_asks),
-        T(a_role_with_no_more_than_it_needs),
+        T(tables_of_typeorm_are_used_unchanged),
+        T(of_eight_that_start_at_once_one_makes_the_tables),
+        T(problems_are_named_and_can_be_solved_while_it_runs),
+        T(a_right_that_is_taken_away_is_named),
+        T(a_control_plane_closes_only_its_own_meetings),
+        T(a_stopped_server_is_unavailable_until_it_starts),
+        T(a_hung_server_is_unavailable_until_it_goes_on),
+        T(a_hang_is_noticed_without_queries),
+        T(a_role_with_only_the_rights_it_needs_is_enough),
         T(a_start_without_a_server_waits_for_it),
-        T(several_hosts_and_tls_that_is_verified),
-        T(cut_after_commit_nothing_is_doubled),
+        T(several_hosts_and_verified_tls),
+        T(audit_rows_are_stored_once_when_the_answer_to_commit_is_lost),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

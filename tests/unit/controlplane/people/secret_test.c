@@ -1,4 +1,5 @@
-/* The keys of access tokens: where they come from, which are refused, that they stay secret. */
+/* The keys of access tokens: where they come from, which are refused; they never get into a
+ * message. */
 #include "people.h"
 
 #include <sys/wait.h>
@@ -10,7 +11,7 @@
 #define COMMON "5t2Qx9!mWz@7rK#4pL8vN$1cB6hJ3gF0dS"
 
 static struct secrets got;
-static char why[192];
+static char why[WHY_BYTES];
 
 static const char *obtain(void)
 {
@@ -25,7 +26,7 @@ static void secret_path(char *path, size_t room)
     snprintf(path, room, "%s/jwt-secret", setup_settings.data_directory);
 }
 
-static void a_secret_is_made_once(void **state)
+static void the_first_start_makes_a_secret(void **state)
 {
     char path[600], first[SETTING_TEXT_ROOM];
     struct stat file;
@@ -40,12 +41,12 @@ static void a_secret_is_made_once(void **state)
     assert_int_equal(strlen(first), 64);
     assert_int_equal(strspn(first, "0123456789abcdef"), 64);
     assert_string_equal(obtain(), first);
-    chmod(path, 0644); /* tightened */
+    chmod(path, 0644); /* secrets_obtain makes it 0600 again */
     assert_string_equal(obtain(), first);
     assert_int_equal(stat(path, &file), 0);
     assert_int_equal(file.st_mode & 0777, 0600);
 
-    fd = open(path, O_WRONLY | O_TRUNC); /* cut off by a full disk, say */
+    fd = open(path, O_WRONLY | O_TRUNC); /* for example after a full disk */
     assert_int_equal(write(fd, first, 10), 10);
     close(fd);
     assert_null(obtain());
@@ -61,7 +62,7 @@ static void a_secret_is_made_once(void **state)
     assert_string_not_equal(got.keys[0], first);
 }
 
-static void a_check_makes_none(void **state)
+static void a_check_makes_no_secret(void **state)
 {
     char path[600];
 
@@ -72,7 +73,7 @@ static void a_check_makes_none(void **state)
     assert_false(secrets_check(&setup_settings, why));
 }
 
-static void two_starters_agree_on_the_secret(void **state)
+static void processes_that_start_at_once_use_the_same_secret(void **state)
 {
     char secrets[8][SETTING_TEXT_ROOM];
     int ends[2];
@@ -94,7 +95,7 @@ static void two_starters_agree_on_the_secret(void **state)
     close(ends[1]);
 }
 
-static void secrets_are_a_table(void **state)
+static void weak_and_malformed_secrets_are_refused(void **state)
 {
     static const struct {
         const char *environment, *given;
@@ -114,16 +115,16 @@ static void secrets_are_a_table(void **state)
         {"production", "12341234123412341234123412341234", "repeats a few characters"},
         {"development", "tiny", NULL, {"tiny"}},
         {"test", "CHANGE_ME", NULL, {"CHANGE_ME"}},
-        /* several: the first signs */
+        /* several keys */
         {"production", NEWER "," GOOD, NULL, {NEWER, GOOD}},
         {"production", NEWER "," GOOD "," COMMON, NULL, {NEWER, GOOD, COMMON}},
         {"production", NEWER ",tiny", "is shorter than 32 bytes (key 2 of 2)"},
         {"production", "tiny," NEWER, "is shorter than 32 bytes (key 1 of 2)"},
         {"production", NEWER ",aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "repeats a few characters"},
-        {"production", NEWER ", " GOOD, "separated by a comma alone"},
-        {"production", NEWER "," GOOD " ," COMMON, "separated by a comma alone"},
-        {"production", NEWER ",," GOOD, "separated by a comma alone"},
-        {"production", "," GOOD, "separated by a comma alone"},
+        {"production", NEWER ", " GOOD, "separate keys by a comma alone"},
+        {"production", NEWER "," GOOD " ," COMMON, "separate keys by a comma alone"},
+        {"production", NEWER ",," GOOD, "separate keys by a comma alone"},
+        {"production", "," GOOD, "separate keys by a comma alone"},
         {"production", GOOD ",", "ends with a comma"},
         {"development", GOOD ",", "ends with a comma"},
         {"development", "a,b", NULL, {"a", "b"}},
@@ -141,7 +142,8 @@ static void secrets_are_a_table(void **state)
             fail_msg("\"%s\" does not say \"%s\"", why, rows[i].why);
         for (unsigned k = 0; k < 3 && rows[i].keys[k]; k++)
             assert_string_equal(got.keys[k], rows[i].keys[k]);
-        if (rows[i].why && strlen(rows[i].given) > 1) { /* a secret never gets into a message */
+        if (rows[i].why &&
+            strlen(rows[i].given) > 1) { /* the message does not contain the secret */
             assert_null(strstr(why, rows[i].given));
             assert_null(strstr(why, GOOD));
             assert_null(strstr(why, NEWER));
@@ -159,7 +161,7 @@ static void file_write(const char *path, const char *text)
     chmod(path, 0600);
 }
 
-static void a_file_of_keys_is_a_table(void **state)
+static void keys_are_read_from_a_file(void **state)
 {
     static const struct {
         const char *text, *why;
@@ -192,7 +194,7 @@ static void a_file_of_keys_is_a_table(void **state)
         else
             assert_int_equal(got.count, rows[i].count);
     }
-    memset(text, 'x', sizeof(text) - 1); /* something else */
+    memset(text, 'x', sizeof(text) - 1); /* not a file of keys */
     text[sizeof(text) - 1] = 0;
     file_write(path, text);
     assert_null(obtain());
@@ -210,8 +212,11 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, folder_make, folder_remove)
     const struct CMUnitTest tests[] = {
-        T(a_secret_is_made_once), T(a_check_makes_none),        T(two_starters_agree_on_the_secret),
-        T(secrets_are_a_table),   T(a_file_of_keys_is_a_table),
+        T(the_first_start_makes_a_secret),
+        T(a_check_makes_no_secret),
+        T(processes_that_start_at_once_use_the_same_secret),
+        T(weak_and_malformed_secrets_are_refused),
+        T(keys_are_read_from_a_file),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,6 @@
-/* Persistence on SQLite: the seed's tables, every step, and a store that is locked, full or hung. */
-#include "persistence_steps.h"
+/* Persistence on SQLite: the tables of the NestJS backend, a database that is locked, hangs or is
+ * on a full disk, and errors at the start. */
+#include "persistence_fixture.h"
 
 #include <signal.h>
 #include <sys/resource.h>
@@ -37,7 +38,7 @@ static void columns_of(const char *table, char *out, size_t room)
     sqlite3_close(database);
 }
 
-static void tables_are_the_seeds_and_files_private(void **state)
+static void tables_are_those_of_the_nestjs_backend_and_files_are_private(void **state)
 {
     static const char *const rows[][2] = {
         {"users", "id email passwordHash displayName isActive createdAt updatedAt "},
@@ -53,7 +54,7 @@ static void tables_are_the_seeds_and_files_private(void **state)
     struct stat file;
 
     user_insert(store, &user, on_done, NULL);
-    assert_int_equal(answer_of_last(), PERSISTED);
+    assert_int_equal(answer_wait(), PERSISTED);
     for (unsigned i = 0; i < 3; i++) {
         columns_of(rows[i][0], text, sizeof(text));
         assert_string_equal(text, rows[i][1]);
@@ -68,31 +69,15 @@ static void tables_are_the_seeds_and_files_private(void **state)
     store_close(&test_loop, store);
 }
 
-static unsigned ticks;
-static uint64_t tick_ns, tick_gap_ns;
-
-static void tick(uv_timer_t *timer)
-{
-    uint64_t now_ns = clock_monotonic_ns();
-
-    if (ticks++ && now_ns - tick_ns > tick_gap_ns)
-        tick_gap_ns = now_ns - tick_ns;
-    tick_ns = now_ns;
-}
-
-static void a_locked_store_is_unavailable_within_a_second(void **state)
+static void a_locked_database_is_unavailable_within_a_second(void **state)
 {
     struct persistence *store = store_open(&test_loop);
     struct user_row users[20];
     sqlite3 *outside = outside_open();
     uint64_t start_ns;
-    uv_timer_t ticker;
-    unsigned recovered = 0;
 
-    ticks = 0;
-    tick_gap_ns = 0;
-    uv_timer_init(&test_loop, &ticker);
-    uv_timer_start(&ticker, tick, 5, 5);
+    persistence_answer_ms_max = ANSWER_MS;
+    ticker_start();
     outside_run(outside, "BEGIN IMMEDIATE");
     start_ns = clock_monotonic_ns();
     for (unsigned i = 0; i < 20; i++) {
@@ -102,112 +87,105 @@ static void a_locked_store_is_unavailable_within_a_second(void **state)
         users[i] = user_sample(email);
         user_insert(store, &users[i], on_done, NULL);
     }
-    loop_until(&test_loop, &answers, 20, 3);
+    LOOP_UNTIL(&test_loop, answers == 20);
     answers = 0;
-    assert_int_equal(last, PERSISTENCE_UNAVAILABLE);
-    assert_in_range(clock_monotonic_ns() - start_ns, 500 * NS_PER_MS, 1100 * NS_PER_MS);
-    assert_true(tick_gap_ns < 300 * NS_PER_MS); /* the loop went on (the machine is shared) */
+    assert_int_equal(last_result, PERSISTENCE_UNAVAILABLE);
+    assert_in_range((clock_monotonic_ns() - start_ns) / NS_PER_MS, 500, 1100 * patience());
+    ticker_stop_and_check();
+    persistence_answer_ms_max = EVENT_S * 1000;
     assert_string_equal(persistence_status(store), "database is locked by another process");
-    user_by_email(store, "0@example.org", on_user, NULL); /* reading goes on, and is no health */
-    assert_int_equal(answer_of_last(), PERSISTENCE_NOT_FOUND);
+    user_by_email(store, "0@example.org", on_user, NULL); /* reads work, but do not prove health */
+    assert_int_equal(answer_wait(), PERSISTENCE_NOT_FOUND);
     assert_string_not_equal(persistence_status(store), "ok");
     outside_run(outside, "ROLLBACK");
-    for (unsigned i = 0; i < 30 && !recovered; i++) { /* found out by itself */
-        loop_for(&test_loop, 100);
-        recovered = !strcmp(persistence_status(store), "ok");
-    }
-    assert_true(recovered);
+    LOOP_UNTIL(&test_loop, strcmp(persistence_status(store), "ok") == 0); /* a probe finds out */
     user_insert(store, &users[0], on_done, NULL);
-    assert_int_equal(answer_of_last(), PERSISTED);
+    assert_int_equal(answer_wait(), PERSISTED);
     sqlite3_close(outside);
-    uv_close((uv_handle_t *)&ticker, NULL);
     store_close(&test_loop, store);
 }
 
-static void a_hung_store_is_answered_for(void **state)
+static void queries_to_a_hung_database_are_answered(void **state)
 {
     struct persistence *store = store_open(&test_loop);
     struct user_row user = user_sample("ada@example.org");
     uint64_t start_ns = clock_monotonic_ns();
 
+    persistence_answer_ms_max = ANSWER_MS;
     hang = true;
     user_insert(store, &user, on_done, NULL);
     for (unsigned i = 0; i < 9; i++)
         user_by_email(store, "ada@example.org", on_user, NULL);
-    loop_until(&test_loop, &answers, 10, 3);
-    assert_int_equal(last, PERSISTENCE_UNAVAILABLE);
-    assert_in_range(clock_monotonic_ns() - start_ns, 800 * NS_PER_MS, 1300 * NS_PER_MS);
+    LOOP_UNTIL(&test_loop, answers == 10);
+    assert_int_equal(last_result, PERSISTENCE_UNAVAILABLE);
+    assert_in_range((clock_monotonic_ns() - start_ns) / NS_PER_MS, 800, 1300 * patience());
     assert_string_equal(persistence_status(store), "database does not answer");
     answers = 0;
+    persistence_answer_ms_max = EVENT_S * 1000;
     hang = false;
-    loop_for(&test_loop, 1500);
-    assert_int_equal(answers, 0); /* the late outcome is nobody's any more */
-    assert_string_equal(persistence_status(store), "ok");
-    user_by_id(store, user.id, on_user, NULL); /* done after all: repeats must be harmless */
-    assert_int_equal(answer_of_last(), PERSISTED);
+    LOOP_UNTIL(&test_loop, strcmp(persistence_status(store), "ok") == 0);
+    assert_int_equal(answers, 0);              /* the late results were dropped */
+    user_by_id(store, user.id, on_user, NULL); /* the insert was done: repeats must be harmless */
+    assert_int_equal(answer_wait(), PERSISTED);
     store_close(&test_loop, store);
 }
 
-static void a_full_disk_is_unavailable_and_comes_back(void **state)
+static void a_full_disk_makes_the_database_unavailable_until_it_has_space(void **state)
 {
     struct persistence *store = store_open(&test_loop);
     struct rlimit before, small = {4096, 0};
     struct user_row user = user_sample("ada@example.org");
-    unsigned recovered = 0;
 
     signal(SIGXFSZ, SIG_IGN);
     getrlimit(RLIMIT_FSIZE, &before);
     small.rlim_max = before.rlim_max;
     setrlimit(RLIMIT_FSIZE, &small);
     user_insert(store, &user, on_done, NULL);
-    assert_int_equal(answer_of_last(), PERSISTENCE_UNAVAILABLE);
+    assert_int_equal(answer_wait(), PERSISTENCE_UNAVAILABLE);
     assert_string_not_equal(persistence_status(store), "ok");
     user_by_id(store, user.id, on_user, NULL);
-    assert_int_equal(answer_of_last(), PERSISTENCE_NOT_FOUND);
-    loop_for(&test_loop, 1300); /* over a probe that fails */
+    assert_int_equal(answer_wait(), PERSISTENCE_NOT_FOUND);
+    loop_for(&test_loop, 1300); /* until after a probe, which fails */
     assert_string_not_equal(persistence_status(store), "ok");
     setrlimit(RLIMIT_FSIZE, &before);
-    for (unsigned i = 0; i < 30 && !recovered; i++) {
-        loop_for(&test_loop, 100);
-        recovered = !strcmp(persistence_status(store), "ok");
-    }
-    assert_true(recovered);
+    LOOP_UNTIL(&test_loop, strcmp(persistence_status(store), "ok") == 0);
     user_insert(store, &user, on_done, NULL);
-    assert_int_equal(answer_of_last(), PERSISTED);
+    assert_int_equal(answer_wait(), PERSISTED);
     store_close(&test_loop, store);
 }
 
-/* 6000 at once: as many as the queue takes are done, the others refused, each answered once. */
-static void the_queue_is_bounded(void **state)
+/* Of more queries than the queue takes, the first are done and the others refused. Each has one
+ * answer. */
+static void the_queue_is_limited(void **state)
 {
     struct persistence *store = store_open(&test_loop);
     struct user_row user = user_sample("ada@example.org");
 
     user_insert(store, &user, on_done, NULL);
-    assert_int_equal(answer_of_last(), PERSISTED);
+    assert_int_equal(answer_wait(), PERSISTED);
     hang = true;
     for (unsigned i = 0; i < QUEUE_QUERIES_MAX + 3000; i++)
         user_by_id(store, user.id, on_user, NULL);
     assert_int_equal(answers, 0);
+    LOOP_UNTIL(&test_loop, answers >= 3000);
     loop_for(&test_loop, 20);
     assert_int_equal(answers, 3000);
-    assert_int_equal(last, PERSISTENCE_UNAVAILABLE);
+    assert_int_equal(last_result, PERSISTENCE_UNAVAILABLE);
     hang = false;
-    loop_until(&test_loop, &answers, QUEUE_QUERIES_MAX + 3000, 3);
-    assert_int_equal(last, PERSISTED);
+    LOOP_UNTIL(&test_loop, answers >= QUEUE_QUERIES_MAX + 3000);
+    assert_int_equal(last_result, PERSISTED);
     loop_for(&test_loop, 20);
     assert_int_equal(answers, QUEUE_QUERIES_MAX + 3000);
     answers = 0;
-    /* and a close finishes what is queued */
-    for (unsigned i = 0; i < 100; i++)
+    for (unsigned i = 0; i < 100; i++) /* closing finishes the queries that wait */
         user_by_id(store, user.id, on_user, NULL);
     store_close(&test_loop, store);
     assert_int_equal(answers, 100);
 }
 
-static void refusals_to_start_say_why(void **state)
+static void errors_at_the_start_are_explained(void **state)
 {
-    char why[192], path[600];
+    char why[WHY_BYTES], path[600];
     sqlite3 *outside;
     int fd;
 
@@ -244,14 +222,14 @@ static void refusals_to_start_say_why(void **state)
     assert_non_null(strstr(why, "it may be sqlite or postgres"));
 }
 
-static void a_directory_of_someone_else_says_why(void **state)
+static void a_directory_of_another_user_is_explained(void **state)
 {
     int status;
     pid_t child;
 
-    if (geteuid() != 0) { /* we are the someone else then */
+    if (geteuid() != 0) { /* then this process is the other user */
         chmod(folder, 0500);
-        char why[192];
+        char why[WHY_BYTES];
 
         assert_null(persistence_open(&test_loop, &setup_settings, databases, why));
         assert_non_null(strstr(why, "set data_directory"));
@@ -262,7 +240,7 @@ static void a_directory_of_someone_else_says_why(void **state)
     chmod(folder, 0755);
     child = fork();
     if (child == 0) {
-        char why[192] = "";
+        char why[WHY_BYTES] = "";
 
         if (setgid(65534) != 0 || setuid(65534) != 0)
             _exit(2);
@@ -279,13 +257,13 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(tables_are_the_seeds_and_files_private),
-        T(a_locked_store_is_unavailable_within_a_second),
-        T(a_hung_store_is_answered_for),
-        T(a_full_disk_is_unavailable_and_comes_back),
-        T(the_queue_is_bounded),
-        T(refusals_to_start_say_why),
-        T(a_directory_of_someone_else_says_why),
+        T(tables_are_those_of_the_nestjs_backend_and_files_are_private),
+        T(a_locked_database_is_unavailable_within_a_second),
+        T(queries_to_a_hung_database_are_answered),
+        T(a_full_disk_makes_the_database_unavailable_until_it_has_space),
+        T(the_queue_is_limited),
+        T(errors_at_the_start_are_explained),
+        T(a_directory_of_another_user_is_explained),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

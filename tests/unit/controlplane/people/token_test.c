@@ -1,4 +1,5 @@
-/* Access tokens: RFC 7515 A.1, what ours look like, and everything that must not be accepted (C5). */
+/* Access tokens: the example of RFC 7515 A.1, tokens that must be accepted, tokens that must not
+ *                (threat C5). */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -36,7 +37,7 @@ static void encode(const void *bytes, size_t count, char *out)
     *out = 0;
 }
 
-/* A token out of the texts given, signed as HS256 whatever the header says. */
+/* Makes a token of the given texts, with an HMAC signature, whatever the header says. */
 static void forge(const char *secret, const EVP_MD *digest, const char *header, const char *claims,
                   char *out)
 {
@@ -82,7 +83,7 @@ static void rfc7515_a1_signature_matches(void **state)
     assert_false(token_signature_matches(key, 64, input, strlen(input) - 1, signature, 43));
 }
 
-static void base64url_is_canonical(void **state)
+static void only_canonical_base64url_is_decoded(void **state)
 {
     static const struct {
         const char *text;
@@ -103,7 +104,7 @@ static void base64url_is_canonical(void **state)
                          rows[i].bytes);
 }
 
-static void ours_are_accepted_and_complete(void **state)
+static void our_tokens_are_accepted_with_all_claims(void **state)
 {
     struct token_claims in = {.issued_s = NOW, .expires_s = NOW + 3600}, out;
     char token[TOKEN_BYTES_MAX];
@@ -118,7 +119,7 @@ static void ours_are_accepted_and_complete(void **state)
     assert_string_equal(out.display_name, in.display_name);
     assert_int_equal(out.issued_s, in.issued_s);
     assert_int_equal(out.expires_s, in.expires_s);
-    /* valid until the second before it expires, and not for a clock a bit behind */
+    /* Valid until the second before it expires; also on a node whose clock is up to 60 s behind. */
     assert_true(token_verify(SECRET, token, NOW + 3599, &out));
     assert_false(token_verify(SECRET, token, NOW + 3600, &out));
     assert_true(token_verify(SECRET, token, NOW - 60, &out));
@@ -143,7 +144,7 @@ static void tokens_of_other_libraries_are_accepted(void **state)
 {
     char token[TOKEN_BYTES_MAX];
 
-    /* what jsonwebtoken (the NestJS backend) writes, other orders, no typ */
+    /* as jsonwebtoken writes it in the NestJS backend; members in another order; without typ */
     forge(SECRET, EVP_sha256(), HEADER, CLAIMS, token);
     assert_true(accepts(token));
     forge(SECRET, EVP_sha256(), "{\"typ\":\"JWT\",\"alg\":\"HS256\"}", CLAIMS, token);
@@ -155,8 +156,8 @@ static void tokens_of_other_libraries_are_accepted(void **state)
     assert_true(accepts(token));
 }
 
-/* Correctly signed with our secret: only what they say is wrong. */
-static void signed_but_wrong_are_refused(void **state)
+/* Signed with our secret: only the header or the claims are wrong. */
+static void signed_tokens_with_wrong_content_are_refused(void **state)
 {
     static const char *const headers[] = {
         "{\"alg\":\"none\"}",
@@ -220,7 +221,7 @@ static void signed_but_wrong_are_refused(void **state)
         "{" PERSON ",\"iat\":1799999000,\"exp\":9223372036854775807}",
         "{" PERSON ",\"iat\":1799999000,\"exp\":NaN}",
         "{" PERSON ",\"iat\":1799999000,\"exp\":1800003600,\"exp\":1900003600}",
-        "{" PERSON ",\"iat\":1799999000,\"exp\":1999999999}", /* lives longer than a year */
+        "{" PERSON ",\"iat\":1799999000,\"exp\":1999999999}", /* valid for more than a year */
         "{" PERSON ",\"iat\":-5,\"exp\":1800003600}",
         "{" PERSON ",\"iat\":\"1799999000\",\"exp\":1800003600}",
         "{" PERSON ",\"iat\":1800000061,\"exp\":1800003600}",
@@ -253,7 +254,7 @@ static void signed_but_wrong_are_refused(void **state)
     }
 }
 
-static void other_signatures_are_refused(void **state)
+static void wrong_signatures_are_refused(void **state)
 {
     char token[TOKEN_BYTES_MAX], other[TOKEN_BYTES_MAX];
     const char *secrets[] = {"", "secret", SECRET "0", "0f1e2d3c4b5a69788796a5b4c3d2e1f0"};
@@ -277,7 +278,7 @@ static void other_signatures_are_refused(void **state)
     assert_false(accepts(token));
 }
 
-static void mangled_texts_are_refused(void **state)
+static void damaged_tokens_are_refused(void **state)
 {
     char good[TOKEN_BYTES_MAX], token[2 * TOKEN_BYTES_MAX];
     static char huge[200000];
@@ -286,7 +287,7 @@ static void mangled_texts_are_refused(void **state)
     forge(SECRET, EVP_sha256(), HEADER, CLAIMS, good);
     assert_true(accepts(good));
     length = strlen(good);
-    for (size_t cut = 0; cut < length; cut++) { /* every truncation, empty signature among them */
+    for (size_t cut = 0; cut < length; cut++) { /* cut off anywhere, also before the signature */
         memcpy(token, good, cut);
         token[cut] = 0;
         assert_false(accepts(token));
@@ -297,7 +298,7 @@ static void mangled_texts_are_refused(void **state)
             token[i] = (char)(token[i] ^ (1 << bit));
             assert_false(accepts(token));
         }
-    for (size_t i = 0; i <= length; i++) { /* something between, everywhere */
+    for (size_t i = 0; i <= length; i++) { /* a character inserted anywhere */
         static const char extra[] = ".=A \n-\x01";
 
         for (const char *c = extra; *c; c++) {
@@ -321,7 +322,7 @@ static void mangled_texts_are_refused(void **state)
     assert_false(accepts("."));
     assert_false(accepts(".."));
     assert_false(accepts("..."));
-    /* alg none with nothing behind the second dot, as CVE-2015-9235 and its kin send it */
+    /* alg none with an empty signature, as in CVE-2015-9235 */
     encode("{\"alg\":\"none\"}", 14, token);
     strcat(token, ".");
     encode(CLAIMS, strlen(CLAIMS), token + strlen(token));
@@ -334,13 +335,13 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rfc7515_a1_signature_matches),
-        cmocka_unit_test(base64url_is_canonical),
-        cmocka_unit_test(ours_are_accepted_and_complete),
+        cmocka_unit_test(only_canonical_base64url_is_decoded),
+        cmocka_unit_test(our_tokens_are_accepted_with_all_claims),
         cmocka_unit_test(the_longest_claims_fit),
         cmocka_unit_test(tokens_of_other_libraries_are_accepted),
-        cmocka_unit_test(signed_but_wrong_are_refused),
-        cmocka_unit_test(other_signatures_are_refused),
-        cmocka_unit_test(mangled_texts_are_refused),
+        cmocka_unit_test(signed_tokens_with_wrong_content_are_refused),
+        cmocka_unit_test(wrong_signatures_are_refused),
+        cmocka_unit_test(damaged_tokens_are_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

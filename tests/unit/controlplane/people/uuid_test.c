@@ -1,4 +1,4 @@
-/* Random identifiers: their shape, their bits, and that they do not repeat. */
+/* Random identifiers: their form, their bits, and that none comes twice. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -21,7 +21,7 @@ static void uuids_are_version_4(void **state)
     }
 }
 
-static void validity_is_a_table(void **state)
+static void only_well_formed_identifiers_are_valid(void **state)
 {
     static const struct {
         const char *text;
@@ -58,7 +58,7 @@ static int compare(const void *a, const void *b)
     return strcmp(a, b);
 }
 
-static void nothing_repeats(void **state)
+static void identifiers_do_not_repeat(void **state)
 {
     enum { COUNT = 20000 };
     static char ids[COUNT][UUID_TEXT_BYTES], codes[COUNT][ROOM_CODE_BYTES];
@@ -77,7 +77,8 @@ static void nothing_repeats(void **state)
         assert_string_not_equal(ids[i - 1], ids[i]);
         assert_string_not_equal(codes[i - 1], codes[i]);
     }
-    /* 240000 characters over 32: 7500 each, standard deviation 85; eight of those either way */
+    /* 240000 characters, 32 kinds: 7500 of each, with a standard deviation of 85. Allowed: 8 of
+     * them. */
     for (const char *at = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"; *at; at++)
         assert_in_range(seen[(unsigned char)*at], 7500 - 8 * 85, 7500 + 8 * 85);
 }
@@ -86,8 +87,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(uuids_are_version_4),
-        cmocka_unit_test(validity_is_a_table),
-        cmocka_unit_test(nothing_repeats),
+        cmocka_unit_test(only_well_formed_identifiers_are_valid),
+        cmocka_unit_test(identifiers_do_not_repeat),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,20 +1,19 @@
-/* What the tests of accounts share: a store, an audit log and accounts on a loop of their own, and calls
+/* What the tests of accounts share: persistence, audit log and accounts on one loop, and requests
  * that wait for their answer. */
-#ifndef RINGCAST_TEST_AUTH_WORLD_H
-#define RINGCAST_TEST_AUTH_WORLD_H
+#ifndef RINGCAST_TEST_AUTH_FIXTURE_H
+#define RINGCAST_TEST_AUTH_FIXTURE_H
 
 #include "people.h"
 
 #include "controlplane/people/auth.h"
 #include "controlplane/people/token.h"
-#include "src/sanitizer.h"
 
 static uv_loop_t test_loop;
 static struct persistence *store;
 static struct audit *audit;
 static struct auth *auth;
 static unsigned answers, by_result[AUTH_UNAVAILABLE + 1];
-static enum auth_result last;
+static enum auth_result last_result;
 static uint32_t last_retry_s;
 static struct user_row last_user;
 static char last_token[TOKEN_BYTES_MAX];
@@ -24,7 +23,7 @@ static inline void on_auth(void *context, enum auth_result result, const struct 
 {
     answers++;
     by_result[result]++;
-    last = result;
+    last_result = result;
     last_retry_s = retry_after_s;
     assert_int_equal(user != NULL, result == AUTH_OK);
     if (user)
@@ -34,7 +33,7 @@ static inline void on_auth(void *context, enum auth_result result, const struct 
 
 static inline void everything_open(void)
 {
-    char why[192] = "";
+    char why[WHY_BYTES] = "";
 
     store = store_open(&test_loop);
     audit = audit_open(&test_loop, store, &setup_settings, why);
@@ -54,7 +53,7 @@ static inline void everything_close(void)
 static inline int setup(void **state)
 {
     answers = 0;
-    auth_refusal_ns = 0; /* what waits for it says so */
+    auth_refusal_ns = 0; /* tests of the delay set it */
     memset(by_result, 0, sizeof(by_result));
     if (folder_make(state) || uv_loop_init(&test_loop))
         return -1;
@@ -66,38 +65,39 @@ static inline int teardown(void **state)
 {
     if (auth)
         everything_close();
+    /* After a failure handles may be open: do not wait for them for ever. */
     for (unsigned i = 0; i < 1000 && uv_run(&test_loop, UV_RUN_NOWAIT); i++)
         usleep(1000);
     return uv_loop_close(&test_loop) || folder_remove(state);
 }
 
-static inline enum auth_result answer_of_last(void)
+static inline enum auth_result answer_wait(void)
 {
-    assert_int_equal(answers, 0); /* never before the call has returned */
-    loop_until(&test_loop, &answers, 1, 5);
+    assert_int_equal(answers, 0); /* no answer before the function has returned */
+    LOOP_UNTIL(&test_loop, answers >= 1);
     answers = 0;
-    return last;
+    return last_result;
 }
 
-static inline enum auth_result registering(const char *email, const char *password)
+static inline enum auth_result registered(const char *email, const char *password)
 {
     auth_register(auth, email, password, "Ada", "192.0.2.1", on_auth, NULL);
-    return answer_of_last();
+    return answer_wait();
 }
 
-static inline enum auth_result logging_in(const char *email, const char *password, const char *ip)
+static inline enum auth_result logged_in(const char *email, const char *password, const char *ip)
 {
     auth_login(auth, email, password, ip, on_auth, NULL);
-    return answer_of_last();
+    return answer_wait();
 }
 
-static inline enum auth_result verifying(const char *token)
+static inline enum auth_result verified(const char *token)
 {
     auth_verify(auth, token, on_auth, NULL);
-    return answer_of_last();
+    return answer_wait();
 }
 
-static inline void deactivate(const char *email, bool active)
+static inline void set_active(const char *email, bool active)
 {
     outside_t *outside = outside_open();
     char text[200];
@@ -112,9 +112,16 @@ static inline int64_t audit_rows_of(const char *action)
 {
     char text[200];
 
-    loop_for(&test_loop, 100);
     snprintf(text, sizeof(text), "SELECT count(*) FROM audit_logs WHERE action='%s'", action);
     return outside_number(text);
+}
+
+/* The audit log has exactly so many rows of that action. */
+static inline void audit_rows_check(const char *action, int64_t count)
+{
+    LOOP_UNTIL(&test_loop, audit_rows_of(action) >= count);
+    loop_for(&test_loop, 50); /* one more would come now */
+    assert_int_equal(audit_rows_of(action), count);
 }
 
 #define ACCOUNT_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)

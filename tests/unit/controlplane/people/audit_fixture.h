@@ -1,14 +1,13 @@
-/* What the tests of the audit log share: rows that are numbered, a store that can be broken from outside,
- * and the proof that each row is there once and in order. */
-#ifndef RINGCAST_TEST_AUDIT_WORLD_H
-#define RINGCAST_TEST_AUDIT_WORLD_H
+/* What the tests of the audit log share: numbered rows, a database that refuses rows when a test
+ * says so, and a check that each row is stored once and in order. */
+#ifndef RINGCAST_TEST_AUDIT_FIXTURE_H
+#define RINGCAST_TEST_AUDIT_FIXTURE_H
 
 #include "people.h"
 
 #include <dirent.h>
 
 #include "controlplane/people/audit_internal.h"
-#include "src/sanitizer.h"
 
 static uv_loop_t test_loop;
 
@@ -22,14 +21,15 @@ static inline int setup(void **state)
 
 static inline int teardown(void **state)
 {
+    /* After a failure handles may be open: do not wait for them for ever. */
     for (unsigned i = 0; i < 1000 && uv_run(&test_loop, UV_RUN_NOWAIT); i++)
-        usleep(1000); /* bounded: after a failure handles are left */
+        usleep(1000);
     return uv_loop_close(&test_loop) || folder_remove(state);
 }
 
 static inline struct audit *audit_start(struct persistence *store)
 {
-    char why[192] = "";
+    char why[WHY_BYTES] = "";
     struct audit *audit = audit_open(&test_loop, store, &setup_settings, why);
 
     if (!audit)
@@ -44,30 +44,27 @@ static inline void stop(struct audit *audit, struct persistence *store)
     uv_run(&test_loop, UV_RUN_DEFAULT);
 }
 
-/* True: it may be acknowledged. */
+/* True: the change that the row stands for may be confirmed. */
 static inline bool row_write(struct audit *audit, unsigned n)
 {
     return audit_write(audit, AUDIT_user_joined, NULL, "f47ac10b-58cc-4372-a567-0e02b2c3d479",
                        "192.0.2.1", "{\"n\":%u}", n);
 }
 
-/* Waits until `count` rows are in the table. */
-static inline void rows_wait(int64_t count, unsigned seconds)
+static inline int64_t rows_stored(void)
 {
-    uint64_t end_ns = clock_monotonic_ns() + seconds * NS_PER_S * SANITIZER_PATIENCE;
-    int64_t now;
-
-    while ((now = outside_number("SELECT count(*) FROM audit_logs")) != count) {
-        if (clock_monotonic_ns() > end_ns)
-            fail_msg("%lld rows, not %lld", (long long)now, (long long)count);
-        loop_for(&test_loop, 5);
-    }
+    return outside_number("SELECT count(*) FROM audit_logs");
 }
 
-/* Rows 0 … count-1, each once, in the order of writing. */
+static inline void rows_wait(int64_t count)
+{
+    LOOP_UNTIL(&test_loop, rows_stored() == count);
+}
+
+/* Rows 0 to count - 1 are stored, each once, in the order of writing. */
 static inline void rows_are_in_order(int64_t count)
 {
-    assert_int_equal(outside_number("SELECT count(*) FROM audit_logs"), count);
+    assert_int_equal(rows_stored(), count);
     assert_int_equal(outside_number("SELECT count(DISTINCT " SQL_N ") "
                                     "FROM audit_logs"),
                      count);
@@ -98,17 +95,34 @@ static inline uint64_t spool_files_bytes(unsigned *files)
     return bytes;
 }
 
-static inline void store_break(bool broken, const char *when)
+/* From now on the database refuses the rows for which the SQL condition `when` holds. */
+static inline void database_break(const char *when)
 {
     outside_t *outside = outside_open();
     char text[400];
 
     snprintf(text, sizeof(text), SQL_BREAK, when);
-    outside_run(outside, broken ? text : SQL_REPAIR);
+    outside_run(outside, text);
     outside_close(outside);
 }
 
-static inline const char *audit_says(struct audit *audit)
+static inline void database_repair(void)
+{
+    outside_t *outside = outside_open();
+
+    outside_run(outside, SQL_REPAIR);
+    outside_close(outside);
+}
+
+/* The files of the spool have no rows any more. */
+static inline void spool_wait_empty(void)
+{
+    unsigned files;
+
+    LOOP_UNTIL(&test_loop, spool_files_bytes(&files) == 0);
+}
+
+static inline const char *audit_status(struct audit *audit)
 {
     struct audit_health health;
 

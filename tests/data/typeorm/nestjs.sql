@@ -1,5 +1,5 @@
--- What TypeORM 0.3 sends for the seed's entities (tests/data/typeorm/make.cjs prints it anew): the
--- database that a NestJS backend hands over.
+-- The tables of the NestJS backend, as TypeORM 0.3 makes them. tests/data/typeorm/make.cjs prints these
+-- statements.
 CREATE EXTENSION IF NOT EXISTS "uuid-ossp";
 CREATE TABLE "users" ("id" uuid NOT NULL DEFAULT uuid_generate_v4(), "email" character varying(255) NOT NULL, "passwordHash" character varying(255) NOT NULL, "displayName" character varying(100) NOT NULL, "isActive" boolean NOT NULL DEFAULT true, "createdAt" TIMESTAMP WITH TIME ZONE NOT NULL DEFAULT now(), "updatedAt" TIMESTAMP WITH TIME ZONE NOT NULL DEFAULT now(), CONSTRAINT "UQ_97672ac88f789774dd47f7c8be3" UNIQUE ("email"), CONSTRAINT "PK_a3ffb1c0c8416b9fc6f907b7433" PRIMARY KEY ("id"));
 CREATE INDEX "IDX_97672ac88f789774dd47f7c8be" ON "users" ("email");
