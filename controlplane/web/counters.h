@@ -9,12 +9,12 @@
 /* clang-format off */
 #define HTTP_COUNTERS(X)                                                                        \
     X(connections, "TCP connections accepted")                                                  \
-    X(connections_over_total, "connections refused: the maximum is open")                \
+    X(connections_over_total, "connections refused: the maximum is open")                       \
     X(connections_over_address, "connections refused: too many from one address")               \
     X(connections_over_rate, "connections refused: one address opens them too fast")            \
     X(tls_handshakes, "TLS handshakes completed")                                               \
-    X(tls_resumed, "TLS handshakes that resumed a session with a ticket")                                           \
-    X(tls_failed, "TLS handshakes that failed, and records that could not be decrypted")                  \
+    X(tls_resumed, "TLS handshakes that resumed a session with a ticket")                       \
+    X(tls_failed, "TLS handshakes that failed, and records that could not be decrypted")        \
     X(tls_slow, "TLS handshakes not done in time")                                              \
     X(tls_plain, "connections that spoke plain HTTP on the TLS port")                           \
     X(heads_malformed, "request heads refused: grammar or size")                                \
@@ -27,7 +27,7 @@
     X(requests, "requests that became a call")                                                  \
     X(websocket_pauses, "times that a WebSocket was not read for a while: too many frames")     \
     X(websockets, "WebSocket connections opened")                                               \
-    X(websocket_grammar, "WebSocket connections closed with 1002: malformed frames")     \
+    X(websocket_grammar, "WebSocket connections closed with 1002: malformed frames")            \
     X(websocket_text, "WebSocket connections closed with 1007: text that is not UTF-8")         \
     X(websocket_too_big, "WebSocket connections closed with 1009: a message over the limit")
 
@@ -42,12 +42,12 @@
     X(refused_bad_request, "Engine.IO requests refused: code 3")                                \
     X(refused_forbidden, "Engine.IO requests refused: code 4")                                  \
     X(refused_unsupported_version, "Engine.IO requests refused: code 5")                        \
-    X(posts_delayed, "POSTs answered late: too many packets")                        \
+    X(posts_delayed, "POSTs answered late: too many packets")                                   \
     X(sockets_refused, "Socket.IO connections answered with CONNECT_ERROR")                     \
     X(events_received, "Socket.IO events received")                                             \
     X(events_sent, "Socket.IO events sent")                                                     \
-    X(protocol_errors, "sessions closed: they broke the Engine.IO or Socket.IO protocol")     \
-    X(timeouts, "sessions closed: no pong or no CONNECT in time")                          \
+    X(protocol_errors, "sessions closed: they broke the Engine.IO or Socket.IO protocol")       \
+    X(timeouts, "sessions closed: no pong or no CONNECT in time")                               \
     X(slow_readers, "sessions closed: they did not read what was sent")
 /* clang-format on */
 

@@ -1,7 +1,8 @@
-// Hostile clients at a whole Ringcast: bombs, half-open connections, slow readers, floods, protocol in
-// the wrong order, forged tokens, other people's things. Each gets its documented error and is counted
-// in /metrics; meanwhile somebody else's calls are answered in time, afterwards no memory is missing.
-//   RINGCAST_HALF_OPEN=N connections in turn (4000), RINGCAST_HOSTILE_ROUNDS=N of everything (2)
+// Hostile clients of a whole Ringcast: too large messages, half-open connections, slow readers, floods,
+// protocol messages in the wrong order, forged tokens, objects of other users. Each attack gets its documented
+// error and is counted in /metrics. During the attacks a well-behaved client is answered in time, and
+// afterwards no memory is lost.
+//   RINGCAST_HALF_OPEN=N connections in all (4000), RINGCAST_HOSTILE_ROUNDS=N rounds of all attacks (2)
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
@@ -11,16 +12,16 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { createInterface } from 'node:readline';
-import { measuresMemory, Ringcast, root, sanitizer, sleep, slower, until } from '../lib/ringcast.mjs';
+import { HANG_MS, measuresMemory, patience, Ringcast, root, sanitizer, sleep, slower, until } from '../lib/ringcast.mjs';
 import { frame } from './socketio/server.mjs';
 
 const HALF_OPEN = Number(process.env.RINGCAST_HALF_OPEN ?? 4000);
 const ROUNDS = Number(process.env.RINGCAST_HOSTILE_ROUNDS ?? 2);
 const SECRET = '0123456789abcdef0123456789abcdef';
-const INNOCENT_P99_MS = sanitizer ? 1000 : 100;
-const ATTACK_MS = 1500; // at least, so that there is something to compare with
+const WELL_BEHAVED_P99_MS = sanitizer ? 1000 : 100;
+const ATTACK_MS = 1500; // each attack is repeated for this time, so that there are enough answers to measure
 const GROWTH_BYTES = 4 * 1024 * 1024;
-let turn = 0, running, owner, other, innocent, crowd;
+let turn = 0, running, owner, other, wellBehaved, users;
 
 before(async () => {
   running = await Ringcast.start({
@@ -29,7 +30,7 @@ before(async () => {
   }, availableParallelism() > 1 ? ['taskset', '-c', '0'] : []);
   owner = await running.person('owner');
   other = await running.person('other');
-  crowd = await Promise.all(Array.from({ length: 10 }, () => running.person('crowd')));
+  users = await Promise.all(Array.from({ length: 10 }, () => running.person('user')));
 });
 after(() => running?.stop());
 const newRoom = async (host) => (await running.request('POST', '/rooms', { title: 'x' }, host.token)).body.roomId;
@@ -40,7 +41,7 @@ async function metrics() {
     .map(([, name, value]) => [name.replace(/\{.*="(.*)"\}/, '.$1'), Number(value)]));
 }
 
-// Runs it; each counter named must then have grown by at least that much.
+// Runs the attack. Then each of the named counters must have grown by at least this number.
 async function counted(wanted, attack) {
   const was = await metrics();
   await attack();
@@ -50,16 +51,16 @@ async function counted(wanted, attack) {
       .map(([name, least]) => `${name} grew by ${(now[name] ?? 0) - (was[name] ?? 0)}, not ${least}`);
   };
   let left;
-  await until(async () => (left = await missing()).length === 0, 12000, 'counters').catch(() => assert.fail(left.join('; ')));
+  await until(async () => (left = await missing()).length === 0, 'counters').catch(() => assert.fail(left.join('; ')));
 }
 
-// Says bytes, hears until the server closes.
-function raw(bytes, ms = 4000) {
+// Sends bytes and collects the answer until the server closes the connection.
+function raw(bytes) {
   return new Promise((resolve) => {
     const socket = connect(running.port, '127.0.0.1');
     const heard = [];
     const done = (closed) => { socket.destroy(); clearTimeout(timer); resolve({ closed, bytes: Buffer.concat(heard), text: Buffer.concat(heard).toString('latin1') }); };
-    const timer = setTimeout(done, ms * slower, false);
+    const timer = setTimeout(done, HANG_MS, false);
     socket.on('data', (data) => heard.push(data)).on('error', () => {}).on('close', () => done(true));
     socket.write(bytes);
   });
@@ -70,7 +71,7 @@ const statusOf = ({ text }) => Number(text.slice(9, 12));
 
 const UPGRADE = ['Upgrade: websocket', 'Connection: Upgrade', 'Sec-WebSocket-Version: 13', 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=='];
 
-// A WebSocket by hand: says frames, hears messages and the close code.
+// A WebSocket without a library: sends frames, receives messages and the close code.
 class Peer {
   static open(query = 'EIO=4&transport=websocket') {
     const self = new Peer();
@@ -110,10 +111,10 @@ class Peer {
     }
   }
 
-  say(...texts) { for (const text of texts) this.socket.write(typeof text === 'string' ? frame(1, text) : text); return this; }
+  send(...texts) { for (const text of texts) this.socket.write(typeof text === 'string' ? frame(1, text) : text); return this; }
 
-  // The first message that begins so; undefined when the connection ends before.
-  async hear(prefix) {
+  // The first message with this beginning. Undefined when the connection ends before.
+  async receive(prefix) {
     for (;;) {
       const at = this.messages.findIndex((message) => message.startsWith(prefix));
       if (at >= 0) return this.messages.splice(at, 1)[0];
@@ -124,15 +125,15 @@ class Peer {
 
   static async connected(token) {
     const peer = Peer.open();
-    peer.say(`40${JSON.stringify({ token })}`);
-    assert.ok(await peer.hear('42["authenticated"'));
+    peer.send(`40${JSON.stringify({ token })}`);
+    assert.ok(await peer.receive('42["authenticated"'));
     return peer;
   }
 
   async call(event, payload) {
     this.id = (this.id ?? 0) + 1;
-    this.say(`42${this.id}${JSON.stringify([event, payload])}`);
-    return JSON.parse((await this.hear(`43${this.id}[`)).slice(2 + String(this.id).length))[0];
+    this.send(`42${this.id}${JSON.stringify([event, payload])}`);
+    return JSON.parse((await this.receive(`43${this.id}[`)).slice(2 + String(this.id).length))[0];
   }
 
   end() { this.socket.destroy(); }
@@ -160,13 +161,13 @@ function forged() {
     'an empty secret': signed({ alg: 'HS256', typ: 'JWT' }, claims, 'sha256', ''),
     expired: signed({ alg: 'HS256', typ: 'JWT' }, { ...claims, exp: now - 10 }),
     'without exp': signed({ alg: 'HS256', typ: 'JWT' }, { ...claims, exp: undefined }),
-    'of nobody': signed({ alg: 'HS256', typ: 'JWT' }, { ...claims, sub: '00000000-0000-4000-8000-000000000000' }),
+    'of a user that does not exist': signed({ alg: 'HS256', typ: 'JWT' }, { ...claims, sub: '00000000-0000-4000-8000-000000000000' }),
     'other claims, the old signature': `${head}.${part({ ...claims, sub: other.user.id })}.${signature}`,
     'no signature': `${head}.${body}.`,
     'cut': good.slice(0, -5),
     'two parts': `${head}.${body}`,
     'empty': '',
-    'a bomb': `${head}.${'A'.repeat(30000)}.${signature}`,
+    'very long': `${head}.${'A'.repeat(30000)}.${signature}`,
   };
 }
 
@@ -174,7 +175,7 @@ function forged() {
 
 const login = (headers, body) => request('POST /auth/login', ['Content-Type: application/json', ...headers], body);
 const attacks = {
-  async 'header bombs'() {
+  async 'too large headers'() {
     const long = request('GET /health', [`X-A: ${'a'.repeat(20000)}`]), many = request('GET /health', Array(200).fill('X-A: b'));
     await counted({ http_heads_malformed_total: 150, 'http_replies_total.431': 100, 'http_replies_total.414': 50 }, async () => {
       for (const { text } of await parallel(50, () => raw(long))) assert.match(text, /^HTTP\/1.1 431 /);
@@ -182,7 +183,7 @@ const attacks = {
       for (const { text } of await parallel(50, () => raw(request(`GET /${'a'.repeat(5000)}`)))) assert.match(text, /^HTTP\/1.1 414 /);
     });
   },
-  async 'body bombs'() {
+  async 'too large bodies'() {
     const chunks = login(['Transfer-Encoding: chunked']) + `8000\r\n${'a'.repeat(0x8000)}\r\n`.repeat(20);
     await counted({ http_bodies_too_large_total: 60, 'http_replies_total.413': 60 }, async () => {
       for (const reply of await parallel(30, () => raw(login(['Content-Length: 99999999999'], '{'.repeat(1000))))) assert.equal(statusOf(reply), 413);
@@ -196,20 +197,20 @@ const attacks = {
         for (const reply of await parallel(10, () => raw(login([`Content-Length: ${Buffer.byteLength(body, 'latin1')}`, 'Connection: close'], '') .concat(body)))) assert.equal(statusOf(reply), 400);
       await parallel(20, async (i) => {
         const peer = await Peer.connected(other.token);
-        peer.say(`42["room:join",${i % 2 ? '['.repeat(20000) : `{"a":`.repeat(17) + '1' + '}'.repeat(17)}]`);
+        peer.send(`42["room:join",${i % 2 ? '['.repeat(20000) : `{"a":`.repeat(17) + '1' + '}'.repeat(17)}]`);
         await peer.closed;
       });
     });
   },
-  async 'packet bombs'() {
+  async 'too large packets'() {
     await counted({ http_websocket_too_big_total: 60, http_websocket_grammar_total: 20, http_websocket_text_total: 20 }, async () => {
-      await parallel(20, async () => assert.equal(await Peer.open().say(frame(1, 'x', { length: 2 ** 40 })).closed, 1009));
-      await parallel(20, async () => assert.equal(await Peer.open().say(`40${'x'.repeat(70000)}`).closed, 1009)); // a stranger
-      await parallel(20, async () => assert.equal(await (await Peer.connected(other.token)).say(`42["x","${'x'.repeat(1_000_000)}"]`).closed, 1009));
-      await parallel(20, async () => assert.equal(await Peer.open().say(frame(1, 'x', { masked: false })).closed, 1002));
-      await parallel(20, async () => assert.equal(await Peer.open().say(frame(1, Buffer.from([0x34, 0xff, 0xfe]))).closed, 1007));
+      await parallel(20, async () => assert.equal(await Peer.open().send(frame(1, 'x', { length: 2 ** 40 })).closed, 1009));
+      await parallel(20, async () => assert.equal(await Peer.open().send(`40${'x'.repeat(70000)}`).closed, 1009)); // before CONNECT
+      await parallel(20, async () => assert.equal(await (await Peer.connected(other.token)).send(`42["x","${'x'.repeat(1_000_000)}"]`).closed, 1009));
+      await parallel(20, async () => assert.equal(await Peer.open().send(frame(1, 'x', { masked: false })).closed, 1002));
+      await parallel(20, async () => assert.equal(await Peer.open().send(frame(1, Buffer.from([0x34, 0xff, 0xfe]))).closed, 1007));
     });
-    // A payload of very many packets, and one that claims attachments that never come.
+    // A payload with too many packets.
     const sid = async () => JSON.parse((await (await fetch(`${running.url}/socket.io/?EIO=4&transport=polling`)).text()).slice(1)).sid;
     await counted({ socketio_protocol_errors_total: 2 }, async () => {
       const post = async (body) => (await fetch(`${running.url}/socket.io/?EIO=4&transport=polling&sid=${await sid()}`, { method: 'POST', body })).status;
@@ -217,7 +218,7 @@ const attacks = {
       assert.equal(await post('6\x1e'.repeat(20000) + '6'), 400);
     });
   },
-  async 'half-open connections in turn'() {
+  async 'half-open connections'() {
     const total = Math.ceil(HALF_OPEN / ROUNDS);
     await counted({ http_connections_total: total }, async () => {
       const head = 'POST /auth/login HTTP/1.1\r\nHost: x\r\nX-A: ';
@@ -233,31 +234,28 @@ const attacks = {
   },
   async 'more connections than one address may have'() {
     await counted({ http_connections_over_address_total: 20, 'http_replies_total.429': 20 }, async () => {
-      const open = [];
-      const full = await (async () => {
-        for (let i = 0; i < 1100; i++) {
-          const socket = connect(running.port, '127.0.0.1');
-          open.push(new Promise((resolve) => socket.on('data', (data) => resolve(String(data))).on('error', () => resolve('')).on('close', () => resolve(''))));
-          open.at(-1).socket = socket;
-          if (i % 100 === 99) await sleep(20);
-        }
-        await sleep(300);
-        open.forEach(({ socket }) => socket.destroy());
-        return (await Promise.all(open)).filter((text) => text.startsWith('HTTP/1.1 429'));
-      })();
-      assert.ok(full.length >= 20, `${full.length} were refused`);
-      // also its innocent: from the same address it is refused, too, and there again when they are gone
-      await until(async () => (await running.health()).status === 'ok', 3000, 'served again');
+      let refused = 0;
+      const sockets = [];
+      for (let i = 0; i < 1100; i++) {
+        const socket = connect(running.port, '127.0.0.1').on('error', () => {});
+        socket.on('data', (data) => { refused += String(data).startsWith('HTTP/1.1 429'); });
+        sockets.push(socket);
+        if (i % 100 === 99) await sleep(20);
+      }
+      await until(() => refused >= 20, 'connections are refused');
+      sockets.forEach((socket) => socket.destroy());
+      // The well-behaved client has the same address: it is refused, too, until these connections are gone.
+      await until(async () => (await running.health()).status === 'ok', 'the address is served again');
     });
   },
   async 'slow readers'() {
-    const roomId = await newRoom(crowd[0]);
+    const roomId = await newRoom(users[0]);
     await counted({ socketio_slow_readers_total: 10 }, () => parallel(10, async (i) => {
-      const peer = await Peer.connected(crowd[i].token);
+      const peer = await Peer.connected(users[i].token);
       await peer.call('room:join', { roomId });
       peer.socket.pause();
       const ask = frame(1, `421["media:getRouterCapabilities",{"roomId":"${roomId}"}]`);
-      for (let n = 0; n < 60 && !peer.socket.destroyed; n++) {
+      for (let n = 0; n < 600 && !peer.socket.destroyed; n++) {
         peer.socket.write(Buffer.concat(Array(100).fill(ask)));
         await sleep(100);
       }
@@ -272,8 +270,8 @@ const attacks = {
       const text = [`43${i}[1]`, '42["room:join",{"roomId":"x"}]', `42["media:getRouterCapabilities",{"roomId":"${roomId}"}]`, '3'][i % 4];
       const flood = Buffer.concat(Array(3000).fill(frame(1, text)));
       peer.socket.write(flood);
-      await sleep(1500);
-      assert.ok(!peer.isClosed, 'it may say so, only not that fast');
+      await sleep(1500 * slower);
+      assert.ok(!peer.isClosed, 'a client that sends too fast is slowed down, not closed');
       peer.end();
     }));
   },
@@ -283,31 +281,31 @@ const attacks = {
       const { sid } = JSON.parse((await (await fetch(url)).text()).slice(1));
       const post = (body) => fetch(`${url}&sid=${sid}`, { method: 'POST', body });
       const poll = () => fetch(`${url}&sid=${sid}`).then((answer) => answer.text());
-      await post(`40${JSON.stringify({ token: crowd[i].token })}`);
+      await post(`40${JSON.stringify({ token: users[i].token })}`);
       while (!(await poll()).includes('authenticated'));
       for (let n = 0; n < 3; n++) {
         const answers = poll();
         assert.equal((await post(Array(1000).fill('42["room:join",{"roomId":"x"}]').join('\x1e'))).status, 200);
         await answers;
       }
-      // Two at once is no client of the protocol: that session ends.
+      // Two POSTs at once break the protocol: the session ends.
       const both = await Promise.all([post(Array(1000).fill('6').join('\x1e')), post(Array(1000).fill('42["x"]').join('\x1e')), sleep(100).then(() => post('6'))]);
       assert.ok(both.some(({ status }) => status === 400));
     }));
   },
-  async 'protocol in the wrong order'() {
+  async 'protocol messages in the wrong order'() {
     const wrong = [
       ['42["room:join",{}]'], ['41'], ['43["x"]'], ['451-["x",{"_placeholder":true,"num":0}]'], ['2'], ['5'], ['0'], ['7'], ['4'], ['49'], ['40/unknown,extra'], ['44'], [frame(2, 'x')],
     ];
     await counted({ socketio_protocol_errors_total: wrong.length - 1 }, () => Promise.all(wrong.map(async (texts) => {
       const peer = Peer.open();
-      await peer.hear('0');
-      peer.say(...texts);
+      await peer.receive('0');
+      peer.send(...texts);
       if (texts[0] !== '40/unknown,extra') await peer.closed;
       peer.end();
     })));
     const twice = await Peer.connected(other.token);
-    await counted({ socketio_protocol_errors_total: 1 }, () => twice.say(`40${JSON.stringify({ token: other.token })}`).closed);
+    await counted({ socketio_protocol_errors_total: 1 }, () => twice.send(`40${JSON.stringify({ token: other.token })}`).closed);
     const engine = (query, options) => fetch(`${running.url}/socket.io/?${query}`, options).then((r) => r.json());
     await counted({
       socketio_refused_unknown_transport_total: 1, socketio_refused_unknown_sid_total: 1, socketio_refused_bad_method_total: 1,
@@ -325,16 +323,16 @@ const attacks = {
     await counted({ authentications_refused_total: tokens.length, socketio_sockets_refused_total: tokens.length, 'http_replies_total.401': tokens.length - 2 }, async () => {
       for (const [what, token] of tokens) {
         const peer = Peer.open();
-        peer.say(`40${JSON.stringify({ token })}`);
-        assert.equal(await peer.hear('44'), '44{"message":"Authentication failed"}', what);
+        peer.send(`40${JSON.stringify({ token })}`);
+        assert.equal(await peer.receive('44'), '44{"message":"Authentication failed"}', what);
         await peer.closed;
         const { status } = await running.request('GET', '/auth/me', undefined, token).catch(() => ({ status: 431 }));
         assert.ok(status === 401 || status === 431, `${what}: ${status}`);
       }
     });
   },
-  async 'other people\'s things'() {
-    const host = crowd[turn++ % crowd.length], roomId = await newRoom(host);
+  async 'objects of other users'() {
+    const host = users[turn++ % users.length], roomId = await newRoom(host);
     const [a, b] = [await Peer.connected(host.token), await Peer.connected(other.token)];
     await a.call('room:join', { roomId });
     const transport = await a.call('media:createTransport', { roomId, direction: 'send' });
@@ -371,57 +369,58 @@ const attacks = {
       await refused('invalid_payload', 'room:join', [roomId]);
       await refused('unknown_event', 'room:own', { roomId });
     });
-    // Nothing of it changed anything for their owner.
+    // Nothing has changed for the owner.
     assert.deepEqual(await a.call('media:closeProducer', { roomId, producerId }), { closed: true });
     a.end();
     b.end();
   },
 };
 
-async function startInnocent() {
-  innocent ??= await running.person('innocent');
-  const roomId = await newRoom(innocent);
-  const child = spawn('node', [join(root, 'tests/integration/socket_load/well_behaved.mjs'), running.url, innocent.token, roomId], { stdio: ['pipe', 'pipe', 'inherit'] });
+async function startWellBehaved() {
+  wellBehaved ??= await running.person('wellBehaved');
+  const roomId = await newRoom(wellBehaved);
+  const child = spawn('node', [join(root, 'tests/integration/socket_load/well_behaved.mjs'), running.url, wellBehaved.token, roomId], { stdio: ['pipe', 'pipe', 'inherit'] });
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
   assert.equal((await lines.next()).value, 'ready');
   return { async end() { child.stdin.end(); return JSON.parse((await lines.next()).value); } };
 }
 
-// What somebody else saw while it was attacked.
+// Repeats the attack; returns the times of a well-behaved client.
 async function beside(attack) {
-  const somebody = await startInnocent();
+  const client = await startWellBehaved();
   const until_ms = performance.now() + ATTACK_MS;
   let seen;
   try {
     do await attack(); while (performance.now() < until_ms);
   } finally {
-    seen = await somebody.end();
+    seen = await client.end();
   }
   return seen;
 }
 
 for (let round = 0; round < ROUNDS; round++) {
-  test(`round ${round + 1}`, { timeout: 300000 }, async (t) => {
+  test(`round ${round + 1}`, { timeout: 300000 * patience }, async (t) => {
     const was = await metrics();
     for (const [name, attack] of Object.entries(attacks)) {
       await t.test(name, async () => {
-        // From the same address, so it shares what is counted per address: not while that is used up.
+        // The well-behaved client has the same address, whose limit this attack uses up.
         if (name.startsWith('more connections')) return attack();
-        // The worst of seventy is what p99 means here: a machine that stops us once must not decide.
+        // The p99 is the slowest of about seventy answers. Three tries, so that one pause of the machine
+        // does not decide.
         let seen;
-        for (let tries = 0; tries < 3 && !(seen?.p99_ms <= INNOCENT_P99_MS * slower); tries++) {
+        for (let tries = 0; tries < 3 && !(seen?.p99_ms <= WELL_BEHAVED_P99_MS * slower); tries++) {
           seen = await beside(attack);
-          console.log(`# ${name}: somebody else asked ${seen.asked} times, answered within ${seen.p50_ms} ms (p50), ${seen.p99_ms} ms (p99)`);
+          console.log(`# ${name}: the well-behaved client asked ${seen.asked} times, answers took ${seen.p50_ms} ms (p50), ${seen.p99_ms} ms (p99)`);
           assert.equal(seen.answered, seen.asked);
         }
-        assert.ok(seen.p99_ms <= INNOCENT_P99_MS * slower, `p99 of somebody else: ${seen.p99_ms} ms`);
+        assert.ok(seen.p99_ms <= WELL_BEHAVED_P99_MS * slower, `p99 of the well-behaved client: ${seen.p99_ms} ms`);
       });
     }
-    await until(async () => (await metrics()).socketio_sessions_open === 0, 60000, 'sessions end');
+    await until(async () => (await metrics()).socketio_sessions_open === 0, 60000, 'all sessions end');
     const now = await metrics();
     const grown = now.controlplane_resident_bytes - was.controlplane_resident_bytes;
-    console.log(`# round ${round + 1}: resident ${(now.controlplane_resident_bytes / 1e6).toFixed(1)} MB, ${(grown / 1e6).toFixed(1)} more than before it`);
-    if (round > 0 && measuresMemory) assert.ok(grown < GROWTH_BYTES, `${grown} bytes more than before this round`);
+    console.log(`# round ${round + 1}: resident ${(now.controlplane_resident_bytes / 1e6).toFixed(1)} MB, ${(grown / 1e6).toFixed(1)} MB more than before`);
+    if (round > 0 && measuresMemory) assert.ok(grown < GROWTH_BYTES, `memory grew by ${grown} bytes in this round`);
     assert.doesNotMatch(running.log, /died|level=error/, running.log);
   });
 }

@@ -1,10 +1,10 @@
-// Malformed HTTP, Engine.IO, Socket.IO and WebSocket messages, seeded, at a whole Ringcast. Each is
-// either wrong for certain (`bad`: must be refused) or a mutation that may have left it sound.
+// Sends malformed HTTP, Engine.IO, Socket.IO and WebSocket messages to a whole Ringcast. They are made from a
+// seed. A message is either certainly wrong (`bad`: it must be refused), or mutated and perhaps still right.
 
 import { connect } from 'node:net';
+import { HANG_MS } from '../lib/waiting.mjs';
 
-const ANSWER_MS = 8000; // the server gives a header 5 s
-const QUIET_MS = 300;   // nothing came: we say that no more will come from us
+const IDLE_MS = 300; // without an answer we then end our side: no more bytes will come
 const PARALLEL = 24;
 
 // ---- a small seeded generator (mulberry32) ----
@@ -48,7 +48,7 @@ const json = (line, body, headers = []) => http(line, ['Content-Type: applicatio
 const person = '{"email":"a@example.org","password":"correct horse","displayName":"A"}';
 const UPGRADE = ['Upgrade: websocket', 'Connection: Upgrade', 'Sec-WebSocket-Version: 13', 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=='];
 
-const soundRequests = (token) => [
+const validRequests = (token) => [
   http('GET /health HTTP/1.1'),
   http('GET / HTTP/1.1', ['Accept: text/html', 'User-Agent: Mozilla/5.0']),
   json('POST /auth/login HTTP/1.1', person),
@@ -61,15 +61,15 @@ const soundRequests = (token) => [
     'b\r\n{"title":"x\r\n2\r\n"}\r\n0\r\n\r\n'),
 ];
 
-// Wrong for certain; each must be answered with 4xx or 5xx, or closed.
+// Certainly wrong: each must be answered with 4xx or 5xx, or the connection closed.
 const badRequests = (r, token) => {
   const auth = `Authorization: Bearer ${token}`;
   const chunked = (body) => http('POST /rooms HTTP/1.1', ['Content-Type: application/json', 'Transfer-Encoding: chunked', auth], body);
   const body = (text) => json('POST /rooms HTTP/1.1', text, [auth]);
-  const noise = r.bytes(1 + r.below(200));
-  noise[0] |= 0x80; // no method begins so
+  const random = r.bytes(1 + r.below(200));
+  random[0] |= 0x80; // not the beginning of a method
   return [
-    noise,
+    random,
     Buffer.from('GET /health\r\n\r\n'),
     Buffer.from('GET /health HTTP/1.1\r\n\r\n'),
     http('GET /health HTTP/9.9'), http('GET /health http/1.1'), http('GET  /health HTTP/1.1'), http('G\0T /health HTTP/1.1'),
@@ -106,25 +106,25 @@ const badRequests = (r, token) => {
   ];
 };
 
-// { status (null: closed without one), ms }; throws when neither an answer nor a close came.
+// Returns { status (null: closed without an answer), ms }. Throws when there is neither an answer nor a close.
 export function exchange(port, bytes) {
   return new Promise((resolve, reject) => {
     const began = performance.now();
     const socket = connect(port, '127.0.0.1');
     let text = '', status = null;
     const done = () => {
-      clearTimeout(quiet);
+      clearTimeout(idle);
       clearTimeout(deadline);
       socket.destroy();
       resolve({ status, ms: performance.now() - began });
     };
-    const quiet = setTimeout(() => socket.end(), QUIET_MS);
+    const idle = setTimeout(() => socket.end(), IDLE_MS);
     const deadline = setTimeout(() => {
       socket.destroy();
       if (status !== null) done();
-      else reject(new Error(`neither answer nor close within ${ANSWER_MS} ms: ${JSON.stringify(bytes.toString('latin1').slice(0, 200))}`));
-    }, ANSWER_MS);
-    socket.on('error', () => {}); // a reset is a close
+      else reject(new Error(`neither answer nor close within ${HANG_MS} ms: ${JSON.stringify(bytes.toString('latin1').slice(0, 200))}`));
+    }, HANG_MS);
+    socket.on('error', () => {}); // a reset counts as a close
     socket.on('close', done);
     socket.on('data', (data) => {
       text += data.toString('latin1');
@@ -149,7 +149,7 @@ export function frame(payload, { opcode = 1, fin = true, rsv = 0, masked = true,
   return Buffer.concat([Buffer.from(head), extended, mask, masked ? data.map((b, i) => b ^ mask[i & 3]) : data]);
 }
 
-// One Socket.IO session over WebSocket: messages as they come, one waiter at a time.
+// A Socket.IO session over WebSocket.
 export class Session {
   static async open(port, token) {
     const self = new Session();
@@ -195,8 +195,8 @@ export class Session {
     }
   }
 
-  // The next message that `wanted` takes, or the close; null when none comes in time.
-  async next(wanted, ms = ANSWER_MS) {
+  // The next message for which `wanted` is true, or the close. Null when there is none in time.
+  async next(wanted, ms = HANG_MS) {
     const deadline = performance.now() + ms;
     for (;;) {
       while (this.queue.length) {
@@ -221,7 +221,7 @@ export class Session {
   end() { this.socket.destroy(); }
 }
 
-// Frames and Engine.IO or Socket.IO packets that end a session.
+// Frames, Engine.IO packets and Socket.IO packets that end a session.
 const badFrames = (r) => [
   frame('42["x"]', { rsv: 1 + r.below(7) }), frame('42["x"]', { masked: false }), frame('x', { opcode: 3 + r.below(5) }),
   frame('', { opcode: 11 + r.below(5) }), frame('x', { opcode: 9, fin: false }), frame(Buffer.alloc(126), { opcode: 9 }),
@@ -237,7 +237,7 @@ const badFrames = (r) => [
   ].map((text) => frame(text)),
 ];
 
-// Events in sound framing that no handler may take: [event, payload].
+// Events that are well-formed and that no handler may accept: [event, payload].
 const badEvents = (r) => {
   const odd = r.pick([null, [], 'x', 5, true, {}, { roomId: 5 }, { roomId: '' }, { roomId: 'x'.repeat(5000) }, { roomId: null },
     { roomId: { $ne: 1 } }, { transportId: [] }, { producerId: 'none' }, { consumerId: "' OR 1=1 --" }, { roomId: '../../x' },
@@ -252,10 +252,10 @@ const badEvents = (r) => {
 
 // ---- the attack ----
 
-// Sends `count` messages; { kinds, statuses, refused, closed, answered, ignored }. Throws at the first
-// bad one that was neither refused nor closed.
+// Sends `count` messages. Returns { kinds, statuses, refused, closed, answered, ignored }. Throws at the first
+// bad message that was neither refused nor closed.
 export async function attack({ port, token, count, seed, progress }) {
-  const sound = soundRequests(token);
+  const valid = validRequests(token);
   const sum = { sent: 0, kinds: {}, statuses: {}, refused: 0, closed: 0, answered: 0, ignored: 0 };
   let left = count;
   const take = (kind) => {
@@ -277,10 +277,10 @@ export async function attack({ port, token, count, seed, progress }) {
     if (status === 500) throw new Error(`500: ${shown}`);
   }
 
-  // A few messages on one session: until one closes it.
+  // Up to 20 messages on one session, until one closes it.
   async function session(r) {
     const s = await Session.open(port, token);
-    if (s.closed) throw new Error('a sound session was refused');
+    if (s.closed) throw new Error('a valid session was refused');
     for (let i = 0; i < 20 && !s.closed && left > 0; i++) {
       const which = r.below(4);
       let message, id = 1000 + i;
@@ -288,7 +288,7 @@ export async function attack({ port, token, count, seed, progress }) {
         const bytes = r.pick(badFrames(r));
         take('bad frame or packet');
         s.socket.write(bytes);
-        message = await s.next((m) => m.text && /^42\["error"|^44/.test(m.text), 4000);
+        message = await s.next((m) => m.text && /^42\["error"|^44/.test(m.text));
         if (!message) throw new Error(`neither error nor close after ${JSON.stringify(bytes.toString('latin1').slice(0, 100))}`);
       } else if (which === 1) {
         const [event, payload] = badEvents(r);
@@ -308,7 +308,7 @@ export async function attack({ port, token, count, seed, progress }) {
         take('mutated frame');
         s.socket.write(mutate(r, frame('421["media:getStats",{"transportId":"x"}]')));
         message = await s.next((m) => m.text, 1500);
-        s.closed ||= !message; // half a frame may be in the server's hands: nothing more on this one
+        s.closed ||= !message; // the server may wait for the rest of a frame: no more on this session
       }
       if (message?.closed) sum.closed++;
       else if (message && /error/.test(message.text)) sum.refused++;
@@ -339,7 +339,7 @@ export async function attack({ port, token, count, seed, progress }) {
     const r = generator(seed + i);
     while (left > 0) {
       const which = r.below(10);
-      if (which < 3) await request(mutate(r, r.pick(sound)), false);
+      if (which < 3) await request(mutate(r, r.pick(valid)), false);
       else if (which < 6) await request(r.pick(badRequests(r, token)), true);
       else if (which < 9) await session(r);
       else await polling(r);

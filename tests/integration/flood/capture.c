@@ -1,4 +1,4 @@
-/* What clients of the running call send, taken off the loopback device. */
+/* Captures what clients of a running call send over the loopback device. */
 #include "flood.h"
 
 #include <arpa/inet.h>
@@ -20,19 +20,19 @@ static int class_of(const uint8_t *data, size_t bytes)
     if (bytes < 12)
         return -1;
     if (data[0] < 4)
-        return SEED_stun;
+        return SAMPLE_stun;
     if (data[0] >= 20 && data[0] <= 63)
-        return SEED_dtls;
+        return SAMPLE_dtls;
     if (data[0] < 128 || data[0] > 191)
         return -1;
-    return data[1] >= 192 && data[1] <= 223 ? SEED_srtcp : SEED_srtp;
+    return data[1] >= 192 && data[1] <= 223 ? SAMPLE_srtcp : SAMPLE_srtp;
 }
 
-/* The server's user fragment: what stands before the colon (RFC 8445 7.2.2). */
-static void ufrag_learn(struct seeds *seeds, const struct seed *seed)
+/* The server's user fragment is the part before the colon (RFC 8445 7.2.2). */
+static void take_ufrag(struct samples *samples, const struct sample *sample)
 {
-    const uint8_t *data = seed->data;
-    size_t bytes = seed->bytes;
+    const uint8_t *data = sample->data;
+    size_t bytes = sample->bytes;
 
     for (size_t at = 20; at + 4 <= bytes;) {
         size_t length = (size_t)data[at + 2] << 8 | data[at + 3];
@@ -47,26 +47,26 @@ static void ufrag_learn(struct seeds *seeds, const struct seed *seed)
             char name[UFRAG_ROOM] = {0};
 
             memcpy(name, text, (size_t)(colon - text));
-            for (unsigned i = 0; i < seeds->ufrag_count; i++)
-                if (strcmp(seeds->ufrags[i].name, name) == 0)
+            for (unsigned i = 0; i < samples->ufrag_count; i++)
+                if (strcmp(samples->ufrags[i].name, name) == 0)
                     return;
-            if (seeds->ufrag_count == UFRAGS_MAX)
+            if (samples->ufrag_count == UFRAGS_MAX)
                 return;
-            memcpy(seeds->ufrags[seeds->ufrag_count].name, name, sizeof(name));
-            seeds->ufrags[seeds->ufrag_count++].seed = seed;
+            memcpy(samples->ufrags[samples->ufrag_count].name, name, sizeof(name));
+            samples->ufrags[samples->ufrag_count++].sample = sample;
             return;
         }
         at += 4 + ((length + 3) & ~(size_t)3);
     }
 }
 
-static void keep(struct seeds *seeds, const uint8_t *packet, size_t bytes, const uint16_t *ports,
-                 unsigned port_count)
+static void keep(struct samples *samples, const uint8_t *packet, size_t bytes,
+                 const uint16_t *ports, unsigned port_count)
 {
     const struct iphdr *ip = (const struct iphdr *)packet;
     const struct udphdr *udp = (const struct udphdr *)(packet + sizeof(*ip));
     const uint8_t *data = packet + sizeof(*ip) + sizeof(*udp);
-    struct seed *seed;
+    struct sample *sample;
     bool ours = false;
     int class;
 
@@ -77,20 +77,20 @@ static void keep(struct seeds *seeds, const uint8_t *packet, size_t bytes, const
     for (unsigned i = 0; i < port_count; i++)
         ours |= ntohs(udp->dest) == ports[i];
     class = class_of(data, bytes);
-    if (!ours || class < 0 || bytes > SEED_BYTES_MAX || seeds->count[class] == SEEDS_MAX)
+    if (!ours || class < 0 || bytes > SAMPLE_BYTES_MAX || samples->count[class] == SAMPLES_MAX)
         return;
-    seed = &seeds->list[class][seeds->count[class]++];
-    seed->from = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = udp->source};
-    seed->from.sin_addr.s_addr = ip->saddr;
-    seed->to = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = udp->dest};
-    seed->to.sin_addr.s_addr = ip->daddr;
-    seed->bytes = bytes;
-    memcpy(seed->data, data, bytes);
-    if (class == SEED_stun)
-        ufrag_learn(seeds, seed);
+    sample = &samples->list[class][samples->count[class]++];
+    sample->from = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = udp->source};
+    sample->from.sin_addr.s_addr = ip->saddr;
+    sample->to = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = udp->dest};
+    sample->to.sin_addr.s_addr = ip->daddr;
+    sample->bytes = bytes;
+    memcpy(sample->data, data, bytes);
+    if (class == SAMPLE_stun)
+        take_ufrag(samples, sample);
 }
 
-bool capture(struct seeds *seeds, const uint16_t *ports, unsigned port_count, unsigned seconds)
+bool capture(struct samples *samples, const uint16_t *ports, unsigned port_count, unsigned seconds)
 {
     int fd = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, htons(ETH_P_IP));
     struct sockaddr_ll address = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_IP)};
@@ -109,9 +109,9 @@ bool capture(struct seeds *seeds, const uint16_t *ports, unsigned port_count, un
         if (poll(&wait, 1, 100) <= 0)
             continue;
         n = recvfrom(fd, packet, sizeof(packet), 0, (struct sockaddr *)&from, &from_bytes);
-        /* a socket of ETH_P_ALL would see everything twice on lo: as sent and as received */
+        /* lo shows each packet as outgoing and as incoming */
         if (n > 0 && from.sll_pkttype != PACKET_OUTGOING)
-            keep(seeds, packet, (size_t)n, ports, port_count);
+            keep(samples, packet, (size_t)n, ports, port_count);
     }
     close(fd);
     return true;

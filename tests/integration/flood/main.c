@@ -1,5 +1,5 @@
-/* flood: sends a bounded number of bad datagrams at media ports of this network namespace, at a
- * bounded rate, and says as JSON what was sent and what came back. */
+/* flood: sends a limited number of bad datagrams to media ports of this network namespace, at a limited rate.
+ * Prints as JSON what was sent and how many answers arrived. */
 #define _GNU_SOURCE /* sendmmsg */
 #include "flood.h"
 
@@ -19,19 +19,20 @@
 #define BATCH 64
 #define SENDERS 48 /* IPv4 sources 127.0.0.2 … */
 #define SENDERS_IPV6 4
-#define LAG_NS_MAX 5000000ull /* behind by more: that time is given up, not caught up with */
+/* When sending is later than this, it does not catch up. */
+#define LAG_NS_MAX 5000000ull
 #define SEND_TRIES 1000
 #define WHEEL_MAX 1024
 
 static const char usage[] =
     "flood --port N [--port N …] [options]\n"
     "  --count N            datagrams in all (default 1000000, at most 100 million)\n"
-    "  --rate N             a second (default 100000)\n"
-    "  --seconds-max N      stop then (default 300)\n"
-    "  --capture-seconds N  listen first to what clients send (default 4)\n"
-    "  --only KIND          nothing else\n"
+    "  --rate N             datagrams in a second (default 100000)\n"
+    "  --seconds-max N      stop after this time (default 300)\n"
+    "  --capture-seconds N  first capture for this time what clients send (default 4)\n"
+    "  --only KIND          send only this kind\n"
     "  --seed N             of the random numbers (default 1)\n"
-    "  --ipv6               from ::1 to ::1 too\n";
+    "  --ipv6               send also from ::1 to ::1\n";
 
 static const char *const kind_names[] = {
 #define K(name, weight, text) #name,
@@ -53,13 +54,13 @@ struct options {
     int only; /* kind; -1: all */
 };
 
-/* Datagrams on their way out through one socket. */
+/* Datagrams to be sent on one socket. */
 struct batch {
     unsigned count;
     struct mmsghdr messages[BATCH];
     struct iovec pieces[BATCH][2];
     struct sockaddr_in6 names[BATCH]; /* or sockaddr_in */
-    uint8_t heads[BATCH][28];         /* raw: IP and UDP headers */
+    uint8_t heads[BATCH][28];         /* for the raw socket: IP and UDP headers */
     uint8_t slots[BATCH][SLOT_BYTES];
     enum kind kinds[BATCH];
 };
@@ -70,8 +71,8 @@ struct flood {
     unsigned sender_count;
     struct random random;
     unsigned wheel_size;
-    uint8_t wheel[WHEEL_MAX]; /* kinds, as often as they weigh */
-    struct seeds seeds;
+    uint8_t wheel[WHEEL_MAX]; /* each kind as often as its weight says */
+    struct samples samples;
     struct batch plain, spoofed;
     uint64_t sent[KIND_COUNT], sent_all, refused, replies, reply_bytes;
 };
@@ -100,7 +101,7 @@ static bool open_senders(struct flood *f)
         ipv4.sin_addr.s_addr = htonl(0x7f000002 + i);
         if (fd < 0 || bind(fd, is_ipv4 ? (void *)&ipv4 : (void *)&ipv6,
                            is_ipv4 ? sizeof(ipv4) : sizeof(ipv6)) != 0) {
-            perror("flood: a sender's socket");
+            perror("flood: cannot open a socket");
             return false;
         }
         setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
@@ -108,7 +109,7 @@ static bool open_senders(struct flood *f)
     }
     f->raw = socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW);
     if (f->raw < 0) {
-        perror("flood: a raw socket, for spoofed sources");
+        perror("flood: cannot open a raw socket for spoofed sources");
         return false;
     }
     setsockopt(f->raw, SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
@@ -130,8 +131,8 @@ static void count_replies(struct flood *f)
 
 /* ---- batches ---- */
 
-/* Sends all of a batch. What the kernel refuses for good (a datagram too long for the device) is
- * counted and left out. */
+/* Sends the whole batch. Datagrams that the kernel refuses (too long for the device) are counted and left
+ * out. */
 static void batch_send(struct flood *f, struct batch *b, int fd)
 {
     unsigned at = 0;
@@ -170,21 +171,21 @@ static struct mmsghdr *batch_place(struct batch *b, enum kind kind, const struct
     return m;
 }
 
-/* In the client's name: IP and UDP headers of our own. UDP checksum 0 is none (RFC 768). */
+/* From the client's address: we write the IP and UDP headers. A UDP checksum of 0 means none (RFC 768). */
 static void place_spoofed(struct flood *f, enum kind kind, const struct datagram *d)
 {
     struct batch *b = &f->spoofed;
     struct iphdr ip = {.version = 4, .ihl = 5, .ttl = 64, .protocol = IPPROTO_UDP};
     struct udphdr udp = {.len = htons((uint16_t)(sizeof(udp) + d->bytes))};
     unsigned i = b->count;
-    struct sockaddr_in to = d->seed->to;
+    struct sockaddr_in to = d->sample->to;
     struct mmsghdr *m;
 
-    ip.saddr = d->seed->from.sin_addr.s_addr;
-    ip.daddr = d->seed->to.sin_addr.s_addr;
+    ip.saddr = d->sample->from.sin_addr.s_addr;
+    ip.daddr = d->sample->to.sin_addr.s_addr;
     ip.tot_len = htons((uint16_t)(sizeof(ip) + sizeof(udp) + d->bytes));
-    udp.source = d->seed->from.sin_port;
-    udp.dest = d->seed->to.sin_port;
+    udp.source = d->sample->from.sin_port;
+    udp.dest = d->sample->to.sin_port;
     memcpy(b->heads[i], &ip, sizeof(ip));
     memcpy(b->heads[i] + sizeof(ip), &udp, sizeof(udp));
     to.sin_port = 0;
@@ -199,8 +200,8 @@ static void place_spoofed(struct flood *f, enum kind kind, const struct datagram
 static void place_plain(struct flood *f, enum kind kind, const struct datagram *d, unsigned sender)
 {
     uint16_t any = f->options.ports[random_below(&f->random, f->options.port_count)];
-    /* mostly where the client sends it, so that it meets the transport it is about */
-    uint16_t port = d->seed && random_below(&f->random, 8) ? ntohs(d->seed->to.sin_port) : any;
+    /* mostly to the port that the client uses, where its transport is */
+    uint16_t port = d->sample && random_below(&f->random, 8) ? ntohs(d->sample->to.sin_port) : any;
     struct sockaddr_in ipv4 = {.sin_family = AF_INET, .sin_port = htons(port)};
     struct sockaddr_in6 ipv6 = {
         .sin6_family = AF_INET6, .sin6_port = htons(port), .sin6_addr = IN6ADDR_LOOPBACK_INIT};
@@ -218,9 +219,9 @@ static void fill_and_send(struct flood *f, unsigned count, unsigned sender)
         enum kind kind = f->wheel[random_below(&f->random, f->wheel_size)];
         bool is_spoofed = kind == KIND_spoofed_replay || kind == KIND_spoofed_mutated;
         struct batch *b = is_spoofed ? &f->spoofed : &f->plain;
-        struct datagram d = make(kind, &f->seeds, &f->random, b->slots[b->count]);
+        struct datagram d = make(kind, &f->samples, &f->random, b->slots[b->count]);
 
-        if (is_spoofed && d.seed && d.bytes <= SEED_BYTES_MAX)
+        if (is_spoofed && d.sample && d.bytes <= SAMPLE_BYTES_MAX)
             place_spoofed(f, kind, &d);
         else if (!is_spoofed)
             place_plain(f, kind, &d, sender);
@@ -260,12 +261,13 @@ static void run(struct flood *f)
 
 static void report(struct flood *f, uint64_t elapsed_ns)
 {
-    printf("{\"sent\":%llu,\"refused\":%llu,\"seconds\":%.2f,\"replies\":%llu,\"replyBytes\":%llu,"
-           "\"seeds\":{\"stun\":%u,\"dtls\":%u,\"srtp\":%u,\"srtcp\":%u,\"ufrags\":%u},\"kinds\":{",
-           (unsigned long long)f->sent_all, (unsigned long long)f->refused,
-           (double)elapsed_ns / 1e9, (unsigned long long)f->replies,
-           (unsigned long long)f->reply_bytes, f->seeds.count[SEED_stun], f->seeds.count[SEED_dtls],
-           f->seeds.count[SEED_srtp], f->seeds.count[SEED_srtcp], f->seeds.ufrag_count);
+    printf(
+        "{\"sent\":%llu,\"refused\":%llu,\"seconds\":%.2f,\"replies\":%llu,\"replyBytes\":%llu,"
+        "\"samples\":{\"stun\":%u,\"dtls\":%u,\"srtp\":%u,\"srtcp\":%u,\"ufrags\":%u},\"kinds\":{",
+        (unsigned long long)f->sent_all, (unsigned long long)f->refused, (double)elapsed_ns / 1e9,
+        (unsigned long long)f->replies, (unsigned long long)f->reply_bytes,
+        f->samples.count[SAMPLE_stun], f->samples.count[SAMPLE_dtls], f->samples.count[SAMPLE_srtp],
+        f->samples.count[SAMPLE_srtcp], f->samples.ufrag_count);
     for (int k = 0; k < KIND_COUNT; k++)
         printf("%s\"%s\":%llu", k ? "," : "", kind_names[k], (unsigned long long)f->sent[k]);
     printf("}}\n");
@@ -347,10 +349,10 @@ int main(int argc, char **argv)
     make_prepare(&f->random);
     if (!open_senders(f))
         return 1;
-    fprintf(stderr, "listening\n");
-    if (f->options.capture_seconds &&
-        !capture(&f->seeds, f->options.ports, f->options.port_count, f->options.capture_seconds)) {
-        perror("flood: listening on lo");
+    fprintf(stderr, "capturing\n");
+    if (f->options.capture_seconds && !capture(&f->samples, f->options.ports, f->options.port_count,
+                                               f->options.capture_seconds)) {
+        perror("flood: cannot capture on lo");
         return 1;
     }
     fprintf(stderr, "sending\n");

@@ -1,4 +1,4 @@
-/* Datagrams that nobody should send. */
+/* Makes bad datagrams. */
 #include "flood.h"
 
 #include <string.h>
@@ -10,7 +10,7 @@
 #define SWEEP_LENGTHS 40
 #define FINGERPRINT_XOR 0x5354554eu
 
-static uint8_t pool[POOL_BYTES + 65536]; /* random bytes, read at random places */
+static uint8_t pool[POOL_BYTES + 65536]; /* random bytes; datagrams take them from random places */
 
 uint32_t random_next(struct random *random)
 {
@@ -31,7 +31,7 @@ void make_prepare(struct random *random)
         pool[i] = (uint8_t)random_next(random);
 }
 
-static const uint8_t *noise(struct random *random)
+static const uint8_t *random_bytes(struct random *random)
 {
     return pool + random_below(random, POOL_BYTES);
 }
@@ -59,7 +59,8 @@ static size_t attribute(uint8_t *out, size_t at, uint32_t type, const void *valu
     return at + 4 + ((bytes + 3) & ~(size_t)3);
 }
 
-/* A check that is sound but for MESSAGE-INTEGRITY, which needs the password. `flaw` 0: only that. */
+/* A connectivity check. Only its MESSAGE-INTEGRITY is wrong, because that needs the password; with `flaw` > 0
+ * something else is wrong too. */
 static size_t stun(uint8_t *out, const char *ufrag, struct random *random, unsigned flaw)
 {
     char user[UFRAG_ROOM + 8];
@@ -69,15 +70,15 @@ static size_t stun(uint8_t *out, const char *ufrag, struct random *random, unsig
     memcpy(user + bytes, ":abcd", 5);
     put16(out, 1);
     put32(out + 4, 0x2112a442);
-    memcpy(out + 8, noise(random), 12);
+    memcpy(out + 8, random_bytes(random), 12);
     at = attribute(out, at, 0x0006, user, bytes + 5);
-    at = attribute(out, at, 0x0024, noise(random), 4);
-    at = attribute(out, at, 0x802a, noise(random), 8);
+    at = attribute(out, at, 0x0024, random_bytes(random), 4);
+    at = attribute(out, at, 0x802a, random_bytes(random), 8);
     if (random_next(random) & 1)
         at = attribute(out, at, 0x0025, "", 0);
-    if (flaw != 1) /* 1: no MESSAGE-INTEGRITY at all */
-        at = attribute(out, at, 0x0008, noise(random), 20);
-    if (flaw == 2) /* behind it stands what it does not cover */
+    if (flaw != 1) /* 1: no MESSAGE-INTEGRITY */
+        at = attribute(out, at, 0x0008, random_bytes(random), 20);
+    if (flaw == 2) /* 2: an attribute after MESSAGE-INTEGRITY */
         at = attribute(out, at, 0x0025, "", 0);
     if (flaw != 3) { /* 3: no FINGERPRINT */
         put16(out + 2, (uint32_t)(at + 8 - 20));
@@ -90,15 +91,16 @@ static size_t stun(uint8_t *out, const char *ufrag, struct random *random, unsig
     return at;
 }
 
-static struct datagram stun_wrong(const struct seeds *seeds, struct random *random, uint8_t *slot)
+static struct datagram stun_wrong(const struct samples *samples, struct random *random,
+                                  uint8_t *slot)
 {
     unsigned flaw = random_below(random, 2) ? 0 : random_below(random, 5), which;
 
-    if (!seeds->ufrag_count)
+    if (!samples->ufrag_count)
         return (struct datagram){slot, stun(slot, "none", random, flaw), NULL};
-    which = random_below(random, seeds->ufrag_count);
-    return (struct datagram){slot, stun(slot, seeds->ufrags[which].name, random, flaw),
-                             seeds->ufrags[which].seed};
+    which = random_below(random, samples->ufrag_count);
+    return (struct datagram){slot, stun(slot, samples->ufrags[which].name, random, flaw),
+                             samples->ufrags[which].sample};
 }
 
 static size_t stun_stranger(uint8_t *out, struct random *random)
@@ -114,12 +116,12 @@ static size_t stun_stranger(uint8_t *out, struct random *random)
 
 /* ---- mutation ---- */
 
-static const struct seed *seed_of(const struct seeds *seeds, enum seed_class class,
-                                  struct random *random)
+static const struct sample *sample_of(const struct samples *samples, enum sample_class class,
+                                      struct random *random)
 {
-    unsigned count = seeds->count[class];
+    unsigned count = samples->count[class];
 
-    return count ? &seeds->list[class][random_below(random, count)] : NULL;
+    return count ? &samples->list[class][random_below(random, count)] : NULL;
 }
 
 static size_t mutate_once(uint8_t *data, size_t bytes, struct random *random)
@@ -134,36 +136,36 @@ static size_t mutate_once(uint8_t *data, size_t bytes, struct random *random)
         if (bytes)
             data[at] ^= (uint8_t)(1u << random_below(random, 8));
         return bytes;
-    case 2: /* one byte near the front, where the headers are */
+    case 2: /* one byte near the beginning, where the headers are */
         if (bytes)
             data[random_below(random, bytes < 24 ? (uint32_t)bytes : 24)] =
                 (uint8_t)random_next(random);
         return bytes;
-    case 3: /* a length field, perhaps */
+    case 3: /* two bytes, perhaps a length */
         if (bytes >= 2)
             put16(data + (at < bytes - 1 ? at : bytes - 2),
                   odd[random_below(random, sizeof(odd) / sizeof(odd[0]))]);
         return bytes;
-    case 4: /* cut off */
+    case 4: /* shorter */
         return at;
-    case 5: /* made longer */
+    case 5: /* longer */
         more = 1 + random_below(random, 64);
         if (bytes + more > SLOT_BYTES)
             return bytes;
-        memcpy(data + bytes, noise(random), more);
+        memcpy(data + bytes, random_bytes(random), more);
         return bytes + more;
-    case 6: /* a stretch of noise */
+    case 6: /* some random bytes */
         more = random_below(random, (uint32_t)(bytes - at) + 1);
-        memcpy(data + at, noise(random), more);
+        memcpy(data + at, random_bytes(random), more);
         return bytes;
-    default: /* a stretch moved */
+    default: /* some bytes moved */
         more = random_below(random, (uint32_t)(bytes - at) + 1);
         memmove(data + random_below(random, (uint32_t)(bytes - more) + 1), data + at, more);
         return bytes;
     }
 }
 
-/* A copy of a seed that differs from it for certain. */
+/* A copy of the data that differs from it. */
 static size_t mutate(uint8_t *out, const uint8_t *data, size_t bytes, struct random *random)
 {
     size_t now = bytes;
@@ -176,14 +178,14 @@ static size_t mutate(uint8_t *out, const uint8_t *data, size_t bytes, struct ran
     return now;
 }
 
-static struct datagram mutated(const struct seeds *seeds, enum seed_class class,
+static struct datagram mutated(const struct samples *samples, enum sample_class class,
                                struct random *random, uint8_t *slot)
 {
-    const struct seed *seed = seed_of(seeds, class, random);
+    const struct sample *sample = sample_of(samples, class, random);
 
-    if (!seed)
-        return (struct datagram){noise(random), 1 + random_below(random, 200), NULL};
-    return (struct datagram){slot, mutate(slot, seed->data, seed->bytes, random), seed};
+    if (!sample)
+        return (struct datagram){random_bytes(random), 1 + random_below(random, 200), NULL};
+    return (struct datagram){slot, mutate(slot, sample->data, sample->bytes, random), sample};
 }
 
 /* ---- the kinds ---- */
@@ -197,7 +199,7 @@ static struct datagram sweep(struct random *random, uint8_t *slot)
         127, 128, 200, 255, 256, 1000, 1199, 1200, 1300, 1472, 1499, 1500};
     size_t bytes = lengths[turn / 256 % SWEEP_LENGTHS];
 
-    memcpy(slot, noise(random), bytes);
+    memcpy(slot, random_bytes(random), bytes);
     slot[0] = (uint8_t)turn++;
     return (struct datagram){slot, bytes, NULL};
 }
@@ -206,26 +208,26 @@ static struct datagram oversize(struct random *random)
 {
     size_t bytes = 1501 + random_below(random, random_below(random, 16) ? 8000 : 64006);
 
-    return (struct datagram){noise(random), bytes, NULL};
+    return (struct datagram){random_bytes(random), bytes, NULL};
 }
 
-struct datagram make(enum kind kind, const struct seeds *seeds, struct random *random,
+struct datagram make(enum kind kind, const struct samples *samples, struct random *random,
                      uint8_t slot[SLOT_BYTES])
 {
-    const struct seed *seed;
+    const struct sample *sample;
 
     switch (kind) {
     case KIND_random:
-        return (struct datagram){noise(random),
+        return (struct datagram){random_bytes(random),
                                  random_below(random, random_below(random, 8) ? 200 : 1501), NULL};
     case KIND_sweep:
         return sweep(random, slot);
     case KIND_stun_stranger:
         return (struct datagram){slot, stun_stranger(slot, random), NULL};
     case KIND_stun_wrong:
-        return stun_wrong(seeds, random, slot);
+        return stun_wrong(samples, random, slot);
     case KIND_stun_mutated:
-        return mutated(seeds, SEED_stun, random, slot);
+        return mutated(samples, SAMPLE_stun, random, slot);
     case KIND_dtls_hello:
         if (random_next(random) & 1)
             return (struct datagram){chromium_client_hello_0, sizeof(chromium_client_hello_0),
@@ -234,25 +236,25 @@ struct datagram make(enum kind kind, const struct seeds *seeds, struct random *r
             slot, mutate(slot, chromium_client_hello_0, sizeof(chromium_client_hello_0), random),
             NULL};
     case KIND_dtls_mutated:
-        return mutated(seeds, SEED_dtls, random, slot);
+        return mutated(samples, SAMPLE_dtls, random, slot);
     case KIND_srtp_mutated:
-        return mutated(seeds, SEED_srtp, random, slot);
+        return mutated(samples, SAMPLE_srtp, random, slot);
     case KIND_srtcp_mutated:
-        return mutated(seeds, SEED_srtcp, random, slot);
+        return mutated(samples, SAMPLE_srtcp, random, slot);
     case KIND_replay:
-        seed = seed_of(seeds, SEED_dtls + random_below(random, 3), random);
-        return seed ? (struct datagram){seed->data, seed->bytes, seed}
-                    : mutated(seeds, SEED_srtp, random, slot);
+        sample = sample_of(samples, SAMPLE_dtls + random_below(random, 3), random);
+        return sample ? (struct datagram){sample->data, sample->bytes, sample}
+                      : mutated(samples, SAMPLE_srtp, random, slot);
     case KIND_spoofed_replay:
-        seed = seed_of(seeds, random_below(random, 4) ? SEED_srtp : SEED_srtcp, random);
-        return seed ? (struct datagram){seed->data, seed->bytes, seed}
-                    : mutated(seeds, SEED_srtp, random, slot);
+        sample = sample_of(samples, random_below(random, 4) ? SAMPLE_srtp : SAMPLE_srtcp, random);
+        return sample ? (struct datagram){sample->data, sample->bytes, sample}
+                      : mutated(samples, SAMPLE_srtp, random, slot);
     case KIND_spoofed_mutated:
-        return mutated(seeds, random_below(random, SEED_CLASS_COUNT), random, slot);
+        return mutated(samples, random_below(random, SAMPLE_CLASS_COUNT), random, slot);
     case KIND_oversize:
         return oversize(random);
     case KIND_jumbo:
-        return (struct datagram){noise(random), 65507, NULL};
+        return (struct datagram){random_bytes(random), 65507, NULL};
     default:
         return (struct datagram){slot, 0, NULL};
     }

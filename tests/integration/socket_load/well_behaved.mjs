@@ -1,5 +1,5 @@
-// Somebody who does nothing wrong, in a process of its own so that nobody else's work is in its times:
-// asks every 20 ms until stdin ends, then prints {asked, answered, p50_ms, p99_ms, max_ms}.
+// One client that does nothing wrong. It is a process of its own, so that its times contain no other work. It
+// sends a request every 20 ms until stdin ends, then prints {asked, answered, p50_ms, p99_ms, max_ms}.
 //   node well_behaved.mjs URL TOKEN ROOM
 import { createRequire } from 'node:module';
 
