@@ -36,6 +36,13 @@ function write(settings, extra = '') {
   renameSync(`${file}.new`, file);
 }
 
+// Whether `probe` becomes true within this time; for things that must not happen.
+async function within(ms, probe) {
+  const deadline = performance.now() + ms * slower;
+  while (!probe() && performance.now() < deadline) await sleep(20);
+  return Boolean(probe());
+}
+
 // Reloads, and returns what the processes logged. The control plane logs a line with why= or changed= when it is
 // done. The supervisor may log nothing at its level, so it gets a moment.
 async function reload() {
@@ -106,8 +113,7 @@ async function hears(name, act) {
   await b.must('room:join', { roomId });
   const from = a.heard.length;
   await act(b, roomId);
-  const heard = () => a.heard.slice(from).some((event) => event.name === name);
-  const result = await a.until(heard, 1500 * slower, name).catch(() => false);
+  const result = await within(1500, () => a.heard.slice(from).some((event) => event.name === name));
   await Promise.all([a.close(), b.close()]);
   return result;
 }
@@ -159,8 +165,7 @@ async function wrongLogins(ip) {
 async function debugLine() {
   const from = ringcast.log.length;
   await (await connect((await person()).token)).close();
-  const logged = () => /level=debug process=controlplane/.test(ringcast.log.slice(from));
-  return until(logged, 1500, 'debug line').catch(() => false);
+  return within(1500, () => /level=debug process=controlplane/.test(ringcast.log.slice(from)));
 }
 
 // Whether a forwarder that was running before the change of the level logs an info line when it stops.
