@@ -1,5 +1,4 @@
-/* Network paths: the address that a datagram comes from, and the address of ours that it came
- * to. */
+/* Network paths: who sent a datagram, and which of our addresses received it. */
 #ifndef RINGCAST_PATH_H
 #define RINGCAST_PATH_H
 
@@ -9,7 +8,8 @@
 
 /* Addresses have 16 bytes; IPv4 is written as v4-mapped IPv6 (RFC 4291 2.5.5.2). Ports are in host
  * order. There is no hidden padding, so a path may be compared and hashed as bytes. An answer goes
- * from local to remote: a host with several addresses must answer from the one that was asked. */
+ * from local to remote: a host with several addresses must answer from the address that received
+ * the question. */
 struct path {
     uint8_t remote_ip[16];
     uint8_t local_ip[16];

@@ -47,13 +47,13 @@ struct worker_threads_config {
     const struct region *desired, *actual, *keys, *resume;
 };
 
-/* One worker for each W that has a media socket (udp4.W or udp6.W). Both structs of `config` that
- * are kept, choice and descriptors, must outlive the threads. */
+/* One worker for each W that has a media socket (udp4.W or udp6.W). `choice` and
+ * `descriptors` of `config` must outlive the threads. */
 bool worker_threads_prepare(struct worker_threads *threads,
                             const struct worker_threads_config *config);
 /* Starts the threads and waits until each one has opened its I/O. */
 bool worker_threads_start(struct worker_threads *threads);
-/* Lets them work. */
+/* Lets the threads work. */
 void worker_threads_release(struct worker_threads *threads);
 void worker_threads_stop(struct worker_threads *threads);
 

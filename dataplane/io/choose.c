@@ -32,7 +32,7 @@
 #define WARM_ROUNDS 64 /* after these every receive buffer was used once */
 #define ROUNDS_MAX 256
 #define ROUNDS_MIN 8
-#define WALL_NS (40 * NS_PER_MS) /* for each candidate, by the clock on the wall */
+#define WALL_NS (40 * NS_PER_MS) /* for each candidate, in real time */
 
 struct trial {
     struct measured *measured;
@@ -207,7 +207,7 @@ static void trial_judge(struct trial *trial)
     trial->measured->ns = trial->ns[rounds / 2];
 }
 
-/* All trials run alternately, so that a busy machine makes all of them dearer. */
+/* The trials take turns, so that a busy machine affects all of them. */
 static void trials_run(struct trial *trials, size_t count)
 {
     uint64_t end_ns;

@@ -1,5 +1,5 @@
-/* What `auto` takes: every candidate does a worker's work on loopback for a moment, and the one
- * that needs least CPU time is picked.
+/* How `auto` chooses: every candidate does the work of a worker on loopback for a moment, and the
+ * one that needs least CPU time is picked.
  *
  *   our sockets ─► clients' datagrams ─► wait, receive, release, slot, transmit ─► clients
  *                       not timed                        timed

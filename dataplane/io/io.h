@@ -1,4 +1,5 @@
-/* I/O backends: how a worker's datagrams come in and go out. Everything above is the same on all.
+/* I/O backends: how a worker receives and sends datagrams. The code above this interface is the
+ * same for all backends.
  *
  *   wait ─► receive ─► datagrams[] … work … ─► release          memory of the backend
  *   slot ─► write exactly the bytes asked for ─► slot … ─► transmit

@@ -1,5 +1,5 @@
-/* The backend in memory, for tests and benchmarks: it receives what it is fed, and what it sends
- * goes to a function. It never sleeps: time is the caller's. The programs do not list it. */
+/* The backend in memory, for tests and benchmarks: it receives what it is fed, and gives what it
+ * sends to a function. It never sleeps. ringcast-dataplane does not have it. */
 #ifndef RINGCAST_IO_REPLAY_H
 #define RINGCAST_IO_REPLAY_H
 

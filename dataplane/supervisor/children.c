@@ -20,8 +20,9 @@
 #include "src/notify.h"
 #include "supervisor.h"
 
-#define TICK_MS 100     /* at most; sooner when a heartbeat would be late then */
-#define TICK_NEW_MS 25  /* while a child has not shown a heartbeat yet */
+/* Time between two checks of the children; less when a heartbeat would be late sooner. */
+#define TICK_MS 100
+#define TICK_NEW_MS 25  /* while a child has not written a heartbeat yet */
 #define TICK_BUSY_MS 10 /* while a child is suspect or waits to be started */
 #define START_LIMIT_NS (30 * NS_PER_S)
 #define ADOPTED_LIMIT_NS (1 * NS_PER_S) /* an adopted child may still be starting */

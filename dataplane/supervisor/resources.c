@@ -139,7 +139,7 @@ static bool resources_fits(struct resources *resources, char *why)
     return false;
 }
 
-static void end_old_child(int pidfd)
+static void old_child_end(int pidfd)
 {
     struct pollfd wanted = {.fd = pidfd, .events = POLLIN};
 
@@ -193,7 +193,7 @@ static bool resources_take_over(struct resources *resources, const struct settin
         if (pidfds[c] < 0)
             continue;
         notify_store_remove("child.%s", child_names[c]);
-        end_old_child(pidfds[c]);
+        old_child_end(pidfds[c]);
         pidfds[c] = -1;
     }
     resources_forget(resources);
@@ -253,7 +253,8 @@ static const struct share_row shares[] = {
 };
 #define SHARES (sizeof(shares) / sizeof(shares[0]))
 
-static void lend(struct descriptors *to, const struct descriptors *from, const char *name)
+static void descriptor_copy(struct descriptors *to, const struct descriptors *from,
+                            const char *name)
 {
     int fd = descriptors_get(from, "%s", name);
 
@@ -267,13 +268,13 @@ static void resources_share(const struct resources *resources, const struct shar
     set->count = 0;
     for (unsigned id = 0; id < REGION_COUNT; id++) {
         if (row->regions[id] == SHARE_WRITE)
-            lend(set, &resources->set, region_names[id]);
+            descriptor_copy(set, &resources->set, region_names[id]);
         else if (row->regions[id] == SHARE_READ)
             descriptors_add(set, resources->readonly[id], "%s", region_names[id]);
     }
     for (size_t i = 0; row->sockets && i < resources->set.count; i++)
         if (strncmp(resources->set.list[i].name, "io.", 3) == 0)
-            lend(set, &resources->set, resources->set.list[i].name);
+            descriptor_copy(set, &resources->set, resources->set.list[i].name);
     for (uint32_t w = 0; w < resources->worker_count; w++) {
         static const char *const formats[] = {"udp4.%u", "udp6.%u", "bell.worker.%u"};
         char name[DESCRIPTOR_NAME_BYTES];
@@ -282,13 +283,13 @@ static void resources_share(const struct resources *resources, const struct shar
             if (f < 2 ? !row->sockets : !row->bell_workers)
                 continue;
             snprintf(name, sizeof(name), formats[f], w);
-            lend(set, &resources->set, name);
+            descriptor_copy(set, &resources->set, name);
         }
     }
     if (row->bell_control)
-        lend(set, &resources->set, "bell.control");
+        descriptor_copy(set, &resources->set, "bell.control");
     if (row->bell_handshaker)
-        lend(set, &resources->set, "bell.handshaker");
+        descriptor_copy(set, &resources->set, "bell.handshaker");
 }
 
 void resources_for_child(const struct resources *resources, enum child_role role,

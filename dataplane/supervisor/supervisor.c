@@ -14,7 +14,8 @@
 #include "src/log.h"
 #include "src/notify.h"
 
-#define CONFIGURATION_STATUS 2 /* a restart will not help: something outside must change first */
+/* Exit status: a restart would fail until somebody changes something. */
+#define CONFIGURATION_STATUS 2
 
 extern char **environ;
 
@@ -110,7 +111,7 @@ static nfds_t poll_list(const struct supervisor *s, int signals, struct pollfd *
     return (nfds_t)(POLL_CLIENTS + s->control.client_count);
 }
 
-static void serve(struct supervisor *s, const struct pollfd *list, uint64_t now_ns)
+static void handle_events(struct supervisor *s, const struct pollfd *list, uint64_t now_ns)
 {
     for (unsigned c = 0; c < CHILD_COUNT; c++)
         if (list[POLL_CHILDREN + c].revents)
@@ -139,7 +140,7 @@ static void supervise(struct supervisor *s, int signals)
         now_ns = clock_monotonic_ns();
         if (list[POLL_SIGNALS].revents && signals_read(s, signals))
             return;
-        serve(s, list, now_ns);
+        handle_events(s, list, now_ns);
         if (!ready && children_beat(s)) {
             ready = true;
             notify_ready();

@@ -1,6 +1,5 @@
-/* The backend over io_uring (Linux 6.0 or newer): datagrams are received into a ring of buffers
- * that the kernel fills by itself, and where the device really takes data without a copy, sent
- * without one. */
+/* The backend over io_uring (Linux 6.0 or newer). The kernel receives datagrams into a ring of
+ * buffers. Where the device takes data without a copy, the backend sends without one. */
 #ifndef RINGCAST_IO_URING_H
 #define RINGCAST_IO_URING_H
 

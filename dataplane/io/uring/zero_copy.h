@@ -9,7 +9,7 @@
  *      └──────────── the same, among the last WINDOW sends ◄─────────────────────── on
  *
  * Where the kernel copies nevertheless (loopback, veth, a card without scatter-gather), asking for
- * zero-copy makes a send 10 to 40 % dearer. Where it does not copy, the ring request, its memory
+ * zero-copy makes a send cost 10 to 40 % more. Where it does not copy, the ring request, its memory
  * and the notification cost about 1 µs for each send. So zero-copy pays from some 16 KiB on, if the
  * device cuts the segments: it saves a quarter of the cost of a run of 24 full datagrams
  * (perf/README.md), but a frame of 9 is cheaper when copied. Short sends do not qualify, nor does a
