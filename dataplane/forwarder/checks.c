@@ -67,29 +67,30 @@ static void agent_changed(struct checks *checks, struct transport *t, enum ice_e
         transport_publish_change(checks->transports, t);
 }
 
-/* checks->request names a transport of ours. Not inlined, so that strangers' checks, which may come
+/* checks->request may mean this transport. Not inlined, so that strangers' checks, which may come
  * as a flood, do not pay for its stack frame. */
 __attribute__((noinline)) static enum verdict
-answer(struct checks *checks, const struct io_datagram *datagram, struct named_transport named)
+answer(struct checks *checks, const struct io_datagram *datagram, struct transport *t)
 {
     const struct stun_request *request = &checks->request;
-    struct transport *t = named.transport;
+    const struct ice_credentials *named = credentials_named(t, request);
     uint8_t out[STUN_RESPONSE_BYTES_MAX];
     size_t out_bytes = 0;
     enum ice_event event;
 
-    if (stun_authenticate(datagram->data, datagram->bytes, request, named.credentials->password) !=
-        STUN_OK)
+    if (!named)
+        return VERDICT_drop_stun_stranger;
+    if (stun_authenticate(datagram->data, datagram->bytes, request, named->password) != STUN_OK)
         return VERDICT_drop_stun_unauthentic;
     if (!transport_count_within(t, checks->turn->now_ns, &t->stun_in_window, STUN_PER_SECOND_MAX))
         return VERDICT_drop_stun_limit;
     t->bytes_received += datagram->bytes;
     t->dirty = true;
-    if (credentials_confirm(&checks->transports->ufrags, t, named.credentials)) {
+    if (credentials_confirm(&checks->transports->ufrags, t, named)) {
         ice_finish_restart(&t->ice);
         checks->turn->counters[COUNTER_ice_restarts]++;
     }
-    event = ice_receive_request(&t->ice, request, &datagram->path, named.credentials->password,
+    event = ice_receive_request(&t->ice, request, &datagram->path, named->password,
                                 checks->turn->now_ns, out, &out_bytes);
     agent_changed(checks, t, event);
     if (out_bytes == 0)
@@ -101,14 +102,13 @@ answer(struct checks *checks, const struct io_datagram *datagram, struct named_t
 
 enum verdict checks_receive(struct checks *checks, const struct io_datagram *datagram)
 {
-    const struct transports *ts = checks->transports;
-    struct stun_request *request = &checks->request;
-    struct named_transport named;
+    struct transports *ts = checks->transports;
+    uint32_t i;
 
-    if (stun_parse(datagram->data, datagram->bytes, request) != STUN_OK)
+    if (stun_parse(datagram->data, datagram->bytes, &checks->request) != STUN_OK)
         return VERDICT_drop_stun_malformed;
-    named = credentials_find(&ts->ufrags, ts->all, request);
-    return named.transport ? answer(checks, datagram, named) : VERDICT_drop_stun_stranger;
+    i = credentials_find(&ts->ufrags, &checks->request);
+    return i != MAP_NONE ? answer(checks, datagram, &ts->all[i]) : VERDICT_drop_stun_stranger;
 }
 
 void checks_lose_consent(struct checks *checks, struct transport *t)

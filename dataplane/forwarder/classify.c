@@ -40,10 +40,8 @@ static enum verdict receive(struct classifier *c, struct io_datagram *datagram, 
 {
     enum datagram_kind kind;
 
-    if (datagram->bytes == 0)
-        return VERDICT_drop_empty;
-    if (datagram->bytes > DATAGRAM_BYTES_MAX)
-        return VERDICT_drop_oversize;
+    if (datagram->bytes == 0 || datagram->bytes > DATAGRAM_BYTES_MAX)
+        return datagram->bytes ? VERDICT_drop_oversize : VERDICT_drop_empty;
     kind = datagram_classify(datagram->data, datagram->bytes);
     if (kind == DATAGRAM_rtp || kind == DATAGRAM_rtcp)
         return media_receive(c, datagram, position, kind);

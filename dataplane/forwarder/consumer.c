@@ -30,19 +30,6 @@ void consumers_close(struct consumers *cs)
     map_close(&cs->ssrcs);
 }
 
-static uint64_t ssrc_key(const struct transport *t, uint32_t ssrc)
-{
-    return ((uint64_t)t->index + 1) << 32 | ssrc;
-}
-
-struct consumer_details *consumer_find_details(const struct consumers *cs,
-                                               const struct transport *t, uint32_t ssrc)
-{
-    uint32_t i = map_find(&cs->ssrcs, ssrc_key(t, ssrc));
-
-    return i == MAP_NONE ? NULL : &cs->details[i];
-}
-
 /* ---- statistics ---- */
 
 static void publish(struct consumers *cs, const struct consumer_details *d)
@@ -171,7 +158,7 @@ void consumer_remove(struct consumers *cs, struct consumer *c, bool with_bye)
 
     if (with_bye && c->has_sent)
         reports_send_bye(cs->reports, d->transport, c->ssrc);
-    map_remove(&cs->ssrcs, ssrc_key(d->transport, c->ssrc), index);
+    map_remove(&cs->ssrcs, consumer_key(d->transport->index, c->ssrc), index);
     unlink_from_lists(cs, d);
     memset(c, 0, sizeof(*c));
     memset(d, 0, sizeof(*d));
@@ -210,7 +197,7 @@ static void consumer_add(struct consumers *cs, uint32_t index, const struct cons
     struct consumer *c = &cs->all[index];
     struct consumer_details *d = &cs->details[index];
     struct producer *p = producer_or_replica(cs->replicas, row->producer);
-    uint64_t key = ssrc_key(t, row->ssrc);
+    uint64_t key = consumer_key(t->index, row->ssrc);
 
     if (!p) {
         cs->turn->counters[COUNTER_rows_refused]++;

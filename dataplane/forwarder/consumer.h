@@ -74,6 +74,12 @@ struct consumers {
     struct map ssrcs; /* transport and SSRC → index */
 };
 
+/* Of the map: the index of a transport, and an SSRC that it gets. */
+static inline uint64_t consumer_key(uint32_t transport, uint32_t ssrc)
+{
+    return ((uint64_t)transport + 1) << 32 | ssrc;
+}
+
 /* Maps the arrays; false when there is no address space. */
 bool consumers_open(struct consumers *cs);
 void consumers_close(struct consumers *cs);
@@ -83,9 +89,14 @@ void consumer_reconcile(struct consumers *cs, uint32_t index, const struct consu
 /* with_bye: tell its client that the stream ends. */
 void consumer_remove(struct consumers *cs, struct consumer *c, bool with_bye);
 
-/* The consumer whose packets go to this transport with this SSRC; NULL: none. */
-struct consumer_details *consumer_find_details(const struct consumers *cs,
-                                               const struct transport *t, uint32_t ssrc);
+/* The consumer whose packets go to the transport at this index with this SSRC; NULL: none. */
+static inline struct consumer_details *consumer_find_details(const struct consumers *cs,
+                                                             uint32_t transport, uint32_t ssrc)
+{
+    uint32_t i = map_find(&cs->ssrcs, consumer_key(transport, ssrc));
+
+    return i == MAP_NONE ? NULL : &cs->details[i];
+}
 
 /* ---- all consumers of a transport ---- */
 

@@ -71,21 +71,14 @@ static bool is_named(const struct ice_credentials *c, const struct stun_request 
            memcmp(c->ufrag, request->local_ufrag, c->ufrag_bytes) == 0;
 }
 
-struct named_transport credentials_find(const struct ufrags *ufrags, struct transport *transports,
-                                        const struct stun_request *request)
+const struct ice_credentials *credentials_named(const struct transport *t,
+                                                const struct stun_request *request)
 {
-    uint32_t i =
-        map_find(&ufrags->map, key_of(ufrags, request->local_ufrag, request->local_ufrag_bytes));
-    const struct ice_credentials *named;
-    struct transport *t;
-
-    if (i == MAP_NONE || request->local_ufrag_bytes == 0)
-        return (struct named_transport){0};
-    t = &transports[i];
-    named = is_named(&t->credentials, request) ? &t->credentials : &t->outgoing;
-    if (!t->generation || !is_named(named, request))
-        return (struct named_transport){0};
-    return (struct named_transport){t, named};
+    if (!t->generation || request->local_ufrag_bytes == 0)
+        return NULL;
+    return is_named(&t->credentials, request) ? &t->credentials
+           : is_named(&t->outgoing, request)  ? &t->outgoing
+                                              : NULL;
 }
 
 bool credentials_confirm(struct ufrags *ufrags, struct transport *t,

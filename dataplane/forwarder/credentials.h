@@ -36,14 +36,17 @@ struct ufrags {
 bool credentials_take(struct ufrags *ufrags, struct transport *t, const struct transport_row *row);
 void credentials_forget(struct ufrags *ufrags, struct transport *t);
 
-/* The one of `transports` that a check names, and which of its credentials. Both NULL for
- * strangers. */
-struct named_transport {
-    struct transport *transport;
-    const struct ice_credentials *credentials;
-};
-struct named_transport credentials_find(const struct ufrags *ufrags, struct transport *transports,
-                                        const struct stun_request *request);
+/* The index of the transport that a check may mean; MAP_NONE: none. Only the hash was compared, so
+ * ask credentials_named next. */
+static inline uint32_t credentials_find(const struct ufrags *ufrags,
+                                        const struct stun_request *request)
+{
+    return map_find(&ufrags->map,
+                    map_hash(ufrags->secret, request->local_ufrag, request->local_ufrag_bytes));
+}
+/* Those of its credentials that the check names; NULL: neither. */
+const struct ice_credentials *credentials_named(const struct transport *t,
+                                                const struct stun_request *request);
 
 /* An authentic check named these. True when it is the first with the new ones: the ICE restart is
  * complete. */

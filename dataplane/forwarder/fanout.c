@@ -53,7 +53,7 @@ static bool selects(struct fanout *f, struct consumer *c, const struct producer 
     return c->synchronised && packet->encoding == c->encoding && packet->index >= c->floor_in;
 }
 
-/* What one consumer got of one job. */
+/* What a consumer got of one job, or a subscriber in one turn. */
 struct emitted {
     uint32_t packets, bytes, payload_bytes;
 };
@@ -284,8 +284,9 @@ static uint32_t gather_new(struct fanout *f, uint32_t budget, struct producer_li
 
 /* ---- emit: one subscriber after the other ---- */
 
-static void emit_consumer(struct fanout *f, struct producer *p, struct consumer *c)
+static void emit_consumer(struct fanout *f, struct consumer *c, struct emitted *subscriber)
 {
+    struct producer *p = c->producer;
     struct emitted emitted = {0};
 
     transmit_make_room(f->transmit, p->job.count); /* else the run would be cut in the middle */
@@ -297,10 +298,8 @@ static void emit_consumer(struct fanout *f, struct producer *p, struct consumer 
         c->packets += emitted.packets;
         c->bytes += emitted.bytes;
         c->payload_bytes += emitted.payload_bytes;
-        c->egress->packets += emitted.packets;
-        c->egress->bytes += emitted.bytes;
-        f->turn->counters[COUNTER_rtp_sent] += emitted.packets;
-        f->turn->counters[COUNTER_rtp_sent_bytes] += emitted.bytes;
+        subscriber->packets += emitted.packets;
+        subscriber->bytes += emitted.bytes;
     }
     if (p->kind == MEDIA_KIND_video && (!c->synchronised || c->encoding != c->target))
         key_frame_request(f->key_frames, p, c->target);
@@ -314,12 +313,17 @@ static void emit(struct fanout *f)
     f->touched_last = NULL;
     for (; to; to = to->next_touched) {
         struct consumer *c = to->due_first;
+        struct emitted emitted = {0};
 
         to->due_first = NULL;
         to->due_last = NULL;
         to->dirty = true;
         for (; c; c = c->next_due)
-            emit_consumer(f, c->producer, c);
+            emit_consumer(f, c, &emitted);
+        to->packets += emitted.packets;
+        to->bytes += emitted.bytes;
+        f->turn->counters[COUNTER_rtp_sent] += emitted.packets;
+        f->turn->counters[COUNTER_rtp_sent_bytes] += emitted.bytes;
     }
     transmit_flush(f->transmit);
 }

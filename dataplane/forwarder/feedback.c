@@ -77,7 +77,7 @@ static void report_blocks(struct feedback *f, struct transport *t, const struct 
     struct rtcp_report_block block;
 
     for (size_t i = 0; rtcp_read_report_block(packet, i, &block); i++) {
-        struct consumer_details *d = consumer_find_details(f->consumers, t, block.ssrc);
+        struct consumer_details *d = consumer_find_details(f->consumers, t->index, block.ssrc);
 
         if (!d)
             continue;
@@ -110,7 +110,7 @@ static void payload_feedback(struct feedback *f, struct transport *t,
     if (!rtcp_read_feedback(packet, &sender, &media))
         return;
     if (packet->count == PSFB_PLI) {
-        d = consumer_find_details(f->consumers, t, media);
+        d = consumer_find_details(f->consumers, t->index, media);
         if (!d)
             return;
         d->pli_received++;
@@ -120,7 +120,7 @@ static void payload_feedback(struct feedback *f, struct transport *t,
     if (packet->count != PSFB_FIR)
         return;
     for (size_t i = 0; rtcp_read_fir(packet, i, &media, &sequence); i++) {
-        d = consumer_find_details(f->consumers, t, media);
+        d = consumer_find_details(f->consumers, t->index, media);
         if (!d || (d->fir_seen && d->fir_sequence == sequence))
             continue; /* RFC 5104 4.3.1.2: the same number is the same request, sent again */
         d->fir_seen = true;
@@ -138,7 +138,7 @@ static void transport_feedback(struct feedback *f, struct transport *t,
 
     if (packet->count != RTPFB_NACK || !rtcp_read_feedback(packet, &sender, &media))
         return;
-    d = consumer_find_details(f->consumers, t, media);
+    d = consumer_find_details(f->consumers, t->index, media);
     if (d)
         d->nack_received++;
 }

@@ -386,6 +386,8 @@ static void pad_runs(struct arrivals *a)
 
 void ingress_run(struct arrivals *a)
 {
+    size_t queued = 0;
+
     if (a->count > 0)
         srtp_unprotect_burst(a->srtp, a->jobs, a->count);
     for (size_t i = 0; i < a->count; i++) {
@@ -393,12 +395,15 @@ void ingress_run(struct arrivals *a)
         enum verdict verdict = finish(a, arrival, &a->jobs[i]);
 
         verdict_set(a->batch, arrival->position, verdict);
-        if (arrival->packet && verdict != VERDICT_PENDING) {
+        if (verdict == VERDICT_PENDING) {
+            queued++;
+        } else if (arrival->packet) {
             pool_give(a->pool, arrival->packet);
             arrival->packet = NULL;
         }
     }
-    pad_runs(a);
+    if (queued > 1)
+        pad_runs(a);
     a->count = 0;
     a->unproven_count = 0;
 }

@@ -34,7 +34,8 @@ static void reconcile_row(struct reconciler *r, enum table_id table, uint32_t in
         producer_reconcile(r->producers, index, result == ROW_OK ? &row.producer : NULL);
     else
         consumer_reconcile(r->consumers, index, result == ROW_OK ? &row.consumer : NULL);
-    explicit_bzero(&row, sizeof(row)); /* it held an ICE password */
+    if (table == TABLE_transport)
+        explicit_bzero(&row.transport, sizeof(row.transport)); /* it held an ICE password */
 }
 
 void reconcile_producer(struct reconciler *r, uint32_t index)

@@ -41,18 +41,6 @@ struct transport *transport_find(const struct transports *ts, handle_word handle
     return t && t->generation && t->generation == handle_generation(handle) ? t : NULL;
 }
 
-bool transport_count_within(struct transport *t, uint64_t now_ns, uint32_t *count, uint32_t limit)
-{
-    uint32_t second = (uint32_t)(now_ns / NS_PER_S);
-
-    if (t->rate_window_s != second) {
-        t->rate_window_s = second;
-        t->rtcp_in_window = 0;
-        t->stun_in_window = 0;
-    }
-    return ++*count <= limit;
-}
-
 void transport_update_egress(struct transport *t)
 {
     const struct path *path = ice_selected_path(&t->ice);

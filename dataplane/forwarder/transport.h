@@ -16,12 +16,13 @@
 #include "dataplane/engines/transport_cc.h"
 #include "dataplane/engines/wheel.h"
 #include "egress.h"
+#include "src/clock.h"
 #include "src/region.h"
 
-#define STREAMS_MAX 32                         /* SSRCs that one transport may send (threat D15) */
-#define PUBLISH_INTERVAL_NS (500 * 1000000ull) /* statistics rows of an active transport */
+#define STREAMS_MAX 32                        /* SSRCs that one transport may send (threat D15) */
+#define PUBLISH_INTERVAL_NS (500 * NS_PER_MS) /* statistics rows of an active transport */
 #define IDLE_INTERVAL_NS \
-    (2500 * 1000000ull) /* the timer of a transport without producer and consumer */
+    (2500 * NS_PER_MS) /* the timer of a transport without producer and consumer */
 
 struct consumer_details;
 struct producer;
@@ -129,6 +130,17 @@ void transport_publish_change(struct transports *ts, struct transport *t);
 
 /* Counts one more within a second of this transport; false over the limit. Only authentic packets
  * may be counted: who forges a client's address must not use up what is the client's. */
-bool transport_count_within(struct transport *t, uint64_t now_ns, uint32_t *count, uint32_t limit);
+static inline bool transport_count_within(struct transport *t, uint64_t now_ns, uint32_t *count,
+                                          uint32_t limit)
+{
+    uint32_t second = (uint32_t)(now_ns / NS_PER_S);
+
+    if (t->rate_window_s != second) {
+        t->rate_window_s = second;
+        t->rtcp_in_window = 0;
+        t->stun_in_window = 0;
+    }
+    return ++*count <= limit;
+}
 
 #endif
