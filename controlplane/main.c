@@ -30,8 +30,9 @@ extern char **environ;
 
 /* ---- the process ---- */
 
-/* When ringcast-run (src/run) dies the kernel shall end this process too. ringcast-run asks for that, but
- * the kernel forgets it when a process changes its user, so we ask again. Not under a service manager. */
+/* When ringcast-run (src/run) dies the kernel shall end this process too. ringcast-run asks for
+ * that, but the kernel forgets it when a process changes its user, so we ask again. Not under a
+ * service manager. */
 static void end_with_launcher(void)
 {
     const char *manager = getenv("NOTIFY_SOCKET");
@@ -51,9 +52,9 @@ static void raise_descriptor_limit(void)
     }
 }
 
-/* Makes free() return large blocks to the system. By default glibc raises its limit for "large" to the
- * largest block that was ever freed and then keeps such blocks in the arena of each thread. argon2id needs
- * 19 MiB, so a few logins would cost 80 MiB for ever. */
+/* Makes free() return large blocks to the system. By default glibc raises its limit for "large" to
+ * the largest block that was ever freed and then keeps such blocks in the arena of each thread.
+ * argon2id needs 19 MiB, so a few logins would cost 80 MiB for ever. */
 static void return_large_blocks(void)
 {
     mallopt(M_MMAP_THRESHOLD, 256 * 1024);
@@ -62,8 +63,8 @@ static void return_large_blocks(void)
 
 /* ---- its parts ---- */
 
-/* Ports are opened and certificates are read while the process may still be root. Files are made after
- * it has become the user. */
+/* Ports are opened and certificates are read while the process may still be root. Files are made
+ * after it has become the user. */
 static bool open_all(struct control *control, char *why)
 {
     const struct settings *settings = &control->settings;
@@ -151,8 +152,8 @@ static int answer_request(const struct settings *settings, enum settings_request
     return 0;
 }
 
-/* The environment of the NestJS backend that Ringcast replaces may name databases. Says so when they are
- * not used. */
+/* The environment of the NestJS backend that Ringcast replaces may name databases. Says so when
+ * they are not used. */
 static void warn_of_other_stores(const struct settings *settings)
 {
     char names[200];

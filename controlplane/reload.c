@@ -55,9 +55,9 @@ static void nothing_drop(void *made)
 {
 }
 
-/* Everything that is made from settings. First all rows `make` theirs (NULL: refused, why says the reason).
- * Then all `place` them, which cannot fail, or all `drop` them. http_reload does both at once for HTTP, so
- * it comes last. */
+/* Everything that is made from settings. First all rows `make` theirs (NULL: refused, why says the
+ * reason). Then all `place` them, which cannot fail, or all `drop` them. http_reload does both at
+ * once for HTTP, so it comes last. */
 static const struct part {
     void *(*make)(const struct reload *reload, const struct settings *next, char *why);
     void (*place)(const struct reload *reload, void *made);

@@ -1,9 +1,9 @@
-/* SIGHUP: reads the settings as at the start and applies those that may change while the process runs: all
- * of them or none.
+/* SIGHUP: reads the settings as at the start and applies those that may change while the process
+ * runs: all of them or none.
  *
- * Objects that are made from settings (origins, keys, certificates) have a row in reload.c. All of them are
- * made first; when one cannot be made, the reason is logged and nothing changes. Settings that are read
- * where they are used need no row. Threads: the loop's. */
+ * Objects that are made from settings (origins, keys, certificates) have a row in reload.c. All of
+ * them are made first; when one cannot be made, the reason is logged and nothing changes. Settings
+ * that are read where they are used need no row. Threads: the loop's. */
 #ifndef RINGCAST_CONTROLPLANE_RELOAD_H
 #define RINGCAST_CONTROLPLANE_RELOAD_H
 

@@ -12,8 +12,8 @@
 #include "src/notify.h"
 
 #define STOP_TIMEOUT_MS 10000
-/* How often a drain looks whether all clients have left. The event server:draining has this time to leave
- * even when the drain takes no longer. */
+/* How often a drain looks whether all clients have left. The event server:draining has this time
+ * to leave even when the drain takes no longer. */
 #define DRAIN_CHECK_MS 50
 
 static void handle_closed(uv_handle_t *handle)

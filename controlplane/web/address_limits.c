@@ -11,8 +11,8 @@ static bool is_unused(const struct address_limit *limit, uint64_t now_us)
     return limit->count == 0 && limit->spent_until_us <= now_us;
 }
 
-/* Returns the link that points to the address's limit, or the empty link at the end of its bucket. Frees
- * unused limits on the way. */
+/* Returns the link that points to the address's limit, or the empty link at the end of its bucket.
+ * Frees unused limits on the way. */
 static struct address_limit **find(struct address_limits *limits, const struct address *address,
                                    uint64_t now_us)
 {

@@ -1,10 +1,10 @@
-/* How many things (connections, sessions) each client address holds, and how fast it takes new ones.
- * All addresses of one IPv6 /64 network count as one: whoever has one of them has all.
+/* How many things (connections, sessions) each client address holds, and how fast it takes new
+ * ones. All addresses of one IPv6 /64 network count as one: whoever has one of them has all.
  *
  * Rate: at most `per_minute` in any 60 seconds (generic cell rate algorithm, one time stamp per
  *       address). An address is remembered until its rate has recovered, but at most
- *       ADDRESS_IDLE_MAX addresses that hold nothing are remembered. An attacker with more addresses
- *       than that is limited only by the total number of connections.
+ *       ADDRESS_IDLE_MAX addresses that hold nothing are remembered. An attacker with more
+ *       addresses than that is limited only by the total number of connections.
  * Threads: the loop's. */
 #ifndef RINGCAST_WEB_ADDRESS_LIMITS_H
 #define RINGCAST_WEB_ADDRESS_LIMITS_H
@@ -30,8 +30,8 @@ struct address_limits {
 
 enum address_verdict { ADDRESS_ALLOWED, ADDRESS_OVER_COUNT /* or no memory */, ADDRESS_OVER_RATE };
 
-/* The address takes one more. per_minute 0: no limit of the rate. *taken is NULL when it is refused;
- * otherwise the caller gives it back with address_limits_release. */
+/* The address takes one more. per_minute 0: no limit of the rate. *taken is NULL when it is
+ * refused; otherwise the caller gives it back with address_limits_release. */
 enum address_verdict address_limits_take(struct address_limits *limits, struct address address,
                                          uint32_t max, uint32_t per_minute, uint64_t now_ms,
                                          struct address_limit **taken);

@@ -1,13 +1,14 @@
 /* The server's TLS certificate and key. They can be replaced while connections are open.
  *
- * Shape: certificate_current gives the SSL_CTX for new connections. Open connections keep theirs.
- * Reload: by certificate_reload, or automatically within CERTIFICATE_WATCH_MS after one of the two files
- *         has changed (also when a symbolic link points to another file). A pair that is broken, does not
- *         belong together or has expired is refused: an ERROR line says why, and the old pair stays in
- *         use. When the two files are replaced one after the other, the first change is refused and the
- *         second is loaded.
- * Tickets: ticket keys survive a reload. A new key is made every TICKET_LIFE_S, and the previous key is
- *          still accepted, so stolen keys open at most two hours of recorded resumed sessions.
+ * Shape:   certificate_current gives the SSL_CTX for new connections. Open connections keep theirs.
+ * Reload:  by certificate_reload, or automatically within CERTIFICATE_WATCH_MS after one of the two
+ *          files has changed (also when a symbolic link points to another file). A pair that is
+ *          broken, does not belong together or has expired is refused: an ERROR line says why, and
+ *          the old pair stays in use. When the two files are replaced one after the other, the
+ *          first change is refused and the second is loaded.
+ * Tickets: ticket keys survive a reload. A new key is made every TICKET_LIFE_S, and the previous
+ *          key is still accepted, so stolen keys open at most two hours of recorded resumed
+ *          sessions.
  * Threads: the loop's. Source: RFC 8446, RFC 5077, RFC 7301, RFC 9325. */
 #ifndef RINGCAST_WEB_CERTIFICATE_H
 #define RINGCAST_WEB_CERTIFICATE_H

@@ -1,12 +1,12 @@
-/* A client of the Socket.IO server: one Engine.IO session, bound to HTTP requests, a WebSocket and the
- * clock. It may have one socket for each namespace.
+/* A client of the Socket.IO server: one Engine.IO session, bound to HTTP requests, a WebSocket and
+ * the clock. It may have one socket for each namespace.
  *
  *   engine_requests.c (HTTP)  ─┐
  *   websocket.c (frames)      ─┼─► client: struct engine ─► io->message ─► socket.c ─► handlers
  *   timer                     ─┘
  *
- * Threads: the loop's. Memory: counted; a client is freed after its end and after the last function
- * that works on it. */
+ * Threads: the loop's. Memory: counted; a client is freed after its end and after the last
+ * function that works on it. */
 #ifndef RINGCAST_WEB_CLIENT_H
 #define RINGCAST_WEB_CLIENT_H
 
@@ -19,8 +19,9 @@
 
 #define CLIENT_BUCKETS 4096
 #define NAMESPACES_MAX 4
-/* Until a handler has accepted a socket the client is unknown and needs to send only CONNECT with a
- * token of a few KB. It must not make us hold maxPayload bytes on every connection that it opens. */
+/* Until a handler has accepted a socket the client is unknown and needs to send only CONNECT with
+ * a token of a few KB. It must not make us hold maxPayload bytes on every connection that it
+ * opens. */
 #define FIRST_MESSAGE_BYTES_MAX 65536
 
 struct client;
@@ -31,7 +32,7 @@ struct socketio {
     struct engine_settings engine;
     const struct socket_handlers *handlers;
     void *context; /* the handlers' */
-    /* A message of a client; false: it breaks the protocol. A test of Engine.IO puts an echo here. */
+    /* A message of a client; false: it breaks the protocol. A test of Engine.IO sets an echo. */
     bool (*message)(struct client *client, const char *bytes, size_t count, bool is_binary);
     /* The client's session is over. */
     void (*ended)(struct client *client, const char *reason);

@@ -1,12 +1,13 @@
-/* One TCP connection: bytes in and out, TLS when the port speaks TLS, one deadline. It knows nothing of
- * HTTP: the protocol that is spoken on it (HTTP, later perhaps WebSocket) gives its functions.
+/* One TCP connection: bytes in and out, TLS when the port speaks TLS, one deadline. It knows
+ * nothing of HTTP: the protocol that is spoken on it (HTTP, later perhaps WebSocket) gives its
+ * functions.
  *
  *   socket ─► [TLS] ─► protocol->received          connection_write ─► [TLS] ─► socket
  *
  * Threads: the loop's.
- * Memory: a struct connection is part of its owner's struct. It lives until `released` is called,
- *         some turns of the loop after connection_close.
- * Errors: a connection that fails is closed; its protocol hears `lost`. */
+ * Memory:  a struct connection is part of its owner's struct. It lives until `released` is called,
+ *          some turns of the loop after connection_close.
+ * Errors:  a connection that fails is closed; its protocol's `lost` is called. */
 #ifndef RINGCAST_WEB_CONNECTION_H
 #define RINGCAST_WEB_CONNECTION_H
 
@@ -98,8 +99,8 @@ void connection_stop_reading(struct connection *connection);
 /* Gives bytes to the protocol as if the peer had just sent them. */
 void connection_deliver(struct connection *connection, const char *bytes, size_t count);
 
-/* Queues bytes: `owned` is freed when they are written, `borrowed` (may be NULL) must live as long as
- * the server. tell: then the protocol's `written` is called. */
+/* Queues bytes: `owned` is freed when they are written, `borrowed` (may be NULL) must live as long
+ * as the server. tell: then the protocol's `written` is called. */
 void connection_write(struct connection *connection, char *owned, size_t owned_bytes,
                       const char *borrowed, size_t borrowed_bytes, bool tell);
 /* Queues bytes that other connections send too; release(owner) is called exactly once. */

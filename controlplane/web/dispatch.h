@@ -8,8 +8,8 @@
 struct http_connection;
 struct http_request;
 
-/* The head is complete. Returns the request, which may now get its body. NULL: it has been answered,
- * or there was no memory. */
+/* The head is complete. Returns the request, which may now get its body. NULL: it has been
+ * answered, or there was no memory. */
 struct http_request *dispatch_head(struct http_connection *http, const char *head,
                                    size_t head_bytes);
 /* The request is complete: its handler, or the page, replies now or later. */

@@ -3,8 +3,8 @@
  *   ┌ room for a frame header ┬ payload ┐
  *   └────────── 10 ───────────┴─────────┘
  *
- * A WebSocket frame is the header, which ends where the payload begins, and the payload. Polling sends the
- * payload alone.
+ * A WebSocket frame is the header, which ends where the payload begins, and the payload. Polling
+ * sends the payload alone.
  *
  * Threads: the loop's. Memory: counted references; engine_packet_new gives one. */
 #ifndef RINGCAST_WEB_ENGINE_PACKET_H

@@ -117,8 +117,8 @@ void engine_abort(struct engine *engine, const char *reason)
 
 /* ---- out ---- */
 
-/* A closing session answers one poll with its last messages and the next poll with the close. Clients act
- * on a close at once, but on messages only a moment later. */
+/* A closing session answers one poll with its last messages and the next poll with the close.
+ * Clients act on a close at once, but on messages only a moment later. */
 static void flush_poll(struct engine *engine)
 {
     bool is_last = engine->state == ENGINE_CLOSING && engine->head == NULL;
@@ -220,8 +220,8 @@ static void take_message(struct engine *engine, const char *bytes, size_t count,
         engine->out->message(engine->owner, bytes, count, is_binary);
 }
 
-/* One text packet of an open session. In protocol 4 the server sends pings and the client pongs. A client
- * may send a ping only as a probe. */
+/* One text packet of an open session. In protocol 4 the server sends pings and the client pongs. A
+ * client may send a ping only as a probe. */
 static void take_packet(struct engine *engine, const char *bytes, size_t count, uint64_t now_ms)
 {
     switch (count == 0 ? '\0' : bytes[0]) {
@@ -353,8 +353,8 @@ static void complete_upgrade(struct engine *engine)
         end(engine, engine->close_reason);
 }
 
-/* The client sends "2probe", we send "3probe", the client sends "5": the session is upgraded. Anything
- * else closes the probe link, and the session stays as it was. */
+/* The client sends "2probe", we send "3probe", the client sends "5": the session is upgraded.
+ * Anything else closes the probe link, and the session stays as it was. */
 static void take_probe(struct engine *engine, const char *bytes, size_t count, bool is_binary)
 {
     struct engine_packet *answer;

@@ -1,5 +1,5 @@
-/* Engine.IO 4: one session over polling or WebSocket, or upgraded from polling to WebSocket. An engine
- * without I/O: bytes and the time come in, bytes go out through struct engine_output.
+/* Engine.IO 4: one session over polling or WebSocket, or upgraded from polling to WebSocket. An
+ * engine without I/O: bytes and the time come in, bytes go out through struct engine_output.
  *
  *   polling ──(2probe / 3probe / 5 on a second, WebSocket link)──► websocket
  *
@@ -78,8 +78,8 @@ void engine_open(struct engine *engine, const struct engine_settings *settings,
                  const char *sid, uint64_t now_ms);
 void engine_free(struct engine *engine); /* the queue */
 
-/* A GET. True: out->poll answers it now or later. False: answer ENGINE_BAD_REQUEST; the session may be
- * closed. */
+/* A GET. True: out->poll answers it now or later. False: answer ENGINE_BAD_REQUEST; the session
+ * may be closed. */
 bool engine_poll(struct engine *engine, uint64_t now_ms);
 void engine_poll_gone(struct engine *engine);
 /* A POST with packets. False: answer ENGINE_BAD_REQUEST; a polling session is closed. */
@@ -91,8 +91,8 @@ void engine_frame(struct engine *engine, enum engine_link link, const char *byte
                   bool is_binary, uint64_t now_ms);
 void engine_link_gone(struct engine *engine, enum engine_link link, bool peer_closed);
 
-/* Sends a message. The payload of a text packet begins with '4', a binary payload is the bytes alone. The
- * caller keeps its reference. */
+/* Sends a message. The payload of a text packet begins with '4', a binary payload is the bytes
+ * alone. The caller keeps its reference. */
 void engine_send(struct engine *engine, struct engine_packet *packet);
 /* Ends the session after the queued packets were sent. */
 void engine_close(struct engine *engine, const char *reason, uint64_t now_ms);

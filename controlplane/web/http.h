@@ -1,18 +1,20 @@
-/* The HTTP server: HTTP/1.1 on the libuv loop, with routes, limits, CORS, JSON bodies and the files of
- * the web page.
+/* The HTTP server: HTTP/1.1 on the libuv loop, with routes, limits, CORS, JSON bodies and the
+ * files of the web page.
  *
- * http_parse.c parses heads and bodies, strictly; the library wslay reads WebSocket frames. The library
- * libwebsockets 4.1.6 is not used: it accepts unmasked frames, ends illegal lengths without a close code,
- * joins repeated headers, rewrites paths, and cannot read chunked bodies (threats C10, C14, C15).
+ * http_parse.c parses heads and bodies, strictly; the library wslay reads WebSocket frames. The
+ * library libwebsockets 4.1.6 is not used: it accepts unmasked frames, ends illegal lengths
+ * without a close code, joins repeated headers, rewrites paths, and cannot read chunked bodies
+ * (threats C10, C14, C15).
  *
  * Threads: the loop's only.
- * Memory: a struct http_request is the server's. It stays valid until its reply, and it must get exactly
- *         one reply, also when the client has gone (that reply is dropped). A cJSON body that is given
- *         to a reply becomes the server's.
- * Errors: wrong requests are answered with {statusCode, message, error} before a handler runs: 404 no
- *         route, 405 wrong method (with Allow), 411 no length, 413 body over HTTP_BODY_BYTES_MAX, 415
- *         body that is not application/json, 400 malformed JSON or head, 403 foreign origin, 408 too
- *         slow, 414 and 431 head too long, 429 too many connections. */
+ * Memory:  a struct http_request is the server's. It stays valid until its reply, and it must get
+ *          exactly one reply, also when the client has gone (that reply is dropped). A cJSON body
+ *          that is given to a reply becomes the server's.
+ * Errors:  wrong requests are answered with {statusCode, message, error} before a handler runs: 404
+ *          no route, 405 wrong method (with Allow), 411 no length, 413 body over
+ *          HTTP_BODY_BYTES_MAX, 415 body that is not application/json, 400 malformed JSON or head,
+ *          403 foreign origin, 408 too slow, 414 and 431 head too long, 429 too many
+ *          connections. */
 #ifndef RINGCAST_HTTP_H
 #define RINGCAST_HTTP_H
 
@@ -46,8 +48,8 @@ uv_loop_t *http_loop(const struct http_server *server);
 
 /* ---- routes ---- */
 
-/* method: "GET" or "POST". path: exact, or its last segment is ":name" (see http_parameter). The handler
- * gets `context` from http_context. */
+/* method: "GET" or "POST". path: exact, or its last segment is ":name" (see http_parameter). The
+ * handler gets `context` from http_context. */
 void http_route(struct http_server *server, const char *method, const char *path,
                 void (*handler)(struct http_request *request), void *context);
 /* A route for any method, whose body is not read as JSON (Socket.IO). */

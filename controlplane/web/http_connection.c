@@ -100,8 +100,8 @@ static size_t take_head(struct http_connection *http, const char *bytes, size_t 
 
     if (take > HTTP_HEAD_BYTES_MAX - kept)
         take = HTTP_HEAD_BYTES_MAX - kept;
-    /* Only an end of line can complete a head. To parse again after every byte would cost the square of
-     * its length. */
+    /* Only an end of line can complete a head. To parse again after every byte would cost the
+     * square of its length. */
     if (memchr(bytes, '\n', take) == NULL && kept + take < HTTP_HEAD_BYTES_MAX) {
         status = 0;
     } else if (was_idle) {
@@ -226,8 +226,8 @@ static void reply_written(void *context)
     connection_finish(&http->connection);
 }
 
-/* A client may end its side after its request and still wait for the reply. A handler that waits for an
- * event (`gone` is set) wants to know instead that the client has gone. */
+/* A client may end its side after its request and still wait for the reply. A handler that waits
+ * for an event (`gone` is set) wants to know instead that the client has gone. */
 static void peer_finished(void *context)
 {
     struct http_connection *http = context;

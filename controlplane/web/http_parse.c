@@ -50,7 +50,8 @@ static int take_line(struct slice *rest, struct slice *line)
     return 200;
 }
 
-/* The target is in origin-form, in absolute-form (RFC 9112 3.2.2: a server must accept it), or "*". */
+/* The target is in origin-form, in absolute-form (RFC 9112 3.2.2: a server must accept it), or
+ * "*". */
 static int parse_target(struct slice target, struct http_head *head)
 {
     const char *question;
@@ -107,8 +108,8 @@ static int parse_field(struct slice line, struct http_head *head)
     struct http_field *field;
     const char *colon = memchr(line.at, ':', line.bytes);
 
-    /* White space at the beginning of a line (obs-fold) and before the colon is refused: parsers read
-     * it in different ways (RFC 9112 5.1, 5.2). */
+    /* White space at the beginning of a line (obs-fold) and before the colon is refused: parsers
+     * read it in different ways (RFC 9112 5.1, 5.2). */
     if (colon == NULL)
         return 400;
     if (head->field_count == HTTP_FIELDS_MAX)

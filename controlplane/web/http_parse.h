@@ -1,6 +1,6 @@
-/* Parses the head of HTTP/1.1 requests and chunked bodies (RFC 9110, RFC 9112). An engine without I/O.
- * It is strict: where parsers are lenient, a proxy and a server can disagree about where a request ends
- * (request smuggling).
+/* Parses the head of HTTP/1.1 requests and chunked bodies (RFC 9110, RFC 9112). An engine without
+ * I/O. It is strict: where parsers are lenient, a proxy and a server can disagree about where a
+ * request ends (request smuggling).
  *
  * Memory: slices point into the bytes of the caller. Limits: HTTP_HEAD_BYTES_MAX, HTTP_FIELDS_MAX.
  * Errors: the HTTP status for the answer; then the connection must be closed. */
@@ -28,8 +28,8 @@ struct http_head {
     struct http_field fields[HTTP_FIELDS_MAX];
 };
 
-/* Parses a head from the first `count` bytes. 0: it is not complete; 200: done, it has *head_bytes bytes;
- * any other status: what is wrong with it. */
+/* Parses a head from the first `count` bytes. 0: it is not complete; 200: done, it has *head_bytes
+ * bytes; any other status: what is wrong with it. */
 int http_head_parse(const char *bytes, size_t count, struct http_head *head, size_t *head_bytes);
 
 /* The first field with that name. Its `at` is NULL when there is none. */
@@ -46,8 +46,9 @@ struct http_chunks {
     uint64_t left;
 };
 
-/* Decodes `count` bytes from `from` to `to`, which has room for `count` bytes. 0: all bytes are used, the
- * body goes on; 200: the body is complete, *used bytes belong to it; any other status: an error. */
+/* Decodes `count` bytes from `from` to `to`, which has room for `count` bytes. 0: all bytes are
+ * used, the body goes on; 200: the body is complete, *used bytes belong to it; any other status:
+ * an error. */
 int http_chunks_read(struct http_chunks *chunks, const char *from, size_t count, size_t *used,
                      char *to, size_t *written);
 

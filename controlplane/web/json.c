@@ -1,5 +1,5 @@
-/* Checks JSON text strictly (RFC 8259) before cJSON reads it. cJSON alone accepts control characters,
- * invalid UTF-8, malformed numbers and a thousand levels. */
+/* Checks JSON text strictly (RFC 8259) before cJSON reads it. cJSON alone accepts control
+ * characters, invalid UTF-8, malformed numbers and a thousand levels. */
 #include "json.h"
 
 #include <math.h>
@@ -9,8 +9,8 @@
 
 #define JSON_DEPTH_MAX 16
 #define JSON_KEYS_MAX 256 /* per object */
-/* cJSON needs about 64 bytes for each value, so "[1,1,1,…" would grow to 30 times its size. The largest
- * message of a browser (rtpCapabilities) has about 1500 values. */
+/* cJSON needs about 64 bytes for each value, so "[1,1,1,…" would grow to 30 times its size. The
+ * largest message of a browser (rtpCapabilities) has about 1500 values. */
 #define JSON_VALUES_MAX 16384
 #define JSON_NUMBER_BYTES_MAX 60 /* cJSON reads only 63 */
 
@@ -66,8 +66,8 @@ static int scan_hex4(struct scan *scan)
     return value;
 }
 
-/* After "\u". U+0000 is refused: it would end a C string early, and two different texts would look the
- * same. */
+/* After "\u". U+0000 is refused: it would end a C string early, and two different texts would look
+ * the same. */
 static bool scan_unicode(struct scan *scan)
 {
     int unit = scan_hex4(scan);
@@ -213,8 +213,8 @@ static uint32_t key_hash(const char *key)
     return hash;
 }
 
-/* Parsers disagree about objects in which a key occurs twice, so they are refused. The scan has limited
- * the depth and the number of keys. */
+/* Parsers disagree about objects in which a key occurs twice, so they are refused. The scan has
+ * limited the depth and the number of keys. */
 static bool keys_unique(const cJSON *value)
 {
     const char *seen[2 * JSON_KEYS_MAX];

@@ -1,5 +1,5 @@
-/* Strict JSON for all text from outside: UTF-8, at most 16 levels, at most 256 keys in an object, no
- * key twice, nothing after the value, finite numbers.
+/* Strict JSON for all text from outside: UTF-8, at most 16 levels, at most 256 keys in an object,
+ * no key twice, nothing after the value, finite numbers.
  *
  * Memory: the value is the caller's (cJSON_Delete). Errors: NULL for everything else.
  * Source: RFC 8259. */

@@ -1,5 +1,5 @@
-/* The files of the web page, read into memory at the start. No request touches the disk, and no path
- * from a client reaches the file system. */
+/* The files of the web page, read into memory at the start. No request touches the disk, and no
+ * path from a client reaches the file system. */
 #ifndef RINGCAST_WEB_PAGE_H
 #define RINGCAST_WEB_PAGE_H
 

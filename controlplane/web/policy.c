@@ -112,8 +112,8 @@ bool policy_is_proxy(const struct policy *policy, const struct address *address)
     return false;
 }
 
-/* Our own page sends requests to the server that it came from: the host of its origin is the Host of
- * the request. */
+/* Our own page sends requests to the server that it came from: the host of its origin is the Host
+ * of the request. */
 static bool is_own_origin(const struct policy *policy, const struct http_head *head,
                           const struct address *peer, struct slice origin)
 {

@@ -52,8 +52,8 @@ static const char *status_text(int status)
 #define SECURITY_HEADERS                  \
     "X-Content-Type-Options: nosniff\r\n" \
     "Referrer-Policy: no-referrer\r\n"
-/* RFC 6797. Only in production: a browser that saw this header on a test server would refuse plain HTTP
- * from that host for a year. */
+/* RFC 6797. Only in production: a browser that saw this header on a test server would refuse plain
+ * HTTP from that host for a year. */
 #define TLS_HEADERS "Strict-Transport-Security: max-age=31536000\r\n"
 /* The page uses only scripts, styles and media of this server. */
 #define PAGE_HEADERS                                                                        \
@@ -77,7 +77,8 @@ static const char *server_date(struct http_server *server)
     return server->date;
 }
 
-/* request may be NULL: its head was refused. The body is `copied` or `borrowed`, or there is none. */
+/* request may be NULL: its head was refused. The body is `copied` or `borrowed`, or there is
+ * none. */
 static void send_reply(struct http_connection *http, struct http_request *request, int status,
                        const char *type, const char *extra, const char *copied,
                        const char *borrowed, size_t count)

@@ -10,8 +10,8 @@ struct http_connection;
 
 void http_reply_bytes(struct http_request *request, int status, const char *type, const char *bytes,
                       size_t count);
-/* A file of the page: with the headers that protect it in a browser. `borrowed` must live as long as
- * the server. */
+/* A file of the page: with the headers that protect it in a browser. `borrowed` must live as long
+ * as the server. */
 void http_reply_page(struct http_request *request, int status, const char *type,
                      const char *borrowed, size_t count);
 /* An error for a client whose request head was refused. The connection ends after it. */

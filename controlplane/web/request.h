@@ -34,15 +34,15 @@ struct http_request {
 struct http_request *http_request_new(struct http_connection *http, const char *head,
                                       size_t head_bytes);
 void http_request_free(struct http_request *request);
-/* Makes room for `count` more bytes of the body and returns where they go. NULL: over the limit or no
- * memory; *status says which (413, 503). */
+/* Makes room for `count` more bytes of the body and returns where they go. NULL: over the limit or
+ * no memory; *status says which (413, 503). */
 char *http_request_body_room(struct http_request *request, size_t count, int *status);
 /* Takes the request off its connection. NULL: the client has gone. */
 struct http_connection *http_request_detach(struct http_request *request);
 /* The client has gone. The handler is told; its reply will be dropped. */
 void http_request_gone(struct http_request *request);
-/* `gone` is called at most once, before the reply, when the client goes away. The request must still
- * get its reply. */
+/* `gone` is called at most once, before the reply, when the client goes away. The request must
+ * still get its reply. */
 void http_on_gone(struct http_request *request, void (*gone)(void *context), void *context);
 
 #endif

@@ -108,7 +108,8 @@ static bool take_packet(struct client *client, struct socketio_packet *packet)
 
     if (packet->type == SOCKETIO_CONNECT)
         return take_connect(client, packet);
-    /* The reference server also closes a client that sends to a namespace before its CONNECT there. */
+    /* The reference server also closes a client that sends to a namespace before its CONNECT
+     * there. */
     if (socket == NULL || socket->state != SOCKET_OPEN)
         return false;
     switch (packet->type) {

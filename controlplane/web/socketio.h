@@ -1,13 +1,13 @@
 /* The Socket.IO 5 server, over Engine.IO 4 (polling, WebSocket, and the upgrade between them).
  *
- * Shape: engineio.c and socketio_protocol.c are engines without I/O. client.c and engine_requests.c bind
- *        them to HTTP requests and WebSockets.
+ * Shape:   engineio.c and socketio_protocol.c are engines without I/O. client.c and
+ *          engine_requests.c bind them to HTTP requests and WebSockets.
  * Threads: the loop's only.
- * Memory: a struct socket has counted references. Handlers borrow it; code that needs it after an
- *         asynchronous step uses socket_ref and socket_unref. After `closed` it can still be read
- *         (socket_is_open is false) and functions that send do nothing.
- *         A cJSON that is given to socket_ack or socket_emit becomes the server's.
- * Errors: a client that breaks the protocol is closed and counted. Handlers do not see it. */
+ * Memory:  a struct socket has counted references. Handlers borrow it; code that needs it after an
+ *          asynchronous step uses socket_ref and socket_unref. After `closed` it can still be read
+ *          (socket_is_open is false) and functions that send do nothing. A cJSON that is given to
+ *          socket_ack or socket_emit becomes the server's.
+ * Errors:  a client that breaks the protocol is closed and counted. Handlers do not see it. */
 #ifndef RINGCAST_SOCKETIO_H
 #define RINGCAST_SOCKETIO_H
 
@@ -23,15 +23,15 @@ struct socket_attachment {
 };
 
 struct socket_handlers {
-    /* A client wants to connect. auth: the object in its CONNECT packet, or NULL. bearer: the token in
-     * the Authorization header of its first request, or NULL. Answer now or later with socket_accept or
-     * socket_refuse. */
+    /* A client wants to connect. auth: the object in its CONNECT packet, or NULL. bearer: the
+     * token in the Authorization header of its first request, or NULL. Answer now or later with
+     * socket_accept or socket_refuse. */
     void (*connecting)(struct socket *socket, const cJSON *auth, const char *bearer);
-    /* An event. args: an array. ack: for socket_ack; -1 when the client wants no acknowledgement. */
+    /* An event. args: an array. ack: for socket_ack; -1: no acknowledgement is wanted. */
     void (*event)(struct socket *socket, const char *name, const cJSON *args, int64_t ack);
-    /* The socket is closed; reason: "transport close", "ping timeout", "client disconnect", "server
-     * disconnect" or another. Called once, only for accepted sockets. Except by socketio_close it is
-     * never called from inside a socket_* function. */
+    /* The socket is closed; reason: "transport close", "ping timeout", "client disconnect",
+     * "server disconnect" or another. Called once, only for accepted sockets. Except by
+     * socketio_close it is never called from inside a socket_* function. */
     void (*closed)(struct socket *socket, const char *reason);
     /* An event with attachments: args have {_placeholder, num} in their places. May be NULL: then a
      * client that sends attachments is closed. */
@@ -60,8 +60,8 @@ void socket_emit(struct socket *socket, const char *event, cJSON *value);
 /* Sends one event to many sockets and encodes it once. value stays the caller's. */
 void socket_emit_all(struct socket *const *sockets, size_t count, const char *event,
                      const cJSON *value);
-/* Sends an array with attachments where it has placeholders. ack -1: the array is [event, …]; otherwise it
- * holds the values of the acknowledgement. */
+/* Sends an array with attachments where it has placeholders. ack -1: the array is [event, …];
+ * otherwise it holds the values of the acknowledgement. */
 void socket_send(struct socket *socket, int64_t ack, cJSON *array,
                  const struct socket_attachment *attachments, size_t count);
 /* Sends DISCONNECT and closes the session, after everything that was sent before. */

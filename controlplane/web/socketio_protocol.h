@@ -34,13 +34,13 @@ struct socketio_packet {
     cJSON *data; /* NULL: none */
 };
 
-/* text: what follows the Engine.IO '4'. The placeholders of binary packets are checked: each names one of
- * the announced attachments (CVE-2022-2421). */
+/* text: what follows the Engine.IO '4'. The placeholders of binary packets are checked: each names
+ * one of the announced attachments (CVE-2022-2421). */
 bool socketio_decode(const char *text, size_t bytes, struct socketio_packet *packet);
 void socketio_packet_clear(struct socketio_packet *packet);
 
-/* Encodes an Engine.IO message (it begins with '4'). data is borrowed, and may be NULL. Returns NULL when
- * there is no memory. */
+/* Encodes an Engine.IO message (it begins with '4'). data is borrowed, and may be NULL. Returns
+ * NULL when there is no memory. */
 struct engine_packet *socketio_encode(enum socketio_type type, unsigned attachments,
                                       const char *name_space, int64_t ack, const cJSON *data);
 

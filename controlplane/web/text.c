@@ -179,8 +179,8 @@ void sid_make(char sid[SID_ROOM])
 {
     unsigned char bytes[15];
 
-    /* getrandom(2) returns up to 256 bytes completely or not at all. Without random ids the server is
-     * not safe, so it ends. */
+    /* getrandom(2) returns up to 256 bytes completely or not at all. Without random ids the server
+     * is not safe, so it ends. */
     if (getrandom(bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes))
         abort();
     sid[base64_with(bytes, sizeof(bytes), sid,

@@ -32,14 +32,14 @@ void slice_copy(struct slice slice, char *to, size_t room);
 /* RFC 3629: no overlong forms, no surrogates, nothing above U+10FFFF. */
 bool utf8_valid(const char *bytes, size_t count);
 
-/* RFC 4648 4, with padding, without white space. `to` needs room for count / 4 * 3 bytes. Returns how many
- * were written, or -1. */
+/* RFC 4648 4, with padding, without white space. `to` needs room for count / 4 * 3 bytes. Returns
+ * how many were written, or -1. */
 int64_t base64_decode(const char *from, size_t count, unsigned char *to);
 /* Writes (count + 2) / 3 * 4 characters, no NUL. */
 size_t base64_encode(const unsigned char *from, size_t count, char *to);
 
-/* Makes the id of a session or a socket: 15 random bytes as 20 characters of base64url, and a NUL. An id is
- * a secret: whoever knows it can use the session. */
+/* Makes the id of a session or a socket: 15 random bytes as 20 characters of base64url, and a NUL.
+ * An id is a secret: whoever knows it can use the session. */
 #define SID_ROOM 21
 void sid_make(char sid[SID_ROOM]);
 

@@ -14,8 +14,10 @@ struct tls_server {
     bool failed;
 };
 
-/* ---- the BIO under the SSL: it copies nothing twice and holds nothing while a connection is idle ---- */
+/* ---- the BIO under the SSL ---- */
 
+/* OpenSSL reads the fed bytes directly and writes into our output. An idle connection has no
+ * buffers here. */
 static int give(BIO *bio, char *to, int room)
 {
     struct tls_server *tls = BIO_get_data(bio);

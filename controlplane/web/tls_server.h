@@ -1,11 +1,13 @@
-/* The server's side of one TLS connection, without I/O: bytes from the peer in, bytes for the peer out.
+/* The server's side of one TLS connection, without I/O: bytes from the peer in, bytes for the peer
+ * out.
  *
  *   tls_server_feed ─► tls_server_handshake (until open) ─► tls_server_read ─► plain bytes
  *   plain bytes ─► tls_server_write ─► tls_server_take_output ─► to the peer
  *
  * Threads: the loop's.
- * Memory: the fed bytes are borrowed until tls_server_read returns TLS_MORE. The caller frees the output.
- * Errors: TLS_FAILED; the output may hold an alert for the peer. */
+ * Memory:  the fed bytes are borrowed until tls_server_read returns TLS_MORE. The caller frees the
+ *          output.
+ * Errors:  TLS_FAILED; the output may hold an alert for the peer. */
 #ifndef RINGCAST_WEB_TLS_SERVER_H
 #define RINGCAST_WEB_TLS_SERVER_H
 

@@ -1,7 +1,8 @@
-/* WebSocket connections. This file does the handshake of RFC 6455, wslay reads and writes the frames.
+/* WebSocket connections. This file does the handshake of RFC 6455, wslay reads and writes the
+ * frames.
  *
- * Messages are collected here and not in wslay. wslay would keep a list node for every fragment, and a
- * client could send a message in a million fragments (threat C10). */
+ * Messages are collected here and not in wslay. wslay would keep a list node for every fragment,
+ * and a client could send a message in a million fragments (threat C10). */
 #define _GNU_SOURCE
 #include "websocket.h"
 
@@ -15,8 +16,8 @@
 #include "request.h"
 #include "text.h"
 
-/* How many frames of one client are handled before the loop turns to other clients. All frames of one
- * read are handled, so the reads are short. */
+/* How many frames of one client are handled before the loop turns to other clients. All frames of
+ * one read are handled, so the reads are short. */
 #define FRAMES_PER_TURN 16
 #define READ_BYTES 4096
 
@@ -228,8 +229,9 @@ static void flush_control(struct websocket *websocket)
 
 static size_t received(void *context, const char *bytes, size_t count)
 {
-    /* When a frame breaks the grammar, wslay sends an empty close frame. RFC 6455 7.4.1 has a code for
-     * that, so we send our own close frame. It cannot cut another frame: frames are written whole. */
+    /* When a frame breaks the grammar, wslay sends an empty close frame. RFC 6455 7.4.1 has a code
+     * for that, so we send our own close frame. It cannot cut another frame: frames are written
+     * whole. */
     static const char protocol_error[4] = {(char)0x88, 2, 0x03, (char)0xea};
     struct websocket *websocket = context;
     char *close_frame;
@@ -258,8 +260,8 @@ static size_t received(void *context, const char *bytes, size_t count)
     return count;
 }
 
-/* Called after each read. A client that has sent many frames waits until the loop has served the others. A
- * client that has sent more frames than its share waits until it may send again. */
+/* Called after each read. A client that has sent many frames waits until the loop has served the
+ * others. A client that has sent more frames than its share waits until it may send again. */
 static void read_done(void *context)
 {
     struct websocket *websocket = context;
@@ -321,7 +323,7 @@ static ssize_t header_bytes(const uint8_t *bytes, size_t count, int flags, void 
 {
     struct engine_packet *packet = *(struct engine_packet **)context;
 
-    /* wslay gives the header first, which we keep, then the payload, which the packet already has. */
+    /* wslay gives the header first. We keep only that: the packet already has the payload. */
     if (packet->header_bytes == 0) {
         packet->header_bytes = (uint8_t)count;
         memcpy(engine_packet_payload(packet) - count, bytes, count);

@@ -1,10 +1,12 @@
-/* WebSocket (RFC 6455, without extensions) on a connection of the HTTP server. wslay reads the frames.
+/* WebSocket (RFC 6455, without extensions) on a connection of the HTTP server. The library wslay
+ * reads and writes the frames.
  *
  * Threads: the loop's.
- * Memory: a struct websocket belongs to its connection. The owner may use it until `closed` is called
- *         or until it calls websocket_close or websocket_abort. Afterwards no handler is called.
- * Limits: message_bytes_max from the peer (close code 1009), WEBSOCKET_MESSAGE_TIMEOUT_MS from the first
- *         byte of a message to its last, WEBSOCKET_QUEUE_BYTES_MAX towards the peer. */
+ * Memory:  a struct websocket belongs to its connection. The owner may use it until `closed` is
+ *          called or until it calls websocket_close or websocket_abort. Afterwards no handler is
+ *          called.
+ * Limits:  message_bytes_max from the peer (close code 1009), WEBSOCKET_MESSAGE_TIMEOUT_MS from the
+ *          first byte of a message to its last, WEBSOCKET_QUEUE_BYTES_MAX towards the peer. */
 #ifndef RINGCAST_WEB_WEBSOCKET_H
 #define RINGCAST_WEB_WEBSOCKET_H
 
@@ -35,8 +37,8 @@ struct websocket *websocket_accept(struct http_request *request,
                                    const struct websocket_handlers *handlers, void *context,
                                    size_t message_bytes_max);
 void websocket_set_message_max(struct websocket *websocket, size_t message_bytes_max);
-/* One packet is one message. The caller keeps its reference. False: the peer does not read fast enough;
- * nothing was queued. */
+/* One packet is one message. The caller keeps its reference. False: the peer does not read fast
+ * enough; nothing was queued. */
 bool websocket_send(struct websocket *websocket, struct engine_packet *packet);
 void websocket_close(struct websocket *websocket, uint16_t code);
 void websocket_abort(struct websocket *websocket);

@@ -1,5 +1,5 @@
-/* Sends a limited number of bad datagrams to media ports: random, mutated, replayed and spoofed ones, counted by
- * kind. Only for the network namespace of a test; see attack.test.mjs.
+/* Sends a limited number of bad datagrams to media ports: random, mutated, replayed and spoofed
+ * ones, counted by kind. Only for the network namespace of a test; see attack.test.mjs.
  *
  *   capture.c  samples of a running call    make.c  the datagrams    main.c  sends and counts */
 #ifndef RINGCAST_FLOOD_H

@@ -1,5 +1,5 @@
-/* flood: sends a limited number of bad datagrams to media ports of this network namespace, at a limited rate.
- * Prints as JSON what was sent and how many answers arrived. */
+/* flood: sends a limited number of bad datagrams to media ports of this network namespace, at a
+ * limited rate. Prints as JSON what was sent and how many answers arrived. */
 #define _GNU_SOURCE /* sendmmsg */
 #include "flood.h"
 
@@ -131,8 +131,8 @@ static void count_replies(struct flood *f)
 
 /* ---- batches ---- */
 
-/* Sends the whole batch. Datagrams that the kernel refuses (too long for the device) are counted and left
- * out. */
+/* Sends the whole batch. Datagrams that the kernel refuses (too long for the device) are counted
+ * and left out. */
 static void batch_send(struct flood *f, struct batch *b, int fd)
 {
     unsigned at = 0;
@@ -171,7 +171,8 @@ static struct mmsghdr *batch_place(struct batch *b, enum kind kind, const struct
     return m;
 }
 
-/* From the client's address: we write the IP and UDP headers. A UDP checksum of 0 means none (RFC 768). */
+/* From the client's address: we write the IP and UDP headers. A UDP checksum of 0 means none (RFC
+ * 768). */
 static void place_spoofed(struct flood *f, enum kind kind, const struct datagram *d)
 {
     struct batch *b = &f->spoofed;

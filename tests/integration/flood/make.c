@@ -59,8 +59,8 @@ static size_t attribute(uint8_t *out, size_t at, uint32_t type, const void *valu
     return at + 4 + ((bytes + 3) & ~(size_t)3);
 }
 
-/* A connectivity check. Only its MESSAGE-INTEGRITY is wrong, because that needs the password; with `flaw` > 0
- * something else is wrong too. */
+/* A connectivity check. Only its MESSAGE-INTEGRITY is wrong, because that needs the password; with
+ * `flaw` > 0 something else is wrong too. */
 static size_t stun(uint8_t *out, const char *ufrag, struct random *random, unsigned flaw)
 {
     char user[UFRAG_ROOM + 8];

@@ -1,12 +1,12 @@
-/* Thousands of Socket.IO clients in one thread. They join and leave rooms at a fixed rate, also when the
- * server is slow: the time of an acknowledgement begins when its request was due.
+/* Thousands of Socket.IO clients in one thread. They join and leave rooms at a fixed rate, also
+ * when the server is slow: the time of an acknowledgement begins when its request was due.
  *
- *   generator PORT TOKENS ROOMS RATE SECONDS CONNECTS_PER_SECOND
+ * generator PORT TOKENS ROOMS RATE SECONDS CONNECTS_PER_SECOND
  *
- * TOKENS: a file with one access token in each line, for one socket each. ROOMS: a file with one room id in
- * each line; socket i joins room i modulo their number. RATE: joins in a second. Half of the sockets are in a
- * room at any time. Each phase ends with one line of JSON on stdout ("connected", "joined", "gone"); the next
- * phase begins with a line on stdin. */
+ * TOKENS: a file with one access token in each line, for one socket each. ROOMS: a file with one
+ * room id in each line; socket i joins room i modulo their number. RATE: joins in a second. Half
+ * of the sockets are in a room at any time. Each phase ends with one line of JSON on stdout
+ * ("connected", "joined", "gone"); the next phase begins with a line on stdin. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -320,8 +320,8 @@ static void wait_for_acks(void)
     }
 }
 
-/* Join number n happens n / rate seconds after the start: socket n joins, and the socket that joined
- * peer_count / 2 joins earlier leaves. */
+/* Join number n happens n / rate seconds after the start: socket n joins, and the socket that
+ * joined peer_count / 2 joins earlier leaves. */
 static void join_all(double rate, double seconds)
 {
     uint64_t start_ns = clock_monotonic_ns(), now_ns = start_ns, n = 0,

@@ -1,5 +1,5 @@
-/* A server that sends back what it receives. It has only the HTTP and Socket.IO parts of the control plane,
- * for tests of the protocols, and takes the same settings as the product.
+/* A server that sends back what it receives. It has only the HTTP and Socket.IO parts of the
+ * control plane, for tests of the protocols, and takes the same settings as the product.
  *
  * Prints "listening <port>" when it is ready. SIGTERM ends it. */
 #include <malloc.h>

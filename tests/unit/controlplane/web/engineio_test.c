@@ -85,7 +85,8 @@ static void send_text(struct bench *bench, const char *text)
 }
 
 /* One step in words: "GET", "GONE", "POST …", "OPEN" (a probe), "PROBE …", "FRAME …", "BINARY",
- * "LOST" (the link), "LOSTPROBE", "SEND …", "CLOSE", "AT ms". What it returns is said as yes or no. */
+ * "LOST" (the link), "LOSTPROBE", "SEND …", "CLOSE", "AT ms". What it returns is said as yes or
+ * no. */
 static void step(struct bench *bench, const char *line, uint64_t *now_ms)
 {
     struct engine *engine = &bench->engine;

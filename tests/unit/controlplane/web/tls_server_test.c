@@ -80,7 +80,8 @@ static void client_open(struct client *client, SSL_CTX *context, struct tls_serv
     SSL_set_connect_state(client->ssl);
 }
 
-/* Moves bytes between client and server, `step` bytes at a time. Returns the last verdict of the server. */
+/* Moves bytes between client and server, `step` bytes at a time. Returns the last verdict of the
+ * server. */
 static enum tls_server_verdict carry(struct client *client, size_t step)
 {
     enum tls_server_verdict verdict = TLS_MORE;
