@@ -26,7 +26,7 @@ enum permission {
 enum rate_class { RATE_FREE, RATE_COUNTED };
 
 /* How many audit rows it writes at most. An event is refused before it changes anything if the
- * audit log cannot take so many (threat C22).
+ * audit log has no space for these rows (threat C22).
  *   ONE_PARTICIPANT  its producers close, the participant leaves, and the room closes
  *   WHOLE_ROOM       the same for every participant of the room */
 enum audit_extent { AUDIT_NO_ROW, AUDIT_ONE_ROW, AUDIT_ONE_PARTICIPANT, AUDIT_WHOLE_ROOM };

@@ -1,7 +1,7 @@
 /* Rate limit: at most `limit` requests pass within any `window_ms`. A refused request does not
  * count.
  *
- * Memory: one time stamp per request that passed within the window, at most `limit` of them.
+ * Memory: one time stamp per request that passed within the window, so at most `limit`.
  * Errors: if there is no memory, the request is refused. */
 #ifndef RINGCAST_RATE_LIMIT_H
 #define RINGCAST_RATE_LIMIT_H

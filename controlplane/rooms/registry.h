@@ -13,6 +13,7 @@
 #define RINGCAST_ROOMS_REGISTRY_H
 
 #include <sys/queue.h>
+#include <uv.h>
 
 #include "errors.h"
 #include "rooms.h"

@@ -18,7 +18,7 @@ struct row_pool {
     uint32_t rows;          /* of the table */
     uint32_t first_unused;  /* this row and all behind it were never used */
     uint32_t *freed;        /* ring of `rows` row indexes */
-    uint32_t *freed_ms;     /* when each of them was freed */
+    uint32_t *freed_ms;     /* when each of these rows was freed */
     uint32_t head, waiting; /* the oldest in the ring, and how many are in it */
 };
 

@@ -269,7 +269,7 @@ function drawPeople() {
 function action(text, event, fields, question) {
   const button = document.createElement('button');
   button.type = 'button';
-  button.className = 'quiet';
+  button.className = 'plain';
   button.textContent = text;
   button.addEventListener('click', () => hostAction(event, fields, question));
   return button;
