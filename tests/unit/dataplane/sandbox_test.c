@@ -375,18 +375,18 @@ static void check_role(enum sandbox_role role)
     }
 }
 
-static void test_forwarder(void **state)
+static void test_sandbox_of_the_forwarder(void **state)
 {
     check_role(SANDBOX_FORWARDER);
 }
 
-static void test_handshaker(void **state)
+static void test_sandbox_of_the_handshaker(void **state)
 {
     check_role(SANDBOX_HANDSHAKER);
 }
 
 /* Between the two steps system folders can be read, but nothing can be written or executed. */
-static void test_prepared(void **state)
+static void test_after_prepare(void **state)
 {
     struct settings settings = settings_for_test();
     char why[SANDBOX_WHY_BYTES], path[] = "/tmp/ringcast-sandbox-XXXXXX";
@@ -411,7 +411,7 @@ static void test_prepared(void **state)
 }
 
 /* With the setting off, and in every build with a sanitizer, the process still changes its user. */
-static void test_switched_off(void **state)
+static void test_setting_off_still_changes_the_user(void **state)
 {
     struct settings settings = settings_for_test();
 
@@ -425,7 +425,7 @@ static void test_switched_off(void **state)
     }
 }
 
-static void test_wrong_user(void **state)
+static void test_wrong_user_is_refused(void **state)
 {
     static const struct {
         const char *run_as, *says;
@@ -461,13 +461,13 @@ static void test_capabilities_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest filters[] = {
-        cmocka_unit_test(test_forwarder),
-        cmocka_unit_test(test_handshaker),
-        cmocka_unit_test(test_prepared),
+        cmocka_unit_test(test_sandbox_of_the_forwarder),
+        cmocka_unit_test(test_sandbox_of_the_handshaker),
+        cmocka_unit_test(test_after_prepare),
     };
     const struct CMUnitTest users[] = {
-        cmocka_unit_test(test_switched_off),
-        cmocka_unit_test(test_wrong_user),
+        cmocka_unit_test(test_setting_off_still_changes_the_user),
+        cmocka_unit_test(test_wrong_user_is_refused),
         cmocka_unit_test(test_capabilities_refused),
     };
     int failed = 0;

@@ -36,7 +36,7 @@ static const struct host_finding *finding(const struct host_finding *findings, s
     return NULL;
 }
 
-static void test_truth_table(void **state)
+static void test_finding_for_each_fact(void **state)
 {
     static const struct {
         const char *what, *about, *backend;
@@ -91,7 +91,7 @@ static void test_truth_table(void **state)
     }
 }
 
-static void test_cpu(void **state)
+static void test_findings_about_the_cpu(void **state)
 {
     struct host_finding findings[HOST_FINDINGS_MAX];
     struct host_facts facts = good;
@@ -110,7 +110,7 @@ static void test_cpu(void **state)
 }
 
 /* With CAP_NET_ADMIN and CAP_IPC_LOCK two limits do not apply. */
-static void test_capabilities(void **state)
+static void test_capabilities_lift_limits(void **state)
 {
     struct host_finding findings[HOST_FINDINGS_MAX];
     struct host_facts facts = good;
@@ -124,7 +124,7 @@ static void test_capabilities(void **state)
 }
 
 /* Everything is wrong: the findings are sorted, and each sentence says what to do. */
-static void test_worst_first(void **state)
+static void test_findings_are_sorted(void **state)
 {
     struct host_finding findings[HOST_FINDINGS_MAX];
     struct host_facts facts = {.kernel_major = 5, .kernel_minor = 10, .io_uring_disabled = 2};
@@ -144,7 +144,7 @@ static void test_worst_first(void **state)
     assert_int_equal(findings[0].severity, HOST_BAD);
 }
 
-static void test_this_host(void **state)
+static void test_facts_of_this_host(void **state)
 {
     struct host_facts facts;
 
@@ -164,9 +164,11 @@ static void test_this_host(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_truth_table),  cmocka_unit_test(test_cpu),
-        cmocka_unit_test(test_capabilities), cmocka_unit_test(test_worst_first),
-        cmocka_unit_test(test_this_host),
+        cmocka_unit_test(test_finding_for_each_fact),
+        cmocka_unit_test(test_findings_about_the_cpu),
+        cmocka_unit_test(test_capabilities_lift_limits),
+        cmocka_unit_test(test_findings_are_sorted),
+        cmocka_unit_test(test_facts_of_this_host),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -24,7 +24,7 @@ static struct process_sample sample_of(uint64_t taken_ns, char state, uint64_t r
 
 /* A process of a sleeping thread and the thread of the row. It is sampled when it becomes suspect,
  * and a window later. */
-static void test_health_truth_table(void **state)
+static void test_verdict_by_what_the_thread_did(void **state)
 {
     static const struct {
         const char *what;
@@ -61,7 +61,7 @@ static void test_health_truth_table(void **state)
     }
 }
 
-static void test_health_edges(void **state)
+static void test_stops_recovery_and_limits(void **state)
 {
     struct health health = {0};
     struct process_sample stopped = sample_of(MS(200), 'T', 0, 0), none = {.taken_ns = MS(200)};
@@ -88,7 +88,7 @@ static void test_health_edges(void **state)
     assert_int_equal(health_step(&health, MS(60000), MS(202), &none, &why), HEALTH_SUSPECT);
 }
 
-static void test_sample_of_self(void **state)
+static void test_sample_of_this_process(void **state)
 {
     struct process_sample sample;
 
@@ -104,9 +104,9 @@ static void test_sample_of_self(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_health_truth_table),
-        cmocka_unit_test(test_health_edges),
-        cmocka_unit_test(test_sample_of_self),
+        cmocka_unit_test(test_verdict_by_what_the_thread_did),
+        cmocka_unit_test(test_stops_recovery_and_limits),
+        cmocka_unit_test(test_sample_of_this_process),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

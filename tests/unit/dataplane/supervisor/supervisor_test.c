@@ -81,7 +81,7 @@ static int option_of(int fd, int level, int option)
     return value;
 }
 
-static void test_sockets(void **state)
+static void test_each_worker_gets_one_port(void **state)
 {
     struct descriptors set = {0};
     struct settings settings;
@@ -111,7 +111,7 @@ static void test_sockets(void **state)
     close(taken);
 }
 
-static void test_sockets_refused(void **state)
+static void test_bad_addresses_and_used_ports_are_refused(void **state)
 {
     uint32_t port;
     int taken = taken_port(AF_INET, &port);
@@ -143,7 +143,7 @@ static void test_sockets_refused(void **state)
     close(taken);
 }
 
-static void test_workers_wanted(void **state)
+static void test_worker_count_follows_settings_and_cores(void **state)
 {
     struct settings settings = settings_on("0.0.0.0", 40000, 49999);
     cpu_set_t before, one;
@@ -173,7 +173,7 @@ static bool is_writable(int fd)
 }
 
 /* The table of processes.h, and nothing else. w: may write, r: may only read. */
-static void test_shares(void **state)
+static void test_each_process_gets_its_descriptors(void **state)
 {
     static const struct {
         const char *who, *desired, *actual, *keys, *resume;
@@ -247,7 +247,7 @@ static const struct io_backend refusing = {
 static const struct io_backend named_only = {.name = "named-only", .open_privileged = link_open};
 
 /* Only the forwarder gets them, and only those of backends that may be used. */
-static void test_backends_prepare(void **state)
+static void test_only_the_forwarder_gets_what_backends_open(void **state)
 {
     static const struct io_backend *const list[] = {&plain, &refusing, &with_link, &named_only};
     static const struct io_backends all = {4, list}, without_link = {2, list};
@@ -501,7 +501,7 @@ static uint32_t starts(const struct region *region)
     return atomic_load(&region->header->writer_starts);
 }
 
-static void test_child_dies(void **state)
+static void test_dead_child_is_replaced(void **state)
 {
     struct life *life = *state;
     pid_t forwarder, handshaker;
@@ -521,7 +521,7 @@ static void test_child_dies(void **state)
 }
 
 /* A child that is stopped, spins or sleeps has no heartbeat: it is killed and replaced. */
-static void test_child_hangs(void **state)
+static void test_hung_child_is_replaced(void **state)
 {
     static const int ways[] = {SIGSTOP, SIGUSR1, SIGUSR2};
     struct life *life = *state;
@@ -544,7 +544,7 @@ static void test_child_hangs(void **state)
     assert_int_equal(starts(&life->keys), 1);
 }
 
-static void test_supervisor_dies(void **state)
+static void test_next_supervisor_takes_over(void **state)
 {
     struct life *life = *state;
     pid_t forwarder, handshaker, old;
@@ -584,7 +584,7 @@ static void test_supervisor_dies(void **state)
 }
 
 /* Incomplete resources are not used: the old children end, and everything is created anew. */
-static void test_incomplete_store(void **state)
+static void test_incomplete_store_is_not_used(void **state)
 {
     struct life *life = *state;
     uint64_t instance;
@@ -609,7 +609,7 @@ static void test_incomplete_store(void **state)
     assert_true(descriptors_get(&life->store, "bell.control") >= 0);
 }
 
-static void test_control_socket(void **state)
+static void test_control_socket_serves_its_roles(void **state)
 {
     struct life *life = *state;
     struct descriptors set;
@@ -638,16 +638,16 @@ static void test_control_socket(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sockets),
-        cmocka_unit_test(test_sockets_refused),
-        cmocka_unit_test(test_workers_wanted),
-        cmocka_unit_test(test_shares),
-        cmocka_unit_test(test_backends_prepare),
-        cmocka_unit_test_setup_teardown(test_child_dies, life_begin, life_end),
-        cmocka_unit_test_setup_teardown(test_child_hangs, life_begin, life_end),
-        cmocka_unit_test_setup_teardown(test_supervisor_dies, life_begin, life_end),
-        cmocka_unit_test_setup_teardown(test_incomplete_store, life_begin, life_end),
-        cmocka_unit_test_setup_teardown(test_control_socket, life_begin, life_end),
+        cmocka_unit_test(test_each_worker_gets_one_port),
+        cmocka_unit_test(test_bad_addresses_and_used_ports_are_refused),
+        cmocka_unit_test(test_worker_count_follows_settings_and_cores),
+        cmocka_unit_test(test_each_process_gets_its_descriptors),
+        cmocka_unit_test(test_only_the_forwarder_gets_what_backends_open),
+        cmocka_unit_test_setup_teardown(test_dead_child_is_replaced, life_begin, life_end),
+        cmocka_unit_test_setup_teardown(test_hung_child_is_replaced, life_begin, life_end),
+        cmocka_unit_test_setup_teardown(test_next_supervisor_takes_over, life_begin, life_end),
+        cmocka_unit_test_setup_teardown(test_incomplete_store_is_not_used, life_begin, life_end),
+        cmocka_unit_test_setup_teardown(test_control_socket_serves_its_roles, life_begin, life_end),
     };
 
     if (argc > 1 && strncmp(argv[1], "--role=", 7) == 0)
