@@ -37,7 +37,7 @@ static void add_finding(struct check *check, bool is_problem, const char *format
 
 /* ---- the data directory and its user ---- */
 
-/* The user that the processes change to; NULL: they stay who they are, or run_as is wrong. */
+/* The user that the processes change to; NULL: they keep their user, or run_as is wrong. */
 static const struct passwd *find_run_as(struct check *check)
 {
     const char *name = check->settings->run_as;
@@ -184,8 +184,7 @@ static void check_media_ports(struct check *check)
         add_finding(
             check, false,
             "media_port_min %u to media_port_max %u holds %u ports: only that many workers will "
-            "run, "
-            "but this machine has cores for %u",
+            "run, but this machine has cores for %u",
             s->media_port_min, s->media_port_max, ports, workers);
     if (s->http_port >= s->media_port_min && s->http_port <= s->media_port_max)
         add_finding(check, false,

@@ -1,5 +1,4 @@
-/* One value of one setting: what is allowed, parsing, the sentence that refuses it, how a file
- * says it. */
+/* One value of one setting: what is allowed, parsing, the error text, how a file writes it. */
 #include "settings_rows.h"
 
 #include <arpa/inet.h>
