@@ -202,8 +202,8 @@ describe('accounts', () => {
     const now = Math.floor(Date.now() / 1000);
     const header = { alg: 'HS256', typ: 'JWT' };
     const claims = { sub: who.user.id, email: who.email, displayName: 'P', iat: now, exp: now + 60 };
-    const asks = async (token) => (await plane.call('GET', '/auth/me', { token })).status;
-    assert.equal(await asks(make(header, claims)), 200); // a valid token has this form
+    const statusOf = async (token) => (await plane.call('GET', '/auth/me', { token })).status;
+    assert.equal(await statusOf(make(header, claims)), 200); // a valid token has this form
     for (const token of [
       undefined,
       'x',
@@ -217,7 +217,7 @@ describe('accounts', () => {
       make(header, claims) + '.x',
       make(header, claims).slice(0, -1),
     ]) {
-      assert.equal(await asks(token), 401, token);
+      assert.equal(await statusOf(token), 401, token);
     }
     const basic = await plane.call('GET', '/auth/me', { headers: { authorization: 'Basic YTpi' } });
     errorShape(basic, 401);
@@ -409,8 +409,8 @@ describe('throttles', () => {
       for (let i = 0; i < 20; i++) errorShape(await login(i, '192.0.2.1'), 401);
       errorShape(await login(20, '192.0.2.1'), 429);
       errorShape(await login(20, '192.0.2.2'), 401);
-      // 200 logins at once from 200 addresses: at least 66 are served, the others get 503. The server answers
-      // other requests meanwhile.
+      // 200 logins at once from 200 addresses: at least 66 are served, the others get 503. Meanwhile the
+      // server answers other requests.
       const flood = Array.from({ length: 200 }, (_, i) => login(i + 100, `198.51.100.${i}`));
       const times = [];
       for (let i = 0; i < 20; i++) {
