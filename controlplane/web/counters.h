@@ -24,7 +24,7 @@
     X(bodies_too_large, "request bodies refused: over the limit")                               \
     X(replies_slow, "connections closed because a reply was not taken in time")                 \
     X(origins_refused, "requests refused: foreign Origin")                                      \
-    X(requests, "requests that became a call")                                                  \
+    X(requests, "requests whose head was valid")                                                \
     X(websocket_pauses, "times that a WebSocket was not read for a while: too many frames")     \
     X(websockets, "WebSocket connections opened")                                               \
     X(websocket_grammar, "WebSocket connections closed with 1002: malformed frames")            \
