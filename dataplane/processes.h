@@ -13,7 +13,7 @@
  *   handshaker  desired(ro) keys resume(ro), bell.worker.W, bell.handshaker
  * The supervisor's control socket <data_directory>/dataplane.sock gives other processes
  *   "control"   desired actual(ro), bell.worker.W, bell.control
- *   "inspect"   desired(ro) actual(ro) resume(ro)
+ *   "inspect"   desired(ro) actual(ro)
  *
  * Each main function returns the exit status of its process. SIGTERM ends a process cleanly; the
  * supervisor passes it on to its children. When the supervisor dies, its children keep running: the

@@ -160,9 +160,10 @@ uint64_t region_layout_hash(void)
 
 /* ---- creating a region ---- */
 
-/* Mode 0600 stops a process of another user: with a read-only descriptor it could otherwise open
- * the file for writing through /proc/self/fd. */
-static int region_prepare(int fd, enum region_id id, uint64_t instance_id)
+/* What the supervisor writes of a header; the rest is the writer's. */
+#define OWNED_BYTES offsetof(struct region_header, writer_pid)
+
+bool region_repair(int fd, enum region_id id, uint64_t instance_id)
 {
     struct region_header header = {
         .magic = REGION_MAGIC,
@@ -171,9 +172,16 @@ static int region_prepare(int fd, enum region_id id, uint64_t instance_id)
         .instance_id = instance_id,
     };
 
-    if (fchmod(fd, 0600) != 0 || ftruncate(fd, (off_t)header.bytes) != 0)
+    return pwrite(fd, &header, OWNED_BYTES, 0) == (ssize_t)OWNED_BYTES;
+}
+
+/* Mode 0600 stops a process of another user: with a read-only descriptor it could otherwise open
+ * the file for writing through /proc/self/fd. */
+static int region_prepare(int fd, enum region_id id, uint64_t instance_id)
+{
+    if (fchmod(fd, 0600) != 0 || ftruncate(fd, (off_t)region_bytes(id)) != 0)
         return -1;
-    if (pwrite(fd, &header, sizeof(header), 0) != (ssize_t)sizeof(header))
+    if (!region_repair(fd, id, instance_id)) /* all else of a new file is 0 */
         return -1;
     return fcntl(fd, F_ADD_SEALS, REGION_SEALS);
 }
@@ -260,7 +268,8 @@ static bool header_fits(enum region_id id, const struct region_header *header, c
     return true;
 }
 
-bool region_map(struct region *region, enum region_id id, int fd, bool writable, char *why)
+static bool map(struct region *region, enum region_id id, int fd, bool writable, bool vouched,
+                char *why)
 {
     struct layout layout = layout_of(id);
     void *base;
@@ -274,7 +283,7 @@ bool region_map(struct region *region, enum region_id id, int fd, bool writable,
                  writable ? "writing" : "reading", strerror(errno));
         return false;
     }
-    if (!header_fits(id, base, why)) {
+    if (!vouched && !header_fits(id, base, why)) {
         munmap(base, layout.bytes);
         return false;
     }
@@ -291,6 +300,16 @@ bool region_map(struct region *region, enum region_id id, int fd, bool writable,
     for (unsigned w = 0; w < WORKERS_MAX; w++)
         region->rings[w] = region->base + layout.rings[w];
     return true;
+}
+
+bool region_map(struct region *region, enum region_id id, int fd, bool writable, char *why)
+{
+    return map(region, id, fd, writable, false, why);
+}
+
+bool region_map_vouched(struct region *region, enum region_id id, int fd, char *why)
+{
+    return map(region, id, fd, false, true, why);
 }
 
 void region_unmap(struct region *region)

@@ -41,7 +41,9 @@ struct region_beat {
 
 #define REGION_MAGIC 0x31305443474e4952ull /* "RINGCT01" */
 
-/* The first REGION_HEADER_BYTES of a region. Only the region's writer writes it. */
+/* The first REGION_HEADER_BYTES of a region. The first four words belong to the supervisor, the rest
+ * to the region's writer. A writer that was taken over can change all of it, so the data plane does
+ * not believe these four words of a region that the control plane may write (region_map_vouched). */
 struct region_header {
     uint64_t magic;
     uint64_t
@@ -80,6 +82,11 @@ size_t region_bytes(enum region_id id);
 /* Creates a region, empty and sealed. Returns its read-write descriptor, or -1. */
 int region_create(enum region_id id, uint64_t instance_id);
 
+/* Supervisor: writes the four words of the header that belong to it anew, through a writable
+ * descriptor. So a writer that destroyed them keeps nobody from starting. False with errno: they
+ * could not be written. */
+bool region_repair(int fd, enum region_id id, uint64_t instance_id);
+
 /* A second descriptor of the same region, for reading only; or -1. */
 int region_reopen_readonly(int fd);
 
@@ -87,6 +94,10 @@ int region_reopen_readonly(int fd);
  * afterwards. False, with a sentence in `why` (128 bytes), when the region does not fit this
  * build. */
 bool region_map(struct region *region, enum region_id id, int fd, bool writable, char *why);
+/* For children of the supervisor: maps a region for reading whose header nobody may believe. The
+ * kernel vouches for its size and seals; that the supervisor, a process of the same build, hands it
+ * out vouches for its layout. */
+bool region_map_vouched(struct region *region, enum region_id id, int fd, char *why);
 void region_unmap(struct region *region);
 
 /* Writer: says that thread number `thread` makes progress. */

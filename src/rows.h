@@ -290,7 +290,8 @@ ROW_ENUMS(ROW_ENUM_DECLARE)
 /* ---- region `resume`: written by the forwarder; never mapped by the control plane ---- */
 
 /* When a forwarder dies, the next one starts above every index that is reserved here. So no (SSRC,
- * index) is ever encrypted twice with different content. */
+ * index) is ever encrypted twice with different content. These rows outlive their objects, because
+ * an index stays reserved as long as its key may be in use. So they hold no address and no name. */
 #define CONSUMER_RESUME_ROW(S, A)                                                        \
     S(u64, rtp_index_reserved, dec, 0, 0)                                                \
     S(u64, rtx_index_reserved, dec, 0, 0)                                                \
@@ -300,11 +301,7 @@ ROW_ENUMS(ROW_ENUM_DECLARE)
 
 #define TRANSPORT_RESUME_ROW(S, A)                                                       \
     S(u64, rtcp_index_reserved, dec, 0, 0)                                               \
-    A(u8, remote_ip, 16, ip, 0, 0)                                                       \
-    A(u8, local_ip, 16, ip, 0, 0)                                                        \
-    S(u16, remote_port, port, 0, 0)                                                      \
-    S(u16, local_port, port, 0, 0)                                                       \
-    A(u8, reserved, 4, hex, 0, 0)
+    A(u8, reserved, 40, hex, 0, 0)
 
 /* T(name, ROW_LIST, region, rows): every table, in the order it lies in its region. */
 #define TABLES(T)                                                                        \

@@ -198,7 +198,7 @@ enum row_result row_copy(enum table_id table, void *to, const struct row_header 
     memcpy(to, &copy, bytes);
     if (header->used == 0 || (generation != 0 && generation != header->generation))
         result = ROW_FREE;
-    else if (header->used != 1 || !row_in_range(table, &copy, NULL))
+    else if (header->used != 1 || header->generation == 0 || !row_in_range(table, &copy, NULL))
         result = ROW_RANGE;
     if (tables[table].region == REGION_keys) /* leave no copy of a key on the stack */
         explicit_bzero(&copy, bytes);

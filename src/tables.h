@@ -22,7 +22,8 @@
 /* The first 16 bytes of every row. */
 struct row_header {
     _Atomic uint32_t sequence; /* odd while the writer changes the row */
-    uint32_t generation;       /* see handle.h; rises when a free row is used again */
+    uint32_t generation;       /* see handle.h; rises when a free row is used again; never 0 in a
+                                * row that is in use */
     uint32_t used;             /* 1: the row describes an object that exists; 0: it is free */
     uint32_t reserved;
 };
@@ -50,7 +51,8 @@ enum row_result {
     ROW_OK,
     ROW_FREE,  /* the row is not in use, or it has another generation than the handle */
     ROW_TORN,  /* the writer is changing the row, or died while it did */
-    ROW_RANGE, /* a field has a value that rows.h does not allow: treat the row as free, log once */
+    ROW_RANGE, /* a field has a value that rows.h does not allow, or the row is in use and its
+                * generation is 0: treat the row as free */
 };
 
 /* How to show a field, for code that walks any row: dump, layout hash, range checks. */

@@ -4,6 +4,7 @@
 #   make check-clang     builds everything with clang, also the unit tests
 #   make unit-asan       runs the unit tests with AddressSanitizer and UBSan
 #   make unit-tsan       runs the unit tests with ThreadSanitizer
+#   make row-mutations   10^8 random changes of the shared tables while two workers forward
 #   make sanitized       runs all tests with both (tests/run-sanitized)
 #   make fuzz-build      builds every tests/fuzz/X_fuzz.c
 #   make fuzz-brief      runs each of them for 10 s
@@ -33,6 +34,12 @@ unit-asan:
 unit-tsan:
 	@TEST_TIMEOUT=900 TSAN_OPTIONS="halt_on_error=1:second_deadlock_stack=1" \
 	  setarch -R $(MAKE) --no-print-directory VARIANT=tsan unit
+# Threat H1: as many random changes of the shared tables as the threat table asks for.
+ROW_MUTATIONS ?= 100000000
+.PHONY: row-mutations
+row-mutations:
+	@RINGCAST_ROW_MUTATIONS=$(ROW_MUTATIONS) TEST_TIMEOUT=7200 \
+	  $(MAKE) --no-print-directory VARIANT=asan unit-hostile_rows
 sanitized: test-packages
 	@tests/run-sanitized
 

@@ -45,7 +45,9 @@ static bool map_regions(struct forwarder *f, const struct descriptors *set)
     for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
         int fd = descriptors_get(set, "%s", region_names[wanted[i].id]);
 
-        if (!region_map(wanted[i].region, wanted[i].id, fd, wanted[i].writable, why)) {
+        if (!(wanted[i].id == REGION_desired
+                  ? region_map_vouched(wanted[i].region, wanted[i].id, fd, why)
+                  : region_map(wanted[i].region, wanted[i].id, fd, wanted[i].writable, why))) {
             LOG(ERROR, "start", "cannot map a shared region", F("why", "%s", why));
             return false;
         }

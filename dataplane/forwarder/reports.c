@@ -24,8 +24,8 @@ _Static_assert(SENDERS_PER_COMPOUND + 1 <= RTCP_PACKETS_MAX,
 static uint32_t next_index(struct reports *r, struct transport *t)
 {
     if (t->rtcp_index >= t->rtcp_index_reserved)
-        t->rtcp_index_reserved = resume_reserve_rtcp(r->resume, t->index, t->generation,
-                                                     t->rtcp_index, &t->egress->path);
+        t->rtcp_index_reserved =
+            resume_reserve_rtcp(r->resume, t->index, t->generation, t->rtcp_index);
     return t->rtcp_index++; /* past 2^31 srtcp_protect refuses: no index is used twice */
 }
 

@@ -60,17 +60,11 @@ uint64_t resume_reserve_rtp(const struct resume *resume, uint32_t consumer, uint
 }
 
 uint32_t resume_reserve_rtcp(const struct resume *resume, uint32_t transport, uint32_t generation,
-                             uint32_t next, const struct path *path)
+                             uint32_t next)
 {
     struct transport_resume_row row = {.header = {.generation = generation, .used = 1},
                                        .rtcp_index_reserved = next + INDEX_RESERVE};
 
-    if (path) {
-        memcpy(row.remote_ip, path->remote_ip, sizeof(row.remote_ip));
-        memcpy(row.local_ip, path->local_ip, sizeof(row.local_ip));
-        row.remote_port = path->remote_port;
-        row.local_port = path->local_port;
-    }
     row_write(TABLE_transport_resume, region_row(resume->region, TABLE_transport_resume, transport),
               &row.header);
     return (uint32_t)row.rtcp_index_reserved;

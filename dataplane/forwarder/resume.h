@@ -16,8 +16,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "dataplane/path.h"
-
 #define INDEX_RESERVE 4096
 
 struct region;
@@ -36,6 +34,6 @@ bool resume_find_rtcp(const struct resume *resume, uint32_t transport, uint32_t 
 uint64_t resume_reserve_rtp(const struct resume *resume, uint32_t consumer, uint32_t generation,
                             uint64_t next, uint32_t timestamp_offset);
 uint32_t resume_reserve_rtcp(const struct resume *resume, uint32_t transport, uint32_t generation,
-                             uint32_t next, const struct path *path /* NULL: none yet */);
+                             uint32_t next);
 
 #endif

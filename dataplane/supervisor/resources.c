@@ -99,6 +99,7 @@ static bool resources_make(struct resources *resources, const struct settings *s
         !bell_add(&resources->set, "bell.handshaker", 0, why))
         return false;
     resources->worker_count = workers;
+    resources->instance_id = instance_id;
     if (notify_store_all(&resources->set) != 0)
         LOG(WARN, "store",
             "the service manager cannot keep our descriptors: calls would not survive the death of "
@@ -119,13 +120,19 @@ static bool resources_fits(struct resources *resources, char *why)
 
     for (unsigned id = 0; id < REGION_COUNT; id++) {
         struct region region;
+        int fd = descriptors_get(set, "%s", region_names[id]);
 
-        if (descriptors_get(set, "%s", region_names[id]) < 0) {
+        if (fd < 0) {
             snprintf(why, SUPERVISOR_WHY_BYTES, "region %s is missing", region_names[id]);
             return false;
         }
-        if (!region_map(&region, id, descriptors_get(set, "%s", region_names[id]), false, why))
+        /* The header of `desired` proves nothing: the control plane may have changed it. All four
+         * were created together, so the other three speak for it. */
+        if (!(id == REGION_desired ? region_map_vouched(&region, id, fd, why)
+                                   : region_map(&region, id, fd, false, why)))
             return false;
+        if (id == REGION_actual)
+            resources->instance_id = region.header->instance_id;
         region_unmap(&region);
     }
     while (w < WORKERS_MAX && descriptors_get(set, "bell.worker.%u", w) >= 0 &&
@@ -244,12 +251,13 @@ struct share_row {
     bool bell_workers, bell_control, bell_handshaker;
 };
 
-/* The same table as in processes.h. */
+/* The same table as in processes.h. A client that is no child never gets `keys` or `resume`: the
+ * control plane's user may connect to the control socket and ask for any role. */
 static const struct share_row shares[] = {
     {"forwarder", {SHARE_READ, SHARE_WRITE, SHARE_READ, SHARE_WRITE}, true, true, true, true},
     {"handshaker", {SHARE_READ, SHARE_NOT, SHARE_WRITE, SHARE_READ}, false, true, false, true},
     {"control", {SHARE_WRITE, SHARE_READ, SHARE_NOT, SHARE_NOT}, false, true, true, false},
-    {"inspect", {SHARE_READ, SHARE_READ, SHARE_NOT, SHARE_READ}, false, false, false, false},
+    {"inspect", {SHARE_READ, SHARE_READ, SHARE_NOT, SHARE_NOT}, false, false, false, false},
 };
 #define SHARES (sizeof(shares) / sizeof(shares[0]))
 
@@ -298,9 +306,20 @@ void resources_for_child(const struct resources *resources, enum child_role role
     resources_share(resources, &shares[role], set);
 }
 
+/* The control plane may have destroyed the header that its successor and ringcastctl check. */
+static void repair_desired(const struct resources *resources)
+{
+    int fd = descriptors_get(&resources->set, "%s", region_names[REGION_desired]);
+
+    if (!region_repair(fd, REGION_desired, resources->instance_id))
+        LOG(WARN, "control", "cannot repair the header of region desired",
+            F("error", "%s", strerror(errno)));
+}
+
 bool resources_for_client(const struct resources *resources, const char *role,
                           struct descriptors *set)
 {
+    repair_desired(resources);
     for (size_t i = CHILD_COUNT; i < SHARES; i++) {
         if (strcmp(shares[i].name, role) == 0) {
             resources_share(resources, &shares[i], set);

@@ -56,6 +56,7 @@ struct resources {
     struct descriptors set; /* as in the store: regions (writable), sockets, doorbells */
     int readonly[REGION_COUNT];
     uint32_t worker_count;
+    uint64_t instance_id;       /* as in the headers of the regions */
     struct region actual, keys; /* mapped read-only, for the heartbeats */
 };
 

@@ -20,7 +20,7 @@
 
 /* The regions that the supervisor gives to an observer. */
 struct observer {
-    struct region desired, actual, resume;
+    struct region desired, actual;
 };
 
 /* Maps the regions of the data plane with this data directory. False, with a sentence on
@@ -28,7 +28,7 @@ struct observer {
 bool observer_attach(struct observer *observer, const char *data_directory);
 void observer_detach(struct observer *observer);
 
-/* The region of a table; NULL for the tables in `keys`. */
+/* The region of a table; NULL for the tables in `keys` and `resume`. */
 const struct region *observer_region(const struct observer *observer, enum table_id table);
 /* The number of rows, from index 0, that may be in use. The control plane uses the rows of
  * `desired` from the front, and the tables of the other regions use the same indexes. Do not read

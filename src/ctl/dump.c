@@ -131,10 +131,16 @@ static int find_table(const char *name)
     return table;
 }
 
+/* Only the data plane may read the others. */
+static bool is_shown(int table)
+{
+    return tables[table].region == REGION_desired || tables[table].region == REGION_actual;
+}
+
 static void list_tables(FILE *to)
 {
-    for (unsigned t = 0; t < TABLE_COUNT; t++)
-        if (tables[t].region != REGION_keys)
+    for (int t = 0; t < TABLE_COUNT; t++)
+        if (is_shown(t))
             fprintf(to, " %s", tables[t].name);
     fputc('\n', to);
 }
@@ -148,12 +154,11 @@ bool dump_is_possible(const struct dump_options *options)
         list_tables(stderr);
         return false;
     }
-    if (tables[table].region == REGION_keys) {
-        fprintf(
-            stderr,
-            "ringcastctl: table %s cannot be dumped: it holds encryption keys, and only the data "
-            "plane may read them\n",
-            options->table);
+    if (!is_shown(table)) {
+        fprintf(stderr,
+                "ringcastctl: table %s cannot be dumped: it belongs to encryption keys, and only "
+                "the data plane may read it\n",
+                options->table);
         return false;
     }
     return true;
@@ -164,7 +169,7 @@ int command_dump(const struct observer *observer, const struct dump_options *opt
     int only = options->table ? find_table(options->table) : -1;
 
     for (int t = 0; t < TABLE_COUNT; t++)
-        if ((only < 0 || only == t) && tables[t].region != REGION_keys)
+        if ((only < 0 || only == t) && is_shown(t))
             dump_table(observer, (enum table_id)t, options);
     return 0;
 }

@@ -40,8 +40,7 @@ bool observer_attach(struct observer *observer, const char *data_directory)
         return false;
     }
     attached = map_one(&observer->desired, REGION_desired, &set) &&
-               map_one(&observer->actual, REGION_actual, &set) &&
-               map_one(&observer->resume, REGION_resume, &set);
+               map_one(&observer->actual, REGION_actual, &set);
     descriptors_close(&set);
     if (!attached)
         observer_detach(observer);
@@ -52,7 +51,6 @@ void observer_detach(struct observer *observer)
 {
     region_unmap(&observer->desired);
     region_unmap(&observer->actual);
-    region_unmap(&observer->resume);
 }
 
 const struct region *observer_region(const struct observer *observer, enum table_id table)
@@ -62,8 +60,6 @@ const struct region *observer_region(const struct observer *observer, enum table
         return &observer->desired;
     case REGION_actual:
         return &observer->actual;
-    case REGION_resume:
-        return &observer->resume;
     default:
         return NULL;
     }
@@ -74,12 +70,10 @@ static enum table_id index_owner(enum table_id table)
 {
     switch (table) {
     case TABLE_transport_state:
-    case TABLE_transport_resume:
         return TABLE_transport;
     case TABLE_producer_state:
         return TABLE_producer;
     case TABLE_consumer_state:
-    case TABLE_consumer_resume:
         return TABLE_consumer;
     default:
         return table;

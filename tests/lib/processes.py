@@ -10,9 +10,11 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import termios
 import time
+import traceback
 import urllib.request
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -270,3 +272,24 @@ class Instance:
     def __exit__(self, *_):
         self.end()
         shutil.rmtree(self.top, ignore_errors=True)
+
+
+def run_tests(names):
+    """Runs the test_ functions among `names`; with words on the command line only those whose name
+    contains one of them. Returns the exit status."""
+    wanted = sys.argv[1:]
+    passed = failed = 0
+    for name, test in list(names.items()):
+        if not name.startswith("test_") or (wanted and not any(w in name for w in wanted)):
+            continue
+        began = time.monotonic()
+        try:
+            test()
+            passed += 1
+            print(f"ok     {name[5:]} ({time.monotonic() - began:.1f} s)", flush=True)
+        except Exception as error:  # pylint: disable=broad-except
+            traceback.print_exc(limit=-2, file=sys.stdout)
+            failed += 1
+            print(f"FAILED {name[5:]}: {type(error).__name__}: {error}", flush=True)
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed else 0

@@ -30,9 +30,9 @@
 static char directory[] = "/tmp/ringcast-ctl-XXXXXX";
 static int listening = -1;
 static pthread_t server;
-static struct region desired, actual, resume;
+static struct region desired, actual;
 static int files[REGION_COUNT];
-static bool without_resume;
+static bool without_actual;
 
 /* ---- the supervisor ---- */
 
@@ -47,9 +47,8 @@ static void *serve(void *unused)
             return NULL;
         if (recv(peer, role, sizeof(role) - 1, 0) > 0 && strcmp(role, "inspect") == 0) {
             descriptors_add(&set, region_reopen_readonly(files[REGION_desired]), "desired");
-            descriptors_add(&set, region_reopen_readonly(files[REGION_actual]), "actual");
-            if (!without_resume)
-                descriptors_add(&set, region_reopen_readonly(files[REGION_resume]), "resume");
+            if (!without_actual)
+                descriptors_add(&set, region_reopen_readonly(files[REGION_actual]), "actual");
             descriptors_send(peer, &set);
             descriptors_close(&set);
         }
@@ -67,8 +66,7 @@ static int start_supervisor(void **state)
     for (int id = 0; id < REGION_COUNT; id++)
         files[id] = region_create((enum region_id)id, 0xabcdef);
     if (!region_map(&desired, REGION_desired, files[REGION_desired], true, why) ||
-        !region_map(&actual, REGION_actual, files[REGION_actual], true, why) ||
-        !region_map(&resume, REGION_resume, files[REGION_resume], true, why))
+        !region_map(&actual, REGION_actual, files[REGION_actual], true, why))
         return -1;
     snprintf(address.sun_path, sizeof(address.sun_path), "%s/dataplane.sock", directory);
     listening = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
@@ -190,7 +188,7 @@ static void empty_tables(void **state)
 {
     assert_int_equal(run("dump"), 0);
     says(out, "room: no rows\n");
-    says(out, "consumer_resume: no rows\n");
+    says(out, "consumer_state: no rows\n");
     assert_int_equal(run("dump --json"), 0);
     assert_string_equal(out, "");
     assert_int_equal(run("dump transport"), 0);
@@ -343,8 +341,8 @@ static void refusals(void **state)
         const char *words, *sentence;
         int status;
     } rows[] = {
-        {"dump key", "table key cannot be dumped: it holds encryption keys", 2},
-        {"dump identity", "only the data plane may read them", 2},
+        {"dump key", "table key cannot be dumped: it belongs to encryption keys", 2},
+        {"dump identity", "only the data plane may read it", 2},
         {"dump nothing", "there is no table nothing; the tables are: room transport", 2},
         {"dump room transport", "there is one argument too many: \"transport\"", 2},
         {"dump --once", "--once is an option of the command top, not of dump", 2},
@@ -364,10 +362,10 @@ static void refusals(void **state)
         says(err, rows[i].sentence);
         assert_string_equal(out, "");
     }
-    without_resume = true;
+    without_actual = true;
     assert_int_equal(run("dump"), 1);
-    says(err, "did not hand out region resume");
-    without_resume = false;
+    says(err, "did not hand out region actual");
+    without_actual = false;
 }
 
 static void settings_and_version(void **state)

@@ -1,4 +1,5 @@
 /* What a forwarder leaves to its successor: no SRTP index is used twice (threat D13). */
+#define _GNU_SOURCE
 #include "call.h"
 
 /* ---- the rows ---- */
@@ -14,7 +15,7 @@ static void only_the_same_object_finds_what_was_reserved(void **state)
     assert_false(resume_find_rtp(&resume, 7, 1, &rtp));
     assert_false(resume_find_rtcp(&resume, 7, 1, &rtcp));
     assert_int_equal(resume_reserve_rtp(&resume, 7, 3, 100, 0), 100 + INDEX_RESERVE);
-    assert_int_equal(resume_reserve_rtcp(&resume, 7, 3, 200, NULL), 200 + INDEX_RESERVE);
+    assert_int_equal(resume_reserve_rtcp(&resume, 7, 3, 200), 200 + INDEX_RESERVE);
     assert_true(resume_find_rtp(&resume, 7, 3, &rtp));
     assert_int_equal(rtp, 100 + INDEX_RESERVE);
     assert_true(resume_find_rtcp(&resume, 7, 3, &rtcp));
@@ -79,11 +80,45 @@ static void a_successor_starts_behind_the_reserved_indexes(void **state)
     }
 }
 
+static bool region_holds(const struct region *region, const uint8_t ip[16])
+{
+    for (unsigned t = 0; t < TABLE_COUNT; t++) /* the first rows: the test uses no others */
+        if (region->tables[t] && memmem(region->tables[t], 4096, ip, 16))
+            return true;
+    return false;
+}
+
+/* Index reservations outlive their transport. Its client's address must not. */
+static void nothing_keeps_the_address_of_a_client_that_left(void **state)
+{
+    struct client clients[2];
+    struct rig *rig = call_open(clients, 1, SRTP_PROFILE_aead_aes_128_gcm);
+    uint8_t ip[16];
+    uint32_t rtcp = 0;
+
+    memcpy(ip, clients[0].path.remote_ip, sizeof(ip));
+    rig_consumer(rig, 0, 1, 0, 4000, false, 1);
+    rig_turn(rig);
+    forward_one(rig, clients, 100);
+    rig_advance(rig, 2 * NS_PER_S); /* reports: RTCP indexes are reserved */
+    rig_advance(rig, 2 * NS_PER_S);
+    assert_true(region_holds(&rig->actual, ip));
+    for (uint32_t i = 0; i < 2; i++)
+        rig_free_row(rig, TABLE_transport, i, 1);
+    rig_turn(rig);
+    assert_true(resume_find_rtcp(&(struct resume){.region = &rig->resume}, 0, 1, &rtcp));
+    assert_true(rtcp > 0);
+    assert_false(region_holds(&rig->actual, ip));
+    assert_false(region_holds(&rig->resume, ip));
+    call_close(rig, clients, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_the_same_object_finds_what_was_reserved),
         cmocka_unit_test(a_torn_row_is_found_too),
+        cmocka_unit_test(nothing_keeps_the_address_of_a_client_that_left),
         cmocka_unit_test(a_successor_starts_behind_the_reserved_indexes),
     };
 
