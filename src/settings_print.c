@@ -155,7 +155,7 @@ static void print_markdown(FILE *to)
         "*Used by* says which process needs the setting. *Reload* says whether SIGHUP changes it; "
         "the\n"
         "others need a restart.\n\n"
-        "Generated from `src/settings_rows.h` by `make settings`.\n",
+        "Generated from `src/settings.h` by `make settings`.\n",
         to);
     for (size_t i = 0; i < settings_row_count; i++) {
         const struct setting *s = &settings_rows[i];
