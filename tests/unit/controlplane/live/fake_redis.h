@@ -1,5 +1,6 @@
-/* A Redis in memory, as far as the mirror needs one: takes the bytes of commands, gives replies. Can be
- * told to lose everything after a number of commands, and to refuse writes as a full one does. */
+/* A Redis in memory, with the commands that the mirror uses: it takes bytes of commands and gives
+ * replies. A test can end a connection after a number of commands, and make it refuse writes as a
+ * full Redis does. */
 #ifndef RINGCAST_FAKE_REDIS_H
 #define RINGCAST_FAKE_REDIS_H
 
@@ -23,7 +24,8 @@ struct fake_key {
     char type; /* 0: unused, h, s (set), t (text) */
     int ttl;   /* -1: none */
     int count;
-    char *fields[FAKE_FIELDS], *values[FAKE_FIELDS]; /* a text is values[0], a set has no values */
+    char *fields[FAKE_FIELDS],
+        *values[FAKE_FIELDS]; /* a text is in values[0]; a set has no values */
 };
 
 static struct fake_redis {
@@ -33,7 +35,7 @@ static struct fake_redis {
     redisReply *queued[256];
     int queued_count;
     bool in_multi, multi_failed, is_full;
-    long commands; /* carried out so far */
+    long commands; /* how many it has run */
 } fake;
 
 static struct fake_key *fake_find(const char *name)
@@ -145,7 +147,7 @@ static void fake_set(const char *name, const char *value, int ttl)
     key->ttl = ttl;
 }
 
-/* The two scripts, by what they do. */
+/* Does what the two scripts of writing.c do. */
 static void fake_eval(char **words, int count)
 {
     const char *owner, *value;
@@ -186,7 +188,7 @@ static void fake_list(const struct fake_key *key)
     }
 }
 
-static bool fake_is(const char *word, const char *list)
+static bool fake_is_one_of(const char *word, const char *list)
 {
     char padded[32];
 
@@ -194,7 +196,7 @@ static bool fake_is(const char *word, const char *list)
     return strstr(list, padded) != NULL;
 }
 
-static void fake_carry_out(char **words, int count)
+static void fake_run(char **words, int count)
 {
     struct fake_key *key;
     int n = 0;
@@ -260,19 +262,19 @@ static void fake_exec(void)
     for (int i = 0; i < fake.queued_count; i++) {
         fake_words(fake.queued[i], words);
         if (!fake.multi_failed)
-            fake_carry_out(words, (int)fake.queued[i]->elements);
+            fake_run(words, (int)fake.queued[i]->elements);
         freeReplyObject(fake.queued[i]);
     }
     fake.queued_count = 0;
 }
 
-/* Takes the command. */
+/* Runs or queues the command, and frees it in the end. */
 static void fake_command(redisReply *command)
 {
     char *words[512];
 
     fake_words(command, words);
-    if (fake.is_full && fake_is(words[0], " SADD HSET SET ")) {
+    if (fake.is_full && fake_is_one_of(words[0], " SADD HSET SET ")) {
         fake_say("-OOM command not allowed when used memory > 'maxmemory'.\r\n");
         fake.multi_failed = true;
     } else if (!strcmp(words[0], "MULTI")) {
@@ -286,13 +288,13 @@ static void fake_command(redisReply *command)
         fake_say("+QUEUED\r\n");
         return;
     } else {
-        fake_carry_out(words, (int)command->elements);
+        fake_run(words, (int)command->elements);
     }
     freeReplyObject(command);
 }
 
-/* Carries out the first `most` of the commands in these bytes; the connection ends after them: a
- * transaction under way is forgotten. The replies are in fake.out. */
+/* Runs the first `most` of the commands in these bytes, as if the connection ended after them. The
+ * replies are in fake.out. */
 static void fake_take(const char *bytes, size_t count, int most)
 {
     redisReader *reader = redisReaderCreate();

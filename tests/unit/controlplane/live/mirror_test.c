@@ -1,4 +1,5 @@
-/* The mirror: what it writes key by key, and that it converges whatever is lost on the way. */
+/* The mirror: which keys it writes, and that Redis has the right content in the end, whatever is
+ *             lost. */
 #include "fake_redis.h"
 
 #include "controlplane/live/mirror.h"
@@ -7,7 +8,7 @@
 
 static struct mirror *mirror;
 static struct commands commands;
-static enum mirror_result worst; /* of the last talk */
+static enum mirror_result worst; /* since the last pump */
 
 static int setup(void **state)
 {
@@ -26,9 +27,9 @@ static int teardown(void **state)
     return 0;
 }
 
-/* ---- talking ---- */
+/* ---- commands and replies ---- */
 
-/* Sends what is gathered; the line breaks after `most` commands. */
+/* Sends the commands. False: the connection broke after `most` of them. */
 static bool exchange(int most)
 {
     redisReader *reader = redisReaderCreate();
@@ -59,14 +60,14 @@ static void pump(void)
         exchange(1000000);
 }
 
-static void server_is_up(void)
+static void connect_fake(void)
 {
     mirror_start(mirror, &commands);
     exchange(1000000);
     pump();
 }
 
-/* ---- what should be, as the test knows it ---- */
+/* ---- rooms and keys ---- */
 
 static struct live_room room_of(const char *id, const char *status)
 {
@@ -100,11 +101,11 @@ static int keys_used(void)
     return count;
 }
 
-/* ---- key by key ---- */
+/* ---- keys ---- */
 
-static void test_keys(void **state)
+static void every_key_has_its_type_content_and_time_to_live(void **state)
 {
-    server_is_up();
+    connect_fake();
     assert_true(mirror_is_synced(mirror));
     assert_int_equal(keys_used(), 0);
     put_room("room-1", "waiting");
@@ -149,19 +150,19 @@ static void test_keys(void **state)
     assert_true(mirror_is_synced(mirror));
 }
 
-static void test_one_write_for_many_changes(void **state)
+static void many_changes_become_one_write(void **state)
 {
     char json[32];
     long before;
 
-    server_is_up();
+    connect_fake();
     put_room("room-1", "active");
     pump();
     before = fake.commands;
     for (int i = 0; i < 1000; i++) {
         snprintf(json, sizeof(json), "{\"n\":%d}", i);
         mirror_participant_put(mirror, "room-1", "user-1", json);
-        put_room("room-1", "active"); /* nothing new */
+        put_room("room-1", "active"); /* no change */
     }
     pump();
     assert_string_equal(fake_value("room:room-1:participants", "user-1"), "{\"n\":999}");
@@ -170,10 +171,10 @@ static void test_one_write_for_many_changes(void **state)
     assert_false(mirror_write(mirror, &commands));
 }
 
-/* In and out again before it was ever written; out and in again. */
-static void test_back_and_forth(void **state)
+/* Added and removed before a write; removed and added before a write. */
+static void only_the_latest_state_is_written(void **state)
 {
-    server_is_up();
+    connect_fake();
     put_room("room-1", "active");
     mirror_participant_put(mirror, "room-1", "user-1", "{}");
     mirror_participant_remove(mirror, "room-1", "user-1");
@@ -194,9 +195,9 @@ static void test_back_and_forth(void **state)
     assert_non_null(fake_value("room:room-1:participants", "user-2"));
 }
 
-static void test_two_sockets_of_one_user(void **state)
+static void a_user_with_two_sockets(void **state)
 {
-    server_is_up();
+    connect_fake();
     mirror_socket_put(mirror, "a", "user-1");
     mirror_socket_put(mirror, "b", "user-1");
     pump();
@@ -211,11 +212,11 @@ static void test_two_sockets_of_one_user(void **state)
     assert_int_equal(keys_used(), 1);
 }
 
-/* ---- ghosts, and rooms of others ---- */
+/* ---- keys of the last run, and of other instances ---- */
 
-static void test_ghosts_of_an_earlier_life(void **state)
+static void keys_of_the_last_run_are_removed_and_those_of_others_stay(void **state)
 {
-    server_is_up();
+    connect_fake();
     put_room("old", "active");
     put_room("taken over", "active");
     mirror_participant_put(mirror, "old", "user-1", "{}");
@@ -229,7 +230,7 @@ static void test_ghosts_of_an_earlier_life(void **state)
     fake_set("user:socket:user-2", "theirs", 7200);
     mirror = mirror_new(INSTANCE);
     put_room("new", "active");
-    server_is_up();
+    connect_fake();
     assert_true(mirror_is_synced(mirror));
     assert_null(fake_find("room:old"));
     assert_null(fake_find("room:old:participants"));
@@ -245,11 +246,11 @@ static void test_ghosts_of_an_earlier_life(void **state)
     assert_null(fake_find("ringcast:" INSTANCE ":sockets"));
 }
 
-/* ---- refresh and drift ---- */
+/* ---- refresh ---- */
 
-static void test_refresh(void **state)
+static void a_refresh_renews_every_time_to_live(void **state)
 {
-    server_is_up();
+    connect_fake();
     for (int i = 0; i < 3; i++) {
         char id[40];
 
@@ -269,10 +270,10 @@ static void test_refresh(void **state)
     for (int i = 0; i < FAKE_KEYS; i++)
         if (fake.keys[i].type && fake.keys[i].ttl > 0)
             assert_true(fake.keys[i].ttl >= 7200);
-    assert_false(mirror_write(mirror, &commands)); /* one pass, not for ever */
+    assert_false(mirror_write(mirror, &commands)); /* one refresh only */
 }
 
-static void test_what_is_missing_comes_back(void **state)
+static void missing_keys_are_found_and_written_again(void **state)
 {
     static const char *const victims[] = {"room:room-1",
                                           "room:room-1:participants",
@@ -283,7 +284,7 @@ static void test_what_is_missing_comes_back(void **state)
                                           "ringcast:" INSTANCE ":sockets",
                                           NULL};
 
-    server_is_up();
+    connect_fake();
     put_room("room-1", "active");
     mirror_participant_put(mirror, "room-1", "user-1", "{}");
     mirror_socket_put(mirror, "socket-1", "user-1");
@@ -297,22 +298,22 @@ static void test_what_is_missing_comes_back(void **state)
         pump();
         assert_int_equal(worst, MIRROR_DRIFTED);
         assert_false(mirror_is_synced(mirror));
-        server_is_up();
+        connect_fake();
         assert_true(mirror_is_synced(mirror));
         assert_int_equal(keys_used(), 7);
     }
-    /* One participant less or more than there should be is noticed as well. */
-    fake_put(fake_find("room:room-1:participants"), "ghost", "{}");
+    /* One participant too many is noticed as well. */
+    fake_put(fake_find("room:room-1:participants"), "stranger", "{}");
     mirror_refresh(mirror);
     pump();
     assert_int_equal(worst, MIRROR_DRIFTED);
-    server_is_up();
-    assert_null(fake_value("room:room-1:participants", "ghost"));
+    connect_fake();
+    assert_null(fake_value("room:room-1:participants", "stranger"));
 }
 
-static void test_a_full_redis(void **state)
+static void a_full_redis_accepts_removals_and_later_the_rest(void **state)
 {
-    server_is_up();
+    connect_fake();
     put_room("room-1", "active");
     mirror_socket_put(mirror, "socket-1", "user-1");
     pump();
@@ -322,21 +323,21 @@ static void test_a_full_redis(void **state)
     assert_int_equal(worst, MIRROR_REFUSED);
     assert_true(strncmp(mirror_problem(mirror), "OOM", 3) == 0);
     assert_true(mirror_has_failed(mirror));
-    mirror_room_remove(mirror, "room-1"); /* what goes meanwhile */
+    mirror_room_remove(mirror, "room-1"); /* removed meanwhile */
     mirror_socket_remove(mirror, "socket-1");
     assert_false(mirror_write(mirror, &commands));
-    server_is_up();
+    connect_fake();
     assert_int_equal(worst, MIRROR_REFUSED);
-    assert_null(fake_find("room:room-1")); /* removing was allowed */
+    assert_null(fake_find("room:room-1")); /* a full Redis accepts removals */
     assert_null(fake_find("room:room-2"));
     fake.is_full = false;
-    server_is_up();
+    connect_fake();
     assert_true(mirror_is_synced(mirror));
     assert_non_null(fake_find("room:room-2"));
     assert_int_equal(keys_used(), 3);
 }
 
-/* ---- whatever happens: the content is that of the rooms in the end ---- */
+/* ---- random changes and failures: in the end Redis has the content of the rooms ---- */
 
 #define ROOMS 6
 #define USERS 5
@@ -351,9 +352,9 @@ static uint32_t chance(uint32_t below)
 
 static struct {
     bool room[ROOMS], socket[SOCKETS];
-    int version[ROOMS][USERS]; /* 0: not in there */
+    int version[ROOMS][USERS]; /* 0: not in the room */
     int newest[USERS];         /* socket, -1: none */
-} truth;
+} wanted;
 
 static void change(void)
 {
@@ -367,34 +368,34 @@ static void change(void)
     case 0:
         if (chance(3) == 0) {
             mirror_room_remove(mirror, room);
-            truth.room[r] = false;
-            memset(truth.version[r], 0, sizeof(truth.version[r]));
+            wanted.room[r] = false;
+            memset(wanted.version[r], 0, sizeof(wanted.version[r]));
         }
         break;
     case 1:
         mirror_participant_remove(mirror, room, user);
-        truth.version[r][u] = 0;
+        wanted.version[r][u] = 0;
         break;
     case 2:
-        snprintf(user, sizeof(user), "user-%d", s % USERS); /* a socket belongs to one user */
-        if (truth.socket[s]) {
+        snprintf(user, sizeof(user), "user-%d", s % USERS); /* a socket has one user */
+        if (wanted.socket[s]) {
             mirror_socket_remove(mirror, socket);
-            truth.socket[s] = false;
+            wanted.socket[s] = false;
         } else {
             mirror_socket_put(mirror, socket, user);
-            truth.socket[s] = true;
+            wanted.socket[s] = true;
         }
         break;
     default:
         put_room(room, "active");
-        truth.room[r] = true;
-        truth.version[r][u] = 1 + (int)chance(1000);
-        snprintf(json, sizeof(json), "{\"v\":%d}", truth.version[r][u]);
+        wanted.room[r] = true;
+        wanted.version[r][u] = 1 + (int)chance(1000);
+        snprintf(json, sizeof(json), "{\"v\":%d}", wanted.version[r][u]);
         mirror_participant_put(mirror, room, user, json);
     }
 }
 
-static void assert_truth(void)
+static void assert_wanted(void)
 {
     char name[80], user[40], json[40];
     int rooms = 0, sockets = 0;
@@ -403,12 +404,12 @@ static void assert_truth(void)
         int people = 0;
 
         for (int u = 0; u < USERS; u++) {
-            if (!truth.version[r][u])
+            if (!wanted.version[r][u])
                 continue;
             people++;
             snprintf(name, sizeof(name), "room:room-%d:participants", r);
             snprintf(user, sizeof(user), "user-%d", u);
-            snprintf(json, sizeof(json), "{\"v\":%d}", truth.version[r][u]);
+            snprintf(json, sizeof(json), "{\"v\":%d}", wanted.version[r][u]);
             assert_string_equal(fake_value(name, user), json);
         }
         snprintf(name, sizeof(name), "room:room-%d:participants", r);
@@ -417,19 +418,19 @@ static void assert_truth(void)
         else
             assert_null(fake_find(name));
         snprintf(name, sizeof(name), "room:room-%d", r);
-        assert_int_equal(fake_find(name) != NULL, truth.room[r]);
-        rooms += truth.room[r];
+        assert_int_equal(fake_find(name) != NULL, wanted.room[r]);
+        rooms += wanted.room[r];
     }
     for (int s = 0; s < SOCKETS; s++) {
         snprintf(name, sizeof(name), "socket:user:socket-%d", s);
-        assert_int_equal(fake_find(name) != NULL, truth.socket[s]);
-        sockets += truth.socket[s];
+        assert_int_equal(fake_find(name) != NULL, wanted.socket[s]);
+        sockets += wanted.socket[s];
     }
     for (int u = 0; u < USERS; u++) {
         bool any = false;
 
         for (int s = u; s < SOCKETS; s += USERS)
-            any |= truth.socket[s];
+            any |= wanted.socket[s];
         snprintf(name, sizeof(name), "user:socket:user-%d", u);
         assert_int_equal(fake_find(name) != NULL, any);
     }
@@ -443,8 +444,8 @@ static void assert_truth(void)
         assert_key("ringcast:" INSTANCE ":sockets", 'h', 86400, sockets);
 }
 
-/* One step of the line's life: some of what is to be written goes through, or the line breaks. */
-static void live_a_little(bool *up)
+/* Some commands reach Redis, or the connection breaks, or Redis loses its keys or is full. */
+static void connection_step(bool *up)
 {
     if (!*up) {
         if (chance(4) != 0)
@@ -470,12 +471,12 @@ static void live_a_little(bool *up)
     }
 }
 
-static void settle(bool *up)
+static void write_everything(bool *up)
 {
     fake.is_full = false;
-    for (int i = 0; i < 4; i++) { /* a refresh may find what a flush took */
+    for (int i = 0; i < 4; i++) { /* a refresh finds the keys that Redis lost */
         if (!*up || mirror_has_failed(mirror))
-            server_is_up();
+            connect_fake();
         *up = true;
         pump();
         mirror_refresh(mirror);
@@ -485,20 +486,20 @@ static void settle(bool *up)
     assert_true(mirror_is_synced(mirror));
 }
 
-static void test_converges(void **state)
+static void after_random_changes_and_failures_redis_has_the_content_of_the_rooms(void **state)
 {
     for (int round = 0; round < 300; round++) {
         bool up = false;
 
         seed = (uint64_t)round;
-        memset(&truth, 0, sizeof(truth));
+        memset(&wanted, 0, sizeof(wanted));
         for (int step = 0; step < 400; step++) {
             change();
-            live_a_little(&up);
+            connection_step(&up);
         }
-        settle(&up);
-        assert_truth();
-        if (round % 2 == 0) { /* ends in peace, or is killed */
+        write_everything(&up);
+        assert_wanted();
+        if (round % 2 == 0) { /* stopped; in the other rounds killed */
             for (int i = 0; i < ROOMS + SOCKETS; i++) {
                 char name[40];
 
@@ -518,15 +519,15 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_keys),
-        TEST(test_one_write_for_many_changes),
-        TEST(test_back_and_forth),
-        TEST(test_two_sockets_of_one_user),
-        TEST(test_ghosts_of_an_earlier_life),
-        TEST(test_refresh),
-        TEST(test_what_is_missing_comes_back),
-        TEST(test_a_full_redis),
-        TEST(test_converges),
+        TEST(every_key_has_its_type_content_and_time_to_live),
+        TEST(many_changes_become_one_write),
+        TEST(only_the_latest_state_is_written),
+        TEST(a_user_with_two_sockets),
+        TEST(keys_of_the_last_run_are_removed_and_those_of_others_stay),
+        TEST(a_refresh_renews_every_time_to_live),
+        TEST(missing_keys_are_found_and_written_again),
+        TEST(a_full_redis_accepts_removals_and_later_the_rest),
+        TEST(after_random_changes_and_failures_redis_has_the_content_of_the_rooms),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,5 @@
-/* One connection: what a server may do to it, and that the end is told once, with the reason. */
+/* One connection to Redis: whatever a server does, the connection reports its end once, with the
+ * reason. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,18 +11,22 @@
 #include <cmocka.h>
 
 #include "controlplane/live/redis_connection.h"
+#include "tests/unit/patience.h"
+
+#define EVENT_MS 60000 /* a test waits so long for an event */
 
 static uv_loop_t loop;
+static uint32_t timeout_ms; /* of the connection */
 
-/* ---- a server that says one thing to whoever comes, or to whoever asks ---- */
+/* ---- a server that sends one text when a client connects, or when it sends something ---- */
 
 static struct server {
     uv_tcp_t listener, client;
     uint16_t port;
-    const char *greeting, *answer; /* NULL: says nothing */
-    bool hangs_up;                 /* after having said it */
+    const char *greeting, *answer; /* NULL: sends nothing */
+    bool hangs_up;                 /* after it has sent the text */
     bool has_client;
-    size_t heard;
+    size_t received_bytes;
 } server;
 
 static void written(uv_write_t *request, int status)
@@ -31,7 +36,7 @@ static void written(uv_write_t *request, int status)
         uv_close((uv_handle_t *)&server.client, NULL);
 }
 
-static void say(const char *text)
+static void send_text(const char *text)
 {
     uv_buf_t buffer = uv_buf_init((char *)(uintptr_t)text, (unsigned)strlen(text));
 
@@ -45,26 +50,26 @@ static void allocate(uv_handle_t *handle, size_t wanted, uv_buf_t *buffer)
     *buffer = uv_buf_init(room, sizeof(room));
 }
 
-static void heard(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer)
+static void received(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer)
 {
     if (count < 0) {
         if (!uv_is_closing((uv_handle_t *)stream))
             uv_close((uv_handle_t *)stream, NULL);
         return;
     }
-    if (server.heard == 0 && server.answer != NULL)
-        say(server.answer);
-    server.heard += (size_t)count;
+    if (server.received_bytes == 0 && server.answer != NULL)
+        send_text(server.answer);
+    server.received_bytes += (size_t)count;
 }
 
-static void came(uv_stream_t *listener, int status)
+static void accepted(uv_stream_t *listener, int status)
 {
     uv_tcp_init(&loop, &server.client);
     assert_int_equal(uv_accept(listener, (uv_stream_t *)&server.client), 0);
     server.has_client = true;
-    uv_read_start((uv_stream_t *)&server.client, allocate, heard);
+    uv_read_start((uv_stream_t *)&server.client, allocate, received);
     if (server.greeting != NULL)
-        say(server.greeting);
+        send_text(server.greeting);
 }
 
 static void server_start(const char *greeting, const char *answer, bool hangs_up)
@@ -79,72 +84,93 @@ static void server_start(const char *greeting, const char *answer, bool hangs_up
     uv_ip4_addr("127.0.0.1", 0, &address);
     uv_tcp_init(&loop, &server.listener);
     assert_int_equal(uv_tcp_bind(&server.listener, (struct sockaddr *)&address, 0), 0);
-    assert_int_equal(uv_listen((uv_stream_t *)&server.listener, 1, came), 0);
+    assert_int_equal(uv_listen((uv_stream_t *)&server.listener, 1, accepted), 0);
     uv_tcp_getsockname(&server.listener, (struct sockaddr *)&address, &bytes);
     server.port = ntohs(address.sin_port);
 }
 
-/* ---- us ---- */
+/* ---- the client ---- */
 
 static struct {
     struct redis_connection *connection;
     int opened, replies, closed;
     char why[200], last[64];
-    const char *question; /* sent when open */
-    uint32_t wanted;
+    const char *question; /* sent when the connection is open */
+    uint32_t wanted;      /* replies */
     bool closes_in_reply;
-} us;
+} client;
 
 static void opened(void *context)
 {
-    us.opened++;
-    if (us.question != NULL)
-        redis_connection_send(us.connection, us.question, strlen(us.question), us.wanted);
+    client.opened++;
+    if (client.question != NULL)
+        redis_connection_send(client.connection, client.question, strlen(client.question),
+                              client.wanted);
 }
 
 static void replied(void *context, const redisReply *reply)
 {
-    us.replies++;
-    snprintf(us.last, sizeof(us.last), "%s", reply->str != NULL ? reply->str : "");
-    if (us.closes_in_reply)
-        redis_connection_close(us.connection);
+    client.replies++;
+    snprintf(client.last, sizeof(client.last), "%s", reply->str != NULL ? reply->str : "");
+    if (client.closes_in_reply)
+        redis_connection_close(client.connection);
 }
 
 static void closed(void *context, const char *why)
 {
-    us.closed++;
-    snprintf(us.why, sizeof(us.why), "%s", why);
+    client.closed++;
+    snprintf(client.why, sizeof(client.why), "%s", why);
 }
 
 static const struct redis_connection_handlers handlers = {opened, replied, closed};
 
-static void talk(uint16_t port, const char *question, uint32_t wanted, uint64_t ms)
+static bool is_open(void)
 {
-    uint64_t end = uv_hrtime() / 1000000 + ms;
+    return client.opened > 0;
+}
 
-    memset(&us.opened, 0, sizeof(us) - offsetof(__typeof__(us), opened));
-    us.question = question;
-    us.wanted = wanted;
-    us.connection = redis_connection_open(&loop, "127.0.0.1", port, NULL, 150, &handlers, NULL);
-    assert_non_null(us.connection);
-    while (uv_hrtime() / 1000000 < end && us.closed == 0) {
+static bool is_closed(void)
+{
+    return client.closed > 0;
+}
+
+static bool has_all_replies(void)
+{
+    return client.replies == (int)client.wanted;
+}
+
+static void loop_until(bool (*condition)(void), uint64_t most_ms)
+{
+    uint64_t end = uv_hrtime() / 1000000 + most_ms;
+
+    while (uv_hrtime() / 1000000 < end && !condition()) {
         uv_run(&loop, UV_RUN_NOWAIT);
         uv_sleep(1);
     }
 }
 
+static void connect_to(uint16_t port, const char *question, uint32_t wanted)
+{
+    memset(&client, 0, sizeof(client));
+    client.question = question;
+    client.wanted = wanted;
+    client.connection =
+        redis_connection_open(&loop, "127.0.0.1", port, NULL, timeout_ms, &handlers, NULL);
+    assert_non_null(client.connection);
+}
+
 static void server_stop(void)
 {
-    if (us.closed == 0)
-        redis_connection_close(us.connection);
+    if (client.closed == 0)
+        redis_connection_close(client.connection);
     uv_close((uv_handle_t *)&server.listener, NULL);
     if (server.has_client && !uv_is_closing((uv_handle_t *)&server.client))
         uv_close((uv_handle_t *)&server.client, NULL);
-    uv_run(&loop, UV_RUN_DEFAULT); /* ends: nothing of it is left on the loop */
-    assert_in_range(us.closed, 0, 1);
+    uv_run(&loop, UV_RUN_DEFAULT); /* returns: every handle is closed */
+    assert_in_range(client.closed, 0, 1);
 }
 
-static void test_what_a_server_does(void **state)
+static void every_failure_of_a_server_is_reported_once(void **state)
 {
     static const struct {
         const char *greeting, *answer;
@@ -152,13 +178,13 @@ static void test_what_a_server_does(void **state)
         const char *question;
         uint32_t wanted;
         int replies;
-        const char *why; /* NULL: it stays */
+        const char *why; /* NULL: the connection stays open */
     } rows[] = {
         {NULL, "+PONG\r\n", false, "PING\r\n", 1, 1, NULL},
         {NULL, "+A\r\n$1\r\nB\r\n:3\r\n", false, "…", 3, 3, NULL},
-        {NULL, "+A\r\n", false, "…", 2, 1, "no answer within 150 ms"},
-        {NULL, NULL, false, "PING\r\n", 1, 0, "no answer within 150 ms"},
-        {NULL, NULL, false, NULL, 0, 0, NULL}, /* nobody asks, nobody need answer */
+        {NULL, "+A\r\n", false, "…", 2, 1, "no answer within "},
+        {NULL, NULL, false, "PING\r\n", 1, 0, "no answer within "},
+        {NULL, NULL, false, NULL, 0, 0, NULL}, /* without a command no reply is due */
         {"", NULL, true, NULL, 0, 0, "it closed the connection"},
         {NULL, "+PO", true, "PING\r\n", 1, 0, "it closed the connection"},
         {"+HELLO\r\n", NULL, false, NULL, 0, 0, "it sent a reply without a command"},
@@ -171,66 +197,69 @@ static void test_what_a_server_does(void **state)
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         server_start(rows[i].greeting, rows[i].answer, rows[i].hangs_up);
-        talk(server.port, rows[i].question, rows[i].wanted, 400);
-        if (us.replies != rows[i].replies || us.closed != (rows[i].why != NULL))
-            fail_msg("row %zu: %d replies, closed %d: %s", i, us.replies, us.closed, us.why);
+        connect_to(server.port, rows[i].question, rows[i].wanted);
+        if (rows[i].why != NULL) {
+            loop_until(is_closed, EVENT_MS);
+        } else {
+            loop_until(is_open, EVENT_MS);
+            loop_until(has_all_replies, EVENT_MS);
+            loop_until(is_closed, 2 * timeout_ms); /* it must not close */
+        }
+        if (client.replies != rows[i].replies || client.closed != (rows[i].why != NULL))
+            fail_msg("row %zu: %d replies, closed %d: %s", i, client.replies, client.closed,
+                     client.why);
         if (rows[i].why != NULL)
-            assert_string_equal(us.why, rows[i].why);
+            assert_ptr_equal(strstr(client.why, rows[i].why), client.why);
         server_stop();
     }
 }
 
-static void test_nobody_there(void **state)
+static void a_port_without_a_server(void **state)
 {
     server_start(NULL, NULL, false);
-    talk(1, NULL, 0, 400);
-    assert_int_equal(us.closed, 1);
-    assert_int_equal(us.opened, 0);
-    assert_string_equal(us.why, "connection refused");
+    connect_to(1, NULL, 0);
+    loop_until(is_closed, EVENT_MS);
+    assert_int_equal(client.closed, 1);
+    assert_int_equal(client.opened, 0);
+    assert_string_equal(client.why, "connection refused");
     server_stop();
 }
 
-/* A reply's handler may close, with more replies already here. */
-static void test_close_from_a_reply(void **state)
+/* The handler of a reply may close the connection when more replies have arrived already. */
+static void a_reply_handler_may_close(void **state)
 {
-    uint64_t end;
-
     server_start(NULL, "+A\r\n+B\r\n", false);
-    talk(server.port, NULL, 0, 100);
-    us.closes_in_reply = true;
-    redis_connection_send(us.connection, "x", 1, 2);
-    end = uv_hrtime() / 1000000 + 200;
-    while (uv_hrtime() / 1000000 < end) {
-        uv_run(&loop, UV_RUN_NOWAIT);
-        uv_sleep(1);
-    }
-    assert_int_equal(us.replies, 1);
-    assert_int_equal(us.closed, 0);
-    us.closed = 1; /* it is: server_stop need not */
+    connect_to(server.port, NULL, 0);
+    loop_until(is_open, EVENT_MS);
+    client.closes_in_reply = true;
+    client.wanted = 1;
+    redis_connection_send(client.connection, "x", 1, 2);
+    loop_until(has_all_replies, EVENT_MS);
+    loop_until(is_closed, timeout_ms); /* no second reply, and no closed handler */
+    assert_int_equal(client.replies, 1);
+    assert_int_equal(client.closed, 0);
+    client.closed = 1; /* so that server_stop does not close it again */
     server_stop();
 }
 
-/* Closed in every phase, resolving included. */
-static void test_close_at_any_time(void **state)
+/* In every phase, also while the name is resolved. */
+static void a_connection_may_be_closed_at_any_time(void **state)
 {
     for (int turns = 0; turns < 12; turns++) {
         server_start(NULL, "+PONG\r\n", false);
-        memset(&us, 0, sizeof(us));
-        us.question = "PING\r\n";
-        us.wanted = 1;
-        us.connection =
-            redis_connection_open(&loop, "127.0.0.1", server.port, NULL, 150, &handlers, NULL);
+        connect_to(server.port, "PING\r\n", 1);
         for (int i = 0; i < turns; i++) {
             uv_run(&loop, UV_RUN_NOWAIT);
             uv_sleep(1);
         }
         server_stop();
-        assert_int_equal(us.closed, 0);
+        assert_int_equal(client.closed, 0);
     }
 }
 
 static int setup(void **state)
 {
+    timeout_ms = 150 * patience();
     return uv_loop_init(&loop);
 }
 
@@ -243,10 +272,10 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_what_a_server_does),
-        TEST(test_nobody_there),
-        TEST(test_close_from_a_reply),
-        TEST(test_close_at_any_time),
+        TEST(every_failure_of_a_server_is_reported_once),
+        TEST(a_port_without_a_server),
+        TEST(a_reply_handler_may_close),
+        TEST(a_connection_may_be_closed_at_any_time),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
