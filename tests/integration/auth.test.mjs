@@ -1,5 +1,5 @@
-// Accounts on a whole Ringcast: a login flood beside a socket that works, sockets of users who may no
-// longer be here, and secrets that no log has, whatever goes wrong (threats.md C3, C7, C23).
+// Accounts on a whole Ringcast: a flood of logins, sockets of users who lose their right to be connected, and
+// secrets, which must be in no log (threats C3, C7, C23).
 
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
@@ -15,7 +15,7 @@ import { Session } from './malformed.mjs';
 const run = promisify(execFile);
 const SECRET = `planted-${randomBytes(20).toString('hex')}`;
 const SERVERS = Object.fromEntries(['POSTGRES_PASSWORD', 'REDIS_PASSWORD', 'TURN_SECRET'].map((name) => [name, `planted-${randomBytes(12).toString('hex')}`]));
-const FLOOD = 600;       // logins at once: 66 are hashed or wait, the others are told to come again
+const FLOOD = 600;       // logins at once: 66 are hashed or wait, the others are told when to try again
 let ringcast;
 
 before(async () => { ringcast = await Ringcast.start({ RINGCAST_LOG_LEVEL: 'debug', JWT_SECRET: SECRET, TURN_URLS: 'turn:turn.example.org', ...SERVERS, RECONNECT_GRACE: '0', RINGCAST_LOGIN_ATTEMPTS: '100000', RINGCAST_ACCOUNT_ATTEMPTS: '100000' }); });
@@ -43,7 +43,7 @@ async function login(email, password) {
   return { status: reply.status, retryAfter: Number(reply.headers.get('retry-after')) };
 }
 
-test('C3: a login flood leaves a socket its round trips and the process its memory', async () => {
+test('C3: a flood of logins neither delays other requests nor fills the memory', async () => {
   const { token: mine, user } = await ringcast.person('ada');
   const session = await Session.open(ringcast.port, mine);
   const { roomId } = await session.call('room:create', { title: 'x' }, 1);
@@ -51,12 +51,12 @@ test('C3: a login flood leaves a socket its round trips and the process its memo
   const { controlplane } = await ringcast.pids();
   const before = rssKib(controlplane);
   const rounds = [];
-  let most = before, id = 3, flooding = true, statuses = {}, late = 0;
+  let most = before, id = 3, flooding = true, statuses = {}, withoutRetryAfter = 0;
   const flood = (async () => {
     const replies = await Promise.all(Array.from({ length: FLOOD }, (_, i) => login(`nobody${i}@example.org`, 'wrong horse')));
     for (const { status, retryAfter } of replies) {
       statuses[status] = (statuses[status] ?? 0) + 1;
-      if (status !== 401 && !(retryAfter >= 1)) late++;
+      if (status !== 401 && !(retryAfter >= 1)) withoutRetryAfter++;
     }
     flooding = false;
   })();
@@ -69,25 +69,25 @@ test('C3: a login flood leaves a socket its round trips and the process its memo
   }
   await flood;
   session.end();
-  console.log(`# ${FLOOD} logins: ${JSON.stringify(statuses)}; ${rounds.length} round trips beside them, p99 ${percentile(rounds, 99).toFixed(1)} ms, RSS +${most - before} KiB`);
+  console.log(`# ${FLOOD} logins: ${JSON.stringify(statuses)}; ${rounds.length} requests on a socket meanwhile, p99 ${percentile(rounds, 99).toFixed(1)} ms, RSS +${most - before} KiB`);
   assert.equal((statuses[401] ?? 0) + (statuses[503] ?? 0), FLOOD, JSON.stringify(statuses));
-  assert.ok(statuses[503] > FLOOD / 4, JSON.stringify(statuses)); // the queue is bounded
-  assert.equal(late, 0); // each is told when to come again
+  assert.ok(statuses[503] > FLOOD / 4, JSON.stringify(statuses)); // the queue has a limit
+  assert.equal(withoutRetryAfter, 0);
   assert.ok(rounds.length > 20);
   assert.ok(percentile(rounds, 99) < 200 * slower);
   if (measuresMemory) assert.ok(most - before < 64 * 1024, `${most - before} KiB`);
   assert.equal((await login((await sql(`SELECT email FROM users WHERE id='${user.id}'`)), 'correct horse')).status, 200);
 });
 
-test('C7: deactivated by another program: its sockets are cut within 5 s, nobody else', async () => {
+test('C7: when another program deactivates a user, only the sockets of that user are closed, within 5 s', async () => {
   const [a, b] = [await ringcast.person('ada'), await ringcast.person('bob')];
   const [of_a, second_of_a, of_b] = [await Polling.open(ringcast.url, a.token), await Polling.open(ringcast.url, a.token), await Polling.open(ringcast.url, b.token)];
   await sleep(1000);
   const began = performance.now();
   await sql(`UPDATE users SET isActive=0 WHERE id='${a.user.id}'`);
-  await of_a.until(() => of_a.closed, 5000 * slower, 'cut');
-  await second_of_a.until(() => second_of_a.closed, 5000 * slower, 'cut');
-  console.log(`# cut after ${(performance.now() - began).toFixed(0)} ms`);
+  await of_a.until(() => of_a.closed, 5000 * slower, 'closed');
+  await second_of_a.until(() => second_of_a.closed, 5000 * slower, 'closed');
+  console.log(`# closed after ${(performance.now() - began).toFixed(0)} ms`);
   assert.equal(of_b.closed, null);
   await assert.rejects(Polling.open(ringcast.url, a.token), /Authentication failed/);
   assert.equal((await ringcast.request('GET', '/auth/me', null, a.token)).status, 401);
@@ -96,19 +96,20 @@ test('C7: deactivated by another program: its sockets are cut within 5 s, nobody
   await of_b.close();
 });
 
-test('C7: an expired token ends its socket', async () => {
+test('C7: a socket is closed when its token expires', async () => {
   const { user } = await ringcast.person('ada');
   const now = Math.floor(Date.now() / 1000);
   const claims = { sub: user.id, email: user.email, displayName: 'Ada', iat: now, exp: now + 2 };
   const socket = await Polling.open(ringcast.url, token(claims));
-  await socket.until(() => socket.closed, 10000 * slower, 'cut');
+  await socket.until(() => socket.closed, 10000 * slower, 'closed');
   assert.ok(Date.now() / 1000 >= claims.exp);
 });
 
 // ---- C23 ----
 
-// Everything secret that a client can bring or be given, in sound calls and in those that go wrong.
-test('C23: at debug level no log has a password, a token, a key or what ICE authenticates with', async () => {
+// Plants a different secret in each place where a client can send or receive one, in requests that succeed and
+// in requests that fail.
+test('C23: no password, token, key or ICE password is in a log of level debug', async () => {
   const planted = { JWT_SECRET: SECRET, ...SERVERS };
   const plant = (name) => (planted[name] = `planted-${randomBytes(12).toString('hex')}`);
   const who = (password) => ({ email: `p${randomBytes(5).toString('hex')}@example.org`, password, displayName: 'P' });
@@ -142,7 +143,7 @@ test('C23: at debug level no log has a password, a token, a key or what ICE auth
   await socket.close();
   const call = await ringcast.probe('--seconds', '1');
   assert.equal(call.status, 0, call.errors);
-  await until(() => ringcast.log.includes('level=debug'), 3000, 'debug lines'); // else this proves nothing
+  await until(() => ringcast.log.includes('level=debug'), 3000, 'debug lines'); // else the test proves nothing
   await sleep(200);
   for (const [name, secret] of Object.entries(planted)) {
     assert.ok(secret.length > 12, name);
@@ -152,9 +153,9 @@ test('C23: at debug level no log has a password, a token, a key or what ICE auth
   for (const [name, secret] of Object.entries(planted)) assert.ok(!audit.includes(secret), `${name} is in the audit log`);
 });
 
-// ---- what the audit log has of it ----
+// ---- audit rows ----
 
-test('every REST call that changes something has its row: who, where from, what', async () => {
+test('every REST request that changes something has an audit row with user, address and metadata', async () => {
   const who = { email: `p${randomBytes(5).toString('hex')}@example.org`, password: 'correct horse', displayName: 'P' };
   const last = async () => (await sql('SELECT max(rowid) FROM audit_logs')) || '0';
   let user;
@@ -191,16 +192,16 @@ test('every REST call that changes something has its row: who, where from, what'
   }
 });
 
-test('a call leaves its whole story, each row with a JSON object and the address', async () => {
+test('every step of a call has an audit row, with a JSON object and the address', async () => {
   const from = await sql('SELECT max(rowid) FROM audit_logs');
   const { status, errors } = await ringcast.probe('--seconds', '1');
   assert.equal(status, 0, errors);
-  const story = await until(async () => {
+  const counts = await until(async () => {
     const rows = (await sql(`SELECT action, count(*) FROM audit_logs WHERE rowid > ${from} GROUP BY action`)).split('\n').map((line) => line.split('|'));
     return rows.some(([action]) => action === 'room_closed') && Object.fromEntries(rows.map(([action, n]) => [action, Number(n)]));
   }, 15000, 'the room is closed');
-  console.log(`# ${JSON.stringify(story)}`);
-  assert.deepEqual(story, {
+  console.log(`# ${JSON.stringify(counts)}`);
+  assert.deepEqual(counts, {
     user_registered: 2, room_created: 1, user_joined: 2, transport_connected: 4, producer_created: 4, consumer_created: 4,
     producer_closed: 4, user_left: 2, room_closed: 1,
   });

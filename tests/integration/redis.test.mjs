@@ -1,5 +1,5 @@
-// Live state in Redis: key by key what the seed says, and equal to the rooms again after whatever
-// happens to Redis or to the control plane (threats.md F11–F15), while calls go on.
+// Live state in Redis: it has the keys of the NestJS backend, and it is equal to the rooms again after every
+// failure of Redis or of the control plane (threats F11–F15), while calls go on.
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
@@ -19,7 +19,7 @@ afterEach(async () => { for (const it of opened.splice(0).reverse()) await it.st
 const startRingcast = (redis, environment = {}) => open(Ringcast.start({
   ...redis.environment, RATE_LIMIT_EVENTS: '100000', REDIS_TIMEOUT: '1000', RECONNECT_GRACE: '1', ...environment }));
 
-// A control plane without a data plane: enough to ask it how it is.
+// A control plane without a data plane: enough for /health.
 class ControlPlane {
   static async start(environment) {
     const self = new ControlPlane();
@@ -53,23 +53,23 @@ class ControlPlane {
   }
 }
 
-const seedParticipant = ({ userId, socketId, role, joinedAt, producerIds, isMuted, isVideoOff }) =>
+const participantFields = ({ userId, socketId, role, joinedAt, producerIds, isMuted, isVideoOff }) =>
   ({ userId, socketId, role, joinedAt, producerIds, isMuted, isVideoOff });
 
-// What should be there, from what clients are told: of each room by one who is in it.
-async function truth(clients) {
+// What Redis should hold. A client in each room asks for its participants.
+async function wanted(clients) {
   const rooms = {}, sockets = {}, users = {};
   for (const client of clients) {
     sockets[client.socket.id] = client.userId;
     users[client.userId] = client.socket.id;
     if (!client.roomId || rooms[client.roomId]) continue;
     const { participants } = await client.call('room:join', { roomId: client.roomId });
-    rooms[client.roomId] = Object.fromEntries(participants.map((p) => [p.userId, seedParticipant(p)]));
+    rooms[client.roomId] = Object.fromEntries(participants.map((p) => [p.userId, participantFields(p)]));
   }
   return { rooms, sockets, users };
 }
 
-// What is there, in the same shape; every key must be known and have the life that the seed gives it.
+// What Redis holds, in the same form. Every key must be known and have the right time to live.
 async function found(redis) {
   const rooms = {}, sockets = {}, users = {}, listed = [];
   for (const [key, { type, ttl, value }] of Object.entries(await redis.everything())) {
@@ -95,20 +95,20 @@ async function found(redis) {
 }
 
 const assertEqualSoon = (redis, clients, ms = 5000) => until(async () => {
-  assert.deepEqual(await found(redis), await truth(clients));
+  assert.deepEqual(await found(redis), await wanted(clients));
   return true;
-}, ms, 'Redis says what the rooms say');
+}, ms, 'Redis is equal to the rooms');
 
 const state = async (ringcast) => (await ringcast.health()).state;
 const untilState = (ringcast, status, ms = 8000) =>
   until(async () => (await state(ringcast)).status === status, ms, `state is ${status}`);
 
-test('keys, types, values and lives through join, produce, mute, role, leave and close', async () => {
+test('keys, types, values and times to live after join, produce, mute, role change, leave and close', async () => {
   const redis = await open(startRedis()), ringcast = await startRingcast(redis);
   const [host, guest] = [await Client.open(ringcast, 'host'), await Client.open(ringcast, 'guest')];
   const { roomId, roomCode } = await host.call('room:create', { title: 'Büro "A"\n'.trim(), maxParticipants: 7 });
   const participant = async (client) => JSON.parse(await redis.ask('HGET', `room:${roomId}:participants`, client.userId));
-  assert.equal(await redis.ask('EXISTS', `room:${roomId}`), 0, 'a room that nobody is in does not live');
+  assert.equal(await redis.ask('EXISTS', `room:${roomId}`), 0, 'an empty room has no key');
 
   await guest.call('room:join', { roomId });
   guest.roomId = roomId;
@@ -145,16 +145,16 @@ test('keys, types, values and lives through join, produce, mute, role, leave and
   await assertEqualSoon(redis, [host, guest]);
 
   guest.close();
-  await until(async () => await participant(guest) === null, 4000, 'gone after the grace time');
+  await until(async () => await participant(guest) === null, 4000, 'removed after the grace time');
   await assertEqualSoon(redis, [host]);
   await host.call('room:close', { roomId });
   delete host.roomId;
   await assertEqualSoon(redis, [host]);
   host.close();
-  await until(async () => (await redis.ask('DBSIZE')) === 0, 2000, 'nothing is left');
+  await until(async () => (await redis.ask('DBSIZE')) === 0, 2000, 'no key is left');
 });
 
-test('lives are prolonged while a room lives, and what is lost comes back', async () => {
+test('a refresh renews the times to live and writes missing keys again', async () => {
   const redis = await open(startRedis()), ringcast = await startRingcast(redis, { REDIS_REFRESH: '1' });
   const host = await Client.open(ringcast, 'host');
   host.roomId = (await host.call('room:create', { title: 'T' })).roomId;
@@ -162,7 +162,7 @@ test('lives are prolonged while a room lives, and what is lost comes back', asyn
   await assertEqualSoon(redis, [host]);
   for (const key of Object.keys(await redis.everything()))
     if (key !== 'active_rooms') await redis.cli('EXPIRE', key, '100');
-  await assertEqualSoon(redis, [host]); // found() looks at the lives
+  await assertEqualSoon(redis, [host]); // found() checks the times to live
   for (const loss of [['DEL', `room:${host.roomId}`], ['DEL', `socket:user:${host.socket.id}`], ['DEL', 'active_rooms'],
     ['FLUSHALL']]) {
     await redis.cli(...loss);
@@ -174,11 +174,11 @@ test('lives are prolonged while a room lives, and what is lost comes back', asyn
 
 // ---- outages ----
 
-// `make redis-drill` has longer outages under more people.
+// `make redis-drill` has longer outages and more users.
 const outageMs = 1000 * (process.env.RINGCAST_DRILL_SECONDS ?? 1.5);
 const movesPerSecond = Number(process.env.RINGCAST_DRILL_RATE ?? 50);
 
-// People who come and go until stopped. Each answer must come within 500 ms.
+// Clients that join and leave until stop(). Each answer must come within 500 ms.
 class Churn {
   constructor(clients, rooms) {
     Object.assign(this, { clients, rooms, calls: 0, failures: [] });
@@ -220,7 +220,7 @@ class Churn {
   }
 }
 
-// In each room somebody stays, so that it lives throughout.
+// Clients in rooms. In each room one client stays, so that the room exists all the time.
 async function people(ringcast, roomCount = 4, moving = Math.max(12, movesPerSecond / 5)) {
   const clients = [], rooms = [];
   for (let i = 0; i < roomCount; i++) {
@@ -235,7 +235,7 @@ async function people(ringcast, roomCount = 4, moving = Math.max(12, movesPerSec
   return { clients, rooms, close: () => clients.forEach((client) => client.close()) };
 }
 
-test('Redis killed, stopped dead and full: calls and media go on, and Redis is right afterwards', async () => {
+test('Redis killed, hung and full: calls and media go on, and Redis is equal to the rooms afterwards', async () => {
   const redis = await open(startRedis({ config: ['maxmemory-policy noeviction'] }));
   const ringcast = await startRingcast(redis);
   const all = await people(ringcast);
@@ -279,14 +279,14 @@ test('Redis killed, stopped dead and full: calls and media go on, and Redis is r
     for (const stream of received) assert.equal(stream.lost, 0, `${stream.kind} lost ${stream.lost}`);
   await assertEqualSoon(redis, all.clients);
   all.close();
-  await until(async () => (await redis.ask('DBSIZE')) === 0, 5000, 'nothing is left');
+  await until(async () => (await redis.ask('DBSIZE')) === 0, 5000, 'no key is left');
 });
 
-// A way to Redis that can be cut: what comes on the connections of that moment is kept, and delivered
-// later, as a network does that heals.
-class Way {
+// A relay to Redis. After cut() it keeps the bytes of the connections that are open then; heal() delivers them,
+// as a network does that works again.
+class Relay {
   static async to(port) {
-    const self = new Way();
+    const self = new Relay();
     self.links = new Set();
     self.server = createServer((near) => {
       const link = { near, far: connect(port, '127.0.0.1'), kept: null };
@@ -304,7 +304,7 @@ class Way {
 
   cut() { for (const link of this.links) link.kept = []; }
 
-  // How many bytes came late.
+  // Returns how many bytes it delivered late.
   async heal() {
     let bytes = 0;
     for (const link of this.links) for (const data of link.kept ?? []) {
@@ -322,29 +322,29 @@ class Way {
 }
 
 for (const fenced of [true, false])
-  test(`commands of a connection that was given up come late: ${fenced ? 'they are not carried out' : 'where Redis forbids us to end it, all is written again'}`, async () => {
-    const redis = await open(startRedis()), way = await open(Way.to(redis.port));
+  test(`commands of a closed connection arrive late: ${fenced ? 'Redis does not run them' : 'without the right to CLIENT, everything is written again'}`, async () => {
+    const redis = await open(startRedis()), relay = await open(Relay.to(redis.port));
     await redis.cli('ACL', 'SETUSER', 'ringcast', 'on', '>pw', '~*', '+@all', ...(fenced ? [] : ['-client']));
-    const ringcast = await startRingcast(redis, { REDIS_TIMEOUT: '500', REDIS_PORT: String(way.port),
+    const ringcast = await startRingcast(redis, { REDIS_TIMEOUT: '500', REDIS_PORT: String(relay.port),
       REDIS_USERNAME: 'ringcast', REDIS_PASSWORD: 'pw' });
     const stays = await people(ringcast, 1, 0);
     await assertEqualSoon(redis, stays.clients);
-    way.cut();
-    const ghost = await Client.open(ringcast, 'ghost');
-    await ghost.call('room:join', { roomId: stays.rooms[0] });
+    relay.cut();
+    const late = await Client.open(ringcast, 'late');
+    await late.call('room:join', { roomId: stays.rooms[0] });
     await sleep(100);
     await untilState(ringcast, 'down');
-    await ghost.call('room:leave', { roomId: stays.rooms[0] });
-    ghost.close();
+    await late.call('room:leave', { roomId: stays.rooms[0] });
+    late.close();
     await untilState(ringcast, 'ok');
     await assertEqualSoon(redis, stays.clients);
-    assert.ok(await way.heal() > 500, 'something came late');
-    if (fenced) assert.deepEqual(await found(redis), await truth(stays.clients));
+    assert.ok(await relay.heal() > 500, 'bytes were delivered late');
+    if (fenced) assert.deepEqual(await found(redis), await wanted(stays.clients));
     else await assertEqualSoon(redis, stays.clients);
     stays.close();
   });
 
-test('the control plane killed: nothing of its earlier life stays, nothing of others goes', async () => {
+test('control plane killed: its old keys are removed, those of other instances stay', async () => {
   const redis = await open(startRedis()), ringcast = await startRingcast(redis);
   const all = await people(ringcast);
   await assertEqualSoon(redis, all.clients);
@@ -352,7 +352,7 @@ test('the control plane killed: nothing of its earlier life stays, nothing of ot
   await redis.cli('HSET', `room:${other}`, 'hostUserId', 'x', 'instance', 'another');
   await redis.cli('SADD', 'active_rooms', other);
   await redis.cli('SET', 'user:socket:someone', 'elsewhere');
-  // One of ours that another node has taken over, and somebody of ours who is there now.
+  // A room of ours that another instance has taken over, and a user of ours who is connected there now.
   const taken = all.rooms[0], person = all.clients[1].userId;
   await redis.cli('HSET', `room:${taken}`, 'instance', 'another');
   await redis.cli('SET', `user:socket:${person}`, 'elsewhere');
@@ -363,11 +363,11 @@ test('the control plane killed: nothing of its earlier life stays, nothing of ot
       `room:${taken}:participants`, `user:socket:${person}`, 'user:socket:someone'].sort());
     assert.deepEqual((await redis.ask('SMEMBERS', 'active_rooms')).sort(), [other, taken].sort());
     return true;
-  }, 5000, 'no ghosts');
+  }, 5000, 'no old keys');
   all.close();
 });
 
-test('a master that becomes a replica is left, whether a write or the heartbeat finds it', async () => {
+test('a master that becomes a replica is left, found by a write or by the heartbeat', async () => {
   const redis = await open(startRedis()), ringcast = await startRingcast(redis);
   const all = await people(ringcast, 2, 2);
   for (const found of [/READONLY/, /it has become a replica/]) {
@@ -382,7 +382,7 @@ test('a master that becomes a replica is left, whether a write or the heartbeat 
   all.close();
 });
 
-test('stopped in peace, it takes everything along', async () => {
+test('a control plane that is stopped removes all its keys', async () => {
   const redis = await open(startRedis()), ringcast = await startRingcast(redis);
   const all = await people(ringcast);
   await assertEqualSoon(redis, all.clients);
@@ -392,21 +392,21 @@ test('stopped in peace, it takes everything along', async () => {
   all.close();
 });
 
-// ---- getting in ----
+// ---- access ----
 
-describe('who Redis lets in', () => {
+describe('access to Redis', () => {
   test('password, TLS both ways, another database', async () => {
     const redis = await open(startRedis({ tls: true, password: 'planted-s3cret;#1' }));
     const ringcast = await startRingcast(redis, { REDIS_DB: '7' });
     const host = await Client.open(ringcast, 'host');
     await until(async () => (await redis.cli('-n', '7', 'GET', `socket:user:${host.socket.id}`)).trim() === host.userId,
-      2000, 'it is in database 7');
+      2000, 'the key is in database 7');
     assert.equal(await redis.ask('DBSIZE'), 0);
     assert.ok(!ringcast.log.includes('planted'), 'the password is never logged');
     host.close();
   });
 
-  test('an ACL user that may only do what is needed', async () => {
+  test('an ACL user with only the commands that are needed', async () => {
     const redis = await open(startRedis());
     await redis.cli('ACL', 'SETUSER', 'ringcast', 'on', '>pw', 'resetkeys', '~room:*', '~socket:user:*', '~user:socket:*',
       '~active_rooms', '~ringcast:*', '-@all', '+multi', '+exec', '+eval', '+hset', '+hdel', '+hget', '+hgetall', '+hlen',
@@ -415,10 +415,10 @@ describe('who Redis lets in', () => {
     const all = await people(ringcast, 1, 2);
     await assertEqualSoon(redis, all.clients);
     all.close();
-    await until(async () => (await redis.ask('DBSIZE')) === 0, 3000, 'and may take it away');
+    await until(async () => (await redis.ask('DBSIZE')) === 0, 3000, 'the keys are removed');
   });
 
-  test('a server, or a proxy before it, that knows neither ROLE nor CLIENT', async () => {
+  test('a server or proxy that knows neither ROLE nor CLIENT', async () => {
     const redis = await open(startRedis({ config: ['rename-command ROLE ""', 'rename-command CLIENT ""'] }));
     const ringcast = await startRingcast(redis);
     const all = await people(ringcast, 1, 2);
@@ -434,33 +434,33 @@ describe('who Redis lets in', () => {
   for (const [what, options, environment, problem] of [
     ['a wrong password', { password: 'right' }, { REDIS_PASSWORD: 'wrong' }, /AUTH is answered with: (WRONGPASS|ERR)/],
     ['no password', { password: 'right' }, { REDIS_PASSWORD: '' }, /is answered with: NOAUTH/],
-    ['an authority that we do not know', { tls: true }, { REDIS_TLS_CA: '' }, /its certificate is not accepted: /],
+    ['an unknown authority', { tls: true }, { REDIS_TLS_CA: '' }, /its certificate is not accepted: /],
     ['a certificate for another address', { tls: true }, { REDIS_HOST: '127.0.0.2' }, /certificate is not accepted: IP address mismatch/],
-    ['no TLS where TLS is wanted', {}, { REDIS_TLS: 'on' }, /TLS|closed the connection|no connection/],
-    ['a database that there is none of', {}, { REDIS_DB: '999' }, /SELECT is answered with: ERR/],
-    ['a port where nobody is', {}, { REDIS_PORT: '1' }, /connection refused/],
-    ['a name that there is none of', {}, { REDIS_HOST: 'no.such.host.invalid' }, /its name cannot be resolved: /],
+    ['a server without TLS', {}, { REDIS_TLS: 'on' }, /TLS|closed the connection|no connection/],
+    ['a database that does not exist', {}, { REDIS_DB: '999' }, /SELECT is answered with: ERR/],
+    ['a port without a server', {}, { REDIS_PORT: '1' }, /connection refused/],
+    ['a name that does not exist', {}, { REDIS_HOST: 'no.such.host.invalid' }, /its name cannot be resolved: /],
     ['a replica', { config: ['replicaof 127.0.0.1 1'] }, {}, /it is a replica, not a master/],
     ['Sentinels that do not know the master', {}, { REDIS_SENTINELS: '127.0.0.1:1' }, /connection refused/],
   ])
-    test(`${what}: /health says so, the log says so once, and it serves all the same`, async () => {
+    test(`${what}: /health and one line of the log name the problem, and the control plane works`, async () => {
       const redis = await open(startRedis(options));
       const plane = await open(ControlPlane.start({ ...redis.environment, ...environment }));
-      const { state: { status, problem: said } } = await until(async () => {
+      const { state: { status, problem: named } } = await until(async () => {
         const health = await plane.health();
         assert.match(health.state.problem ?? '', problem);
         return health;
-      }, 5000, 'says what is wrong');
+      }, 5000, '/health names the problem');
       assert.equal(status, 'down');
-      assert.match(said, /^Redis at /);
-      await sleep(600); // some more attempts
+      assert.match(named, /^Redis at /);
+      await sleep(600); // more attempts meanwhile
       assert.equal(plane.log.match(/Redis is not usable/g).length, 1, plane.log);
     });
 });
 
 // ---- Sentinels ----
 
-test('Sentinels: finds the master, follows a failover, leaves one that became a replica', async () => {
+test('Sentinels: it finds the master, follows a failover, and leaves a master that became a replica', async () => {
   const master = await open(startRedis({ config: ['repl-ping-replica-period 1'] }));
   const replica = await open(startRedis({ config: [`replicaof 127.0.0.1 ${master.port}`] }));
   await until(async () => (await replica.cli('INFO', 'replication')).includes('master_link_status:up'), 10000, 'replicating');
@@ -480,7 +480,7 @@ test('Sentinels: finds the master, follows a failover, leaves one that became a 
   await untilState(ringcast, 'ok', 10000);
   await moving.stop();
   await assertEqualSoon(replica, all.clients);
-  await master.launch(); // becomes a replica; nobody may write there
+  await master.launch(); // becomes a replica and refuses writes
   await until(async () => (await master.cli('ROLE')).startsWith('slave'), 20000, 'demoted');
   await untilState(ringcast, 'ok');
   await assertEqualSoon(replica, all.clients);
