@@ -74,7 +74,7 @@ async function assertUnavailableFor(seconds, token, socket) {
   return asked;
 }
 
-function report(what, asked) {
+function printLatencies(what, asked) {
   const sorted = [...crowd.latenciesMs].sort((a, b) => a - b);
   const at = (part) => sorted[Math.floor((sorted.length - 1) * part)].toFixed(1);
   console.log(`${what}: ${crowd.count} changes of state, confirmed after p50 ${at(0.5)} p99 ${at(0.99)} ` +
@@ -95,7 +95,7 @@ for (const [what, begin, end] of [['stopped', 'stop', 'start'], ['hung', 'hang',
     await sleep(500);
     await crowd.stop();
     for (const room of crowd.rooms) assert.equal(room.broken, undefined);
-    report(what, asked);
+    printLatencies(what, asked);
     assert.ok(crowd.count > RATE * SECONDS * 0.6, `only ${crowd.count} changes`);
     const { status, report, errors } = await media;
     assert.equal(status, 0, `the call was disturbed: ${report?.why ?? errors}`);
@@ -122,7 +122,7 @@ test('control plane killed in the outage: every confirmed change is in the spool
   await servers.postgres.tell('start');
   await recovered();
   crowd.assertRecorded(await rows(), true);
-  report('killed', 0);
+  printLatencies('killed', 0);
   await until(async () => await servers.postgres.sql(`SELECT count(*) FROM meetings WHERE status = 'active'`,
     servers.environment.POSTGRES_DB) === '0', 5000, 'the meetings of the killed control plane are closed');
 });

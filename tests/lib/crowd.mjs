@@ -16,7 +16,16 @@ export function connect(ringcast, token) {
   });
 }
 
-export const ask = (socket, event, payload) => socket.timeout(HANG_MS).emitWithAck(event, payload);
+// The acknowledgement of an event. Fails at once when the socket is disconnected before it comes.
+export function ask(socket, event, payload) {
+  return new Promise((resolve, reject) => {
+    const disconnected = () => reject(new Error(`${event}: disconnected`));
+    if (!socket.connected) disconnected();
+    socket.once('disconnect', disconnected);
+    socket.timeout(HANG_MS).emitWithAck(event, payload).then(resolve, reject)
+      .finally(() => socket.off('disconnect', disconnected));
+  });
+}
 
 async function mustSucceed(socket, event, payload) {
   const ack = await ask(socket, event, payload);
