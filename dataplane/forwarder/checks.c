@@ -5,7 +5,7 @@
 #include "transmit.h"
 #include "transport.h"
 
-#define STUN_PER_SECOND_MAX 50 /* checks answered, per transport */
+#define STUN_PER_SECOND_MAX 50 /* answered checks, per transport */
 
 bool checks_open(struct checks *checks)
 {
@@ -33,7 +33,7 @@ struct transport *checks_find_transport(const struct checks *checks, const struc
     return t->generation && ice_find_path(&t->ice, path) >= 0 ? t : NULL;
 }
 
-/* Makes the map and the transport's egress say what its ICE agent says. */
+/* Copies the paths of the transport's ICE agent to the map and to the egress. */
 static void update_paths(struct checks *checks, struct transport *t)
 {
     for (unsigned i = 0; i < ICE_PATHS_MAX; i++) {
@@ -59,16 +59,16 @@ static void update_paths(struct checks *checks, struct transport *t)
 static void agent_changed(struct checks *checks, struct transport *t, enum ice_event event)
 {
     update_paths(checks, t);
-    /* As DTLS client the handshaker is the one to start. It may have died, or the ring was full: so
-     * every check notifies it until there are keys. */
+    /* When the handshaker is the DTLS client, it sends first. It may have died, or the ring may
+     * have been full, so every check notifies it again until there are keys. */
     if (!t->handshaker_is_notified || (t->dtls_role == DTLS_ROLE_client && !t->profile))
         t->handshaker_is_notified = handshaker_notify(checks->handshaker, t, DTLS_NOTE_validated);
     if (event != ICE_NOTHING)
         transport_publish_change(checks->transports, t);
 }
 
-/* checks->request may mean this transport. Not inlined, so that strangers' checks, which may come
- * as a flood, do not pay for its stack frame. */
+/* Answers checks->request, which may mean this transport. Not inlined: a flood of checks from
+ * strangers must not pay for this stack frame. */
 __attribute__((noinline)) static enum verdict
 answer(struct checks *checks, const struct io_datagram *datagram, struct transport *t)
 {

@@ -1,10 +1,10 @@
-/* ICE connectivity checks of clients (STUN binding requests): authenticated, given to the
- * transport's ICE agent, answered. They alone decide where a worker receives from and sends to
- * (gates G1 and G6).
+/* ICE connectivity checks (STUN binding requests) of clients. A check is authenticated, given to
+ * the ICE agent of its transport, and answered. Only checks decide which addresses a worker
+ * receives from and sends to (gates G1 and G6).
  *
  * Shape:   the worker's map of validated paths, and the ICE agent in each transport (ice.h).
  * Threads: the worker's.
- * Errors:  a check of a stranger or with a wrong signature is dropped in silence.
+ * Errors:  a check that names no transport or has a wrong signature gets no answer.
  * Source:  RFC 8445 7.3, RFC 7675 (consent). */
 #ifndef RINGCAST_CHECKS_H
 #define RINGCAST_CHECKS_H
@@ -22,8 +22,8 @@ struct checks {
     struct publisher *publisher;
     struct handshaker_link *handshaker;
     struct transports *transports;
-    struct stun_request request; /* the check that is being served */
-    uint64_t secret;             /* strangers choose the addresses that are hashed */
+    struct stun_request request; /* the check that is being answered */
+    uint64_t secret;             /* for hashing: strangers choose the addresses */
     struct map paths;            /* path → index of the transport that ICE validated it for */
 };
 
@@ -32,13 +32,13 @@ void checks_close(struct checks *checks);
 
 enum verdict checks_receive(struct checks *checks, const struct io_datagram *datagram);
 
-/* The transport that ICE validated this path for; NULL: nobody's. */
+/* The transport that ICE validated this path for; NULL: none. */
 struct transport *checks_find_transport(const struct checks *checks, const struct path *path);
 
 /* The ICE agent says that consent is lost: nothing is sent until a new check comes (RFC 7675,
  * threat D28). */
 void checks_lose_consent(struct checks *checks, struct transport *t);
-/* The transport goes: its paths are nobody's. */
+/* The transport is being removed: removes its paths from the map. */
 void checks_forget(struct checks *checks, struct transport *t);
 
 #endif

@@ -14,7 +14,8 @@
 #include "src/clock.h"
 #include "transport.h"
 
-#define ENCODING_ALIVE_NS (1500 * NS_PER_MS) /* an encoding silent for longer is not forwarded */
+#define ENCODING_ALIVE_NS \
+    (1500 * NS_PER_MS) /* an encoding without packets for longer is not chosen */
 
 bool consumers_open(struct consumers *cs)
 {
@@ -166,9 +167,9 @@ void consumer_remove(struct consumers *cs, struct consumer *c, bool with_bye)
     replica_drop_unused(cs->replicas, p);
 }
 
-/* The first SRTP index of a new SSRC: behind what an earlier forwarder reserved for this key; else
- * random in the lower half, so that a receiver cannot mistake an early reordering for a roll-over
- * (RFC 3711 3.3.1). */
+/* Where a new SSRC starts: behind the indexes that an earlier forwarder reserved for it. Otherwise
+ * at a random sequence number in the lower half, so that a receiver does not take packets that
+ * arrive in another order for a roll-over (RFC 3711 3.3.1). */
 static uint64_t first_index(struct consumers *cs, uint32_t index, uint32_t generation)
 {
     uint64_t reserved;
@@ -178,8 +179,8 @@ static uint64_t first_index(struct consumers *cs, uint32_t index, uint32_t gener
     return random_pool_take(cs->random) & 0x3fff;
 }
 
-/* Padding takes the header that the latest consumer gets for the header of all; a producer's home
- * must know it, too. */
+/* Padding computes packet sizes with the header of the latest consumer. It is done at the
+ * producer's home, so a replica tells the home about that header. */
 static void set_typical_header(struct consumers *cs, const struct consumer *c)
 {
     struct producer *p = c->producer;

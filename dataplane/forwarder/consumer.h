@@ -1,12 +1,11 @@
 /* A consumer: what one client gets of one producer.
  *
- * Shape:   the object in two arrays, both at the row's index. struct consumer is what the fan-out
- *          touches for each packet; it walks thousands of them, so it is two cache lines and
- *          nothing else. struct consumer_details is what only table changes, RTCP and statistics
- *          touch.
- * Threads: a consumer lives on the worker of its transport. Its producer may live on another one
- *          and has a replica here then, see replica.h.
- * Memory:  mapped at start, paid when touched. */
+ * Shape:   two arrays, in both the consumer lies at the index of its row. The fan-out touches
+ *          struct consumer for each packet and walks thousands of them, so it has two cache lines.
+ *          struct consumer_details holds the rest, for table changes, RTCP and statistics.
+ * Threads: a consumer lives on the worker of its transport. If its producer lives on another
+ *          one, there is a replica of the producer here, see replica.h.
+ * Memory:  mapped at start; a page takes memory when it is first touched. */
 #ifndef RINGCAST_CONSUMER_H
 #define RINGCAST_CONSUMER_H
 
@@ -25,17 +24,17 @@ struct consumer {
     struct header_kind header;
     uint32_t ssrc, index;
     bool paused;
-    uint8_t encoding;  /* which one is being forwarded */
-    uint8_t target;    /* which one should be; it takes over at that one's next key frame */
-    bool synchronised; /* the offsets hold; false: waits for a key frame (video) */
+    uint8_t encoding;  /* that is being forwarded */
+    uint8_t target;    /* encoding that should be; it is forwarded from its next key frame on */
+    bool synchronised; /* false: the offsets are not valid; video waits for a key frame */
 
     uint64_t index_offset; /* SRTP index out = in + offset (modulo 2^64) */
-    uint64_t floor_in;     /* packets of smaller indexes came before the last synchronisation */
+    uint64_t floor_in; /* packets with a smaller index are from before the last synchronisation */
     uint64_t highest_out;
     uint64_t index_reserved; /* the first one that is not reserved, see resume.h */
     uint64_t last_sent_ns;
     uint64_t packets, bytes;
-    uint32_t payload_bytes; /* sender's octet count of sender reports, wraps */
+    uint32_t payload_bytes; /* for sender reports; wraps */
     uint32_t timestamp_offset, last_timestamp;
     char mid[CONSUMER_MID_BYTES_MAX];
     bool has_sent;
@@ -74,7 +73,7 @@ struct consumers {
     struct map ssrcs; /* transport and SSRC → index */
 };
 
-/* Of the map: the index of a transport, and an SSRC that it gets. */
+/* The key in `ssrcs`: the index of a transport, and an SSRC that is sent to it. */
 static inline uint64_t consumer_key(uint32_t transport, uint32_t ssrc)
 {
     return ((uint64_t)transport + 1) << 32 | ssrc;
@@ -86,7 +85,7 @@ void consumers_close(struct consumers *cs);
 
 /* Makes the object at `index` say what its row says; NULL: there is no row. */
 void consumer_reconcile(struct consumers *cs, uint32_t index, const struct consumer_row *row);
-/* with_bye: tell its client that the stream ends. */
+/* with_bye: sends its client an RTCP BYE. */
 void consumer_remove(struct consumers *cs, struct consumer *c, bool with_bye);
 
 /* The consumer whose packets go to the transport at this index with this SSRC; NULL: none. */
@@ -101,14 +100,15 @@ static inline struct consumer_details *consumer_find_details(const struct consum
 /* ---- all consumers of a transport ---- */
 
 void consumers_request_key_frames(struct consumers *cs, const struct transport *t);
-/* Simulcast: aims each at the highest encoding that is alive and not above the preferred one. */
+/* Simulcast: chooses for each the highest encoding that is alive and not above the preferred one.
+ */
 void consumers_choose_encodings(struct consumers *cs, const struct transport *t);
 void consumers_publish(struct consumers *cs, const struct transport *t);
 
 /* ---- all consumers of a producer ---- */
 
-/* It was paused or resumed: the packets that were not forwarded must leave no gap in what clients
- * see, so each begins anew at the next key frame, which is asked for. */
+/* The producer was paused or resumed. Its consumers continue at the next key frame, which is
+ * requested, without a gap in sequence numbers and time stamps. */
 void consumers_restart(struct consumers *cs, struct producer *p);
 
 #endif

@@ -4,11 +4,11 @@
  *   row ─► credentials ─── ICE restart ──► credentials (new)
  *                     └──────────────────► outgoing (old) ── first check with the new ones ─► gone
  *
- * Until that check comes, the client may not know the new ones, and its checks with the old ones
- * keep consent alive. A second restart before it drops the credentials of the first, which no check
- * was ever seen with.
+ * Until that check comes, the client may not know the new credentials, and its checks with the old
+ * ones keep consent alive. If a second restart comes before it, the credentials of the first
+ * restart are dropped: no check ever used them.
  *
- * Threads: the worker's. Errors: false or NULL; then nothing changed. */
+ * Threads: the worker's. Errors: false or NULL, and nothing has changed. */
 #ifndef RINGCAST_CREDENTIALS_H
 #define RINGCAST_CREDENTIALS_H
 
@@ -27,7 +27,7 @@ struct ice_credentials {
 
 /* The transports of a worker by user fragment. */
 struct ufrags {
-    uint64_t secret; /* clients choose what is hashed */
+    uint64_t secret; /* for hashing: strangers choose the text */
     struct map map;  /* → index of a transport */
 };
 

@@ -1,8 +1,7 @@
-/* What sending to one client touches, and nothing else of its transport: the fan-out walks
- * thousands of these in a row, so they lie in an array of their own, each at the index of its
- * transport.
+/* The part of a transport that sending to its client needs. The fan-out walks thousands of these,
+ * so they lie in an array of their own, each at the index of its transport.
  *
- * It follows the transport's ICE agent and keys, see transport_update_egress. */
+ * transport_update_egress copies path and key state from the ICE agent and the keys. */
 #ifndef RINGCAST_EGRESS_H
 #define RINGCAST_EGRESS_H
 
@@ -22,7 +21,7 @@ struct egress {
     struct consumer *due_first, *due_last; /* in this turn: consumers that get packets here */
     struct egress *next_touched;
     uint64_t packets, bytes; /* RTP sent */
-    struct srtp_key key;     /* what we send with */
+    struct srtp_key key;     /* that we send with */
 };
 
 #endif

@@ -11,7 +11,7 @@
 #include "transmit.h"
 
 #define SRTP_INDEX_END (1ull << 48)
-/* What sending costs, in about nanoseconds: a send, and in it a packet and its bytes. */
+/* What a send, a packet in it, and 1024 bytes of a packet cost, in about nanoseconds. */
 #define COST_SEND 1200
 #define COST_PACKET 150
 #define COST_1024_BYTES 360
@@ -148,8 +148,8 @@ bool fan_out_queue(struct fanout *f, struct producer *p, struct packet *packet)
 {
     const struct packet *oldest = p->job.first ? p->job.first : p->waiting.first;
 
-    /* arrived_ns may lie in our future: the worker that received the packet began its turn after
-     * us. */
+    /* arrived_ns may be later than now_ns: another worker received the packet in a turn that began
+     * after ours. */
     if (oldest && f->turn->now_ns > oldest->arrived_ns + BACKLOG_NS_MAX)
         return false;
     packet_queue_append(&p->waiting, packet);
@@ -289,7 +289,8 @@ static void emit_consumer(struct fanout *f, struct consumer *c, struct emitted *
     struct producer *p = c->producer;
     struct emitted emitted = {0};
 
-    transmit_make_room(f->transmit, p->job.count); /* else the run would be cut in the middle */
+    transmit_make_room(f->transmit,
+                       p->job.count); /* else a flush would cut the run in the middle */
     for (struct packet *packet = p->job.first; packet; packet = packet->next)
         if (selects(f, c, p, packet) && forward(f, c, p, packet, &emitted))
             packet->verdict = VERDICT_forwarded;

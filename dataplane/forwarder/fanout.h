@@ -1,5 +1,5 @@
-/* Fan-out: every packet to every consumer of its producer, subscriber by subscriber, so that what
- * goes to one of them lies side by side for segmentation and for the cipher.
+/* Fan-out: sends every packet to every consumer of its producer. It goes subscriber by subscriber,
+ * so that the packets to one of them lie side by side: segmentation and the cipher need that.
  *
  *   queue of a producer ─► job: its packets × its consumers, served from `cursor` on
  *     fan_out, each turn:  gather   which consumers of which jobs are due, within the turn's budget
@@ -7,18 +7,18 @@
  *                          retire   the packets of jobs that are done
  *
  * A room that is larger than a turn's budget goes on in the next turn, after all producers that
- * have received something meanwhile: so its size costs itself, not its neighbours on this worker.
+ * have received something meanwhile: so it delays itself, not the other rooms on this worker.
  *
  * Threads: the worker's.
- * Limits:  FAN_OUT_NEW_NS and FAN_OUT_BEGUN_NS of sending in one turn; a producer whose packets
- *          wait longer than BACKLOG_NS_MAX loses those that come. */
+ * Limits:  FAN_OUT_NEW_NS and FAN_OUT_BEGUN_NS of sending in one turn; when packets of a
+ *          producer wait longer than BACKLOG_NS_MAX, new ones are dropped. */
 #ifndef RINGCAST_FANOUT_H
 #define RINGCAST_FANOUT_H
 
 #include "src/tables.h"
 
-/* What one turn may send, in about nanoseconds of work: for producers that have just received
- * something, and for jobs that were begun in an earlier turn. Together they are what a large room
+/* How much one turn may send, in about nanoseconds of work: for producers that have just received
+ * something, and for jobs that began in an earlier turn. Together they limit how long a large room
  * delays a small one on the same worker. */
 #define FAN_OUT_NEW_NS 600000
 #define FAN_OUT_BEGUN_NS 300000
@@ -45,7 +45,7 @@ struct fanout {
     struct egress *touched_first, *touched_last;      /* in this turn */
 };
 
-/* Takes an authentic packet; the caller counts its hold. False when packets of this producer
+/* Queues an authentic packet; the caller counts the hold. False when packets of this producer
  * already wait too long. */
 bool fan_out_queue(struct fanout *f, struct producer *p, struct packet *packet);
 /* Sends as much of what is queued as the turn's budget allows. */
@@ -54,7 +54,7 @@ static inline bool fan_out_has_work(const struct fanout *f)
 {
     return f->new.first || f->begun[MEDIA_KIND_audio].first || f->begun[MEDIA_KIND_video].first;
 }
-/* Gives back what is queued of a producer that goes, or is paused. */
+/* Gives back the queued packets of a producer that is removed or paused. */
 void fan_out_forget(struct fanout *f, struct producer *p);
 
 #endif

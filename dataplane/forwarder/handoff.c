@@ -115,7 +115,7 @@ void handoff_publish(struct lanes *lanes)
         atomic_store_explicit(&lane_to(lanes, to)->published, lanes->ends[to].sent,
                               memory_order_release);
     }
-    /* With the fence in handoff_may_sleep: either the other worker sees what was published before
+    /* Together with the fence in handoff_may_sleep: either the other worker sees the notes before
      * it sleeps, or we see that it sleeps. */
     atomic_thread_fence(memory_order_seq_cst);
     for (uint32_t bits = lanes->to_publish; bits; bits &= bits - 1)

@@ -13,12 +13,12 @@
  *          of a lane in order, but may be done with them in another order; `finished` stops at the
  *          oldest note that it still needs. wanted[worker][producer] is the generation of the
  *          producer that a worker has a replica of, 0: it has none. Like a table of `desired` it
- *          says what should be; notes only say where to look.
+ *          says what should be; notes only say what to look at.
  * Units:   positions count notes for ever; a note lies at position % HANDOFF_NOTES.
- * Threads: each worker touches its own ends only. Nobody waits: a full lane refuses. A packet is
- *          then lost for that worker's subscribers, and counted. A note of another kind that is
- *          lost makes the receiver rescan the tables.
- * Memory:  mapped at start, paid when touched. */
+ * Threads: each worker touches its own ends only. Nobody waits: a full lane takes no note. A packet
+ *          is then lost for the subscribers of that worker, and counted. When another note is lost,
+ *          the receiver rescans the tables.
+ * Memory:  mapped at start; a page takes memory when it is first touched. */
 #ifndef RINGCAST_HANDOFF_H
 #define RINGCAST_HANDOFF_H
 
@@ -51,8 +51,7 @@ struct handoff_note {
 _Static_assert(sizeof(struct handoff_note) == 16, "handoff_note: hidden padding");
 _Static_assert(POOL_PACKETS <= UINT16_MAX, "a note cannot name every packet");
 
-/* What the publisher's sender reports say (RFC 3550 6.4.1), for the reports to consumers elsewhere.
- */
+/* What the publisher's sender reports say (RFC 3550 6.4.1); consumers elsewhere need it, too. */
 struct handoff_report {
     uint64_t ntp_offset;
     uint64_t sr_ntp[ENCODINGS_MAX];
@@ -86,9 +85,9 @@ void handoff_delete(struct handoff *handoff);
 
 /* One worker's ends of the two lanes between itself and another. */
 struct lane_ends {
-    uint64_t sent;       /* notes put into the lane to it, published or not */
+    uint64_t sent;       /* notes put into the lane to the other worker, published or not */
     uint64_t taken_back; /* of those: notes whose packets are no longer held for it */
-    uint64_t taken;      /* notes taken from the lane from it */
+    uint64_t taken;      /* notes taken from the other lane */
     uint64_t finished;   /* of those, without a gap: notes that this worker no longer needs */
     uint32_t lost_seen;
     uint8_t is_done[HANDOFF_NOTES]; /* notes taken and no longer needed, by place in the ring */
@@ -117,14 +116,14 @@ unsigned handoff_send_packet(struct lanes *lanes, uint16_t workers, struct hando
                              struct packet *packet);
 /* A note without a packet. When it finds no room, the receiver rescans. */
 void handoff_send(struct lanes *lanes, uint32_t to, struct handoff_note note);
-/* Makes everything sent visible to the others and wakes those that sleep. */
+/* Makes all sent notes visible to the other workers, and wakes those that sleep. */
 void handoff_publish(struct lanes *lanes);
 
 /* ---- receiving ---- */
 
 /* The next note from a worker; NULL: there is none. The note must be finished, at once or later. */
 const struct handoff_note *handoff_take(struct lanes *lanes, uint32_t from, uint64_t *position);
-/* The packet that a note names; its owner does not change the first half of it. */
+/* The packet that a note names. Its owner does not change its first half (struct packet). */
 static inline const struct packet *handoff_packet(const struct lanes *lanes, uint32_t from,
                                                   const struct handoff_note *note)
 {
@@ -132,7 +131,7 @@ static inline const struct packet *handoff_packet(const struct lanes *lanes, uin
 }
 /* This worker no longer needs the note, nor its packet. */
 void handoff_finish(struct lanes *lanes, uint32_t from, uint64_t position);
-/* True when notes from a worker were lost since this was last asked. */
+/* True when notes from this worker were lost since the last call. */
 bool handoff_has_lost(struct lanes *lanes, uint32_t from);
 
 /* ---- both ---- */

@@ -9,7 +9,7 @@
 
 #define RECORD_HEADER_BYTES 13 /* RFC 6347 4.1 */
 
-/* Fills the next entry in and publishes it; false when the ring is full. */
+/* Puts an entry into the ring; false when it is full. */
 static bool put(struct handshaker_link *link, const struct transport *t, enum dtls_note note,
                 const uint8_t *data, uint32_t bytes)
 {
@@ -56,8 +56,8 @@ static void send_datagram(struct handshaker_link *link, struct transport *t, con
 
 void handshaker_receive(struct handshaker_link *link)
 {
-    /* At most one ring of notes in a turn: a handshaker that never stops must not keep the worker
-     * from its packets. */
+    /* At most as many entries as the ring holds: a handshaker that never stops must not keep the
+     * worker from its packets. */
     for (unsigned i = 0; i < DTLS_RING_ENTRIES; i++) {
         const struct ring_datagram *shared = ring_peek(&link->from);
         struct transport *t;

@@ -2,7 +2,7 @@
  *
  * Threads: the worker's. Memory: the rings lie in shared memory; what the handshaker wrote is read
  *          once, then checked, then used.
- * Errors:  a full ring refuses. A DTLS datagram is then dropped, and the peer sends it again. */
+ * Errors:  when the ring is full, a DTLS datagram is dropped; the peer sends it again. */
 #ifndef RINGCAST_HANDSHAKER_LINK_H
 #define RINGCAST_HANDSHAKER_LINK_H
 
@@ -17,7 +17,7 @@ struct handshaker_link {
     struct transmit *transmit;
     struct transports *transports;
     struct ring to, from;
-    bool ring_bell; /* something was put in: wake the handshaker at the end of the turn */
+    bool ring_bell; /* wake the handshaker at the end of the turn */
 };
 
 /* Passes on a DTLS datagram that this transport's client sent. */
@@ -26,7 +26,7 @@ enum verdict handshaker_pass(struct handshaker_link *link, const struct transpor
 /* False when the ring is full. */
 bool handshaker_notify(struct handshaker_link *link, const struct transport *t,
                        enum dtls_note note);
-/* Sends the datagrams that it made, and takes the keys that it agreed on. */
+/* Sends the datagrams that the handshaker made, and takes the keys that it agreed on. */
 void handshaker_receive(struct handshaker_link *link);
 
 #endif

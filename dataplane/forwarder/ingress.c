@@ -23,7 +23,7 @@ static struct rtp_element element_of(const struct rtp_view *view, uint8_t id)
     return id ? view->element[id] : (struct rtp_element){0};
 }
 
-/* The encoding of p that this SSRC and these stream ids name, -1 for none. */
+/* The encoding of p that this SSRC, or a RID in the header, names; -1: none. */
 static int encoding_of(const struct transport *t, const struct producer *p, const uint8_t *data,
                        const struct rtp_view *view, bool *is_rtx)
 {
@@ -70,7 +70,7 @@ static struct producer *producer_of(const struct transport *t, const uint8_t *da
     for (p = t->producers; p; p = p->next) {
         if (mid.offset && !(p->mid_bytes && element_equals(data, mid, p->mid, p->mid_bytes)))
             continue;
-        /* Without a MID only a RID may say which producer it is. */
+        /* A packet without MID finds its producer only by a RID. */
         if (!mid.offset && !element_of(view, t->rid_id).offset &&
             !element_of(view, t->repaired_rid_id).offset)
             return NULL;
@@ -167,7 +167,7 @@ static bool is_consumed(const struct producer *p)
     return (p->consumers || p->replica_workers) && !p->paused;
 }
 
-/* Room in the pool for a packet that somebody consumes; NULL: nobody does, or the pool is used up.
+/* A packet of the pool, when somebody consumes the stream. NULL: nobody does, or the pool is empty.
  */
 static struct packet *packet_for(struct arrivals *a, const struct stream *stream)
 {
@@ -250,7 +250,7 @@ static void encoding_add(struct encoding *e, const struct rtp_view *view, uint64
 
 /* ---- authentic packets ---- */
 
-/* Padding and repair packets count, too: the sender's estimator wants to know about all. */
+/* For padding and repair packets, too: the client's bandwidth estimator needs all arrival times. */
 static void congestion_add(struct arrivals *a, struct transport *t, const uint8_t *data,
                            const struct rtp_view *view)
 {
@@ -265,7 +265,7 @@ static void congestion_add(struct arrivals *a, struct transport *t, const uint8_
 static void level_add(struct arrivals *a, struct producer *p, const uint8_t *data,
                       const struct rtp_view *view)
 {
-    struct rtp_element e = view->element[p->levels.extension_id]; /* nobody numbers an element 0 */
+    struct rtp_element e = view->element[p->levels.extension_id]; /* element 0 is always empty */
 
     if (e.bytes == 1 && audio_levels_add(&p->levels, a->turn->audio_interval, data[e.offset]))
         producer_publish_levels(a->producers, p);
@@ -279,7 +279,8 @@ static int codec_of(const struct producer *p, uint8_t payload_type)
     return -1;
 }
 
-/* Queues the packet for everybody who gets it; its verdict, VERDICT_PENDING: somebody holds it. */
+/* Queues the packet for the consumers here and on other workers. Returns its verdict;
+ * VERDICT_PENDING: somebody holds it. */
 static enum verdict queue(struct arrivals *a, struct producer *p, struct packet *packet)
 {
     packet->holds = 0;
@@ -292,7 +293,7 @@ static enum verdict queue(struct arrivals *a, struct producer *p, struct packet 
         if (fan_out_queue(a->fanout, p, packet))
             packet->holds++;
         else
-            a->turn->counters[COUNTER_backlog_full]++; /* also when another worker took it */
+            a->turn->counters[COUNTER_backlog_full]++; /* counted even if another worker took it */
     }
     return packet->holds ? VERDICT_PENDING : VERDICT_drop_overload;
 }
@@ -364,8 +365,7 @@ static enum verdict finish(struct arrivals *a, struct arrival *arrival,
     return accept(a, arrival, job);
 }
 
-/* The packets of one stream that came side by side, a video frame mostly, are made equal in size.
- */
+/* Makes neighbouring packets of one stream equal in size; mostly they are a video frame. */
 static void pad_runs(struct arrivals *a)
 {
     struct packet *run[PADDING_RUN_MAX];

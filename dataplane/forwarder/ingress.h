@@ -1,27 +1,27 @@
 /* SRTP in: from the RTP datagrams of a batch to authentic packets of producers.
  *
- *   ingress_add, for each datagram parses the clear header, finds stream and producer, makes a job
- *   ingress_run, once decrypts all jobs together, counts, queues for the fan-out
+ *   ingress_add   for each datagram: parses the clear header, finds stream and producer
+ *   ingress_run   once: decrypts all together, counts, queues the packets for the fan-out
  *
- * Shape:   `arrivals` and `jobs` hold the same datagram at the same place; jobs are an array of
- *          their own because the SRTP engine takes them as one.
+ * Shape:   arrivals[i] and jobs[i] belong to one datagram. Jobs are an array of their own because
+ *          the SRTP engine takes an array of jobs.
  * Threads: the worker's.
  * Memory:  a packet that somebody wants is decrypted into the pool, any other one in place.
- * Errors:  verdicts. A packet that is not authentic has changed nothing (gate G5). */
+ * Errors:  verdicts. A packet that is not authentic changes nothing (gate G5). */
 #ifndef RINGCAST_INGRESS_H
 #define RINGCAST_INGRESS_H
 
 #include "dataplane/engines/rtp.h"
 #include "dataplane/io/io.h"
-#include "transport.h"
 #include "src/verdicts.h"
+#include "transport.h"
 
-/* A stream whose SSRC was seen in this turn only, in a clear header. It gets an entry of its
- * transport when one of its packets proves authentic, so that strangers can use up no entries
- * (threat D15). */
+/* A stream whose SSRC was first seen in this turn, in a header that nobody has authenticated yet.
+ * When one of its packets proves authentic, it gets an entry of its transport. So strangers cannot
+ * use up the entries (threat D15). */
 struct unproven_stream {
     struct transport *transport;
-    struct stream *entry; /* that it got */
+    struct stream *entry; /* NULL: it has none yet */
     struct stream stream;
 };
 
@@ -31,7 +31,7 @@ struct arrival {
     struct transport *transport;
     struct stream *stream;
     struct unproven_stream *unproven; /* NULL: the stream is known */
-    struct packet *packet;            /* it is decrypted into; NULL: in place, nobody wants it */
+    struct packet *packet; /* where it is decrypted to; NULL: in place, because nobody wants it */
     struct rtp_view view;
 };
 

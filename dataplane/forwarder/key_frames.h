@@ -18,10 +18,9 @@ struct key_frames {
     struct replicas *replicas;
 };
 
-/* A consumer needs a key frame of this encoding. Does nothing for audio and for a paused producer.
- */
+/* A consumer needs a key frame of this encoding. Audio and paused producers are not asked. */
 void key_frame_request(struct key_frames *k, struct producer *p, uint8_t encoding);
-/* Requests that were held back, or that brought no key frame. */
+/* The timer fired: asks again where a request was held back or brought no key frame. */
 void key_frames_on_timer(struct key_frames *k, struct producer *p);
 
 #endif

@@ -11,7 +11,8 @@ bool pool_open(struct pool *pool)
     *pool = (struct pool){0};
     if (memory == MAP_FAILED)
         return false;
-    madvise(memory, sizeof(struct packet) * POOL_PACKETS, MADV_DONTDUMP); /* people's media */
+    madvise(memory, sizeof(struct packet) * POOL_PACKETS,
+            MADV_DONTDUMP); /* it is what people say and show */
     pool->packets = memory;
     return true;
 }

@@ -3,8 +3,9 @@
  *   pool_take ─► decrypted into `room` ─► queued at its producer ─► … fan-out … ─► pool_give
  *
  * Shape:   one packet is its parsed header, what the fan-out needs to know, and the clear bytes.
- * Memory:  mapped at start, paid when touched. The packet given back last is taken first, so that a
- *          worker without backlog uses the same few packets again and again.
+ * Memory:  mapped at start; a page takes memory when it is first touched. The packet given back
+ *          last is taken first, so that a worker without backlog uses the same few packets again
+ *          and again.
  * Threads: one worker owns the pool. Other workers may read a packet that was handed to them, see
  *          handoff.h. */
 #ifndef RINGCAST_PACKET_H
@@ -27,7 +28,7 @@ _Static_assert(DATAGRAM_BYTES_MAX + 32 <= PACKET_ROOM, "packets outgrew their ro
 
 #define PACKET_OWN UINT8_MAX /* lane of a packet that this worker received itself */
 
-/* Consumers that agree in these get the same header but for the fields that are patched. */
+/* Consumers with the same kind get the same header, apart from the fields that are patched. */
 struct header_kind {
     uint16_t extension_mask;
     uint8_t mid_bytes, payload_type; /* payload_type 0: not known */
@@ -35,7 +36,7 @@ struct header_kind {
 
 static inline bool header_kind_equal(const struct header_kind *a, const struct header_kind *b)
 {
-    uint32_t x, y; /* one comparison, which memcmp of four bytes is not */
+    uint32_t x, y; /* one comparison; memcmp would be a call */
 
     _Static_assert(sizeof(*a) == sizeof(x), "header_kind: not a word");
     memcpy(&x, a, sizeof(x));

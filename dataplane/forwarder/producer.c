@@ -67,7 +67,7 @@ void producer_publish_levels(struct producers *ps, const struct producer *p)
 
 /* ---- removal ---- */
 
-/* The end of a producer that has no consumers any more. */
+/* Clears a producer that has no consumers any more. */
 static void forget(struct producers *ps, struct producer *p)
 {
     uint32_t generation = p->generation, index = p->index;
@@ -75,7 +75,7 @@ static void forget(struct producers *ps, struct producer *p)
 
     memset(p, 0, sizeof(*p));
     if (is_replica)
-        return; /* the rows are its home's */
+        return; /* the rows belong to its home */
     publish_gone(ps->publisher, TABLE_producer_state, index, generation);
     if (has_levels)
         publish_gone(ps->publisher, TABLE_audio_level, index, generation);
@@ -107,7 +107,7 @@ void producers_remove_slice(struct producers *ps, unsigned count)
     remove_slice(ps, count, NULL);
 }
 
-/* At home: takes it off its transport. */
+/* At home: removes it from its transport. */
 static void unlink_from_transport(struct producers *ps, struct producer *p)
 {
     struct transport *t = p->transport;

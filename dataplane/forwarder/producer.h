@@ -5,7 +5,7 @@
  *
  * Shape:   struct producer at the row's index.
  * Threads: a worker's own array; home and replica share nothing but the notes between them.
- * Memory:  mapped at start, paid when touched. */
+ * Memory:  mapped at start; a page takes memory when it is first touched. */
 #ifndef RINGCAST_PRODUCER_H
 #define RINGCAST_PRODUCER_H
 
@@ -19,8 +19,8 @@ struct transport;
 
 /* One encoding (simulcast stream) and its reception statistics (RFC 3550 A.1, A.3, A.8). */
 struct encoding {
-    uint32_t ssrc, rtx_ssrc; /* as declared, 0: not; learnt ones are in the transport's streams */
-    uint32_t seen_ssrc;      /* the one that sends now */
+    uint32_t ssrc, rtx_ssrc; /* as declared, 0: not declared; see struct stream for learnt ones */
+    uint32_t seen_ssrc;      /* of the last packet */
     bool started;
     uint64_t first_index, highest_index; /* SRTP indexes */
     uint64_t packets, bytes, rtx_packets;
@@ -34,13 +34,13 @@ struct encoding {
     uint64_t sr_ntp, sr_arrival_ns; /* on the client's clock; on our monotonic one */
     uint32_t sr_timestamp;
     uint64_t key_frame_asked_ns; /* the last request to the publisher */
-    bool key_frame_wanted;       /* by a consumer, and none came since */
+    bool key_frame_wanted;       /* a consumer asked, and none came since */
 };
 
 struct producer {
     uint32_t generation; /* 0: free */
     uint32_t index;
-    struct transport *transport; /* NULL: a replica, or about to go */
+    struct transport *transport; /* NULL: a replica, or it is leaving */
     bool is_replica;
     bool is_leaving;          /* its consumers are being removed, some in each turn */
     uint8_t home;             /* worker */
@@ -62,7 +62,7 @@ struct producer {
     char rid[ENCODINGS_MAX][RID_BYTES_MAX];
     char cname[CNAME_ROOM];
 
-    struct timer timer; /* key-frame requests that the throttle holds back */
+    struct timer timer; /* for key-frame requests that were held back */
     struct encoding encodings[ENCODINGS_MAX];
     struct audio_levels levels;
 
@@ -95,13 +95,15 @@ struct producers {
 bool producers_open(struct producers *ps);
 void producers_close(struct producers *ps);
 
-/* Makes the object at `index`, a replica too, say what its row says; NULL: there is no row. */
+/* Makes the object at `index` say what its row says, also when it is a replica; NULL: there is no
+ * row.
+ */
 void producer_reconcile(struct producers *ps, uint32_t index, const struct producer_row *row);
 /* Copies what a row says into a free object. */
 void producer_fill(struct producer *p, uint32_t index, const struct producer_row *row);
 
-/* Takes it out of the packets' way at once. Its consumers go later, some in each turn; while they
- * do, is_leaving is set. */
+/* From now on no packet reaches it. Its consumers are removed later, some in each turn; until then
+ * is_leaving is set. */
 void producer_remove(struct producers *ps, struct producer *p);
 /* Removes it with all consumers now: another object needs the index. */
 void producer_remove_now(struct producers *ps, struct producer *p);

@@ -1,8 +1,8 @@
 /* What a worker says to the control plane and to ringcastctl: rows in the region `actual`, and
- * events that name a row which changed. What stands in the rows is written beside the objects: see
- * transport.c, producer.c, consumer.c, worker.c.
+ * events that name a row which changed. The contents of the rows come from transport.c,
+ * producer.c, consumer.c and worker.c.
  *
- * Units:   rates are bits per second, since the row was published before.
+ * Units:   rates are bits per second between the last two times that the row was published.
  * Threads: a row is written by the worker that has the object. Another worker may write it next, so
  *          the row before is read by atomic loads.
  * Errors:  an event that finds the ring full is counted; the control plane then rescans. */
@@ -16,13 +16,13 @@ struct publisher {
     struct turn *turn;
     const struct region *actual;
     struct ring events;
-    bool ring_bell; /* events were put in: wake the control plane at the end of the turn */
+    bool ring_bell; /* wake the control plane at the end of the turn */
 };
 
 /* Writes `row` with this generation. */
 void publish_row(struct publisher *p, enum table_id table, uint32_t index, uint32_t generation,
                  struct row_header *row);
-/* Marks the row of an object that is gone. */
+/* Clears the row of an object that is gone. */
 void publish_gone(struct publisher *p, enum table_id table, uint32_t index, uint32_t generation);
 void publish_event(struct publisher *p, enum table_id table, uint32_t index, uint32_t generation);
 

@@ -1,8 +1,8 @@
 /* Random words, read from the kernel many at a time: a thousand joins are not a thousand system
  * calls. Each word is used once and erased.
  *
- * Threads: the worker's. Errors: when the kernel has no random bytes at once, a word is computed
- * from a secret instead; the words here must be hard to guess, but no key is made of them. */
+ * Threads: the worker's. Errors: when the kernel has no random bytes ready, a word is computed
+ * from a secret. The words must be hard to guess, but no key is made from them. */
 #ifndef RINGCAST_RANDOM_POOL_H
 #define RINGCAST_RANDOM_POOL_H
 

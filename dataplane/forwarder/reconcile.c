@@ -1,4 +1,4 @@
-/* Table changes: notes, rescans, and which object's file a row goes to. */
+/* Table changes: notes and rescans; the object's file applies the row. */
 #include "reconcile.h"
 
 #include <string.h>
@@ -11,8 +11,8 @@
 #define CHANGES_PER_TURN 64      /* rows applied between two batches of datagrams */
 #define RESCAN_ROWS_PER_TURN 512 /* rows that a scan looks at in one turn */
 
-/* A row whose writer is inside just now is left alone: the writer sends a note when it is done. If
- * the writer died there, the next control plane writes its rows anew. */
+/* A row that is being written is left alone: its writer sends a note when it is done. If the writer
+ * died, the next control plane writes its rows again. */
 static void reconcile_row(struct reconciler *r, enum table_id table, uint32_t index)
 {
     union {
@@ -70,7 +70,7 @@ static void rescan_slice(struct reconciler *r)
         const struct row_header *row = region_row(r->desired, r->rescan.table, r->rescan.row);
 
         if (__atomic_load_n(&row->generation, __ATOMIC_RELAXED) == 0) {
-            next_table(r); /* rows are taken from the front: all behind this one were never used */
+            next_table(r); /* rows are used from the front, so all behind this one are unused */
             continue;
         }
         reconcile_row(r, r->rescan.table, r->rescan.row);

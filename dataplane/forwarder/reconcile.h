@@ -24,11 +24,11 @@ struct reconciler {
     } rescan;
 };
 
-/* Applies a turn's share of change notes, of a rescan, and of consumers to remove. */
+/* Does one turn's share of the work: change notes, a rescan, consumers to remove. */
 void reconcile_changes(struct reconciler *r);
-/* Scans all rows from the first one on, a slice in each turn. */
+/* Starts a scan of all rows; each turn does a part of it. */
 void reconcile_start_rescan(struct reconciler *r);
-/* One producer's row now. */
+/* Applies one producer's row now. */
 void reconcile_producer(struct reconciler *r, uint32_t index);
 
 #endif

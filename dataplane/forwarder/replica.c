@@ -52,7 +52,7 @@ void replica_request_key_frame(struct replicas *rs, const struct producer *p, ui
     handoff_send(rs->lanes, p->home, note);
 }
 
-/* The worker that a producer's transport lives on; WORKERS_MAX: not known now. */
+/* The worker of a producer's transport; WORKERS_MAX: its row cannot be read now. */
 static uint32_t home_of(const struct replicas *rs, const struct producer_row *row)
 {
     struct transport_row transport;
@@ -76,8 +76,8 @@ static struct producer *replica_add(struct replicas *rs, uint32_t index, uint32_
                      generation)) {
     case ROW_OK:
         break;
-    case ROW_TORN:
-        reconcile_start_rescan(rs->reconciler); /* its writer is inside, and sends us no note */
+    case ROW_TORN: /* it is being written, and its writer sends the note to another worker */
+        reconcile_start_rescan(rs->reconciler);
         return NULL;
     default:
         return NULL;
@@ -129,7 +129,7 @@ void replicas_update_workers(struct replicas *rs, struct producer *p)
     added = workers & (uint16_t)~p->replica_workers;
     p->replica_workers = workers;
     replicas_send_report(rs, p, added);
-    /* The row may have changed after the replica read it. */
+    /* The row may have changed after the replica read it: let the replica read it again. */
     for (; added; added &= (uint16_t)(added - 1))
         handoff_send(lanes, (uint32_t)__builtin_ctz(added), note_about(HANDOFF_row_changed, p));
 }
@@ -167,14 +167,14 @@ void replicas_send_report(struct replicas *rs, const struct producer *p, uint16_
     }
     packet->holds = 0;
     packet->lane = PACKET_OWN;
-    packet->verdict = VERDICT_PENDING; /* it is no packet that we received: never counted */
+    packet->verdict = VERDICT_PENDING; /* we did not receive it, so it is not counted */
     if (handoff_send_packet(rs->lanes, workers, note_about(HANDOFF_report, p), packet) == 0)
         pool_give(rs->pool, packet);
 }
 
 /* ---- notes of other workers ---- */
 
-/* False: nobody here needs the packet, and its note is finished. */
+/* False: nobody here needs the packet. */
 static bool take_packet(struct replicas *rs, uint32_t from, uint64_t position,
                         const struct packet *theirs, struct producer *p)
 {
@@ -225,12 +225,12 @@ static void take_wanted(struct replicas *rs, struct producer *p, const struct he
     replicas_update_workers(rs, p);
 }
 
-/* True: the note's packet is in use; the note is finished when the packet leaves the pool. */
+/* True: the packet of the note is in use, and packet_release will finish the note. */
 static bool act(struct replicas *rs, uint32_t from, uint64_t position,
                 const struct handoff_note *note)
 {
     struct producer *p = &rs->producers->all[note->producer];
-    bool is_same = p->generation == note->generation; /* else the producer came or went meanwhile */
+    bool is_same = p->generation == note->generation; /* else it was removed or made meanwhile */
     bool is_replica = is_same && p->is_replica, is_home = is_same && !p->is_replica;
 
     switch ((enum handoff_kind)note->kind) {
@@ -247,7 +247,7 @@ static bool act(struct replicas *rs, uint32_t from, uint64_t position,
     case HANDOFF_wanted:
         if (is_home)
             take_wanted(rs, p, &note->typical);
-        else /* it has not come yet, or is gone: the row says which */
+        else /* it is not here yet, or it is gone: the row says which */
             handoff_send(rs->lanes, from,
                          (struct handoff_note){.kind = HANDOFF_row_changed,
                                                .producer = note->producer,

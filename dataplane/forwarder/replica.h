@@ -1,5 +1,4 @@
-/* Replicas: producers whose packets come from another worker, and the other side of that at a
- * producer's home.
+/* Replicas: a producer on a worker that is not its home. Its packets come from the home worker.
  *
  * A room may have subscribers on every worker. A worker that has consumers of a producer but not
  * its transport makes a replica of it from the row, when the first consumer comes; the home hands
@@ -32,32 +31,32 @@ struct replicas {
 
 /* ---- at the replica ---- */
 
-/* The producer of a handle; a replica is made when it lives elsewhere. NULL when its row is not
- * there, or not yet. */
+/* The producer of a handle. If it lives on another worker, a replica of it is made. NULL: there is
+ * no such row, or not yet. */
 struct producer *producer_or_replica(struct replicas *rs, handle_word handle);
-/* Tells the home that this worker has a replica, or that its consumers changed; that it has none.
- */
+/* replica_request tells the home that this worker has a replica, or that its consumers changed;
+ * replica_release, that it has none. */
 void replica_request(struct replicas *rs, const struct producer *p);
 void replica_release(struct replicas *rs, const struct producer *p);
-/* A replica without consumers goes. */
+/* Removes a replica that has no consumers. */
 void replica_drop_unused(struct replicas *rs, struct producer *p);
 /* Tells the home that a consumer here waits for a key frame. */
 void replica_request_key_frame(struct replicas *rs, const struct producer *p, uint8_t encoding);
 
 /* ---- at home ---- */
 
-/* Finds out which workers have a replica of p; new ones get to know what they may have missed. */
+/* Finds out which workers have a replica of p, and sends new ones the last reports. */
 void replicas_update_workers(struct replicas *rs, struct producer *p);
 /* Tells the replicas that p's row changed, or is gone. */
 void replicas_row_changed(struct replicas *rs, const struct producer *p);
 /* Hands a packet to all workers that have a replica. False when none of them had room. */
 bool replicas_hand_over(struct replicas *rs, const struct producer *p, struct packet *packet);
-/* Tells them what the publisher's sender reports said. */
+/* Sends them what the publisher's sender reports said. */
 void replicas_send_report(struct replicas *rs, const struct producer *p, uint16_t workers);
 
 /* ---- both ---- */
 
-/* Does what the notes of other workers ask for. True when there were any. */
+/* Takes the notes of other workers and acts on them. True when there were any. */
 bool replicas_receive(struct replicas *rs);
 
 #endif

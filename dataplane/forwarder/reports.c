@@ -11,8 +11,7 @@
 
 #define COMPOUND_BYTES 1100 /* of a clear compound; the rest of a datagram is for tag and index */
 #define REPORT_BLOCKS_MAX 31
-/* Sender reports with one SDES behind them: 28 bytes each, and a chunk of at most 8 + CNAME_ROOM.
- */
+/* A sender report has 28 bytes and a chunk of at most 8 + CNAME_ROOM in the SDES behind them. */
 #define SENDERS_PER_COMPOUND 10
 _Static_assert(SENDERS_PER_COMPOUND *(28 + 8 + CNAME_ROOM) + 4 <= COMPOUND_BYTES,
                "a compound is too small for its sender reports");
@@ -26,7 +25,7 @@ static uint32_t next_index(struct reports *r, struct transport *t)
     if (t->rtcp_index >= t->rtcp_index_reserved)
         t->rtcp_index_reserved =
             resume_reserve_rtcp(r->resume, t->index, t->generation, t->rtcp_index);
-    return t->rtcp_index++; /* past 2^31 srtcp_protect refuses: no index is used twice */
+    return t->rtcp_index++; /* from 2^31 on srtcp_protect refuses it, so no index is used twice */
 }
 
 /* Encrypts and sends one clear compound that has room for SRTP_TAIL_BYTES_MAX more behind it. */
@@ -156,7 +155,8 @@ void reports_send(struct reports *r, struct transport *t)
 void reports_send_congestion(struct reports *r, struct transport *t)
 {
     uint8_t packet[COMPOUND_BYTES + SRTP_TAIL_BYTES_MAX];
-    uint32_t media_ssrc = 0; /* any of the client's: the numbers are those of the transport */
+    uint32_t media_ssrc =
+        0; /* any SSRC of the client will do: the packet numbers are those of the transport */
     size_t bytes;
 
     for (const struct producer *p = t->producers; p; p = p->next)

@@ -2,7 +2,7 @@
  * requests, transport-wide feedback, goodbyes.
  *
  * Threads: the worker's. Memory: compounds are built on the stack.
- * Errors:  a transport without keys or path is sent nothing.
+ * Errors:  nothing is sent to a transport without keys or path.
  * Source:  RFC 3550 6 and A.3, RFC 4585, RFC 3711 3.4. */
 #ifndef RINGCAST_REPORTS_H
 #define RINGCAST_REPORTS_H
@@ -18,7 +18,7 @@ struct reports {
     const struct resume *resume;
 };
 
-/* Receiver reports about all it sends, sender reports about all it gets. */
+/* Receiver reports about all that this client sends, sender reports about all that it gets. */
 void reports_send(struct reports *r, struct transport *t);
 /* Transport-wide congestion control: when the packets of this client arrived. */
 void reports_send_congestion(struct reports *r, struct transport *t);

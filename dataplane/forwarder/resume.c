@@ -5,7 +5,7 @@
 
 #include "src/region.h"
 
-/* Copies the row of an object of this generation, also a torn one; false: there is none. */
+/* Copies the row of an object of this generation, even when it is torn; false: there is none. */
 static bool find(const struct resume *resume, enum table_id table, uint32_t index,
                  uint32_t generation, struct row_header *row)
 {

@@ -9,7 +9,7 @@
  * Threads: the worker's.
  * Memory:  a slot is the backend's. It must hold exactly the bytes that were asked for when the
  *          next flush happens; the payload that a job reads must stay as it is until then.
- * Errors:  a backend that has no room is counted as send_full; nobody waits. */
+ * Errors:  when the backend has no room, send_full counts it; nobody waits. */
 #ifndef RINGCAST_TRANSMIT_H
 #define RINGCAST_TRANSMIT_H
 
@@ -26,10 +26,10 @@ struct transmit {
     struct srtp_protect_job jobs[SRTP_BURST];
 };
 
-/* Encrypts what waits and hands everything to the backend. */
+/* Encrypts all jobs and hands everything to the backend. */
 void transmit_flush(struct transmit *x);
 
-/* Flushes and asks again; transmit_slot calls it. */
+/* For transmit_slot: flushes, then asks the backend again. */
 uint8_t *transmit_slot_after_flush(struct transmit *x, const struct path *path, uint32_t bytes);
 
 /* Room for one datagram; flushes first when the transmit memory is full. NULL only when the backend
@@ -52,8 +52,7 @@ static inline void transmit_make_room(struct transmit *x, size_t count)
         transmit_flush(x);
 }
 
-/* One RTP packet more to encrypt at the next flush: the caller fills the job in. There is room for
- * it. */
+/* Adds a job for the next flush; the caller made room for it and fills it in. */
 static inline struct srtp_protect_job *transmit_add_job(struct transmit *x)
 {
     return &x->jobs[x->job_count++];

@@ -108,8 +108,8 @@ void transport_publish_change(struct transports *ts, struct transport *t)
 
 /* ---- keys ---- */
 
-/* Takes what the row says; G7: without a protection profile there are no keys, and nothing is sent.
- */
+/* Makes keys from the row. Without a protection profile there are none, and nothing is sent or
+ * taken (gate G7). */
 static void take_keys(struct transports *ts, struct transport *t, const struct key_row *row)
 {
     struct srtp_engine *srtp = ts->srtp;
@@ -179,7 +179,7 @@ static void transport_add(struct transports *ts, uint32_t index, const struct tr
 {
     struct transport *t = &ts->all[index];
 
-    t->index = index; /* all else is 0 in a free one */
+    t->index = index; /* everything else is 0 in a free transport */
     if (!credentials_take(&ts->ufrags, t, row)) {
         ts->turn->counters[COUNTER_rows_refused]++;
         return;
@@ -197,7 +197,7 @@ static void transport_add(struct transports *ts, uint32_t index, const struct tr
     resume_find_rtcp(ts->resume, index, t->generation, &t->rtcp_index);
     ts->count++;
     timer_set(ts->wheel, &t->timer, ts->turn->now_ns + IDLE_INTERVAL_NS);
-    transport_read_keys(ts, t); /* there are keys when an earlier forwarder died */
+    transport_read_keys(ts, t); /* there may be keys already: an earlier forwarder died */
     publish(ts, t);
 }
 
@@ -209,7 +209,7 @@ static void transport_change(struct transports *ts, struct transport *t,
     if (t->dtls_role == row->dtls_role)
         return;
     t->dtls_role = row->dtls_role;
-    /* As DTLS client the handshaker starts, and it could not before it knew the role. */
+    /* As DTLS client the handshaker sends first, and now it knows that it is the client. */
     if (t->handshaker_is_notified)
         handshaker_notify(ts->handshaker, t, DTLS_NOTE_validated);
 }

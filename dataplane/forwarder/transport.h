@@ -1,12 +1,12 @@
-/* A transport: one client's ICE, DTLS and SRTP on one path, and the rows that say it should be
- * there.
+/* A transport: the ICE, DTLS and SRTP state of one connection with a client.
  *
- * Shape:   the object in three arrays, all at the row's index: struct transport, which changes and
- *          timers touch; struct egress, which sending touches; struct ingress, which only a
- *          transport that sends to us has touched.
+ * Shape:   three arrays, in each of them the transport lies at the index of its row. struct
+ *          transport is for changes and timers, struct egress for sending. struct ingress is used
+ *          only when the client sends media to us.
  * Threads: a transport lives on one worker. Every worker maps whole arrays of its own, so an index
  *          that moves from one worker to another is never touched by two threads.
- * Memory:  mapped at start, paid when touched; never in a core dump, because keys lie here. */
+ * Memory:  mapped at start; a page takes memory when it is first touched. Not in core dumps,
+ *          because keys lie here. */
 #ifndef RINGCAST_TRANSPORT_H
 #define RINGCAST_TRANSPORT_H
 
@@ -19,17 +19,17 @@
 #include "src/clock.h"
 #include "src/region.h"
 
-#define STREAMS_MAX 32                        /* SSRCs that one transport may send (threat D15) */
-#define PUBLISH_INTERVAL_NS (500 * NS_PER_MS) /* statistics rows of an active transport */
+#define STREAMS_MAX 32 /* SSRCs that one transport may send (threat D15) */
+#define PUBLISH_INTERVAL_NS \
+    (500 * NS_PER_MS) /* how often an active transport publishes statistics */
 #define IDLE_INTERVAL_NS \
-    (2500 * NS_PER_MS) /* the timer of a transport without producer and consumer */
+    (2500 * NS_PER_MS) /* how often the timer fires without producer and consumer */
 
 struct consumer_details;
 struct producer;
 
-/* An SSRC that a client sends, and its SRTP state. An entry without producer whose srtp has started
- * remembers a stream whose producer was closed: should that SSRC come back, nothing that was
- * received before can be replayed. */
+/* An SSRC that a client sends, and its SRTP state. When its producer closes, `producer` becomes
+ * NULL and the SRTP state stays: if the SSRC comes back, packets from before cannot be replayed. */
 struct stream {
     struct srtp_stream srtp;
     struct producer *producer;
@@ -50,14 +50,14 @@ struct transport {
     uint8_t dtls_state;
     uint8_t dtls_failure;
     uint8_t profile;             /* enum srtp_profile; 0: no keys */
-    bool handshaker_is_notified; /* that ICE has validated this transport */
-    /* ids of the header extensions that this client sends, 0: it does not */
+    bool handshaker_is_notified; /* it knows that ICE validated a path */
+    /* by which id this client sends a header extension; 0: it does not */
     uint8_t mid_id, rid_id, repaired_rid_id, transport_cc_id;
     struct ice_credentials credentials; /* as the row says */
     struct ice_credentials outgoing;    /* from before an ICE restart, see credentials.h */
     struct ice ice;
-    struct path mapped[ICE_PATHS_MAX]; /* what the worker's map of paths holds for it, … */
-    uint8_t mapped_bits;               /* … where bit i is set */
+    struct path mapped[ICE_PATHS_MAX]; /* its entries in the map of paths (checks.h): */
+    uint8_t mapped_bits;               /* bit i: mapped[i] is one */
     struct timer timer, feedback_timer;
     uint64_t next_report_ns, next_publish_ns;
     uint64_t connected_ns;
@@ -72,7 +72,7 @@ struct transport {
 
     struct egress *egress;
     struct ingress *ingress;
-    bool has_sent; /* it had a producer: `ingress` was written to */
+    bool has_sent; /* it had a producer, so `ingress` is not all 0 */
     struct producer *producers;
     struct consumer_details *consumers;
     uint32_t consumer_count;
@@ -96,8 +96,8 @@ struct transports {
     struct producers *producers;
     struct consumers *consumers;
     const struct region *keys;
-    uint32_t worker;     /* this one; rows of other workers are not ours */
-    uint64_t consent_ns; /* a client that does not check for so long is gone */
+    uint32_t worker;     /* this one; it ignores rows of other workers */
+    uint64_t consent_ns; /* a client that has not checked for this long has lost consent */
 
     uint32_t count;
     struct transport *all; /* [TRANSPORTS_MAX], like the two below */
@@ -115,21 +115,21 @@ void transport_reconcile(struct transports *ts, uint32_t index, const struct tra
 /* NULL: this worker does not have it, or no longer. */
 struct transport *transport_find(const struct transports *ts, handle_word handle);
 
-/* Reads the key row: the handshaker says that it changed. */
+/* Reads the key row after the handshaker has changed it. */
 void transport_read_keys(struct transports *ts, struct transport *t);
-/* Makes the egress say what ICE agent and keys say. */
+/* Copies path and key state from the ICE agent and the keys to the egress. */
 void transport_update_egress(struct transport *t);
 
-/* Consent, reports and statistics: at the transport's timer, which it sets again. */
+/* The timer fired: checks consent, sends reports, publishes statistics, sets the timer again. */
 void transport_on_timer(struct transports *ts, struct transport *t);
-/* Sends the next report within PUBLISH_INTERVAL_NS: there are keys now, or one producer or consumer
- * more. */
+/* Makes the next report and statistics due within PUBLISH_INTERVAL_NS: there are new keys, or there
+ * is a new producer or consumer. */
 void transport_report_soon(struct transports *ts, struct transport *t);
-/* Its row now, without those of its producers and consumers; and an event that names it. */
+/* Publishes its row, without those of its producers and consumers, and an event that names it. */
 void transport_publish_change(struct transports *ts, struct transport *t);
 
-/* Counts one more within a second of this transport; false over the limit. Only authentic packets
- * may be counted: who forges a client's address must not use up what is the client's. */
+/* Counts a packet against a limit per second. False: over the limit. Call it only for authentic
+ * packets: somebody who forges a client's address must not use up the client's limit. */
 static inline bool transport_count_within(struct transport *t, uint64_t now_ns, uint32_t *count,
                                           uint32_t limit)
 {

@@ -10,9 +10,9 @@
 #include "src/verdicts.h"
 
 struct turn {
-    uint64_t number; /* turns that the worker finished */
+    uint64_t number; /* turns finished so far */
     uint64_t now_ns, wall_ns;
-    uint32_t abs_send_time;  /* wall_ns as the header extension abs-send-time says it */
+    uint32_t abs_send_time;  /* wall_ns in the format of the header extension abs-send-time */
     uint32_t audio_interval; /* now_ns in units of AUDIO_INTERVAL_NS */
     uint64_t verdicts[VERDICT_COUNT];
     uint64_t counters[COUNTER_COUNT];

@@ -9,10 +9,11 @@
 
 #include "src/clock.h"
 
-#define FILL_NS_MIN (60 * NS_PER_US)        /* a shorter nap costs more than it saves */
-#define STATE_INTERVAL_NS (100 * NS_PER_MS) /* the worker's own rows */
-/* The longest sleep. The timers of an idle worker may be late by as much; a busy worker is woken
- * more often. */
+#define FILL_NS_MIN (60 * NS_PER_US) /* a shorter sleep costs more than it saves */
+#define STATE_INTERVAL_NS \
+    (100 * NS_PER_MS) /* between two times that the worker publishes its own rows */
+/* The longest sleep, so the timers of an idle worker may be late by as much. Packets wake it
+ * earlier. */
 #define WAIT_NS_MAX REGION_HEARTBEAT_NS
 
 /* ---- the turn ---- */
@@ -82,8 +83,7 @@ static void publish_worker(struct worker *w)
     w->turn.counters[COUNTER_send_failed] = io->send_failed;
     memcpy(counters.verdicts, w->turn.verdicts, sizeof(w->turn.verdicts));
     memcpy(counters.counters, w->turn.counters, sizeof(w->turn.counters));
-    /* Two parts: what found no room in the transmit memory, and what the backend's queue refused.
-     */
+    /* Two parts: no room in the transmit memory, and no room in the queue of the backend. */
     counters.counters[COUNTER_send_full] += io->send_full;
     publish_row(&w->publisher, TABLE_worker_counters, w->config.index, 1, &counters.header);
 }
@@ -135,9 +135,9 @@ bool worker_turn(struct worker *w)
         backend->release(w->config.io);
     }
     handed = replicas_receive(&w->replicas); /* packets that other workers received */
-    handoff_publish(&w->lanes); /* the others begin with our packets while we fan out */
-    fan_out(&w->fanout);        /* for each subscriber: select, rewrite, encrypt, send */
-    housekeeping(w);            /* timers, table changes, keys, statistics */
+    handoff_publish(&w->lanes);              /* so the other workers begin while we fan out */
+    fan_out(&w->fanout); /* for each subscriber: select, rewrite, encrypt, send */
+    housekeeping(w);     /* timers, table changes, keys, statistics */
     handoff_take_back(&w->lanes);
     handoff_publish(&w->lanes);
     w->turn.number++;
@@ -146,16 +146,16 @@ bool worker_turn(struct worker *w)
 
 /* ---- life ---- */
 
-/* Lets packets gather until wait_ns after the last turn began. */
+/* Sleeps until wait_ns after the last turn began; packets gather meanwhile. */
 static void let_batch_fill(struct worker *w, uint64_t began_ns, uint64_t ended_ns)
 {
     uint64_t due_ns = began_ns + w->batch_fill.wait_ns;
-    struct timespec nap = {0};
+    struct timespec sleep = {0};
 
     if (due_ns < ended_ns + FILL_NS_MIN)
         return;
-    nap.tv_nsec = (long)(due_ns - ended_ns);
-    nanosleep(&nap, NULL);
+    sleep.tv_nsec = (long)(due_ns - ended_ns);
+    nanosleep(&sleep, NULL);
     w->turn.counters[COUNTER_batch_fills]++;
 }
 
@@ -284,7 +284,8 @@ static void connect_objects(struct worker *w)
     w->publisher.actual = w->config.actual;
 }
 
-/* Whatever is in the rings, the tables say what is true now: so a worker begins with a rescan. */
+/* What is in the rings may be old, and the tables say what is true: so a worker begins with a
+ * rescan. */
 static void attach_rings(struct worker *w)
 {
     const struct worker_config *c = &w->config;

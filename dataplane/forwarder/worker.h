@@ -12,7 +12,8 @@
  *   what a successor of this process needs: resume
  *
  * Threads: everything here belongs to one worker thread, but `stop`.
- * Memory:  all mapped at start, paid when touched; nothing is allocated afterwards.
+ * Memory:  mapped at start; a page takes memory when it is first touched. Nothing is allocated
+ *          later.
  * Limits:  a turn receives IO_BATCH datagrams; see also fanout.h, reconcile.c, handoff.h. */
 #ifndef RINGCAST_WORKER_H
 #define RINGCAST_WORKER_H

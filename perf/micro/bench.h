@@ -15,7 +15,7 @@
  * bench_measured() only.
  *
  * Threads: one, but for a room on several workers (spread.c). Memory: bench_pages. Errors:
- * Threads: bench_die. */
+ *          bench_die. */
 #ifndef RINGCAST_BENCH_H
 #define RINGCAST_BENCH_H
 
