@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -44,7 +45,19 @@ static socklen_t manager_address(struct sockaddr_un *address)
     return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + bytes);
 }
 
-static int notify_send(const char *state, int fd)
+/* A manager that is stopped reads nothing, and once its queue is full a send would wait for ever. A
+ * sign of life is not worth waiting for: the next one says the same. */
+enum patience { DO_NOT_WAIT, WAIT_BRIEFLY };
+#define BRIEFLY_US 200000
+
+static void limit_wait(int socket_fd)
+{
+    struct timeval limit = {.tv_usec = BRIEFLY_US};
+
+    setsockopt(socket_fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+}
+
+static int notify_send(const char *state, int fd, enum patience patience)
 {
     union {
         struct cmsghdr header; /* for its alignment */
@@ -75,8 +88,10 @@ static int notify_send(const char *state, int fd)
     socket_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (socket_fd < 0)
         return -1;
+    limit_wait(socket_fd);
     do
-        sent = sendmsg(socket_fd, &message, MSG_NOSIGNAL);
+        sent = sendmsg(socket_fd, &message,
+                       MSG_NOSIGNAL | (patience == DO_NOT_WAIT ? MSG_DONTWAIT : 0));
     while (sent < 0 && errno == EINTR);
     error = errno;
     close(socket_fd);
@@ -86,7 +101,7 @@ static int notify_send(const char *state, int fd)
 
 int notify_ready(void)
 {
-    return notify_send("READY=1\n", -1);
+    return notify_send("READY=1\n", -1, WAIT_BRIEFLY);
 }
 
 int notify_reloading(void)
@@ -95,17 +110,17 @@ int notify_reloading(void)
 
     snprintf(state, sizeof(state), "RELOADING=1\nMONOTONIC_USEC=%" PRIu64 "\n",
              (uint64_t)(clock_monotonic_ns() / NS_PER_US));
-    return notify_send(state, -1);
+    return notify_send(state, -1, WAIT_BRIEFLY);
 }
 
 int notify_stopping(void)
 {
-    return notify_send("STOPPING=1\n", -1);
+    return notify_send("STOPPING=1\n", -1, WAIT_BRIEFLY);
 }
 
 int notify_watchdog(void)
 {
-    return notify_send("WATCHDOG=1\n", -1);
+    return notify_send("WATCHDOG=1\n", -1, DO_NOT_WAIT);
 }
 
 int notify_extend_timeout(uint64_t us)
@@ -113,7 +128,7 @@ int notify_extend_timeout(uint64_t us)
     char state[STATE_BYTES];
 
     snprintf(state, sizeof(state), "EXTEND_TIMEOUT_USEC=%llu\n", (unsigned long long)us);
-    return notify_send(state, -1);
+    return notify_send(state, -1, WAIT_BRIEFLY);
 }
 
 int notify_status(const char *format, ...)
@@ -129,7 +144,7 @@ int notify_status(const char *format, ...)
         if (*at == '\n')
             *at = ' ';
     strcat(state, "\n");
-    return notify_send(state, -1);
+    return notify_send(state, -1, DO_NOT_WAIT);
 }
 
 /* The whole text must be an unsigned number. */
@@ -181,7 +196,7 @@ static int store(const char *prefix, const char *name, const char *suffix, int f
         return -1;
     }
     snprintf(state, sizeof(state), "%s\nFDNAME=%s\n%s", prefix, name, suffix);
-    return notify_send(state, fd);
+    return notify_send(state, fd, WAIT_BRIEFLY);
 }
 
 /* Without FDPOLL=0 the manager drops a descriptor that signals an error or hang-up. The pidfd of a

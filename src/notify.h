@@ -7,7 +7,10 @@
  *           count, LISTEN_FDNAMES has their names, separated by colons.
  * Without NOTIFY_SOCKET every function succeeds and does nothing, so a person can start the
  * programs.
- * Threads:  one at a time. Memory: none kept. Errors: -1 with errno; nothing is logged. */
+ * Threads:  one at a time. Memory: none kept.
+ * Waiting:  no call waits longer than 200 ms for a manager that does not read; notify_watchdog and
+ *           notify_status do not wait at all.
+ * Errors:   -1 with errno (EAGAIN: the manager does not read); nothing is logged. */
 #ifndef RINGCAST_NOTIFY_H
 #define RINGCAST_NOTIFY_H
 

@@ -138,7 +138,7 @@ static void child_start(struct supervisor *s, struct child *child, uint64_t now_
 {
     int pair[2], error;
 
-    child->adopted = child->beating = false;
+    child->adopted = child->beating = child->killed_by_us = false;
     child->health.suspect_ns = 0;
     child->start_ns = child->judge_ns = now_ns;
     child->pid = -1;
@@ -161,6 +161,7 @@ static void child_start(struct supervisor *s, struct child *child, uint64_t now_
         /* It would end by itself. The kill makes sure that it does not run unwatched. */
         LOG(ERROR, "child", "cannot hand its descriptors to a process",
             F("role", "%s", child_names[child->role]), F("error", "%s", strerror(errno)));
+        child->killed_by_us = true;
         kill(child->pid, SIGKILL);
     } else {
         LOG(INFO, "child", "started", F("role", "%s", child_names[child->role]),
@@ -219,7 +220,9 @@ void children_open(struct supervisor *s, const int pidfds[CHILD_COUNT])
 
 static void cause_text(int status, char *text, size_t bytes)
 {
-    if (WIFSIGNALED(status)) {
+    if (status < 0) {
+        snprintf(text, bytes, "unknown (an earlier supervisor started it)");
+    } else if (WIFSIGNALED(status)) {
         int number = WTERMSIG(status);
         const char *name = sigabbrev_np(number);
 
@@ -229,36 +232,44 @@ static void cause_text(int status, char *text, size_t bytes)
     }
 }
 
-/* waitid knows the cause for our own children. An adopted child is reaped by another process; after
+/* waitid knows the status of our own children. An adopted child is reaped by another process; after
  * that, new kernels tell its exit code. */
-void pidfd_cause(int pidfd, char *text, size_t bytes)
+int pidfd_status(int pidfd)
 {
     struct pidfd_info_request info;
     siginfo_t ended = {0};
 
-    if (waitid(P_PIDFD, (id_t)pidfd, &ended, WEXITED | WNOHANG) == 0 && ended.si_pid != 0) {
-        cause_text(ended.si_code == CLD_EXITED ? (ended.si_status & 0xff) << 8 : ended.si_status,
-                   text, bytes);
-        return;
-    }
+    if (waitid(P_PIDFD, (id_t)pidfd, &ended, WEXITED | WNOHANG) == 0 && ended.si_pid != 0)
+        return ended.si_code == CLD_EXITED ? (ended.si_status & 0xff) << 8 : ended.si_status;
     for (unsigned i = 0; i < CAUSE_TRIES; i++) {
         memset(&info, 0, sizeof(info));
         info.mask = PIDFD_INFO_EXIT_MASK;
-        if (ioctl(pidfd, PIDFD_GET_INFO_REQUEST, &info) == 0 && info.mask & PIDFD_INFO_EXIT_MASK) {
-            cause_text(info.exit_code, text, bytes);
-            return;
-        }
+        if (ioctl(pidfd, PIDFD_GET_INFO_REQUEST, &info) == 0 && info.mask & PIDFD_INFO_EXIT_MASK)
+            return info.exit_code;
         usleep(CAUSE_RETRY_US);
     }
-    snprintf(text, bytes, "unknown (an earlier supervisor started it)");
+    return -1;
+}
+
+/* A process that somebody else killed or asked to end would not die again: its successor need not
+ * wait. One that crashed, ended with an error or hung may well do the same again. */
+static bool died_by_itself(const struct child *child, int status)
+{
+    if (child->killed_by_us)
+        return true;
+    if (status < 0)
+        return false;
+    return WIFSIGNALED(status) ? WTERMSIG(status) != SIGKILL && WTERMSIG(status) != SIGTERM
+                               : WEXITSTATUS(status) != 0;
 }
 
 void child_died(struct supervisor *s, struct child *child, uint64_t now_ns)
 {
     uint64_t lived_ns = now_ns - child->start_ns, wait_ns;
+    int status = pidfd_status(child->pidfd);
     char cause[48];
 
-    pidfd_cause(child->pidfd, cause, sizeof(cause));
+    cause_text(status, cause, sizeof(cause));
     close(child->pidfd);
     child->pidfd = -1;
     if (s->stopping) {
@@ -268,7 +279,10 @@ void child_died(struct supervisor *s, struct child *child, uint64_t now_ns)
     }
     if (lived_ns > DEATHS_FORGIVEN_NS)
         child->deaths = 0;
-    child_failed(child, now_ns);
+    if (died_by_itself(child, status))
+        child_failed(child, now_ns);
+    else
+        child->start_again_ns = now_ns;
     wait_ns = child->start_again_ns - now_ns;
     LOG(WARN, "child", "a process died and will be replaced",
         F("role", "%s", child_names[child->role]), F("pid", "%d", child->pid),
@@ -330,6 +344,7 @@ static void child_judge(const struct supervisor *s, struct child *child, uint64_
     LOG(WARN, "child", "a process hangs; it is killed and will be replaced",
         F("role", "%s", child_names[child->role]), F("pid", "%d", child->pid),
         F("late_ms", "%" PRIu64, (uint64_t)((now_ns - beat_ns) / NS_PER_MS)), F("why", "%s", why));
+    child->killed_by_us = true;
     pidfd_send_signal(child->pidfd, SIGKILL, NULL, 0);
     child->health.suspect_ns = 0;
     child->judge_ns = now_ns; /* so it is not judged again while it dies */

@@ -29,11 +29,12 @@ struct child {
     int pidfd; /* -1: not running */
     pid_t pid;
     bool adopted;            /* an earlier supervisor started it: it is not our child process */
+    bool killed_by_us;       /* because it hung, or could not be given its descriptors */
     bool beating;            /* there was a heartbeat after judge_ns */
     uint64_t start_ns;       /* when it was started or adopted */
     uint64_t judge_ns;       /* only later heartbeats count */
     uint64_t start_again_ns; /* for a child that does not run */
-    uint32_t deaths;         /* in a row; a life of DEATHS_FORGIVEN_NS resets them */
+    uint32_t deaths;         /* in a row, by itself; a life of DEATHS_FORGIVEN_NS resets them */
     struct health health;
     const struct region_header *header; /* of the region where it writes its heartbeat */
 };
@@ -111,9 +112,9 @@ void children_send_log_level(const struct supervisor *s);
 int children_timeout_ms(const struct supervisor *s, uint64_t now_ns);
 /* Ends both children by SIGTERM, and by SIGKILL when that takes too long. */
 void children_stop(struct supervisor *s);
-/* Writes "signal 9 (KILL)" or "exit status 1" for a process that has ended. When the process was
- * not our child, only Linux 6.15 and newer can say it. */
-void pidfd_cause(int pidfd, char *text, size_t bytes);
+/* The wait status of a process that has ended; -1: unknown. When the process was not our child, only
+ * Linux 6.15 and newer know it. */
+int pidfd_status(int pidfd);
 
 /* ---- control_socket.c ---- */
 

@@ -24,6 +24,8 @@
  * and notifications at once. */
 #define CHECK_MS_MIN 50
 #define CHECK_MS_MAX 500
+#define ABSENCE_NS \
+    (2 * NS_PER_S) /* a turn of the loop that took longer: this process was stopped */
 
 enum { DATAPLANE, CONTROLPLANE, SERVICES };
 
@@ -189,6 +191,14 @@ static void announce(struct run *run)
     fflush(stdout);
 }
 
+/* We were stopped ourselves, or the whole machine was: the services could not reach us meanwhile, so
+ * their silence proves nothing. */
+static void forgive_silence(struct run *run, uint64_t now_ns)
+{
+    for (int i = 0; i < SERVICES; i++)
+        run->services[i].beat_ns = now_ns;
+}
+
 /* Kills a service that stopped sending its watchdog message. It restarts like any other dead
  * service. */
 static void check_watchdogs(struct run *run, uint64_t now_ns)
@@ -196,12 +206,11 @@ static void check_watchdogs(struct run *run, uint64_t now_ns)
     for (int i = 0; i < SERVICES; i++) {
         struct service *service = &run->services[i];
 
-        if (service->pid && service->beats && now_ns > service->beat_ns &&
-            now_ns - service->beat_ns > SERVICE_WATCHDOG_US * NS_PER_US) {
+        if (service_hangs(service, now_ns)) {
             LOG(ERROR, "run", "a process hangs; killing it", F("program", "%s", service->name),
                 F("pid", "%d", service->pid));
+            service->killed_by_us = true;
             kill(service->pid, SIGKILL);
-            service->beats = false;
         }
     }
 }
@@ -308,9 +317,15 @@ static int keep_running(struct run *run, char **argv)
                 run->services[i].start_again_ns = now_ns + NS_PER_S;
         poll(wait, 2, all_run(run) ? CHECK_MS_MAX : CHECK_MS_MIN);
         read_notifications(run);
+        if (clock_monotonic_ns() - now_ns > ABSENCE_NS)
+            forgive_silence(run, clock_monotonic_ns());
         announce(run);
         while (read(run->signals, &got, sizeof(got)) == sizeof(got)) {
-            if (is_reload(run, &got))
+            if (got.ssi_signo == SIGTSTP)
+                LOG(INFO, "run",
+                    "Ctrl-Z does not stop Ringcast, because it would serve on without "
+                    "anybody who watches it; stop it with Ctrl-C");
+            else if (is_reload(run, &got))
                 reload(run);
             else if (got.ssi_signo != SIGCHLD)
                 return 0;
@@ -337,6 +352,7 @@ int main(int argc, char **argv)
     sigaddset(&caught, SIGTERM);
     sigaddset(&caught, SIGINT);
     sigaddset(&caught, SIGHUP);
+    sigaddset(&caught, SIGTSTP);
     sigprocmask(SIG_BLOCK, &caught, NULL);
     terminal = open("/dev/tty", O_RDONLY | O_NOCTTY | O_CLOEXEC);
     run.has_terminal = terminal >= 0;

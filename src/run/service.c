@@ -87,9 +87,17 @@ bool service_start(struct service *service, char **argv, const char *notify_name
         return false;
     }
     service->started_ns = clock_monotonic_ns();
-    service->ready = false;
-    service->beats = false;
+    service->ready = service->killed_by_us = false;
+    service->beat_ns = service->started_ns;
+    service->beat_limit_ns = SERVICE_START_NS;
     return true;
+}
+
+/* A service that somebody else killed would not die again: its successor need not wait. */
+static bool died_by_itself(const struct service *service, int wait_status)
+{
+    return service->killed_by_us || !WIFSIGNALED(wait_status) ||
+           (WTERMSIG(wait_status) != SIGKILL && WTERMSIG(wait_status) != SIGTERM);
 }
 
 bool service_died(struct service *service, int wait_status, uint64_t now_ns)
@@ -98,12 +106,14 @@ bool service_died(struct service *service, int wait_status, uint64_t now_ns)
 
     if (now_ns - service->started_ns > SHORT_LIFE_NS)
         service->deaths = 0;
-    if (service->deaths > 0) {
-        delay_ms = BACK_OFF_MS_MIN << (service->deaths < 7 ? service->deaths - 1 : 6);
-        if (delay_ms > BACK_OFF_MS_MAX)
-            delay_ms = BACK_OFF_MS_MAX;
+    if (died_by_itself(service, wait_status)) {
+        if (service->deaths > 0) {
+            delay_ms = BACK_OFF_MS_MIN << (service->deaths < 7 ? service->deaths - 1 : 6);
+            if (delay_ms > BACK_OFF_MS_MAX)
+                delay_ms = BACK_OFF_MS_MAX;
+        }
+        service->deaths++;
     }
-    service->deaths++;
     service->start_again_ns = now_ns + delay_ms * NS_PER_MS;
     if (WIFSIGNALED(wait_status))
         LOG(WARN, "run", "a process was killed; restarting it", F("program", "%s", service->name),
@@ -143,6 +153,18 @@ static void store_remove(struct service *service, const char *name, size_t name_
     }
 }
 
+static void service_beat(struct service *service, uint64_t now_ns)
+{
+    service->beat_ns = now_ns;
+    service->beat_limit_ns = SERVICE_WATCHDOG_US * NS_PER_US;
+}
+
+bool service_hangs(const struct service *service, uint64_t now_ns)
+{
+    return service->pid && !service->killed_by_us && now_ns > service->beat_ns &&
+           now_ns - service->beat_ns > service->beat_limit_ns;
+}
+
 void service_notified(struct service *service, const char *text, int fd, uint64_t now_ns)
 {
     const char *name = "stored";
@@ -154,9 +176,9 @@ void service_notified(struct service *service, const char *text, int fd, uint64_
 
         if (n == 7 && memcmp(text, "READY=1", 7) == 0) {
             service->ready = service->was_ready = true;
+            service_beat(service, now_ns);
         } else if (n == 10 && memcmp(text, "WATCHDOG=1", 10) == 0) {
-            service->beats = true;
-            service->beat_ns = now_ns;
+            service_beat(service, now_ns);
         } else if (n == 9 && memcmp(text, "FDSTORE=1", 9) == 0) {
             add = true;
         } else if (n == 15 && memcmp(text, "FDSTOREREMOVE=1", 15) == 0) {

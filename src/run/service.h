@@ -16,14 +16,18 @@
 #include "src/descriptors.h"
 
 #define SERVICE_WATCHDOG_US 10000000ull /* a service that was silent for this long hangs */
+#define SERVICE_START_NS \
+    90000000000ull /* so does one that is not ready this long after its start */
 
 struct service {
     const char *name; /* "ringcast-dataplane"; the program lies beside ours */
     char path[512];
-    pid_t pid;                    /* 0: not running */
-    bool ready, was_ready, beats; /* beats: it sends WATCHDOG=1 */
-    uint64_t started_ns, start_again_ns, beat_ns;
-    unsigned deaths; /* in a row, each less than 10 s after its start */
+    pid_t pid; /* 0: not running */
+    bool ready, was_ready;
+    bool killed_by_us; /* because it hung */
+    uint64_t started_ns, start_again_ns;
+    uint64_t beat_ns, beat_limit_ns; /* its last sign of life; it hangs this long after it */
+    unsigned deaths; /* by itself and in a row, each less than 10 s after its start */
     struct descriptors store;
 };
 
@@ -35,6 +39,9 @@ bool service_start(struct service *service, char **argv, const char *notify_name
 bool service_died(struct service *service, int wait_status, uint64_t now_ns);
 /* Handles one notification of this service. fd is the descriptor that came with it, or -1. */
 void service_notified(struct service *service, const char *text, int fd, uint64_t now_ns);
+
+/* True: it gave no sign of life for too long. READY=1 is the first sign, WATCHDOG=1 the next ones. */
+bool service_hangs(const struct service *service, uint64_t now_ns);
 
 /* Opens the socket for notifications. `name` is its abstract address, for NOTIFY_SOCKET. -1:
  * error. */

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "src/notify.c"
+#include "src/sanitizer.h"
 
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -241,6 +242,37 @@ static void stored_descriptors_come_back(void **state)
     }
 }
 
+/* A manager that is stopped (Ctrl-Z) reads nothing. No call may wait for it for ever, and signs of life
+ * must not wait at all; when it reads again, messages arrive again. */
+static void a_manager_that_does_not_read(void **state)
+{
+    uint64_t began_ns, signs_ns, ready_ns;
+    unsigned lost = 0;
+    int fd;
+
+    listen_at(socket_path);
+    alarm(60); /* before, this test never ended */
+    began_ns = clock_monotonic_ns();
+    for (unsigned i = 0; i < 2000; i++)
+        lost += notify_watchdog() != 0 || notify_status("%u", i) != 0;
+    signs_ns = clock_monotonic_ns() - began_ns;
+    assert_true(lost > 0);
+    assert_int_equal(errno, EAGAIN);
+    began_ns = clock_monotonic_ns();
+    assert_int_equal(notify_ready(), -1);
+    ready_ns = clock_monotonic_ns() - began_ns;
+    print_message("%u of 2000 signs of life lost in %u ms; READY gave up after %u ms\n", lost,
+                  (unsigned)(signs_ns / NS_PER_MS), (unsigned)(ready_ns / NS_PER_MS));
+    assert_true(ready_ns < 10 * NS_PER_S * SANITIZER_PATIENCE);
+    while (*next_message(&fd))
+        continue;
+    assert_int_equal(notify_ready(), 0);
+    assert_string_equal(next_message(&fd), "READY=1\n");
+    alarm(0);
+    stop_listening();
+    unlink(socket_path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -248,6 +280,7 @@ int main(void)
         cmocka_unit_test(storing_descriptors),
         cmocka_unit_test(without_a_service_manager),
         cmocka_unit_test(watchdog_interval),
+        cmocka_unit_test(a_manager_that_does_not_read),
         cmocka_unit_test(stored_descriptors_come_back),
     };
     int holder = mkstemp(socket_path); /* finds a free name for the socket */
