@@ -21,6 +21,7 @@
 #include "health.h"
 #include "privileges.h"
 #include "src/clock.h"
+#include "src/limits.h"
 #include "src/log.h"
 #include "src/notify.h"
 #include "src/version.h"
@@ -41,15 +42,23 @@ static void end_with_launcher(void)
         prctl(PR_SET_PDEATHSIG, SIGTERM);
 }
 
-/* Each connection needs a file descriptor. */
-static void raise_descriptor_limit(void)
+/* Each connection needs a file descriptor. False: there are not even enough for our own files. */
+static bool raise_descriptor_limit(void)
 {
     struct rlimit limit;
 
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return true;
+    if (limit.rlim_cur < limit.rlim_max) {
         limit.rlim_cur = limit.rlim_max;
         setrlimit(RLIMIT_NOFILE, &limit);
     }
+    if (limit.rlim_max >= OPEN_FILES_MIN)
+        return true;
+    LOG(ERROR, "main",
+        "too few files may be open: raise the limit (LimitNOFILE= in the unit, or ulimit -n)",
+        F("limit", "%llu", (unsigned long long)limit.rlim_max), F("needed", "%d", OPEN_FILES_MIN));
+    return false;
 }
 
 /* Makes free() return large blocks to the system. By default glibc raises its limit for "large" to
@@ -183,7 +192,8 @@ int main(int argc, char **argv)
     signal(SIGHUP, SIG_IGN);  /* until reload_open: the settings were read just now */
     signal(SIGPIPE, SIG_IGN); /* write() to a closed connection returns an error instead */
     umask(077);
-    raise_descriptor_limit();
+    if (!raise_descriptor_limit())
+        return 2;
     return_large_blocks();
     warn_of_other_stores(&control.settings);
     uv_loop_init(&control.loop);

@@ -2,6 +2,8 @@
 #define _GNU_SOURCE
 #include "hostcheck.h"
 
+#include "src/limits.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -30,7 +32,6 @@
 #define MEMLOCK_PER_WORKER_BYTES (1 * MIB)
 /* Regions, sockets and doorbells of 16 workers need fewer than 128 descriptors. The control plane
  * needs one for each browser. */
-#define OPEN_FILES_NEEDED 256
 #define OPEN_FILES_RECOMMENDED 4096
 /* The first version with multishot recvmsg, which the io_uring backend needs. */
 #define KERNEL_FOR_IO_URING_MAJOR 6
@@ -194,12 +195,12 @@ static void judge_limits(struct judgement *j, const struct host_facts *facts,
                     " KiB for io_uring: raise it (LimitMEMLOCK= in the unit, or ulimit -l)",
                     facts->memlock_bytes / 1024, workers, needed_bytes / 1024);
     if (facts->open_files_max != HOST_UNKNOWN && facts->open_files_max < OPEN_FILES_RECOMMENDED)
-        finding_add(
-            j, facts->open_files_max < OPEN_FILES_NEEDED ? HOST_BAD : HOST_WARN, "open-files",
-            "at most %" PRId64 " files may be open, and each browser needs one in the control "
-            "plane: raise the limit to "
-            "%d or more (LimitNOFILE= in the unit, or ulimit -n)",
-            facts->open_files_max, OPEN_FILES_RECOMMENDED);
+        finding_add(j, facts->open_files_max < OPEN_FILES_MIN ? HOST_BAD : HOST_WARN, "open-files",
+                    "at most %" PRId64
+                    " files may be open, and each browser needs one in the control "
+                    "plane: raise the limit to "
+                    "%d or more (LimitNOFILE= in the unit, or ulimit -n)",
+                    facts->open_files_max, OPEN_FILES_RECOMMENDED);
 }
 
 static void judge_buffer(struct judgement *j, const char *sysctl, int64_t max_bytes,

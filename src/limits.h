@@ -39,6 +39,10 @@
 #define DTLS_RING_ENTRIES 512 /* in each direction */
 #define DTLS_DATAGRAM_BYTES_MAX 1500
 
+/* Files that a process must be allowed to open: regions, sockets and doorbells of 16 workers, the
+ * database, and some clients. With fewer nothing starts. */
+#define OPEN_FILES_MIN 256
+
 #define DATAGRAM_BYTES_MAX 1500 /* a longer received datagram is dropped (threat D23) */
 
 #endif

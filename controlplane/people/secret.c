@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
@@ -31,7 +32,28 @@ static const char *const default_marks[] = {
     "secret_key",        "secretkey",    "jwt-secret",
     "jwt_secret",        "jwtsecret",    "example",
     "placeholder",       "password",     "0123456789abcdef0123456789abcdef",
+    "qwertyuiop",        "asdfghjkl",
 };
+
+/* "12345678901234567890123456789012", "abcdefgh…": most characters are neighbours of the one before
+ * them. In 64 random hexadecimal digits some 12 are. */
+static bool is_sequence(const char *secret, size_t bytes)
+{
+    size_t neighbours = 0;
+
+    for (size_t i = 1; i < bytes; i++)
+        neighbours += abs(secret[i] - secret[i - 1]) <= 1;
+    return neighbours > bytes / 2;
+}
+
+/* The same piece again and again, the last one perhaps cut short. */
+static bool is_periodic(const char *secret, size_t bytes)
+{
+    for (size_t period = 1; period <= bytes / 2; period++)
+        if (memcmp(secret, secret + period, bytes - period) == 0)
+            return true;
+    return false;
+}
 
 /* What is wrong with the secret; NULL: nothing. */
 static const char *secret_weakness(const char *secret)
@@ -51,7 +73,9 @@ static const char *secret_weakness(const char *secret)
         distinct += !seen[(uint8_t)secret[i]];
         seen[(uint8_t)secret[i]] = true;
     }
-    return distinct < 8 ? "repeats a few characters" : NULL;
+    if (distinct < 8 || is_periodic(secret, bytes))
+        return "repeats a few characters";
+    return is_sequence(secret, bytes) ? "is a sequence" : NULL;
 }
 
 /* Writes a temporary file, syncs it, and links it to the name of the secret. So the file holds

@@ -92,6 +92,17 @@ static struct producer *replica_add(struct replicas *rs, uint32_t index, uint32_
     return p;
 }
 
+static bool row_exists(const struct replicas *rs, uint32_t index, uint32_t generation)
+{
+    struct producer_row row;
+    enum row_result result =
+        row_copy(TABLE_producer, &row, region_row(rs->desired, TABLE_producer, index), generation);
+
+    if (result == ROW_TORN)
+        reconcile_start_rescan(rs->reconciler); /* its writer is inside, and sends us no note */
+    return result == ROW_OK;
+}
+
 struct producer *producer_or_replica(struct replicas *rs, handle_word handle)
 {
     uint32_t index = handle_index(handle), generation = handle_generation(handle);
@@ -101,8 +112,11 @@ struct producer *producer_or_replica(struct replicas *rs, handle_word handle)
         return NULL;
     if (p->generation == generation)
         return p->is_leaving ? NULL : p;
-    if (p->generation) /* another producer, which had this index before */
+    if (p->generation) { /* another producer, which had this index before; or the handle is wrong */
+        if (!row_exists(rs, index, generation))
+            return NULL;
         producer_remove_now(rs->producers, p);
+    }
     return replica_add(rs, index, generation);
 }
 

@@ -32,20 +32,29 @@ static int signals_open(void)
     return signalfd(-1, &wanted, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-/* Children inherit the limits: io_uring needs locked memory. */
-static void limits_raise(void)
+/* Children inherit the limits: io_uring needs locked memory. False: so few files may be open that
+ * a child could never get its descriptors. */
+static bool limits_raise(char *why)
 {
     struct rlimit limit;
 
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
         limit.rlim_cur = limit.rlim_max;
         setrlimit(RLIMIT_NOFILE, &limit);
+        if (limit.rlim_max < OPEN_FILES_MIN) {
+            snprintf(why, SUPERVISOR_WHY_BYTES,
+                     "at most %llu files may be open, %d are needed: raise the limit "
+                     "(LimitNOFILE= in the unit, or ulimit -n)",
+                     (unsigned long long)limit.rlim_max, OPEN_FILES_MIN);
+            return false;
+        }
     }
     limit.rlim_cur = limit.rlim_max = RLIM_INFINITY;
     if (setrlimit(RLIMIT_MEMLOCK, &limit) != 0 && getrlimit(RLIMIT_MEMLOCK, &limit) == 0) {
         limit.rlim_cur = limit.rlim_max; /* without the right to exceed it: the hard limit */
         setrlimit(RLIMIT_MEMLOCK, &limit);
     }
+    return true;
 }
 
 /* SIGHUP: reads all settings as at the start. If they are valid, those that are live take effect
@@ -163,8 +172,7 @@ static bool open_all(struct supervisor *s, int *signals, int pidfds[CHILD_COUNT]
         snprintf(why, SUPERVISOR_WHY_BYTES, "cannot receive signals: %s", strerror(errno));
         return false;
     }
-    limits_raise();
-    return control_socket_lock(&s->control, s->settings, why) &&
+    return limits_raise(why) && control_socket_lock(&s->control, s->settings, why) &&
            resources_open(&s->resources, s->settings, s->backends, pidfds, why) &&
            control_socket_open(&s->control, why);
 }

@@ -119,10 +119,13 @@ bool service_died(struct service *service, int wait_status, uint64_t now_ns)
         LOG(WARN, "run", "a process was killed; restarting it", F("program", "%s", service->name),
             F("pid", "%d", service->pid), F("signal", "%d", WTERMSIG(wait_status)),
             F("in_ms", "%u", delay_ms));
-    else
+    else if (service->was_ready)
         LOG(WARN, "run", "a process exited; restarting it", F("program", "%s", service->name),
             F("pid", "%d", service->pid), F("exit_status", "%d", WEXITSTATUS(wait_status)),
             F("in_ms", "%u", delay_ms));
+    else
+        LOG(WARN, "run", "a process exited before it was ready", F("program", "%s", service->name),
+            F("pid", "%d", service->pid), F("exit_status", "%d", WEXITSTATUS(wait_status)));
     service->pid = 0;
     service->ready = false;
     return service->was_ready || WIFSIGNALED(wait_status);

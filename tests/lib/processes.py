@@ -124,10 +124,11 @@ class Instance:
     """A program and its children, with a data directory and ports of its own.
 
     settings: further environment variables.  config: the text of its configuration file.
-    terminal: it gets a terminal of its own, whose other end is self.terminal."""
+    terminal: it gets a terminal of its own, whose other end is self.terminal.
+    files: how many files each process may have open."""
 
     def __init__(self, directory=None, program="ringcast-run", wait=True, config=None, terminal=False,
-                 **settings):
+                 files=None, **settings):
         self.top = directory or tempfile.mkdtemp(prefix="ringcast-processes-")
         os.chmod(self.top, 0o755)  # the user of run_as must reach the data directory
         self.data = os.path.join(self.top, "data")
@@ -145,6 +146,8 @@ class Instance:
             **{k: str(v) for k, v in settings.items()},
         }
         words = [os.path.join(BIN, program)]
+        if files is not None:
+            words = ["prlimit", f"--nofile={files}:{files}", *words]
         if config is not None:
             self.configure(config)
             words += ["--config", os.path.join(self.top, "ringcast.conf")]

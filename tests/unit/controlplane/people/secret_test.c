@@ -7,7 +7,7 @@
 #include "controlplane/people/secret.h"
 
 #define GOOD "f3b1c9d27a604e85b0c4d1e2f3a49576"
-#define NEWER "0a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7e8f9"
+#define NEWER "0a1b2c3d4e5f60718293a4b5c6d7e8f9a4c19e07b35d82f6e1470bc95a2d38f6"
 #define COMMON "5t2Qx9!mWz@7rK#4pL8vN$1cB6hJ3gF0dS"
 
 static struct secrets got;
@@ -113,6 +113,15 @@ static void weak_and_malformed_secrets_are_refused(void **state)
         {"production", "my_jwt_secret_my_jwt_secret_my_jwt", "is a known default"},
         {"production", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "repeats a few characters"},
         {"production", "12341234123412341234123412341234", "repeats a few characters"},
+        {"production", "12345678901234567890123456789012", "repeats a few characters"},
+        {"production", "abcdefghijklmnopqrstuvwxyz012345", "is a sequence"},
+        {"production", "9876543210zyxwvutsrqponmlkjihgfe", "is a sequence"},
+        {"production", "qwertyuiopasdfghjklzxcvbnm123456", "is a known default"},
+        {"production", "Xk4-Lm9_Qz7Xk4-Lm9_Qz7Xk4-Lm9_Qz", "repeats a few characters"},
+        {"production",
+         "31415926535897932384626433832795",
+         NULL,
+         {"31415926535897932384626433832795"}},
         {"development", "tiny", NULL, {"tiny"}},
         {"test", "CHANGE_ME", NULL, {"CHANGE_ME"}},
         /* several keys */
