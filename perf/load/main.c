@@ -10,6 +10,7 @@
 
 #include "dtls_client.h"
 #include "media.h"
+#include "net.h"
 #include "options.h"
 #include "scenario.h"
 
@@ -75,14 +76,17 @@ int main(int argc, char **argv)
         fprintf(stderr, "ringcast-load: %s\n", why);
         return EXIT_FAILED;
     }
+    result.measurement = &media.measurement;
+    result.options = &options;
+    result.net = net_counters(media.net);
     scenario_run(&options, &media, fingerprint, &interrupted, &result);
     media_stop(&media);
     if (result.measured)
-        result_judge(&result, &media);
+        result_judge(&result);
     if (!options.json || strcmp(options.json, "-") != 0)
-        result_print(&result, &media);
+        result_print(&result);
     if (options.json)
-        written = result_write(&result, &media, options.json);
+        written = result_write(&result, options.json);
     media_free(&media);
     dtls_client_close();
     if (!result.measured || !written)

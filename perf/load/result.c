@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "media.h"
+#include "measurement.h"
 #include "net.h"
 #include "options.h"
 #include "src/clock.h"
@@ -60,9 +60,9 @@ static double sendto_ns(const struct result *r)
     return (r->sendto_before_ns + r->sendto_after_ns) / 2;
 }
 
-void result_judge(struct result *r, const struct media *media)
+void result_judge(struct result *r)
 {
-    const struct measurement *m = &media->measurement;
+    const struct measurement *m = r->measurement;
 
     r->invalid_count = 0;
     if (own_cpu(m) > OWN_CPU_MAX)
@@ -73,7 +73,7 @@ void result_judge(struct result *r, const struct media *media)
         r->invalid[r->invalid_count++] = "the generator's own sockets overflowed";
     if (m->send_failed)
         r->invalid[r->invalid_count++] = "the kernel refused some of the generator's send calls";
-    if (net_counters(media->net)->truncated)
+    if (r->net->truncated)
         r->invalid[r->invalid_count++] =
             "datagrams arrived that were larger than the generator's buffers";
 }
@@ -130,11 +130,11 @@ static void print_server(const struct result *r, const struct measurement *m,
         printf("            %u of its processes ended during the measurement\n", r->server_died);
 }
 
-void result_print(const struct result *r, const struct media *media)
+void result_print(const struct result *r)
 {
-    const struct measurement *m = &media->measurement;
+    const struct measurement *m = r->measurement;
     const struct media_counts *c = &m->counts;
-    const struct net_counters *net = net_counters(media->net);
+    const struct net_counters *net = r->net;
 
     if (!r->measured) {
         printf("FAILED    %s\n", r->failure);
@@ -156,7 +156,7 @@ void result_print(const struct result *r, const struct media *media)
            c->before_key_frame);
     print_latency("video", &m->latency[STREAM_VIDEO]);
     print_latency("audio", &m->latency[STREAM_AUDIO]);
-    print_server(r, m, media->options);
+    print_server(r, m, r->options);
     printf("generator %.1f %% of its core; p99: sent %.3f ms late, read %.3f ms after arrival; own "
            "sockets dropped %lu, refused sends %lu; %.1f packets per message read\n",
            100 * own_cpu(m), (double)histogram_percentile(&m->lateness, 99) / 1e6,
@@ -249,9 +249,9 @@ static void server_json(cJSON *root, const struct result *r, const struct measur
     cJSON_AddNumberToObject(server, "died", r->server_died);
 }
 
-static cJSON *result_json(const struct result *r, const struct media *media)
+static cJSON *result_json(const struct result *r)
 {
-    const struct measurement *m = &media->measurement;
+    const struct measurement *m = r->measurement;
     static struct histogram all;
     cJSON *root = cJSON_CreateObject(), *one;
 
@@ -285,7 +285,7 @@ static cJSON *result_json(const struct result *r, const struct media *media)
     server_json(root, r, m);
     if (m->room_latency) {
         one = cJSON_AddArrayToObject(root, "room_latency_ms");
-        for (unsigned i = 0; i < media->options->rooms; i++)
+        for (unsigned i = 0; i < r->options->rooms; i++)
             cJSON_AddItemToArray(one, latency_json(&m->room_latency[i]));
     }
     one = cJSON_AddObjectToObject(root, "generator");
@@ -299,9 +299,9 @@ static cJSON *result_json(const struct result *r, const struct media *media)
     return root;
 }
 
-bool result_write(const struct result *r, const struct media *media, const char *path)
+bool result_write(const struct result *r, const char *path)
 {
-    cJSON *root = result_json(r, media);
+    cJSON *root = result_json(r);
     char *text = cJSON_Print(root);
     FILE *file = strcmp(path, "-") == 0 ? stdout : fopen(path, "we");
     bool ok = file && text && fprintf(file, "%s\n", text) > 0;

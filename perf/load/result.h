@@ -10,9 +10,15 @@
 
 #define INVALID_REASONS_MAX 6
 
-struct media;
+struct measurement;
+struct net_counters;
+struct options;
 
 struct result {
+    /* Set these three first. They must outlive the result. */
+    const struct measurement *measurement;
+    const struct options *options;
+    const struct net_counters *net;
     bool measured; /* the measurement was started and stopped */
     char failure[TARGET_WHY_BYTES];
     double ramp_s, settle_s;
@@ -27,9 +33,9 @@ struct result {
 };
 
 /* Fills in `invalid`. */
-void result_judge(struct result *result, const struct media *media);
-void result_print(const struct result *result, const struct media *media);
+void result_judge(struct result *result);
+void result_print(const struct result *result);
 /* False: the file cannot be written; the reason is on standard error. */
-bool result_write(const struct result *result, const struct media *media, const char *path);
+bool result_write(const struct result *result, const char *path);
 
 #endif
