@@ -69,6 +69,10 @@
     X(u32, connections_per_minute, RINGCAST_CONNECTIONS_PER_MINUTE, 60000,                        \
       RANGE(1, 10000000), 1, CP,                                                                  \
       "Most new TCP connections per minute from one address")                                     \
+    X(u32, unfinished_mib_per_address, RINGCAST_UNFINISHED_PER_ADDRESS, 16,                       \
+      RANGE(1, 1024, "MiB"), 1, CP,                                                               \
+      "Most memory for requests and messages of one address that are not complete yet. Clients "  \
+      "without an open Socket.IO socket have 2 MiB per address, and 12 MiB in all")               \
     X(u32, payload_bytes_max, RINGCAST_MAX_PAYLOAD, 1000000,                                      \
       RANGE(1000, 16000000, "bytes"), 0, CP,                                                      \
       "Longest message that a client may send (Engine.IO maxPayload)")                            \

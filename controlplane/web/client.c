@@ -156,8 +156,12 @@ static void timer_passed(uv_timer_t *timer)
 
 void client_allow_messages(struct client *client)
 {
-    if (client->open_socket_count > 0 && client->websocket != NULL && !client->is_probe)
-        websocket_set_message_max(client->websocket, client->io->settings->payload_bytes_max);
+    bool is_known = client->open_socket_count > 0;
+
+    if (client->websocket != NULL && !client->is_probe)
+        websocket_set_message_max(
+            client->websocket,
+            is_known ? client->io->settings->payload_bytes_max : FIRST_MESSAGE_BYTES_MAX, is_known);
 }
 
 void client_send(struct client *client, struct engine_packet *packet)

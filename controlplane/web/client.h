@@ -94,7 +94,7 @@ void socketio_unref(struct socketio *io);
 void client_send(struct client *client, struct engine_packet *packet);
 /* Sets the timer to the earliest deadline; after everything that may change one. */
 void client_rearm(struct client *client);
-/* When the client has an open socket, its messages may be as long as maxPayload. */
+/* When the client has an open socket, its messages may be as long as maxPayload; otherwise not. */
 void client_allow_messages(struct client *client);
 void client_forget_pending(struct client *client);
 /* Replies to the POST that was delayed, if there is one. */

@@ -16,6 +16,7 @@ static void handle_closed(uv_handle_t *handle)
 
     if (--connection->handles > 0)
         return;
+    budget_hold(&connection->shared->budgets, &connection->share, 0);
     tls_server_free(connection->tls);
     connection->released(connection);
 }
@@ -38,6 +39,18 @@ void connection_close_soon(struct connection *connection)
 {
     connection->is_doomed = true;
     start_timer(connection, 0);
+}
+
+/* ---- the budget ---- */
+
+bool connection_hold(struct connection *connection, size_t bytes)
+{
+    struct connection_shared *shared = connection->shared;
+
+    if (budget_hold(&shared->budgets, &connection->share, bytes))
+        return true;
+    shared->counters.held_over_budget++;
+    return false;
 }
 
 /* ---- the deadline ---- */

@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <uv.h>
 
+#include "budget.h"
 #include "counters.h"
 
 #define CONNECTION_READ_BYTES 65536
@@ -59,6 +60,7 @@ struct connection_shared {
     uv_loop_t *loop;
     struct certificate *certificate; /* NULL: no TLS */
     struct http_counters counters;
+    struct budgets budgets;
     /* One buffer for all connections: its bytes are used before libuv reads again. */
     char read_buffer[CONNECTION_READ_BYTES];
     char plain_buffer[CONNECTION_READ_BYTES]; /* the same bytes after TLS */
@@ -76,6 +78,7 @@ struct connection {
     uint8_t handles;
     bool is_reading, is_doomed; /* is_doomed: connection_close_soon was called */
     uint32_t read_bytes_max, lingered_bytes;
+    struct budget_share share; /* of the client's address */
 };
 
 /* Begins with a zeroed struct. Afterwards connection_close is needed to get rid of it. */
@@ -91,6 +94,10 @@ void connection_finish(struct connection *connection);
 void connection_close(struct connection *connection);
 /* Closes on the loop's next turn: for callers in the middle of their work. */
 void connection_close_soon(struct connection *connection);
+
+/* From now on the connection keeps `bytes` of what its client sent. False, and counted: the budget
+ * of its address or of all addresses does not have them. */
+bool connection_hold(struct connection *connection, size_t bytes);
 
 /* `deadline_passed` is called after this time; 0: never. */
 void connection_set_deadline(struct connection *connection, uint64_t timeout_ms);

@@ -22,6 +22,7 @@
     X(bodies_slow, "request bodies and WebSocket messages not complete in time")                \
     X(bodies_malformed, "request bodies refused: chunks or JSON")                               \
     X(bodies_too_large, "request bodies refused: over the limit")                               \
+    X(held_over_budget, "unfinished requests and messages refused: address or strangers hold too much") \
     X(replies_slow, "connections closed because a reply was not taken in time")                 \
     X(origins_refused, "requests refused: foreign Origin")                                      \
     X(requests, "requests whose head was valid")                                                \

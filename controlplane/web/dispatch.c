@@ -134,7 +134,6 @@ static int check_body(struct http_request *request, const char **message)
     const struct route *route = request->route;
     bool is_post = slice_is(head->method, "POST");
 
-    request->body_bytes_max = route != NULL ? route->body_bytes_max : HTTP_BODY_BYTES_MAX;
     if (is_post && head->body == HTTP_BODY_NONE) {
         *message = "Content-Length is missing";
         return 411;
@@ -150,6 +149,16 @@ static int check_body(struct http_request *request, const char **message)
         return 415;
     }
     return 200;
+}
+
+/* False: the route has refused the request, and what it sends of its body is dropped. */
+static bool takes_body(struct http_request *request)
+{
+    const struct route *route = request->route;
+
+    request->body_bytes_max = route != NULL ? route->body_bytes_max : HTTP_BODY_BYTES_MAX;
+    return request->head.body == HTTP_BODY_NONE || route == NULL || route->before_body == NULL ||
+           route->before_body(request);
 }
 
 /* ---- head and request ---- */
@@ -193,10 +202,24 @@ static bool pass_checks(struct http_request *request)
         refuse(request, 503, "The server is about to stop");
         return false;
     }
+    if (!takes_body(request))
+        return false;
     status = check_body(request, &message);
     if (status != 200)
         refuse(request, status, message);
     return status == 200;
+}
+
+/* Behind a trusted proxy each request of a connection may be another client's. */
+static void find_share(struct http_connection *http, const struct http_request *request)
+{
+    struct address client = http->peer;
+
+    address_parse(request->client_ip, &client);
+    budget_move(&http->server->shared.budgets, &http->connection.share,
+                policy_is_proxy(http->server->policy, &client) ? BUDGET_NO_SLOT
+                                                               : budget_slot_of_address(client),
+                false);
 }
 
 struct http_request *dispatch_head(struct http_connection *http, const char *head,
@@ -212,6 +235,7 @@ struct http_request *dispatch_head(struct http_connection *http, const char *hea
     http->keep_alive = request->head.keep_alive && !server->is_closing && !server->is_draining;
     server->shared.counters.requests++;
     policy_client_ip(server->policy, &http->peer, &request->head, request->client_ip);
+    find_share(http, request);
     if (http->kind == LISTENER_REDIRECT) {
         request->allow_origin = "";
         redirect(request);

@@ -179,6 +179,39 @@ static void open_session(struct socketio *io, struct http_request *request, bool
                      "transport error"); /* the malformed handshake has been answered */
 }
 
+bool engine_before_body(struct http_request *request)
+{
+    struct socketio *io = http_context(request);
+    struct slice transport = http_query(request->head.query, "transport");
+    struct slice sid = http_query(request->head.query, "sid");
+    struct client *client = client_find(io, sid);
+    bool is_polling = slice_is(transport, "polling");
+    enum engine_error error = ENGINE_FINE;
+
+    if (!is_polling && !slice_is(transport, "websocket"))
+        error = ENGINE_UNKNOWN_TRANSPORT;
+    else if (sid.at == NULL)
+        error = slice_is(request->head.method, "GET") ? ENGINE_BAD_REQUEST : ENGINE_BAD_METHOD;
+    else if (client == NULL || client->is_closed)
+        error = ENGINE_UNKNOWN_SID;
+    else if (!is_polling || !slice_is(request->head.method, "POST") ||
+             client->engine.transport != ENGINE_POLLING)
+        error = ENGINE_BAD_REQUEST;
+    if (error != ENGINE_FINE) {
+        request->connection->keep_alive = false; /* the body is still on its way */
+        refuse(request, error);
+        return false;
+    }
+    if (client->open_socket_count > 0) {
+        struct connection *connection = &request->connection->connection;
+
+        budget_move(&connection->shared->budgets, &connection->share, connection->share.slot, true);
+    } else if (request->body_bytes_max > FIRST_MESSAGE_BYTES_MAX) {
+        request->body_bytes_max = FIRST_MESSAGE_BYTES_MAX;
+    }
+    return true;
+}
+
 void engine_request(struct http_request *request)
 {
     struct socketio *io = http_context(request);

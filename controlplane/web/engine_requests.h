@@ -2,8 +2,12 @@
 #ifndef RINGCAST_WEB_ENGINE_REQUESTS_H
 #define RINGCAST_WEB_ENGINE_REQUESTS_H
 
+#include <stdbool.h>
+
 struct http_request;
 
+/* Before the body of a request is taken: its session must exist. A stranger gets little room. */
+bool engine_before_body(struct http_request *request);
 /* The handler of the route /socket.io/; its context is the struct socketio. */
 void engine_request(struct http_request *request);
 

@@ -52,6 +52,12 @@ static uint32_t connections_allowed(const struct settings *settings)
     return settings->connections_max < allowed ? settings->connections_max : allowed;
 }
 
+static void apply_budgets(struct http_server *server)
+{
+    server->shared.budgets.known_bytes_per_address =
+        server->settings->unfinished_mib_per_address * 1024 * 1024;
+}
+
 struct http_server *http_open(uv_loop_t *loop, const struct settings *settings, char *why)
 {
     struct http_server *server = calloc(1, sizeof(*server));
@@ -64,6 +70,7 @@ struct http_server *http_open(uv_loop_t *loop, const struct settings *settings, 
     server->settings = settings;
     server->connections_max = connections_allowed(settings);
     server->handles = 1; /* http_close gives it back */
+    apply_budgets(server);
     server->policy = policy_open(settings, why);
     if (server->policy != NULL && open_certificate(server, why) &&
         (settings->page_directory[0] == '\0' ||
@@ -109,6 +116,7 @@ bool http_reload(struct http_server *server, const struct settings *settings, ch
     policy_free(server->policy);
     server->policy = policy;
     server->settings = settings;
+    apply_budgets(server);
     return true;
 }
 
@@ -162,11 +170,13 @@ void http_route(struct http_server *server, const char *method, const char *path
 }
 
 void http_route_raw(struct http_server *server, const char *path, size_t body_bytes_max,
+                    bool (*before_body)(struct http_request *request),
                     void (*handler)(struct http_request *request), void *context)
 {
     struct route *route = routes_add(&server->routes, "", path, handler, context);
 
     route->is_raw = true;
+    route->before_body = before_body;
     route->body_bytes_max = body_bytes_max;
 }
 

@@ -52,8 +52,10 @@ uv_loop_t *http_loop(const struct http_server *server);
  * handler gets `context` from http_context. */
 void http_route(struct http_server *server, const char *method, const char *path,
                 void (*handler)(struct http_request *request), void *context);
-/* A route for any method, whose body is not read as JSON (Socket.IO). */
+/* A route for any method, whose body is not read as JSON (Socket.IO). Before a body is taken
+ * before_body is asked; false: it has answered the request, which is freed. */
 void http_route_raw(struct http_server *server, const char *path, size_t body_bytes_max,
+                    bool (*before_body)(struct http_request *request),
                     void (*handler)(struct http_request *request), void *context);
 
 /* `source` is called for every GET /metrics and adds its lines. */

@@ -12,6 +12,23 @@
 
 /* ---- bytes that cannot be used yet ---- */
 
+bool http_connection_hold(struct http_connection *http)
+{
+    const struct http_request *request = http->request;
+
+    return connection_hold(&http->connection,
+                           http->kept_room +
+                               (request == NULL ? 0 : request->head_bytes + request->body_room));
+}
+
+static void refuse_to_keep(struct http_connection *http)
+{
+    if (http->state == HTTP_HEAD)
+        http_refuse(http, 429, "Your address has too many unfinished requests");
+    else
+        connection_close(&http->connection);
+}
+
 static bool keep(struct http_connection *http, const char *bytes, size_t count)
 {
     size_t wanted = http->kept_bytes + count;
@@ -19,15 +36,22 @@ static bool keep(struct http_connection *http, const char *bytes, size_t count)
     if (count == 0)
         return true;
     if (wanted > http->kept_room) {
-        size_t room = wanted < 512 ? 512 : wanted * 2;
-        char *kept = realloc(http->kept, room);
+        size_t room = wanted < 512 ? 512 : wanted * 2, had = http->kept_room;
+        char *kept;
 
+        http->kept_room = room;
+        if (!http_connection_hold(http)) {
+            http->kept_room = had;
+            refuse_to_keep(http);
+            return false;
+        }
+        kept = realloc(http->kept, room);
         if (kept == NULL) {
+            http->kept_room = had;
             connection_close(&http->connection);
             return false;
         }
         http->kept = kept;
-        http->kept_room = room;
     }
     memcpy(http->kept + http->kept_bytes, bytes, count);
     http->kept_bytes = wanted;
@@ -39,6 +63,7 @@ static void forget_kept(struct http_connection *http)
     free(http->kept);
     http->kept = NULL;
     http->kept_bytes = http->kept_room = 0;
+    http_connection_hold(http);
 }
 
 /* ---- the head ---- */
@@ -161,8 +186,11 @@ static size_t take_body(struct http_connection *http, const char *bytes, size_t 
         http->server->shared.counters.bodies_too_large += status == 413;
         http->server->shared.counters.bodies_malformed += status == 400;
         http->keep_alive = false;
+        if (status == 429)
+            http_reply_header(request, "Retry-After", "10");
         http_reply_error(request, status,
                          status == 413   ? "Body is too large"
+                         : status == 429 ? "Your address has too many unfinished requests"
                          : status == 503 ? "Out of memory"
                                          : "Malformed chunked body");
         return count;

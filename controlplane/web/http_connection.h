@@ -49,6 +49,8 @@ struct http_connection {
     struct http_request *request; /* from the end of its head until its reply */
 };
 
+/* Pays for the kept bytes and for the request. False: it is too much. */
+bool http_connection_hold(struct http_connection *http);
 void http_connection_init(struct http_connection *http, struct http_server *server);
 void http_connection_free(struct http_connection *http);
 

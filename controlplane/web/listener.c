@@ -89,10 +89,13 @@ static void let_in(struct http_connection *http, bool is_tls)
     const struct settings *settings = server->settings;
     enum address_verdict verdict = ADDRESS_ALLOWED;
 
-    if (!policy_is_proxy(server->policy, &http->peer))
+    http->connection.share.slot = BUDGET_NO_SLOT;
+    if (!policy_is_proxy(server->policy, &http->peer)) {
+        http->connection.share.slot = budget_slot_of_address(http->peer);
         verdict = address_limits_take(
             &server->address_limits, http->peer, settings->sockets_per_address_max,
             settings->connections_per_minute, uv_now(server->shared.loop), &http->address_limit);
+    }
     if (verdict == ADDRESS_OVER_COUNT) {
         counters->connections_over_address++;
         turn_away(http, is_tls, 429, "Too many connections from your address");

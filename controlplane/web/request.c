@@ -27,6 +27,7 @@ struct http_request *http_request_new(struct http_connection *http, const char *
         free(request);
         return NULL;
     }
+    request->head_bytes = head_bytes;
     memcpy(request->head_text, head, head_bytes);
     http_head_parse(request->head_text, head_bytes, &request->head, &used);
     request->server = http->server;
@@ -55,6 +56,8 @@ struct http_connection *http_request_detach(struct http_request *request)
     request->gone = NULL;
     if (http != NULL)
         http->request = NULL;
+    if (http != NULL)
+        http_connection_hold(http);
     return http;
 }
 
@@ -85,17 +88,23 @@ char *http_request_body_room(struct http_request *request, size_t count, int *st
         return NULL;
     }
     if (wanted + 1 > request->body_room) {
-        size_t room = request->body_room < 2048 ? 2048 : request->body_room * 2;
+        size_t had = request->body_room, room = had < 2048 ? 2048 : had * 2;
         char *body;
 
         room = room < wanted + 1 ? wanted + 1 : room;
+        request->body_room = room;
+        if (!http_connection_hold(request->connection)) {
+            request->body_room = had;
+            *status = 429;
+            return NULL;
+        }
         body = realloc(request->body, room);
         if (body == NULL) {
+            request->body_room = had;
             *status = 503;
             return NULL;
         }
         request->body = body;
-        request->body_room = room;
     }
     return request->body + request->body_bytes;
 }

@@ -18,6 +18,7 @@ struct http_request {
     const struct route *route;          /* NULL: a path of the page */
     struct http_head head;              /* points into head_text */
     char *head_text;
+    size_t head_bytes;
     char *body; /* a NUL follows; NULL when it is empty */
     size_t body_bytes, body_room, body_bytes_max;
     cJSON *json;
@@ -34,8 +35,8 @@ struct http_request {
 struct http_request *http_request_new(struct http_connection *http, const char *head,
                                       size_t head_bytes);
 void http_request_free(struct http_request *request);
-/* Makes room for `count` more bytes of the body and returns where they go. NULL: over the limit or
- * no memory; *status says which (413, 503). */
+/* Makes room for `count` more bytes of the body and returns where they go. NULL: over the limit,
+ * over the budget of its address, or no memory; *status says which (413, 429, 503). */
 char *http_request_body_room(struct http_request *request, size_t count, int *status);
 /* Takes the request off its connection. NULL: the client has gone. */
 struct http_connection *http_request_detach(struct http_request *request);

@@ -17,6 +17,9 @@ struct route {
     bool has_parameter;
     bool is_raw; /* any method, and the body is not JSON */
     size_t body_bytes_max;
+    /* Called before the body of a request is taken. It may lower request->body_bytes_max. False:
+     * it has answered the request. NULL: every body is taken. */
+    bool (*before_body)(struct http_request *request);
     void (*handler)(struct http_request *request);
     void *context;
 };

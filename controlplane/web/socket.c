@@ -118,6 +118,7 @@ static bool take_packet(struct client *client, struct socketio_packet *packet)
         return take_event(client, socket, packet);
     case SOCKETIO_DISCONNECT:
         end_socket(socket, "client disconnect");
+        client_allow_messages(client);
         client_rearm(client);
         return true;
     default: /* an acknowledgement that we did not ask for */

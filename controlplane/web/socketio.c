@@ -39,8 +39,10 @@ struct socketio *socketio_open(struct http_server *http, const struct settings *
         .payload_bytes_max = settings->payload_bytes_max,
     };
     socketio_namespace(io, "/");
-    http_route_raw(http, "/socket.io/", settings->payload_bytes_max, engine_request, io);
-    http_route_raw(http, "/socket.io", settings->payload_bytes_max, engine_request, io);
+    http_route_raw(http, "/socket.io/", settings->payload_bytes_max, engine_before_body,
+                   engine_request, io);
+    http_route_raw(http, "/socket.io", settings->payload_bytes_max, engine_before_body,
+                   engine_request, io);
     http_metrics_add(http, write_metrics, io);
     return io;
 }

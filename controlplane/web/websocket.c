@@ -20,6 +20,7 @@
  * one read are handled, so the reads are short. */
 #define FRAMES_PER_TURN 16
 #define READ_BYTES 4096
+#define TRY_AGAIN_LATER 1013 /* close code, IANA's registry of RFC 6455 */
 
 struct websocket {
     struct connection *connection;             /* NULL: it is gone */
@@ -97,8 +98,15 @@ static void frame_chunk(wslay_event_context_ptr frames,
         return;
     if (wanted + 1 > websocket->message_room) {
         size_t room = wanted + 1 < 1024 ? 1024 : (wanted + 1) * 2;
-        char *message = realloc(websocket->message, room);
+        char *message;
 
+        if (room > websocket->message_bytes_max + 1)
+            room = websocket->message_bytes_max + 1;
+        if (!connection_hold(websocket->connection, room)) {
+            refuse_message(websocket, TRY_AGAIN_LATER);
+            return;
+        }
+        message = realloc(websocket->message, room);
         if (message == NULL) {
             refuse_message(websocket, WSLAY_CODE_INTERNAL_SERVER_ERROR);
             return;
@@ -128,6 +136,8 @@ static void message_complete(wslay_event_context_ptr frames,
         websocket->handlers->message(websocket->context, message == NULL ? "" : message, count,
                                      websocket->message_is_binary);
     free(message);
+    if (websocket->connection != NULL)
+        connection_hold(websocket->connection, 0);
 }
 
 /* ---- to the peer ---- */
@@ -369,8 +379,14 @@ bool websocket_send(struct websocket *websocket, struct engine_packet *packet)
     return true;
 }
 
-void websocket_set_message_max(struct websocket *websocket, size_t message_bytes_max)
+void websocket_set_message_max(struct websocket *websocket, size_t message_bytes_max, bool is_known)
 {
+    struct connection *connection = websocket->connection;
+
+    if (connection != NULL)
+        budget_move(&connection->shared->budgets, &connection->share, connection->share.slot,
+                    is_known);
+
     websocket->message_bytes_max = message_bytes_max;
     wslay_event_config_set_max_recv_msg_length(websocket->frames, message_bytes_max);
 }
@@ -449,8 +465,8 @@ struct websocket *websocket_accept(struct http_request *request,
         return NULL;
     }
     wslay_event_config_set_no_buffering(websocket->frames, 1);
-    websocket_set_message_max(websocket, message_bytes_max);
     websocket->connection = &http->connection;
+    websocket_set_message_max(websocket, message_bytes_max, false);
     websocket->handlers = handlers;
     websocket->context = context;
     http->connection.shared->counters.websockets++;

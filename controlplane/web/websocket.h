@@ -5,7 +5,7 @@
  * Memory:  a struct websocket belongs to its connection. The owner may use it until `closed` is
  *          called or until it calls websocket_close or websocket_abort. Afterwards no handler is
  *          called.
- * Limits:  message_bytes_max from the peer (close code 1009), WEBSOCKET_MESSAGE_TIMEOUT_MS from the
+ * Limits:  message_bytes_max from the peer (close code 1009), the budget of its address (1013), WEBSOCKET_MESSAGE_TIMEOUT_MS from the
  *          first byte of a message to its last, WEBSOCKET_QUEUE_BYTES_MAX towards the peer. */
 #ifndef RINGCAST_WEB_WEBSOCKET_H
 #define RINGCAST_WEB_WEBSOCKET_H
@@ -36,7 +36,9 @@ bool websocket_wanted(const struct http_request *request);
 struct websocket *websocket_accept(struct http_request *request,
                                    const struct websocket_handlers *handlers, void *context,
                                    size_t message_bytes_max);
-void websocket_set_message_max(struct websocket *websocket, size_t message_bytes_max);
+/* is_known: a stranger's unfinished messages count in a smaller budget. */
+void websocket_set_message_max(struct websocket *websocket, size_t message_bytes_max,
+                               bool is_known);
 /* One packet is one message. The caller keeps its reference. False: the peer does not read fast
  * enough; nothing was queued. */
 bool websocket_send(struct websocket *websocket, struct engine_packet *packet);
