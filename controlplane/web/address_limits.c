@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "keyed_hash.h"
+
 #define WINDOW_US (60u * 1000 * 1000ull)
 
 static bool is_unused(const struct address_limit *limit, uint64_t now_us)
@@ -16,12 +18,9 @@ static bool is_unused(const struct address_limit *limit, uint64_t now_us)
 static struct address_limit **find(struct address_limits *limits, const struct address *address,
                                    uint64_t now_us)
 {
-    uint32_t hash = 2166136261u;
-    struct address_limit **link;
+    uint64_t hash = keyed_hash(address->bytes, sizeof(address->bytes));
+    struct address_limit **link = &limits->buckets[hash % ADDRESS_BUCKETS];
 
-    for (unsigned i = 0; i < sizeof(address->bytes); i++)
-        hash = (hash ^ address->bytes[i]) * 16777619u;
-    link = &limits->buckets[hash % ADDRESS_BUCKETS];
     while (*link != NULL && memcmp(&(*link)->address, address, sizeof(*address)) != 0) {
         struct address_limit *other = *link;
 

@@ -5,10 +5,12 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "keyed_hash.h"
 #include "text.h"
 
 #define JSON_DEPTH_MAX 16
 #define JSON_KEYS_MAX 256 /* per object */
+#define JSON_KEYS_FEW 12
 /* cJSON needs about 64 bytes for each value, so "[1,1,1,…" would grow to 30 times its size. The
  * largest message of a browser (rtpCapabilities) has about 1500 values. */
 #define JSON_VALUES_MAX 16384
@@ -204,39 +206,48 @@ static bool scan_value(struct scan *scan)
     return ok;
 }
 
-static uint32_t key_hash(const char *key)
+/* Few keys are compared with each other. Many go into a table, whose hash has a secret key: whoever
+ * sends the object cannot choose keys that meet in it. */
+static bool members_unique(const cJSON *object, const char *seen[2 * JSON_KEYS_MAX])
 {
-    uint32_t hash = 2166136261u;
+    const cJSON *member, *other;
+    unsigned count = 0;
 
-    for (; *key != '\0'; key++)
-        hash = (hash ^ (unsigned char)*key) * 16777619u;
-    return hash;
+    cJSON_ArrayForEach(member, object)
+    {
+        for (other = object->child; count < JSON_KEYS_FEW && other != member; other = other->next)
+            if (strcmp(other->string, member->string) == 0)
+                return false;
+        count++;
+    }
+    if (count <= JSON_KEYS_FEW)
+        return true;
+    memset(seen, 0, 2 * JSON_KEYS_MAX * sizeof(*seen));
+    cJSON_ArrayForEach(member, object)
+    {
+        size_t slot = keyed_hash(member->string, strlen(member->string)) % (2 * JSON_KEYS_MAX);
+
+        while (seen[slot] != NULL) {
+            if (strcmp(seen[slot], member->string) == 0)
+                return false;
+            slot = (slot + 1) % (2 * JSON_KEYS_MAX);
+        }
+        seen[slot] = member->string;
+    }
+    return true;
 }
 
 /* Parsers disagree about objects in which a key occurs twice, so they are refused. The scan has
  * limited the depth and the number of keys. */
-static bool keys_unique(const cJSON *value)
+static bool keys_unique(const cJSON *value, const char *seen[2 * JSON_KEYS_MAX])
 {
-    const char *seen[2 * JSON_KEYS_MAX];
     const cJSON *member;
 
-    if (cJSON_IsObject(value) && value->child != NULL && value->child->next != NULL) {
-        memset(seen, 0, sizeof(seen));
-        cJSON_ArrayForEach(member, value)
-        {
-            uint32_t slot = key_hash(member->string) % (2 * JSON_KEYS_MAX);
-
-            while (seen[slot] != NULL) {
-                if (strcmp(seen[slot], member->string) == 0)
-                    return false;
-                slot = (slot + 1) % (2 * JSON_KEYS_MAX);
-            }
-            seen[slot] = member->string;
-        }
-    }
+    if (cJSON_IsObject(value) && !members_unique(value, seen))
+        return false;
     cJSON_ArrayForEach(member, value)
     {
-        if ((cJSON_IsObject(member) || cJSON_IsArray(member)) && !keys_unique(member))
+        if ((cJSON_IsObject(member) || cJSON_IsArray(member)) && !keys_unique(member, seen))
             return false;
     }
     return true;
@@ -244,6 +255,7 @@ static bool keys_unique(const cJSON *value)
 
 cJSON *json_parse(const char *text, size_t bytes)
 {
+    const char *seen[2 * JSON_KEYS_MAX];
     struct scan scan = {.at = text, .end = text + bytes};
     cJSON *value;
 
@@ -252,7 +264,7 @@ cJSON *json_parse(const char *text, size_t bytes)
     if (!scan_value(&scan) || scan.at != scan.end)
         return NULL;
     value = cJSON_ParseWithLength(text, bytes);
-    if (value != NULL && !keys_unique(value)) {
+    if (value != NULL && !keys_unique(value, seen)) {
         cJSON_Delete(value);
         return NULL;
     }
