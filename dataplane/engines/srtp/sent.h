@@ -1,0 +1,66 @@
+/* Which SRTP indexes a sender has used, so that no index is ever used twice: two packets under one key
+ * and index give away plaintext, and under GCM the key of the authentication (RFC 3711 9.1, RFC 7714 8.1).
+ *
+ * Shape: `next` is one behind the highest index used. `skipped` marks the indexes below `next` that were passed over;
+ *        they may still be used once, while they are among the last SRTP_SENT_WINDOW. All others are used.
+ *        A sender without skipped indexes, which is the usual case, never touches `skipped`, so that it may lie in
+ *        memory that is rarely read.
+ * Units: indexes are 48-bit SRTP packet indexes.
+ * Threads: one worker.
+ * Memory: plain; zeroed and `next` set to the first index that may be used. */
+#ifndef RINGCAST_SRTP_SENT_H
+#define RINGCAST_SRTP_SENT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+#define SRTP_SENT_WINDOW 1024 /* indexes; a power of two */
+#define SRTP_INDEX_END (1ull << 48)
+
+struct srtp_sent {
+    uint64_t next;
+    uint32_t skipped_count;
+};
+
+struct srtp_skipped {
+    uint64_t bits[SRTP_SENT_WINDOW / 64]; /* bit index % SRTP_SENT_WINDOW */
+};
+
+static inline uint64_t *srtp_skipped_word(struct srtp_skipped *skipped, uint64_t index)
+{
+    return &skipped->bits[index % SRTP_SENT_WINDOW / 64];
+}
+
+static inline bool srtp_skipped_test(struct srtp_skipped *skipped, uint64_t index)
+{
+    return *srtp_skipped_word(skipped, index) >> (index % 64) & 1;
+}
+
+/* The bit of an index that is new takes the place of the index SRTP_SENT_WINDOW before it. */
+static inline void srtp_skipped_set(struct srtp_sent *sent, struct srtp_skipped *skipped,
+                                    uint64_t index, bool value)
+{
+    uint64_t *word = srtp_skipped_word(skipped, index), bit = 1ull << (index % 64);
+
+    sent->skipped_count -= (*word & bit) != 0;
+    sent->skipped_count += value;
+    *word = value ? *word | bit : *word & ~bit;
+}
+
+/* The way for gaps, reordering and repetition. */
+bool srtp_sent_take_late(struct srtp_sent *sent, struct srtp_skipped *skipped, uint64_t index);
+
+/* True: the index was never used before, and counts as used from now on. False: it was used, or is too
+ * old to know, or the key has no indexes left; nothing may be sent with it. */
+static inline bool srtp_sent_take(struct srtp_sent *sent, struct srtp_skipped *skipped,
+                                  uint64_t index)
+{
+    if (index == sent->next && sent->skipped_count == 0 && index < SRTP_INDEX_END) {
+        sent->next++;
+        return true;
+    }
+    return srtp_sent_take_late(sent, skipped, index);
+}
+
+#endif
