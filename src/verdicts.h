@@ -34,12 +34,14 @@
     V(drop_rtp_unrouted, "RTP that belongs to no producer of this transport")                     \
     V(drop_rtp_ssrc_limit, "RTP of a new SSRC while the transport has its maximum of SSRCs")      \
     V(drop_rtp_payload_type, "RTP of a payload type that the producer did not declare")           \
+    V(drop_rtp_replaced, "RTP of an SSRC whose place another SSRC has taken")                     \
     V(drop_rtp_paused, "RTP of a paused producer")                                                \
     V(drop_rtx_unused, "repair packet (RTX): nobody here uses it yet")                            \
     V(drop_rtcp_malformed, "RTCP compound out of bounds")                                         \
     V(drop_rtcp_unauthentic, "SRTCP authentication failed (G5)")                                  \
     V(drop_rtcp_replay, "SRTCP index already received, or too old")                               \
     V(drop_rtcp_limit, "RTCP over the rate limit")                                                \
+    V(drop_index_used, "RTP that nobody got: its SRTP index was used before (D13)")               \
     V(drop_overload, "RTP of a producer whose earlier packets have waited too long to be sent")   \
     V(drop_no_memory, "RTP while all packet buffers are in use")
 /* clang-format on */
@@ -71,6 +73,7 @@ enum verdict {
     C(handoff_full, "RTP packets that another worker had no room for")            \
     C(batch_fills, "turns begun later under load so that a batch could fill")     \
     C(backlog_full, "RTP packets not sent here: earlier ones have waited too long") \
+    C(index_refused, "RTP packets not sent to a consumer: SRTP index used before (D13)") \
     C(consent_expired, "transports that lost consent (RFC 7675)")                 \
     C(ice_restarts, "ICE restarts completed by a check with the new credentials") \
     C(key_frames_asked, "key-frame requests (PLI) sent to publishers")            \

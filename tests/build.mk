@@ -25,6 +25,11 @@ unit-%:
 	@$(MAKE) --no-print-directory $(addprefix $(OUT)/,$(foreach t,$(TEST_PROGRAMS),$(if $(findstring $*,$(t)),$(t))))
 	@tests/run-programs $(addprefix $(OUT)/,$(foreach t,$(TEST_PROGRAMS),$(if $(findstring $*,$(t)),$(t))))
 
+# The long form of keystream_test: 10^6 packets.
+.PHONY: keystream
+keystream: $(OUT)/tests/unit/dataplane/forwarder/keystream_test
+	$< 1000000
+
 include tests/integration/build.mk
 include tests/integration/socketio/build.mk
 include tests/integration/ortc/build.mk

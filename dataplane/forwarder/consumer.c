@@ -21,13 +21,15 @@ bool consumers_open(struct consumers *cs)
 {
     cs->all = memory_map(sizeof(struct consumer) * CONSUMERS_MAX, true);
     cs->details = memory_map(sizeof(struct consumer_details) * CONSUMERS_MAX, true);
-    return cs->all && cs->details && map_open(&cs->ssrcs, CONSUMERS_MAX);
+    cs->skipped = memory_map(sizeof(struct srtp_skipped) * CONSUMERS_MAX, false);
+    return cs->all && cs->details && cs->skipped && map_open(&cs->ssrcs, CONSUMERS_MAX);
 }
 
 void consumers_close(struct consumers *cs)
 {
     memory_unmap(cs->all, sizeof(struct consumer) * CONSUMERS_MAX);
     memory_unmap(cs->details, sizeof(struct consumer_details) * CONSUMERS_MAX);
+    memory_unmap(cs->skipped, sizeof(struct srtp_skipped) * CONSUMERS_MAX);
     map_close(&cs->ssrcs);
 }
 
@@ -161,6 +163,8 @@ void consumer_remove(struct consumers *cs, struct consumer *c, bool with_bye)
         reports_send_bye(cs->reports, d->transport, c->ssrc);
     map_remove(&cs->ssrcs, consumer_key(d->transport->index, c->ssrc), index);
     unlink_from_lists(cs, d);
+    if (srtp_sent_skipped(&c->sent))
+        memset(&cs->skipped[index], 0, sizeof(cs->skipped[index]));
     memset(c, 0, sizeof(*c));
     memset(d, 0, sizeof(*d));
     publish_gone(cs->publisher, TABLE_consumer_state, index, generation);
@@ -219,7 +223,7 @@ static void consumer_add(struct consumers *cs, uint32_t index, const struct cons
         .ssrc = row->ssrc,
         .index = index,
         .paused = row->paused,
-        .highest_out = first_index(cs, index, row->header.generation),
+        .sent.next_and_skipped = first_index(cs, index, row->header.generation),
     };
     memcpy(c->mid, row->mid, sizeof(c->mid));
     *d = (struct consumer_details){

@@ -1,8 +1,9 @@
 /* A consumer: what one client gets of one producer.
  *
- * Shape:   two arrays, in both the consumer lies at the index of its row. The fan-out touches
+ * Shape:   three arrays, in each the consumer lies at the index of its row. The fan-out touches
  *          struct consumer for each packet and walks thousands of them, so it has two cache lines.
- *          struct consumer_details holds the rest, for table changes, RTCP and statistics.
+ *          struct consumer_details holds the rest, for table changes, RTCP and statistics. struct
+ *          srtp_skipped is touched only while SRTP indexes are skipped.
  * Threads: a consumer lives on the worker of its transport. If its producer lives on another
  *          one, there is a replica of the producer here, see replica.h.
  * Memory:  mapped at start; a page takes memory when it is first touched. */
@@ -10,6 +11,7 @@
 #define RINGCAST_CONSUMER_H
 
 #include "dataplane/engines/map.h"
+#include "dataplane/engines/srtp/sent.h"
 #include "packet.h"
 #include "src/tables.h"
 
@@ -30,7 +32,7 @@ struct consumer {
 
     uint64_t index_offset; /* SRTP index out = in + offset (modulo 2^64) */
     uint64_t floor_in; /* packets with a smaller index are from before the last synchronisation */
-    uint64_t highest_out;
+    struct srtp_sent sent;   /* SRTP indexes out */
     uint64_t index_reserved; /* the first one that is not reserved, see resume.h */
     uint64_t last_sent_ns;
     uint64_t packets, bytes;
@@ -38,6 +40,7 @@ struct consumer {
     uint32_t timestamp_offset, last_timestamp;
     char mid[CONSUMER_MID_BYTES_MAX];
     bool has_sent;
+    uint8_t source; /* the stream of `encoding` that is being forwarded, see struct encoding */
 };
 _Static_assert(sizeof(struct consumer) == 128, "consumer: two cache lines");
 
@@ -70,6 +73,7 @@ struct consumers {
     uint32_t count;
     struct consumer *all; /* [CONSUMERS_MAX], like details */
     struct consumer_details *details;
+    struct srtp_skipped *skipped;
     struct map ssrcs; /* transport and SSRC → index */
 };
 

@@ -10,7 +10,6 @@
 #include "src/clock.h"
 #include "transmit.h"
 
-#define SRTP_INDEX_END (1ull << 48)
 /* What a send, a packet in it, and 1024 bytes of a packet cost, in about nanoseconds. */
 #define COST_SEND 1200
 #define COST_PACKET 150
@@ -23,34 +22,35 @@ static void synchronise(struct consumer *c, const struct packet *packet, uint64_
                         uint32_t clock_rate)
 {
     if (!c->has_sent) {
-        /* highest_out was set when the consumer was made, see first_index in consumer.c. */
+        /* `sent` was set when the consumer was made, see first_index in consumer.c. */
         c->timestamp_offset = 0;
-    } else {
+    } else if (c->source != packet->source) {
         uint64_t gap_ns = now_ns - c->last_sent_ns;
         uint32_t gap = (uint32_t)((__uint128_t)gap_ns * clock_rate / NS_PER_S);
 
-        if (c->encoding != packet->encoding)
-            c->timestamp_offset = c->last_timestamp + (gap ? gap : 1) - packet->view.timestamp;
+        c->timestamp_offset = c->last_timestamp + (gap ? gap : 1) - packet->view.timestamp;
     }
     c->encoding = packet->encoding;
-    c->index_offset = c->highest_out + 1 - packet->index;
+    c->source = packet->source;
+    c->index_offset = srtp_sent_next(&c->sent) - packet->index;
     c->floor_in = packet->index;
     c->synchronised = true;
 }
 
-/* May this packet go to this consumer now? Video starts, resumes and changes its encoding only at a
- * key frame of the encoding that should be forwarded. */
+/* May this packet go to this consumer now? A consumer follows one stream, because the sequence
+ * numbers and time stamps of another one have nothing to do with those of the first. Video starts,
+ * resumes and changes its stream only at a key frame of the encoding that should be forwarded. */
 static bool selects(struct fanout *f, struct consumer *c, const struct producer *p,
                     const struct packet *packet)
 {
     if (p->mapped_payload_type[packet->codec] != c->header.payload_type)
         return false;
-    if (packet->encoding == c->target && (!c->synchronised || c->encoding != c->target)) {
+    if (packet->encoding == c->target && (!c->synchronised || c->source != packet->source)) {
         if (p->kind == MEDIA_KIND_video && !packet->is_key_frame)
             return false;
         synchronise(c, packet, f->turn->now_ns, p->clock_rate[packet->codec]);
     }
-    return c->synchronised && packet->encoding == c->encoding && packet->index >= c->floor_in;
+    return c->synchronised && packet->source == c->source && packet->index >= c->floor_in;
 }
 
 /* What a consumer got of one job, or a subscriber in one turn. */
@@ -58,7 +58,29 @@ struct emitted {
     uint32_t packets, bytes, payload_bytes;
 };
 
-/* Sends one packet to one consumer. False when the backend has no room, or the key is used up. */
+/* A copy that is not sent: the packet has this verdict unless somebody else gets it. */
+static bool refuse(struct fanout *f, struct packet *packet, enum worker_counter counter,
+                   enum verdict verdict)
+{
+    f->turn->counters[counter]++;
+    if (packet->verdict != VERDICT_forwarded)
+        packet->verdict = (uint8_t)verdict;
+    return false;
+}
+
+/* An index that is not simply the next one. */
+static __attribute__((noinline)) bool take_late(struct fanout *f, struct consumer *c,
+                                                uint64_t index, uint32_t timestamp)
+{
+    if (!srtp_sent_take_late(&c->sent, &f->consumers->skipped[c->index], index))
+        return false;
+    if (srtp_sent_next(&c->sent) == index + 1)
+        c->last_timestamp = timestamp;
+    return true;
+}
+
+/* Sends one packet to one consumer. Here is the last line of defence of threat D13: whatever comes
+ * in, no SRTP index leaves twice. */
 static bool forward(struct fanout *f, struct consumer *c, const struct producer *p,
                     struct packet *packet, struct emitted *emitted)
 {
@@ -70,8 +92,10 @@ static bool forward(struct fanout *f, struct consumer *c, const struct producer 
     uint8_t *slot;
 
     transmit_make_room(f->transmit, 1);
-    if (index >= SRTP_INDEX_END) /* after 2^48 packets a key must not be used any more */
-        return false;
+    if (srtp_sent_take_next(&c->sent, index))
+        c->last_timestamp = timestamp;
+    else if (!take_late(f, c, index, timestamp))
+        return refuse(f, packet, COUNTER_index_refused, VERDICT_drop_index_used);
     slot = bytes <= DATAGRAM_BYTES_MAX ? transmit_slot(f->transmit, &to->path, bytes) : NULL;
     if (!slot)
         return false;
@@ -94,10 +118,6 @@ static bool forward(struct fanout *f, struct consumer *c, const struct producer 
         .header_bytes = template->size,
         .payload_bytes = packet->payload_bytes,
     };
-    if (!c->has_sent || index > c->highest_out) {
-        c->highest_out = index;
-        c->last_timestamp = timestamp;
-    }
     c->has_sent = true;
     emitted->packets++;
     emitted->bytes += bytes;

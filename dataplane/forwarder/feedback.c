@@ -16,7 +16,9 @@ static struct encoding *encoding_of_ssrc(struct transport *t, uint32_t ssrc)
     for (unsigned i = 0; i < STREAMS_MAX; i++) {
         struct stream *s = &t->ingress->streams[i];
 
-        if (s->producer && s->ssrc == ssrc && !s->is_rtx)
+        if (s->producer && s->ssrc == ssrc && !s->is_rtx &&
+            s->producer->encodings[s->encoding].seen_ssrc ==
+                ssrc) /* else another one replaced it */
             return &s->producer->encodings[s->encoding];
     }
     return NULL;

@@ -5,10 +5,13 @@
 
 #include "batch.h"
 #include "fanout.h"
+#include "key_frames.h"
 #include "padding.h"
 #include "producer.h"
 #include "replica.h"
 #include "src/clock.h"
+
+#define SOURCE_SILENT_NS (500 * NS_PER_MS) /* then an older stream may take over */
 
 /* ---- which producer: by SSRC, else by MID, else by RID ---- */
 
@@ -298,17 +301,36 @@ static enum verdict queue(struct arrivals *a, struct producer *p, struct packet 
     return packet->holds ? VERDICT_PENDING : VERDICT_drop_overload;
 }
 
+/* May this stream feed its encoding? One at a time does, and it is followed until it is silent: so a
+ * late packet of a stream that was replaced does not bring that one back. A stream that is new
+ * takes over at once, because a publisher that begins anew has a new SSRC. */
+static bool is_source(struct arrivals *a, struct producer *p, struct transport *t,
+                      struct stream *stream)
+{
+    struct encoding *e = &p->encodings[stream->encoding];
+    uint8_t place = (uint8_t)(stream - t->ingress->streams);
+
+    if (e->started && e->source == place)
+        return true;
+    if (e->started && stream->was_source && a->turn->now_ns - e->last_packet_ns < SOURCE_SILENT_NS)
+        return false;
+    e->source = place;
+    stream->was_source = true;
+    return true;
+}
+
 static enum verdict accept(struct arrivals *a, const struct arrival *arrival,
                            const struct srtp_unprotect_job *job)
 {
     const struct rtp_view *view = &arrival->view;
     struct transport *t = arrival->transport;
-    const struct stream *stream = arrival->stream;
+    struct stream *stream = arrival->unproven ? arrival->unproven->entry : arrival->stream;
     struct producer *p = stream->producer;
     struct encoding *e = &p->encodings[stream->encoding];
     struct packet *packet = arrival->packet;
     const uint8_t *clear = packet ? packet->room : job->packet;
     size_t payload_bytes;
+    uint32_t last_ssrc;
     int codec;
 
     t->rtp_packets_received++;
@@ -323,7 +345,12 @@ static enum verdict accept(struct arrivals *a, const struct arrival *arrival,
     codec = codec_of(p, view->payload_type);
     if (codec < 0)
         return VERDICT_drop_rtp_payload_type;
+    last_ssrc = e->seen_ssrc;
+    if (!is_source(a, p, t, stream))
+        return VERDICT_drop_rtp_replaced;
     encoding_add(e, view, job->index, payload_bytes, p->clock_rate[codec], a->turn->now_ns);
+    if (last_ssrc && last_ssrc != view->ssrc && is_consumed(p))
+        key_frame_request(a->fanout->key_frames, p, stream->encoding); /* consumers wait for it */
     if (p->paused)
         return VERDICT_drop_rtp_paused;
     level_add(a, p, job->packet, view);
@@ -337,6 +364,7 @@ static enum verdict accept(struct arrivals *a, const struct arrival *arrival,
     packet->bytes = (uint16_t)(view->header_bytes + payload_bytes);
     packet->padding_bytes = 0;
     packet->encoding = stream->encoding;
+    packet->source = e->source;
     packet->codec = (uint8_t)codec;
     packet->is_key_frame =
         p->kind == MEDIA_KIND_video &&

@@ -62,6 +62,7 @@ struct packet {
     uint8_t encoding, codec; /* indexes into the producer's arrays */
     bool is_key_frame;
     uint8_t padding_bytes; /* how many bytes at the end of the payload are ours, see padding.h */
+    uint8_t source;        /* the stream that it belongs to, see struct encoding */
     struct rtp_view view;
 
     /* What its worker does with it. */

@@ -21,6 +21,7 @@ struct transport;
 struct encoding {
     uint32_t ssrc, rtx_ssrc; /* as declared, 0: not declared; see struct stream for learnt ones */
     uint32_t seen_ssrc;      /* of the last packet */
+    uint8_t source;          /* its place among the streams of the transport, see transport.h */
     bool started;
     uint64_t first_index, highest_index; /* SRTP indexes */
     uint64_t packets, bytes, rtx_packets;

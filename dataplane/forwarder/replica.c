@@ -195,7 +195,10 @@ static bool take_packet(struct replicas *rs, uint32_t from, uint64_t position,
     struct encoding *e = &p->encodings[theirs->encoding];
     struct packet *packet;
 
+    if (e->source != theirs->source)
+        e->has_sr = false; /* until the publisher reports about this stream */
     e->started = true;
+    e->source = theirs->source;
     e->seen_ssrc = theirs->view.ssrc;
     e->last_packet_ns = rs->turn->now_ns;
     if (theirs->is_key_frame)

@@ -98,7 +98,7 @@ static bool sender_info(const struct reports *r, const struct consumer *c,
     uint64_t now = rtcp_ntp(r->turn->wall_ns);
     int64_t since_sr; /* 32.32 s */
 
-    if (!c->has_sent || !c->synchronised || !e->has_sr)
+    if (!c->has_sent || !c->synchronised || !e->has_sr || c->source != e->source)
         return false;
     since_sr = (int64_t)(now - p->ntp_offset - e->sr_ntp);
     *info = (struct rtcp_sender_info){

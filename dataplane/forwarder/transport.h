@@ -36,6 +36,7 @@ struct stream {
     uint32_t ssrc;
     uint8_t encoding;
     bool is_rtx;
+    bool was_source; /* its encoding took packets of it */
 };
 
 struct ingress {

@@ -3,22 +3,24 @@
 
 bool srtp_sent_take_late(struct srtp_sent *sent, struct srtp_skipped *skipped, uint64_t index)
 {
+    uint64_t next = srtp_sent_next(sent);
+
     if (index >= SRTP_INDEX_END)
         return false;
-    if (index < sent->next) {
-        if (sent->next - index > SRTP_SENT_WINDOW || !srtp_skipped_test(skipped, index))
+    if (index < next) {
+        if (next - index > SRTP_SENT_WINDOW || !srtp_skipped_test(skipped, index))
             return false;
         srtp_skipped_set(sent, skipped, index, false);
         return true;
     }
-    if (index - sent->next >= SRTP_SENT_WINDOW) {
+    if (index - next >= SRTP_SENT_WINDOW) {
         memset(skipped, 0xff, sizeof(*skipped));
-        sent->skipped_count = SRTP_SENT_WINDOW;
+        sent->next_and_skipped = next | SRTP_SENT_WINDOW * SRTP_SENT_SKIPPED_ONE;
     } else {
-        for (uint64_t i = sent->next; i < index; i++)
+        for (uint64_t i = next; i < index; i++)
             srtp_skipped_set(sent, skipped, i, true);
     }
     srtp_skipped_set(sent, skipped, index, false);
-    sent->next = index + 1;
+    sent->next_and_skipped += index + 1 - next;
     return true;
 }

@@ -5,9 +5,9 @@
  *        they may still be used once, while they are among the last SRTP_SENT_WINDOW. All others are used.
  *        A sender without skipped indexes, which is the usual case, never touches `skipped`, so that it may lie in
  *        memory that is rarely read.
- * Units: indexes are 48-bit SRTP packet indexes.
+ * Units:  indexes are 48-bit SRTP packet indexes.
  * Threads: one worker.
- * Memory: plain; zeroed and `next` set to the first index that may be used. */
+ * Memory: plain; zeroed and next_and_skipped set to the first index that may be used. */
 #ifndef RINGCAST_SRTP_SENT_H
 #define RINGCAST_SRTP_SENT_H
 
@@ -19,9 +19,21 @@
 #define SRTP_INDEX_END (1ull << 48)
 
 struct srtp_sent {
-    uint64_t next;
-    uint32_t skipped_count;
+    uint64_t
+        next_and_skipped; /* `next` (up to SRTP_INDEX_END), and above it how many are skipped */
 };
+#define SRTP_SENT_SKIPPED_ONE (1ull << 49)
+
+static inline uint64_t srtp_sent_next(const struct srtp_sent *sent)
+{
+    return sent->next_and_skipped & (SRTP_SENT_SKIPPED_ONE - 1);
+}
+
+/* How many of the indexes that may still be used are below `next`. */
+static inline uint64_t srtp_sent_skipped(const struct srtp_sent *sent)
+{
+    return sent->next_and_skipped / SRTP_SENT_SKIPPED_ONE;
+}
 
 struct srtp_skipped {
     uint64_t bits[SRTP_SENT_WINDOW / 64]; /* bit index % SRTP_SENT_WINDOW */
@@ -43,24 +55,29 @@ static inline void srtp_skipped_set(struct srtp_sent *sent, struct srtp_skipped 
 {
     uint64_t *word = srtp_skipped_word(skipped, index), bit = 1ull << (index % 64);
 
-    sent->skipped_count -= (*word & bit) != 0;
-    sent->skipped_count += value;
+    sent->next_and_skipped -= *word & bit ? SRTP_SENT_SKIPPED_ONE : 0;
+    sent->next_and_skipped += value ? SRTP_SENT_SKIPPED_ONE : 0;
     *word = value ? *word | bit : *word & ~bit;
 }
 
 /* The way for gaps, reordering and repetition. */
 bool srtp_sent_take_late(struct srtp_sent *sent, struct srtp_skipped *skipped, uint64_t index);
 
+/* The usual case: the index is `next`, and none is skipped. False: srtp_sent_take_late decides. */
+static inline bool srtp_sent_take_next(struct srtp_sent *sent, uint64_t index)
+{
+    if (sent->next_and_skipped != index || index >= SRTP_INDEX_END)
+        return false;
+    sent->next_and_skipped = index + 1;
+    return true;
+}
+
 /* True: the index was never used before, and counts as used from now on. False: it was used, or is too
  * old to know, or the key has no indexes left; nothing may be sent with it. */
 static inline bool srtp_sent_take(struct srtp_sent *sent, struct srtp_skipped *skipped,
                                   uint64_t index)
 {
-    if (index == sent->next && sent->skipped_count == 0 && index < SRTP_INDEX_END) {
-        sent->next++;
-        return true;
-    }
-    return srtp_sent_take_late(sent, skipped, index);
+    return srtp_sent_take_next(sent, index) || srtp_sent_take_late(sent, skipped, index);
 }
 
 #endif

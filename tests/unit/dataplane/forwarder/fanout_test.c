@@ -309,6 +309,32 @@ static void an_exhausted_pool_is_counted(void **state)
     rooms_close(rig);
 }
 
+/* ---- what is not sent ---- */
+
+/* The last line of defence against a keystream that is used twice (threat D13): should anything else
+ * make the indexes of a consumer go back, those that were used are refused, the others go on. */
+static void an_index_that_was_used_is_refused(void **state)
+{
+    struct client clients[2];
+    struct rig *rig = call_open(clients, 1, SRTP_PROFILE_aead_aes_128_gcm);
+    size_t received = 0;
+
+    rig_consumer(rig, 0, 1, 0, 4000, false, 1);
+    rig_turn(rig);
+    for (uint16_t i = 0; i < 20; i++) {
+        if (i == 10)
+            rig->worker->consumers.all[0].index_offset -= 5;
+        call_publish(rig, &clients[0], (uint16_t)(100 + i), 3000u * i, i == 0, 500);
+        rig_turn(rig);
+        received += client_received_rtp(rig, &clients[1], NULL, 0);
+    }
+    assert_int_equal(received, 15);
+    assert_int_equal(rig_verdict(rig, VERDICT_forwarded), 15);
+    assert_int_equal(rig_verdict(rig, VERDICT_drop_index_used), 5);
+    assert_int_equal(rig_counter(rig, COUNTER_index_refused), 5);
+    call_close(rig, clients, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -319,6 +345,7 @@ int main(void)
         cmocka_unit_test(removal_in_the_middle_of_a_job),
         cmocka_unit_test(a_backlog_drops_new_packets),
         cmocka_unit_test(an_exhausted_pool_is_counted),
+        cmocka_unit_test(an_index_that_was_used_is_refused),
     };
 
     srtp_init();
