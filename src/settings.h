@@ -216,7 +216,7 @@
     X(addresses, media_announced_ip, MEDIASOUP_ANNOUNCED_IP, "127.0.0.1", BYTES(2, 400), 0, CP,   \
       "Addresses that clients are told to send media to")                                         \
     X(u32, media_port_min, MEDIASOUP_MIN_PORT, 40000, RANGE(1024, 65535), 0, DP,                  \
-      "First media port, UDP and TCP; each worker uses one port, from this one on")               \
+      "First media port (UDP); each worker uses one port, from this one on")                       \
     X(u32, media_port_max, MEDIASOUP_MAX_PORT, 49999, RANGE(1024, 65535), 0, DP,                  \
       "Last media port")                                                                          \
     X(u32, consent_timeout_ms, RINGCAST_CONSENT_TIMEOUT, 30000, RANGE(5000, 120000, "ms"), 0, DP, \
