@@ -42,6 +42,7 @@
     V(drop_rtcp_replay, "SRTCP index already received, or too old")                               \
     V(drop_rtcp_limit, "RTCP over the rate limit")                                                \
     V(drop_index_used, "RTP that nobody got: its SRTP index was used before (D13)")               \
+    V(drop_send_full, "RTP that nobody got: no room in the transmit memory")                      \
     V(drop_overload, "RTP of a producer whose earlier packets have waited too long to be sent")   \
     V(drop_no_memory, "RTP while all packet buffers are in use")
 /* clang-format on */

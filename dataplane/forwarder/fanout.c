@@ -53,16 +53,19 @@ static bool selects(struct fanout *f, struct consumer *c, const struct producer 
     return c->synchronised && packet->source == c->source && packet->index >= c->floor_in;
 }
 
+/* The longest that padding leaves, with the longest header in place of the shortest, and a tag. */
+_Static_assert(DATAGRAM_BYTES_MAX - RTP_FIXED_BYTES + RTP_HEADER_BYTES_MAX + 16 <=
+                   DATAGRAM_SENT_BYTES_MAX,
+               "a packet may outgrow what can be sent");
+
 /* What a consumer got of one job, or a subscriber in one turn. */
 struct emitted {
     uint32_t packets, bytes, payload_bytes;
 };
 
 /* A copy that is not sent: the packet has this verdict unless somebody else gets it. */
-static bool refuse(struct fanout *f, struct packet *packet, enum worker_counter counter,
-                   enum verdict verdict)
+static bool refuse(struct packet *packet, enum verdict verdict)
 {
-    f->turn->counters[counter]++;
     if (packet->verdict != VERDICT_forwarded)
         packet->verdict = (uint8_t)verdict;
     return false;
@@ -72,8 +75,10 @@ static bool refuse(struct fanout *f, struct packet *packet, enum worker_counter 
 static __attribute__((noinline)) bool take_late(struct fanout *f, struct consumer *c,
                                                 uint64_t index, uint32_t timestamp)
 {
-    if (!srtp_sent_take_late(&c->sent, &f->consumers->skipped[c->index], index))
+    if (!srtp_sent_take_late(&c->sent, &f->consumers->skipped[c->index], index)) {
+        f->turn->counters[COUNTER_index_refused]++;
         return false;
+    }
     if (srtp_sent_next(&c->sent) == index + 1)
         c->last_timestamp = timestamp;
     return true;
@@ -95,10 +100,10 @@ static bool forward(struct fanout *f, struct consumer *c, const struct producer 
     if (srtp_sent_take_next(&c->sent, index))
         c->last_timestamp = timestamp;
     else if (!take_late(f, c, index, timestamp))
-        return refuse(f, packet, COUNTER_index_refused, VERDICT_drop_index_used);
-    slot = bytes <= DATAGRAM_BYTES_MAX ? transmit_slot(f->transmit, &to->path, bytes) : NULL;
+        return refuse(packet, VERDICT_drop_index_used);
+    slot = transmit_slot(f->transmit, &to->path, bytes);
     if (!slot)
-        return false;
+        return refuse(packet, VERDICT_drop_send_full);
     if (index >= c->index_reserved)
         c->index_reserved =
             resume_reserve_rtp(f->resume, c->index, f->consumers->details[c->index].generation,

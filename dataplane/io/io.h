@@ -74,7 +74,7 @@ struct io_backend {
     size_t (*receive)(struct io *io, struct io_datagram *datagrams, size_t max);
     /* Gives all datagrams of the last receive back. */
     void (*release)(struct io *io);
-    /* Room for one datagram of exactly `bytes` (≤ DATAGRAM_BYTES_MAX) that is sent back along
+    /* Room for one datagram of exactly `bytes` (≤ DATAGRAM_SENT_BYTES_MAX) that is sent back along
      * `path`. NULL: this turn's transmit memory is used up, so call transmit and ask again. Nothing
      * may be written behind `bytes`, since the next slot begins there. The 64 bytes before and
      * behind a slot may be read. */

@@ -97,7 +97,7 @@ uint8_t *slots_take(struct slots *slots, const struct path *path, uint32_t bytes
     struct run *run = slots->run_count ? &slots->runs[slots->run_count - 1] : NULL;
     uint8_t *slot = slots->memory + slots->used;
 
-    if (bytes > DATAGRAM_BYTES_MAX || bytes > IO_SLOTS_BYTES - slots->used)
+    if (bytes > DATAGRAM_SENT_BYTES_MAX || bytes > IO_SLOTS_BYTES - slots->used)
         return NULL;
     if (!run || !run_continues(run, path, bytes) || path_refuses(slots, run)) {
         if (slots->run_count == RUNS_MAX || IO_SLOTS_BYTES - slots->used < RUN_RESERVE)

@@ -335,6 +335,65 @@ static void an_index_that_was_used_is_refused(void **state)
     call_close(rig, clients, 1);
 }
 
+/* Rewriting the header makes a packet longer: more extensions, a longer tag. The longest that is
+ * received must still leave. */
+static void the_longest_packets_leave_longer_than_they_came(void **state)
+{
+    struct client clients[3];
+    struct rig *rig = call_open(clients, 2, SRTP_PROFILE_aes128_cm_sha1_80);
+    struct rig_sent got[1];
+    size_t received = 0;
+
+    for (uint32_t i = 1; i <= 2; i++)
+        rig_consumer(rig, i - 1, i, 0, 1000 * i, false, 1);
+    rig_turn(rig);
+    for (uint16_t i = 0; i < 1000; i++) {
+        size_t payload = DATAGRAM_BYTES_MAX - 16 - 12 - i % 40;
+
+        call_publish(rig, &clients[0], i, i * 3000u, i == 0, payload);
+        rig_turn(rig);
+        for (uint32_t k = 1; k <= 2; k++) {
+            assert_int_equal(client_received_rtp(rig, &clients[k], got, 1), 1);
+            assert_int_equal(got[0].bytes, 12 + 4 + 8 + payload);
+            received++;
+        }
+    }
+    print_message("%zu of 2000 packets of up to %d bytes arrived\n", received, DATAGRAM_BYTES_MAX);
+    assert_int_equal(rig_verdict(rig, VERDICT_forwarded), 1000);
+    call_close(rig, clients, 2);
+}
+
+static uint8_t *no_slot(struct io *io, const struct path *path, uint32_t bytes)
+{
+    return NULL;
+}
+
+/* A packet that nobody got is never `forwarded`. */
+static void what_finds_no_room_is_not_forwarded(void **state)
+{
+    struct client clients[2];
+    struct rig *rig = call_open(clients, 1, SRTP_PROFILE_aead_aes_128_gcm);
+    struct io_backend full = io_replay_backend;
+
+    full.slot = no_slot;
+    rig_consumer(rig, 0, 1, 0, 4000, false, 1);
+    rig_turn(rig);
+    rig->worker->transmit.backend = &full;
+    for (uint16_t i = 0; i < 10; i++)
+        call_publish(rig, &clients[0], i, 3000u * i, i == 0, 500);
+    rig_turn(rig);
+    assert_int_equal(rig_verdict(rig, VERDICT_forwarded), 0);
+    assert_int_equal(rig_verdict(rig, VERDICT_drop_send_full), 10);
+    assert_int_equal(rig_counter(rig, COUNTER_send_full), 10);
+    rig->worker->transmit.backend = &io_replay_backend;
+    for (uint16_t i = 10; i < 20; i++)
+        call_publish(rig, &clients[0], i, 3000u * i, false, 500);
+    rig_turn(rig);
+    assert_int_equal(client_received_rtp(rig, &clients[1], NULL, 0), 10);
+    assert_int_equal(rig_verdict(rig, VERDICT_forwarded), 10);
+    call_close(rig, clients, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -346,6 +405,8 @@ int main(void)
         cmocka_unit_test(a_backlog_drops_new_packets),
         cmocka_unit_test(an_exhausted_pool_is_counted),
         cmocka_unit_test(an_index_that_was_used_is_refused),
+        cmocka_unit_test(the_longest_packets_leave_longer_than_they_came),
+        cmocka_unit_test(what_finds_no_room_is_not_forwarded),
     };
 
     srtp_init();

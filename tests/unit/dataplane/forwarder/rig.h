@@ -44,7 +44,7 @@ static inline uint64_t rig_wall(void)
 struct rig_sent {
     struct path path;
     uint32_t bytes;
-    uint8_t data[1600];
+    uint8_t data[DATAGRAM_SENT_BYTES_MAX];
 };
 
 struct rig {

@@ -540,7 +540,7 @@ static void slots_touch_and_run_out(void **state)
     uint64_t slots = 0, runs = 0;
     uint8_t *slot, *end = NULL;
 
-    assert_null(io_replay_backend.slot(io, &path, DATAGRAM_BYTES_MAX + 1));
+    assert_null(io_replay_backend.slot(io, &path, DATAGRAM_SENT_BYTES_MAX + 1));
     for (; (slot = io_replay_backend.slot(io, &path, 1500)); slots++) {
         assert_true(!end || slot == end); /* no gap between slots */
         end = slot + 1500;
