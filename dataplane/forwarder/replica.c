@@ -247,7 +247,9 @@ static bool act(struct replicas *rs, uint32_t from, uint64_t position,
                 const struct handoff_note *note)
 {
     struct producer *p = &rs->producers->all[note->producer];
-    bool is_same = p->generation == note->generation; /* else it was removed or made meanwhile */
+    /* Otherwise the producer came or went meanwhile. To one that is leaving nothing is queued: it would
+     * be forgotten with packets of the other worker in its hands. */
+    bool is_same = p->generation == note->generation && !p->is_leaving;
     bool is_replica = is_same && p->is_replica, is_home = is_same && !p->is_replica;
 
     switch ((enum handoff_kind)note->kind) {

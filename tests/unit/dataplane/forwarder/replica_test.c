@@ -255,6 +255,60 @@ static void a_row_that_changes_while_a_replica_is_made(void **state)
     pair_close(&x);
 }
 
+/* The other worker reads first that the producer is gone, and needs several turns to remove its
+ * consumers. Meanwhile the home, which does not know yet, hands packets over. They are finished, and
+ * the next producer's packets arrive. */
+static void packets_for_a_replica_that_leaves_are_finished(void **state)
+{
+    enum { CONSUMERS = 300 };
+    const struct lane_ends *ends;
+    struct producer_row row;
+    _Alignas(8) struct producer_row gone = {.header = {.generation = 1}};
+    struct pair x;
+    bool left = false;
+
+    pair_open(&x, SRTP_PROFILE_aead_aes_128_gcm);
+    for (uint32_t i = 0; i < CONSUMERS; i++)
+        rig_consumer(x.away, i, AWAY_SUBSCRIBER, 0, 5000 + i, false, 1);
+    for (int i = 0; i < 10; i++)
+        pair_turn(&x);
+    pair_publish(&x, 1, true);
+    pair_turn(&x);
+    assert_int_equal(pair_received(&x, AWAY_SUBSCRIBER), CONSUMERS);
+    memcpy(&row, region_row(&x.home->desired, TABLE_producer, 0), sizeof(row));
+    row_write(TABLE_producer, region_row(&x.home->desired, TABLE_producer, 0), &gone.header);
+    reconcile_start_rescan(&x.away->worker->reconciler);
+    for (uint16_t turn = 0; turn < 40; turn++) {
+        for (uint16_t i = 0; i < 200; i++)
+            pair_publish(&x, (uint16_t)(2 + turn * 200 + i), true);
+        worker_turn(x.home->worker);
+        rig_now_ns += 1000;
+        worker_turn(x.away->worker);
+        left |= x.away->worker->producers.all[0].is_leaving;
+    }
+    assert_true(left);
+    pair_turn(&x);
+    assert_int_equal(x.away->worker->consumers.count, 0);
+    assert_int_equal(x.away->worker->pool.taken, 0);
+    ends = &x.away->worker->lanes.ends[0];
+    assert_int_equal(ends->finished, ends->taken);
+    row.encoding_ssrc[0] = VIDEO_SSRC;
+    rig_row(x.home, TABLE_producer, 0, &row.header, 2);
+    {
+        struct consumer_row consumer;
+
+        memcpy(&consumer, region_row(&x.home->desired, TABLE_consumer, 0), sizeof(consumer));
+        consumer.producer = handle_make(0, 2);
+        rig_row(x.away, TABLE_consumer, 0, &consumer.header, 2);
+    }
+    pair_turn(&x);
+    pair_publish(&x, 20000, true);
+    pair_turn(&x);
+    assert_int_equal(pair_received(&x, AWAY_SUBSCRIBER), 1);
+    assert_int_equal(x.home->worker->pool.taken, 0);
+    pair_close(&x);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -266,6 +320,7 @@ int main(void)
         cmocka_unit_test(sender_reports_reach_consumers_elsewhere),
         cmocka_unit_test(a_new_replica_knows_the_clock),
         cmocka_unit_test(a_row_that_changes_while_a_replica_is_made),
+        cmocka_unit_test(packets_for_a_replica_that_leaves_are_finished),
     };
 
     srtp_init();
