@@ -31,7 +31,7 @@ extern char **environ;
 
 /* ---- the process ---- */
 
-/* When ringcast-run (src/run) dies the kernel shall end this process too. ringcast-run asks for
+/* When ringcast-run (src/run) dies the kernel must end this process too. ringcast-run asks for
  * that, but the kernel forgets it when a process changes its user, so we ask again. Not under a
  * service manager. */
 static void end_with_launcher(void)
@@ -145,6 +145,8 @@ static int answer_request(const struct settings *settings, enum settings_request
 {
     switch (request) {
     case SETTINGS_HELP:
+        printf("ringcast-controlplane runs the rooms of Ringcast and serves its clients.\n\n");
+        fflush(stdout);
         settings_print(settings, SETTINGS_AS_HELP, STDOUT_FILENO);
         break;
     case SETTINGS_PRINT:
@@ -161,7 +163,7 @@ static int answer_request(const struct settings *settings, enum settings_request
     return 0;
 }
 
-/* The environment of the NestJS backend that Ringcast replaces may name databases. Says so when
+/* The environment of the NestJS backend that Ringcast replaces may name databases. Logs it when
  * they are not used. */
 static void warn_of_other_stores(const struct settings *settings)
 {

@@ -72,8 +72,8 @@ bool privileges_drop(const struct settings *settings, char *why)
     }
     if (!hand_over_data(settings, user, why))
         return false;
-    /* Somebody tries Ringcast below /root: we stay root, which is better than not to start. Not in
-     * production. */
+    /* Outside production we stay root instead, so that a first try of Ringcast below /root
+     * works. */
     if (!is_reachable(settings, user)) {
         snprintf(why, WHY_BYTES,
                  "user %.32s cannot reach the data directory %.60s: set RINGCAST_DATA to one like "

@@ -1,5 +1,5 @@
-/* What the process may do: it starts as root or as the user of the service, and runs as the
- * latter. */
+/* What the process may do: it may start as root or as the user of the service, and always runs as
+ * that user. */
 #ifndef RINGCAST_CONTROLPLANE_PRIVILEGES_H
 #define RINGCAST_CONTROLPLANE_PRIVILEGES_H
 

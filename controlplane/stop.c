@@ -12,8 +12,8 @@
 #include "src/notify.h"
 
 #define STOP_TIMEOUT_MS 10000
-/* How often a drain looks whether all clients have left. The event server:draining has this time
- * to leave even when the drain takes no longer. */
+/* How often a drain checks whether all clients have left. It lasts at least this long, so that the
+ * event server:draining can reach the clients. */
 #define DRAIN_CHECK_MS 50
 
 static void handle_closed(uv_handle_t *handle)
@@ -67,7 +67,7 @@ static void check_drain(uv_timer_t *timer)
         notify_status("draining: %u clients are still connected", (unsigned)counters->sockets_open);
 }
 
-/* Tells every client. Those in a call may go on with it until the deadline. */
+/* Tells every client. Calls may continue until the deadline. */
 static void drain(struct control *control, uint32_t seconds)
 {
     cJSON *value = cJSON_CreateObject();

@@ -1,6 +1,6 @@
 /* How the process ends.
  *
- *   SIGTERM ─► drain: sockets hear it and may stay until the deadline ─► stop ─► end of the loop
+ *   SIGTERM ─► drain: clients are told and may stay until the deadline ─► stop ─► end of the loop
  *   SIGINT, or a second SIGTERM ─► stop at once        one more signal ─► exit
  *
  * Threads: the loop's. */

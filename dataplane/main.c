@@ -168,7 +168,7 @@ int main(int argc, char **argv)
     }
     switch (request) {
     case SETTINGS_HELP:
-        printf("ringcast-dataplane moves the packets of Ringcast. Settings:\n\n");
+        printf("ringcast-dataplane moves the media packets of Ringcast.\n\n");
         fflush(stdout);
         settings_print(&settings, SETTINGS_AS_HELP, STDOUT_FILENO);
         return EXIT_SUCCESS;

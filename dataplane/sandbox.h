@@ -1,4 +1,4 @@
-/* The sandbox of the data plane's children. It is shut in two steps.
+/* The sandbox of the data plane's children. A child enters it in two steps.
  *
  *   exec ─► sandbox_prepare ─► set-up: threads, rings, certificates … ─► sandbox_enter ─► work
  *

@@ -125,7 +125,7 @@ static const struct {
     {SCMP_SYS(getsockname), FORWARDER},
     {SCMP_SYS(getsockopt), FORWARDER},
     {SCMP_SYS(io_uring_enter), FORWARDER},
-    /* memory; allow_with_arguments forbids to execute it */
+    /* memory; allow_with_arguments forbids executable memory */
     {SCMP_SYS(munmap), EVERY_ROLE},
     {SCMP_SYS(mremap), EVERY_ROLE},
     {SCMP_SYS(madvise), EVERY_ROLE},

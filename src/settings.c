@@ -24,7 +24,7 @@
 #define DEFAULT_list DEFAULT_TEXT
 #define DEFAULT_secret DEFAULT_TEXT
 
-/* What a row may say is allowed. */
+/* The values of the column `allowed`. */
 #define RANGE(min_, max_, ...) .min = (min_), .max = (max_), .unit = "" __VA_ARGS__
 #define BYTES(min_, max_) .min = (min_), .max = (max_)
 #define WORDS(words_) .words = words_

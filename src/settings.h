@@ -31,8 +31,8 @@
 #define SETTINGS(GROUP, X)                                                                        \
     GROUP("Processes and log")                                                                    \
     X(text, node_env, NODE_ENV, "development", BYTES(1, 32), 0, CP,                               \
-      "Set it to production on a public server: the start then refuses weak secrets, and "        \
-      "empty cors_origins allows no origin")                                                      \
+      "Set it to production on a public server: Ringcast then does not start with weak secrets, " \
+      "and empty cors_origins allows no origin")                                                  \
     X(path, data_directory, RINGCAST_DATA, "./ringcast-data", BYTES(1, 400), 0, BOTH,             \
       "Directory of the SQLite database, the generated JWT secret, waiting audit rows and the "   \
       "Unix sockets")                                                                             \
@@ -40,16 +40,16 @@
       "User that forwarder, handshaker and control plane change to when root starts them; "       \
       "empty: they stay root")                                                                    \
     X(flag, sandbox, RINGCAST_SANDBOX, 1, ON_OFF, 0, DP,                                          \
-      "Limit what the forwarder and the handshaker may ask of the kernel (seccomp, Landlock, "    \
-      "io_uring restrictions)")                                                                   \
+      "Restrict the system calls and files that the forwarder and the handshaker may use "        \
+      "(seccomp, Landlock, io_uring restrictions)")                                               \
     X(word, log_level, RINGCAST_LOG_LEVEL, "info", WORDS("error, warn, info, debug"), 1, BOTH,    \
       "The log gets lines of this level and of the more serious ones")                            \
     X(word, log_format, RINGCAST_LOG_FORMAT, "logfmt", WORDS("logfmt, json"), 0, BOTH,            \
       "Format of the log lines")                                                                  \
     X(word, media_log_level, MEDIASOUP_LOG_LEVEL, "warn",                                         \
       WORDS("debug, warn, error, none"), 1, DP,                                                   \
-      "Log level of the data plane, under the NestJS backend's name; when it is set, the data "   \
-      "plane ignores log_level")                                                                  \
+      "Log level of the data plane; if it is set, the data plane uses it instead of log_level. "  \
+      "The NestJS backend has this variable too")                                                 \
     GROUP("Web server")                                                                           \
     X(address, http_listen_ip, RINGCAST_HTTP_LISTEN_IP, "", BYTES(0, 64), 0, CP,                  \
       "Address to serve HTTP and WebSocket on; empty: all addresses")                             \
@@ -59,23 +59,23 @@
       "Origins of web pages that may use this server, such as https://meet.example.org, or * "    \
       "for all; empty: all outside production, none in production")                               \
     X(list, trusted_proxies, TRUSTED_PROXIES, "", BYTES(0, 500), 1, CP,                           \
-      "Addresses or networks of proxies whose X-Forwarded-For header is believed")                \
+      "Addresses or networks of proxies whose X-Forwarded-For header Ringcast trusts")            \
     X(path, page_directory, RINGCAST_PAGE, "", BYTES(0, 400), 0, CP,                              \
       "Directory of the built demo page, which is served at /; empty: no page")                   \
     X(u32, connections_max, RINGCAST_CONNECTIONS, 0, RANGE(0, 1000000), 0, CP,                    \
-      "Most TCP connections in all; 0: as many as the limit of open files allows")                \
+      "Maximum number of TCP connections; 0: as many as the limit of open files allows")          \
     X(u32, sockets_per_address_max, RINGCAST_SOCKETS_PER_ADDRESS, 1000, RANGE(1, 1000000), 1, CP, \
-      "Most TCP connections, and most Engine.IO sessions, from one address")                      \
+      "Maximum number of TCP connections, and of Engine.IO sessions, from one address")           \
     X(u32, connections_per_minute, RINGCAST_CONNECTIONS_PER_MINUTE, 60000,                        \
       RANGE(1, 10000000), 1, CP,                                                                  \
-      "Most new TCP connections per minute from one address")                                     \
+      "Maximum number of new TCP connections per minute from one address")                        \
     X(u32, unfinished_mib_per_address, RINGCAST_UNFINISHED_PER_ADDRESS, 16,                       \
       RANGE(1, 1024, "MiB"), 1, CP,                                                               \
-      "Most memory for requests and messages of one address that are not complete yet. Clients "  \
-      "without an open Socket.IO socket have 2 MiB per address, and 12 MiB in all")               \
+      "Maximum memory for incomplete requests and messages of one address. Clients without an "   \
+      "open Socket.IO socket have 2 MiB per address, and 12 MiB in all")                          \
     X(u32, payload_bytes_max, RINGCAST_MAX_PAYLOAD, 1000000,                                      \
       RANGE(1000, 16000000, "bytes"), 0, CP,                                                      \
-      "Longest message that a client may send (Engine.IO maxPayload)")                            \
+      "Maximum length of a message from a client (Engine.IO maxPayload)")                         \
     X(u32, ping_interval_ms, RINGCAST_PING_INTERVAL, 25000, RANGE(100, 300000, "ms"), 0, CP,      \
       "Time between two pings to a client (Engine.IO pingInterval)")                              \
     X(u32, ping_timeout_ms, RINGCAST_PING_TIMEOUT, 20000, RANGE(100, 300000, "ms"), 0, CP,        \
@@ -86,7 +86,7 @@
       "Time that sockets may stay open after SIGTERM; clients get server:draining at once")       \
     GROUP("TLS")                                                                                  \
     X(path, tls_certificate_file, RINGCAST_TLS_CERTIFICATE, "", BYTES(0, 400), 0, CP,             \
-      "PEM file with the certificate and its chain. With it, PORT serves HTTPS and WSS. "         \
+      "PEM file with the certificate and its chain. With it, http_port serves HTTPS and WSS. "    \
       "Ringcast reads the file again when it changes; empty: plain HTTP")                         \
     X(path, tls_key_file, RINGCAST_TLS_KEY, "", BYTES(0, 400), 0, CP,                             \
       "PEM file with the private key of the certificate. Ringcast reads the file again when "     \
@@ -104,35 +104,35 @@
       "and http_port serves /metrics to this machine only")                                       \
     GROUP("Accounts and tokens")                                                                  \
     X(secret, jwt_secret, JWT_SECRET, "", BYTES(0, 500), 1, CP,                                   \
-      "HMAC keys of access tokens, comma separated, each 32 bytes or more. The first key "        \
-      "signs, all keys verify. Empty outside production: a key is generated once and kept in "    \
-      "the data directory")                                                                       \
+      "HMAC keys of access tokens, comma separated, each 32 bytes or more. The first key signs, " \
+      "all keys verify. Empty outside production: Ringcast generates a key at the first start "   \
+      "and keeps it in the data directory")                                                       \
     X(path, jwt_secret_file, JWT_SECRET_FILE, "", BYTES(0, 400), 1, CP,                           \
       "File with the HMAC keys, one per line, instead of jwt_secret; a reload reads it again")    \
     X(u32, jwt_expiration_s, JWT_EXPIRATION, 3600, RANGE(60, 31536000, "s"), 1, CP,               \
       "Lifetime of an access token")                                                              \
     X(u32, login_attempts_per_minute, RINGCAST_LOGIN_ATTEMPTS, 20, RANGE(1, 100000), 1, CP,       \
-      "Most login and register requests per minute from one address")                             \
+      "Maximum number of login and register requests per minute from one address")                \
     X(u32, account_attempts_per_minute, RINGCAST_ACCOUNT_ATTEMPTS, 5, RANGE(1, 100000), 1, CP,    \
-      "Most failed logins per minute for one account")                                            \
+      "Maximum number of failed logins per minute for one account")                               \
     X(u32, argon2_memory_kib, RINGCAST_ARGON2_MEMORY, 19456, RANGE(19456, 262144, "KiB"), 1, CP,  \
-      "Memory for one password hash (argon2id); at most two are computed at a time. A weaker "    \
-      "stored hash is replaced at its user's next login")                                         \
+      "Memory for one password hash (argon2id). Ringcast computes at most two hashes at the "     \
+      "same time. A weaker stored hash is replaced at its user's next login")                     \
     X(u32, argon2_passes, RINGCAST_ARGON2_PASSES, 2, RANGE(2, 16), 1, CP,                         \
       "Passes of a password hash over its memory")                                                \
     X(u32, argon2_lanes, RINGCAST_ARGON2_LANES, 1, RANGE(1, 4), 1, CP,                            \
       "Threads that compute one password hash (argon2 lanes)")                                    \
     GROUP("Rooms and limits")                                                                     \
     X(u32, room_participants_max, MAX_PARTICIPANTS_PER_ROOM, 100, RANGE(2, 10000), 1, CP,         \
-      "Most participants in one room; a room may set a lower limit for itself")                   \
+      "Maximum number of participants in one room; a room may set a lower limit for itself")      \
     X(u32, transports_per_participant_max, RINGCAST_TRANSPORTS_PER_PARTICIPANT, 8,                \
       RANGE(2, 1000), 1, CP,                                                                      \
-      "Most transports that one participant may have open")                                       \
+      "Maximum number of open transports of one participant")                                     \
     X(u32, reconnect_grace_s, RECONNECT_GRACE, 10, RANGE(0, 300, "s"), 1, CP,                     \
       "Time that a participant stays in the room after the socket dropped, so that the client "   \
       "can reconnect")                                                                            \
     X(u32, rate_limit_events, RATE_LIMIT_EVENTS, 60, RANGE(1, 100000), 1, CP,                     \
-      "Most events that change something, per socket within rate_limit_window_s")                 \
+      "Maximum number of events that change something, per socket within rate_limit_window_s")    \
     X(u32, rate_limit_window_s, RATE_LIMIT_WINDOW, 60, RANGE(1, 3600, "s"), 1, CP,                \
       "Length of the sliding window of rate_limit_events")                                        \
     X(flag, short_events, SIGNALING_SHORT_EVENTS, 1, ON_OFF, 1, CP,                               \
@@ -161,9 +161,9 @@
     X(u32, postgres_connections, POSTGRES_CONNECTIONS, 4, RANGE(1, 64), 0, CP,                    \
       "Connections that stay open to the PostgreSQL server")                                      \
     X(u32, audit_spool_mib_max, RINGCAST_AUDIT_SPOOL, 256, RANGE(1, 1048576, "MiB"), 0, CP,       \
-      "Room for audit rows that wait in the data directory while the database is away. The "      \
-      "log warns at 50, 80 and 95 %. When the room is full, requests that change something "      \
-      "are refused")                                                                              \
+      "Maximum size of the audit rows that wait in the data directory while the database is "     \
+      "unreachable. The log warns at 50, 80 and 95 %. At the maximum, Ringcast refuses requests " \
+      "that change something")                                                                    \
     GROUP("Redis")                                                                                \
     X(word, state, RINGCAST_STATE, "memory", WORDS("memory, redis"), 0, CP,                       \
       "Where live room state is kept: memory is this process only; redis also writes it under "   \
@@ -194,8 +194,7 @@
     X(secret, redis_sentinel_password, REDIS_SENTINEL_PASSWORD, "", BYTES(0, 500), 0, CP,         \
       "Password of the Sentinels; empty: no AUTH")                                                \
     X(u32, redis_timeout_ms, REDIS_TIMEOUT, 2000, RANGE(50, 60000, "ms"), 0, CP,                  \
-      "Time that a connection to Redis may take, and a reply. After it Ringcast connects "        \
-      "again")                                                                                    \
+      "Maximum time for connecting to Redis, and for each reply. Then Ringcast connects again")   \
     X(u32, redis_refresh_s, REDIS_REFRESH, 60, RANGE(1, 3600, "s"), 0, CP,                        \
       "How often Ringcast extends the expiry of its keys in Redis and writes missing keys "       \
       "again")                                                                                    \
@@ -220,9 +219,9 @@
     X(u32, media_port_max, MEDIASOUP_MAX_PORT, 49999, RANGE(1024, 65535), 0, DP,                  \
       "Last media port")                                                                          \
     X(u32, consent_timeout_ms, RINGCAST_CONSENT_TIMEOUT, 30000, RANGE(5000, 120000, "ms"), 0, DP, \
-      "A client that sends no ICE check for this long counts as gone (RFC 7675)")                 \
+      "Ringcast closes the media of a client that sends no ICE check for this long (RFC 7675)")   \
     X(u32, dtls_timeout_ms, RINGCAST_DTLS_TIMEOUT, 30000, RANGE(1000, 120000, "ms"), 0, DP,       \
-      "Time that a DTLS handshake may take")                                                      \
+      "Maximum time for a DTLS handshake")                                                        \
     GROUP("Workers and packet I/O")                                                               \
     X(u32, workers, MEDIASOUP_NUM_WORKERS, 0, RANGE(0, 16), 0, DP,                                \
       "Worker threads of the data plane; 0: one per core")                                        \
@@ -231,14 +230,14 @@
       "than this many transports and consumers above the least loaded worker. 0: always to "      \
       "the least loaded worker")                                                                  \
     X(word, io_backend, RINGCAST_IO_BACKEND, "auto", WORDS("auto, io_uring, socket"), 0, DP,      \
-      "How packets are received and sent; auto measures the backends at start and takes the "     \
+      "How packets are received and sent; auto measures the backends at the start and uses the "  \
       "fastest")                                                                                  \
     X(u32, socket_buffer_bytes, RINGCAST_SOCKET_BUFFER, 4194304,                                  \
       RANGE(65536, 268435456, "bytes"), 0, DP,                                                    \
       "Size of the send buffer and of the receive buffer that each media socket asks the "        \
       "kernel for")                                                                               \
     X(u32, batch_fill_us, RINGCAST_BATCH_FILL, 1500, RANGE(0, 2000, "us"), 0, DP,                 \
-      "Longest time that a worker waits for more packets before it handles a batch. Only a "      \
+      "Maximum time that a worker waits for more packets before it handles a batch. Only a "      \
       "worker that is busy more than half of the time waits; 0: no worker waits")
 /* clang-format on */
 
@@ -282,13 +281,12 @@ enum settings_request {
  * skipped. --config FILE names the file; --help, --check, --print-config and --version set
  * *request.
  * False: *settings and *request are as before, and `error` is one sentence for a person: which
- *        setting,
- * from where, which value, what is allowed. */
+ * setting, from where, which value, what is allowed. */
 bool settings_load(struct settings *settings, int argc, char **argv, char **environment,
                    enum settings_request *request, char error[SETTING_ERROR_BYTES]);
 
 /* The names of the PostgreSQL variables of the NestJS backend that are set, comma separated. True
- * when there is one: whoever set it should hear that persistence = sqlite does not use it. */
+ * when there is one: the caller then warns that persistence = sqlite does not use it. */
 bool settings_find_postgres_variables(char **environment, char *names, size_t room);
 
 /* ---- reload (settings_reload.c) ---- */

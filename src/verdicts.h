@@ -36,7 +36,7 @@
     V(drop_rtp_payload_type, "RTP of a payload type that the producer did not declare")           \
     V(drop_rtp_replaced, "RTP of an SSRC whose place another SSRC has taken")                     \
     V(drop_rtp_paused, "RTP of a paused producer")                                                \
-    V(drop_rtx_unused, "repair packet (RTX): nobody here uses it yet")                            \
+    V(drop_rtx_unused, "repair packet (RTX): Ringcast does not use it yet")                       \
     V(drop_rtcp_malformed, "RTCP compound out of bounds")                                         \
     V(drop_rtcp_unauthentic, "SRTCP authentication failed (G5)")                                  \
     V(drop_rtcp_replay, "SRTCP index already received, or too old")                               \
@@ -65,14 +65,14 @@ enum verdict {
     C(rtcp_sent, "RTCP datagrams handed to the backend")                          \
     C(stun_sent, "STUN responses handed to the backend")                          \
     C(dtls_sent, "DTLS datagrams handed to the backend")                          \
-    C(sends, "sends by the kernel of all datagrams (a segmented run is one)")     \
-    C(sends_zero_copy, "of those, asked to go without copying (io_uring)")        \
+    C(sends, "send calls of the kernel; a segmented run counts as one")           \
+    C(sends_zero_copy, "of those, requested as zero-copy (io_uring)")              \
     C(sends_zero_copy_copied, "of those, copied anyway: the device cannot do it") \
     C(send_full, "packets dropped because the transmit queue was full")           \
     C(send_failed, "packets that the kernel refused")                             \
     C(handed, "RTP packets handed to other workers, counted once for each worker") \
     C(handoff_full, "RTP packets that another worker had no room for")            \
-    C(batch_fills, "turns begun later under load so that a batch could fill")     \
+    C(batch_fills, "turns that a busy worker delayed to fill a batch")             \
     C(backlog_full, "RTP packets not sent here: earlier ones have waited too long") \
     C(index_refused, "RTP packets not sent to a consumer: SRTP index used before (D13)") \
     C(consent_expired, "transports that lost consent (RFC 7675)")                 \

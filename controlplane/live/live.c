@@ -19,7 +19,8 @@
 #define RETRY_MS_MAX 30000
 #define CLOSE_MS 1000
 /* Some servers do not let us end our earlier connections, and commands of those may arrive late.
- * Everything is written again after so many time limits: by then they have most likely arrived. */
+ * Everything is written again after this many time limits: by then they have most likely
+ * arrived. */
 #define LATE_TIMEOUTS 5
 
 struct live {
@@ -169,7 +170,7 @@ static void refusal_take(struct live *live)
     snprintf(live->refused, sizeof(live->refused), "Redis at %.100s refuses: %.190s%s",
              redis_address(live->redis), problem, advice);
     if (strcmp(live->refused, live->logged_problem) != 0)
-        LOG(WARN, "live", "Redis refuses live state; rooms go on, will retry",
+        LOG(WARN, "live", "Redis refuses live state; rooms keep running; will retry",
             F("why", "%s", live->refused));
     snprintf(live->logged_problem, sizeof(live->logged_problem), "%s", live->refused);
 }
@@ -190,7 +191,7 @@ static void reply_take(void *context, const redisReply *reply)
     if (!redis_is_up(live->redis))
         return;
     if (mirror_is_synced(live->mirror) && live->refused[0] != '\0') {
-        LOG(INFO, "live", "Redis takes live state again",
+        LOG(INFO, "live", "Redis accepts live state again",
             F("server", "%s", redis_address(live->redis)));
         live->refused[0] = live->logged_problem[0] = '\0';
     }

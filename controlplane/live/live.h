@@ -1,15 +1,16 @@
 /* Live state for other nodes and for the tools of operators: rooms, who is in them, and their
  * sockets.
  *
- * Only the rooms of this process are authoritative. The setting RINGCAST_STATE says who gets a
- * copy:
- *   memory  nobody
- *   redis   a Redis server, in the keys of the NestJS backend, which Ringcast replaces. The copy always
- *           converges to the rooms (mirror.h). No request waits for Redis, and rooms go on without
- *           it.
+ * Only the rooms of this process are always correct. The setting RINGCAST_STATE says
+ * where copies go:
+ *   memory  nowhere
+ *   redis   a Redis server, in the keys of the NestJS backend, which Ringcast replaces. The copy
+ *           always converges to the rooms (mirror.h). No request waits for Redis, and rooms keep
+ *           running without it.
  *
  * Threads: the loop. Memory: everything given in is copied. Errors: none that a caller must handle;
- * live_status says how it stands. Every function but live_start takes NULL and then does nothing. */
+ * live_status says how it stands. Every function but live_start takes NULL and then does
+ * nothing. */
 #ifndef RINGCAST_LIVE_H
 #define RINGCAST_LIVE_H
 
@@ -44,7 +45,7 @@ void live_participant_remove(struct live *live, const char *room_id, const char 
 void live_socket_put(struct live *live, const char *socket_id, const char *user_id);
 void live_socket_remove(struct live *live, const char *socket_id);
 
-/* False: nobody gets a copy, so the caller need not make JSON. */
+/* False: there is no copy, so the caller need not make JSON. */
 bool live_is_mirrored(const struct live *live);
 /* live_gather_later makes `gather` run soon, once for many calls. It then puts what has changed. */
 void live_on_gather(struct live *live, void (*gather)(void *context), void *context);

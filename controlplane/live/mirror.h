@@ -17,7 +17,7 @@
  *   ringcast:{instance}:rooms    set   room ids                          24 h, refreshed
  *   ringcast:{instance}:sockets  hash  socketId → userId                 24 h, refreshed
  *
- * How it converges: a dirty record is written whole, in its latest state, so many changes become
+ * How it converges: a dirty record is written whole, in its latest state. So several changes become
  * one write. A room and its entry in our own key go in one transaction. Without a connection
  * nothing is queued: a new connection first reads our own keys, then removes what does not exist
  * any more and writes everything that does. The same happens after a refusal, and when a refresh

@@ -84,8 +84,8 @@ static void server_failed(struct redis *redis, const char *why)
              why);
     if (was_up || strcmp(redis->problem, redis->logged_problem) != 0) {
         LOG(WARN, "live",
-            was_up ? "Redis is lost; rooms go on, will reconnect"
-                   : "Redis is not usable; rooms go on, will retry",
+            was_up ? "connection to Redis lost; rooms keep running; will reconnect"
+                   : "Redis is not usable; rooms keep running; will retry",
             F("why", "%s", redis->problem));
         snprintf(redis->logged_problem, sizeof(redis->logged_problem), "%s", redis->problem);
     }
@@ -168,8 +168,8 @@ static bool is_master(const redisReply *reply)
            strcmp(reply->element[0]->str, "master") == 0;
 }
 
-/* An ACL may forbid ROLE, and a proxy may not know it. A replica then shows itself by refusing
- * writes. */
+/* An ACL may forbid ROLE, and a proxy may not know it. A replica is then recognised because it
+ * refuses writes. */
 static bool is_forbidden(const redisReply *reply)
 {
     return reply->type == REDIS_REPLY_ERROR &&
@@ -253,7 +253,7 @@ static void setup_reply_take(struct redis *redis, const redisReply *reply)
     /* Without CLIENT it works as well: old servers and proxies may not know it. */
     if (reply->type == REDIS_REPLY_ERROR &&
         (step < SETUP_NAME || (step == SETUP_ROLE && !is_forbidden(reply)))) {
-        snprintf(why, sizeof(why), "%s is answered with: %.150s", steps[step], reply->str);
+        snprintf(why, sizeof(why), "Redis answered %s with: %.150s", steps[step], reply->str);
         server_failed(redis, why);
     } else if (step == SETUP_LIST) {
         old_connections_find(redis, reply);

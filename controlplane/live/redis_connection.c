@@ -201,7 +201,7 @@ static void plain_take(struct redis_connection *connection, const char *bytes, s
 {
     connection->since_reply += count;
     if (connection->since_reply > REPLY_BYTES_MAX)
-        fail(connection, "its reply is too long");
+        fail(connection, "the reply is too long");
     else if (redisReaderFeed(connection->reader, bytes, count) != REDIS_OK)
         fail(connection, "out of memory");
     else
@@ -348,7 +348,8 @@ static void resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *add
         if (status == 0) {
             connect_next(connection, "");
         } else {
-            snprintf(why, sizeof(why), "its name cannot be resolved: %s", uv_strerror(status));
+            snprintf(why, sizeof(why), "the server name cannot be resolved: %s",
+                     uv_strerror(status));
             fail(connection, why);
         }
     }
@@ -389,7 +390,7 @@ struct redis_connection *redis_connection_open(uv_loop_t *loop, const char *host
         connection->references++;
         connection->is_resolving = true;
     } else {
-        fail_later(connection, "its name cannot be resolved");
+        fail_later(connection, "the server name cannot be resolved");
     }
     return connection;
 }

@@ -127,7 +127,7 @@ bool tls_handshake(struct tls *tls, char *why)
         return true;
     verified = SSL_get_verify_result(tls->ssl);
     if (verified != X509_V_OK)
-        snprintf(why, TLS_WHY_BYTES, "its certificate is not accepted: %.120s",
+        snprintf(why, TLS_WHY_BYTES, "the certificate of the server is not accepted: %.120s",
                  X509_verify_cert_error_string(verified));
     else
         why_set(why, "the TLS handshake failed");
@@ -145,7 +145,7 @@ int tls_read(struct tls *tls, char *bytes, size_t room, char *why)
     if (is_waiting(tls, got))
         return 0;
     if (SSL_get_error(tls->ssl, got) == SSL_ERROR_ZERO_RETURN)
-        snprintf(why, TLS_WHY_BYTES, "it closed the connection");
+        snprintf(why, TLS_WHY_BYTES, "the server closed the connection");
     else
         why_set(why, "TLS failed");
     return -1;

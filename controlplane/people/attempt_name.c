@@ -14,7 +14,7 @@ uint64_t attempt_name_hash(const uint8_t key[ATTEMPT_KEY_BYTES], const char *nam
 
     if (!HMAC(EVP_sha256(), key, ATTEMPT_KEY_BYTES, (const uint8_t *)name, strlen(name), digest,
               NULL))
-        return 1; /* no memory: all names share one entry, which refuses too much, not too little */
+        return 1; /* no memory: all names share one entry, so none gets too many tries */
     memcpy(&hash, digest, sizeof(hash));
     return hash ? hash : 1;
 }
@@ -28,7 +28,7 @@ void address_name(const char *ip, char out[ADDRESS_NAME_BYTES])
         snprintf(out, ADDRESS_NAME_BYTES, "%s", ip);
     else if (IN6_IS_ADDR_V4MAPPED(&six))
         snprintf(out, ADDRESS_NAME_BYTES, "%u.%u.%u.%u", b[12], b[13], b[14], b[15]);
-    else /* who has one address of a /64 has all of them */
+    else /* one person usually has all addresses of a /64 */
         snprintf(out, ADDRESS_NAME_BYTES, "%02x%02x:%02x%02x:%02x%02x:%02x%02x::/64", b[0], b[1],
                  b[2], b[3], b[4], b[5], b[6], b[7]);
 }

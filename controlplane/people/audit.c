@@ -45,8 +45,8 @@ void audit_level_check(struct audit *audit)
                 F("bytes", "%llu", (unsigned long long)bytes));
         else
             LOG(WARN, "audit",
-                "the audit spool fills up: bring the database back before it is full and requests "
-                "are refused",
+                "the audit spool is filling up: bring the database back before it is full and "
+                "requests are refused",
                 F("percent", "%u", (unsigned)percent),
                 F("bytes", "%llu", (unsigned long long)bytes),
                 F("max", "%llu", (unsigned long long)spool_bytes_max));
@@ -282,7 +282,7 @@ static const char *status_of(struct audit *audit)
         spool_reserve(audit->spool, rows_bytes(1)))
         audit->write_error = 0;
     if (spool_sync_has_failed(audit->spool))
-        return "the disk fails: rows in the audit spool are not safe";
+        return "the disk has errors: rows in the audit spool may be lost";
     if (audit->memory_count || audit->write_error)
         snprintf(audit->status, STATUS_BYTES, "rows cannot be logged: %s",
                  reason_text(audit->write_error));

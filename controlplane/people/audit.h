@@ -38,8 +38,8 @@ void audit_close(struct audit *audit);
 void audit_hold(struct audit *audit);
 void audit_release(struct audit *audit);
 
-/* May a request go on that writes at most `rows`? False: the disk is full or broken, or the spool
- * is full because the database was unavailable for too long. The request then fails with
+/* May a request continue that writes at most `rows`? False: the disk is full or broken, or the
+ * spool is full because the database was unavailable for too long. The request then fails with
  * `unavailable`. */
 bool audit_ready(struct audit *audit, uint64_t rows);
 

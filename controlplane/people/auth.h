@@ -39,13 +39,13 @@ void auth_register(struct auth *auth, const char *email, const char *password,
                    const char *display_name, const char *ip, auth_callback done, void *context);
 void auth_login(struct auth *auth, const char *email, const char *password, const char *ip,
                 auth_callback done, void *context);
-/* Is the token valid, and does its user exist and is active? */
+/* Is the token valid, and is its user active? */
 void auth_verify(struct auth *auth, const char *token, auth_callback done, void *context);
 /* When the token expires, in Unix seconds; 0: it is not valid. */
 int64_t auth_token_expiry(struct auth *auth, const char *token);
 
-/* Does the user exist and is active? Enough for a token that was verified before with the same
- * keys. */
+/* Does the user exist, and is the user active? Enough for a token that was verified before with the
+ * same keys. */
 void auth_check_user(struct auth *auth, const char *user_id, auth_callback done, void *context);
 /* A number that changes with the keys. */
 uint32_t auth_keys_version(const struct auth *auth);

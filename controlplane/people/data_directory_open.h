@@ -1,5 +1,4 @@
-/* The data directory of the control plane: makes it when it is missing, opens it, keeps others
- * out. */
+/* The data directory of the control plane: makes it when it is missing, opens it and locks it. */
 #ifndef RINGCAST_DATA_DIRECTORY_OPEN_H
 #define RINGCAST_DATA_DIRECTORY_OPEN_H
 

@@ -36,8 +36,8 @@ struct database_kind {
                              const struct settings *settings, char *why);
     /* Starts the query. The database calls `finished` for it later, never inside submit. */
     void (*submit)(struct database *database, struct query *query);
-    /* The query had its time. True: the database has dropped it (query->problem may say why it was
-     * not done). False: it cannot be stopped, and `finished` still comes. */
+    /* The time of the query is over. True: the database has dropped it (query->problem may say why
+     * it was not done). False: it cannot be stopped, and `finished` still comes. */
     bool (*withdraw)(struct database *database, struct query *query);
     /* Every query has been answered. Ends with `closed`. */
     void (*close)(struct database *database);

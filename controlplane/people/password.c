@@ -14,8 +14,8 @@
 
 #define SALT_BYTES 16
 #define TAG_BYTES 32
-/* A hash from the database says itself how much work its verification is. Not more than these,
- * which are also the maxima of the settings. */
+/* A stored hash names the cost of its verification. These are the highest costs that are accepted;
+ * the settings have the same maxima. */
 #define STORED_MEMORY_KIB_MAX 262144
 #define STORED_PASSES_MAX 16
 #define STORED_LANES_MAX 4

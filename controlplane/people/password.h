@@ -24,7 +24,7 @@ bool password_verify(const char *hash, const char *password);
 bool password_hash_is_weaker(const char *hash, const struct password_cost *cost);
 
 /* A hash to verify when the user does not exist, so that an unknown e-mail address takes as long as
- * a known one. No password matches it: its tag is invented. */
+ * a known one. No password matches it. */
 void password_nobody(const struct password_cost *cost, char out[PASSWORD_HASH_BYTES]);
 
 #endif

@@ -1,5 +1,5 @@
 /* Persistence in front of its database: it limits how many queries wait and for how long, answers
- * for a database that does not, and knows whether the database works. */
+ * queries that the database does not answer, and knows whether the database works. */
 #include "persistence.h"
 
 #include <pthread.h>
@@ -263,7 +263,7 @@ static void woken(uv_async_t *async)
     }
 }
 
-/* Answers the queries that had their time. The database never starts those that it has not started;
+/* Answers the queries whose time is over. The database never starts those that it has not started;
  * the results of those that it is running are dropped. */
 static void overdue_answer(struct persistence *store)
 {
@@ -360,7 +360,7 @@ static void check_done(void *context, enum persistence_result result, const stru
     store->checking = false;
 }
 
-/* A server may hang while nobody sends queries: /health must know it before the next caller
+/* A server may hang while there are no queries: /health must know it before the next caller
  * does. */
 static void check_send(struct persistence *store)
 {

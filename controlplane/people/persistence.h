@@ -49,8 +49,8 @@ struct audit_row {
     int64_t created_us; /* in one control plane each row is later than the one before */
 };
 
-/* A query without a result after so long is answered with UNAVAILABLE. 800 ms, so that a caller
- * hears it within a second. Tests change it. */
+/* A query without a result after this time is answered with UNAVAILABLE. 800 ms, so that a caller
+ * gets its answer within a second. Tests change it. */
 extern uint64_t persistence_answer_ms_max;
 
 struct persistence;

@@ -224,7 +224,7 @@ static bool list_remove(struct query_list *list, struct query *query)
     return false;
 }
 
-/* When the server runs the query already, its connection is closed: nobody knows when the result
+/* When the server runs the query already, its connection is closed: it is unknown when the result
  * would come. */
 static bool postgres_withdraw(struct database *base, struct query *query)
 {

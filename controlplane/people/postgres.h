@@ -1,7 +1,7 @@
 /* Inside of PostgreSQL: a small pool of connections on the loop. Nothing here waits.
  *
  *   postgres.c             the pool: gives queries to connections, decides when to connect again
- *   postgres_resolver.c    names to addresses, off the loop
+ *   postgres_resolver.c    resolves names to addresses on a thread
  *   postgres_connection.c  one connection: connects, checks the tables, prepares, runs queries
  *   postgres_queries.c     statements: queries to parameters, results to queries
  *   postgres_schema.c      the tables: makes, accepts or refuses them
@@ -40,7 +40,7 @@ struct pg_connection {
     bool is_ready;       /* the statements are prepared: it takes queries */
     bool runs_audit;
     unsigned syncs_pending; /* ends of pipelines whose results are still to come */
-    bool row_by_row;        /* each audit row alone, because the tables refuse one of the batch */
+    bool row_by_row;        /* send each audit row by itself: the tables refused the batch */
     unsigned row;           /* the audit row that the next result belongs to */
     char sqlstate[6], message[DATABASE_PROBLEM_BYTES]; /* first error of the query or phase */
     bool found;                                        /* the query changed or read a row */

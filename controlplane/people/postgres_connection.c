@@ -261,7 +261,7 @@ static void prepare_ended(struct pg_connection *connection)
         pg_pool_ready(connection);
         return;
     }
-    connection->pool->schema_checked = false; /* somebody changed the tables: check them again */
+    connection->pool->schema_checked = false; /* the tables were changed: check them again */
     snprintf(problem, sizeof(problem), "PostgreSQL: %.140s", connection->message);
     fail(connection, problem);
 }

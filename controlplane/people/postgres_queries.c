@@ -352,8 +352,7 @@ bool pg_error_breaks_connection(const char *sqlstate)
            strncmp(sqlstate, "57P", 3) == 0 || /* the server stops, or starts */
            strcmp(sqlstate, "25006") == 0 ||   /* the server became a standby: find the primary */
            strncmp(sqlstate, "26", 2) == 0 ||  /* a pooler in between lost the prepared statement */
-           strncmp(sqlstate, "0A", 2) ==
-               0 || /* the plan is out of date: somebody altered a table */
+           strncmp(sqlstate, "0A", 2) == 0 ||  /* the plan is out of date: a table was altered */
            strncmp(sqlstate, "42", 2) ==
                0; /* a table or a right is missing: check the tables again */
 }
@@ -415,7 +414,7 @@ static enum persistence_result row_error(struct pg_connection *connection, struc
         return PERSISTENCE_NOT_FOUND; /* no row can have such a key */
     LOG(ERROR, "persistence", "the tables refuse a row; the caller gets an error",
         F("why", "%s", connection->message));
-    return PERSISTENCE_UNAVAILABLE; /* query->problem stays empty: the database is well */
+    return PERSISTENCE_UNAVAILABLE; /* query->problem stays empty: the database works */
 }
 
 bool pg_query_end(struct pg_connection *connection, struct query *query)

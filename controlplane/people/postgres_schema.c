@@ -119,7 +119,7 @@ static const char *const migrations[] = {tables_text, additions_text};
 #define USERS_ROW(number, kind, column, field) ", ('users', '" column "', '" TYPE_##kind "')"
 #define MEETINGS_ROW(number, kind, column, field) ", ('meetings', '" column "', '" TYPE_##kind "')"
 
-/* What a database must have, whoever made its tables. */
+/* What a database must have, no matter what made its tables. */
 /* clang-format off */
 static const char check_text[] =
     "DO $ringcast$ DECLARE wanted record; found text; "

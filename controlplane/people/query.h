@@ -59,7 +59,7 @@ struct query {
             size_t count;
         } audit;
     } row;
-    /* With PERSISTENCE_UNAVAILABLE: what is wrong with the database. "": the database is well, it
+    /* With PERSISTENCE_UNAVAILABLE: what is wrong with the database. "": the database works; it
      * refuses only this query. */
     char problem[DATABASE_PROBLEM_BYTES];
 };

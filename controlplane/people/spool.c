@@ -234,7 +234,7 @@ size_t spool_read(struct spool *spool, struct spool_batch *batch)
     char name[SEGMENT_NAME_BYTES];
 
     batch->count = 0;
-    /* Every round reads rows, skips damaged lines, or goes on with the next segment. */
+    /* Every round reads rows, skips damaged lines, or continues with the next segment. */
     while (batch->count == 0) {
         bool last = spool->read_number == spool->write_number;
         ssize_t bytes = 0;

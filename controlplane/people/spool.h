@@ -35,7 +35,7 @@ void spool_close(struct spool *spool);
 
 /* False, with errno: the row is not in the file (disk full, spool full, error). */
 bool spool_append(struct spool *spool, const struct audit_row *row);
-/* Reserves so many bytes on the disk for rows that are appended later. False, with errno: no
+/* Reserves this many bytes on the disk for rows that are appended later. False, with errno: no
  * space. */
 bool spool_reserve(struct spool *spool, uint64_t bytes);
 

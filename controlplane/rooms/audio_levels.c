@@ -1,7 +1,7 @@
 /* Audio levels: media:activeSpeaker and media:audioLevels.
  *
  * Clients write the loudness of their audio into each packet (RFC 6464). The data plane publishes
- * it as one level per interval of 20 ms; here speaker.c hears every interval of every producer in
+ * it as one level per interval of 20 ms; here speaker.c gets every interval of every producer in
  * order.
  *
  *   rows of the table audio_level ─► intervals of each producer ─┬─► speaker.c ─► dominant speaker
@@ -32,7 +32,7 @@
 #define VOLUME_SILENCE -127 /* dBov */
 
 _Static_assert(SPEAKER_FRAME_MS * 1000000u == AUDIO_INTERVAL_NS,
-               "speaker.c hears one interval at a time");
+               "speaker.c takes one interval at a time");
 _Static_assert(AUDIO_LEVEL_INTERVALS > DELAY_INTERVALS + 2 * TICK_EVERY_MS / SPEAKER_FRAME_MS,
                "the row must still hold an interval when it is heard");
 

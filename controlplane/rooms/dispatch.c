@@ -57,8 +57,8 @@ static bool member_resolve(struct request *request)
     return false;
 }
 
-/* Finds the object that the payload names. An object of somebody else gets the same answer as one
- * that does not exist, so that nobody can find out which ids exist. */
+/* Finds the object that the payload names. An object of another participant gets the same answer as
+ * one that does not exist, so that no client can find out which ids exist. */
 static bool owned_resolve(struct request *request)
 {
     enum room_error error = ERROR_transport_not_found;

@@ -13,7 +13,7 @@
     E(room_closed, "The room is closed")                                                         \
     E(room_full, "The room is full")                                                             \
     E(not_in_room, "Join the room first")                                                        \
-    E(not_host, "Only the host may do this, and for some events a co-host")                      \
+    E(not_host, "Only the host, or for some events a co-host, may do this")                     \
     E(cannot_kick_host, "The host cannot be removed")                                            \
     E(cannot_change_host, "The role of the host cannot be changed")                              \
     E(user_not_found, "This user is not in the room")                                            \

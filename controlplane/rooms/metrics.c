@@ -55,7 +55,7 @@ void rooms_write_metrics(struct metrics *metrics, void *context)
     metrics_value(metrics, "rooms_open", "gauge", "rooms that people are in", rooms_open);
     metrics_value(metrics, "participants", "gauge", "people in rooms", participants);
     metrics_value(metrics, "participants_in_grace", "gauge",
-                  "participants whose socket was lost and who may still come back", absent);
+                  "participants without a socket, within their grace time", absent);
     metrics_value(metrics, "calls_total", "counter", "Socket.IO events received from clients",
                   (double)rooms->requests);
     metrics_head(metrics, "call_errors_total", "counter", "Socket.IO events refused, by code");

@@ -14,7 +14,7 @@ enum role { ROLE_PARTICIPANT, ROLE_CO_HOST, ROLE_HOST };
 
 struct participant {
     struct room *room;
-    struct session *session; /* NULL: absent, its socket was lost and may come back */
+    struct session *session; /* NULL: absent, without a socket */
     char user_id[UUID_TEXT_BYTES], socket_id[32], ip[46];
     char display_name[401];
     enum role role;

@@ -23,7 +23,7 @@ struct room {
     handle_word handle;
     int64_t created_ms;
 
-    /* State of the meeting, and what of it is saved. The store gets one change at a time. */
+    /* State of the meeting, and which parts are saved. The store gets one change at a time. */
     bool closed, active, closed_saved, active_saved, saving;
     uint32_t peak, peak_saved, peak_saving;
     int64_t active_ms, closed_ms;
@@ -40,7 +40,7 @@ struct room {
 struct room *room_find(struct rooms *rooms, const char *id_or_code);
 struct room *room_open(struct rooms *rooms, const struct meeting_row *meeting);
 /* Removes everybody and ends the meeting. announced: everybody gets `room:closed`. closed_by: NULL
- * when nobody asked for it. */
+ * when no participant asked for it. */
 void room_close(struct room *room, bool announced, const struct session *closed_by);
 /* Frees a room that nobody has joined; the meeting stays open in the store. */
 void room_discard(struct room *room);

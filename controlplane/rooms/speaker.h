@@ -10,7 +10,7 @@
  * active parts is if the person speaks (binomial distribution) than if not (exponential
  * distribution). Somebody becomes dominant when their score beats the dominant speaker's by a
  * margin on all three scales at once. So a cough does not count, because the long scale is against
- * it, and neither does a short word while the dominant speaker goes on, because the short scales
+ * it, and neither does a short word while the dominant speaker continues, because the short scales
  * are against it.
  *
  * Threads: one at a time. Memory: the caller's.

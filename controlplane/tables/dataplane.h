@@ -9,7 +9,7 @@
  *
  * Threads: the loop's only. Memory: rows are copied in and out.
  * Errors: without a data plane, or when a table is full, a row cannot be added and the caller
- *         refuses the request. Media in progress does not need this object: it goes on when it is
+ *         refuses the request. Media in progress does not need this object: it continues when it is
  *         closed. */
 #ifndef RINGCAST_TABLES_DATAPLANE_H
 #define RINGCAST_TABLES_DATAPLANE_H

@@ -1,5 +1,5 @@
 /* How many things (connections, sessions) each client address holds, and how fast it takes new
- * ones. All addresses of one IPv6 /64 network count as one: whoever has one of them has all.
+ * ones. All addresses of one IPv6 /64 network count as one: one person usually has all of them.
  *
  * Rate: at most `per_minute` in any 60 seconds (generic cell rate algorithm, one time stamp per
  *       address). An address is remembered until its rate has recovered, but at most

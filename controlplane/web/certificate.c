@@ -60,7 +60,7 @@ static bool ticket_crypto(const struct ticket_key *key, unsigned char *iv, EVP_C
            EVP_MAC_CTX_set_params(mac, parameters) == 1;
 }
 
-/* OpenSSL asks for the key of a ticket. Returns 1: here it is; 2: here it is, and the client shall
+/* OpenSSL asks for the key of a ticket. Returns 1: here it is; 2: here it is, and the client must
  * get a new ticket; 0: unknown key, do a full handshake; -1: failure. */
 static int find_ticket_key(SSL *ssl, unsigned char name[16], unsigned char *iv,
                            EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac, int encrypt)

@@ -226,8 +226,8 @@ static void out_message(void *owner, const char *bytes, size_t count, bool is_bi
         engine_abort(&client->engine, "parse error");
 }
 
-/* The sockets hear it on the next turn of the loop: our caller is in the middle of its work on this
- * client. */
+/* The sockets are told on the next turn of the loop: our caller is in the middle of its work on
+ * this client. */
 static void out_closed(void *owner, const char *reason)
 {
     struct client *client = owner;

@@ -50,7 +50,7 @@ struct client {
     struct client *next, **link; /* in its bucket; link is NULL after the end */
     struct address_limit *address_limit;
     uint32_t references;
-    bool is_closed; /* the session is over; the sockets hear it on the next turn of the loop */
+    bool is_closed; /* the session is over; the next turn of the loop tells the sockets */
     bool is_probe;  /* the WebSocket is not the session's yet */
     struct engine engine;
     struct http_request *poll; /* waits for a message */

@@ -81,7 +81,7 @@ struct connection {
     struct budget_share share; /* of the client's address */
 };
 
-/* Begins with a zeroed struct. Afterwards connection_close is needed to get rid of it. */
+/* Begins with a zeroed struct; end it with connection_close. */
 void connection_init(struct connection *connection, struct connection_shared *shared,
                      void (*released)(struct connection *connection));
 void connection_set_protocol(struct connection *connection,
@@ -89,7 +89,7 @@ void connection_set_protocol(struct connection *connection,
 /* After uv_accept: TLS handshake or not, then `opened`, then bytes. */
 void connection_begin(struct connection *connection, bool is_tls);
 
-/* Sends what is queued, then ends the connection. The protocol hears nothing any more. */
+/* Sends what is queued, then ends the connection. The protocol gets no more calls. */
 void connection_finish(struct connection *connection);
 void connection_close(struct connection *connection);
 /* Closes on the loop's next turn: for callers in the middle of their work. */

@@ -49,7 +49,7 @@ static void redirect(struct http_request *request)
 
 /* ---- the route ---- */
 
-/* The metrics port serves nothing else: whoever can reach it reaches only these two paths. */
+/* The metrics port serves only these two paths. */
 static bool is_served_here(const struct http_connection *http, struct slice path)
 {
     return http->kind != LISTENER_METRICS || slice_is(path, "/metrics") ||
@@ -163,7 +163,7 @@ static bool takes_body(struct http_request *request)
 
 /* ---- head and request ---- */
 
-/* A draining server takes no new work, but Socket.IO sessions (raw routes) go on. */
+/* A draining server accepts no new work, but Socket.IO sessions (raw routes) continue. */
 static bool is_refused_by_drain(const struct http_request *request)
 {
     return request->server->is_draining && request->route != NULL && !request->route->is_raw &&

@@ -252,7 +252,7 @@ bool engine_poll(struct engine *engine, uint64_t now_ms)
     if (engine->state == ENGINE_CLOSED || engine->transport != ENGINE_POLLING)
         return false;
     if (engine->poll_waits) {
-        /* Two polls at once: somebody else uses the session id, or the client is broken. */
+        /* Two polls at once: another client uses the session id, or the client has an error. */
         engine->poll_waits = false;
         engine->out->poll(engine->owner, "1", 1);
         end(engine, "transport error");

@@ -4,7 +4,7 @@
  *   polling ──(2probe / 3probe / 5 on a second, WebSocket link)──► websocket
  *
  * Threads: the loop's. Memory: the owner holds the struct engine; packets have counted references.
- * Errors: whoever breaks the protocol gets the session closed: "parse error" or "transport error".
+ * Errors: a client that breaks the protocol loses its session: "parse error" or "transport error".
  * Re-entry: out->message and out->closed may use engine_send and engine_close, nothing else.
  * Source: the Engine.IO protocol, revision 4, and the behaviour of its reference server. */
 #ifndef RINGCAST_ENGINEIO_H

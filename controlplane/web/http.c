@@ -183,7 +183,7 @@ void http_route_raw(struct http_server *server, const char *path, size_t body_by
 void http_metrics_add(struct http_server *server, metrics_source source, void *context)
 {
     if (server->metrics_source_count == HTTP_METRICS_SOURCES_MAX)
-        abort(); /* sources are in the code */
+        abort(); /* the code fixes the number of sources */
     server->metrics_sources[server->metrics_source_count].write = source;
     server->metrics_sources[server->metrics_source_count++].context = context;
 }

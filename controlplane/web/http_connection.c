@@ -68,7 +68,7 @@ static void forget_kept(struct http_connection *http)
 
 /* ---- the head ---- */
 
-/* After a refused head the connection ends: nobody knows where the next request begins. */
+/* After a refused head the connection ends, because the start of the next request is unknown. */
 static const char *head_problem(int status)
 {
     switch (status) {

@@ -1,4 +1,4 @@
-/* HTTP/1.1 on a connection: reads one request at a time, hands it on when it is complete, goes on
+/* HTTP/1.1 on a connection: reads one request at a time, hands it on when it is complete, continues
  * to the next one when its reply is written.
  *
  *   HEAD ─► BODY ─► HANDLER ─► REPLY ─► HEAD …      each state but HANDLER has a deadline

@@ -47,8 +47,8 @@ struct http_chunks {
 };
 
 /* Decodes `count` bytes from `from` to `to`, which has room for `count` bytes. 0: all bytes are
- * used, the body goes on; 200: the body is complete, *used bytes belong to it; any other status:
- * an error. */
+ * used, more of the body follows; 200: the body is complete, *used bytes belong to it; any other
+ * status: an error. */
 int http_chunks_read(struct http_chunks *chunks, const char *from, size_t count, size_t *used,
                      char *to, size_t *written);
 

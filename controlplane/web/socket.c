@@ -7,7 +7,7 @@
 
 /* ---- the end of a socket ---- */
 
-/* Takes the socket off its client. The handlers hear it when the socket was accepted. */
+/* Takes the socket off its client. The handlers are told if the socket was accepted. */
 static void end_socket(struct socket *socket, const char *reason)
 {
     struct client *client = socket->client;

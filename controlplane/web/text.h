@@ -1,4 +1,4 @@
-/* Slices of text, UTF-8, base64, and session ids. A slice points into memory of somebody else. */
+/* Slices of text, UTF-8, base64, and session ids. A slice does not own its memory. */
 #ifndef RINGCAST_WEB_TEXT_H
 #define RINGCAST_WEB_TEXT_H
 
@@ -39,7 +39,7 @@ int64_t base64_decode(const char *from, size_t count, unsigned char *to);
 size_t base64_encode(const unsigned char *from, size_t count, char *to);
 
 /* Makes the id of a session or a socket: 15 random bytes as 20 characters of base64url, and a NUL.
- * An id is a secret: whoever knows it can use the session. */
+ * An id is a secret: any client that knows it can use the session. */
 #define SID_ROOM 21
 void sid_make(char sid[SID_ROOM]);
 

@@ -24,7 +24,7 @@
 
 struct websocket {
     struct connection *connection;             /* NULL: it is gone */
-    const struct websocket_handlers *handlers; /* NULL: the owner wants to hear no more */
+    const struct websocket_handlers *handlers; /* NULL: no more calls to the owner */
     void *context;
     wslay_event_context_ptr frames;
     const char *in; /* bytes that wslay has not read yet */

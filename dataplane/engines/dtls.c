@@ -430,8 +430,8 @@ static void schedule(struct dtls *dtls, uint64_t now_ns)
 }
 
 /* Does this error end the association? After fragments that contradict each other OpenSSL reports
- * SSL_ERROR_SYSCALL without a reason, but can go on. If we took that for the end, anybody could end
- * a handshake with one datagram. */
+ * SSL_ERROR_SYSCALL without a reason, but the handshake can continue. If we took that for the end,
+ * anybody could end a handshake with one datagram. */
 static bool is_fatal(int error)
 {
     return error != SSL_ERROR_WANT_READ && error != SSL_ERROR_WANT_WRITE &&

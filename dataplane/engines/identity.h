@@ -1,5 +1,5 @@
-/* The identity of this installation: the certificate that it presents in DTLS handshakes, and the
- * private key of it. The identity lives in a row of shared memory, so that a restarted handshaker
+/* The identity of this installation: the certificate that it presents in DTLS handshakes, and its
+ * private key. The identity lives in a row of shared memory, so that a restarted handshaker
  * presents the same certificate: clients have been told its fingerprint.
  *
  *   first start     identity_make ─► identity row (region `keys`) ─► identity_open

@@ -64,7 +64,7 @@ bool rtcp_read_report_block(const struct rtcp_packet *packet, size_t i,
 bool rtcp_read_bye(const struct rtcp_packet *packet, size_t i, uint32_t *ssrc);
 /* The SSRC of the sender of a feedback packet, and the SSRC of the media that it is about. */
 bool rtcp_read_feedback(const struct rtcp_packet *packet, uint32_t *sender, uint32_t *media);
-/* Entry i of a FIR: the SSRC that shall send a key frame, and the sequence number of the
+/* Entry i of a FIR: the SSRC that must send a key frame, and the sequence number of the
  * request. */
 bool rtcp_read_fir(const struct rtcp_packet *packet, size_t i, uint32_t *ssrc, uint8_t *sequence);
 /* Entry i of a generic NACK: the sequence number of a lost packet, and a mask for the 16 after

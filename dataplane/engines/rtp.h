@@ -130,7 +130,7 @@ static inline void rtp_template_copy(uint8_t *out, size_t room, const struct rtp
     memcpy(out + 2, &sequence, sizeof(sequence));
     memcpy(out + 4, &timestamp, sizeof(timestamp));
     memcpy(out + 8, &ssrc, sizeof(ssrc));
-    if (t->mid_at != 0) /* the byte in front of it says how long it is, less one */
+    if (t->mid_at != 0) /* the byte before it holds the length minus one */
         for (unsigned i = 0; i <= (mid[-1] & 15u); i++)
             mid[i] = (uint8_t)patch->mid[i];
     if (t->abs_send_time_at != 0) {

@@ -28,7 +28,7 @@ struct stun_request {
     const char *remote_ufrag; /* USERNAME behind the colon: the client's */
     uint8_t local_ufrag_bytes, remote_ufrag_bytes;
     bool use_candidate, controlling, controlled, has_priority;
-    bool has_unknown_required; /* attributes that we must understand and do not: answer 420 */
+    bool has_unknown_required; /* mandatory attributes that we do not know: answer 420 */
     uint16_t unknown[4];       /* the first of them */
     uint8_t unknown_count;
     uint64_t tie_breaker;

@@ -1,11 +1,11 @@
 /* How loud an audio producer was lately, as its client says it with each packet (RFC 6464). Clients
- * that draw meters and the control plane, which looks for the one who speaks, read it.
+ * read it to draw meters; the control plane reads it to find the speaker.
  *
  * Shape:   one level for each of the last AUDIO_LEVEL_INTERVALS intervals of AUDIO_INTERVAL_NS;
  *          interval i lies at i modulo AUDIO_LEVEL_INTERVALS. A level is the byte of RFC 6464: the
  *          top bit says "voice", the others -dBov.
  * Memory:  lies in the producer. An engine: no clock, no I/O.
- * Source:  the level stands in the clear header, which SRTP authenticates. */
+ * Source:  the level is in the clear header, which SRTP authenticates. */
 #ifndef RINGCAST_AUDIO_LEVELS_H
 #define RINGCAST_AUDIO_LEVELS_H
 
@@ -16,7 +16,7 @@
 
 struct audio_levels {
     uint8_t extension_id;       /* the client's id of the extension; 0: it does not send levels */
-    uint32_t newest, published; /* intervals: the last one that is known here, and in the row */
+    uint32_t newest, published; /* the newest interval here, and in the row */
     uint8_t level[AUDIO_LEVEL_INTERVALS];
 };
 

@@ -1,6 +1,6 @@
 /* The datagrams that a worker received in this turn, and what became of each.
  *
- * Memory:  the bytes are the backend's until the worker releases them, after ingress.
+ * Memory:  the bytes belong to the backend; the worker gives them back after ingress.
  * Threads: the worker's. */
 #ifndef RINGCAST_BATCH_H
 #define RINGCAST_BATCH_H

@@ -1,5 +1,5 @@
-/* The first look at every datagram: what kind it is, whose it is, and the gates G1 to G3, G6 and
- * G8. A refused datagram changes no state and causes no byte to be sent.
+/* The first look at every datagram: what kind it is, to which transport it belongs, and the gates
+ * G1 to G3, G6 and G8. A refused datagram changes no state and causes no byte to be sent.
  *
  *   STUN ─► checks.c    DTLS ─► handshaker_link.c    RTP ─► ingress.c    RTCP ─► feedback.c */
 #ifndef RINGCAST_CLASSIFY_H
@@ -13,7 +13,7 @@ struct classifier {
     struct feedback *feedback;
 };
 
-/* Gives every datagram of the batch its verdict, but RTP, whose verdict ingress_run gives. */
+/* Gives every datagram of the batch its verdict, except RTP: ingress_run does that. */
 void classify(struct classifier *c);
 
 #endif

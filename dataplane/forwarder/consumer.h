@@ -18,7 +18,7 @@
 struct transport;
 
 struct consumer {
-    /* who is next, and whether something may be sent */
+    /* the next consumer of the producer; whether packets may be sent */
     struct consumer *next_of_producer;
     struct egress *egress; /* of its transport */
     struct consumer *next_due;
@@ -27,7 +27,7 @@ struct consumer {
     uint32_t ssrc, index;
     bool paused;
     uint8_t encoding;  /* that is being forwarded */
-    uint8_t target;    /* encoding that should be; it is forwarded from its next key frame on */
+    uint8_t target;    /* wanted encoding; it replaces the present one at its next key frame */
     bool synchronised; /* false: the offsets are not valid; video waits for a key frame */
 
     uint64_t index_offset; /* SRTP index out = in + offset (modulo 2^64) */

@@ -18,7 +18,7 @@
 
 struct transport;
 
-/* What a client's checks must name and be signed with. */
+/* The user fragment that checks must name, and the password that must sign them. */
 struct ice_credentials {
     uint8_t ufrag_bytes; /* 0: none */
     char ufrag[ICE_CREDENTIAL_ROOM];
@@ -44,7 +44,7 @@ static inline uint32_t credentials_find(const struct ufrags *ufrags,
     return map_find(&ufrags->map,
                     map_hash(ufrags->secret, request->local_ufrag, request->local_ufrag_bytes));
 }
-/* Those of its credentials that the check names; NULL: neither. */
+/* The credentials of the transport that the check names; NULL: none. */
 const struct ice_credentials *credentials_named(const struct transport *t,
                                                 const struct stun_request *request);
 

@@ -21,7 +21,7 @@ struct egress {
     struct consumer *due_first, *due_last; /* in this turn: consumers that get packets here */
     struct egress *next_touched;
     uint64_t packets, bytes; /* RTP sent */
-    struct srtp_key key;     /* that we send with */
+    struct srtp_key key;     /* the key for sending */
 };
 
 #endif

@@ -16,8 +16,8 @@
 #define COST_1024_BYTES 360
 #define ROUND 64 /* consumers of one producer that are served before the next producer's */
 
-/* Makes the indexes, sequence numbers and time stamps that this consumer gets from this packet on
- * follow those that it got before. */
+/* From this packet on, the consumer's indexes, sequence numbers and time stamps continue without a
+ * gap. */
 static void synchronise(struct consumer *c, const struct packet *packet, uint64_t now_ns,
                         uint32_t clock_rate)
 {

@@ -6,7 +6,7 @@
  *                          emit     subscriber by subscriber: select, rewrite, encrypt, send
  *                          retire   the packets of jobs that are done
  *
- * A room that is larger than a turn's budget goes on in the next turn, after all producers that
+ * A room that is larger than a turn's budget continues in the next turn, after all producers that
  * have received something meanwhile: so it delays itself, not the other rooms on this worker.
  *
  * Threads: the worker's.

@@ -166,7 +166,7 @@ static void act_on(struct feedback *f, struct transport *t, const struct rtcp_pa
     case RTCP_PSFB:
         payload_feedback(f, t, packet);
         break;
-    default: /* SDES, XR, APP: nothing we act upon */
+    default: /* SDES, XR, APP: ignored */
         break;
     }
 }

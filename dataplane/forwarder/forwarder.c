@@ -142,7 +142,7 @@ static bool shut_sandbox(const struct settings *settings)
 
     if (sandbox_enter(SANDBOX_FORWARDER, settings, why))
         return true;
-    LOG(ERROR, "start", "cannot shut the sandbox", F("why", "%s", why));
+    LOG(ERROR, "start", "cannot enter the sandbox", F("why", "%s", why));
     return false;
 }
 

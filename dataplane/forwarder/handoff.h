@@ -58,7 +58,8 @@ struct handoff_report {
     uint32_t sr_timestamp[ENCODINGS_MAX];
     bool has_sr[ENCODINGS_MAX];
 };
-_Static_assert(sizeof(struct handoff_report) <= PACKET_ROOM, "reports outgrew a packet");
+_Static_assert(sizeof(struct handoff_report) <= PACKET_ROOM,
+               "the reports do not fit into a packet");
 
 struct handoff_lane {
     _Alignas(64) _Atomic uint64_t published; /* by the sender: notes that the receiver may read */
@@ -136,8 +137,9 @@ bool handoff_has_lost(struct lanes *lanes, uint32_t from);
 
 /* ---- both ---- */
 
-/* One hold less. With the last one the packet leaves the pool: a packet of our own is counted with
- * its verdict, one of another worker is reported to that worker as finished. */
+/* Releases one hold of the packet. After the last one the packet returns to its pool: a packet of
+ * this worker is counted with its verdict; one of another worker is reported to that worker as
+ * finished. */
 void packet_release(struct lanes *lanes, struct packet *packet);
 /* Tells the other workers what was finished here, and takes back the packets that they finished. */
 void handoff_take_back(struct lanes *lanes);

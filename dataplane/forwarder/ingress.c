@@ -92,7 +92,7 @@ static struct stream *known_stream(struct transport *t, uint32_t ssrc)
     return NULL;
 }
 
-/* An entry for an SSRC that proved authentic: the one that it had before, else one never used, else
+/* An entry for an SSRC that sent an authentic packet: its earlier entry, else an unused one, else
  * one whose producer is gone. NULL: every entry has a producer. */
 static struct stream *stream_entry_for(struct transport *t, uint32_t ssrc)
 {
@@ -113,7 +113,7 @@ static struct stream *stream_entry_for(struct transport *t, uint32_t ssrc)
     return fresh ? fresh : left;
 }
 
-/* The SRTP state of an SSRC that was here before: its roll-over counter and replay window go on. */
+/* The earlier SRTP state of an SSRC, so that its roll-over counter and replay window continue. */
 static const struct srtp_stream *past_of(const struct transport *t, uint32_t ssrc)
 {
     for (unsigned i = 0; i < STREAMS_MAX; i++)
@@ -301,8 +301,8 @@ static enum verdict queue(struct arrivals *a, struct producer *p, struct packet 
     return packet->holds ? VERDICT_PENDING : VERDICT_drop_overload;
 }
 
-/* May this stream feed its encoding? One at a time does, and it is followed until it is silent: so a
- * late packet of a stream that was replaced does not bring that one back. A stream that is new
+/* May this stream feed its encoding? One at a time does, and it is followed until it is silent: so
+ * a late packet of a stream that was replaced does not bring that one back. A stream that is new
  * takes over at once, because a publisher that begins anew has a new SSRC. */
 static bool is_source(struct arrivals *a, struct producer *p, struct transport *t,
                       struct stream *stream)

@@ -6,7 +6,7 @@
  * Shape:   arrivals[i] and jobs[i] belong to one datagram. Jobs are an array of their own because
  *          the SRTP engine takes an array of jobs.
  * Threads: the worker's.
- * Memory:  a packet that somebody wants is decrypted into the pool, any other one in place.
+ * Memory:  a packet that has a consumer is decrypted into the pool, any other one in place.
  * Errors:  verdicts. A packet that is not authentic changes nothing (gate G5). */
 #ifndef RINGCAST_INGRESS_H
 #define RINGCAST_INGRESS_H
@@ -31,7 +31,7 @@ struct arrival {
     struct transport *transport;
     struct stream *stream;
     struct unproven_stream *unproven; /* NULL: the stream is known */
-    struct packet *packet; /* where it is decrypted to; NULL: in place, because nobody wants it */
+    struct packet *packet; /* where it is decrypted to; NULL: in place, no consumer needs it */
     struct rtp_view view;
 };
 

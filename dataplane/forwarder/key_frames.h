@@ -20,7 +20,8 @@ struct key_frames {
 
 /* A consumer needs a key frame of this encoding. Audio and paused producers are not asked. */
 void key_frame_request(struct key_frames *k, struct producer *p, uint8_t encoding);
-/* The timer fired: asks again where a request was held back or brought no key frame. */
+/* The timer fired: sends requests that were held back, and repeats those that brought no key
+ * frame. */
 void key_frames_on_timer(struct key_frames *k, struct producer *p);
 
 #endif

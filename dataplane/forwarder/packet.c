@@ -12,7 +12,7 @@ bool pool_open(struct pool *pool)
     if (memory == MAP_FAILED)
         return false;
     madvise(memory, sizeof(struct packet) * POOL_PACKETS,
-            MADV_DONTDUMP); /* it is what people say and show */
+            MADV_DONTDUMP); /* what people say and show must not be in a core dump */
     pool->packets = memory;
     return true;
 }

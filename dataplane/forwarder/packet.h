@@ -24,7 +24,7 @@
  * first. */
 #define POOL_AUDIO_PACKETS (POOL_PACKETS / 8)
 #define PACKET_ROOM 1536 /* DATAGRAM_BYTES_MAX, and what a cipher may read behind the end */
-_Static_assert(DATAGRAM_BYTES_MAX + 32 <= PACKET_ROOM, "packets outgrew their room");
+_Static_assert(DATAGRAM_BYTES_MAX + 32 <= PACKET_ROOM, "a packet does not fit into its memory");
 
 #define PACKET_OWN UINT8_MAX /* lane of a packet that this worker received itself */
 
@@ -53,7 +53,7 @@ struct packet_header {
 };
 
 struct packet {
-    /* What the packet is. It does not change while somebody holds the packet. */
+    /* The content of the packet. It does not change while somebody holds the packet. */
     const uint8_t *data; /* header and clear payload: own room, or that of another worker */
     uint64_t index;      /* SRTP index */
     uint64_t arrived_ns;
@@ -65,7 +65,7 @@ struct packet {
     uint8_t source;        /* the stream that it belongs to, see struct encoding */
     struct rtp_view view;
 
-    /* What its worker does with it. */
+    /* The state of the packet in its worker. */
     struct packet *next; /* of the same producer, or free */
     uint64_t position;   /* of the note that brought it, in its lane */
     uint16_t holds;      /* one for our own fan-out, one for each worker that it was handed to */
@@ -85,7 +85,7 @@ struct pool {
 bool pool_open(struct pool *pool);
 void pool_close(struct pool *pool);
 
-/* NULL when all are taken. The content is undefined but for `data`, which is the packet's own room.
+/* NULL when all are taken. The content is undefined, except `data`: it is the packet's own room.
  */
 static inline struct packet *pool_take(struct pool *pool)
 {

@@ -1,7 +1,7 @@
 /* RTP padding that makes neighbouring packets equal in size. */
 #include "padding.h"
 
-#define PADDING_BYTES_MAX 32 /* two header extensions, and what a packetizer leaves uneven */
+#define PADDING_BYTES_MAX 32 /* two header extensions, and the differences within a frame */
 
 static void pad(struct packet *packet, uint32_t bytes)
 {

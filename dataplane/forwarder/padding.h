@@ -4,7 +4,7 @@
  * be shorter) leave in one segmented send. One send costs as much as encrypting and copying about
  * ten thousand bytes, so a few bytes of padding are cheap.
  *
- *   sizes as they came   1187 1187 1186 1186 | 1187 …         three sends to each subscriber
+ *   sizes as they arrive 1187 1187 1186 1186 | 1187 …         three sends to each subscriber
  *   padded               1187 1187 1187 1186                  one
  *
  * The padding is written once, behind the payload in the packet's room, for all consumers (RFC 3550

@@ -71,8 +71,8 @@ struct producer {
     struct header_kind typical;  /* the header that its latest consumer gets */
     struct packet_queue job;     /* packets that are being sent to the consumers, */
     uint32_t job_cost;           /* what they cost for one consumer, */
-    struct consumer *cursor;     /* and who gets them next; NULL: everybody got them */
-    struct packet_queue waiting; /* packets that came since the job began */
+    struct consumer *cursor;     /* the next consumer; NULL: all have them */
+    struct packet_queue waiting; /* packets that arrived since the job began */
     bool is_listed;              /* in a list of the fan-out */
     struct producer *next_listed;
 };
@@ -106,7 +106,7 @@ void producer_fill(struct producer *p, uint32_t index, const struct producer_row
 /* From now on no packet reaches it. Its consumers are removed later, some in each turn; until then
  * is_leaving is set. */
 void producer_remove(struct producers *ps, struct producer *p);
-/* Removes it with all consumers now: another object needs the index. */
+/* Removes it and all its consumers now, because another object needs the index. */
 void producer_remove_now(struct producers *ps, struct producer *p);
 /* Removes up to `count` consumers of leaving producers. */
 void producers_remove_slice(struct producers *ps, unsigned count);

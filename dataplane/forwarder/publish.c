@@ -5,7 +5,7 @@
 
 #include "src/clock.h"
 
-#define RATE_SPAN_NS_MIN (100 * NS_PER_MS) /* a shorter span says little: the old rate stays */
+#define RATE_SPAN_NS_MIN (100 * NS_PER_MS) /* after a shorter time the old rate is kept */
 
 void publish_row(struct publisher *p, enum table_id table, uint32_t index, uint32_t generation,
                  struct row_header *row)

@@ -1,5 +1,5 @@
-/* Random words, read from the kernel many at a time: a thousand joins are not a thousand system
- * calls. Each word is used once and erased.
+/* Random words, read from the kernel many at a time, so that a thousand joins do not need a
+ * thousand system calls. Each word is used once and erased.
  *
  * Threads: the worker's. Errors: when the kernel has no random bytes ready, a word is computed
  * from a secret. The words must be hard to guess, but no key is made from them. */

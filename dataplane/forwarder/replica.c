@@ -266,7 +266,7 @@ static bool act(struct replicas *rs, uint32_t from, uint64_t position,
     case HANDOFF_wanted:
         if (is_home)
             take_wanted(rs, p, &note->typical);
-        else /* it is not here yet, or it is gone: the row says which */
+        else /* not created yet, or gone: its row tells which */
             handoff_send(rs->lanes, from,
                          (struct handoff_note){.kind = HANDOFF_row_changed,
                                                .producer = note->producer,

@@ -24,7 +24,7 @@ struct resume {
     const struct region *region;
 };
 
-/* What an earlier forwarder reserved for this very object; false: nothing. */
+/* Finds what an earlier forwarder reserved for this object; false: nothing. */
 bool resume_find_rtp(const struct resume *resume, uint32_t consumer, uint32_t generation,
                      uint64_t *reserved);
 bool resume_find_rtcp(const struct resume *resume, uint32_t transport, uint32_t generation,

@@ -1,5 +1,5 @@
-/* A packet's way out: room in the backend's transmit memory, encryption of what the turn sends, and
- * the handing over to the backend.
+/* A packet's way out: it takes a slot of the backend's transmit memory, encrypts the packets of the
+ * turn, and gives them to the backend.
  *
  *   the fan-out, many packets   transmit_slot ─► write the header ─► transmit_add_job … ─► flush
  *   everybody else, one         transmit_datagram

@@ -52,7 +52,7 @@ struct transport {
     uint8_t dtls_failure;
     uint8_t profile;             /* enum srtp_profile; 0: no keys */
     bool handshaker_is_notified; /* it knows that ICE validated a path */
-    /* by which id this client sends a header extension; 0: it does not */
+    /* the id that this client uses for a header extension; 0: it does not send it */
     uint8_t mid_id, rid_id, repaired_rid_id, transport_cc_id;
     struct ice_credentials credentials; /* as the row says */
     struct ice_credentials outgoing;    /* from before an ICE restart, see credentials.h */
@@ -130,7 +130,7 @@ void transport_report_soon(struct transports *ts, struct transport *t);
 void transport_publish_change(struct transports *ts, struct transport *t);
 
 /* Counts a packet against a limit per second. False: over the limit. Call it only for authentic
- * packets: somebody who forges a client's address must not use up the client's limit. */
+ * packets: an attacker who sends with the client's address must not use up the client's limit. */
 static inline bool transport_count_within(struct transport *t, uint64_t now_ns, uint32_t *count,
                                           uint32_t limit)
 {

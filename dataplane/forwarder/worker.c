@@ -88,7 +88,7 @@ static void publish_worker(struct worker *w)
     publish_row(&w->publisher, TABLE_worker_counters, w->config.index, 1, &counters.header);
 }
 _Static_assert(VERDICT_COUNT <= VERDICT_ROOM && COUNTER_COUNT <= COUNTER_ROOM,
-               "counters outgrew their row");
+               "the counters do not fit into their row");
 
 static void ring_bell(int descriptor)
 {

@@ -35,7 +35,7 @@ struct worker_threads {
     const struct io_choice *choice;
     const struct descriptors *descriptors;
     pthread_barrier_t opened;   /* every worker is open, or has failed */
-    pthread_barrier_t released; /* the sandbox is shut */
+    pthread_barrier_t released; /* the process is in the sandbox */
     pthread_barrier_t stopped;  /* no worker reads packets of another one any more */
 };
 

@@ -146,7 +146,7 @@ static void handshake_free(struct handshaker *h, struct association *association
     h->kept--;
 }
 
-/* The transport does not exist any more: nothing of it stays, above all no keys. */
+/* The transport no longer exists: removes all its state, above all its keys. */
 static void association_clear(struct handshaker *h, uint32_t index)
 {
     struct association *association = &h->associations[index];
@@ -172,7 +172,7 @@ static void handshake_fail(struct handshaker *h, struct handshake *handshake,
         LOG(INFO, "dtls", "handshake failed", F("transport", "%s", id_text(handshake->id, id)),
             F("failure", "%s", field_enum_text(SHOW_dtls_failure, failure)),
             F("reason", "%s", reason));
-    handshake_free(h, association); /* while the state says that the list has it */
+    handshake_free(h, association); /* while the state says that it is in the list */
     association->state = DTLS_STATE_failed;
     row_publish(h, index, failure, NULL);
     notify_worker(h, index, DTLS_NOTE_closed);

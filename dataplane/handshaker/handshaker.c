@@ -145,7 +145,7 @@ static bool take_note(struct handshaker *h, uint32_t w)
     return true;
 }
 
-/* When more entries are unread than the ring has, its writer was not one of ours. */
+/* A ring with more unread entries than it has room for is damaged. */
 static void rings_check(struct handshaker *h)
 {
     for (uint32_t w = 0; w < h->config.worker_count; w++) {
@@ -287,7 +287,7 @@ int handshaker_main(const struct settings *settings, struct descriptors *descrip
         return 1;
     }
     if (!sandbox_enter(SANDBOX_HANDSHAKER, settings, why)) {
-        LOG(ERROR, "start", "cannot shut the sandbox", F("why", "%s", why));
+        LOG(ERROR, "start", "cannot enter the sandbox", F("why", "%s", why));
         return 1;
     }
     LOG(INFO, "start", "handshaker ready", F("workers", "%u", config.worker_count),

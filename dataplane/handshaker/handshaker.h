@@ -35,7 +35,7 @@
 #define HANDSHAKE_YIELD_MS 3000 /* when there are HANDSHAKES_MAX, one older than this makes room */
 #define NOTES_PER_TURN 8        /* of each worker; a datagram may cost 1 ms */
 #define TICK_NS 10000000ull     /* resolution of retransmission timers and deadlines */
-#define SWEEP_BEATS 43 /* after so many heartbeats (2.6 s) each association was checked once */
+#define SWEEP_BEATS 43 /* after this many heartbeats (2.6 s) each association was checked once */
 
 struct handshaker;
 

@@ -57,7 +57,7 @@ static int loopback_socket(struct sockaddr_in *name, bool is_server)
     if (is_server) {
         setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &on, sizeof(on));
         setsockopt(fd, SOL_UDP, UDP_GRO, &on, sizeof(on));
-    } else { /* nobody reads from it: it is full from the first round on */
+    } else { /* nobody reads from it: its buffer is full after the first round */
         setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
     }
     if (bind(fd, (struct sockaddr *)name, bytes) == 0 &&
@@ -246,7 +246,7 @@ size_t backends_measure(const struct io_backends *backends,
 
 /* ---- the choice ---- */
 
-#define TIE 1.05 /* an earlier backend is taken at up to that many times the lowest cost */
+#define TIE 1.05 /* an earlier backend wins if it costs at most this many times the lowest */
 
 size_t measured_pick(const struct measured *measured, size_t count)
 {

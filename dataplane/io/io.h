@@ -108,7 +108,7 @@ void io_backend_unknown(const struct io_backends *backends, const char *name,
  * it. */
 struct io_choice {
     const struct io_backends *backends;
-    const struct io_backend *backend; /* NULL: the first that opens */
+    const struct io_backend *backend; /* NULL: use the first that opens */
     bool is_auto;                     /* when `backend` does not open, another one may */
     bool is_measured;                 /* by io_choose or by a process before this one */
     char reason[IO_CHOICE_BYTES];
@@ -117,8 +117,8 @@ struct io_choice {
 /* Chooses the backend that is called `name`. "auto" measures the candidates on loopback and takes
  * the one that needs least CPU time; that takes some 80 ms. It takes `measured_before` without
  * measuring when a backend has that name ("": none): the forwarder that measured it has died, and
- * its successor must not lengthen the gap. Call it before the sandbox is shut: it opens sockets.
- * False: no backend has that name, and `why` says which names there are. */
+ * its successor must not lengthen the gap. Call it before the process enters the sandbox: it opens
+ * sockets. False: no backend has that name, and `why` says which names there are. */
 bool io_choose(struct io_choice *choice, const struct io_backends *backends, const char *name,
                const char *measured_before, char why[IO_CHOICE_BYTES]);
 

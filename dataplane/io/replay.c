@@ -11,8 +11,8 @@
 
 #define FEED_MAX 4096
 #define LINE_BYTES 64
-/* Room for FEED_MAX datagrams of DATAGRAM_BYTES_MAX, for a longest one, and for what the wrap at
- * the end wastes. */
+/* Room for FEED_MAX datagrams of DATAGRAM_BYTES_MAX, for one of the maximum length, and for the
+ * unused bytes at the end, before the ring wraps. */
 #define ARENA_BYTES (FEED_MAX * 1536u + 4 * RECEIVE_BYTES_MAX)
 _Static_assert(DATAGRAM_BYTES_MAX + RECEIVE_BYTES_BEHIND <= 1536,
                "a datagram does not fit into its share of the arena");

@@ -1,5 +1,6 @@
-/* The backend in memory, for tests and benchmarks: it receives what it is fed, and gives what it
- * sends to a function. It never sleeps. ringcast-dataplane does not have it. */
+/* The backend in memory, for tests and benchmarks: it receives the datagrams that the test queues,
+ * and gives those that it sends to a function. It never sleeps. ringcast-dataplane does not have
+ * it. */
 #ifndef RINGCAST_IO_REPLAY_H
 #define RINGCAST_IO_REPLAY_H
 

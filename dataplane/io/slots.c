@@ -76,7 +76,7 @@ void slots_note_refusal(struct slots *slots, const struct path *path)
     slots->has_refusals = true;
 }
 
-/* Asked once for each run, before a second datagram joins it. */
+/* Called once for each run, before a second datagram joins it. */
 static bool path_refuses(struct slots *slots, const struct run *run)
 {
     struct refusal *refusal;

@@ -57,7 +57,7 @@ bool slots_open(struct slots *slots, unsigned arena_count);
 void slots_use_arena(struct slots *slots, unsigned arena);
 void slots_close(struct slots *slots);
 
-/* Does what struct io_backend says of `slot`. */
+/* Implements `slot` of struct io_backend. */
 uint8_t *slots_take(struct slots *slots, const struct path *path, uint32_t bytes);
 
 /* Remembers that the kernel refused a segmented send on this path. */

@@ -1,4 +1,5 @@
-/* The backend over recvmmsg and sendmmsg, for where io_uring is forbidden or too old. */
+/* The backend over recvmmsg and sendmmsg, for machines where io_uring is forbidden
+ * or too old. */
 #ifndef RINGCAST_IO_SOCKET_H
 #define RINGCAST_IO_SOCKET_H
 

@@ -1,4 +1,4 @@
-/* Super-datagrams: what one receive gives, taken apart into datagrams.
+/* Super-datagrams: splits the result of one receive into datagrams.
  *
  * With UDP_GRO the kernel delivers several datagrams of one path and of equal size (the last may be
  * shorter) as one. A datagram that came alone is a super-datagram of one part. */

@@ -84,7 +84,7 @@ static void reload(struct supervisor *s)
     notify_ready();
 }
 
-/* True: the process shall end. */
+/* True: the process must end. */
 static bool signals_read(struct supervisor *s, int fd)
 {
     struct signalfd_siginfo info;

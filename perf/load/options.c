@@ -27,7 +27,7 @@
     X(idle, idle, 0, 0, 100000, \
       "additional endpoints that connect but neither send nor receive media") \
     X(endpoints-per-member, endpoints_per_member, 8, 1, 1000, \
-      "subscribers per account; the server must allow an account so many transports")
+      "subscribers per account; the server must allow an account that many transports")
 
 #define NUMBERS_STREAMS(X) \
     X(video-kbps, video_kbps, 2500, 10, 50000, "kbit/s of one video stream (payload)") \

@@ -28,7 +28,7 @@ struct options {
     bool nack, transport_cc;
     /* time */
     unsigned seconds, settle_seconds, ramp_per_second, pending_max;
-    double churn_per_second; /* so many clients leave and join again */
+    double churn_per_second; /* this many clients leave and join again */
     /* faults in per cent, of sent and of received packets */
     double send_loss, send_reorder;
     double receive_loss, receive_duplicate, receive_corrupt, receive_scramble;

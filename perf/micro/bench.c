@@ -10,7 +10,7 @@
 
 #include "src/clock.h"
 
-#define ROUNDS_TRIED_MAX 3 /* so many times the rounds wanted are tried to get undisturbed ones */
+#define ROUNDS_TRIED_MAX 3 /* tries up to this many times --rounds, for undisturbed rounds */
 
 static double ns_per_tick = 1;
 uint64_t bench_nothing_ticks;
@@ -120,7 +120,7 @@ static void run_rounds(const struct bench_case *what, const struct bench_options
     void *state = what->open(o, figure.what);
 
     if (o->rounds == 0 || o->rounds > BENCH_ROUNDS_MAX)
-        bench_die("1 to %d rounds", BENCH_ROUNDS_MAX);
+        bench_die("--rounds must be 1 to %d", BENCH_ROUNDS_MAX);
     for (uint32_t tried = 0; work->count < o->rounds; tried++) {
         uint64_t before = preemptions();
         struct bench_tally worked = round_of(what->step, state, o->units), bounded = {0};

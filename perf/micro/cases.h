@@ -35,7 +35,7 @@ struct case_run {
 extern const struct case_run short_set[]; /* the last one has no case */
 
 /* Scenarios whose instructions perf/regress counts. Their names and numbers are part of
- * perf/baseline.json: whoever changes one must make the baseline anew. */
+ * perf/baseline.json: after a change of one, make the baseline again. */
 struct case_scenario {
     const char *name;
     const struct bench_case *what;

@@ -33,7 +33,7 @@ static void *open_changes(struct bench_options *o, char *what, enum table_id tab
     if (!o->units)
         o->units = 1000;
     if (o->transports >= TRANSPORTS_MAX)
-        bench_die("at most %d clients", TRANSPORTS_MAX - 1);
+        bench_die("--transports is at most %d", TRANSPORTS_MAX - 1);
     s->table = table;
     s->joins = joins;
     s->people = o->transports;

@@ -1,4 +1,4 @@
-/* Figures: best and median of rounds, the table, the JSON file. */
+/* Figures (measured values): best and median of the rounds, the table, the JSON file. */
 #include "bench.h"
 
 #include <stdio.h>

@@ -40,7 +40,7 @@ static void *open_map(struct bench_options *o, char *what)
     s->state = 1;
     s->entries = o->transports;
     if (o->transports > TRANSPORTS_MAX)
-        bench_die("at most %d entries", TRANSPORTS_MAX);
+        bench_die("--transports is at most %d", TRANSPORTS_MAX);
     snprintf(what, 64, "%u entries", o->transports);
     return s;
 }

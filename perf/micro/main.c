@@ -36,7 +36,7 @@ static const char usage[] =
     "  --fanout N,…      consumers of each producer (1,10,50,500)\n"
     "  --profile P,…     gcm128, gcm256, cm (all)\n"
     "  --bytes N,…       size of an RTP packet without the tag (1200,160)\n"
-    "  --warm, --cold    one room, or so many rooms that the cache holds none of them (both)\n"
+    "  --warm, --cold    one room, or more rooms than the cache can hold (both)\n"
     "  --video, --audio  bursts of 9 packets of one producer, or single packets of 20 producers\n"
     "                    (audio when a packet has less than 400 bytes)\n"
     "  --uneven          packets of a burst differ by one byte, as browsers split frames\n"
@@ -72,7 +72,7 @@ static void read_values(struct values *values, char *text, bool profiles)
         enum srtp_profile profile;
 
         if (values->count == VALUES_MAX)
-            bench_die("at most %d values in a list", VALUES_MAX);
+            bench_die("a list of an option has at most %d values", VALUES_MAX);
         if (!profiles)
             values->value[values->count++] = number(word);
         else if (bench_profile_parse(word, &profile))

@@ -43,7 +43,7 @@ static void *open_requests(struct bench_options *o, char *what, enum verdict ver
     if (!o->units)
         o->units = 1000;
     if (o->transports > IO_BATCH)
-        bench_die("at most %d clients in one turn", IO_BATCH);
+        bench_die("--transports is at most %d: one turn serves all clients", IO_BATCH);
     s->options = *o;
     s->verdict = verdict;
     shape.profile = o->profile;

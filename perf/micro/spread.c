@@ -25,8 +25,8 @@
 #define IN_FLIGHT_MAX \
     144 /* packets; for a thousand subscribers they take 60 ms, below BACKLOG_NS_MAX */
 #define PREPARED_MAX 16384 /* packets of one round */
-#define ROUNDS_TRIED_MAX 3 /* so many times the rounds wanted are tried to get undisturbed ones */
-#define SAMPLED_BURSTS 2   /* of each publisher, that samples are taken of */
+#define ROUNDS_TRIED_MAX 3 /* tries up to this many times --rounds, for undisturbed rounds */
+#define SAMPLED_BURSTS 2   /* bursts of each publisher of which samples are taken */
 
 enum { ONE, MANY, KINDS };
 

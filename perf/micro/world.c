@@ -80,7 +80,7 @@ static void worker_start(struct bench_world *world, uint32_t index)
 static void open_all(struct bench_world *world, uint32_t worker_count, bool on_threads)
 {
     if (worker_count == 0 || worker_count > WORKERS_MAX)
-        bench_die("1 to %d workers", WORKERS_MAX);
+        bench_die("the number of workers must be 1 to %d", WORKERS_MAX);
     *world = (struct bench_world){.worker_count = worker_count, .on_threads = on_threads};
     if (on_threads && !(world->handoff = handoff_new(worker_count)))
         bench_die("no address space for the lanes between %u workers", worker_count);
@@ -184,7 +184,8 @@ struct path world_path(uint32_t transport)
     struct path path = {.remote_port = (uint16_t)(PORT_FIRST + transport), .local_port = 40000};
     static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
 
-    _Static_assert(PORT_FIRST + TRANSPORTS_MAX <= UINT16_MAX, "a port for each client");
+    _Static_assert(PORT_FIRST + TRANSPORTS_MAX <= UINT16_MAX,
+                   "there are not enough ports for all clients");
     memcpy(path.remote_ip, mapped, 12);
     memcpy(path.local_ip, mapped, 12);
     memcpy(path.remote_ip + 12, (uint8_t[]){10, 0, 0, 2}, 4);

@@ -38,7 +38,7 @@ uint32_t observer_rows(const struct observer *observer, enum table_id table);
 /* Prints one field of a copied row, for people or as a JSON value. A secret is never printed. */
 void value_print(FILE *to, const struct field *field, const void *row, bool json);
 void value_print_text(FILE *to, const char *text, size_t bytes, bool json);
-bool field_is_filler(const struct field *field); /* reserved bytes, which nobody wants to see */
+bool field_is_filler(const struct field *field); /* reserved bytes: not shown */
 
 const char *verdict_name(unsigned verdict);
 const char *counter_name(unsigned counter);

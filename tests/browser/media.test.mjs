@@ -80,7 +80,7 @@ test('ICE restarts of mediasoup-client lose no packet', async () => {
   assert.equal((await request(people[0], 'media:restartIce', { transportId: 'x' }).catch((e) => e.message)).includes('no such transport'), true);
 });
 
-test('no packet is lost while the signaling connection is away for less than the grace time', async () => {
+test('no packet is lost while the signaling connection is lost for less than the grace time', async () => {
   const [ada, grace] = people;
   const before = await Promise.all(people.map((p) => p.media()));
   const rows = (await ringcast.rows('transport')).map((row) => row.index);

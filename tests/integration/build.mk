@@ -4,7 +4,7 @@ TEST_PROGRAMS += $(FLOOD)
 $(FLOOD)_SOURCES := $(wildcard tests/integration/flood/*.c)
 $(FLOOD)_LINK := -lz
 
-# The long form of the outage test: the database is away for 60 s while 200 participants per second
+# The long form of the outage test: the database is unreachable for 60 s while 200 participants per second
 # join or leave. It takes about 4 minutes.
 .PHONY: outage
 outage: test-packages programs

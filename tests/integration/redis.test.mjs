@@ -432,12 +432,12 @@ describe('access to Redis', () => {
   });
 
   for (const [what, options, environment, problem] of [
-    ['a wrong password', { password: 'right' }, { REDIS_PASSWORD: 'wrong' }, /AUTH is answered with: (WRONGPASS|ERR)/],
-    ['no password', { password: 'right' }, { REDIS_PASSWORD: '' }, /is answered with: NOAUTH/],
-    ['an unknown authority', { tls: true }, { REDIS_TLS_CA: '' }, /its certificate is not accepted: /],
-    ['a certificate for another address', { tls: true }, { REDIS_HOST: '127.0.0.2' }, /certificate is not accepted: IP address mismatch/],
+    ['a wrong password', { password: 'right' }, { REDIS_PASSWORD: 'wrong' }, /Redis answered AUTH with: (WRONGPASS|ERR)/],
+    ['no password', { password: 'right' }, { REDIS_PASSWORD: '' }, /Redis answered \w+ with: NOAUTH/],
+    ['an unknown authority', { tls: true }, { REDIS_TLS_CA: '' }, /certificate of the server is not accepted: /],
+    ['a certificate for another address', { tls: true }, { REDIS_HOST: '127.0.0.2' }, /certificate of the server is not accepted: IP address mismatch/],
     ['a server without TLS', {}, { REDIS_TLS: 'on' }, /TLS|closed the connection|no connection/],
-    ['a database that does not exist', {}, { REDIS_DB: '999' }, /SELECT is answered with: ERR/],
+    ['a database that does not exist', {}, { REDIS_DB: '999' }, /Redis answered SELECT with: ERR/],
     ['a port without a server', {}, { REDIS_PORT: '1' }, /connection refused/],
     ['a name that does not exist', {}, { REDIS_HOST: 'no.such.host.invalid' }, /its name cannot be resolved: /],
     ['a replica', { config: ['replicaof 127.0.0.1 1'] }, {}, /it is a replica, not a master/],

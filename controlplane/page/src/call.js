@@ -1,4 +1,4 @@
-// A call, without anything that can be seen: events through socket.io-client, media through mediasoup-client.
+// The logic of a call, without user interface: events through socket.io-client, media through mediasoup-client.
 //
 // Emits (CustomEvent with detail): participants, track {userId, source, track|null, paused},
 // state 'connecting'|'connected'|'reconnecting', ended {reason}, mutedByHost, roleChanged,
@@ -235,7 +235,7 @@ export class Call extends EventTarget {
     });
   }
 
-  // The socket was lost and is back. For some seconds the server keeps everything, and media goes on.
+  // The socket was lost and is back. For some seconds the server keeps everything, and media continues.
   async #rejoin() {
     const answer = await this.request('room:join', { roomId: this.roomId, resume: true });
     if (answer.resumed) {

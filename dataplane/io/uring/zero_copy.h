@@ -29,7 +29,7 @@
 #define ZERO_COPY_TRIAL 8           /* sends of one trial */
 #define ZERO_COPY_TRIAL_EVERY 65536 /* qualifying sends from one trial to the next */
 #define ZERO_COPY_WINDOW 64         /* sends */
-#define ZERO_COPY_COPIED_SHARE 8    /* one copied send in that many is accepted */
+#define ZERO_COPY_COPIED_SHARE 8    /* up to one copied send in 8 is accepted */
 
 enum zero_copy_state { ZERO_COPY_off, ZERO_COPY_trying, ZERO_COPY_on };
 

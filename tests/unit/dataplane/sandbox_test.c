@@ -1,4 +1,4 @@
-/* What the sandbox forbids and what it allows. A child process shuts the sandbox and tries every
+/* What the sandbox forbids and what it allows. A child process enters the sandbox and tries every
  * probe, on the thread that shut it and on a thread that existed before. */
 #define _GNU_SOURCE
 #include <setjmp.h>
@@ -285,8 +285,8 @@ static struct settings settings_for_test(void)
 /* Without filters only harmless probes run. */
 static bool run_all_probes;
 
-/* Results of all probes, written by the child: [0] of the thread that shut the sandbox, [1] of the
- * older thread. */
+/* Results of all probes, written by the child: [0] of the thread that entered the sandbox, [1] of
+ * the older thread. */
 static uint8_t (*results)[PROBE_COUNT];
 
 static void run_probes(uint8_t *out)
@@ -307,7 +307,7 @@ static void *older_thread(void *argument)
     sigfillset(&all); /* the workers of the forwarder block all signals, too */
     pthread_sigmask(SIG_BLOCK, &all, NULL);
     pthread_barrier_wait(&before.shut); /* this thread runs */
-    pthread_barrier_wait(&before.shut); /* the sandbox is shut */
+    pthread_barrier_wait(&before.shut); /* the child is in the sandbox */
     run_probes(results[1]);
     return NULL;
 }

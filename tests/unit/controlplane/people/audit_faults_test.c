@@ -151,7 +151,7 @@ static void the_log_warns_once_per_level(void **state)
             while (spool_bytes(audit->spool) * 100 / spool_bytes_max < rows[i].percent)
                 assert_true(row_write(audit, n++));
             assert_string_equal(audit_status(audit), rows[i].status);
-            assert_int_equal(log_count("the audit spool fills up"),
+            assert_int_equal(log_count("the audit spool is filling up"),
                              3 * (outage - 1) + rows[i].warnings);
         }
         while (audit_ready(audit, 1))
@@ -202,7 +202,7 @@ static void ballast_path(char *path, size_t room)
     snprintf(path, room, "%s/ballast", setup_settings.data_directory);
 }
 
-/* Fills the disk until only so many bytes are left. */
+/* Fills the disk until only `left` bytes are left. */
 static void ballast_put(uint64_t leave_bytes)
 {
     char path[600];
@@ -329,7 +329,7 @@ static void a_failed_sync_refuses_requests_until_the_repair(void **state)
     assert_int_not_equal(before, 0);
     syncs_to_fail = 3; /* the first sync, and the first two attempts to repair */
     LOOP_UNTIL(&test_loop, !audit_ready(audit, 1));
-    assert_non_null(strstr(audit_status(audit), "disk fails"));
+    assert_non_null(strstr(audit_status(audit), "disk has errors"));
     row_write(audit, n++); /* without a request */
     assert_int_equal(inode_of(1), before);
     LOOP_UNTIL(&test_loop, audit_ready(audit, 1));

@@ -116,7 +116,7 @@ static inline int64_t audit_rows_of(const char *action)
     return outside_number(text);
 }
 
-/* The audit log has exactly so many rows of that action. */
+/* The audit log has exactly this many rows of that action. */
 static inline void audit_rows_check(const char *action, int64_t count)
 {
     LOOP_UNTIL(&test_loop, audit_rows_of(action) >= count);

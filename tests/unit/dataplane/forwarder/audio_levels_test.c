@@ -29,7 +29,8 @@ static void speaker_close(struct rig *rig, struct client *speaker)
     rig_close(rig);
 }
 
-/* An Opus packet with a level that takes so many bytes in the header extension; 0: no extension. */
+/* An Opus packet with a level that takes this many bytes in the header extension; 0: no
+ * extension. */
 static size_t speak_packet(uint8_t *out, uint16_t sequence, uint8_t level, size_t bytes)
 {
     out[0] = bytes ? 0x90 : 0x80;
