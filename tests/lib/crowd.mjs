@@ -19,11 +19,20 @@ export function connect(ringcast, token) {
 // The acknowledgement of an event. Fails at once when the socket is disconnected before it comes.
 export function ask(socket, event, payload) {
   return new Promise((resolve, reject) => {
-    const disconnected = () => reject(new Error(`${event}: disconnected`));
-    if (!socket.connected) disconnected();
+    let timer;
+    const failed = (why) => { clearTimeout(timer); reject(new Error(`${event}: ${why}`)); };
+    const disconnected = () => failed('disconnected');
+    if (!socket.connected) {
+      disconnected();
+      return;
+    }
+    timer = setTimeout(failed, HANG_MS, 'no acknowledgement');
     socket.once('disconnect', disconnected);
-    socket.timeout(HANG_MS).emitWithAck(event, payload).then(resolve, reject)
-      .finally(() => socket.off('disconnect', disconnected));
+    socket.emitWithAck(event, payload).then((ack) => {
+      clearTimeout(timer);
+      socket.off('disconnect', disconnected);
+      resolve(ack);
+    });
   });
 }
 
