@@ -53,7 +53,7 @@ void mirror_socket_remove(struct mirror *mirror, const char *socket_id);
 
 /* ---- commands and replies ---- */
 
-/* Starts anew: after a new connection, or when everything is to be written again. No reply may be
+/* Starts again: after a new connection, or when everything is to be written again. No reply may be
  * pending. */
 void mirror_start(struct mirror *mirror, struct commands *out);
 /* The connection is lost: no pending reply will come. */

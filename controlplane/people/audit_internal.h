@@ -8,7 +8,7 @@
  * Disk full: up to MEMORY_ROWS_MAX rows stay in memory. Requests are refused until they are in the
  *            spool.
  *
- *   audit.c       opens, closes, writes, tells the health
+ *   audit.c       opens, closes, writes, reports the health
  *   audit_send.c  from the spool (or memory) to the database
  *   audit_sync.c  syncs and repairs the spool on the thread pool */
 #ifndef RINGCAST_AUDIT_INTERNAL_H
@@ -65,7 +65,7 @@ void audit_send_in(struct audit *audit, uint64_t ms);
 /* Rows that the disk did not take go to the spool, behind all rows in it, as soon as it takes
  * them. */
 void audit_memory_to_spool(struct audit *audit);
-/* Sends all rows that are left, the last time. */
+/* Sends all waiting rows before the audit log closes. */
 void audit_send_at_close(struct audit *audit);
 
 /* ---- audit_sync.c ---- */

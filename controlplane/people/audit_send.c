@@ -83,8 +83,8 @@ static const struct audit_row *memory_row_at(struct audit *audit, size_t at)
     return &kept->row;
 }
 
-/* Fills the batch from memory. Only when the spool is read: rows in memory are newer than those in
- * it. */
+/* Fills the batch from memory. Called when the whole spool was read: rows in memory are newer than
+ * those in it. */
 static void batch_from_memory(struct audit *audit)
 {
     size_t count = audit->memory_count < SPOOL_BATCH_ROWS ? audit->memory_count : SPOOL_BATCH_ROWS;

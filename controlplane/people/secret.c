@@ -36,7 +36,7 @@ static const char *const default_marks[] = {
 };
 
 /* "12345678901234567890123456789012", "abcdefgh…": most characters are neighbours of the one before
- * them. In 64 random hexadecimal digits some 12 are. */
+ * them. In 64 random hexadecimal digits about 12 are. */
 static bool is_sequence(const char *secret, size_t bytes)
 {
     size_t neighbours = 0;
@@ -46,7 +46,7 @@ static bool is_sequence(const char *secret, size_t bytes)
     return neighbours > bytes / 2;
 }
 
-/* The same piece again and again, the last one perhaps cut short. */
+/* One piece repeated; the last repeat may be incomplete. */
 static bool is_periodic(const char *secret, size_t bytes)
 {
     for (size_t period = 1; period <= bytes / 2; period++)
