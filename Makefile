@@ -72,7 +72,7 @@ clean:
 .PHONY: run test
 run: packages
 	@$(MAKE) --no-print-directory -s -j2 programs page
-	@RINGCAST_PAGE="$${RINGCAST_PAGE:-$(CURDIR)/build/page}" exec $(OUT)/ringcast-run
+	@RINGCAST_PAGE="$${RINGCAST_PAGE:-$(CURDIR)/build/page}" exec packaging/run $(OUT)/ringcast-run
 
 test: test-packages
 	@tests/run-all
@@ -80,7 +80,9 @@ test: test-packages
 .PHONY: packages test-packages
 packages:
 	@tests/need-packages $(BUILD_PACKAGES)
+	@packaging/make-user
 test-packages:
 	@tests/need-packages $(BUILD_PACKAGES) $(TEST_PACKAGES)
+	@packaging/make-user
 
 -include $(shell find $(OUT) -name '*.d' 2>/dev/null)

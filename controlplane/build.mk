@@ -7,6 +7,7 @@ controlplane_LINK := -lhiredis -lwslay -luv -lcjson -ljwt -largon2 -lsqlite3 -lp
 PROGRAMS += ringcast-controlplane
 ringcast-controlplane_SOURCES := $(wildcard controlplane/*.c)
 ringcast-controlplane_USES := controlplane src
+ringcast-controlplane_LINK := -lseccomp
 
 # The demo page. The first build downloads its packages; later builds need no network.
 PAGE_FILES := $(wildcard controlplane/page/src/*) controlplane/page/build.mjs

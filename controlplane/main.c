@@ -20,6 +20,7 @@
 #include "controlplane/rooms/rooms.h"
 #include "health.h"
 #include "privileges.h"
+#include "sandbox.h"
 #include "src/clock.h"
 #include "src/limits.h"
 #include "src/log.h"
@@ -84,7 +85,7 @@ static bool open_all(struct control *control, char *why)
     if (control->http == NULL)
         return false;
     control->live = live_open(loop, settings, why);
-    if (control->live == NULL || !privileges_drop(settings, why))
+    if (control->live == NULL || !privileges_drop(settings, why) || !sandbox_enter(settings, why))
         return false;
     end_with_launcher();
     control->store = persistence_open(loop, settings, databases, why);

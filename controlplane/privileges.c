@@ -17,16 +17,20 @@
 #include "controlplane/people/data_directory_open.h"
 #include "src/log.h"
 
-/* Gives the data directory and the files that root made in it at an earlier start to the user. */
+/* Gives the data directory to the user, with the files that root or its last owner made in it at an
+ * earlier start. (Files with several names are left alone: the last owner may have linked one of
+ * somebody else.) */
 static bool hand_over_data(const struct settings *settings, const struct passwd *user, char *why)
 {
     int fd = data_directory_open(settings, why);
     DIR *directory = fd < 0 ? NULL : fdopendir(fd);
     struct dirent *entry;
     struct stat state;
+    uid_t last_owner;
 
     if (directory == NULL)
         return false;
+    last_owner = fstat(fd, &state) == 0 ? state.st_uid : 0;
     if (fchown(dirfd(directory), user->pw_uid, user->pw_gid) != 0) {
         snprintf(why, WHY_BYTES, "cannot give the data directory %.80s to %.32s: %s",
                  settings->data_directory, user->pw_name, strerror(errno));
@@ -35,7 +39,8 @@ static bool hand_over_data(const struct settings *settings, const struct passwd 
     }
     while ((entry = readdir(directory)) != NULL) {
         if (fstatat(fd, entry->d_name, &state, AT_SYMLINK_NOFOLLOW) == 0 &&
-            S_ISREG(state.st_mode) && state.st_nlink == 1 && state.st_uid == 0 &&
+            S_ISREG(state.st_mode) && state.st_nlink == 1 &&
+            (state.st_uid == 0 || state.st_uid == last_owner) &&
             fchownat(fd, entry->d_name, user->pw_uid, user->pw_gid, AT_SYMLINK_NOFOLLOW) != 0)
             LOG(WARN, "main", "cannot give a file of the data directory to the user",
                 F("file", "%s", entry->d_name), F("why", "%s", strerror(errno)));
@@ -72,17 +77,12 @@ bool privileges_drop(const struct settings *settings, char *why)
     }
     if (!hand_over_data(settings, user, why))
         return false;
-    /* Outside production we stay root instead, so that a first try of Ringcast below /root
-     * works. */
     if (!is_reachable(settings, user)) {
         snprintf(why, WHY_BYTES,
-                 "user %.32s cannot reach the data directory %.60s: set RINGCAST_DATA to one like "
-                 "/var/lib/ringcast",
+                 "user %.32s cannot reach the data directory %.60s: set RINGCAST_DATA to another "
+                 "one, like /var/lib/ringcast",
                  settings->run_as, settings->data_directory);
-        if (settings_in_production(settings))
-            return false;
-        LOG(WARN, "main", "the process stays root", F("why", "%s", why));
-        return true;
+        return false;
     }
     if (setgroups(0, NULL) != 0 || setgid(user->pw_gid) != 0 || setuid(user->pw_uid) != 0 ||
         setuid(0) == 0) {

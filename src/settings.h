@@ -36,12 +36,12 @@
     X(path, data_directory, RINGCAST_DATA, "./ringcast-data", BYTES(1, 400), 0, BOTH,             \
       "Directory of the SQLite database, the generated JWT secret, waiting audit rows and the "   \
       "Unix sockets")                                                                             \
-    X(text, run_as, RINGCAST_RUN_AS, "nobody", BYTES(0, 32), 0, BOTH,                             \
+    X(text, run_as, RINGCAST_RUN_AS, "ringcast", BYTES(0, 32), 0, BOTH,                           \
       "User that forwarder, handshaker and control plane change to when root starts them; "       \
       "empty: they stay root")                                                                    \
-    X(flag, sandbox, RINGCAST_SANDBOX, 1, ON_OFF, 0, DP,                                          \
-      "Restrict the system calls and files that the forwarder and the handshaker may use "        \
-      "(seccomp, Landlock, io_uring restrictions)")                                               \
+    X(flag, sandbox, RINGCAST_SANDBOX, 1, ON_OFF, 0, BOTH,                                        \
+      "Restrict the system calls that the processes may use (seccomp), and the files of the "     \
+      "forwarder and the handshaker (Landlock, io_uring restrictions)")                           \
     X(word, log_level, RINGCAST_LOG_LEVEL, "info", WORDS("error, warn, info, debug"), 1, BOTH,    \
       "The log gets lines of this level and of the more serious ones")                            \
     X(word, log_format, RINGCAST_LOG_FORMAT, "logfmt", WORDS("logfmt, json"), 0, BOTH,            \

@@ -16,6 +16,7 @@ endef
 $(foreach t,$(TEST_PROGRAMS),$(eval $(call UNIT_TEST_VARIABLES,$(t))))
 tests/unit/dataplane/engines/stun_test_LINK += -lnice
 tests/unit/dataplane/engines/ice_test_LINK += -lnice
+tests/unit/controlplane/sandbox_test_LINK += -lseccomp
 
 # make unit runs all unit tests; make unit-NAME runs those whose path contains NAME.
 .PHONY: unit

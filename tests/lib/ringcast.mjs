@@ -33,7 +33,7 @@ export class Ringcast {
     const self = new Ringcast();
     self.port = await freePort();
     self.directory = await mkdtemp(join(tmpdir(), 'ringcast-test-'));
-    await chmod(self.directory, 0o755); // when root starts it, the control plane becomes the user nobody
+    await chmod(self.directory, 0o755); // when root starts it, the control plane becomes the user of run_as
     self.url = `http://localhost:${self.port}`;
     self.log = '';
     const page = join(root, 'build/page');
