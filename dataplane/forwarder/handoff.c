@@ -130,7 +130,10 @@ const struct handoff_note *handoff_take(struct lanes *lanes, uint32_t from, uint
     struct handoff_lane *lane = lane_from(lanes, from);
     struct lane_ends *ends = &lanes->ends[from];
 
-    if (ends->taken == atomic_load_explicit(&lane->published, memory_order_acquire))
+    /* The sender's word is read again only when all notes that it showed are taken. */
+    if (ends->taken == ends->seen)
+        ends->seen = atomic_load_explicit(&lane->published, memory_order_acquire);
+    if (ends->taken == ends->seen)
         return NULL;
     *position = ends->taken++;
     return &lane->notes[*position % HANDOFF_NOTES];

@@ -89,6 +89,7 @@ struct lane_ends {
     uint64_t sent;       /* notes put into the lane to the other worker, published or not */
     uint64_t taken_back; /* of those: notes whose packets are no longer held for it */
     uint64_t taken;      /* notes taken from the other lane */
+    uint64_t seen;       /* what the sender had published when we last looked */
     uint64_t finished;   /* of those, without a gap: notes that this worker no longer needs */
     uint32_t lost_seen;
     uint8_t is_done[HANDOFF_NOTES]; /* notes taken and no longer needed, by place in the ring */
