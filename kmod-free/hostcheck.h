@@ -24,7 +24,7 @@ struct host_facts {
     int64_t memlock_bytes;     /* INT64_MAX: unlimited */
     int64_t rmem_max_bytes, wmem_max_bytes;
     int64_t open_files_max; /* hard limit */
-    int64_t cores;          /* that this process may use */
+    int64_t cores;          /* cores that this process may use */
     int64_t landlock_abi;   /* 0: there is no Landlock */
     int64_t seccomp;        /* 1: filters are possible */
     bool is_x86_64;

@@ -44,8 +44,8 @@
 #define OPEN_FILES_MIN 256
 
 #define DATAGRAM_BYTES_MAX 1500 /* a longer received datagram is dropped (threat D23) */
-/* Of a datagram that is sent: room for what rewriting adds to the longest received one. What is longer
- * than the path's MTU leaves as IP fragments, as it came. */
+/* A sent datagram: the longest received one and the bytes that rewriting adds. A datagram that is
+ * longer than the MTU of the path leaves in IP fragments, as it arrived. */
 #define DATAGRAM_SENT_BYTES_MAX 1632
 
 #endif

@@ -13,7 +13,7 @@
 #define BACKOFF_MS_MIN 100
 #define BACKOFF_MS_MAX 5000
 #define HEARTBEAT_MS 2000
-#define STEADY_MS 5000 /* after so long without a loss the back-off starts from its minimum again */
+#define STEADY_MS 5000 /* after this time without a loss the back-off starts from its minimum */
 
 enum redis_phase { WAITING, ASKING, SETUP, UP, CLOSED };
 /* The commands that set up a connection; their replies come in the same order. */

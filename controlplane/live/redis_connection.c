@@ -23,7 +23,7 @@ struct redis_connection {
     SSL_CTX *tls_context;
     struct tls tls;
     redisReader *reader;
-    size_t since_reply; /* bytes that came since the last whole reply */
+    size_t since_reply; /* bytes that arrived since the last whole reply */
     uint32_t timeout_ms, pending;
     const char *failure; /* reported when the deadline timer runs; NULL: none */
     char host[ENDPOINT_HOST_ROOM];

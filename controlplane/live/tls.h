@@ -29,7 +29,7 @@ struct tls {
 
 bool tls_open(struct tls *tls, SSL_CTX *context, const char *host);
 void tls_close(struct tls *tls);
-/* Takes bytes that came from the network. */
+/* Takes bytes that arrived from the network. */
 bool tls_feed(struct tls *tls, const char *bytes, size_t count);
 /* Continues the handshake. False: it failed (why). is_up: it is complete. */
 bool tls_handshake(struct tls *tls, char *why /* TLS_WHY_BYTES */);

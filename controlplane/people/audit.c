@@ -15,7 +15,7 @@
 
 #define CLOCK_BACK_US_MAX 1000000
 #define ROW_BYTES 512   /* of a line with the usual metadata: ids and words */
-#define REARM_PERCENT 5 /* a level warns again after the spool was so many percent below it */
+#define REARM_PERCENT 5 /* a level warns again after the spool was this many percent below it */
 
 static const unsigned spool_levels[] = {50, 80, 95, 100}; /* percent of the spool's limit */
 #define LEVELS (sizeof(spool_levels) / sizeof(spool_levels[0]))

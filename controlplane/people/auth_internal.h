@@ -70,7 +70,7 @@ struct auth {
 };
 
 void auth_free_when_idle(struct auth *auth);
-/* After an error of ours: the attempt of the job does not count. */
+/* After an internal error: the attempt of the job does not count. */
 void job_fail(struct job *job);
 /* The hash of the job is done; runs on the loop. */
 void job_hashed(struct job *job, bool ran);

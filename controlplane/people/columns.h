@@ -2,7 +2,7 @@
  * statements, their parameters and their reading of rows from these lists.
  *
  * C(number, kind, column, field): the number in the list of columns, from 1; the field of struct
- * user_row or meeting_row. Column 1 of each table is "id" and stands in no list.
+ * user_row or meeting_row. Column 1 of each table is "id" and is in no list.
  *   kind uuid text word   text in C; word: one of a few words (an enum in PostgreSQL)
  *        flag             bool
  *        count            uint32_t

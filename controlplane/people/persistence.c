@@ -17,7 +17,7 @@
 #define WATCHDOG_IDLE_MS 500 /* otherwise */
 #define PROBE_MS 1000
 #define IDLE_CHECK_MS \
-    2000 /* after so long without a query, check that the database still answers */
+    2000 /* after this time without a query, check that the database still answers */
 #define REFUSALS_MAX 4096
 
 uint64_t persistence_answer_ms_max = 800;

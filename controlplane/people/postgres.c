@@ -15,7 +15,7 @@
 #include "src/log.h"
 
 #define TICK_MS 50
-/* A server that restarts may need so long: queries wait for it. After that they fail at once. */
+/* A restart of the server may take this long: queries wait for it. After that they fail at once. */
 #define RESTART_MS_MAX 800
 #define NODE_FILE "node-id"
 
@@ -38,7 +38,7 @@ static void problem_set(struct pg_pool *pool, const char *problem)
     pool->base.owner.problem(pool->base.owner.context, problem);
 }
 
-/* No new attempt for about so long. Chance makes it half to one and a half times as long, so that
+/* No new attempt for about this time. Chance makes it half to one and a half times as long, so that
  * many control planes do not connect at the same moment. */
 static void retry_after(struct pg_pool *pool, uint32_t ms)
 {

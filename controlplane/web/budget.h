@@ -2,7 +2,7 @@
  *
  *   held bytes   heads, bodies and messages that are not complete, and requests that are being
  *                answered. Strangers (clients without an open Socket.IO socket) have a small share.
- *   time         messages and bytes cost time; whoever has used up its time is not read for a
+ *   time         messages and bytes cost time; a client that has used up its time is not read for a
  *                while. This is asked before anything is parsed.
  *
  * Addresses and accounts share BUDGET_SLOTS slots; a keyed hash chooses the slot. Nothing is

@@ -6,7 +6,7 @@
 
 struct http_request;
 
-/* Before the body of a request is taken: its session must exist. A stranger gets little room. */
+/* Before the body of a request is read: its session must exist. A stranger gets little room. */
 bool engine_before_body(struct http_request *request);
 /* The handler of the route /socket.io/; its context is the struct socketio. */
 void engine_request(struct http_request *request);

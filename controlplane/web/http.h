@@ -33,7 +33,7 @@ struct http_request;
 
 /* ---- the server ---- */
 
-/* NULL: why (192) says which setting is wrong or which port is taken. */
+/* NULL: why (192) says which setting is wrong or which port is in use. */
 struct http_server *http_open(uv_loop_t *loop, const struct settings *settings, char *why);
 /* Stops listening and closes every connection. The loop must run until all of them are closed. */
 void http_close(struct http_server *server);
@@ -52,7 +52,7 @@ uv_loop_t *http_loop(const struct http_server *server);
  * handler gets `context` from http_context. */
 void http_route(struct http_server *server, const char *method, const char *path,
                 void (*handler)(struct http_request *request), void *context);
-/* A route for any method, whose body is not read as JSON (Socket.IO). Before a body is taken
+/* A route for any method, whose body is not read as JSON (Socket.IO). Before a body is read
  * before_body is asked; false: it has answered the request, which is freed. */
 void http_route_raw(struct http_server *server, const char *path, size_t body_bytes_max,
                     bool (*before_body)(struct http_request *request),

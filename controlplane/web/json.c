@@ -206,8 +206,8 @@ static bool scan_value(struct scan *scan)
     return ok;
 }
 
-/* Few keys are compared with each other. Many go into a table, whose hash has a secret key: whoever
- * sends the object cannot choose keys that meet in it. */
+/* Few keys are compared with each other. Many go into a table, whose hash has a secret key: an
+ * attacker who sends the object cannot choose keys that meet in it. */
 static bool members_unique(const cJSON *object, const char *seen[2 * JSON_KEYS_MAX])
 {
     const cJSON *member, *other;

@@ -17,8 +17,8 @@ struct route {
     bool has_parameter;
     bool is_raw; /* any method, and the body is not JSON */
     size_t body_bytes_max;
-    /* Called before the body of a request is taken. It may lower request->body_bytes_max. False:
-     * it has answered the request. NULL: every body is taken. */
+    /* Called before the body of a request is read. It may lower request->body_bytes_max. False:
+     * it has answered the request. NULL: every body is read. */
     bool (*before_body)(struct http_request *request);
     void (*handler)(struct http_request *request);
     void *context;

@@ -92,7 +92,7 @@ struct rtp_template_options {
     const uint8_t *router_id; /* [16]: sender's extension id to enum extension_id; 0: unknown */
     uint16_t mask;            /* bit i: the consumers accept extension i */
     uint8_t mid_bytes;        /* length of the consumers' MIDs, 0: they have none */
-    uint8_t payload_type;     /* that the consumers expect */
+    uint8_t payload_type;     /* the one that the consumers expect */
     bool has_padding;         /* we put padding behind the payload */
 };
 

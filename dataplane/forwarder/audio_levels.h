@@ -24,7 +24,7 @@ struct audio_levels {
 void audio_levels_init(struct audio_levels *levels, const uint8_t router_id[16],
                        uint32_t interval_now);
 
-/* Adds the level of an authentic packet that came in interval_now. True: enough is new since the
+/* Adds the level of an authentic packet that arrived in interval_now. True: enough is new since the
  * row was published. */
 bool audio_levels_add(struct audio_levels *levels, uint32_t interval_now, uint8_t level);
 

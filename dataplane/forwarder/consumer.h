@@ -26,7 +26,7 @@ struct consumer {
     struct header_kind header;
     uint32_t ssrc, index;
     bool paused;
-    uint8_t encoding;  /* that is being forwarded */
+    uint8_t encoding;  /* the encoding that is forwarded now */
     uint8_t target;    /* wanted encoding; it replaces the present one at its next key frame */
     bool synchronised; /* false: the offsets are not valid; video waits for a key frame */
 

@@ -279,7 +279,7 @@ static uint32_t gather(struct fanout *f, struct producer_list *list, uint32_t bu
 }
 
 /* Many audio producers of a room have one small packet each, and a send costs several times as much
- * as such a packet. So audio of large rooms goes in sweeps: packets that come while a sweep is
+ * as such a packet. So audio of large rooms goes in sweeps: packets that arrive while a sweep is
  * under way wait for the next one. There they lie side by side and leave in one send for each
  * subscriber. */
 static bool waits_for_sweep(const struct fanout *f, const struct producer *p)

@@ -30,7 +30,7 @@
 #include "src/limits.h"
 
 #define HANDOFF_NOTES 2048         /* of one lane; a power of two */
-#define HANDOFF_NOTES_PER_TURN 256 /* that a worker takes from one lane in one turn */
+#define HANDOFF_NOTES_PER_TURN 256 /* limit of a worker for one lane in one turn */
 
 enum handoff_kind {
     HANDOFF_packet,      /* to a replica: fan this packet out to your consumers */

@@ -247,8 +247,8 @@ static bool act(struct replicas *rs, uint32_t from, uint64_t position,
                 const struct handoff_note *note)
 {
     struct producer *p = &rs->producers->all[note->producer];
-    /* Otherwise the producer came or went meanwhile. To one that is leaving nothing is queued: it would
-     * be forgotten with packets of the other worker in its hands. */
+    /* Otherwise the producer came or left meanwhile. Queue nothing for one that is leaving: it
+     * would be removed while it still holds packets of the other worker. */
     bool is_same = p->generation == note->generation && !p->is_leaving;
     bool is_replica = is_same && p->is_replica, is_home = is_same && !p->is_replica;
 

@@ -16,7 +16,7 @@
 #include "src/settings.h"
 
 #define SLICE_NS (100 * 1000ull) /* the shortest that the kernel grants */
-#define TIMER_SLACK_NS 1000UL    /* a sleep while a batch fills may end that much late */
+#define TIMER_SLACK_NS 1000UL    /* a sleep while a batch fills may end this much late */
 
 /* ---- one thread ---- */
 

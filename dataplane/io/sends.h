@@ -10,7 +10,7 @@
 
 #include "address.h"
 
-#define SENDS_AT_ONCE 64 /* more do not save time; that many headers stay in the L1 cache */
+#define SENDS_AT_ONCE 64 /* more save no time; the headers of 64 fit into the L1 cache */
 
 /* Sends of one socket that are collected for one sendmmsg. */
 struct sends {

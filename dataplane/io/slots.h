@@ -13,9 +13,9 @@
 
 #include "io.h"
 
-#define RUNS_MAX 1024       /* of one turn */
-#define RUN_BYTES_MAX 65000 /* the length field of an IP packet ends at 65535 */
-#define RUN_RESERVE 16384   /* a run begins only when that many bytes are left: few runs are cut */
+#define RUNS_MAX 1024         /* of one turn */
+#define RUN_BYTES_MAX 65000   /* the length field of an IP packet ends at 65535 */
+#define RUN_RESERVE 16384     /* a run needs this many free bytes to begin, so few runs are cut */
 #define SLOTS_BYTES_AROUND 64 /* may be read before the first and behind the last slot */
 
 struct run {
@@ -30,7 +30,7 @@ struct run {
 /* Paths on which the kernel refused a segmented send, found by their hash. For a while such a path
  * gets runs of one datagram. So its sends do not fail first, and its datagrams stay in order. */
 #define REFUSALS 1024           /* a power of two */
-#define REFUSAL_DATAGRAMS 10000 /* after that many single datagrams segments are tried again */
+#define REFUSAL_DATAGRAMS 10000 /* after this many single datagrams, segments are tried again */
 
 struct refusal {
     uint16_t tag;  /* the bits of the hash that the index does not have */

@@ -1,7 +1,7 @@
 /* Super-datagrams: splits the result of one receive into datagrams.
  *
  * With UDP_GRO the kernel delivers several datagrams of one path and of equal size (the last may be
- * shorter) as one. A datagram that came alone is a super-datagram of one part. */
+ * shorter) as one. A datagram that arrived alone is a super-datagram of one part. */
 #ifndef RINGCAST_IO_SUPER_DATAGRAM_H
 #define RINGCAST_IO_SUPER_DATAGRAM_H
 

@@ -33,7 +33,7 @@ uint32_t workers_wanted(const struct settings *settings)
 
     if (count == 0) {
         count = sched_getaffinity(0, sizeof(cores), &cores) == 0 ? (uint32_t)CPU_COUNT(&cores) : 1;
-        if (count > ports) /* the settings do not ask for that many workers */
+        if (count > ports) /* each worker needs a port */
             count = ports;
     }
     if (count > WORKERS_MAX)

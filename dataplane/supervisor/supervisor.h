@@ -84,7 +84,7 @@ uint32_t workers_wanted(const struct settings *settings);
 /* ---- resources.c ---- */
 
 /* Takes over what the service manager kept, and with it the pidfds of running children (pidfds[c]
- * is -1 for a child that does not run); or makes everything anew. */
+ * is -1 for a child that does not run); or makes all of it again. */
 bool resources_open(struct resources *resources, const struct settings *settings,
                     const struct io_backends *backends, int pidfds[CHILD_COUNT], char *why);
 /* Fills `set` with what a child or a control client gets. The descriptors stay ours: do not close
@@ -112,8 +112,8 @@ void children_send_log_level(const struct supervisor *s);
 int children_timeout_ms(const struct supervisor *s, uint64_t now_ns);
 /* Ends both children by SIGTERM, and by SIGKILL when that takes too long. */
 void children_stop(struct supervisor *s);
-/* The wait status of a process that has ended; -1: unknown. When the process was not our child, only
- * Linux 6.15 and newer know it. */
+/* The wait status of a process that has ended; -1: unknown. When the process was not our child,
+ * only Linux 6.15 and newer know it. */
 int pidfd_status(int pidfd);
 
 /* ---- control_socket.c ---- */

@@ -16,7 +16,7 @@
 #define IDLE_MEMBERS_PER_ROOM 8
 #define SERVICE_MS 20
 #define CALM_NS NS_PER_S /* from "all streams flow" to the start of the measurement */
-#define DRAIN_IDLE_NS (300 * NS_PER_MS) /* so long without a packet: no more will arrive */
+#define DRAIN_IDLE_NS (300 * NS_PER_MS) /* after this time without a packet no more will arrive */
 #define DRAIN_MAX_NS (10 * NS_PER_S)
 
 static void say(const struct run *run, const char *text)

@@ -368,7 +368,7 @@ void sender_resend(struct media *media, struct sender *s, uint16_t sequence)
     if (kept->sequence != sequence || kept->payload_bytes == 0)
         return;
     index = s->rtx_index++;
-    /* RFC 4588 4: the original sequence number stands in front of the payload. */
+    /* RFC 4588 4: the original sequence number is in front of the payload. */
     memcpy(header, kept->bytes, kept->header_bytes);
     header[1] = (uint8_t)((header[1] & 0x80) | s->rtx_payload_type);
     put_number(header + 2, (uint16_t)index, 2);

@@ -1,7 +1,7 @@
 /* The RTP streams that endpoints send: video as frames in bursts, audio every 20 ms. The packets
  * look like those of Chromium.
  *
- * Shape:   a sender has an id that is unique in the run and that stands in every payload it sends.
+ * Shape:   a sender has an id that is unique in the run and is part of every payload that it sends.
  *          All running senders lie in one queue (a heap), the one that is due next in front.
  * Threads: sender_new on any thread; everything else on the media thread.
  * Memory:  media->senders owns them from endpoint_begin on, also after their endpoint is gone. */
@@ -37,7 +37,7 @@ struct sender {
     bool running, mid_acknowledged, key_frame_wanted;
     uint64_t index, rtx_index; /* SRTP indexes of the next packets: roll-over counter, sequence */
     uint32_t timestamp;
-    uint32_t next_number; /* counts the packets of this sender from 0; stands in every payload */
+    uint32_t next_number; /* counts the packets of this sender from 0; is in every payload */
     uint16_t picture_id;
     uint64_t due_ns, interval_ns;
     uint32_t packets, bytes; /* for sender reports */

@@ -4,8 +4,8 @@
  *                               bound, bound, …
  *
  * A figure is the cost of one unit of work (a packet, an answer, a joined consumer) in nanoseconds.
- * It is taken in many short rounds. The best round shows what the code can do, the median what it
- * did.
+ * It is measured in many short rounds. The best round shows what the code can do, the median what
+ * it did.
  *
  * A bound is the least that the same work can cost: for the path of a packet, the calls of the
  * cipher and nothing else. Its rounds alternate with those of the case, inside one process, so that
@@ -14,7 +14,7 @@
  * perf/regress runs the same steps under callgrind and counts the instructions inside
  * bench_measured() only.
  *
- * Threads: one, but for a room on several workers (spread.c). Memory: bench_pages. Errors:
+ * Threads: one, except for a room on several workers (spread.c). Memory: bench_pages. Errors:
  *          bench_die. */
 #ifndef RINGCAST_BENCH_H
 #define RINGCAST_BENCH_H
@@ -74,12 +74,12 @@ struct bench_options {
     bool audio;          /* single packets of many producers instead of bursts of few */
     bool uneven;         /* the packets of a burst differ by a byte, as browsers split frames */
     bool cold;           /* rooms exceed the cache, so the next room is never in it */
-    uint32_t rooms;      /* that send one after the other */
+    uint32_t rooms;      /* rooms that send one after the other */
     uint32_t publishers; /* of a room */
     uint32_t burst;      /* packets of a producer in one turn */
     uint32_t together;   /* rooms that send in one turn */
     uint32_t transports; /* for cases whose cost depends on the number of clients */
-    uint32_t workers;    /* that one room is spread over */
+    uint32_t workers;    /* over which one room is spread */
     uint64_t turn_ns;    /* virtual time that passes with each turn */
     uint32_t rounds;
     uint32_t units; /* of work in one round */

@@ -20,7 +20,7 @@ struct requests {
     struct bench_world world;
     uint64_t asked, verdicts_before;
     uint32_t rtcp_index;
-    enum verdict verdict; /* that each datagram must have */
+    enum verdict verdict; /* the one that each datagram must have */
     struct srtp_key keys[IO_BATCH];
 };
 

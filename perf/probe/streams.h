@@ -47,7 +47,7 @@ struct receiver {
 };
 
 /* Builds the packets of one frame and calls `send` for each. bytes: payload of the whole frame.
- * run: a random number of this process, which stands in each label. */
+ * run: a random number of this process, which is part of each label. */
 void sender_frame(struct sender *sender, size_t bytes, uint64_t now_ns, uint64_t run,
                   void (*send)(void *context, uint8_t *packet, size_t bytes), void *context);
 /* A decrypted packet arrived. */

@@ -180,7 +180,7 @@ test('each process is killed during a call: the next call works and no rows are 
     process.kill(pid, 'SIGKILL');
     const { status, report, errors } = await call;
     assert.ok(report && (status === 0 || report.why), `the probe ends with a report: ${errors}`);
-    console.log(`${role} killed during a call: ${status === 0 ? 'the call went on' : report.why}`);
+    console.log(`${role} killed during a call: ${status === 0 ? 'the call continued' : report.why}`);
     if (role === 'handshaker' || role === 'supervisor') assert.equal(status, 0, 'a running call does not need this process');
     await until(async () => (await ringcast.health()).status === 'ok', PATIENCE_MS, 'healthy again');
     assertWorks(await ringcast.probe('--seconds', '4'));

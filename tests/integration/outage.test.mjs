@@ -1,5 +1,5 @@
 // PostgreSQL stops or hangs, and comes back, while users join and leave (threats F16–F18). Requests that need
-// the database fail within a second, rooms go on, and afterwards every change of state is in the audit table
+// the database fail within a second, rooms keep running, and afterwards every change of state is in the audit table
 // exactly once and in order.
 
 import assert from 'node:assert/strict';
@@ -59,7 +59,7 @@ async function assertUnavailable(token, socket) {
   assert.ok(refused, 'a socket was accepted although its user could not be checked');
 }
 
-// Repeats assertUnavailable for so long, and returns how often.
+// Repeats assertUnavailable for this time, and returns how often.
 async function assertUnavailableFor(seconds, token, socket) {
   const end = performance.now() + seconds * 1000;
   let asked = 0;
@@ -82,7 +82,7 @@ function printLatencies(what, asked) {
 }
 
 for (const [what, begin, end] of [['stopped', 'stop', 'start'], ['hung', 'hang', 'go on']])
-  test(`PostgreSQL ${what} for ${SECONDS} s: rooms go on, no audit row is lost or stored twice`, async () => {
+  test(`PostgreSQL ${what} for ${SECONDS} s: rooms keep running, no audit row is lost or stored twice`, async () => {
     const outsider = await crowd.person('outsider');
     const media = ringcast.probe('--seconds', String(SECONDS + 4), '--max-loss', '0');
     await until(async () => (await ringcast.rows('consumer')).length >= 4, 10000, 'media flows');

@@ -1,5 +1,5 @@
 // Live state in Redis: it has the keys of the NestJS backend, and it is equal to the rooms again after every
-// failure of Redis or of the control plane (threats F11–F15), while calls go on.
+// failure of Redis or of the control plane (threats F11–F15), while calls continue.
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
@@ -235,7 +235,7 @@ async function people(ringcast, roomCount = 4, moving = Math.max(12, movesPerSec
   return { clients, rooms, close: () => clients.forEach((client) => client.close()) };
 }
 
-test('Redis killed, hung and full: calls and media go on, and Redis is equal to the rooms afterwards', async () => {
+test('Redis killed, hung and full: calls and media continue, and Redis is equal to the rooms afterwards', async () => {
   const redis = await open(startRedis({ config: ['maxmemory-policy noeviction'] }));
   const ringcast = await startRingcast(redis);
   const all = await people(ringcast);
@@ -352,7 +352,7 @@ test('control plane killed: its old keys are removed, those of other instances s
   await redis.cli('HSET', `room:${other}`, 'hostUserId', 'x', 'instance', 'another');
   await redis.cli('SADD', 'active_rooms', other);
   await redis.cli('SET', 'user:socket:someone', 'elsewhere');
-  // A room of ours that another instance has taken over, and a user of ours who is connected there now.
+  // Our room that another instance has taken over, and our user who is connected there now.
   const taken = all.rooms[0], person = all.clients[1].userId;
   await redis.cli('HSET', `room:${taken}`, 'instance', 'another');
   await redis.cli('SET', `user:socket:${person}`, 'elsewhere');
@@ -439,7 +439,7 @@ describe('access to Redis', () => {
     ['a server without TLS', {}, { REDIS_TLS: 'on' }, /TLS|closed the connection|no connection/],
     ['a database that does not exist', {}, { REDIS_DB: '999' }, /Redis answered SELECT with: ERR/],
     ['a port without a server', {}, { REDIS_PORT: '1' }, /connection refused/],
-    ['a name that does not exist', {}, { REDIS_HOST: 'no.such.host.invalid' }, /its name cannot be resolved: /],
+    ['a name that does not exist', {}, { REDIS_HOST: 'no.such.host.invalid' }, /the server name cannot be resolved: /],
     ['a replica', { config: ['replicaof 127.0.0.1 1'] }, {}, /it is a replica, not a master/],
     ['Sentinels that do not know the master', {}, { REDIS_SENTINELS: '127.0.0.1:1' }, /connection refused/],
   ])

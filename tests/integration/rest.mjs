@@ -461,7 +461,7 @@ describe('start and stop', () => {
     assert.equal((await plane.call('GET', '/auth/me', { token })).status, 200); // reading still works
     locker.stdin.end('ROLLBACK;\n');
     await new Promise((resolve) => locker.once('exit', resolve));
-    await until(async () => (await plane.call('GET', '/health')).body.persistence.status === 'ok', 'the store is well again');
+    await until(async () => (await plane.call('GET', '/health')).body.persistence.status === 'ok', 'the store works again');
     assert.equal((await plane.call('POST', '/rooms', { token, body: { title: 'x' } })).status, 201);
   });
 

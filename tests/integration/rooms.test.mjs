@@ -120,7 +120,7 @@ test('a lost socket: media stays for the grace time, a new socket resumes it, la
   guest.io.engine.close(); // as if the network failed
   await sleep(1000);
   assert.deepEqual(host.names(), [], 'nobody is told');
-  assert.equal((await ringcast.rows('transport')).length, 2, 'media goes on');
+  assert.equal((await ringcast.rows('transport')).length, 2, 'media continues');
   const again = await connect(ringcast, b.token);
   const resumed = await again.ask('room:join', { roomId, resume: true });
   assert.equal(resumed.resumed, true);
@@ -198,7 +198,7 @@ for (const workers of [1, 2])
         console.log(`# ${stream.kind}: last packet ${late(stream, from).toFixed(1)} ms after the request, ` +
           `acknowledged after ${(by - from).toFixed(1)} ms`);
         assert.ok(stream.packets > 50);
-        assert.ok(late(stream, from) < bound, `${stream.kind} went on for ${late(stream, from)} ms`);
+        assert.ok(late(stream, from) < bound, `${stream.kind} continued for ${late(stream, from)} ms`);
         assert.ok(late(stream, from) > -1000, `${stream.kind} had already stopped`);
       }
     }

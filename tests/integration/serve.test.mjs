@@ -31,7 +31,7 @@ async function start(drain, environment = {}) {
   return running;
 }
 
-test('SIGTERM: clients are told, calls go on, nothing new begins, the process ends with the last client', { timeout: 60000 * patience }, async () => {
+test('SIGTERM: clients are told, calls continue, nothing new begins, the process ends with the last client', { timeout: 60000 * patience }, async () => {
   const running = await start(20);
   try {
     const a = await joined(running, 'a'), b = await joined(running, 'b', a.roomId, ['polling']);

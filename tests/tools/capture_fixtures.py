@@ -17,7 +17,7 @@ RTP_LARGE = 2        # the largest packets of each flow, after the first RTP_FIR
 RTP_FIRST = 8
 RTCP_FIRST = 8
 SAMPLES = 70
-PAYLOAD_BYTES = 32   # so much of each decrypted payload goes into the table
+PAYLOAD_BYTES = 32   # this much of each decrypted payload goes into the table
 
 
 def wrapped(text, indent):

@@ -1,10 +1,11 @@
-/* Which SRTP indexes a sender has used, so that no index is ever used twice: two packets under one key
- * and index give away plaintext, and under GCM the key of the authentication (RFC 3711 9.1, RFC 7714 8.1).
+/* Which SRTP indexes a sender has used, so that no index is ever used twice: two packets under one
+ * key and index give away plaintext, and under GCM the key of the authentication (RFC 3711 9.1, RFC
+ * 7714 8.1).
  *
- * Shape: `next` is one behind the highest index used. `skipped` marks the indexes below `next` that were passed over;
- *        they may still be used once, while they are among the last SRTP_SENT_WINDOW. All others are used.
- *        A sender without skipped indexes, which is the usual case, never touches `skipped`, so that it may lie in
- *        memory that is rarely read.
+ * Shape: `next` is one behind the highest index used. `skipped` marks the indexes below `next`
+ *        that were passed over; they may still be used once, while they are among the last
+ *        SRTP_SENT_WINDOW. All others are used. A sender without skipped indexes, which is the
+ *        usual case, never touches `skipped`, so that it may lie in memory that is rarely read.
  * Units:  indexes are 48-bit SRTP packet indexes.
  * Threads: one worker.
  * Memory: plain; zeroed and next_and_skipped set to the first index that may be used. */
@@ -72,8 +73,8 @@ static inline bool srtp_sent_take_next(struct srtp_sent *sent, uint64_t index)
     return true;
 }
 
-/* True: the index was never used before, and counts as used from now on. False: it was used, or is too
- * old to know, or the key has no indexes left; nothing may be sent with it. */
+/* True: the index was never used before, and counts as used from now on. False: it was used, or is
+ * too old to know, or the key has no indexes left; nothing may be sent with it. */
 static inline bool srtp_sent_take(struct srtp_sent *sent, struct srtp_skipped *skipped,
                                   uint64_t index)
 {

@@ -80,7 +80,7 @@ void srtp_protect_burst(struct srtp_engine *engine, const struct srtp_protect_jo
 /* RFC 3711 3.3.1 and appendix A: guesses the index from the sequence number. For the first packet
  * of a stream the roll-over counter is 0. Senders begin with a sequence number below 2^15, so that
  * the loss of their first packets cannot hide that the number has wrapped. While the counter is 0,
- * a number that is far ahead cannot belong to the counter before, so it is taken as it is. */
+ * a number that is far ahead cannot belong to the counter before, so it is used unchanged. */
 static uint64_t index_estimate(const struct srtp_stream *stream, uint16_t sequence)
 {
     uint64_t counter = stream->highest_index >> 16;

@@ -1,5 +1,5 @@
 // Compares negotiation with mediasoup: ortc_tool (ours) and mediasoup/ortc get the same inputs, and their
-// answers must be equal but for random SSRCs and CNAMEs. The inputs are captures of a real browser, and
+// answers must be equal, except random SSRCs and CNAMEs. The inputs are captures of a real browser, and
 // random changes of these; the seed makes them repeatable.
 //   node differential.mjs path/to/ortc_tool [cases] [seed]
 import { spawnSync } from 'node:child_process';

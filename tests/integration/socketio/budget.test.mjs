@@ -47,7 +47,7 @@ async function assertServed() {
 }
 
 describe('memory', () => {
-  it('a POST with an unknown session id is refused before its body is taken', async () => {
+  it('a POST with an unknown session id is refused before its body is read', async () => {
     let held;
     const mib = await growth(async () => {
       held = await holdBodies(200, postHead('A'.repeat(20), 990000), 'x'.repeat(900000));

@@ -93,7 +93,7 @@ static void one_holder_at_a_time(void **state)
     assert_non_null(strstr(why, pid));
     assert_int_equal(close(data_directory_lock(top, "y.lock", "another test", 0, why)), 0);
     close(lock);
-    /* when the holder dies, whoever waits gets the lock */
+    /* when the holder dies, the waiting process gets the lock */
     assert_int_equal(pipe(locked), 0);
     child = fork();
     if (child == 0) {

@@ -13,7 +13,7 @@
 #include "controlplane/live/redis_connection.h"
 #include "tests/unit/patience.h"
 
-#define EVENT_MS 60000 /* a test waits so long for an event */
+#define EVENT_MS 60000 /* a test waits this long for an event */
 
 static uv_loop_t loop;
 static uint32_t timeout_ms; /* of the connection */

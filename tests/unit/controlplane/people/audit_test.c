@@ -105,7 +105,7 @@ static void rows_in_the_spool_are_stored_once_and_in_order_later(void **state)
     LOOP_UNTIL(&test_loop, audit->database_down);
     assert_int_equal(rows_stored(), 128); /* whole batches */
     assert_true(spool_files_bytes(&files) > 0);
-    for (unsigned i = 300; i < 500; i++) { /* requests go on */
+    for (unsigned i = 300; i < 500; i++) { /* requests continue */
         row_write(audit, i);
         loop_for(&test_loop, 1);
     }

@@ -28,7 +28,7 @@
 #include "src/log.h"
 #include "tests/unit/patience.h"
 
-#define EVENT_S 60    /* a test waits so long for an event: more than any machine needs */
+#define EVENT_S 60    /* a test waits this long for an event: more than any machine needs */
 #define ANSWER_MS 800 /* persistence_answer_ms_max of the product */
 
 static struct settings setup_settings;

@@ -270,7 +270,7 @@ static void wrong_signatures_are_refused(void **state)
     forge(SECRET, EVP_sha1(), HEADER, CLAIMS, token);
     assert_false(accepts(token));
 
-    /* the signature of another token of ours */
+    /* the signature of another valid token */
     forge(SECRET, EVP_sha256(), HEADER, "{" PERSON ",\"iat\":1799999001,\"exp\":1800003600}",
           other);
     forge(SECRET, EVP_sha256(), HEADER, CLAIMS, token);

@@ -272,7 +272,7 @@ static void consume_needs_room_transport_and_producer(void **state)
                 const char *transport_id =
                     transport == NOBODYS || p->recv == NULL ? "none" : p->recv;
                 const char *producer_id = object_id(PRODUCER, who, (enum whose)producer);
-                /* whoever owns it: a producer in the same room may be consumed */
+                /* any owner: a producer in the same room may be consumed */
                 bool reachable = producer == OWN || producer == (outside ? ELSEWHERE : OTHERS);
                 const char *expected = !member            ? "not_in_room"
                                        : transport != OWN ? "transport_not_found"

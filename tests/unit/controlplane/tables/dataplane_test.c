@@ -41,7 +41,7 @@ static int ups, downs;
 static struct {
     enum table_id table;
     handle_word handle;
-} changes[128]; /* that the handler was called for */
+} changes[128]; /* for which the handler was called */
 static int change_count;
 
 static void supervise(void *unused)

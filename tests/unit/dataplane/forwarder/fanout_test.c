@@ -169,7 +169,7 @@ static void speak(struct rig *rig, uint32_t who, uint16_t sequence)
         client_rtp(packet, 111, sequence, sequence * 960u, AUDIO_SSRC + who, false, 400));
 }
 
-/* Audio packets that come while a sweep of the hall is under way leave side by side in the next
+/* Audio packets that arrive while a sweep of the hall is running leave side by side in the next
  * sweep. */
 static void audio_goes_in_sweeps(void **state)
 {
@@ -197,7 +197,7 @@ static void audio_goes_in_sweeps(void **state)
     rooms_close(rig);
 }
 
-/* Packets that come while a job is under way are sent after it, in order. */
+/* Packets that arrive while a job is running are sent after it, in order. */
 static void packets_stay_in_order_across_jobs(void **state)
 {
     struct rig *rig = rooms_open();
@@ -221,8 +221,8 @@ static void packets_stay_in_order_across_jobs(void **state)
     rooms_close(rig);
 }
 
-/* Consumers and producers that go in the middle of a job leave no packet in the pool, and the other
- * room goes on. */
+/* Consumers and producers that are removed in the middle of a job leave no packet in the pool, and
+ * the other room continues. */
 static void removal_in_the_middle_of_a_job(void **state)
 {
     for (int what = 0; what < 4; what++) {
@@ -258,8 +258,8 @@ static void removal_in_the_middle_of_a_job(void **state)
     }
 }
 
-/* While packets of a producer wait longer than BACKLOG_NS_MAX, those that come are dropped and
- * counted; afterwards it goes on. */
+/* While packets of a producer wait longer than BACKLOG_NS_MAX, those that arrive are dropped and
+ * counted; afterwards the producer continues. */
 static void a_backlog_drops_new_packets(void **state)
 {
     struct rig *rig = rooms_open();
@@ -311,8 +311,8 @@ static void an_exhausted_pool_is_counted(void **state)
 
 /* ---- what is not sent ---- */
 
-/* The last line of defence against a keystream that is used twice (threat D13): should anything else
- * make the indexes of a consumer go back, those that were used are refused, the others go on. */
+/* The last line of defence against a keystream that is used twice (threat D13): if an error makes
+ * the indexes of a consumer go back, used ones are refused and the others are sent. */
 static void an_index_that_was_used_is_refused(void **state)
 {
     struct client clients[2];

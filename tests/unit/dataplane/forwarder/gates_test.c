@@ -52,7 +52,7 @@ static void g1_unauthenticated_stun_gets_no_answer(void **state)
         feed(rig, &c.path, request, at + 8);
     }
     assert_int_equal(rig_turn(rig), 0);
-    /* the transport goes on: a true check from the same address is answered */
+    /* the transport continues: a valid check from the same address is answered */
     client_check(rig, &c, true);
     assert_int_equal(rig_verdict(rig, VERDICT_stun_answered), 2);
     assert_int_equal(rig->worker->transports.all[0].ice.state, ICE_STATE_completed);

@@ -1,8 +1,8 @@
-/* Threat D13: no SRTP index is ever used twice with one key, whatever the publisher sends and whoever
- * dies. Two subscribers, one on the publisher's worker and one on another, hold their keys and compare
- * all that they were sent: (SSRC, SRTP index) has one ciphertext.
+/* Threat D13: no SRTP index is ever used twice with one key, whatever the publisher sends and
+ * whoever dies. Two subscribers, one on the publisher's worker and one on another, hold their keys
+ * and compare all that they were sent: (SSRC, SRTP index) has one ciphertext.
  *
- *   usage: keystream_test [PACKETS]   that all publishers together send; make keystream sends 10^6 */
+ *   usage: keystream_test [PACKETS]   of all publishers together; make keystream sends 10^6 */
 #include "pair.h"
 
 #include "dataplane/engines/srtp/engine.h"
@@ -139,7 +139,8 @@ static void note(struct subscriber *s, uint32_t who, const struct rig_sent *sent
     s->started = true;
 }
 
-/* SRTCP: its index stands in the clear, at the end or in front of the tag (RFC 3711 3.4, RFC 7714 9). */
+/* SRTCP: its index is not encrypted; it is at the end or in front of the tag (RFC 3711 3.4, RFC
+ * 7714 9). */
 static void note_rtcp(struct subscriber *s, uint32_t who, enum srtp_profile profile,
                       const struct rig_sent *sent)
 {
@@ -371,9 +372,10 @@ static void hostile(struct call *c, enum routing routing, unsigned long packets)
     turn(c);
 }
 
-/* Goes on in order. From time to time it is silent for a moment and goes on with another SSRC, new or
- * from before, whose sequence numbers lie in the range of the last one. A packet of the last SSRC comes
- * late. With deaths the forwarder dies now and then, and nothing comes late. */
+/* An honest publisher sends in order. From time to time it is silent for a moment and continues
+ * with another SSRC, new or used before, whose sequence numbers are in the range of the last one. A
+ * packet of the last SSRC arrives late. With `deaths` the forwarder dies now and then, and no
+ * packet arrives late. */
 static void honest(struct call *c, enum routing routing, unsigned long packets, bool deaths)
 {
     uint16_t sequence[SENDERS];

@@ -11,7 +11,7 @@ struct row {
     unsigned count;
     uint16_t payload[PACKETS_MAX];
     uint16_t padded[PACKETS_MAX]; /* payload and padding */
-    unsigned sends;               /* that one subscriber costs */
+    unsigned sends;               /* sends for one subscriber */
 };
 
 static const struct row rows[] = {

@@ -256,8 +256,8 @@ static void a_row_that_changes_while_a_replica_is_made(void **state)
 }
 
 /* The other worker reads first that the producer is gone, and needs several turns to remove its
- * consumers. Meanwhile the home, which does not know yet, hands packets over. They are finished, and
- * the next producer's packets arrive. */
+ * consumers. Meanwhile its home worker, which does not know it yet, hands packets over. They are
+ * finished, and the next producer's packets arrive. */
 static void packets_for_a_replica_that_leaves_are_finished(void **state)
 {
     enum { CONSUMERS = 300 };

@@ -532,7 +532,7 @@ static void test_hung_child_is_replaced(void **state)
         pid_t forwarder = writer(&life->actual);
         uint64_t began_ns = clock_monotonic_ns();
 
-        /* Heartbeats go on for some time, so the supervisor has seen one. */
+        /* Wait for some heartbeats, so that the supervisor has seen one. */
         WAIT_FOR(life, region_heartbeat(life->actual.header) > began_ns + MS(100));
         began_ns = clock_monotonic_ns();
         kill(forwarder, ways[i]);

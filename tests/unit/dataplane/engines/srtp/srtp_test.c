@@ -281,7 +281,7 @@ static void index_is_guessed_from_the_sequence_number(void **state)
         {true, 5, 40000, SRTP_OK}, /* there is no roll-over counter before 0 */
         {true, 0x17fff, 0x1ffff, SRTP_OK},
         {true, 0x18000, 0x1ffff, SRTP_OK},
-        {true, 0x18000, 0x20000, SRTP_REPLAYED}, /* 32768 ahead is taken for an old packet */
+        {true, 0x18000, 0x20000, SRTP_REPLAYED}, /* 32768 ahead counts as an old packet */
         {true, 0x18001, 0x20000, SRTP_OK},
         {true, SRTP_INDEX_MAX - 1, SRTP_INDEX_MAX, SRTP_OK},
         {true, SRTP_INDEX_MAX, 3, SRTP_KEY_LIMIT},
