@@ -2,7 +2,7 @@
  * key and index give away plaintext, and under GCM the key of the authentication (RFC 3711 9.1, RFC
  * 7714 8.1).
  *
- * Shape: `next` is one behind the highest index used. `skipped` marks the indexes below `next`
+ * Shape: `next` is the highest used index plus one. `skipped` marks the indexes below `next`
  *        that were passed over; they may still be used once, while they are among the last
  *        SRTP_SENT_WINDOW. All others are used. A sender without skipped indexes, which is the
  *        usual case, never touches `skipped`, so that it may lie in memory that is rarely read.
