@@ -295,13 +295,19 @@ ROW_ENUMS(ROW_ENUM_DECLARE)
 #define CONSUMER_RESUME_ROW(S, A)                                                        \
     S(u64, rtp_index_reserved, dec, 0, 0)                                                \
     S(u64, rtx_index_reserved, dec, 0, 0)                                                \
+    S(u64, transport, handle, 0, 0)                                                      \
+    S(u32, ssrc, dec, 0, 0)                                                              \
     S(u32, timestamp_offset, dec, 0, 0)                                                  \
     S(u32, sequence_offset, dec, 0, 0)                                                   \
-    A(u8, reserved, 24, hex, 0, 0)
+    A(u8, reserved, 12, hex, 0, 0)
 
+/* ssrcs, ssrcs_skipped: struct srtp_sent and struct srtp_skipped over the SSRCs that consumers of this
+ * transport have had. */
 #define TRANSPORT_RESUME_ROW(S, A)                                                       \
     S(u64, rtcp_index_reserved, dec, 0, 0)                                               \
-    A(u8, reserved, 40, hex, 0, 0)
+    S(u64, ssrcs, dec, 0, 0)                                                             \
+    A(u64, ssrcs_skipped, 16, hex, 0, 0)                                                 \
+    A(u8, reserved, 32, hex, 0, 0)
 
 /* T(name, ROW_LIST, region, rows): every table, in the order it lies in its region. */
 #define TABLES(T)                                                                        \

@@ -211,11 +211,10 @@ static void fill_row(struct consumer_row *row, const struct ortc_producer *produ
 
 /* Builds rtpParameters in `out`, and fills the row. */
 static bool negotiate(const struct ortc_producer *producer, const struct ortc_codecs *theirs,
-                      const cJSON *capabilities, const char *mid, cJSON *out,
+                      const cJSON *capabilities, const char *mid, uint32_t ssrc, cJSON *out,
                       struct consumer_row *row, char *why)
 {
     const cJSON *consumable = producer->consumable_parameters, *msid = ortc_get(consumable, "msid");
-    uint32_t ssrc = random_between(100000000, 999999999);
     cJSON *codecs, *extensions;
     struct ortc_codecs ours;
     bool with_rtx;
@@ -243,8 +242,13 @@ static bool negotiate(const struct ortc_producer *producer, const struct ortc_co
     return ortc_build_check(why);
 }
 
+uint32_t ortc_first_ssrc(void)
+{
+    return random_between(50000000, 250000000) * 2;
+}
+
 cJSON *ortc_consume(const struct ortc_producer *producer, const cJSON *remote_capabilities,
-                    const char *mid, struct consumer_row *row, char *why)
+                    const char *mid, uint32_t ssrc, struct consumer_row *row, char *why)
 {
     cJSON *capabilities = cJSON_Duplicate(remote_capabilities, true), *out = NULL;
     struct ortc_codecs theirs;
@@ -256,7 +260,7 @@ cJSON *ortc_consume(const struct ortc_producer *producer, const cJSON *remote_ca
     } else if (ortc_capabilities_normalize(capabilities, why)) {
         ortc_codecs_read(ortc_get(capabilities, "codecs"), "preferredPayloadType", &theirs);
         out = cJSON_CreateObject();
-        if (!negotiate(producer, &theirs, capabilities, mid, out, row, why)) {
+        if (!negotiate(producer, &theirs, capabilities, mid, ssrc, out, row, why)) {
             cJSON_Delete(out);
             out = NULL;
         }

@@ -11,45 +11,26 @@
 #include "room_json.h"
 #include "transport.h"
 
-#define SSRC_ATTEMPTS_MAX 8
-
-static bool has_ssrc(const struct transport *transport, const struct consumer_row *row)
-{
-    const struct consumer *other;
-
-    TAILQ_FOREACH(other, &transport->consumers, of_transport)
-    {
-        uint32_t ours[2] = {row->ssrc, row->rtx_ssrc}, i;
-
-        for (i = 0; i < 2; i++) {
-            if (ours[i] != 0 && (ours[i] == other->row.ssrc || ours[i] == other->row.rtx_ssrc))
-                return true;
-        }
-    }
-    return false;
-}
-
-/* Returns rtpParameters and fills the row, or NULL after it answered the request with an error.
- * SSRCs are random and must differ within one transport, so it tries again when one is in use. */
+/* Returns rtpParameters and fills the row, or NULL after it answered the request with an error. The
+ * SSRCs of a transport count upwards: the data plane takes each of them only once, because the key of
+ * the transport remains. */
 static cJSON *negotiate(struct request *request, const struct ortc_producer *producer,
                         struct consumer_row *row)
 {
     const cJSON *capabilities =
         cJSON_GetObjectItemCaseSensitive(request->payload, "rtpCapabilities");
-    char mid[CONSUMER_MID_BYTES_MAX + 4], why[ORTC_WHY_BYTES] = "no free SSRC";
+    struct transport *transport = request->transport;
+    char mid[CONSUMER_MID_BYTES_MAX + 4], why[ORTC_WHY_BYTES];
     cJSON *parameters;
-    int attempt;
 
-    snprintf(mid, sizeof(mid), "%u", request->transport->next_mid % 100000000u);
-    for (attempt = 0; attempt < SSRC_ATTEMPTS_MAX; attempt++) {
-        parameters = ortc_consume(producer, capabilities, mid, row, why);
-        if (parameters == NULL || !has_ssrc(request->transport, row))
-            break;
-        cJSON_Delete(parameters);
-        parameters = NULL;
-    }
+    if (transport->next_ssrc == 0)
+        transport->next_ssrc = ortc_first_ssrc();
+    snprintf(mid, sizeof(mid), "%u", transport->next_mid % 100000000u);
+    parameters = ortc_consume(producer, capabilities, mid, transport->next_ssrc, row, why);
     if (parameters == NULL)
         request_fail_because(request, ERROR_cannot_consume, "%s", why);
+    else
+        transport->next_ssrc += 2;
     return parameters;
 }
 

@@ -18,7 +18,8 @@ struct transport {
     struct transport_row row; /* as it is in the desired table */
     handle_word handle;
     char cname[CNAME_ROOM]; /* of all its producers; "" until the first one */
-    uint32_t next_mid, consumer_count;
+    uint32_t next_mid, next_ssrc,
+        consumer_count; /* of consumers; next_ssrc 0: random, there was none */
     uint8_t announced_ice_state, announced_dtls_state;
     TAILQ_HEAD(, producer) producers;
     TAILQ_HEAD(, consumer) consumers;

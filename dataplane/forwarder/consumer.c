@@ -153,6 +153,13 @@ static void unlink_from_lists(struct consumers *cs, struct consumer_details *d)
 
 /* ---- row to object ---- */
 
+/* The SSRC of a consumer that sent nothing may begin again. */
+static void give_ssrc_back(struct transport *t, uint32_t ssrc)
+{
+    if (srtp_sent_next(&t->ssrcs) - ssrc <= SRTP_SENT_WINDOW)
+        srtp_skipped_set(&t->ssrcs, &t->ssrcs_skipped, ssrc, true);
+}
+
 void consumer_remove(struct consumers *cs, struct consumer *c, bool with_bye)
 {
     struct consumer_details *d = &cs->details[c->index];
@@ -161,6 +168,8 @@ void consumer_remove(struct consumers *cs, struct consumer *c, bool with_bye)
 
     if (with_bye && c->has_sent)
         reports_send_bye(cs->reports, d->transport, c->ssrc);
+    if (!c->has_sent)
+        give_ssrc_back(d->transport, c->ssrc);
     map_remove(&cs->ssrcs, consumer_key(d->transport->index, c->ssrc), index);
     unlink_from_lists(cs, d);
     if (srtp_sent_skipped(&c->sent))
@@ -171,16 +180,22 @@ void consumer_remove(struct consumers *cs, struct consumer *c, bool with_bye)
     replica_drop_unused(cs->replicas, p);
 }
 
-/* Where a new SSRC starts: behind the indexes that an earlier forwarder reserved for it. Otherwise
- * at a random sequence number in the lower half, so that a receiver does not take packets that
- * arrive in another order for a roll-over (RFC 3711 3.3.1). */
-static uint64_t first_index(struct consumers *cs, uint32_t index, uint32_t generation)
+/* Where a consumer starts: behind the indexes that were reserved for it. Otherwise at a random sequence
+ * number in the lower half, so that a receiver does not take packets that arrive in another order for
+ * a roll-over (RFC 3711 3.3.1). False: another consumer of the transport had its SSRC (threat D13). */
+static bool first_index(struct consumers *cs, uint32_t index, const struct consumer_row *row,
+                        struct transport *t, uint64_t *first)
 {
-    uint64_t reserved;
+    const struct resume_consumer name = {.index = index,
+                                         .generation = row->header.generation,
+                                         .ssrc = row->ssrc,
+                                         .transport = row->transport};
+    bool is_new = srtp_sent_take_late(&t->ssrcs, &t->ssrcs_skipped, row->ssrc);
 
-    if (resume_find_rtp(cs->resume, index, generation, &reserved))
-        return reserved;
-    return random_pool_take(cs->random) & 0x3fff;
+    if (resume_find_rtp(cs->resume, &name, first))
+        return true;
+    *first = random_pool_take(cs->random) & 0x3fff;
+    return is_new;
 }
 
 /* Padding computes packet sizes with the header of the latest consumer. It is done at the
@@ -202,14 +217,14 @@ static void consumer_add(struct consumers *cs, uint32_t index, const struct cons
     struct consumer *c = &cs->all[index];
     struct consumer_details *d = &cs->details[index];
     struct producer *p = producer_or_replica(cs->replicas, row->producer);
-    uint64_t key = consumer_key(t->index, row->ssrc);
+    uint64_t key = consumer_key(t->index, row->ssrc), first;
 
     if (!p) {
         cs->turn->counters[COUNTER_rows_refused]++;
         return;
     }
     if (row->kind != p->kind || row->ssrc == 0 || map_find(&cs->ssrcs, key) != MAP_NONE ||
-        !map_set(&cs->ssrcs, key, index)) {
+        !first_index(cs, index, row, t, &first) || !map_set(&cs->ssrcs, key, index)) {
         cs->turn->counters[COUNTER_rows_refused]++;
         replica_drop_unused(cs->replicas, p);
         return;
@@ -223,7 +238,7 @@ static void consumer_add(struct consumers *cs, uint32_t index, const struct cons
         .ssrc = row->ssrc,
         .index = index,
         .paused = row->paused,
-        .sent.next_and_skipped = first_index(cs, index, row->header.generation),
+        .sent.next_and_skipped = first,
     };
     memcpy(c->mid, row->mid, sizeof(c->mid));
     *d = (struct consumer_details){

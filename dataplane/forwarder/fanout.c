@@ -9,6 +9,7 @@
 #include "resume.h"
 #include "src/clock.h"
 #include "transmit.h"
+#include "transport.h"
 
 /* What a send, a packet in it, and 1024 bytes of a packet cost, in about nanoseconds. */
 #define COST_SEND 1200
@@ -84,6 +85,20 @@ static __attribute__((noinline)) bool take_late(struct fanout *f, struct consume
     return true;
 }
 
+static __attribute__((noinline)) void reserve(struct fanout *f, struct consumer *c, uint64_t index)
+{
+    const struct consumer_details *d = &f->consumers->details[c->index];
+    const struct resume_consumer name = {
+        .index = c->index,
+        .generation = d->generation,
+        .ssrc = c->ssrc,
+        .transport = handle_make(d->transport->index, d->transport->generation)};
+
+    if (c->index_reserved == 0)
+        resume_take_ssrc(f->resume, name.transport, c->ssrc);
+    c->index_reserved = resume_reserve_rtp(f->resume, &name, index);
+}
+
 /* Sends one packet to one consumer. Here is the last line of defence of threat D13: whatever comes
  * in, no SRTP index leaves twice. */
 static bool forward(struct fanout *f, struct consumer *c, const struct producer *p,
@@ -105,9 +120,7 @@ static bool forward(struct fanout *f, struct consumer *c, const struct producer 
     if (!slot)
         return refuse(packet, VERDICT_drop_send_full);
     if (index >= c->index_reserved)
-        c->index_reserved =
-            resume_reserve_rtp(f->resume, c->index, f->consumers->details[c->index].generation,
-                               index, c->timestamp_offset);
+        reserve(f, c, index);
     rtp_template_copy(slot, bytes, template,
                       &(struct rtp_patch){.ssrc = c->ssrc,
                                           .timestamp = timestamp,

@@ -9,6 +9,7 @@
 #include "transmit.h"
 #include "transport.h"
 
+#define SRTCP_INDEX_END (1u << 31)
 #define COMPOUND_BYTES 1100 /* of a clear compound; the rest of a datagram is for tag and index */
 #define REPORT_BLOCKS_MAX 31
 /* A sender report has 28 bytes and a chunk of at most 8 + CNAME_ROOM in the SDES behind them. */
@@ -22,10 +23,12 @@ _Static_assert(SENDERS_PER_COMPOUND + 1 <= RTCP_PACKETS_MAX,
 
 static uint32_t next_index(struct reports *r, struct transport *t)
 {
+    if (t->rtcp_index >= SRTCP_INDEX_END)
+        return SRTCP_INDEX_END; /* srtcp_protect refuses it, so no index is used twice */
     if (t->rtcp_index >= t->rtcp_index_reserved)
         t->rtcp_index_reserved =
             resume_reserve_rtcp(r->resume, t->index, t->generation, t->rtcp_index);
-    return t->rtcp_index++; /* from 2^31 on srtcp_protect refuses it, so no index is used twice */
+    return t->rtcp_index++;
 }
 
 /* Encrypts and sends one clear compound that has room for SRTP_TAIL_BYTES_MAX more behind it. */

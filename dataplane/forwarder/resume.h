@@ -16,6 +16,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "dataplane/engines/srtp/sent.h"
+#include "src/handle.h"
+
 #define INDEX_RESERVE 4096
 
 struct region;
@@ -24,15 +27,28 @@ struct resume {
     const struct region *region;
 };
 
-/* Finds what an earlier forwarder reserved for this object; false: nothing. */
-bool resume_find_rtp(const struct resume *resume, uint32_t consumer, uint32_t generation,
+/* A consumer, as its row of this region knows it. */
+struct resume_consumer {
+    uint32_t index, generation, ssrc;
+    handle_word transport;
+};
+
+/* Finds what was reserved for this object, by this forwarder or an earlier one; false: nothing. */
+bool resume_find_rtp(const struct resume *resume, const struct resume_consumer *consumer,
                      uint64_t *reserved);
 bool resume_find_rtcp(const struct resume *resume, uint32_t transport, uint32_t generation,
                       uint32_t *reserved);
+/* An SSRC begins only once on a transport, because its key remains: another consumer with it would
+ * begin with indexes that may have been used. These are the SSRCs that packets were sent with; one that
+ * is SRTP_SENT_WINDOW or more below the greatest counts as one of them. */
+void resume_find_ssrcs(const struct resume *resume, uint32_t transport, uint32_t generation,
+                       struct srtp_sent *taken, struct srtp_skipped *skipped);
+/* One more, before its first packet is sent. */
+void resume_take_ssrc(const struct resume *resume, handle_word transport, uint32_t ssrc);
 
 /* Reserves INDEX_RESERVE indexes from `next` on; returns the first one behind them. */
-uint64_t resume_reserve_rtp(const struct resume *resume, uint32_t consumer, uint32_t generation,
-                            uint64_t next, uint32_t timestamp_offset);
+uint64_t resume_reserve_rtp(const struct resume *resume, const struct resume_consumer *consumer,
+                            uint64_t next);
 uint32_t resume_reserve_rtcp(const struct resume *resume, uint32_t transport, uint32_t generation,
                              uint32_t next);
 

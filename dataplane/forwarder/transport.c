@@ -195,6 +195,7 @@ static void transport_add(struct transports *ts, uint32_t index, const struct tr
     t->feedback_timer.owner = t;
     t->feedback_timer.kind = TIMER_FEEDBACK;
     resume_find_rtcp(ts->resume, index, t->generation, &t->rtcp_index);
+    resume_find_ssrcs(ts->resume, index, t->generation, &t->ssrcs, &t->ssrcs_skipped);
     ts->count++;
     timer_set(ts->wheel, &t->timer, ts->turn->now_ns + IDLE_INTERVAL_NS);
     transport_read_keys(ts, t); /* there may be keys already: an earlier forwarder died */

@@ -12,6 +12,7 @@
 
 #include "credentials.h"
 #include "dataplane/engines/ice.h"
+#include "dataplane/engines/srtp/sent.h"
 #include "dataplane/engines/srtp/srtp.h"
 #include "dataplane/engines/transport_cc.h"
 #include "dataplane/engines/wheel.h"
@@ -79,6 +80,8 @@ struct transport {
     uint32_t consumer_count;
     uint32_t rtcp_index, rtcp_index_reserved; /* the next one; the first that is not reserved */
     uint32_t report_ssrc;                     /* our SSRC in receiver reports and feedback */
+    struct srtp_sent ssrcs; /* that consumers have or sent with: none of them begins again */
+    struct srtp_skipped ssrcs_skipped;
     struct srtcp_window rtcp_window;
     struct srtp_key receive_key;
 };

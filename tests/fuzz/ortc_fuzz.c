@@ -20,7 +20,7 @@ static void consume(const struct ortc_producer *producer, const cJSON *capabilit
 {
     char why[ORTC_WHY_BYTES];
     struct consumer_row row;
-    cJSON *parameters = ortc_consume(producer, capabilities, "12345678", &row, why);
+    cJSON *parameters = ortc_consume(producer, capabilities, "12345678", 123456780, &row, why);
 
     check(!ortc_can_consume(producer, capabilities) || parameters != NULL);
     if (parameters != NULL)

@@ -22,7 +22,7 @@ static cJSON *consume(const struct ortc_producer *producer, const cJSON *remote)
 {
     char why[ORTC_WHY_BYTES] = "";
     struct consumer_row row;
-    cJSON *parameters = ortc_consume(producer, remote, "0", &row, why), *out;
+    cJSON *parameters = ortc_consume(producer, remote, "0", ortc_first_ssrc(), &row, why), *out;
 
     if (parameters == NULL) {
         out = refusal(why);

@@ -149,7 +149,8 @@ static void captures_of_a_browser(void **state)
         assert_true(ortc_can_consume(&producer, device));
         snprintf(name, sizeof(name), "consume-%s", rows[i].tag);
         wanted = take(load(name), "rtpParameters");
-        got = ortc_consume(&producer, device, ortc_text(wanted, "mid"), &consumer, why);
+        got = ortc_consume(&producer, device, ortc_text(wanted, "mid"), ortc_first_ssrc(),
+                           &consumer, why);
         assert_non_null(got);
         assert_int_equal(consumer.payload_type, rows[i].consumer_payload);
         assert_int_equal(consumer.rtx_payload_type, rows[i].consumer_rtx);
@@ -300,7 +301,7 @@ static void without_memory_it_refuses(void **state)
                 assert_complete(producer.rtp_parameters, &produced);
                 assert_complete(producer.consumable_parameters, &consumable);
                 ortc_can_consume(&producer, device);
-                out = ortc_consume(&producer, device, "0", &row, why);
+                out = ortc_consume(&producer, device, "0", ortc_first_ssrc(), &row, why);
                 if (out != NULL)
                     assert_complete(out, &consumed);
                 cJSON_Delete(out);

@@ -484,12 +484,64 @@ static void a_publisher_whose_forwarder_dies(void **state)
     run(CRASHING);
 }
 
+/* A hostile control plane makes the consumers again and again with SSRCs that they had, under an old
+ * or a new generation, closes the producer meanwhile, and the forwarder dies. */
+static void consumers_that_are_made_again(void **state)
+{
+    struct call *c = call_begin(BY_MID, SRTP_PROFILE_aead_aes_128_gcm, MEDIA_KIND_audio);
+    uint32_t ssrc[2] = {1000, 2000}, generation = 1, good = 0, rounds = 0;
+    uint16_t sequence = 1;
+
+    for (; rounds < 200; rounds++) {
+        uint64_t before[2] = {c->subscribers[0].received, c->subscribers[1].received};
+        uint32_t how = number(c, 4); /* 0: the old generation, 1: a new SSRC, else the old SSRC */
+
+        for (uint32_t who = 1; who <= 2; who++)
+            rig_free_row(rig_of(&c->pair, who), TABLE_consumer, who - 1, generation);
+        turn(c);
+        if (number(c, 10) == 0)
+            kill_the_forwarder(c);
+        if (number(c, 10) == 0) {
+            rig_free_row(c->pair.home, TABLE_producer, 0, 2);
+            turn(c);
+            producer_rows(c, BY_MID, MEDIA_KIND_audio, 2);
+            turn(c);
+        }
+        generation += how > 0;
+        for (uint32_t who = 1; who <= 2; who++) {
+            ssrc[who - 1] += how == 1 ? 2 : 0;
+            consumer_row(c, who, MEDIA_KIND_audio, ssrc[who - 1], generation);
+        }
+        turn(c);
+        for (int n = 0; n < 60; n++)
+            publish(c, BY_MID, VIDEO_SSRC, sequence++, 300u * c->stamp, false);
+        turn(c);
+        if (how == 1)
+            for (int i = 0; i < 2; i++) {
+                /* a new stream begins with roll-over counter 0, and what it carries is whole */
+                assert_true(c->subscribers[i].received >= before[i] + 60);
+                good++;
+            }
+        for (uint32_t i = 0; i < PEOPLE; i++)
+            client_check(rig_of(&c->pair, i), &c->pair.people[i], true);
+    }
+    print_message("consumers made again: %u times, %llu packets received, %llu indexes used twice; "
+                  "%u times with a new SSRC, all of which got everything\n",
+                  rounds * 2,
+                  (unsigned long long)(c->subscribers[0].received + c->subscribers[1].received),
+                  (unsigned long long)(c->subscribers[0].reused + c->subscribers[1].reused), good);
+    assert_int_equal(c->subscribers[0].reused + c->subscribers[1].reused, 0);
+    assert_true(good > 40);
+    call_finish(c);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_hostile_publisher),
         cmocka_unit_test(an_honest_publisher_that_changes_its_ssrc),
         cmocka_unit_test(a_publisher_whose_forwarder_dies),
+        cmocka_unit_test(consumers_that_are_made_again),
     };
     int failed;
 

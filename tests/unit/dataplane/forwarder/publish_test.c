@@ -90,6 +90,7 @@ static void another_object_begins_without_a_rate(void **state)
     read_row(rig, TABLE_consumer_state, 0, 1, &consumer);
     assert_true(consumer.send_bps > 0);
     client_check(rig, &clients[SPEAKER], true); /* publishes the transport at once */
+    row.ssrc += 2;                              /* an SSRC begins once on a transport */
     rig_row(rig, TABLE_consumer, 0, &row.header, 2);
     for (int i = 0; i < 4; i++) {
         speak(rig, &clients[SPEAKER]);

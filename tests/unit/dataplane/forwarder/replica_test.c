@@ -166,6 +166,7 @@ static void an_index_that_is_used_again(void **state)
     memcpy(&consumer, region_row(&x.home->desired, TABLE_consumer, AWAY_SUBSCRIBER),
            sizeof(consumer));
     consumer.producer = handle_make(0, 2);
+    consumer.ssrc += 2; /* an SSRC begins once on a transport */
     rig_row(x.away, TABLE_consumer, AWAY_SUBSCRIBER, &consumer.header, 2);
     worker_turn(x.away->worker); /* before the home has read the row */
     pair_turn(&x);
@@ -299,6 +300,7 @@ static void packets_for_a_replica_that_leaves_are_finished(void **state)
 
         memcpy(&consumer, region_row(&x.home->desired, TABLE_consumer, 0), sizeof(consumer));
         consumer.producer = handle_make(0, 2);
+        consumer.ssrc = 6000;
         rig_row(x.away, TABLE_consumer, 0, &consumer.header, 2);
     }
     pair_turn(&x);

@@ -4,24 +4,74 @@
 
 /* ---- the rows ---- */
 
+#define HANDLE(index, generation) ((uint64_t)(generation) << 32 | (index))
+
+static const struct resume_consumer seven = {
+    .index = 7, .generation = 3, .ssrc = 5000, .transport = HANDLE(1, 2)};
+
 static void only_the_same_object_finds_what_was_reserved(void **state)
 {
     struct region region;
     struct resume resume = {.region = &region};
+    struct resume_consumer other = seven;
     uint64_t rtp = 0;
     uint32_t rtcp = 0;
 
     rig_region(&region, REGION_resume);
-    assert_false(resume_find_rtp(&resume, 7, 1, &rtp));
+    assert_false(resume_find_rtp(&resume, &seven, &rtp));
     assert_false(resume_find_rtcp(&resume, 7, 1, &rtcp));
-    assert_int_equal(resume_reserve_rtp(&resume, 7, 3, 100, 0), 100 + INDEX_RESERVE);
+    assert_int_equal(resume_reserve_rtp(&resume, &seven, 100), 100 + INDEX_RESERVE);
     assert_int_equal(resume_reserve_rtcp(&resume, 7, 3, 200), 200 + INDEX_RESERVE);
-    assert_true(resume_find_rtp(&resume, 7, 3, &rtp));
+    assert_true(resume_find_rtp(&resume, &seven, &rtp));
     assert_int_equal(rtp, 100 + INDEX_RESERVE);
     assert_true(resume_find_rtcp(&resume, 7, 3, &rtcp));
     assert_int_equal(rtcp, 200 + INDEX_RESERVE);
-    assert_false(resume_find_rtp(&resume, 7, 4, &rtp)); /* the index was used again */
+    other.generation = 4; /* the index was used again */
+    assert_false(resume_find_rtp(&resume, &other, &rtp));
+    other = seven;
+    other.ssrc++;
+    assert_false(resume_find_rtp(&resume, &other, &rtp));
+    other = seven;
+    other.transport = HANDLE(1, 3);
+    assert_false(resume_find_rtp(&resume, &other, &rtp));
     assert_false(resume_find_rtcp(&resume, 8, 3, &rtcp));
+    region_unmap(&region);
+}
+
+static bool is_taken(const struct resume *resume, uint32_t generation, uint32_t ssrc)
+{
+    struct srtp_sent taken;
+    struct srtp_skipped skipped;
+
+    resume_find_ssrcs(resume, 1, generation, &taken, &skipped);
+    return !srtp_sent_take_late(&taken, &skipped, ssrc);
+}
+
+/* A successor knows which SSRCs were used with a transport's key, also when reports were reserved
+ * meanwhile, or when the forwarder died while it wrote. */
+static void used_ssrcs_are_known(void **state)
+{
+    struct region region;
+    struct resume resume = {.region = &region};
+    uint32_t rtcp = 0;
+
+    rig_region(&region, REGION_resume);
+    for (uint32_t ssrc = 100000; ssrc < 110000; ssrc += 2) {
+        assert_false(is_taken(&resume, 2, ssrc));
+        resume_take_ssrc(&resume, HANDLE(1, 2), ssrc);
+        if (ssrc % 1000 == 0)
+            resume_reserve_rtcp(&resume, 1, 2, ssrc);
+    }
+    assert_true(resume_find_rtcp(&resume, 1, 2, &rtcp));
+    assert_int_equal(rtcp, 109000 + INDEX_RESERVE);
+    for (uint32_t ssrc = 100000; ssrc < 110000; ssrc += 2)
+        assert_true(is_taken(&resume, 2, ssrc));
+    assert_false(is_taken(&resume, 2, 109001)); /* passed over */
+    assert_false(is_taken(&resume, 2, 110002));
+    atomic_fetch_add(&region_row(&region, TABLE_transport_resume, 1)->sequence, 1);
+    assert_true(is_taken(&resume, 2, 109001)); /* what may be half an old value counts as used */
+    assert_false(is_taken(&resume, 2, 110002));
+    assert_false(is_taken(&resume, 3, 109000)); /* other keys */
     region_unmap(&region);
 }
 
@@ -33,11 +83,11 @@ static void a_torn_row_is_found_too(void **state)
     uint64_t rtp = 0;
 
     rig_region(&region, REGION_resume);
-    resume_reserve_rtp(&resume, 7, 3, 100, 0);
+    resume_reserve_rtp(&resume, &seven, 100);
     atomic_fetch_add(&region_row(&region, TABLE_consumer_resume, 7)->sequence, 1);
-    assert_true(resume_find_rtp(&resume, 7, 3, &rtp));
+    assert_true(resume_find_rtp(&resume, &seven, &rtp));
     assert_int_equal(rtp, 100 + INDEX_RESERVE);
-    assert_int_equal(resume_reserve_rtp(&resume, 7, 3, rtp, 0), 100 + 2 * INDEX_RESERVE);
+    assert_int_equal(resume_reserve_rtp(&resume, &seven, rtp), 100 + 2 * INDEX_RESERVE);
     region_unmap(&region);
 }
 
@@ -117,6 +167,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_the_same_object_finds_what_was_reserved),
+        cmocka_unit_test(used_ssrcs_are_known),
         cmocka_unit_test(a_torn_row_is_found_too),
         cmocka_unit_test(nothing_keeps_the_address_of_a_client_that_left),
         cmocka_unit_test(a_successor_starts_behind_the_reserved_indexes),
