@@ -368,10 +368,31 @@ static void generation_zero_is_never_valid(void **state)
     rig_close(rig);
 }
 
+/* A consumer row that names a live producer's index with another generation: the producer stays. */
+static void a_wrong_handle_removes_no_producer(void **state)
+{
+    static struct bench b;
+    struct consumer_row row = {.transport = handle_make(HOME_SUBSCRIBER, 1),
+                               .producer = handle_make(PRODUCER, 9),
+                               .ssrc = 9000,
+                               .payload_type = 101,
+                               .kind = MEDIA_KIND_video};
+
+    bench_open(&b);
+    honest_packet(&b);
+    rig_row(b.home, TABLE_consumer, 0, &row.header, 1);
+    both_turn(&b);
+    honest_packet(&b);
+    assert_int_equal(b.got[1], 2);
+    assert_int_equal(b.got[2], 2);
+    bench_close(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(generation_zero_is_never_valid),
+        cmocka_unit_test(a_wrong_handle_removes_no_producer),
         cmocka_unit_test(any_rows_do_no_harm),
     };
 
