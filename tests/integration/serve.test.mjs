@@ -19,10 +19,18 @@ async function joined(running, name, roomId, transports = ['websocket']) {
   return { socket, person, roomId };
 }
 
+// Fails when more than `ms` have passed since `began`.
+function soon(began, ms, what) {
+  const elapsed = Date.now() - began;
+  assert.ok(elapsed < ms * slower, `${what} after ${elapsed} ms`);
+}
+
 async function drained(running, ...sockets) {
   const asked = Date.now();
   running.process.kill('SIGTERM');
-  for (const { deadline } of await within(Promise.all(sockets.map((s) => s.drained)), 'server:draining'))
+  const notices = await within(Promise.all(sockets.map((s) => s.drained)), 'server:draining');
+  soon(asked, 2000, 'server:draining');
+  for (const { deadline } of notices)
     assert.ok(Math.abs(deadline - asked - Number(running.drain) * 1000) < 1000 * slower, `the deadline is ${deadline - asked} ms away`);
 }
 async function start(drain, environment = {}) {
@@ -32,7 +40,7 @@ async function start(drain, environment = {}) {
 }
 
 test('SIGTERM: clients are told, calls continue, nothing new begins, the process ends with the last client', { timeout: 60000 * patience }, async () => {
-  const running = await start(20);
+  const running = await start(300);
   try {
     const a = await joined(running, 'a'), b = await joined(running, 'b', a.roomId, ['polling']);
     const waiting = (await running.request('POST', '/rooms', { title: 'later' }, a.person.token)).body.roomId;
@@ -47,9 +55,11 @@ test('SIGTERM: clients are told, calls continue, nothing new begins, the process
     assert.equal((await running.request('POST', '/rooms', { title: 'x' }, a.person.token)).status, 503);
     const health = await fetch(`${running.url}/health`);
     assert.deepEqual({ status: health.status, draining: (await health.json()).draining }, { status: 503, draining: true });
+    const left = Date.now();
     a.socket.disconnect();
     b.socket.disconnect();
     assert.deepEqual(await within(running.exited, 'the end'), { code: 0, signal: null });
+    soon(left, 6000, 'the end');
   } finally {
     await running.stop();
   }
@@ -63,7 +73,9 @@ test('SIGTERM: clients that stay are closed at the deadline', { timeout: 60000 *
     await drained(running, socket);
     await within(socket.gone, 'disconnect');
     assert.ok(Date.now() - asked > 1800, 'not before the deadline');
+    soon(asked, 5000, 'disconnect');
     assert.deepEqual(await within(running.exited, 'the end'), { code: 0, signal: null });
+    soon(asked, 13000, 'the end');
   } finally {
     await running.stop();
   }
@@ -75,9 +87,12 @@ test('a second SIGTERM ends the drain; also without a drain clients get server:d
     try {
       const { socket } = await joined(running, 'a', undefined, drain ? ['websocket'] : ['polling']);
       await drained(running, socket);
+      const asked = Date.now();
       if (drain) running.process.kill('SIGTERM');
       await within(socket.gone, 'disconnect');
+      soon(asked, 3000, 'disconnect');
       assert.deepEqual(await within(running.exited, 'the end'), { code: 0, signal: null });
+      soon(asked, 11000, 'the end');
     } finally {
       await running.stop();
     }

@@ -8,7 +8,8 @@
 
 #include "src/sanitizer.h"
 
-/* 1 on an idle machine in a plain build; more under a sanitizer, and when other processes run. */
+/* 1 on an idle machine in a plain build; more under a sanitizer, and up to 4 times more when other
+ * processes run. */
 static inline unsigned patience(void)
 {
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
@@ -22,6 +23,8 @@ static inline unsigned patience(void)
         fclose(file);
     }
     most = (minute > running ? minute : running) / (double)(processors > 0 ? processors : 1);
+    if (most > 3)
+        return SANITIZER_PATIENCE * 4;
     return SANITIZER_PATIENCE * (most > 1 ? (unsigned)most + 1 : 1);
 }
 

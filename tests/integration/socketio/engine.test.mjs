@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { Echo, PING_INTERVAL, PING_TIMEOUT, slower, until, within } from './server.mjs';
+import { closesSoon, Echo, PING_INTERVAL, PING_TIMEOUT, slower, until, within } from './server.mjs';
 
 let echo;
 before(async () => { echo = await Echo.start(); });
@@ -14,7 +14,7 @@ async function refusal(response, code, message) {
   assert.deepEqual(await response.json(), { code, message });
 }
 async function wsRefusal(link) {
-  assert.equal(await within(link.closed, 'close'), 1006);
+  assert.equal(await closesSoon(link.closed, 3000), 1006);
 }
 
 describe('handshake over polling', () => {
@@ -175,13 +175,13 @@ describe('messages over WebSocket', () => {
       const link = echo.websocket();
       await link.next();
       link.send(text);
-      await within(link.closed, 'close');
+      await closesSoon(link.closed);
     });
   }
   it('closes on a binary message without an announcement', async () => {
     const link = await echo.connected();
     link.send(Buffer.from([1]));
-    await within(link.closed, 'close');
+    await closesSoon(link.closed);
   });
 });
 
@@ -241,7 +241,7 @@ describe('close', () => {
     const link = echo.websocket();
     await link.next();
     link.send('1');
-    await within(link.closed, 'close');
+    await closesSoon(link.closed);
   });
 });
 
@@ -300,7 +300,7 @@ describe('upgrade', () => {
     const { sid, link } = await probed();
     link.send('5');
     const second = echo.websocket(sid);
-    await within(second.closed, 'close of the second');
+    await closesSoon(second.closed);
     link.send('40');
     assert.match(await link.nextData(), /^40\{/);
     link.socket.close();
@@ -308,7 +308,7 @@ describe('upgrade', () => {
   it('closes a second probe while the first is open', async () => {
     const { sid, link } = await probed();
     const second = echo.websocket(sid);
-    await within(second.closed, 'close of the second');
+    await closesSoon(second.closed);
     link.send('5');
     link.send('40');
     assert.match(await link.nextData(), /^40\{/);
@@ -320,7 +320,7 @@ describe('upgrade', () => {
       const link = echo.websocket(sid);
       await link.opened;
       link.send(wrong);
-      await within(link.closed, 'close');
+      await closesSoon(link.closed);
       assert.equal((await echo.post(sid, '40')).status, 200);
       const again = echo.websocket(sid);
       await again.opened;
@@ -333,7 +333,7 @@ describe('upgrade', () => {
     const link = echo.websocket();
     const { sid } = JSON.parse((await link.next()).slice(1));
     const second = echo.websocket(sid);
-    await within(second.closed, 'close of the second');
+    await closesSoon(second.closed);
     link.send('40');
     assert.match(await link.nextData(), /^40\{/);
     assert.equal((await echo.poll(sid)).status, 400);

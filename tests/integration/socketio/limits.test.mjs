@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { connect } from 'node:net';
 import { after, before, describe, it } from 'node:test';
-import { Echo, frame, measuresMemory, sleep, slower, until, within } from './server.mjs';
+import { closesSoon, Echo, frame, measuresMemory, sleep, slower, until, within } from './server.mjs';
 
 let echo;
 before(async () => { echo = await Echo.start(); });
@@ -68,6 +68,14 @@ describe('slow clients', { concurrency: true }, () => {
   });
 });
 
+// Waits until the server accepts a connection again. Returns the metric, which counts refused connections, without
+// those that this function opened itself.
+async function refusals(server, name) {
+  let own = -1;
+  const all = await until(() => { own++; return server.metric(name); }, 'a connection is accepted again');
+  return all - own;
+}
+
 // Opens connections that send nothing. The kernel hands them to the server in this order.
 const hold = (server, count) => Promise.all(Array.from({ length: count }, () => new Promise((resolve) => {
   const socket = connect(server.port, '127.0.0.1', () => resolve(socket));
@@ -76,14 +84,14 @@ const hold = (server, count) => Promise.all(Array.from({ length: count }, () => 
 describe('many from one address', () => {
   it('connections that are opened too fast are answered 429, and accepted again after a while', async () => {
     const small = await Echo.start({ RINGCAST_CONNECTIONS_PER_MINUTE: '60' });
-    const statuses = [];
+    const start = performance.now(), statuses = [];
     for (let i = 0; i < 80; i++) statuses.push((await small.raw('GET /things/1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n')).status);
     const taken = statuses.filter((status) => status === 200).length;
-    assert.ok(taken >= 60 && taken <= 65 * slower, `${taken} were accepted`);
-    if (slower === 1) assert.equal(statuses.at(-1), 429);
     // One more is allowed each second.
-    const refused = await until(() => small.metric('http_connections_over_rate_total'), 'a connection is accepted again');
-    assert.ok(refused >= 80 - taken);
+    const seconds = Math.ceil((performance.now() - start) / 1000);
+    assert.ok(taken >= 60 && taken <= 60 + seconds, `${taken} were accepted in ${seconds} s`);
+    assert.ok(statuses.slice(-2).includes(429));
+    assert.equal(await refusals(small, 'http_connections_over_rate_total'), 80 - taken);
     await small.stop();
   });
   it('connections over the total are answered 503', async () => {
@@ -91,7 +99,7 @@ describe('many from one address', () => {
     const held = await hold(small, 5);
     assert.match((await small.raw('')).text, /^HTTP\/1\.1 503 /);
     held.forEach((socket) => socket.destroy());
-    assert.ok(await until(() => small.metric('http_connections_over_total_total'), 'a connection is accepted again') >= 1);
+    assert.equal(await refusals(small, 'http_connections_over_total_total'), 1);
     await small.stop();
   });
   it('connections over the limit are answered 429, and accepted again when others have ended', async () => {
@@ -182,7 +190,7 @@ describe('idle sockets', () => {
     console.log(`# per idle socket: ${heap.toFixed(0)} bytes of heap, ${resident.toFixed(0)} resident`);
     if (measuresMemory) assert.ok(Math.max(heap, resident) < 20 * 1024);
     links.forEach((link) => link.socket.terminate());
-    await Promise.all(links.map((link) => within(link.closed, 'close')));
+    await Promise.all(links.map((link) => closesSoon(link.closed, 3000)));
     await until(async () => (await echo.counters()).sockets_open === before.sockets_open, 'the sockets are closed');
     const after = await echo.counters();
     assert.ok(!measuresMemory || after.heap_bytes - before.heap_bytes < 64 * 1024, `${after.heap_bytes - before.heap_bytes} bytes left`);

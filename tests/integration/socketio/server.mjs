@@ -1,10 +1,11 @@
 // Starts the echo server for a test file. Sends HTTP and Engine.IO to it without a client library.
 
+import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import WebSocket from 'ws';
-import { binaries, sanitizerOptions } from '../../lib/build.mjs';
+import { binaries, sanitizerOptions, slower } from '../../lib/build.mjs';
 import { HANG_MS, until, within } from '../../lib/waiting.mjs';
 
 export { measuresMemory, slower } from '../../lib/build.mjs';
@@ -14,6 +15,15 @@ const program = join(binaries, 'tests/integration/socketio/echo_server');
 // So long that no test meets a ping, unless it wants to. Tests of pings set their own times.
 export const PING_INTERVAL = 60000;
 export const PING_TIMEOUT = 60000;
+
+// Waits for the promise that a connection is closed, and fails when that takes longer than `ms`: then the server
+// has not closed it at once, but at a time-out.
+export async function closesSoon(closed, ms = 1000) {
+  const began = performance.now(), code = await within(closed, 'close');
+  const elapsed = performance.now() - began;
+  assert.ok(elapsed < ms * slower, `closed after ${elapsed} ms`);
+  return code;
+}
 
 function freePort() {
   return new Promise((resolve, reject) => {

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { Echo, frame, measuresMemory, sleep, until, within } from './server.mjs';
+import { closesSoon, Echo, frame, measuresMemory, sleep, until } from './server.mjs';
 
 let echo;
 before(async () => { echo = await Echo.start(); });
@@ -32,7 +32,7 @@ async function closeCode(...sent) {
   assert.match(peer.head, /^HTTP\/1\.1 101 /);
   for (const bytes of sent) peer.socket.write(bytes);
   peer.socket.end();
-  await within(peer.ended, 'close');
+  await closesSoon(peer.ended, 3000);
   const last = frames(peer.bytes).at(-1);
   assert.equal(last?.opcode, CLOSE);
   return last.payload.length === 0 ? 1005 : last.payload.readUInt16BE(0);

@@ -10,6 +10,12 @@ static void on_barrier(void *context, enum persistence_result result)
     on_done(context, result);
 }
 
+/* Runs first: store_begin() sets the limit for the other tests. */
+static void the_product_waits_800_ms_for_an_answer(void **state)
+{
+    assert_int_equal(persistence_answer_ms_max, 800);
+}
+
 static void users_are_stored_and_read_whole(void **state)
 {
     struct persistence *store = store_open(&test_loop);
@@ -221,6 +227,7 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_product_waits_800_ms_for_an_answer),
         T(users_are_stored_and_read_whole),
         T(meetings_go_from_waiting_over_active_to_closed),
         T(meetings_left_active_by_the_last_run_are_closed),

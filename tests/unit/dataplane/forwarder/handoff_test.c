@@ -1,5 +1,6 @@
 /* Packets handed from one worker to another: who holds them, full lanes, two threads. */
 #include "pair.h"
+#include "src/sanitizer.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -162,6 +163,7 @@ static void packets_are_held_for_the_whole_job(void **state)
 /* ---- two threads ---- */
 
 enum { THREAD_PACKETS = 20000, IN_FLIGHT_MAX = 400 };
+#define HANG_NS (60 * NS_PER_S * SANITIZER_PATIENCE)
 
 static _Atomic bool away_stops;
 static _Atomic uint64_t away_sent;
@@ -190,12 +192,13 @@ static void *away_thread(void *argument)
 }
 
 /* Both workers turn at the same time: for ThreadSanitizer, and to find packets that are given back
- * too early. There is no time limit: the test waits for the packets. */
+ * too early. The time limit only ends a test that hangs. */
 static void two_threads(void **state)
 {
     struct pair x;
     pthread_t thread;
     uint32_t fed = 0;
+    uint64_t deadline_ns;
 
     pair_open(&x, SRTP_PROFILE_aead_aes_128_gcm);
     pair_consume(&x, AWAY_SUBSCRIBER);
@@ -204,7 +207,8 @@ static void two_threads(void **state)
     atomic_store(&away_stops, false);
     io_replay_sink(x.away->io, count_rtp, &away_sent);
     pthread_create(&thread, NULL, away_thread, x.away);
-    while (fed < THREAD_PACKETS) {
+    deadline_ns = clock_monotonic_ns() + HANG_NS;
+    while (fed < THREAD_PACKETS && clock_monotonic_ns() < deadline_ns) {
         if (fed < atomic_load(&away_sent) + IN_FLIGHT_MAX && x.home->worker->pool.taken < 1000) {
             pair_publish(&x, (uint16_t)fed, fed == 0);
             fed++;
@@ -213,12 +217,15 @@ static void two_threads(void **state)
         }
         worker_turn(x.home->worker);
     }
-    while (x.home->worker->pool.taken > 0) {
+    while (x.home->worker->pool.taken > 0 && clock_monotonic_ns() < deadline_ns) {
         worker_turn(x.home->worker);
         sched_yield();
     }
     atomic_store(&away_stops, true);
     pthread_join(thread, NULL);
+    if (fed < THREAD_PACKETS || x.home->worker->pool.taken > 0)
+        fail_msg("hangs: %u of %u packets published, %u still held", fed, THREAD_PACKETS,
+                 (unsigned)x.home->worker->pool.taken);
     pair_turn(&x);
     assert_int_equal(rig_counter(x.home, COUNTER_handoff_full), 0);
     assert_int_equal(x.home->worker->pool.taken, 0);
