@@ -73,6 +73,13 @@
       RANGE(1, 1024, "MiB"), 1, CP,                                                               \
       "Maximum memory for incomplete requests and messages of one address. Clients without an "   \
       "open Socket.IO socket have 2 MiB per address, and 12 MiB in all")                          \
+    X(u32, messages_per_address, RINGCAST_MESSAGES_PER_ADDRESS, 10000, RANGE(100, 1000000), 1, CP,\
+      "Maximum number of messages per second from one address, over all its connections. An "     \
+      "account may send an eighth of it. The server reads more slowly from a client above it")    \
+    X(u32, message_kib_per_address, RINGCAST_MESSAGE_KIB_PER_ADDRESS, 16384,                      \
+      RANGE(100, 1000000, "KiB/s"), 1, CP,                                                        \
+      "Maximum number of bytes per second of messages and JSON bodies from one address. An "      \
+      "account may send an eighth of it")                                                         \
     X(u32, payload_bytes_max, RINGCAST_MAX_PAYLOAD, 1000000,                                      \
       RANGE(1000, 16000000, "bytes"), 0, CP,                                                      \
       "Maximum length of a message from a client (Engine.IO maxPayload)")                         \

@@ -51,6 +51,7 @@ static void session_open(struct verification *v, const struct user_row *user)
         socket_refuse(v->socket, UNAVAILABLE);
         return;
     }
+    socket_set_account(v->socket, user->id);
     socket_accept(v->socket);
     /* If the socket closed during the verification, socket_closed() will not be called for it. */
     if (!socket_is_open(v->socket)) {

@@ -70,16 +70,25 @@ void budget_move(struct budgets *budgets, struct budget_share *share, uint16_t s
     budget_hold(budgets, share, bytes); /* when it does not fit, the next budget_hold says so */
 }
 
-uint64_t budget_spend(struct budgets *budgets, uint16_t slot, uint32_t messages, size_t bytes,
-                      uint64_t now_us)
+/* Returns how long the slot has to wait. */
+static uint64_t spend(struct budgets *budgets, uint16_t slot, uint64_t cost_us, uint64_t now_us)
 {
-    uint64_t *spent_us, cost_us;
+    uint64_t *spent_us;
 
     if (slot == BUDGET_NO_SLOT)
         return 0;
     spent_us = &budgets->slots[slot].spent_until_us;
-    cost_us = (uint64_t)messages * SECOND_US / budgets->messages_per_s +
-              (uint64_t)bytes * SECOND_US / budgets->bytes_per_s;
     *spent_us = (*spent_us > now_us ? *spent_us : now_us) + cost_us;
     return *spent_us > now_us + BUDGET_BURST_US ? *spent_us - now_us - BUDGET_BURST_US : 0;
+}
+
+uint64_t budget_spend(struct budgets *budgets, const struct budget_share *share, uint32_t messages,
+                      size_t bytes, uint64_t now_us)
+{
+    uint64_t cost_us = (uint64_t)messages * SECOND_US / budgets->messages_per_s +
+                       (uint64_t)bytes * SECOND_US / budgets->bytes_per_s;
+    uint64_t address_us = spend(budgets, share->slot, cost_us, now_us);
+    uint64_t account_us = spend(budgets, share->account, cost_us * BUDGET_ACCOUNTS, now_us);
+
+    return address_us > account_us ? address_us : account_us;
 }

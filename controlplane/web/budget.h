@@ -23,6 +23,8 @@
 #define BUDGET_STRANGE_BYTES (12u * 1024 * 1024) /* of all strangers together (threat C0) */
 #define BUDGET_KNOWN_SHARES 8 /* all known clients may hold this many times one address's share */
 #define BUDGET_BURST_US (4u * 1000 * 1000)
+#define BUDGET_ACCOUNTS 8 /* an account gets this part of the time of an address */
+#define BUDGET_REFUSE_US (2u * 1000 * 1000) /* who must wait longer gets no new request in */
 
 struct budgets {
     uint32_t known_bytes_per_address;
@@ -36,7 +38,7 @@ struct budgets {
 
 /* One connection's part. Zeroed: a stranger that holds nothing; set `slot` before use. */
 struct budget_share {
-    uint16_t slot;
+    uint16_t slot, account; /* account: BUDGET_NO_SLOT until a handler names it */
     bool is_known;
     uint32_t bytes;
 };
@@ -50,8 +52,9 @@ bool budget_hold(struct budgets *budgets, struct budget_share *share, size_t byt
 /* What the connection holds counts elsewhere from now on. */
 void budget_move(struct budgets *budgets, struct budget_share *share, uint16_t slot, bool is_known);
 
-/* The slot pays for messages and bytes. Returns how many microseconds its clients must wait. */
-uint64_t budget_spend(struct budgets *budgets, uint16_t slot, uint32_t messages, size_t bytes,
-                      uint64_t now_us);
+/* The address and the account pay for messages and bytes. Returns how many microseconds the client
+ * must wait before it is read again. */
+uint64_t budget_spend(struct budgets *budgets, const struct budget_share *share, uint32_t messages,
+                      size_t bytes, uint64_t now_us);
 
 #endif

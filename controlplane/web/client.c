@@ -159,9 +159,10 @@ void client_allow_messages(struct client *client)
     bool is_known = client->open_socket_count > 0;
 
     if (client->websocket != NULL && !client->is_probe)
-        websocket_set_message_max(
-            client->websocket,
-            is_known ? client->io->settings->payload_bytes_max : FIRST_MESSAGE_BYTES_MAX, is_known);
+        websocket_set_message_max(client->websocket,
+                                  is_known ? client->io->settings->payload_bytes_max
+                                           : FIRST_MESSAGE_BYTES_MAX,
+                                  is_known, client->account);
 }
 
 void client_send(struct client *client, struct engine_packet *packet)
@@ -308,6 +309,7 @@ struct client *client_new(struct socketio *io, struct http_request *request)
     }
     client->io = io;
     client->references = 1;
+    client->account = BUDGET_NO_SLOT;
     if (http_bearer(request) != NULL)
         client->bearer = strdup(http_bearer(request));
     uv_timer_init(io->loop, &client->timer);

@@ -62,6 +62,7 @@ struct client {
     uv_timer_t timer;
     uint64_t connect_until_ms; /* 0: it has an open socket */
     unsigned open_socket_count;
+    uint16_t account;                       /* BUDGET_NO_SLOT, or the slot of its user's budget */
     struct socket *sockets[NAMESPACES_MAX]; /* by namespace */
     char *bearer;
     char ip[ADDRESS_TEXT_ROOM];

@@ -23,6 +23,8 @@
     X(bodies_malformed, "request bodies refused: chunks or JSON")                               \
     X(bodies_too_large, "request bodies refused: over the limit")                               \
     X(held_over_budget, "unfinished requests and messages refused: address or strangers hold too much") \
+    X(slowed_by_budget, "times that a client waited: its address or account sent too much") \
+    X(refused_by_budget, "requests with a body refused: their address or account sent too much") \
     X(replies_slow, "connections closed because a reply was not taken in time")                 \
     X(origins_refused, "requests refused: foreign Origin")                                      \
     X(requests, "requests whose head was valid")                                                \

@@ -161,6 +161,14 @@ static bool takes_body(struct http_request *request)
            route->before_body(request);
 }
 
+/* Bodies are paid for when they are complete. Whoever owes too much may not send another one: a
+ * late reply slows down one connection, but the client can open more. */
+static bool is_over_budget(const struct http_request *request)
+{
+    return request->head.body != HTTP_BODY_NONE &&
+           http_request_spend(request, 0) > BUDGET_REFUSE_US;
+}
+
 /* ---- head and request ---- */
 
 /* A draining server accepts no new work, but Socket.IO sessions (raw routes) continue. */
@@ -204,6 +212,12 @@ static bool pass_checks(struct http_request *request)
     }
     if (!takes_body(request))
         return false;
+    if (is_over_budget(request)) {
+        server->shared.counters.refused_by_budget++;
+        http_reply_header(request, "Retry-After", "5");
+        refuse(request, 429, "Your address or your account sends too much");
+        return false;
+    }
     status = check_body(request, &message);
     if (status != 200)
         refuse(request, status, message);
@@ -220,6 +234,7 @@ static void find_share(struct http_connection *http, const struct http_request *
                 policy_is_proxy(http->server->policy, &client) ? BUDGET_NO_SLOT
                                                                : budget_slot_of_address(client),
                 false);
+    http->connection.share.account = BUDGET_NO_SLOT;
 }
 
 struct http_request *dispatch_head(struct http_connection *http, const char *head,
@@ -270,6 +285,7 @@ void dispatch_request(struct http_request *request)
         return;
     }
     if (!request->route->is_raw && strcmp(request->route->method, "GET") != 0) {
+        http_request_spend(request, 1);
         request->json = json_parse(request->body, request->body_bytes);
         if (!cJSON_IsObject(request->json)) {
             request->server->shared.counters.bodies_malformed++;

@@ -67,20 +67,23 @@ static void post_gone(void *context)
 
 /* A client that sends more packets than its share (the same share as on a WebSocket) gets its reply
  * later. It sends one body at a time, so the late reply slows it down. */
-static void post_answer(struct client *client, struct http_request *request)
+static void post_answer(struct client *client, struct http_request *request, uint64_t wait_us)
 {
-    uint64_t now_us = uv_now(client->io->loop) * 1000, spent_us = client->posted_until_us;
+    uint64_t now_us = uv_now(client->io->loop) * 1000;
+    uint64_t until_us = now_us + wait_us, spent_us;
 
-    spent_us = (spent_us > now_us ? spent_us : now_us) +
-               (uint64_t)client->post_packets * WEBSOCKET_FRAME_US;
+    spent_us = websocket_spent_us(client->posted_until_us, now_us, client->post_packets,
+                                  request->body_bytes);
     client->posted_until_us = spent_us;
+    if (until_us < spent_us - WEBSOCKET_BURST_US)
+        until_us = spent_us - WEBSOCKET_BURST_US;
     client->post = request;
-    if (spent_us <= now_us + WEBSOCKET_BURST_US || client->is_closed) {
+    if (until_us <= now_us || client->is_closed) {
         client_release_post(client);
         return;
     }
     client->io->counters.posts_delayed++;
-    client->post_until_ms = (spent_us - WEBSOCKET_BURST_US) / 1000 + 1;
+    client->post_until_ms = until_us / 1000 + 1;
     http_on_gone(request, post_gone, client);
 }
 
@@ -105,7 +108,7 @@ static void client_post(struct client *client, struct http_request *request)
     ok = engine_post(&client->engine, request->body == NULL ? "" : request->body,
                      request->body_bytes, uv_now(client->io->loop));
     if (ok)
-        post_answer(client, request);
+        post_answer(client, request, http_request_spend(request, client->post_packets));
     else
         refuse(request, ENGINE_BAD_REQUEST);
     client_rearm(client);
@@ -206,6 +209,7 @@ bool engine_before_body(struct http_request *request)
         struct connection *connection = &request->connection->connection;
 
         budget_move(&connection->shared->budgets, &connection->share, connection->share.slot, true);
+        connection->share.account = client->account;
     } else if (request->body_bytes_max > FIRST_MESSAGE_BYTES_MAX) {
         request->body_bytes_max = FIRST_MESSAGE_BYTES_MAX;
     }

@@ -56,6 +56,8 @@ static void apply_budgets(struct http_server *server)
 {
     server->shared.budgets.known_bytes_per_address =
         server->settings->unfinished_mib_per_address * 1024 * 1024;
+    server->shared.budgets.messages_per_s = server->settings->messages_per_address;
+    server->shared.budgets.bytes_per_s = server->settings->message_kib_per_address * 1024;
 }
 
 struct http_server *http_open(uv_loop_t *loop, const struct settings *settings, char *why)

@@ -89,7 +89,7 @@ static void let_in(struct http_connection *http, bool is_tls)
     const struct settings *settings = server->settings;
     enum address_verdict verdict = ADDRESS_ALLOWED;
 
-    http->connection.share.slot = BUDGET_NO_SLOT;
+    http->connection.share.slot = http->connection.share.account = BUDGET_NO_SLOT;
     if (!policy_is_proxy(server->policy, &http->peer)) {
         http->connection.share.slot = budget_slot_of_address(http->peer);
         verdict = address_limits_take(

@@ -109,6 +109,16 @@ char *http_request_body_room(struct http_request *request, size_t count, int *st
     return request->body + request->body_bytes;
 }
 
+uint64_t http_request_spend(const struct http_request *request, uint32_t messages)
+{
+    struct connection *connection = &request->connection->connection;
+    uint64_t wait_us = budget_spend(&connection->shared->budgets, &connection->share, messages,
+                                    request->body_bytes, uv_now(connection->shared->loop) * 1000);
+
+    connection->shared->counters.slowed_by_budget += wait_us > 0;
+    return wait_us;
+}
+
 void *http_context(const struct http_request *request)
 {
     return request->route == NULL ? NULL : request->route->context;

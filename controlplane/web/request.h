@@ -38,6 +38,9 @@ void http_request_free(struct http_request *request);
 /* Makes room for `count` more bytes of the body and returns where they go. NULL: over the limit,
  * over the budget of its address, or no memory; *status says which (413, 429, 503). */
 char *http_request_body_room(struct http_request *request, size_t count, int *status);
+/* The address and the account of the request pay for `messages` and the body. Returns how many
+ * microseconds the client should wait. */
+uint64_t http_request_spend(const struct http_request *request, uint32_t messages);
 /* Takes the request off its connection. NULL: the client has gone. */
 struct http_connection *http_request_detach(struct http_request *request);
 /* The client has gone. The handler is told; its reply will be dropped. */

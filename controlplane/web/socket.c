@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "budget.h"
+
 /* ---- the end of a socket ---- */
 
 /* Takes the socket off its client. The handlers are told if the socket was accepted. */
@@ -196,6 +198,12 @@ void socket_accept(struct socket *socket)
     cJSON_AddStringToObject(data, "sid", socket->id);
     send_to(socket->client, SOCKETIO_CONNECT, socket->name, data);
     cJSON_Delete(data);
+}
+
+void socket_set_account(struct socket *socket, const char *user_id)
+{
+    if (is_connecting(socket))
+        socket->client->account = budget_slot_of_account(user_id);
 }
 
 void socket_refuse(struct socket *socket, const char *message)

@@ -52,6 +52,9 @@ const struct socketio_counters *socketio_counters(const struct socketio *io);
 
 /* Sends CONNECT {sid}. The socket is open now. */
 void socket_accept(struct socket *socket);
+/* Names the user; before socket_accept. All sockets of a user share a budget of messages and
+ * bytes, which is asked before a message is parsed. */
+void socket_set_account(struct socket *socket, const char *user_id);
 /* Sends CONNECT_ERROR {message} and closes the session. */
 void socket_refuse(struct socket *socket, const char *message);
 

@@ -20,6 +20,8 @@
  * one read are handled, so the reads are short. */
 #define FRAMES_PER_TURN 16
 #define READ_BYTES 4096
+#define SHORT_READ_BYTES \
+    512 /* at most 85 frames: all sockets of a client may be read in one turn */
 #define TRY_AGAIN_LATER 1013 /* close code, IANA's registry of RFC 6455 */
 
 struct websocket {
@@ -35,6 +37,7 @@ struct websocket {
     bool message_begun, has_deadline;
     bool is_paused; /* the client sent too many frames: not read until the deadline */
     uint16_t frames_read;
+    size_t bytes_read;
     uint64_t frames_spent_until_us; /* the client has used its share of frames until this time */
     char *out;                      /* control frames that are not sent yet */
     size_t out_bytes;
@@ -249,6 +252,7 @@ static size_t received(void *context, const char *bytes, size_t count)
 
     websocket->in = bytes;
     websocket->in_bytes = count;
+    websocket->bytes_read += count;
     websocket->is_feeding = true;
     result = wslay_event_recv(websocket->frames);
     websocket->is_feeding = false;
@@ -277,22 +281,31 @@ static void read_done(void *context)
     struct websocket *websocket = context;
     struct connection *connection = websocket->connection;
     uint64_t now_us = uv_now(connection->shared->loop) * 1000;
-    uint64_t spent_us = websocket->frames_spent_until_us;
     unsigned frames = websocket->frames_read;
+    uint64_t wait_us = budget_spend(&connection->shared->budgets, &connection->share, frames,
+                                    websocket->bytes_read, now_us);
+    uint64_t spent_us =
+        websocket_spent_us(websocket->frames_spent_until_us, now_us, frames, websocket->bytes_read);
 
+    /* Only a client in the middle of a long message gets long reads. */
+    if (websocket->bytes_read > 0)
+        connection->read_bytes_max =
+            frames <= 1 && websocket->bytes_read >= connection->read_bytes_max ? READ_BYTES
+                                                                               : SHORT_READ_BYTES;
     websocket->frames_read = 0;
-    spent_us = (spent_us > now_us ? spent_us : now_us) + (uint64_t)frames * WEBSOCKET_FRAME_US;
+    websocket->bytes_read = 0;
     websocket->frames_spent_until_us = spent_us;
-    if (frames <= FRAMES_PER_TURN || connection->is_doomed)
+    connection->shared->counters.slowed_by_budget += wait_us > 0;
+    if (spent_us > now_us + WEBSOCKET_BURST_US) {
+        connection->shared->counters.websocket_pauses++;
+        if (wait_us < spent_us - now_us - WEBSOCKET_BURST_US)
+            wait_us = spent_us - now_us - WEBSOCKET_BURST_US;
+    }
+    if ((frames <= FRAMES_PER_TURN && wait_us == 0) || connection->is_doomed)
         return;
     websocket->is_paused = true;
     connection_stop_reading(connection);
-    if (spent_us <= now_us + WEBSOCKET_BURST_US) {
-        connection_set_deadline(connection, 1);
-        return;
-    }
-    connection->shared->counters.websocket_pauses++;
-    connection_set_deadline(connection, (spent_us - now_us - WEBSOCKET_BURST_US) / 1000 + 1);
+    connection_set_deadline(connection, wait_us / 1000 + 1);
 }
 
 static void deadline_passed(void *context)
@@ -379,13 +392,16 @@ bool websocket_send(struct websocket *websocket, struct engine_packet *packet)
     return true;
 }
 
-void websocket_set_message_max(struct websocket *websocket, size_t message_bytes_max, bool is_known)
+void websocket_set_message_max(struct websocket *websocket, size_t message_bytes_max, bool is_known,
+                               uint16_t account)
 {
     struct connection *connection = websocket->connection;
 
     if (connection != NULL)
         budget_move(&connection->shared->budgets, &connection->share, connection->share.slot,
                     is_known);
+    if (connection != NULL)
+        connection->share.account = account;
 
     websocket->message_bytes_max = message_bytes_max;
     wslay_event_config_set_max_recv_msg_length(websocket->frames, message_bytes_max);
@@ -466,11 +482,11 @@ struct websocket *websocket_accept(struct http_request *request,
     }
     wslay_event_config_set_no_buffering(websocket->frames, 1);
     websocket->connection = &http->connection;
-    websocket_set_message_max(websocket, message_bytes_max, false);
+    websocket_set_message_max(websocket, message_bytes_max, false, BUDGET_NO_SLOT);
     websocket->handlers = handlers;
     websocket->context = context;
     http->connection.shared->counters.websockets++;
-    http->connection.read_bytes_max = READ_BYTES;
+    http->connection.read_bytes_max = SHORT_READ_BYTES;
     connection_set_protocol(&http->connection, &websocket_protocol, websocket);
     connection_set_deadline(&http->connection, 0);
     connection_write(&http->connection, reply, (size_t)count, NULL, 0, false);

@@ -17,7 +17,16 @@
 /* A client may send 640 frames a second, and 1000 at once. When it sends more we stop reading for a
  * while, so that TCP slows this client down and nobody else waits (threat C19). */
 #define WEBSOCKET_FRAME_US 1562
+#define WEBSOCKET_BYTES_PER_US 4 /* and 4 MB a second; an address has its budget besides */
 #define WEBSOCKET_BURST_US (1000 * WEBSOCKET_FRAME_US)
+
+/* What a client has spent when it has sent this besides. */
+static inline uint64_t websocket_spent_us(uint64_t spent_until_us, uint64_t now_us, unsigned frames,
+                                          size_t bytes)
+{
+    return (spent_until_us > now_us ? spent_until_us : now_us) +
+           (uint64_t)frames * WEBSOCKET_FRAME_US + bytes / WEBSOCKET_BYTES_PER_US;
+}
 
 struct websocket;
 struct http_request;
@@ -36,9 +45,9 @@ bool websocket_wanted(const struct http_request *request);
 struct websocket *websocket_accept(struct http_request *request,
                                    const struct websocket_handlers *handlers, void *context,
                                    size_t message_bytes_max);
-/* is_known: a stranger's unfinished messages count in a smaller budget. */
-void websocket_set_message_max(struct websocket *websocket, size_t message_bytes_max,
-                               bool is_known);
+/* account: the slot of its budget, or BUDGET_NO_SLOT. is_known: a stranger's unfinished messages count in a smaller budget. */
+void websocket_set_message_max(struct websocket *websocket, size_t message_bytes_max, bool is_known,
+                               uint16_t account);
 /* One packet is one message. The caller keeps its reference. False: the peer does not read fast
  * enough; nothing was queued. */
 bool websocket_send(struct websocket *websocket, struct engine_packet *packet);

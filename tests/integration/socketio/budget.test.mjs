@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { connect } from 'node:net';
 import { after, before, describe, it } from 'node:test';
-import { Echo, frame, measuresMemory, until } from './server.mjs';
+import { Echo, frame, measuresMemory, slower, until } from './server.mjs';
 
 const MIB = 1024 * 1024;
 let echo;
@@ -102,5 +102,80 @@ describe('memory', () => {
     peers.forEach(({ socket }) => socket.destroy());
     await until(async () => (await echo.counters()).sockets_open === open, 'the sockets are closed');
     await assertServed();
+  });
+});
+
+// Opens WebSockets of one user on `server`.
+async function socketsOf(server, user, count) {
+  const peers = [];
+  for (let i = 0; i < count; i++) {
+    const peer = await server.rawWebsocket();
+    peer.socket.write(frame(1, `40{"user":"${user}"}`));
+    await peer.receives('42["auth"');
+    peers.push(peer);
+  }
+  return peers;
+}
+
+// Asks on a socket for acknowledgements, one after the other, and returns how long the slowest of 99 in 100 took.
+async function ackP99(peer, count) {
+  const times = [];
+  for (let i = 0; i < count; i++) {
+    const start = performance.now();
+    peer.socket.write(frame(1, `421${i}["ack-one"]`));
+    await peer.receives(`431${i}[true]`);
+    times.push(performance.now() - start);
+  }
+  return times.sort((a, b) => a - b)[Math.ceil(count * 0.99) - 1];
+}
+
+describe('messages', () => {
+  let small;
+  before(async () => { small = await Echo.start({ RINGCAST_MESSAGES_PER_ADDRESS: '1000', RINGCAST_MESSAGE_KIB_PER_ADDRESS: '400' }); });
+  after(() => small.stop());
+
+  it('all sockets of an account have one budget, and others are answered in time', async () => {
+    const [other] = await socketsOf(small, 'other', 1);
+    const peers = await socketsOf(small, 'flood', 30);
+    const { events_received: events } = await small.counters();
+    const start = performance.now();
+    for (const { socket } of peers) socket.write(Buffer.concat(Array(300).fill(frame(1, '420["ack-one"]'))));
+    const p99 = await ackP99(other, 30);
+    await until(async () => await small.metric('http_slowed_by_budget_total') >= 20, 'the flood is slowed down');
+    const taken = (await small.counters()).events_received - events;
+    const seconds = (performance.now() - start) / 1000;
+    console.log(`# 9000 events on 30 sockets of one account: ${taken} taken in ${seconds.toFixed(1)} s; another account's ack p99 ${p99.toFixed(1)} ms`);
+    // The burst, the rate, one read of each socket, and those of the other account.
+    assert.ok(taken < 500 + 125 * seconds + 30 * 50 + 30, `${taken} events`);
+    assert.ok(p99 < 100 * slower, `${p99} ms`);
+    [...peers, other].forEach(({ socket }) => socket.destroy());
+  });
+  it('bytes count, too', async () => {
+    const [peer] = await socketsOf(small, 'long', 1);
+    const [other] = await socketsOf(small, 'short', 1);
+    const start = performance.now();
+    for (let i = 0; i < 4; i++) peer.socket.write(frame(1, `42${i}["ack-one","${'x'.repeat(100000)}"]`));
+    await peer.receives('433[true]');
+    const ms = performance.now() - start;
+    console.log(`# 400 kB of one account, which may send 200 KiB at once and 50 a second: ${ms.toFixed(0)} ms`);
+    assert.ok(ms > 3000, `${ms} ms`);
+    assert.ok(await ackP99(other, 10) < 1000 * slower);
+    [peer, other].forEach(({ socket }) => socket.destroy());
+  });
+  it('whoever owes too much gets no new POST in', async () => {
+    const sids = [];
+    for (let i = 0; i < 8; i++) {
+      sids.push(await small.open());
+      await small.post(sids[i], `40{"user":"post"}`);
+      await small.poll(sids[i]);
+    }
+    const replies = sids.map((sid) => small.post(sid, `42["message-none","${'x'.repeat(150000)}"]`));
+    const [last] = await until(async () => {
+      const { status } = await small.post(sids[0], '420["ack-one"]');
+      return status === 429 && [status];
+    }, 'a POST is refused');
+    assert.equal(last, 429);
+    assert.ok(await small.metric('http_refused_by_budget_total') >= 1);
+    await Promise.allSettled(replies);
   });
 });

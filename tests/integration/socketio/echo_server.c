@@ -33,6 +33,10 @@ struct later {
 
 static void greet(struct socket *socket, cJSON *auth)
 {
+    const cJSON *user = cJSON_GetObjectItemCaseSensitive(auth, "user");
+
+    if (cJSON_IsString(user))
+        socket_set_account(socket, user->valuestring);
     socket_accept(socket);
     socket_emit(socket, "auth", auth != NULL ? auth : cJSON_CreateObject());
 }

@@ -98,14 +98,18 @@ static void known_clients_have_a_share_of_their_own(void **state)
 
 static void messages_and_bytes_cost_time(void **state)
 {
-    uint64_t now_us = 5000000, wait_us;
+    struct budget_share one = {.slot = 1, .account = BUDGET_NO_SLOT}, other = one, user = one;
+    uint64_t now_us = 5000000;
 
-    assert_true(budget_spend(&budgets, 1, 4000, 0, now_us) == 0); /* the burst of 4 s */
-    wait_us = budget_spend(&budgets, 1, 1000, MIB, now_us);
-    assert_true(wait_us == 2000000);
-    assert_true(budget_spend(&budgets, 2, 1, 1, now_us) == 0); /* another address */
-    assert_true(budget_spend(&budgets, BUDGET_NO_SLOT, 100000, MIB, now_us) == 0);
-    assert_true(budget_spend(&budgets, 1, 0, 0, now_us + 2000000) == 0);
+    other.slot = 2;
+    user.slot = BUDGET_NO_SLOT;
+    user.account = 3;
+    assert_true(budget_spend(&budgets, &one, 4000, 0, now_us) == 0); /* the burst of 4 s */
+    assert_true(budget_spend(&budgets, &one, 1000, MIB, now_us) == 2000000);
+    assert_true(budget_spend(&budgets, &other, 1, 1, now_us) == 0); /* another address */
+    assert_true(budget_spend(&budgets, &one, 0, 0, now_us + 2000000) == 0);
+    assert_true(budget_spend(&budgets, &user, 500, 0, now_us) == 0); /* an eighth of the rate */
+    assert_true(budget_spend(&budgets, &user, 125, 0, now_us) == 1000000);
 }
 
 int main(void)
