@@ -296,11 +296,9 @@ static void read_done(void *context)
     websocket->bytes_read = 0;
     websocket->frames_spent_until_us = spent_us;
     connection->shared->counters.slowed_by_budget += wait_us > 0;
-    if (spent_us > now_us + WEBSOCKET_BURST_US) {
-        connection->shared->counters.websocket_pauses++;
-        if (wait_us < spent_us - now_us - WEBSOCKET_BURST_US)
-            wait_us = spent_us - now_us - WEBSOCKET_BURST_US;
-    }
+    if (spent_us > now_us + WEBSOCKET_BURST_US + wait_us)
+        wait_us = spent_us - now_us - WEBSOCKET_BURST_US;
+    connection->shared->counters.websocket_pauses += wait_us > 0;
     if ((frames <= FRAMES_PER_TURN && wait_us == 0) || connection->is_doomed)
         return;
     websocket->is_paused = true;
