@@ -27,6 +27,7 @@
     X(refused_by_budget, "requests with a body refused: their address or account sent too much") \
     X(replies_slow, "connections closed because a reply was not taken in time")                 \
     X(origins_refused, "requests refused: foreign Origin")                                      \
+    X(redirects_refused, "redirects to https refused: the certificate does not name the host") \
     X(requests, "requests whose head was valid")                                                \
     X(websocket_pauses, "times that a WebSocket was not read for a while: too many frames")     \
     X(websockets, "WebSocket connections opened")                                               \
@@ -48,6 +49,7 @@
     X(posts_delayed, "POSTs answered late: too many packets")                                   \
     X(sockets_refused, "Socket.IO connections answered with CONNECT_ERROR")                     \
     X(events_received, "Socket.IO events received")                                             \
+    X(binary_refused, "Socket.IO events with binary data, which no handler takes") \
     X(events_sent, "Socket.IO events sent")                                                     \
     X(protocol_errors, "sessions closed: they broke the Engine.IO or Socket.IO protocol")       \
     X(timeouts, "sessions closed: no pong or no CONNECT in time")                               \

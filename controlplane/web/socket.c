@@ -93,7 +93,15 @@ static bool take_event(struct client *client, struct socket *socket, struct sock
     cJSON *name = cJSON_DetachItemFromArray(packet->data, 0);
 
     io->counters.events_received++;
-    if (packet->type == SOCKETIO_EVENT)
+    if (packet->type == SOCKETIO_BINARY_EVENT && io->handlers->binary == NULL) {
+        /* Nobody takes binary data. Without arguments the event gets its error, and the socket
+         * lives on. */
+        cJSON *none = cJSON_CreateArray();
+
+        io->counters.binary_refused++;
+        io->handlers->event(socket, name->valuestring, none, packet->ack);
+        cJSON_Delete(none);
+    } else if (packet->type == SOCKETIO_EVENT)
         io->handlers->event(socket, name->valuestring, packet->data, packet->ack);
     else
         io->handlers->binary(socket, name->valuestring, packet->data, client->attachments,
@@ -102,17 +110,25 @@ static bool take_event(struct client *client, struct socket *socket, struct sock
     return true;
 }
 
+/* NULL: the client has no open socket in this namespace. */
+static struct socket *open_socket(const struct client *client, const char *name_space)
+{
+    int index = find_namespace(client->io, name_space);
+    struct socket *socket = index < 0 ? NULL : client->sockets[index];
+
+    return socket != NULL && socket->state == SOCKET_OPEN ? socket : NULL;
+}
+
 /* A complete packet with all its attachments. */
 static bool take_packet(struct client *client, struct socketio_packet *packet)
 {
-    int index = find_namespace(client->io, packet->name_space);
-    struct socket *socket = index < 0 ? NULL : client->sockets[index];
+    struct socket *socket = open_socket(client, packet->name_space);
 
     if (packet->type == SOCKETIO_CONNECT)
         return take_connect(client, packet);
     /* The reference server also closes a client that sends to a namespace before its CONNECT
      * there. */
-    if (socket == NULL || socket->state != SOCKET_OPEN)
+    if (socket == NULL)
         return false;
     switch (packet->type) {
     case SOCKETIO_EVENT:
@@ -131,16 +147,19 @@ static bool take_packet(struct client *client, struct socketio_packet *packet)
 static bool take_attachment(struct client *client, const char *bytes, size_t count)
 {
     struct socketio_packet packet = client->pending;
-    char *copy;
+    bool is_kept = client->io->handlers->binary != NULL;
+    char *copy = NULL;
     bool ok;
 
     client->attachment_bytes += count;
     if (client->attachment_bytes > client->io->settings->payload_bytes_max)
         return false;
-    copy = malloc(count + 1);
-    if (copy == NULL)
-        return false;
-    memcpy(copy, bytes, count);
+    if (is_kept) {
+        copy = malloc(count + 1);
+        if (copy == NULL)
+            return false;
+        memcpy(copy, bytes, count);
+    }
     client->attachments[client->attachment_count++] = (struct socket_attachment){copy, count};
     if (client->attachment_count < packet.attachments)
         return true;
@@ -161,11 +180,7 @@ bool sockets_receive(struct client *client, const char *bytes, size_t count, boo
     if (is_binary || !socketio_decode(bytes, count, &packet))
         return false;
     if (packet.type == SOCKETIO_BINARY_EVENT || packet.type == SOCKETIO_BINARY_ACK) {
-        if (client->io->handlers->binary == NULL) {
-            socketio_packet_clear(&packet);
-            return false;
-        }
-        if (packet.attachments > 0) {
+        if (packet.attachments > 0 && open_socket(client, packet.name_space) != NULL) {
             client->pending = packet;
             return true;
         }

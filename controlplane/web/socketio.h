@@ -33,8 +33,8 @@ struct socket_handlers {
      * "server disconnect" or another. Called once, only for accepted sockets. Except by
      * socketio_close it is never called from inside a socket_* function. */
     void (*closed)(struct socket *socket, const char *reason);
-    /* An event with attachments: args have {_placeholder, num} in their places. May be NULL: then a
-     * client that sends attachments is closed. */
+    /* An event with attachments: args have {_placeholder, num} in their places. May be NULL: then
+     * `event` gets such an event without arguments, so that it answers with an error. */
     void (*binary)(struct socket *socket, const char *name, const cJSON *args,
                    const struct socket_attachment *attachments, size_t count, int64_t ack);
 };

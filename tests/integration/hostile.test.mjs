@@ -306,6 +306,13 @@ const attacks = {
     })));
     const twice = await Peer.connected(other.token);
     await counted({ socketio_protocol_errors_total: 1 }, () => twice.send(`40${JSON.stringify({ token: other.token })}`).closed);
+    // Binary data, which no event takes: an error, and the socket lives on.
+    const binary = await Peer.connected(other.token);
+    binary.send('451-7["room:join",{"_placeholder":true,"num":0}]', frame(2, 'x'));
+    assert.match(await binary.receive('437'), /"status":"error","code":"invalid_payload"/);
+    binary.send('428["room:join",{"roomId":"x"}]');
+    assert.match(await binary.receive('438'), /"code":"room_not_found"/);
+    binary.end();
     const engine = (query, options) => fetch(`${running.url}/socket.io/?${query}`, options).then((r) => r.json());
     await counted({
       socketio_refused_unknown_transport_total: 1, socketio_refused_unknown_sid_total: 1, socketio_refused_bad_method_total: 1,

@@ -205,6 +205,7 @@ static void reply_counters(struct http_request *request)
     cJSON_AddNumberToObject(body, "sockets_open", (double)counters->sockets_open);
     cJSON_AddNumberToObject(body, "sessions_open", (double)counters->sessions_open);
     cJSON_AddNumberToObject(body, "events_received", (double)counters->events_received);
+    cJSON_AddNumberToObject(body, "binary_refused", (double)counters->binary_refused);
     cJSON_AddNumberToObject(body, "protocol_errors", (double)counters->protocol_errors);
     cJSON_AddNumberToObject(body, "timeouts", (double)counters->timeouts);
     cJSON_AddNumberToObject(body, "slow_readers", (double)counters->slow_readers);
