@@ -8,6 +8,7 @@
 #include <openssl/evp.h>
 #include <openssl/rand.h>
 #include <openssl/x509.h>
+#include <openssl/x509v3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -276,6 +277,16 @@ struct certificate *certificate_open(uv_loop_t *loop, const char *certificate_fi
 SSL_CTX *certificate_current(const struct certificate *certificate)
 {
     return certificate->current;
+}
+
+bool certificate_names(const struct certificate *certificate, const char *host)
+{
+    X509 *x509 = SSL_CTX_get0_certificate(certificate->current);
+    bool names = x509 != NULL && (X509_check_host(x509, host, 0, 0, NULL) == 1 ||
+                                  X509_check_ip_asc(x509, host, 0) == 1);
+
+    ERR_clear_error();
+    return names;
 }
 
 int64_t certificate_not_after_s(const struct certificate *certificate)

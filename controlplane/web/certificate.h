@@ -29,6 +29,8 @@ struct certificate *certificate_open(uv_loop_t *loop, const char *certificate_fi
 /* Frees it when the loop has closed its handles. certificate may be NULL. */
 void certificate_close(struct certificate *certificate);
 SSL_CTX *certificate_current(const struct certificate *certificate);
+/* Is it for this host name or IP address? (RFC 6125) */
+bool certificate_names(const struct certificate *certificate, const char *host);
 bool certificate_reload(struct certificate *certificate, char *why);
 
 int64_t certificate_not_after_s(const struct certificate *certificate); /* unix time */

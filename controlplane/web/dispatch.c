@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "certificate.h"
 #include "json.h"
 #include "page.h"
 #include "policy.h"
@@ -29,10 +30,18 @@ static void redirect(struct http_request *request)
     struct slice rest = http_field(head, "host"), host;
     uint32_t port = request->server->settings->http_port;
     bool is_v6 = rest.bytes > 0 && rest.at[0] == '[';
-    char where[HTTP_REPLY_HEADERS_ROOM - 16], port_text[8] = "";
+    char where[HTTP_REPLY_HEADERS_ROOM - 16], port_text[8] = "", name[256] = "";
     int count;
 
     slice_next(&rest, is_v6 ? ']' : ':', &host);
+    if (host.bytes > is_v6 && host.bytes < sizeof(name))
+        slice_copy((struct slice){host.at + is_v6, host.bytes - is_v6}, name, sizeof(name));
+    /* Otherwise the port would send people to any host that somebody wrote into a request. */
+    if (name[0] != '\0' && !certificate_names(request->server->shared.certificate, name)) {
+        request->server->shared.counters.redirects_refused++;
+        refuse(request, 421, "The certificate of this server does not name this host");
+        return;
+    }
     if (port != 443)
         snprintf(port_text, sizeof(port_text), ":%u", port);
     count = snprintf(where, sizeof(where), "https://%.*s%s%s%.*s%s%.*s", (int)host.bytes, host.at,

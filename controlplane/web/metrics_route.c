@@ -53,6 +53,32 @@ static bool is_loopback(const char *ip)
     return strncmp(ip, "127.", 4) == 0 || strcmp(ip, "::1") == 0;
 }
 
+/* A proxy on this machine connects from a loopback address, too. It adds one of these headers, or
+ * passes the host name that its client asked for. Web pages that point their own name at this
+ * machine (DNS rebinding) show that name as well. */
+static bool came_from_elsewhere(const struct http_head *head)
+{
+    static const char *const added[] = {"x-forwarded-for",
+                                        "x-forwarded-host",
+                                        "x-forwarded-proto",
+                                        "x-forwarded-port",
+                                        "x-real-ip",
+                                        "forwarded",
+                                        "via",
+                                        "cf-connecting-ip"};
+    struct slice rest = http_field(head, "host"), host;
+    char name[64] = "";
+
+    for (size_t i = 0; i < sizeof(added) / sizeof(added[0]); i++)
+        if (http_field_count(head, added[i]) > 0)
+            return true;
+    slice_next(&rest, rest.bytes > 0 && rest.at[0] == '[' ? ']' : ':', &host);
+    if (host.bytes < sizeof(name))
+        slice_copy(host, name, sizeof(name));
+    return strcasecmp(name, "localhost") != 0 && strcmp(name, "[::1") != 0 &&
+           !(strncmp(name, "127.", 4) == 0 && strspn(name, "0123456789.") == strlen(name));
+}
+
 static bool has_token(const struct http_request *request, const char *wanted)
 {
     const char *given = http_bearer(request);
@@ -76,7 +102,9 @@ static int may_read(const struct http_request *request, const char **message)
     }
     *message =
         "Only this machine may read metrics: set RINGCAST_METRICS_TOKEN or RINGCAST_METRICS_PORT";
-    return settings->metrics_port != 0 || is_loopback(request->client_ip) ? 200 : 403;
+    if (settings->metrics_port != 0)
+        return 200;
+    return is_loopback(request->client_ip) && !came_from_elsewhere(&request->head) ? 200 : 403;
 }
 
 void metrics_reply(struct http_request *request)

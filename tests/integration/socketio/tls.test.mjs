@@ -21,7 +21,7 @@ const file = (name) => join(directory, name);
 function issue(name) {
   const openssl = (...words) => execFileSync('openssl', words, { stdio: 'pipe' });
   openssl('req', '-new', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-keyout', file(`${name}.key`),
-    '-out', file(`${name}.csr`), '-subj', `/CN=${name}`, '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1');
+    '-out', file(`${name}.csr`), '-subj', `/CN=${name}`, '-addext', 'subjectAltName=DNS:localhost,DNS:meet.example.org,IP:127.0.0.1,IP:::1');
   openssl('x509', '-req', '-in', file(`${name}.csr`), '-CA', file('issuer.pem'), '-CAkey', file('issuer.key'), '-CAcreateserial',
     '-days', '30', '-copy_extensions', 'copy', '-out', file(`${name}.own`));
   writeFileSync(file(`${name}.pem`), readFileSync(file(`${name}.own`), 'utf8') + readFileSync(file('issuer.pem'), 'utf8'));
@@ -255,7 +255,7 @@ describe('the start', () => {
 });
 
 describe('the redirect port', () => {
-  it('redirects all requests to https, in production with HSTS', async () => {
+  it('redirects requests for hosts of the certificate to https, in production with HSTS', async () => {
     const redirect = await freePort();
     const other = await Echo.start({ ...live, RINGCAST_REDIRECT_PORT: String(redirect), NODE_ENV: 'production' });
     for (const [host, path, where] of [
@@ -270,6 +270,12 @@ describe('the redirect port', () => {
       assert.equal(response.statusCode, 308);
       assert.equal(response.headers.location, where);
     }
+    const refused = await within(new Promise((resolve, reject) => {
+      http.get({ host: '127.0.0.1', port: redirect, path: '/', headers: { host: 'evil.example' }, agent: false }, resolve).on('error', reject);
+    }), 'refusal');
+    refused.resume();
+    assert.equal(refused.statusCode, 421);
+    assert.equal(refused.headers.location, undefined);
     const secure = await get('/things/x', { port: other.port });
     assert.match(secure.headers['strict-transport-security'], /max-age=/);
     await other.stop();
