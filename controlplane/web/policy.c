@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "policy.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -44,16 +45,55 @@ static bool add_proxy(struct policy *policy, struct slice entry)
     return true;
 }
 
+/* An origin, one with a star in the place of the first labels, or what pages without a host send:
+ * "null", "file://". */
+static bool is_origin(struct slice entry)
+{
+    const char *host = memmem(entry.at, entry.bytes, "://", 3);
+    const char *star = memchr(entry.at, '*', entry.bytes);
+
+    if (slice_is(entry, "null"))
+        return true;
+    if (host == NULL)
+        return false;
+    host += 3;
+    /* One star, in the place of the first labels, with a domain behind it. */
+    return star == NULL ||
+           (star == host && entry.bytes - (size_t)(star - entry.at) > 4 && star[1] == '.' &&
+            memchr(star + 2, '.', entry.bytes - (size_t)(star + 2 - entry.at)) != NULL &&
+            memchr(star + 1, '*', entry.bytes - (size_t)(star + 1 - entry.at)) == NULL);
+}
+
+/* Does the origin fit an entry? A star stands for one label or more: letters, digits, - and dots. */
+static bool origin_fits(struct slice origin, const char *entry)
+{
+    const char *star = strchr(entry, '*');
+    size_t before, behind, labels;
+
+    if (star == NULL)
+        return slice_is_nocase(origin, entry);
+    before = (size_t)(star - entry);
+    behind = strlen(star + 1);
+    if (origin.bytes <= before + behind || strncasecmp(origin.at, entry, before) != 0 ||
+        strncasecmp(origin.at + origin.bytes - behind, star + 1, behind) != 0)
+        return false;
+    labels = origin.bytes - before - behind;
+    for (size_t i = before; i < before + labels; i++)
+        if (!isalnum((unsigned char)origin.at[i]) && origin.at[i] != '-' && origin.at[i] != '.')
+            return false;
+    return true;
+}
+
 static bool add_origin(struct policy *policy, struct slice entry)
 {
     if (slice_is(entry, "*")) {
         policy->any_origin = true;
         return true;
     }
-    if (entry.bytes > 0 && entry.at[entry.bytes - 1] == '/')
+    if (entry.bytes > 0 && entry.at[entry.bytes - 1] == '/' && !slice_is(entry, "file://"))
         entry.bytes--;
     if (policy->origin_count == ORIGINS_MAX || entry.bytes >= sizeof(policy->origins[0]) ||
-        memmem(entry.at, entry.bytes, "://", 3) == NULL)
+        !is_origin(entry))
         return false;
     slice_copy(entry, policy->origins[policy->origin_count++], sizeof(policy->origins[0]));
     return true;
@@ -142,7 +182,7 @@ const char *policy_origin(const struct policy *policy, const struct http_head *h
     if (policy->any_origin)
         return "*";
     for (unsigned i = 0; i < policy->origin_count; i++) {
-        if (slice_is_nocase(origin, policy->origins[i]) && origin.bytes < room) {
+        if (origin_fits(origin, policy->origins[i]) && origin.bytes < room) {
             slice_copy(origin, copy, room);
             return copy;
         }

@@ -87,7 +87,8 @@ static void send_reply(struct http_connection *http, struct http_request *reques
     bool head_only = request != NULL && slice_is(request->head.method, "HEAD");
     bool has_body = status != 204 && status != 304;
     bool is_tls = http->connection.tls != NULL;
-    size_t room = 2048 + (copied != NULL ? count : 0);
+    struct slice allowed = request != NULL ? request->allow_headers : (struct slice){"", 0};
+    size_t room = 2560 + allowed.bytes + (copied != NULL ? count : 0);
     char *reply = malloc(room);
     bool is_production = settings_in_production(http->server->settings);
     size_t at;
@@ -106,7 +107,12 @@ static void send_reply(struct http_connection *http, struct http_request *reques
     if (request != NULL && request->allow_origin != NULL && request->allow_origin[0] != '\0')
         at += (size_t)snprintf(reply + at, room - at, "Access-Control-Allow-Origin: %s\r\n%s",
                                request->allow_origin,
-                               request->allow_origin[0] == '*' ? "" : "Vary: Origin\r\n");
+                               request->allow_origin[0] == '*'
+                                   ? ""
+                                   : "Access-Control-Allow-Credentials: true\r\nVary: Origin\r\n");
+    if (allowed.bytes > 0)
+        at += (size_t)snprintf(reply + at, room - at, "Access-Control-Allow-Headers: %.*s\r\n",
+                               (int)allowed.bytes, allowed.at);
     at += (size_t)snprintf(reply + at, room - at, SECURITY_HEADERS "%s%s%s\r\n",
                            is_tls && is_production ? TLS_HEADERS : "", extra,
                            request != NULL ? request->headers : "");

@@ -11,6 +11,7 @@
 #include "routes.h"
 
 #define HTTP_REPLY_HEADERS_ROOM 512
+#define HTTP_ALLOWED_HEADERS_BYTES_MAX 4096
 
 struct http_request {
     struct http_server *server;         /* valid while connection is */
@@ -26,6 +27,7 @@ struct http_request {
     char client_ip[ADDRESS_TEXT_ROOM];
     char parameter[ROUTE_PARAMETER_ROOM];
     const char *allow_origin;              /* "*", "" for none, else a copy of the request's */
+    struct slice allow_headers;            /* of a preflight request; points into head_text */
     char headers[HTTP_REPLY_HEADERS_ROOM]; /* extra lines of the reply */
     void (*gone)(void *context);
     void *gone_context;

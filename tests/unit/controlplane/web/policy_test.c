@@ -51,6 +51,20 @@ static void origins(void **state)
         {"production", "https://a.b", "Origin: https://a.b\r\nOrigin: https://a.b\r\n", NULL},
         {"development", "https://a.b", "Origin: https://evil\r\n", NULL},
         {"production", "", "Origin: https://pub\r\nX-Forwarded-Host: pub\r\n", NULL},
+        {"production", "null", "Origin: null\r\n", "null"},
+        {"production", "file://", "Origin: file://\r\n", "file://"},
+        {"production", "https://a.b,null", "Origin: file://\r\n", NULL},
+        {"production", "https://*.a.b", "Origin: https://c.a.b\r\n", "https://c.a.b"},
+        {"production", "https://*.a.b", "Origin: https://D.c.A.b\r\n", "https://D.c.A.b"},
+        {"production", "https://*.a.b", "Origin: https://a.b\r\n", NULL},
+        {"production", "https://*.a.b", "Origin: https://.a.b\r\n", NULL},
+        {"production", "https://*.a.b", "Origin: http://c.a.b\r\n", NULL},
+        {"production", "https://*.a.b", "Origin: https://ca.b\r\n", NULL},
+        {"production", "https://*.a.b", "Origin: https://c.a.b.evil\r\n", NULL},
+        {"production", "https://*.a.b", "Origin: https://evil/.a.b\r\n", NULL},
+        {"production", "https://*.a.b", "Origin: https://evil:1.a.b\r\n", NULL},
+        {"production", "https://*.a.b", "Origin: https://c.a.b:81\r\n", NULL},
+        {"production", "https://*.a.b:81", "Origin: https://c.a.b:81\r\n", "https://c.a.b:81"},
     };
     const struct address peer = {{[10] = 0xff, [11] = 0xff, [12] = 10, [15] = 1}};
 
@@ -108,11 +122,13 @@ static void forwarded(void **state)
 
 static void bad_settings(void **state)
 {
-    static const char *const bad_origins[] = {"evil", "https:/x", "a,b"};
+    static const char *const bad_origins[] = {"evil",          "https:/x",     "a,b",
+                                              "https://*",     "https://*b.c", "https://a.*.c",
+                                              "https://*.*.c", "https://*.org"};
     static const char *const bad_proxies[] = {"x",      "1.2.3",    "1.2.3.4/33",
                                               "::/129", "1.2.3.4/", "1.2.3.4/a"};
 
-    for (size_t i = 0; i < 3; i++)
+    for (size_t i = 0; i < sizeof(bad_origins) / sizeof(bad_origins[0]); i++)
         assert_null(policy_of("production", bad_origins[i], ""));
     for (size_t i = 0; i < 6; i++)
         assert_null(policy_of("production", "", bad_proxies[i]));
