@@ -56,8 +56,9 @@
     X(u32, http_port, PORT, 3000, RANGE(1, 65535), 0, CP,                                         \
       "Port for HTTP and WebSocket")                                                              \
     X(list, cors_origins, CORS_ORIGINS, "", BYTES(0, 500), 1, CP,                                 \
-      "Origins of web pages that may use this server, such as https://meet.example.org, or * "    \
-      "for all; empty: all outside production, none in production")                               \
+      "Origins of web pages that may use this server, such as https://meet.example.org or "       \
+      "https://*.example.org; null and file:// stand for pages without a host; * for all "        \
+      "pages, without credentials. Empty: all outside production, none in production")            \
     X(list, trusted_proxies, TRUSTED_PROXIES, "", BYTES(0, 500), 1, CP,                           \
       "Addresses or networks of proxies whose X-Forwarded-For header Ringcast trusts")            \
     X(path, page_directory, RINGCAST_PAGE, "", BYTES(0, 400), 0, CP,                              \
@@ -69,6 +70,9 @@
     X(u32, connections_per_minute, RINGCAST_CONNECTIONS_PER_MINUTE, 60000,                        \
       RANGE(1, 10000000), 1, CP,                                                                  \
       "Maximum number of new TCP connections per minute from one address")                        \
+    X(u32, keep_alive_s, RINGCAST_KEEP_ALIVE, 75, RANGE(1, 3600, "s"), 1, CP,                     \
+      "Time that an HTTP connection stays open between two requests. A load balancer in front "   \
+      "must close its idle connections sooner")                                                   \
     X(u32, unfinished_mib_per_address, RINGCAST_UNFINISHED_PER_ADDRESS, 16,                       \
       RANGE(1, 1024, "MiB"), 1, CP,                                                               \
       "Maximum memory for incomplete requests and messages of one address. Clients without an "   \

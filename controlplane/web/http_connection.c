@@ -235,7 +235,7 @@ static void next_request(struct http_connection *http)
     http->state = HTTP_HEAD;
     http->kept = NULL;
     http->kept_bytes = http->kept_room = 0;
-    connection_set_deadline(&http->connection, HTTP_IDLE_TIMEOUT_MS);
+    connection_set_deadline(&http->connection, http->server->settings->keep_alive_s * 1000);
     connection_deliver(&http->connection, kept, count);
     free(kept);
     if (http->connection.state != CONNECTION_CLOSING)

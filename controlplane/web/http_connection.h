@@ -14,7 +14,6 @@
 /* A client that sends slower than this is cut off (threat C9). */
 #define HTTP_HEAD_TIMEOUT_MS 5000
 #define HTTP_BODY_TIMEOUT_MS 10000
-#define HTTP_IDLE_TIMEOUT_MS 30000  /* between two requests */
 #define HTTP_WRITE_TIMEOUT_MS 30000 /* for the client to take a reply */
 
 struct http_request;

@@ -72,14 +72,17 @@ int routes_find(const struct routes *routes, const struct http_head *head,
                 size_t allow_room)
 {
     bool is_head = slice_is(head->method, "HEAD");
+    struct slice path = head->path;
     size_t used = 0;
     struct slice segment;
 
     allow[0] = '\0';
+    if (path.bytes > 1 && path.at[path.bytes - 1] == '/')
+        path.bytes--;
     for (unsigned i = 0; i < routes->count; i++) {
         const struct route *route = &routes->list[i];
 
-        if (!route_has_path(route, head->path, &segment))
+        if (!route_has_path(route, route->is_raw ? head->path : path, &segment))
             continue;
         if (route->is_raw || slice_is(head->method, route->method) ||
             (is_head && strcmp(route->method, "GET") == 0)) {

@@ -29,7 +29,7 @@ struct routes {
     struct route list[HTTP_ROUTES_MAX];
 };
 
-/* path: exact, or its last segment is ":name", a parameter. */
+/* path: exact, or its last segment is ":name", a parameter. A request may have one slash more. */
 struct route *routes_add(struct routes *routes, const char *method, const char *path,
                          void (*handler)(struct http_request *request), void *context);
 /* 200: *found serves the request; 400: the parameter is malformed; 404: no route has the path; 405:

@@ -254,12 +254,23 @@ describe('origins', () => {
     assert.equal(preflight.headers.get('access-control-allow-origin'), '*');
     assert.match(preflight.headers.get('access-control-allow-methods'), /POST/);
     assert.equal(preflight.headers.get('access-control-allow-headers'), 'content-type,authorization,x-y');
+    assert.equal(preflight.headers.get('access-control-allow-credentials'), null);
+  });
+  it('a preflight request may ask for 4 KiB of headers', async () => {
+    const ask = (bytes) => echo.get('/echo', {
+      method: 'OPTIONS',
+      headers: { origin: 'https://elsewhere.example', 'access-control-request-method': 'POST', 'access-control-request-headers': 'x-'.padEnd(bytes, 'a') },
+    });
+    assert.equal((await ask(4096)).headers.get('access-control-allow-headers')?.length, 4096);
+    assert.equal((await ask(4097)).headers.get('access-control-allow-headers'), null);
   });
   it('the list is allowed in production, for HTTP, polling and upgrades', async () => {
     const allowed = { origin: 'https://app.example.org' };
     const own = { origin: strict.url };
     assert.equal((await strict.get('/things/1', { headers: allowed })).headers.get('access-control-allow-origin'), allowed.origin);
     assert.equal((await strict.get('/things/1', { headers: allowed })).headers.get('vary'), 'Origin');
+    for (const path of ['/things/1', strict.engine()])
+      assert.equal((await strict.get(path, { headers: allowed })).headers.get('access-control-allow-credentials'), 'true');
     for (const headers of [allowed, own, {}]) {
       assert.equal((await strict.get('/things/1', { headers })).status, 200);
       assert.equal((await strict.get('/socket.io/?EIO=4&transport=polling', { headers })).status, 200);
@@ -274,6 +285,28 @@ describe('origins', () => {
       assert.equal((await strict.get('/echo', { method: 'OPTIONS', headers: { ...headers, 'access-control-request-method': 'POST' } })).status, 403);
       assert.equal(await strict.websocket('', { headers }).closed, 1006);
     }
+  });
+});
+
+describe('paths and proxies', () => {
+  it('one slash more at the end of a path changes nothing', async () => {
+    assert.deepEqual(await (await echo.get('/things/1/')).json(), await (await echo.get('/things/1')).json());
+    assert.equal((await echo.get('/things/1//')).status, 404);
+    assert.equal((await echo.get('/echo/')).status, 405);
+  });
+  it('metrics are for this machine, not for whom a proxy on it forwards', async () => {
+    const ask = async (host, field = '') => (await echo.raw(`GET /metrics HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n${field}\r\n`)).status;
+    for (const host of ['127.0.0.1', '127.0.0.1:9', 'localhost', '[::1]:80']) assert.equal(await ask(host), 200, host);
+    for (const host of ['meet.example.org', '127.0.0.1.example.org', '192.0.2.1', '[::2]']) assert.equal(await ask(host), 403, host);
+    for (const field of ['X-Forwarded-For: 203.0.113.1', 'X-Real-IP: 203.0.113.1', 'Forwarded: for=203.0.113.1', 'Via: 1.1 proxy'])
+      assert.equal(await ask('localhost', `${field}\r\n`), 403, field);
+  });
+  it('an idle connection is closed after the time of RINGCAST_KEEP_ALIVE', async () => {
+    const short = await Echo.start({ RINGCAST_KEEP_ALIVE: '1' });
+    const start = performance.now();
+    assert.ok((await short.raw('GET /things/1 HTTP/1.1\r\nHost: x\r\n\r\n')).closed);
+    assert.ok(performance.now() - start > 900);
+    await short.stop();
   });
 });
 
