@@ -63,7 +63,9 @@ static ssize_t take_bytes(wslay_event_context_ptr frames, uint8_t *to, size_t ro
 
 static void refuse_message(struct websocket *websocket, uint16_t code)
 {
-    wslay_event_queue_close(websocket->frames, code, NULL, 0);
+    if (wslay_event_queue_close(websocket->frames, code, NULL, 0) != 0 &&
+        websocket->connection != NULL)
+        connection_close_soon(websocket->connection); /* no memory for the close frame */
     wslay_event_shutdown_read(websocket->frames);
 }
 
@@ -97,8 +99,8 @@ static void frame_chunk(wslay_event_context_ptr frames,
     size_t wanted = websocket->message_bytes + chunk->data_length;
 
     if (websocket->in_control_frame || !wslay_event_get_read_enabled(frames) ||
-        chunk->data_length == 0)
-        return;
+        chunk->data_length == 0 || websocket->connection == NULL)
+        return; /* connection NULL: a message earlier in the same read closed it */
     if (wanted + 1 > websocket->message_room) {
         size_t room = wanted + 1 < 1024 ? 1024 : (wanted + 1) * 2;
         char *message;
@@ -408,7 +410,8 @@ void websocket_set_message_max(struct websocket *websocket, size_t message_bytes
 void websocket_close(struct websocket *websocket, uint16_t code)
 {
     websocket->handlers = NULL;
-    wslay_event_queue_close(websocket->frames, code, NULL, 0);
+    if (wslay_event_queue_close(websocket->frames, code, NULL, 0) != 0)
+        connection_close_soon(websocket->connection);
     wslay_event_shutdown_read(websocket->frames);
     if (!websocket->is_feeding)
         flush_control(websocket);

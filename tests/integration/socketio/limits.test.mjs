@@ -165,6 +165,17 @@ describe('a client that stops reading', () => {
     peers.forEach(({ socket }) => socket.destroy());
     link.socket.terminate();
   });
+  it('with more messages behind the one that closed it', async () => {
+    const { slow_readers: before } = await echo.counters();
+    const peer = await echo.rawWebsocket();
+    peer.socket.write(frame(1, '40'));
+    await peer.receives('42["auth"');
+    peer.socket.pause();
+    peer.socket.write(Buffer.concat(Array(1000).fill(frame(1, '42["flood-me",90,10000]'))));
+    await until(async () => (await echo.counters()).slow_readers === before + 1, 'the slow reader is closed');
+    peer.socket.destroy();
+    assert.equal((await echo.get('/things/1')).status, 200);
+  });
   it('over polling is closed too', async () => {
     const { slow_readers: before } = await echo.counters();
     const sid = await echo.open();
