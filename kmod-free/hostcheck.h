@@ -29,7 +29,7 @@ struct host_facts {
     int64_t seccomp;        /* 1: filters are possible */
     bool is_x86_64;
     bool cpu_aes, cpu_pclmul, cpu_avx2, cpu_avx512, cpu_vaes, cpu_sha;
-    bool may_force_buffers; /* CAP_NET_ADMIN: SO_RCVBUFFORCE */
+    bool may_force_buffers; /* has CAP_NET_ADMIN: SO_RCVBUFFORCE ignores the limit */
     bool may_lock_memory;   /* CAP_IPC_LOCK */
 };
 

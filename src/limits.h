@@ -1,8 +1,8 @@
 /* Fixed limits. Shared memory files are sparse: a table costs memory only for the rows in use.
  *
  * Units: the name ends in it; a name without a unit is a count. ROOM is the size of a text field in
- * bytes, with its NUL. A new limit changes the layout of the regions: all processes must be of one
- * build. */
+ * bytes, with its NUL; VERDICT_ROOM and COUNTER_ROOM are counts. A new
+ * limit changes the layout of the regions: all processes must be of one build. */
 #ifndef RINGCAST_LIMITS_H
 #define RINGCAST_LIMITS_H
 

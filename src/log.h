@@ -28,8 +28,8 @@ struct log_site {
     uint32_t lines, suppressed;
 };
 
-/* Sets the name of this process ("forwarder", "controlplane", …), the level and the format: JSON,
- * else logfmt. */
+/* Sets the name of this process ("forwarder", "controlplane", …), the level and the format.
+ * `json` chooses the format: true JSON, false logfmt. */
 void log_open(const char *process, enum log_level level, bool json);
 void log_set_level(enum log_level level); /* a signal handler may call it */
 bool log_enabled(enum log_level level);

@@ -11,7 +11,9 @@
  *   ENV      environment variable; those of the NestJS backend keep their names
  *   allowed  u32 RANGE(min, max, "unit"); flag ON_OFF; word WORDS("first, second, third"); all
  *            others BYTES(min, max), the length
- *   live     1: a reload (SIGHUP) changes it; 0: it needs a restart
+ *   live     1: a reload (SIGHUP) changes it; 0: it needs a restart. A live setting needs a case in
+ *            tests/integration/settings.test.mjs. In the data plane a reload reaches only the
+ *            supervisor, which sends nothing but the log level to its children.
  *   who      who uses it: CP control plane, DP data plane, BOTH
  *   prose    for a person who reads only this sentence
  *
@@ -290,14 +292,13 @@ enum settings_request {
 
 /* Fills `settings` from defaults, environment, configuration file and command line. argv[0] is
  * skipped. --config FILE names the file; --help, --check, --print-config and --version set
- * *request.
- * False: *settings and *request are as before, and `error` is one sentence for a person: which
- * setting, from where, which value, what is allowed. */
+ * *request. False: *settings and *request are as before, and `error` is one sentence for a person:
+ * which setting, from where, which value, what is allowed. */
 bool settings_load(struct settings *settings, int argc, char **argv, char **environment,
                    enum settings_request *request, char error[SETTING_ERROR_BYTES]);
 
-/* The names of the PostgreSQL variables of the NestJS backend that are set, comma separated. True
- * when there is one: the caller then warns that persistence = sqlite does not use it. */
+/* Writes the names of the PostgreSQL variables that are set, comma separated. True if at least one
+ * is set; the caller then warns that persistence = sqlite does not use them. */
 bool settings_find_postgres_variables(char **environment, char *names, size_t room);
 
 /* ---- reload (settings_reload.c) ---- */

@@ -2,7 +2,15 @@
  *
  * Both lists are printed by `ringcastctl`, exported by /metrics, and stand in the row
  * worker_counters. To add one, add a line here and use VERDICT_name or COUNTER_name; the row has
- * room for VERDICT_ROOM and COUNTER_ROOM of them. */
+ * room for VERDICT_ROOM and COUNTER_ROOM of them. All names are part of the layout hash (region.c,
+ * hash_names): with a new name, old and new builds refuse each other's regions.
+ *
+ * The worker adds to its counters in its own code, except receive_overflow, sends, sends_zero_copy,
+ * sends_zero_copy_copied and send_failed: worker.c copies those from struct io_counters, and adds
+ * the send_full of struct io_counters to that of the worker.
+ *
+ * stun_answered counts requests. stun_sent counts the responses that the transmit memory had room
+ * for, so it may be smaller. */
 #ifndef RINGCAST_VERDICTS_H
 #define RINGCAST_VERDICTS_H
 

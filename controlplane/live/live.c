@@ -71,7 +71,8 @@ static void end_by_timeout(uv_timer_t *timer)
 
     if (!mirror_is_synced(live->mirror))
         LOG(WARN, "live",
-            "stopped before everything was written to Redis; the next start removes the rest");
+            "stopped before everything was written to Redis; the next start removes this run's "
+            "leftover keys");
     end(live);
 }
 

@@ -25,7 +25,8 @@
 
 struct redis_handlers {
     void (*up)(void *context);
-    void (*down)(void *context); /* after up: no pending reply will come */
+    /* Called only after `up`: the connection is lost, and replies still due will not come. */
+    void (*down)(void *context);
     void (*reply)(void *context, const redisReply *reply);
 };
 

@@ -29,7 +29,7 @@ static const struct supported {
 
 static const struct {
     const char *uri;
-    int id;
+    int id;                    /* the same as in enum extension_id of dataplane/engines/rtp.h */
     const char *audio, *video; /* direction; NULL: not for this kind */
 } extensions[] = {
     {"urn:ietf:params:rtp-hdrext:sdes:mid", 1, "sendrecv", "sendrecv"},

@@ -40,14 +40,14 @@ bool ortc_refuse(char *why, const char *format, ...) __attribute__((format(print
 
 /* The member; NULL when it is absent or null. */
 cJSON *ortc_get(const cJSON *object, const char *key);
-/* The same, and NULL also for false, 0 and "": mediasoup
- * treats an optional member like that as absent. */
+/* Like ortc_get, but NULL also for false, 0 and "": mediasoup treats an optional member with such a
+ * value as absent. */
 cJSON *ortc_get_truthy(const cJSON *object, const char *key);
 const char *ortc_text(const cJSON *object, const char *key);
 
 /* Building JSON. The functions remember when an allocation failed. A step calls ortc_build_begin
- * first and ortc_build_check last: false, with a sentence, means that something is missing. The
- * functions take the items they are given, also when they fail. */
+ * first and ortc_build_check last. ortc_build_check returns false, with a sentence, if an
+ * allocation failed. Each function owns its item, even when it fails. */
 void ortc_build_begin(void);
 bool ortc_build_check(char *why);
 void ortc_add(cJSON *object, const char *key, cJSON *item);

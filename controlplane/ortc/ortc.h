@@ -39,8 +39,9 @@ void ortc_producer_free(struct ortc_producer *producer);
 
 /* Whether a client with these rtpCapabilities can receive the producer. */
 bool ortc_can_consume(const struct ortc_producer *producer, const cJSON *remote_capabilities);
-/* The rtpParameters for this client. mid: "0", "1", …, and ssrc are chosen by the caller; repair packets
- * get ssrc + 1. In the row kind, ssrc, rtx_ssrc, payload types, extension mask and mid are filled in. */
+/* The rtpParameters for this client. mid: "0", "1", …, and ssrc are chosen by the caller; repair
+ * packets get ssrc + 1. It fills these fields of the row: kind, ssrc, rtx_ssrc, payload types,
+ * extension mask and mid. */
 cJSON *ortc_consume(const struct ortc_producer *producer, const cJSON *remote_capabilities,
                     const char *mid, uint32_t ssrc, struct consumer_row *row, char *why);
 /* Random, in the range that mediasoup uses, and far from its end. */

@@ -163,7 +163,7 @@ static bool normalize_rtcp(cJSON *parameters, char *why)
         return ortc_refuse(why, "rtcp.cname is not text");
     if (cname != NULL && !ortc_is_printable(cname->valuestring, CNAME_ROOM - 1))
         return ortc_refuse(why, "rtcp.cname is too long or not printable for this server");
-    /* RTCP of reduced size is the only kind that this server sends, so false becomes true too. */
+    /* This server sends only reduced-size RTCP, so `false` becomes `true`. */
     ortc_set(rtcp, "reducedSize", cJSON_CreateTrue());
     return true;
 }

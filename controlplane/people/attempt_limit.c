@@ -102,7 +102,7 @@ enum attempt_result attempt_limit_take(struct attempt_limit *attempts, const cha
         entry->taken = span;
         return ATTEMPT_ALLOWED;
     }
-    /* The oldest spans leave the window first: after which of them does one more attempt fit? */
+    /* Finds when enough of the oldest spans have left the window for one more attempt. */
     excess -= limit;
     for (unsigned i = 1; i <= SPANS; i++) {
         uint32_t count = entry->counts[(span + i) % SPANS];

@@ -138,7 +138,7 @@ static void login_hashed(struct job *job)
     if (!audit_write(auth->audit, AUDIT_user_login, job->user.id, NULL, job->ip,
                      "{\"expiresIn\":%u,\"rehashed\":%s}", auth->settings->jwt_expiration_s,
                      job->rehash ? "true" : "false"))
-        job_finish(job, AUTH_UNAVAILABLE); /* not job_fail: the attempt was given back above */
+        job_finish(job, AUTH_UNAVAILABLE); /* job_fail would give the attempt back a second time */
     else if (job->rehash)
         user_set_password_hash(auth->store, job->user.id, job->new_hash, login_rehashed, job);
     else

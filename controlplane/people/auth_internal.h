@@ -62,7 +62,7 @@ struct auth {
     struct job *refused;     /* answered at their refused_ns, earliest first */
     unsigned hashes_running; /* on threads */
     unsigned hashes;         /* jobs that need a hash, from their start until the hash is done */
-    unsigned jobs;           /* all */
+    unsigned jobs;           /* all jobs, running and waiting */
     uv_async_t wake;
     uv_timer_t refusal_timer;
     unsigned handles; /* of these two, still open */

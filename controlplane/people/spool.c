@@ -58,7 +58,7 @@ static bool segments_find(struct spool *spool)
         spool->bytes += (uint64_t)file.st_size;
     }
     closedir(list);
-    /* No segment of an earlier run is appended to: its last line may be torn. */
+    /* Never append to a segment of an earlier run: its last line may be torn. */
     spool->write_number = newest + 1;
     spool->read_number = spool->stored_number = oldest < newest + 1 ? oldest : newest + 1;
     spool->durable_number = spool->syncing_number = spool->read_number;

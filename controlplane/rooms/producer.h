@@ -27,7 +27,7 @@ struct producer {
     struct speaker speaker;
     uint32_t next_interval; /* the first one that the speaker has not heard */
     double power;           /* sum over the intervals since the last volumes were sent */
-    uint32_t intervals;     /* how many these are */
+    uint32_t intervals;     /* number of intervals in `power` */
     TAILQ_ENTRY(producer) measured_link;
 
     TAILQ_HEAD(, consumer) consumers;

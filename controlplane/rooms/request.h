@@ -17,7 +17,7 @@ struct request {
     const struct event *event; /* NULL: there is no such event */
     const char *name;          /* the event's name, for errors */
     const cJSON *payload;      /* an object; NULL in a deferred request */
-    int64_t ack;               /* what socket_ack wants; -1: the client wants no acknowledgement */
+    int64_t ack; /* the acknowledgement id for socket_ack; -1: the client wants none */
 
     /* dispatch.c fills in what the event's row demands; the rest is NULL. */
     struct room *room;

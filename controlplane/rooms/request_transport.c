@@ -136,8 +136,8 @@ static void create_transport(struct request *request, enum direction direction)
     answer = transport_answer(request->rooms, t);
     if (answer == NULL) {
         LOG(ERROR, "media",
-            "no announced address is of an address family that media is received on: set "
-            "MEDIASOUP_ANNOUNCED_IP to match MEDIASOUP_LISTEN_IP",
+            "MEDIASOUP_ANNOUNCED_IP has no address of a family (IPv4, IPv6) in "
+            "MEDIASOUP_LISTEN_IP: add one",
             F("announced", "%s", request->rooms->settings->media_announced_ip));
         transport_close(t, false);
         request_fail_because(request, ERROR_unavailable, "the media service has no address");

@@ -100,17 +100,20 @@ static void beat(uv_timer_t *timer)
     up = is_serving(dataplane);
     if (up != dataplane->up) {
         dataplane->up = up;
-        if (up)
+        if (up) {
             dataplane->failure_logged = false;
-        LOG(INFO, "dataplane", up ? "the data plane is up" : "the data plane does not answer",
-            F("heartbeat_ms", "%u", HEARTBEAT_SILENCE_MS));
+            LOG(INFO, "dataplane", "the data plane is up");
+        } else {
+            LOG(WARN, "dataplane", "the data plane does not answer",
+                F("silence_limit_ms", "%u", HEARTBEAT_SILENCE_MS));
+        }
         dataplane->handlers.up(dataplane->context, up);
     }
     if (!dataplane->up && !dataplane->connecting && uv_now(dataplane->loop) >= dataplane->retry_ms)
         dataplane_connect(dataplane);
 }
 
-/* Once per turn of the loop, so that a worker is woken once for many changes. */
+/* Rings the doorbells once per turn of the loop: so a worker is woken once for many changes. */
 static void before_wait(uv_prepare_t *prepare)
 {
     doorbells_ring(prepare->data);

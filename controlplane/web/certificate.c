@@ -22,7 +22,7 @@
 
 struct ticket_key {
     unsigned char name[16], encryption[32], mac[32];
-    int64_t made_s; /* 0: none yet */
+    int64_t made_s; /* when the key was made; 0: there is no key yet */
 };
 
 struct certificate {

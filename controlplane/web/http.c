@@ -47,7 +47,8 @@ static uint32_t connections_allowed(const struct settings *settings)
         return allowed;
     if (settings->connections_max > allowed)
         LOG(WARN, "http",
-            "the limit of open files allows fewer connections than the setting: raise it",
+            "the limit of open files allows fewer connections than connections_max; raise the "
+            "limit (LimitNOFILE=, ulimit -n)",
             F("setting", "%u", settings->connections_max), F("allowed", "%u", allowed));
     return settings->connections_max < allowed ? settings->connections_max : allowed;
 }

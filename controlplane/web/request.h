@@ -26,7 +26,9 @@ struct http_request {
     char *bearer;
     char client_ip[ADDRESS_TEXT_ROOM];
     char parameter[ROUTE_PARAMETER_ROOM];
-    const char *allow_origin;              /* "*", "" for none, else a copy of the request's */
+    /* reply header Access-Control-Allow-Origin: "*", a copy of the request's Origin, or "" (no
+     * header) */
+    const char *allow_origin;
     struct slice allow_headers;            /* of a preflight request; points into head_text */
     char headers[HTTP_REPLY_HEADERS_ROOM]; /* extra lines of the reply */
     void (*gone)(void *context);

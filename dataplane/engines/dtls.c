@@ -288,8 +288,8 @@ static uint32_t number_at(const uint8_t *at, unsigned bytes)
 
 /* Checks the handshake messages of a plaintext record (RFC 6347 4.2.2): each fragment lies inside
  * its message, and no message is longer than DTLS_MESSAGE_BYTES_MAX. OpenSSL would allocate 17 KB
- * for each of up to ten messages, and after a bad fragment it would take the body of that fragment
- * for a header. */
+ * for each of up to ten messages. After a bad fragment, OpenSSL reads the fragment's body as a
+ * header. */
 static bool messages_fit(struct cursor record)
 {
     while (record.bytes >= 12) {

@@ -121,7 +121,8 @@ bool rtcp_read_feedback(const struct rtcp_packet *packet, uint32_t *sender, uint
     return true;
 }
 
-/* Entry i behind the two SSRCs of a feedback packet, each entry_bytes long. NULL: no such entry. */
+/* Returns entry i of a feedback packet. The entries follow the two SSRCs; each entry has
+ * entry_bytes. NULL: there is no entry i. */
 static const uint8_t *feedback_entry(const struct rtcp_packet *packet, uint8_t type, uint8_t format,
                                      size_t i, size_t entry_bytes)
 {

@@ -67,8 +67,8 @@ static void agent_changed(struct checks *checks, struct transport *t, enum ice_e
         transport_publish_change(checks->transports, t);
 }
 
-/* Answers checks->request, which may mean this transport. Not inlined: a flood of checks from
- * strangers must not pay for this stack frame. */
+/* Answers checks->request if it names transport t. Not inlined, so that refusing a stranger stays
+ * cheap. */
 __attribute__((noinline)) static enum verdict
 answer(struct checks *checks, const struct io_datagram *datagram, struct transport *t)
 {

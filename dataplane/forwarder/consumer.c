@@ -180,9 +180,10 @@ void consumer_remove(struct consumers *cs, struct consumer *c, bool with_bye)
     replica_drop_unused(cs->replicas, p);
 }
 
-/* Where a consumer starts: behind the indexes that were reserved for it. Otherwise at a random sequence
- * number in the lower half, so that a receiver does not take packets that arrive in another order for
- * a roll-over (RFC 3711 3.3.1). False: another consumer of the transport had its SSRC (threat D13). */
+/* Where a consumer starts: behind the indexes that were reserved for it. Otherwise at a random
+ * sequence number in the lower half, so that a receiver does not take packets that arrive in
+ * another order for a roll-over (RFC 3711 3.3.1). False: another consumer of the transport had its
+ * SSRC (threat D13). */
 static bool first_index(struct consumers *cs, uint32_t index, const struct consumer_row *row,
                         struct transport *t, uint64_t *first)
 {
@@ -198,8 +199,8 @@ static bool first_index(struct consumers *cs, uint32_t index, const struct consu
     return is_new;
 }
 
-/* Padding computes packet sizes with the header of the latest consumer. It is done at the
- * producer's home, so a replica tells the home about that header. */
+/* The producer's home computes padding with the header of the newest consumer. So a replica tells
+ * the home which header that is. */
 static void set_typical_header(struct consumers *cs, const struct consumer *c)
 {
     struct producer *p = c->producer;

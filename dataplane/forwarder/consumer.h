@@ -1,9 +1,9 @@
 /* A consumer: what one client gets of one producer.
  *
- * Shape:   three arrays, in each the consumer lies at the index of its row. The fan-out touches
- *          struct consumer for each packet and walks thousands of them, so it has two cache lines.
- *          struct consumer_details holds the rest, for table changes, RTCP and statistics. struct
- *          srtp_skipped is touched only while SRTP indexes are skipped.
+ * Shape:   a consumer has one entry in each of three arrays, at the index of its row. The fan-out
+ *          touches struct consumer for each packet and walks thousands of them, so it has two cache
+ *          lines. struct consumer_details holds the rest, for table changes, RTCP and statistics.
+ *          struct srtp_skipped is touched only while SRTP indexes are skipped.
  * Threads: a consumer lives on the worker of its transport. If its producer lives on another
  *          one, there is a replica of the producer here, see replica.h.
  * Memory:  mapped at start; a page takes memory when it is first touched. */

@@ -40,7 +40,7 @@ struct fanout {
     struct consumers *consumers;
     struct key_frames *key_frames;
 
-    struct producer_list new;                         /* producers whose job has not begun */
+    struct producer_list new; /* producers whose packets nobody has got yet */
     struct producer_list begun[MEDIA_KIND_video + 1]; /* by media kind */
     struct egress *touched_first, *touched_last;      /* in this turn */
 };

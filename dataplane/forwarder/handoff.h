@@ -29,7 +29,7 @@
 #include "packet.h"
 #include "src/limits.h"
 
-#define HANDOFF_NOTES 2048         /* of one lane; a power of two */
+#define HANDOFF_NOTES 2048         /* notes that one lane holds; a power of two */
 #define HANDOFF_NOTES_PER_TURN 256 /* limit of a worker for one lane in one turn */
 
 enum handoff_kind {

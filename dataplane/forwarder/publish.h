@@ -35,7 +35,8 @@ static inline const struct row_header *publish_row_before(const struct publisher
     return region_row(p->actual, table, index);
 }
 
-/* Time since that publication; 0: the row is of another object, or there is none. */
+/* Nanoseconds since the row `before` was published; 0: it is absent, or of another
+ * object. */
 static inline uint64_t publish_span_ns(const struct publisher *p, const struct row_header *before,
                                        uint32_t generation, const uint64_t *published_ns)
 {

@@ -183,7 +183,8 @@ bool worker_threads_start(struct worker_threads *threads)
         if (thread->ok)
             LOG(INFO, "start", "worker ready", F("worker", "%u", w),
                 F("port", "%u", thread->config.udp_port),
-                F("backend", "%s", thread->config.backend->name), F("why", "%s", thread->reason));
+                F("backend", "%s", thread->config.backend->name),
+                F("backend_reason", "%s", thread->reason));
         else
             LOG(ERROR, "start", "worker cannot start", F("worker", "%u", w),
                 F("why", "%s", thread->why));

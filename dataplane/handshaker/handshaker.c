@@ -26,9 +26,8 @@ static void on_stop(int signal_number)
 /* ---- identity ---- */
 
 /* Reads the identity of an earlier process. The row may be torn because that process died while it
- * wrote. We are its only writer now, so it can be read nevertheless: identity_open checks it
- * completely, and a certificate that is intact is not thrown away because the process id was
- * torn. */
+ * wrote. We may read it: nobody else writes it now, and identity_open checks everything. So a torn
+ * process id does not cost a good certificate. */
 static bool identity_kept(struct identity *identity, struct identity_row *row,
                           const struct row_header *shared)
 {

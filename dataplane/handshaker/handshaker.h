@@ -26,15 +26,17 @@
 #include "src/region.h"
 
 #define HANDSHAKES_MAX 1024 /* unfinished at the same time, some 40 KB each (threat D6) */
-/* OpenSSL keeps some 39 KB of a finished handshake. They only serve to repeat the last flight and
- * to receive close_notify. When more than HANDSHAKES_KEPT_MAX handshakes are kept, those that began
+/* OpenSSL keeps 39 KB for a finished handshake, only to repeat the last flight and to receive
+ * close_notify. When more than HANDSHAKES_KEPT_MAX handshakes are kept, those that began
  * more than HANDSHAKE_KEEP_NS ago are freed. Their keys stay, as after a restart of this process;
  * signaling or ICE shows when such a client leaves. */
 #define HANDSHAKES_KEPT_MAX 2048
 #define HANDSHAKE_KEEP_NS (60 * 1000000000ull)
-#define HANDSHAKE_YIELD_MS 3000 /* when there are HANDSHAKES_MAX, one older than this makes room */
-#define NOTES_PER_TURN 8        /* of each worker; a datagram may cost 1 ms */
-#define TICK_NS 10000000ull     /* resolution of retransmission timers and deadlines */
+/* When HANDSHAKES_MAX run, a new handshake replaces one that is older than this. */
+#define HANDSHAKE_YIELD_MS 3000
+/* Notes taken from each worker in one turn. Handling a datagram may take 1 ms. */
+#define NOTES_PER_TURN 8
+#define TICK_NS 10000000ull /* resolution of retransmission timers and deadlines */
 #define SWEEP_BEATS 43 /* after this many heartbeats (2.6 s) each association was checked once */
 
 struct handshaker;
@@ -84,8 +86,8 @@ struct handshaker {
 
 /* ---- handshaker.c ---- */
 
-/* Becomes the writer of region keys: identity, rows of an earlier process, rings. The struct must
- * be zero. False with a sentence (192 bytes). */
+/* Opens region keys for writing: makes or takes over the identity, takes over old rows, opens the
+ * rings. Zero the struct first. False: `why` (192 bytes) has a sentence. */
 bool handshaker_open(struct handshaker *h, const struct handshaker_config *config, char *why);
 /* One turn: handles notes of all workers in turn, timers and the heartbeat. True: there are more
  * notes. */

@@ -271,7 +271,7 @@ void measured_explain(const struct measured *measured, size_t count, size_t pick
     for (size_t i = 0; i < count; i++)
         tie |= measured[i].ns > 0 && measured[i].ns < measured[picked].ns;
     for (size_t n = 0; n < count && at < IO_CHOICE_BYTES; n++) {
-        /* The picked one first, then the others in their order. */
+        /* Lists the picked backend first, then the others in their order. */
         const struct measured *m = n == 0 ? &measured[picked] : &measured[n <= picked ? n - 1 : n];
         const char *before = n == 0 ? "" : ", ";
 

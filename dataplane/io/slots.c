@@ -50,10 +50,10 @@ void slots_close(struct slots *slots)
 static bool run_continues(const struct run *run, const struct path *path, uint32_t bytes)
 {
     return run->segment_bytes > 0 && bytes > 0 && bytes <= run->segment_bytes &&
-           run->bytes ==
-               (uint32_t)run->segments * run->segment_bytes && /* the last one is not shorter */
-           run->segments < IO_SEGMENTS_MAX &&
-           run->bytes + bytes <= RUN_BYTES_MAX && path_equal(&run->path, path);
+           /* the last segment is full, so another one may follow */
+           run->bytes == (uint32_t)run->segments * run->segment_bytes &&
+           run->segments < IO_SEGMENTS_MAX && run->bytes + bytes <= RUN_BYTES_MAX &&
+           path_equal(&run->path, path);
 }
 
 /* FNV-1a, without a secret: a peer that makes paths collide only makes its sends single. */

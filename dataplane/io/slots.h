@@ -24,7 +24,7 @@ struct run {
     uint16_t segment_bytes;
     uint16_t segments;
     int error;            /* errno of its send, 0: sent */
-    bool without_copying; /* the kernel may read it after transmit, too */
+    bool without_copying; /* the kernel may still read the run after transmit returns */
 };
 
 /* Paths on which the kernel refused a segmented send, found by their hash. For a while such a path

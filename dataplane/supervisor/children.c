@@ -159,7 +159,7 @@ static void child_start(struct supervisor *s, struct child *child, uint64_t now_
     child->pidfd = pidfd_open(child->pid, 0); /* the pid is not reused before we wait for it */
     if (child->pidfd < 0 || !child_introduce(s, child, pair[0])) {
         /* It would end by itself. The kill makes sure that it does not run unwatched. */
-        LOG(ERROR, "child", "cannot hand its descriptors to a process",
+        LOG(ERROR, "child", "cannot send a process its descriptors; killing it",
             F("role", "%s", child_names[child->role]), F("error", "%s", strerror(errno)));
         child->killed_by_us = true;
         kill(child->pid, SIGKILL);

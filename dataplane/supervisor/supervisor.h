@@ -34,7 +34,7 @@ struct child {
     uint64_t start_ns;       /* when it was started or adopted */
     uint64_t judge_ns;       /* only later heartbeats count */
     uint64_t start_again_ns; /* for a child that does not run */
-    uint32_t deaths;         /* in a row, by itself; a life of DEATHS_FORGIVEN_NS resets them */
+    uint32_t deaths; /* in a row, by its own failure; 0 after a life of DEATHS_FORGIVEN_NS */
     struct health health;
     const struct region_header *header; /* of the region where it writes its heartbeat */
 };

@@ -100,7 +100,7 @@ struct receivers_added {
 };
 void endpoint_add_receivers(struct media *media, void *added); /* fits media_post; frees `added` */
 
-/* By SSRC of the stream or of its RTX stream; NULL: unknown. */
+/* Finds a receiver by the SSRC of its stream or of its RTX stream. NULL: unknown. */
 static inline struct receiver *endpoint_receiver(const struct endpoint *e, uint32_t ssrc)
 {
     uint32_t at = ssrc * 2654435761u >> 7;

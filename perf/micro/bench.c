@@ -83,7 +83,7 @@ __attribute__((noinline)) void bench_measured(void (*work)(void *argument), void
 /* ---- rounds ---- */
 
 /* How often the kernel took the processor from this thread so far. A round in which this happened
- * measured others, not us. */
+ * also measured other programs. */
 static uint64_t preemptions(void)
 {
     struct rusage usage;

@@ -65,7 +65,8 @@ const struct region *observer_region(const struct observer *observer, enum table
     }
 }
 
-/* The table of `desired` that has the same indexes; the table itself when there is none. */
+/* Returns the table of `desired` whose indexes this table uses. If there is none, returns this
+ * table. */
 static enum table_id index_owner(enum table_id table)
 {
     switch (table) {

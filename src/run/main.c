@@ -323,8 +323,8 @@ static int keep_running(struct run *run, char **argv)
         while (read(run->signals, &got, sizeof(got)) == sizeof(got)) {
             if (got.ssi_signo == SIGTSTP)
                 LOG(INFO, "run",
-                    "Ctrl-Z does not stop Ringcast, because it would serve on without "
-                    "anybody who watches it; stop it with Ctrl-C");
+                    "Ctrl-Z is ignored: a stopped ringcast-run could not restart a process "
+                    "that dies; stop Ringcast with Ctrl-C");
             else if (is_reload(run, &got))
                 reload(run);
             else if (got.ssi_signo != SIGCHLD)

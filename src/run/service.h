@@ -17,7 +17,7 @@
 
 #define SERVICE_WATCHDOG_US 10000000ull /* a service that was silent for this long hangs */
 #define SERVICE_START_NS \
-    90000000000ull /* so does one that is not ready this long after its start */
+    90000000000ull /* a service that is not ready this long after its start hangs */
 
 struct service {
     const char *name; /* "ringcast-dataplane"; the program lies beside ours */

@@ -7,7 +7,7 @@ import { openBrowser, Person } from './person.mjs';
 
 // Longer than a browser on a busy machine needs to connect again.
 const graceMs = Math.min(5000 * slower, 15000);
-// Within what time somebody who joins sees the first frame. The aim is 2 s; a busy machine needs
+// The longest time until somebody who joins sees the first frame. The aim is 2 s; a busy machine needs
 // longer.
 const firstFrameMs = 6000 * slower;
 

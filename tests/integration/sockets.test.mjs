@@ -115,7 +115,7 @@ test(`${SOCKETS} sockets, ${JOINS} joins in a second for ${SECONDS} s`, { timeou
   assert.equal(joined.skipped, 0, 'a socket had no acknowledgement yet when its next request was due');
   assert.ok(joined.acks >= joined.joins + Math.max(0, joined.joins - SOCKETS / 2) - 1, `${joined.acks} acks`);
   if (measuresMemory) assert.ok(perSocket <= PER_SOCKET_BYTES, `${perSocket} bytes a socket`);
-  // When the generator is late or always busy, the times are its own.
+  // If the generator is late or always busy, the times measure the generator.
   assert.ok(joined.cpu_share < 0.8 * slower && joined.late_p99_ms < ACK_P99_MS / 2 * slower, `the run is not valid: the generator used ${joined.cpu_share} of a core and was ${joined.late_p99_ms} ms late`);
   assert.ok(joined.ack_p99_ms < ACK_P99_MS * slower, `p99 ${joined.ack_p99_ms} ms`);
 

@@ -118,9 +118,9 @@ static bool error_is_of_zero_copy(int error)
     return error == EINVAL || error == EOPNOTSUPP || error == EFAULT;
 }
 
-/* Counts a run. One that failed without copying is first retried by copying. If the retry works,
- * and the error was that of a kernel that cannot send without copying (some before Linux 6.15), the
- * ring does not ask for it again. */
+/* Counts a run. If a zero-copy run failed, it is first sent again with copying. If that works, and
+ * the error says that this kernel has no zero-copy (some before Linux 6.15), the ring stops using
+ * zero-copy. */
 static void run_finish(struct io *io, struct run *run)
 {
     int e = udp_socket_of(&io->sockets, &run->path), error = run->error;

@@ -141,7 +141,7 @@ static void last_row_of_each_table_is_inside(void **state)
     }
 }
 
-/* Threat H2. */
+/* No process can change the size of a region (threat H2). */
 static void sealed_against_resizing(void **state)
 {
     int fd = made(REGION_keys), readonly = region_reopen_readonly(fd);

@@ -171,7 +171,8 @@ static void many_changes_become_one_write(void **state)
     assert_false(mirror_write(mirror, &commands));
 }
 
-/* Added and removed before a write; removed and added before a write. */
+/* A room, a participant and a socket are added and removed between two writes; then a room is
+ * removed and added. */
 static void only_the_latest_state_is_written(void **state)
 {
     connect_fake();

@@ -266,7 +266,7 @@ static void reserved_space_is_there_on_a_full_disk(void **state)
     ballast_put(0);
     for (n = 0; n < 300; n++)
         assert_true(row_write(audit, n));
-    while (row_write(audit, n)) /* more was reserved than asked for */
+    while (row_write(audit, n)) /* audit_ready reserves more rows than asked for */
         n++;
     assert_true(n > 1000 && n < 20000);
     n++;

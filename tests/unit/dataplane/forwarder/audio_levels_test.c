@@ -100,7 +100,8 @@ static void each_interval_has_one_level(void **state)
     }
     assert_true(read_levels(rig, &row));
     behind = (uint32_t)(rig_now_ns / AUDIO_INTERVAL_NS) - 1 - row.newest_interval;
-    assert_true(behind < AUDIO_PUBLISH_INTERVALS); /* published with every fifth one */
+    /* the row is published after every fifth interval */
+    assert_true(behind < AUDIO_PUBLISH_INTERVALS);
     for (size_t i = 0; i < AUDIO_LEVEL_INTERVALS; i++)
         wanted[i] = (uint8_t)(0x80 | (39 - behind - i));
     assert_levels(rig, wanted, AUDIO_LEVEL_INTERVALS);
