@@ -91,7 +91,7 @@ static void a_directory_is_checked_for_run_as(void **state)
                      0); /* a directory of root is given to run_as at the start */
     if (geteuid() == 0) {
         assert_int_equal(chown(path, 1, 1), 0); /* a third user */
-        assert_int_equal(check("CP", option, NULL), 1);
+        assert_int_equal(check("CP", option, "--run-as=nobody"), 1);
         assert_non_null(strstr(said, "nobody cannot use data_directory"));
         assert_int_equal(check("CP", option, "--run-as=no-such-user"), 1);
         assert_non_null(strstr(said, "is not a user of this machine"));
