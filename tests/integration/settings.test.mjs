@@ -178,6 +178,34 @@ async function forwarderInfoLine() {
   return /process=forwarder .*msg="stopped cleanly"/.test(ringcast.log.slice(from));
 }
 
+const counter = async (name) => {
+  const text = await (await fetch(`${ringcast.url}/metrics`)).text();
+  return Number(text.match(new RegExp(`^\\w*${name} (\\d+)`, 'm'))[1]);
+};
+
+// Whether the server slows down a client that sends `count` events of this size at once.
+async function slowed(count, title) {
+  const socket = await connect((await person()).token);
+  const before = await counter('slowed_by_budget_total');
+  await Promise.all(Array.from({ length: count }, () => socket.call('media:getStats', { title }).catch(() => {})));
+  const result = (await counter('slowed_by_budget_total')) > before;
+  await socket.close();
+  return result;
+}
+
+// What the server says to a POST whose body does not end; '' when it waits for the rest.
+async function unfinishedPost({ url, headers }) {
+  const socket = connectTcp(ringcast.port, '127.0.0.1');
+  const { pathname, search } = new URL(url);
+  let reply = '';
+  socket.on('error', () => {});
+  socket.on('data', (data) => { reply += data; });
+  socket.write(`POST ${pathname}${search} HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: ${headers['x-forwarded-for']}\r\n`
+    + `Content-Type: text/plain\r\nContent-Length: 990000\r\n\r\n${'x'.repeat(900000)}`);
+  await within(1500, () => reply !== '');
+  return { status: reply.slice(9, 12), end: () => socket.destroy() };
+}
+
 const TURN = { turn_secret: SECRET };
 const TURN_AT = { turn_urls: 'turn:a.example.org' };
 async function iceServers() {
@@ -248,6 +276,37 @@ const live = {
       return third ? 'open' : 'refused';
     },
   },
+  keep_alive_s: {
+    values: { 1: true, 60: false },
+    // Whether an HTTP connection is closed soon after its reply.
+    see: async () => {
+      const socket = connectTcp(ringcast.port, '127.0.0.1');
+      let closed = false;
+      socket.on('error', () => {});
+      socket.on('data', () => {});
+      socket.on('close', () => { closed = true; });
+      socket.write('GET /health HTTP/1.1\r\nHost: x\r\n\r\n');
+      const result = await within(2500, () => closed);
+      socket.destroy();
+      return result;
+    },
+  },
+  unfinished_mib_per_address: {
+    values: { 1: '429', 64: '' },
+    // What the second of two unfinished messages from one address gets.
+    see: async () => {
+      const ip = address(), sockets = [];
+      for (let i = 0; i < 2; i++) sockets.push(await connect((await person()).token, ip));
+      const first = await unfinishedPost(sockets[0]);
+      const second = await unfinishedPost(sockets[1]);
+      first.end();
+      second.end();
+      await Promise.all(sockets.map((socket) => socket.close()));
+      return second.status;
+    },
+  },
+  messages_per_address: { values: { 100: true, 1000000: false }, see: () => slowed(100, 'x') },
+  message_kib_per_address: { values: { 100: true, 1000000: false }, see: () => slowed(4, 'x'.repeat(40000)) },
   turn_urls: {
     values: { 'turn:a.example.org': 'turn:a.example.org', 'turn:b.example.org,stun:c.example.org': 'stun:c.example.org,turn:b.example.org' },
     with: { 'turn:a.example.org': TURN, 'turn:b.example.org,stun:c.example.org': TURN },
