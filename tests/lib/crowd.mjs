@@ -32,7 +32,7 @@ export function ask(socket, event, payload) {
       clearTimeout(timer);
       socket.off('disconnect', disconnected);
       resolve(ack);
-    });
+    }, (error) => failed(error.message));
   });
 }
 
