@@ -132,7 +132,7 @@ static bool encrypt(struct tls_server *tls, struct write *write, uv_buf_t *buffe
     write->release = NULL;
     write->owned = tls_server_take_output(tls, &encrypted_bytes);
     buffers[0] = uv_buf_init(write->owned, (unsigned)encrypted_bytes);
-    return ok;
+    return ok && write->owned != NULL;
 }
 
 static void write_buffers(struct connection *connection, struct write *write, uv_buf_t *buffers,
@@ -152,6 +152,14 @@ static void write_buffers(struct connection *connection, struct write *write, uv
     connection_close_soon(connection);
 }
 
+/* The peer would miss bytes. The caller is in the middle of its work: it must not lose its protocol
+ * now. */
+static void close_without_memory(struct connection *connection)
+{
+    if (connection->state != CONNECTION_CLOSING)
+        connection_close_soon(connection);
+}
+
 /* Sends the bytes of TLS itself: handshake, tickets, alerts. */
 static void flush_tls(struct connection *connection)
 {
@@ -161,6 +169,8 @@ static void flush_tls(struct connection *connection)
     uv_buf_t buffer = uv_buf_init(owned, (unsigned)count);
 
     if (write == NULL) {
+        if (owned != NULL)
+            close_without_memory(connection);
         free(owned);
         return;
     }
@@ -181,7 +191,7 @@ void connection_write(struct connection *connection, char *owned, size_t owned_b
     if (write == NULL || connection->state == CONNECTION_CLOSING) {
         free(write);
         free(owned);
-        connection_close(connection);
+        close_without_memory(connection);
         return;
     }
     buffers[0] = uv_buf_init(owned, (unsigned)owned_bytes);
@@ -200,6 +210,7 @@ void connection_write_shared(struct connection *connection, const char *bytes, s
     if (write == NULL || connection->state == CONNECTION_CLOSING) {
         free(write);
         release(owner);
+        close_without_memory(connection);
         return;
     }
     write->release = release;

@@ -244,10 +244,13 @@ static void send_packet(struct socket *socket, struct engine_packet *packet)
 void socket_ack(struct socket *socket, int64_t ack, cJSON *value)
 {
     cJSON *values = cJSON_CreateArray();
+    bool complete = values != NULL && (value == NULL || cJSON_AddItemToArray(values, value));
 
-    cJSON_AddItemToArray(values, value);
     if (socket_is_open(socket) && ack >= 0)
-        send_packet(socket, socketio_encode(SOCKETIO_ACK, 0, socket->name, ack, values));
+        send_packet(socket,
+                    complete ? socketio_encode(SOCKETIO_ACK, 0, socket->name, ack, values) : NULL);
+    if (!complete)
+        cJSON_Delete(value);
     cJSON_Delete(values);
 }
 
@@ -264,16 +267,16 @@ void socket_emit_all(struct socket *const *sockets, size_t count, const char *ev
     struct engine_packet *packet = NULL;
     const char *name = "";
 
-    cJSON_AddItemToArray(array, cJSON_CreateString(event));
-    if (value != NULL)
-        cJSON_AddItemReferenceToArray(array, (cJSON *)value);
+    bool complete = cJSON_AddItemToArray(array, cJSON_CreateString(event)) &&
+                    (value == NULL || cJSON_AddItemReferenceToArray(array, (cJSON *)value));
+
     for (size_t i = 0; i < count; i++) {
         if (!socket_is_open(sockets[i]))
             continue;
         if (packet == NULL || strcmp(name, sockets[i]->name) != 0) {
             engine_packet_unref(packet);
             name = sockets[i]->name;
-            packet = socketio_encode(SOCKETIO_EVENT, 0, name, -1, array);
+            packet = complete ? socketio_encode(SOCKETIO_EVENT, 0, name, -1, array) : NULL;
         }
         send_packet(sockets[i], packet == NULL ? NULL : engine_packet_ref(packet));
     }
