@@ -207,13 +207,16 @@ class Instance:
 
     def replaced(self, name, before, seconds=NOTICED_S):
         """Waits until `name` runs with another pid.  All other processes must still have theirs."""
+        now = {}
+
         def is_back():
-            now = self.pids()
+            now.clear()
+            now.update(self.pids())
             return set(now) == ALL and now[name] != before[name]
         took = wait_for(f"{name} is back", is_back, seconds)
-        now = self.pids()
         for other in ALL - {name}:
-            assert now[other] == before[other], f"{other} changed its pid when {name} died"
+            assert now[other] == before[other], \
+                f"{other} changed its pid when {name} died: {self.log()[-3000:]}"
         return took
 
     def health(self):
