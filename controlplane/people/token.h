@@ -1,7 +1,11 @@
 /* Access tokens: JWT with HS256, and nothing else.
  *
- * Shape: header.claims.signature, with the claims sub, email, displayName, iat, exp. They are those
- *        of the NestJS backend: with the same secret each accepts the tokens of the other.
+ * Ours:   header.claims.signature, with the claims sub, email, displayName, iat, exp, as the NestJS
+ *         backend writes them: with the same secret each accepts the tokens of the other.
+ * Others: whoever has the secret may issue tokens. Refused is only a wrong signature or algorithm, a
+ *         sub that is no UUID, an exp that is missing or over, an nbf that is not yet reached, one of
+ *         these twice, and a crit in the header. Every other claim and member of the header may be
+ *         anything.
  * Threads: any; no state.
  * Source: RFC 7515, RFC 7519, RFC 8725 (known mistakes with JWT), threat C5. */
 #ifndef RINGCAST_TOKEN_H
@@ -9,9 +13,8 @@
 
 #include "persistence.h"
 
-#define TOKEN_BYTES_MAX 4096 /* ours have at most about 1300 */
-#define TOKEN_LIFE_S_MAX 31536000
-#define TOKEN_CLOCK_SKEW_S 60 /* iat may lie so far in the future: clocks of nodes differ */
+#define TOKEN_BYTES_MAX 4096       /* ours have at most about 1300 */
+#define TOKEN_READ_BYTES_MAX 16384 /* of other issuers; the head of a request has no more either */
 
 struct token_claims {
     char subject[UUID_TEXT_BYTES];
@@ -22,7 +25,8 @@ struct token_claims {
 
 bool token_make(const char *secret, const struct token_claims *claims, char out[TOKEN_BYTES_MAX]);
 
-/* True: we made the token, nobody changed it, and it is valid at now_s. */
+/* True: the token was made with the secret, nobody changed it, and it is valid at now_s. Fills in
+ * subject and expires_s. The rest stays empty: who the user is says the database, not the token. */
 bool token_verify(const char *secret, const char *token, int64_t now_s,
                   struct token_claims *claims);
 
