@@ -81,7 +81,7 @@ void user_set_password_hash(struct persistence *store, const char *id, const cha
                             done_callback done, void *context);
 void meeting_insert(struct persistence *store, const struct meeting_row *meeting,
                     done_callback done, void *context);
-/* id or room code */
+/* id or room code, in any spelling of uuid.h */
 void meeting_find(struct persistence *store, const char *id_or_code, meeting_callback done,
                   void *context);
 void meeting_set_active(struct persistence *store, const char *id, int64_t started_ms,

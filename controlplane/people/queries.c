@@ -69,23 +69,18 @@ void meeting_insert(struct persistence *store, const struct meeting_row *meeting
     query_send(store, query);
 }
 
-/* People type codes in lower case and copy ids in upper case; both are stored in one way only. */
+/* What is no id and no code has the key "", which no meeting has. */
 void meeting_find(struct persistence *store, const char *id_or_code, meeting_callback done,
                   void *context)
 {
     struct query *query =
         query_make(store, QUERY_MEETING_FIND, (union query_callback){.meeting = done}, context);
-    bool is_code = strlen(id_or_code) == ROOM_CODE_BYTES - 1;
+    char name[UUID_TEXT_BYTES];
 
     if (!query)
         return;
-    snprintf(query->key, sizeof(query->key), "%s", id_or_code);
-    for (char *at = query->key; *at; at++) {
-        if (is_code && *at >= 'a' && *at <= 'z')
-            *at = (char)(*at - 'a' + 'A');
-        else if (!is_code && *at >= 'A' && *at <= 'Z')
-            *at = (char)(*at - 'A' + 'a');
-    }
+    room_name_normalize(id_or_code, name);
+    snprintf(query->key, sizeof(query->key), "%s", name);
     query_send(store, query);
 }
 

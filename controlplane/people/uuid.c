@@ -59,6 +59,63 @@ void room_code_make(char out[ROOM_CODE_BYTES])
     *at = 0;
 }
 
+static bool is_space(char c)
+{
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+bool uuid_normalize(const char *text, char out[UUID_TEXT_BYTES])
+{
+    unsigned i = 0;
+
+    out[0] = 0;
+    if (!text)
+        return false;
+    while (is_space(*text))
+        text++;
+    for (; *text && !is_space(*text) && i < UUID_TEXT_BYTES - 1; i++, text++)
+        out[i] = *text >= 'A' && *text <= 'Z' ? (char)(*text - 'A' + 'a') : *text;
+    out[i] = 0;
+    while (is_space(*text))
+        text++;
+    if (!*text && uuid_is_valid(out))
+        return true;
+    out[0] = 0;
+    return false;
+}
+
+/* Whoever wrote it may have put hyphens and spaces anywhere. */
+bool room_code_normalize(const char *text, char out[ROOM_CODE_BYTES])
+{
+    unsigned i = 0;
+
+    out[0] = 0;
+    for (; text && *text; text++) {
+        char c = *text >= 'a' && *text <= 'z' ? (char)(*text - 'a' + 'A') : *text;
+
+        if (is_space(c) || c == '-')
+            continue;
+        if (i == 4 || i == 9)
+            out[i++] = '-';
+        if (i == ROOM_CODE_BYTES - 1 || !strchr(room_code_alphabet, c)) {
+            out[0] = 0;
+            return false;
+        }
+        out[i++] = c;
+    }
+    if (i == ROOM_CODE_BYTES - 1) {
+        out[i] = 0;
+        return true;
+    }
+    out[0] = 0;
+    return false;
+}
+
+bool room_name_normalize(const char *text, char out[UUID_TEXT_BYTES])
+{
+    return room_code_normalize(text, out) || uuid_normalize(text, out);
+}
+
 bool uuid_is_valid(const char *text)
 {
     if (strnlen(text, UUID_TEXT_BYTES) != UUID_TEXT_BYTES - 1)

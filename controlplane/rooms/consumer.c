@@ -13,8 +13,11 @@
 
 struct consumer *consumer_find(struct rooms *rooms, const char *id)
 {
-    return id == NULL ? NULL
-                      : INDEX_OWNER(index_get(&rooms->consumers, id), struct consumer, by_id);
+    char key[UUID_TEXT_BYTES];
+
+    if (!uuid_normalize(id, key))
+        return NULL;
+    return INDEX_OWNER(index_get(&rooms->consumers, key), struct consumer, by_id);
 }
 
 struct consumer *consumer_new(struct transport *transport, struct producer *producer,

@@ -14,11 +14,13 @@
 
 struct participant *participant_find(const struct room *room, const char *user_id)
 {
+    char key[UUID_TEXT_BYTES];
     struct participant *p;
 
+    uuid_normalize(user_id, key);
     TAILQ_FOREACH(p, &room->participants, link)
     {
-        if (strcmp(p->user_id, user_id) == 0)
+        if (strcmp(p->user_id, key) == 0)
             return p;
     }
     return NULL;

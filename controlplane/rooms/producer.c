@@ -15,8 +15,11 @@
 
 struct producer *producer_find(struct rooms *rooms, const char *id)
 {
-    return id == NULL ? NULL
-                      : INDEX_OWNER(index_get(&rooms->producers, id), struct producer, by_id);
+    char key[UUID_TEXT_BYTES];
+
+    if (!uuid_normalize(id, key))
+        return NULL;
+    return INDEX_OWNER(index_get(&rooms->producers, key), struct producer, by_id);
 }
 
 /* A participant is muted if it sends no audio, and its video is off if it sends no video. */

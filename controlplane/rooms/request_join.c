@@ -236,7 +236,7 @@ static void meeting_found(void *context, enum persistence_result result,
     }
     /* Another request may have opened the room in the meantime. Then this one joins it even if the
      * store was too busy to answer it. */
-    room = room_find(request->rooms, deferred->room);
+    room = room_find(request->rooms, result == PERSISTED ? meeting->id : deferred->room);
     if (result == PERSISTENCE_NOT_FOUND) {
         request_fail(request, ERROR_room_not_found);
     } else if (result != PERSISTED && room == NULL) {
@@ -258,7 +258,6 @@ static void join_after_lookup(struct request *request, const char *id, struct jo
 {
     struct request *later = request_defer(request);
     struct deferred_join *deferred = calloc(1, sizeof(*deferred));
-    char code[ROOM_CODE_BYTES];
 
     if (later == NULL || deferred == NULL) {
         request_fail(request, ERROR_unavailable);
@@ -269,13 +268,8 @@ static void join_after_lookup(struct request *request, const char *id, struct jo
     }
     deferred->options = options;
     later->data = deferred;
-    if (strlen(id) == ROOM_CODE_BYTES - 1) {
-        room_code_normalize(id, code);
-        id = code;
-    }
-    if (strlen(id) < sizeof(deferred->room)) /* no id is longer */
-        strcpy(deferred->room, id);
-    meeting_find(request->rooms->store, id, meeting_found, later);
+    room_name_normalize(id, deferred->room);
+    meeting_find(request->rooms->store, deferred->room, meeting_found, later);
 }
 
 void handle_room_join(struct request *request)

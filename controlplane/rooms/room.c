@@ -1,7 +1,6 @@
 /* The life of a room: opened, given a worker, saved, closed. */
 #include "room.h"
 
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,30 +13,17 @@
 #include "session.h"
 #include "src/log.h"
 
-void room_code_normalize(const char *text, char code[ROOM_CODE_BYTES])
-{
-    size_t i;
-
-    for (i = 0; i + 1 < ROOM_CODE_BYTES && text[i] != '\0'; i++)
-        code[i] = (char)toupper((unsigned char)text[i]);
-    code[i] = '\0';
-}
-
 struct room *room_find(struct rooms *rooms, const char *id_or_code)
 {
-    char code[ROOM_CODE_BYTES];
+    char name[UUID_TEXT_BYTES];
     struct index_node *node;
 
-    if (id_or_code == NULL)
-        return NULL;
-    node = index_get(&rooms->rooms_by_id, id_or_code);
-    if (node != NULL)
-        return INDEX_OWNER(node, struct room, by_id);
-    if (strlen(id_or_code) != ROOM_CODE_BYTES - 1)
-        return NULL;
-    room_code_normalize(id_or_code, code);
-    node = index_get(&rooms->rooms_by_code, code);
-    return INDEX_OWNER(node, struct room, by_code);
+    if (room_code_normalize(id_or_code, name)) {
+        node = index_get(&rooms->rooms_by_code, name);
+        return INDEX_OWNER(node, struct room, by_code);
+    }
+    node = uuid_normalize(id_or_code, name) ? index_get(&rooms->rooms_by_id, name) : NULL;
+    return INDEX_OWNER(node, struct room, by_id);
 }
 
 struct room *room_open(struct rooms *rooms, const struct meeting_row *meeting)

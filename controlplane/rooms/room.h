@@ -37,6 +37,7 @@ struct room {
     TAILQ_ENTRY(room) link;
 };
 
+/* NULL: no such room is open. Like all functions NAME_find, it takes an id as a client wrote it. */
 struct room *room_find(struct rooms *rooms, const char *id_or_code);
 struct room *room_open(struct rooms *rooms, const struct meeting_row *meeting);
 /* Removes everybody and ends the meeting. announced: everybody gets `room:closed`. closed_by: NULL
@@ -48,8 +49,5 @@ void room_discard(struct room *room);
 bool room_assign_worker(struct room *room);
 /* Writes the meeting's state to the store, if it changed. Frees a closed room once it is saved. */
 void room_save(struct room *room);
-
-/* Makes a typed room code upper case, as codes are stored. */
-void room_code_normalize(const char *text, char code[ROOM_CODE_BYTES]);
 
 #endif

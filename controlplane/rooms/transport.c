@@ -16,8 +16,11 @@
 
 struct transport *transport_find(struct rooms *rooms, const char *id)
 {
-    return id == NULL ? NULL
-                      : INDEX_OWNER(index_get(&rooms->transports, id), struct transport, by_id);
+    char key[UUID_TEXT_BYTES];
+
+    if (!uuid_normalize(id, key))
+        return NULL;
+    return INDEX_OWNER(index_get(&rooms->transports, key), struct transport, by_id);
 }
 
 const char *direction_text(const struct transport *t)

@@ -80,6 +80,28 @@ test('200 users join a room for 100 at once: exactly 100 get in (threat C18)', a
   assert.equal((await late[1].ask('room:join', { roomId })).code, 'room_full');
 });
 
+test('one id, many spellings: ids in upper case, codes without hyphens, spaces around', async () => {
+  const ringcast = await start();
+  const [a, b] = [await ringcast.person('a'), await ringcast.person('b')];
+  const [host, guest] = [await connect(ringcast, a.token), await connect(ringcast, b.token)];
+  const { roomId, roomCode } = await host.ask('room:create', { title: 'Spelling' });
+  const plain = roomCode.replaceAll('-', '').toLowerCase();
+  await host.ask('room:join', { roomId });
+  for (const name of [roomId.toUpperCase(), ` ${roomId} `, roomCode.toLowerCase(), plain, ` ${plain.match(/..../g).join(' ')} `]) {
+    const { status, body } = await ringcast.request('GET', `/rooms/${encodeURIComponent(name)}`, undefined, b.token);
+    assert.deepEqual([status, body.id, body.participantCount], [200, roomId, 1], `GET ${name}`);
+    const joined = await guest.ask('room:join', { roomId: name });
+    assert.deepEqual([joined.roomId, joined.participants?.length], [roomId, 2], `room:join ${name}`);
+    assert.ok((await host.ask('media:getRouterCapabilities', { roomId })).rtpCapabilities, 'the host is still in the room');
+    assert.equal((await guest.ask('room:leave', { roomId: name })).success, true);
+  }
+  assert.equal((await ringcast.request('GET', `/rooms/${roomId.replaceAll('-', '')}`, undefined, b.token)).status, 404);
+  const rows = await ringcast.sql(`SELECT status, "endedAt" IS NULL FROM meetings`);
+  console.log(`# 5 spellings of an id and a code: ${rows.length} meeting, ${rows[0][0]}`);
+  assert.equal(rows.length, 1);
+  assert.equal(rows[0][0], 'active');
+});
+
 for (const short of ['on', 'off'])
   test(`short event names ${short}`, async () => {
     const ringcast = await start({ SIGNALING_SHORT_EVENTS: short });

@@ -63,7 +63,7 @@ static void meetings_go_from_waiting_over_active_to_closed(void **state)
     struct persistence *store = store_open(&test_loop);
     struct user_row host = user_sample("ada@example.org");
     struct meeting_row meeting = {.participants_max = 7, .created_ms = 11, .updated_ms = 12};
-    char lower[ROOM_CODE_BYTES] = {0};
+    char lower[ROOM_CODE_BYTES] = {0}, upper[UUID_TEXT_BYTES] = {0};
 
     uuid_make(meeting.id);
     room_code_make(meeting.room_code);
@@ -87,6 +87,11 @@ static void meetings_go_from_waiting_over_active_to_closed(void **state)
             (char)(meeting.room_code[i] >= 'A' ? meeting.room_code[i] + 32 : meeting.room_code[i]);
     meeting_find(store, lower, on_meeting, NULL);
     assert_int_equal(answer_wait(), PERSISTED);
+    for (unsigned i = 0; meeting.id[i]; i++)
+        upper[i] = (char)(meeting.id[i] >= 'a' ? meeting.id[i] - 32 : meeting.id[i]);
+    meeting_find(store, upper, on_meeting, NULL);
+    assert_int_equal(answer_wait(), PERSISTED);
+    assert_string_equal(last_meeting.id, meeting.id);
     meeting_find(store, "AAAA-AAAA-AAAA", on_meeting, NULL);
     assert_int_equal(answer_wait(), PERSISTENCE_NOT_FOUND);
 

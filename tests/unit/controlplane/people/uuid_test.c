@@ -53,6 +53,42 @@ static void only_well_formed_identifiers_are_valid(void **state)
     }
 }
 
+static void identifiers_have_one_spelling(void **state)
+{
+#define ID "f47ac10b-58cc-4372-a567-0e02b2c3d479"
+#define CODE "ABCD-EFGH-JKLM"
+    static const struct {
+        const char *text, *name; /* name "": it is neither an id nor a code */
+    } rows[] = {
+        {ID, ID},
+        {"F47AC10B-58CC-4372-A567-0E02B2C3D479", ID},
+        {" \t" ID "\r\n ", ID},
+        {CODE, CODE},
+        {"abcd-efgh-jklm", CODE},
+        {"abcdefghjklm", CODE},
+        {"  AbCd EfGh JkLm\n", CODE},
+        {"ABC-DEF-GHJ-KLM", CODE},
+        {"f47ac10b58cc4372a5670e02b2c3d479", ""}, /* PostgreSQL would read this as a UUID */
+        {"{" ID "}", ""},
+        {"f47ac10b-58cc-4372-a567-0e02b2c3 d479", ""},
+        {ID " x", ""},
+        {ID "0", ""},
+        {"ABCD-EFGH-JKLMN", ""},
+        {"ABCD-EFGH-JKL", ""},
+        {"ABCD-EFGH-JKL0", ""},
+        {"", ""},
+        {" - ", ""},
+        {NULL, ""},
+    };
+    char name[UUID_TEXT_BYTES];
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        memset(name, 'x', sizeof(name));
+        assert_int_equal(room_name_normalize(rows[i].text, name), rows[i].name[0] != 0);
+        assert_string_equal(name, rows[i].name);
+    }
+}
+
 static int compare(const void *a, const void *b)
 {
     return strcmp(a, b);
@@ -88,6 +124,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(uuids_are_version_4),
         cmocka_unit_test(only_well_formed_identifiers_are_valid),
+        cmocka_unit_test(identifiers_have_one_spelling),
         cmocka_unit_test(identifiers_do_not_repeat),
     };
 
