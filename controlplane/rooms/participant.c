@@ -101,7 +101,7 @@ void participants_remove_overdue(struct rooms *rooms)
 
 void participant_remove(struct participant *p, enum departure how)
 {
-    static const char *const reasons[] = {"left", "kicked", "replaced", "gone", "cut"};
+    static const char *const reasons[] = {"left", "kicked", "gone", "cut"};
     struct room *room = p->room;
     cJSON *value;
 
@@ -124,6 +124,6 @@ void participant_remove(struct participant *p, enum departure how)
         audit_write(room->rooms->audit, AUDIT_user_left, p->user_id, room->id, p->ip,
                     "{\"reason\":\"%s\"}", room->closed ? "room closed" : reasons[how]);
     free(p);
-    if (room->participant_count == 0 && how != DEPARTURE_REPLACED)
+    if (room->participant_count == 0)
         room_close(room, false, NULL);
 }

@@ -45,7 +45,6 @@ void participants_remove_overdue(struct rooms *rooms);
 enum departure {
     DEPARTURE_LEFT,
     DEPARTURE_KICKED,
-    DEPARTURE_REPLACED,     /* by another socket of the same user */
     DEPARTURE_GONE,         /* the grace time has passed, or the room closes */
     DEPARTURE_DISCONNECTED, /* by us: the token expired or the user was deactivated */
 };

@@ -104,20 +104,28 @@ static void announce_replaced(struct participant *p)
                             json_texts("roomId", p->room->id, "reason", "replaced", NULL));
 }
 
-/* Moves the participant and its media to the new socket of the same user. */
+/* Moves the participant to the new socket of the same user. The others are not told: for them
+ * nobody left and nobody came. */
+static void move(struct participant *p, struct session *session)
+{
+    if (p->session != NULL) {
+        participant_detach(p);
+        participant_attach(p, session);
+    } else {
+        participant_end_absence(p, session);
+    }
+    live_state_put_participant(p);
+}
+
+/* The new socket takes over the participant with its media. */
 static void resume(struct request *request, struct participant *p)
 {
     struct session *old = p->session;
     cJSON *answer;
 
-    if (old != NULL) {
+    if (old != NULL)
         announce_replaced(p);
-        participant_detach(p);
-        participant_attach(p, request->session);
-    } else {
-        participant_end_absence(p, request->session);
-    }
-    live_state_put_participant(p);
+    move(p, request->session);
     audit_write(request->rooms->audit, AUDIT_user_joined, p->user_id, p->room->id, p->ip,
                 "{\"role\":\"%s\",\"resumed\":true}", role_text(p->role));
     answer = join_answer(p);
@@ -125,6 +133,20 @@ static void resume(struct request *request, struct participant *p)
     request_succeed(request, answer);
     if (old != NULL)
         socket_disconnect(old->socket);
+}
+
+/* The new socket takes over the participant, but begins without media. */
+static void replace(struct request *request, struct participant *p)
+{
+    announce_replaced(p);
+    transports_close_all(p, true);
+    p->is_muted = p->is_video_off = false;
+    move(p, request->session);
+    audit_write(request->rooms->audit, AUDIT_user_joined, p->user_id, p->room->id, p->ip,
+                "{\"role\":\"%s\",\"replaced\":true}", role_text(p->role));
+    request_succeed(request, join_answer(p));
+    if (p->room->dominant != NULL)
+        announce_to_participant(p, NOTICE_active_speaker, active_speaker_json(p->room));
 }
 
 /* Records that p joined, tells the others, and acknowledges. */
@@ -157,11 +179,11 @@ static void finish_join(struct request *request, struct participant *p, bool ask
         announce_to_participant(p, NOTICE_active_speaker, active_speaker_json(room));
 }
 
-/* Joins as a new participant. role: what the user had on the socket that this one replaces. */
-static void join_anew(struct request *request, struct room *room, enum role role, bool replaced,
-                      struct join_options options)
+/* Joins as a new participant. */
+static void join_anew(struct request *request, struct room *room, struct join_options options)
 {
     uint32_t most = request->rooms->settings->room_participants_max;
+    bool is_host = strcmp(room->host_id, request->session->user_id) == 0;
     struct participant *p;
 
     if (room->participants_max < most)
@@ -170,13 +192,9 @@ static void join_anew(struct request *request, struct room *room, enum role role
         request_fail(request, ERROR_room_full);
         return;
     }
-    if (strcmp(room->host_id, request->session->user_id) == 0)
-        role = ROLE_HOST;
-    p = participant_new(room, request->session, role);
+    p = participant_new(room, request->session, is_host ? ROLE_HOST : ROLE_PARTICIPANT);
     if (p == NULL) {
         request_fail(request, ERROR_unavailable);
-        if (replaced && room->participant_count == 0)
-            room_close(room, false, NULL);
         return;
     }
     p->wants_audio_levels = options.wants_audio_levels;
@@ -186,8 +204,6 @@ static void join_anew(struct request *request, struct room *room, enum role role
 static void join(struct request *request, struct room *room, struct join_options options)
 {
     struct participant *p = participant_find(room, request->session->user_id);
-    enum role role = ROLE_PARTICIPANT;
-    bool replaced = p != NULL;
 
     if (room->closed) {
         request_fail(request, ERROR_room_closed);
@@ -203,17 +219,15 @@ static void join(struct request *request, struct room *room, struct join_options
                              ROOMS_PER_SOCKET_MAX);
         return;
     }
-    if (p != NULL && options.resume) {
-        p->wants_audio_levels = options.wants_audio_levels;
-        resume(request, p);
+    if (p == NULL) {
+        join_anew(request, room, options);
         return;
     }
-    if (p != NULL) {
-        role = p->role;
-        announce_replaced(p);
-        participant_remove(p, DEPARTURE_REPLACED);
-    }
-    join_anew(request, room, role, replaced, options);
+    p->wants_audio_levels = options.wants_audio_levels;
+    if (options.resume)
+        resume(request, p);
+    else
+        replace(request, p);
 }
 
 /* ---- a room that is not open yet: the store is asked for the meeting ---- */

@@ -412,9 +412,13 @@ static void an_absent_participant_comes_back_or_not(void **state)
     assert_string_equal(text_of(received(b.s, "room:userKicked"), "reason"), "replaced");
     received(b.s, "userKicked");
     received_nothing(b.s);
-    received(a.s, "media:producerClosed");
-    skip_received(a.s);
-    assert_string_equal(a.s->received[a.s->received_count - 1].name, "userJoined");
+    for (int i = 0; i < 2;
+         i++) { /* audio and video; the others do not hear that it left and came */
+        received(a.s, "media:producerClosed");
+        received(a.s, "producerClosed");
+    }
+    received_nothing(a.s);
+    assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(ack, "participants")), 2);
     assert_int_equal(fake_used(TABLE_transport), 2);
     assert_code(request(b.s, "room:leave", "{'roomId':'%s'}", room), "not_in_room");
     socket_lose(b.s);
