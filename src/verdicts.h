@@ -32,6 +32,7 @@
     V(drop_stun_limit, "STUN over the rate limit or the limit of paths")                          \
     V(drop_dtls_stranger, "DTLS from an address that ICE has not validated (G2)")                 \
     V(drop_dtls_malformed, "DTLS record header out of bounds")                                    \
+    V(drop_dtls_no_hello, "DTLS that is no well-formed ClientHello, before a handshake (D5)")     \
     V(drop_dtls_unconnected, "DTLS before the client called media:connectTransport")              \
     V(drop_dtls_full, "DTLS while the ring to the handshaker is full")                            \
     V(drop_media_stranger, "RTP or RTCP from an address that ICE has not validated (G3, G6)")     \

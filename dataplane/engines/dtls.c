@@ -22,7 +22,9 @@
     "RSA-PSS+SHA384:RSA-PSS+SHA512:RSA+SHA256:RSA+SHA384:RSA+SHA512"
 #define PROFILES "SRTP_AEAD_AES_128_GCM:SRTP_AEAD_AES_256_GCM:SRTP_AES128_CM_SHA1_80"
 #define EXPORTER_LABEL "EXTRACTOR-dtls_srtp"
-#define PEER_KEY_BITS_MIN 112 /* security bits: at least RSA-2048 or P-256 */
+#define ALERT_FATAL 2
+#define ALERT_GRACE_NS (3 * NS_PER_S) /* to finish a handshake after an alert in plaintext */
+#define PEER_KEY_BITS_MIN 112         /* security bits: at least RSA-2048 or P-256 */
 
 struct dtls_context {
     SSL_CTX *ssl;
@@ -43,6 +45,8 @@ struct dtls {
     enum dtls_state state;
     enum dtls_failure failure;
     const char *reason;
+    const char *alert; /* OpenSSL's text for one that came in plaintext, or NULL */
+    bool is_answered;  /* as client: the server has said something */
     bool fingerprint_refused, fingerprint_matched;
     enum fingerprint_algorithm fingerprint_algorithm;
     uint8_t fingerprint[FINGERPRINT_BYTES_MAX];
@@ -69,7 +73,8 @@ static int pipe_read(BIO *bio, char *out, int room)
 }
 
 /* Never blocks and never fails. A datagram that exceeds the limit is dropped, as if the network had
- * lost it. */
+ * lost it. So is an alert before anything else: a peer whose first message we refuse hears nothing,
+ * because that message may have come from somebody else. */
 static int pipe_write(BIO *bio, const char *data, int bytes)
 {
     struct dtls *dtls = BIO_get_data(bio);
@@ -77,6 +82,8 @@ static int pipe_write(BIO *bio, const char *data, int bytes)
     BIO_clear_retry_flags(bio);
     if (bytes <= 0)
         return 0;
+    if (dtls->sent_bytes == 0 && (uint8_t)data[0] == DTLS_RECORD_alert)
+        return bytes;
     if (dtls->state == DTLS_STATE_connecting) {
         if ((uint32_t)bytes > DTLS_SENT_BYTES_MAX - dtls->sent_bytes)
             return bytes;
@@ -243,6 +250,7 @@ struct dtls *dtls_new(struct dtls_context *context, const struct dtls_options *o
     dtls->role = options->role;
     dtls->state = DTLS_STATE_connecting;
     dtls->reason = "";
+    dtls->is_answered = options->role == DTLS_ROLE_server;
     dtls->fingerprint_algorithm = options->fingerprint_algorithm;
     memcpy(dtls->fingerprint, options->fingerprint, options->fingerprint_bytes);
     dtls->send = options->send;
@@ -272,61 +280,51 @@ void dtls_free(struct dtls *dtls)
 
 /* ---- checks before OpenSSL reads a datagram ---- */
 
-struct cursor {
-    const uint8_t *at;
-    size_t bytes;
-};
-
-static uint32_t number_at(const uint8_t *at, unsigned bytes)
+/* The first message of a server, as far as a client can tell. Before it, nothing else is read. */
+static bool is_first_answer(const struct dtls_record *record)
 {
-    uint32_t number = 0;
+    uint8_t type = record->content.at[0];
 
-    while (bytes--)
-        number = number << 8 | *at++;
-    return number;
+    return record->type == DTLS_RECORD_handshake && record->epoch == 0 &&
+           (type == DTLS_MESSAGE_server_hello || type == DTLS_MESSAGE_hello_verify_request);
 }
 
-/* Checks the handshake messages of a plaintext record (RFC 6347 4.2.2): each fragment lies inside
- * its message, and no message is longer than DTLS_MESSAGE_BYTES_MAX. OpenSSL would allocate 17 KB
- * for each of up to ten messages. After a bad fragment, OpenSSL reads the fragment's body as a
- * header. */
-static bool messages_fit(struct cursor record)
+/* Nobody has authenticated this alert; it may come from anybody who sends with the address of the
+ * peer. So it ends no handshake, but the peer has little time left to show that it goes on. */
+static void note_alert(struct dtls *dtls, uint64_t now_ns, const struct dtls_record *record)
 {
-    while (record.bytes >= 12) {
-        uint32_t message = number_at(record.at + 1, 3), offset = number_at(record.at + 6, 3);
-        uint32_t fragment = number_at(record.at + 9, 3);
-
-        if (message > DTLS_MESSAGE_BYTES_MAX || fragment > record.bytes - 12 ||
-            fragment > message || offset > message - fragment)
-            return false;
-        record.at += 12 + fragment;
-        record.bytes -= 12 + fragment;
-    }
-    return record.bytes == 0;
+    if (record->content.bytes < 2 || record->content.at[0] != ALERT_FATAL)
+        return;
+    dtls->alert = SSL_alert_desc_string_long(record->content.at[1]);
+    if (dtls->deadline_ns > now_ns + ALERT_GRACE_NS)
+        dtls->deadline_ns = now_ns + ALERT_GRACE_NS;
 }
 
-/* Returns the length of the well-formed records with which a datagram begins (RFC 6347 4.1).
- * *encrypted: one of them is of epoch 1, so it is encrypted. There are no later epochs without
- * renegotiation. */
-static size_t records_check(const uint8_t *datagram, size_t bytes, bool *encrypted)
+/* Returns the length of the records with which a datagram begins and that OpenSSL may read.
+ * *encrypted: one of them is of epoch 1, so it is encrypted. */
+static size_t records_check(struct dtls *dtls, uint64_t now_ns, const uint8_t *datagram,
+                            size_t bytes, bool *encrypted)
 {
-    struct cursor rest = {datagram, bytes};
+    struct dtls_cursor rest = {datagram, bytes}, read = rest;
+    struct dtls_record record;
 
     *encrypted = false;
-    while (rest.bytes > 13) {
-        uint32_t type = rest.at[0], version = number_at(rest.at + 1, 2);
-        uint32_t epoch = number_at(rest.at + 3, 2), length = number_at(rest.at + 11, 2);
-
-        if (type < 20 || type > 23 || (version != 0xfeff && version != 0xfefd) || epoch > 1 ||
-            length == 0 || length > rest.bytes - 13)
+    for (; dtls_record_next(&rest, &record); read = rest) {
+        if (record.epoch == 0 && record.type == DTLS_RECORD_alert) {
+            if (dtls->state == DTLS_STATE_connecting)
+                note_alert(dtls, now_ns, &record);
             break;
-        if (epoch == 0 && type == 22 && !messages_fit((struct cursor){rest.at + 13, length}))
+        }
+        if (!dtls->is_answered && !is_first_answer(&record))
             break;
-        *encrypted |= epoch == 1;
-        rest.at += 13 + length;
-        rest.bytes -= 13 + length;
+        if (record.epoch == 0 &&
+            (record.type == DTLS_RECORD_application_data ||
+             (record.type == DTLS_RECORD_handshake && !dtls_messages_fit(record.content))))
+            break;
+        dtls->is_answered = true;
+        *encrypted |= record.epoch == 1;
     }
-    return bytes - rest.bytes;
+    return bytes - read.bytes;
 }
 
 /* A leaky bucket with room for DTLS_RATE_BURST datagrams. rate_ns is the time at which it will be
@@ -349,7 +347,7 @@ static size_t bytes_allowed(struct dtls *dtls, uint64_t now_ns, const uint8_t *d
 {
     bool encrypted;
 
-    bytes = records_check(datagram, bytes, &encrypted);
+    bytes = records_check(dtls, now_ns, datagram, bytes, &encrypted);
     if (bytes == 0 || !rate_allows(dtls, now_ns))
         return 0;
     /* Once there are keys, anybody could have sent a plaintext record. */
@@ -516,7 +514,10 @@ void dtls_tick(struct dtls *dtls, uint64_t now_ns)
     if (dtls->state != DTLS_STATE_connecting)
         return;
     if (now_ns >= dtls->deadline_ns) {
-        fail(dtls, DTLS_FAILURE_timeout, "the handshake took too long");
+        if (dtls->alert)
+            fail(dtls, DTLS_FAILURE_protocol, dtls->alert);
+        else
+            fail(dtls, DTLS_FAILURE_timeout, "the handshake took too long");
         return;
     }
     if (now_ns < dtls->retransmit_ns)

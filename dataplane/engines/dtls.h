@@ -9,7 +9,9 @@
  * and a certificate (it may be self-signed) that has the fingerprint from signaling. Without the
  * right fingerprint the state never becomes connected (gate G4). It refuses older versions,
  * renegotiation, resumption, tickets and compression. There are no cookies, because the caller
- * passes only datagrams from paths that ICE has validated (gate G2).
+ * passes only datagrams from paths that ICE has validated (gate G2). As server, the engine sends
+ * nothing before it has accepted a ClientHello; as client, it reads nothing before a ServerHello. An
+ * alert in plaintext ends no handshake; it only shortens the time that is left.
  *
  * Shape:   a struct dtls_context for all associations, a struct dtls for each.
  * Units:   nanoseconds of the caller's clock. OpenSSL 3.0 decides by gettimeofday whether it is
@@ -29,15 +31,15 @@
 #ifndef RINGCAST_DTLS_H
 #define RINGCAST_DTLS_H
 
+#include "dtls_records.h"
 #include "identity.h"
 
-#define DTLS_MTU_BYTES 1200         /* of a datagram that we send */
-#define DTLS_MESSAGE_BYTES_MAX 8192 /* of a handshake message; certificates have up to 4 KB */
-#define DTLS_EARLY_MAX 32           /* datagrams with records that we cannot decrypt yet */
-#define DTLS_SENT_BYTES_MAX 32768   /* in one handshake, with all that is sent again */
-#define DTLS_RATE 200               /* datagrams of one association per second */
-#define DTLS_RATE_BURST 100         /* datagrams of one association at once */
-#define DTLS_FIRST_TIMEOUT_MS 200   /* RFC 6347 4.2.4.1 asks for 1 s, RFC 9147 5.8.2 allows less */
+#define DTLS_MTU_BYTES 1200       /* of a datagram that we send */
+#define DTLS_EARLY_MAX 32         /* datagrams with records that we cannot decrypt yet */
+#define DTLS_SENT_BYTES_MAX 32768 /* in one handshake, with all that is sent again */
+#define DTLS_RATE 200             /* datagrams of one association per second */
+#define DTLS_RATE_BURST 100       /* datagrams of one association at once */
+#define DTLS_FIRST_TIMEOUT_MS 200 /* RFC 6347 4.2.4.1 asks for 1 s, RFC 9147 5.8.2 allows less */
 
 struct dtls_context;
 struct dtls;

@@ -3,6 +3,7 @@
 
 #include "batch.h"
 #include "checks.h"
+#include "dataplane/engines/client_hello.h"
 #include "feedback.h"
 #include "handshaker_link.h"
 #include "ingress.h"
@@ -17,6 +18,9 @@ static enum verdict dtls_receive(struct classifier *c, const struct io_datagram 
     t->bytes_received += datagram->bytes;
     if (t->dtls_role == DTLS_ROLE_unset)
         return VERDICT_drop_dtls_unconnected;
+    if (t->dtls_state == DTLS_STATE_new && t->dtls_role == DTLS_ROLE_server &&
+        !client_hello_begins(datagram->data, datagram->bytes))
+        return VERDICT_drop_dtls_no_hello;
     return handshaker_pass(c->handshaker, t, datagram);
 }
 

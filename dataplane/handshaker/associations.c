@@ -64,25 +64,6 @@ static void notify_worker(struct handshaker *h, uint32_t index, enum dtls_note n
     }
 }
 
-/* What dtls.h calls to send: the worker sends it on the selected path. When the ring is full the
- * datagram is lost, and DTLS retransmits it. */
-static void send_datagram(void *context, const uint8_t *datagram, size_t bytes)
-{
-    struct handshake *handshake = context;
-    struct association *association = association_of(handshake);
-    struct ring_datagram *entry;
-
-    if (bytes > DTLS_DATAGRAM_BYTES_MAX)
-        return;
-    entry = note_begin(handshake->handshaker, association->worker,
-                       handle_make(handshake->index, association->generation), DTLS_NOTE_datagram,
-                       (uint32_t)bytes);
-    if (!entry)
-        return;
-    memcpy(entry->data, datagram, bytes);
-    note_end(handshake->handshaker, association->worker);
-}
-
 /* Publishes the key row of an association in its present state; keys NULL: without keys. */
 static void row_publish(struct handshaker *h, uint32_t index, enum dtls_failure failure,
                         const struct dtls_keys *keys)
@@ -178,6 +159,53 @@ static void handshake_fail(struct handshaker *h, struct handshake *handshake,
     notify_worker(h, index, DTLS_NOTE_closed);
 }
 
+/* With HANDSHAKES_MAX unfinished handshakes, the oldest one fails if it is older than
+ * HANDSHAKE_YIELD_MS; a normal handshake is done long before. So hostile clients that start many
+ * and finish none can keep others out only for that time. */
+static bool has_room(const struct handshaker *h)
+{
+    return h->unfinished < HANDSHAKES_MAX ||
+           h->now_ns - h->oldest->started_ns >= HANDSHAKE_YIELD_MS * NS_PER_MS;
+}
+
+/* A handshake is about to send for the first time: now the transport is connecting. False: there are
+ * too many. */
+static bool handshake_announce(struct handshake *handshake)
+{
+    struct handshaker *h = handshake->handshaker;
+
+    if (!has_room(h))
+        return false;
+    if (h->unfinished == HANDSHAKES_MAX)
+        handshake_fail(h, h->oldest, DTLS_FAILURE_timeout,
+                       "too many handshakes; it was the oldest");
+    association_of(handshake)->state = DTLS_STATE_connecting;
+    unfinished_add(h, handshake);
+    row_publish(h, handshake->index, DTLS_FAILURE_none, NULL);
+    notify_worker(h, handshake->index, DTLS_NOTE_keys);
+    return true;
+}
+
+/* What dtls.h calls to send: the worker sends it on the selected path. When the ring is full the
+ * datagram is lost, and DTLS retransmits it. */
+static void send_datagram(void *context, const uint8_t *datagram, size_t bytes)
+{
+    struct handshake *handshake = context;
+    struct association *association = association_of(handshake);
+    struct ring_datagram *entry;
+
+    if (bytes > DTLS_DATAGRAM_BYTES_MAX ||
+        (association->state == DTLS_STATE_new && !handshake_announce(handshake)))
+        return;
+    entry = note_begin(handshake->handshaker, association->worker,
+                       handle_make(handshake->index, association->generation), DTLS_NOTE_datagram,
+                       (uint32_t)bytes);
+    if (!entry)
+        return;
+    memcpy(entry->data, datagram, bytes);
+    note_end(handshake->handshaker, association->worker);
+}
+
 static void handshake_connected(struct handshaker *h, struct handshake *handshake)
 {
     struct association *association = association_of(handshake);
@@ -220,19 +248,6 @@ static void handshake_state_update(struct handshaker *h, struct handshake *hands
     }
 }
 
-/* With HANDSHAKES_MAX unfinished handshakes, the oldest one fails if it is older than
- * HANDSHAKE_YIELD_MS; a normal handshake is done long before. So hostile clients that start many
- * and finish none can keep others out only for that time. */
-static bool make_room(struct handshaker *h)
-{
-    if (h->unfinished < HANDSHAKES_MAX)
-        return true;
-    if (h->now_ns - h->oldest->started_ns < HANDSHAKE_YIELD_MS * NS_PER_MS)
-        return false;
-    handshake_fail(h, h->oldest, DTLS_FAILURE_timeout, "too many handshakes; it was the oldest");
-    return true;
-}
-
 /* The client signaled a fingerprint that we do not accept (SHA-1, SHA-224, a wrong length). */
 static void refuse_fingerprint(struct handshaker *h, uint32_t index,
                                const struct transport_row *row)
@@ -247,55 +262,73 @@ static void refuse_fingerprint(struct handshaker *h, uint32_t index,
     notify_worker(h, index, DTLS_NOTE_closed);
 }
 
-/* Starts the handshake if signaling has completed the transport row: as server with the first
- * datagram of the peer, as client when ICE has a path. Otherwise it does nothing, because the peer
- * retransmits. */
-static void handshake_begin(struct handshaker *h, uint32_t index, bool has_datagram)
+/* The handshake of an association; NULL: there is no memory. */
+static struct handshake *handshake_new(struct handshaker *h, uint32_t index,
+                                       const struct transport_row *row)
+{
+    struct handshake *handshake = calloc(1, sizeof(*handshake));
+    struct dtls_options options = {
+        .role = row->dtls_role,
+        .fingerprint_algorithm = row->fingerprint_algorithm,
+        .fingerprint_bytes = row->fingerprint_bytes,
+        .fingerprint = row->fingerprint,
+        .timeout_ns = h->config.timeout_ns,
+        .send = send_datagram,
+        .send_context = handshake,
+    };
+
+    if (!handshake)
+        return NULL;
+    *handshake = (struct handshake){.handshaker = h, .index = index, .started_ns = h->now_ns};
+    memcpy(handshake->id, row->id, sizeof(handshake->id));
+    handshake->dtls = dtls_new(h->dtls, &options, h->now_ns);
+    if (!handshake->dtls) {
+        free(handshake);
+        return NULL;
+    }
+    h->associations[index].handshake = handshake;
+    h->kept++;
+    return handshake;
+}
+
+/* Starts the handshake if signaling has completed the transport row: as server with a ClientHello,
+ * as client (hello NULL) when ICE has a path. Otherwise it does nothing, because the peer
+ * retransmits. If OpenSSL does not accept the ClientHello, nothing was sent and nothing remains. */
+static void handshake_begin(struct handshaker *h, uint32_t index, const uint8_t *hello,
+                            size_t hello_bytes)
 {
     struct association *association = &h->associations[index];
-    struct transport_row row;
     struct handshake *handshake;
-    struct dtls_options options;
+    struct transport_row row;
+    char id[40];
 
     if (row_copy(TABLE_transport, &row, region_row(h->config.desired, TABLE_transport, index),
                  association->generation) != ROW_OK ||
         row.dtls_role == DTLS_ROLE_unset ||
-        !(row.dtls_role == DTLS_ROLE_client ? association->validated : has_datagram))
+        !(row.dtls_role == DTLS_ROLE_client ? association->validated && !hello : hello != NULL))
         return;
     if (row.fingerprint_bytes == 0 ||
         fingerprint_bytes(row.fingerprint_algorithm) != row.fingerprint_bytes) {
         refuse_fingerprint(h, index, &row);
         return;
     }
-    if (!make_room(h))
+    if (!has_room(h) || (hello && !hello_may_start(association, h->now_ns)))
         return;
-    handshake = calloc(1, sizeof(*handshake));
+    handshake = handshake_new(h, index, &row);
     if (!handshake)
         return;
-    *handshake = (struct handshake){.handshaker = h, .index = index, .started_ns = h->now_ns};
-    memcpy(handshake->id, row.id, sizeof(handshake->id));
-    options = (struct dtls_options){
-        .role = row.dtls_role,
-        .fingerprint_algorithm = row.fingerprint_algorithm,
-        .fingerprint_bytes = row.fingerprint_bytes,
-        .fingerprint = row.fingerprint,
-        .timeout_ns = h->config.timeout_ns,
-        .send = send_datagram,
-        .send_context = handshake,
-    };
-    handshake->dtls = dtls_new(h->dtls, &options, h->now_ns);
-    if (!handshake->dtls) {
-        free(handshake);
+    if (hello)
+        dtls_receive(handshake->dtls, h->now_ns, hello, hello_bytes);
+    else
+        dtls_start(handshake->dtls, h->now_ns);
+    if (association->state != DTLS_STATE_new) {
+        handshake_state_update(h, handshake);
         return;
     }
-    association->handshake = handshake;
-    h->kept++;
-    association->state = DTLS_STATE_connecting;
-    unfinished_add(h, handshake);
-    row_publish(h, index, DTLS_FAILURE_none, NULL);
-    notify_worker(h, index, DTLS_NOTE_keys);
-    dtls_start(handshake->dtls, h->now_ns);
-    handshake_state_update(h, handshake);
+    LOG(INFO, "dtls", "a ClientHello could not begin a handshake; the transport waits for another",
+        F("transport", "%s", id_text(handshake->id, id)),
+        F("reason", "%s", dtls_reason(handshake->dtls)));
+    handshake_free(h, association);
 }
 
 static void association_use(struct handshaker *h, uint32_t index, uint32_t generation)
@@ -330,6 +363,17 @@ static struct association *association_find(struct handshaker *h, uint32_t w, ha
     return association;
 }
 
+/* The handshake has not begun: only a ClientHello begins it. */
+static void first_datagram(struct handshaker *h, const struct association *association,
+                           const struct ring_datagram *note)
+{
+    size_t bytes = note->bytes;
+    const uint8_t *hello = hello_receive(h, note->handle, note->data, &bytes);
+
+    if (hello)
+        handshake_begin(h, (uint32_t)(association - h->associations), hello, bytes);
+}
+
 void note_handle(struct handshaker *h, uint32_t w, const struct ring_datagram *note)
 {
     struct association *association = association_find(h, w, note->handle);
@@ -339,9 +383,9 @@ void note_handle(struct handshaker *h, uint32_t w, const struct ring_datagram *n
         return;
     switch (note->note) {
     case DTLS_NOTE_datagram:
-        if (association->state == DTLS_STATE_new)
-            handshake_begin(h, index, true);
-        if (association->handshake) {
+        if (association->state == DTLS_STATE_new) {
+            first_datagram(h, association, note);
+        } else if (association->handshake) {
             dtls_receive(association->handshake->dtls, h->now_ns, note->data, note->bytes);
             handshake_state_update(h, association->handshake);
         }
@@ -349,7 +393,7 @@ void note_handle(struct handshaker *h, uint32_t w, const struct ring_datagram *n
     case DTLS_NOTE_validated:
         association->validated = true;
         if (association->state == DTLS_STATE_new)
-            handshake_begin(h, index, false);
+            handshake_begin(h, index, NULL, 0);
         break;
     case DTLS_NOTE_closed:
         association_clear(h, index);
@@ -417,7 +461,7 @@ void associations_sweep(struct handshaker *h)
         if (handshake_is_spare(h, association))
             handshake_free(h, association);
         if (association->validated && association->state == DTLS_STATE_new)
-            handshake_begin(h, index, false);
+            handshake_begin(h, index, NULL, 0);
     }
 }
 

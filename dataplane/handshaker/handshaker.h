@@ -8,7 +8,9 @@
  *
  * An association is what the handshaker knows of one transport. It has at most one handshake, which
  * is what OpenSSL keeps for it. The key row of a transport goes from free to connecting, then to
- * connected or failed, then to closed. Rows outlive this process: a successor leaves `connected`
+ * connected or failed, then to closed. It becomes connecting with the first datagram that we send;
+ * as server we send one when OpenSSL has accepted a ClientHello. A start that fails before leaves the
+ * association as it was (threat D5). Rows outlive this process: a successor leaves `connected`
  * rows as they are (media continues) and changes `connecting` rows to failed, with the failure
  * `restarted`.
  *
@@ -21,6 +23,7 @@
 #ifndef RINGCAST_HANDSHAKER_H
 #define RINGCAST_HANDSHAKER_H
 
+#include "dataplane/engines/client_hello.h"
 #include "dataplane/engines/dtls.h"
 #include "src/limits.h"
 #include "src/region.h"
@@ -34,6 +37,11 @@
 #define HANDSHAKE_KEEP_NS (60 * 1000000000ull)
 /* When HANDSHAKES_MAX run, a new handshake replaces one that is older than this. */
 #define HANDSHAKE_YIELD_MS 3000
+/* ClientHellos of which a part has arrived. One more replaces the oldest; its client sends again. */
+#define HELLOS_MAX 64
+/* How often the ClientHellos of one client may try to begin a handshake. */
+#define STARTS_PER_S 5
+#define STARTS_BURST 10
 /* Notes taken from each worker in one turn. Handling a datagram may take 1 ms. */
 #define NOTES_PER_TURN 8
 #define TICK_NS 10000000ull /* resolution of retransmission timers and deadlines */
@@ -58,6 +66,14 @@ struct association {
     uint8_t worker;
     uint8_t unsent_note; /* enum dtls_note that found its ring full, 0: none */
     bool validated;      /* ICE has a path: if we are the DTLS client, we may start */
+    uint64_t starts_ns;  /* when the last STARTS_BURST tries are forgotten */
+};
+
+/* The ClientHello of a transport, of which a part has arrived. */
+struct hello_slot {
+    handle_word transport; /* 0: free */
+    uint64_t used;         /* greater: later */
+    struct client_hello hello;
 };
 
 struct handshaker_config {
@@ -81,6 +97,8 @@ struct handshaker {
     uint32_t sweep_at, associations_end; /* later associations were never used */
     uint64_t now_ns, next_tick_ns, next_beat_ns;
     struct ring_datagram note; /* a private copy */
+    struct hello_slot hellos[HELLOS_MAX];
+    uint64_t hellos_used;
     struct association associations[TRANSPORTS_MAX];
 };
 
@@ -93,6 +111,16 @@ bool handshaker_open(struct handshaker *h, const struct handshaker_config *confi
  * notes. */
 bool handshaker_turn(struct handshaker *h);
 void handshaker_close(struct handshaker *h);
+
+/* ---- hellos.c ---- */
+
+/* Adds a datagram to what has arrived of the transport's ClientHello. Returns the whole ClientHello
+ * as one datagram of *bytes, valid until the next call; NULL: it is not complete, or not
+ * well-formed. */
+const uint8_t *hello_receive(struct handshaker *h, handle_word transport, const uint8_t *datagram,
+                             size_t *bytes);
+/* May a ClientHello of this association try to begin a handshake now? Counts the try. */
+bool hello_may_start(struct association *association, uint64_t now_ns);
 
 /* ---- associations.c ---- */
 

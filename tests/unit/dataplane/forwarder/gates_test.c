@@ -3,6 +3,7 @@
  * keeps G4 (dtls_test.c). tests/gates-mutate removes one gate after the other and checks that a
  * test fails. */
 #include "call.h"
+#include "tests/unit/dataplane/engines/hello_build.h"
 
 static void feed(struct rig *rig, const struct path *path, const void *data, size_t bytes)
 {
@@ -81,28 +82,52 @@ static void g1_a_check_with_a_changed_byte_gets_no_answer(void **state)
     rig_close(rig);
 }
 
-static const uint8_t client_hello[] = {22, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1};
-
 static void g2_dtls_from_an_unvalidated_address_is_dropped(void **state)
 {
     struct rig *rig = rig_open();
     struct client c = {0};
     struct path elsewhere = rig_path(66, 6666);
+    uint8_t hello[HELLO_BYTES_MAX];
+    size_t hello_bytes = hello_whole(hello, 0);
 
     rig_transport(rig, &c, 0, 1);
     rig_turn(rig);
-    feed(rig, &c.path, client_hello, sizeof(client_hello)); /* before any check */
+    feed(rig, &c.path, hello, hello_bytes); /* before any check */
     assert_int_equal(rig_turn(rig), 0);
     assert_false(handshaker_got_datagram(rig));
     assert_int_equal(rig_verdict(rig, VERDICT_drop_dtls_stranger), 1);
     client_check(rig, &c, true);
-    feed(rig, &elsewhere, client_hello, sizeof(client_hello));
+    feed(rig, &elsewhere, hello, hello_bytes);
     assert_int_equal(rig_turn(rig), 0);
     assert_false(handshaker_got_datagram(rig));
-    feed(rig, &c.path, client_hello, sizeof(client_hello));
+    feed(rig, &c.path, hello, hello_bytes);
     rig_turn(rig);
     assert_true(handshaker_got_datagram(rig));
     assert_int_equal(rig_verdict(rig, VERDICT_dtls_passed), 1);
+    rig_close(rig);
+}
+
+/* Threat D5: from the right address, but no ClientHello. first_datagram_test sends them to the
+ * handshaker, as if this worker had not dropped them. */
+static void dtls_before_a_client_hello_is_dropped(void **state)
+{
+    struct rig *rig = rig_open();
+    struct client c = {0};
+    uint8_t datagram[HELLO_BYTES_MAX];
+    const char *name;
+
+    rig_transport(rig, &c, 0, 1);
+    rig_turn(rig);
+    client_check(rig, &c, true);
+    for (unsigned i = 0; i < BAD_FIRST_MALFORMED; i++) {
+        feed(rig, &c.path, datagram, bad_first(i, datagram, &name));
+        assert_int_equal(rig_turn(rig), 0);
+        assert_false(handshaker_got_datagram(rig));
+        assert_int_equal(rig_verdict(rig, VERDICT_drop_dtls_no_hello), i + 1);
+    }
+    feed(rig, &c.path, datagram, hello_whole(datagram, 0));
+    rig_turn(rig);
+    assert_true(handshaker_got_datagram(rig));
     rig_close(rig);
 }
 
@@ -440,6 +465,7 @@ int main(void)
         cmocka_unit_test(g1_unauthenticated_stun_gets_no_answer),
         cmocka_unit_test(g1_a_check_with_a_changed_byte_gets_no_answer),
         cmocka_unit_test(g2_dtls_from_an_unvalidated_address_is_dropped),
+        cmocka_unit_test(dtls_before_a_client_hello_is_dropped),
         cmocka_unit_test(g3_media_before_keys_is_dropped),
         cmocka_unit_test(g5_a_packet_that_is_not_authentic_is_not_used_and_closes_nothing),
         cmocka_unit_test(g6_media_never_moves_the_send_address),

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 #include "world.h"
 #include "src/log.h"
+#include "tests/unit/dataplane/engines/hello_build.h"
 
 /* ---- tests ---- */
 
@@ -101,16 +102,17 @@ static void no_handshake_without_signaling(void **state)
 /* Such notes must not even create an association, although the transport waits for a datagram. */
 static void refused_notes_leave_associations_alone(void **state)
 {
-    static const uint8_t record[1500] = {22, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1};
-    static const struct {
+    static uint8_t record[HELLO_BYTES_MAX];
+    const uint32_t whole = (uint32_t)hello_whole(record, 0);
+    const struct {
         uint32_t worker, generation, note, bytes;
         bool taken;
     } notes[] = {
-        {0, 3, DTLS_NOTE_datagram, 14, false},   {2, 3, DTLS_NOTE_datagram, 14, false},
-        {1, 0, DTLS_NOTE_datagram, 14, false},   {0, 0, DTLS_NOTE_datagram, 14, false},
-        {1, 2, DTLS_NOTE_datagram, 14, false},   {1, 4, DTLS_NOTE_datagram, 14, false},
-        {1, 3, DTLS_NOTE_datagram, 1501, false}, {1, 3, DTLS_NOTE_datagram, UINT32_MAX, false},
-        {1, 3, DTLS_NOTE_datagram, 14, true},
+        {0, 3, DTLS_NOTE_datagram, whole, false}, {2, 3, DTLS_NOTE_datagram, whole, false},
+        {1, 0, DTLS_NOTE_datagram, whole, false}, {0, 0, DTLS_NOTE_datagram, whole, false},
+        {1, 2, DTLS_NOTE_datagram, whole, false}, {1, 4, DTLS_NOTE_datagram, whole, false},
+        {1, 3, DTLS_NOTE_datagram, 1501, false},  {1, 3, DTLS_NOTE_datagram, UINT32_MAX, false},
+        {1, 3, DTLS_NOTE_datagram, whole, true},
     };
 
     handshaker_start();
@@ -357,7 +359,8 @@ static void full_ring_only_delays(void **state)
 
 static void unfinished_handshakes_are_limited(void **state)
 {
-    static const uint8_t record[] = {20, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1};
+    uint8_t record[HELLO_BYTES_MAX];
+    size_t bytes = hello_whole(record, 0);
     struct client client;
 
     handshaker_start();
@@ -365,17 +368,17 @@ static void unfinished_handshakes_are_limited(void **state)
     for (uint32_t i = 0; i <= HANDSHAKES_MAX; i++) {
         client.handle = handle_make(i, 1);
         client_signal(&client, DTLS_ROLE_server);
-        from_peer(&client, record, sizeof(record));
+        from_peer(&client, record, bytes);
         turns(1);
         forward(NULL);
     }
     assert_int_equal(world.handshaker->unfinished, HANDSHAKES_MAX);
     assert_int_equal(world.handshaker->associations[HANDSHAKES_MAX].state, DTLS_STATE_new);
-    from_peer(&client, record, sizeof(record));
+    from_peer(&client, record, bytes);
     turns(1);
     assert_int_equal(world.handshaker->associations[HANDSHAKES_MAX].state, DTLS_STATE_new);
     world.now_ns += HANDSHAKE_YIELD_MS * NS_PER_MS;
-    from_peer(&client, record, sizeof(record));
+    from_peer(&client, record, bytes);
     turns(1);
     assert_int_equal(world.handshaker->associations[HANDSHAKES_MAX].state, DTLS_STATE_connecting);
     assert_int_equal(world.handshaker->unfinished, HANDSHAKES_MAX);
