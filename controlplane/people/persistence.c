@@ -79,6 +79,7 @@ static void answer(enum query_kind kind, union query_callback callback, void *co
         callback.user(context, result, result == PERSISTED ? &query->row.user : NULL);
         break;
     case QUERY_MEETING_FIND:
+    case QUERY_MEETING_NEXT_ACTIVE:
         callback.meeting(context, result, result == PERSISTED ? &query->row.meeting : NULL);
         break;
     default:

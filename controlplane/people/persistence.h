@@ -90,10 +90,11 @@ void meeting_set_closed(struct persistence *store, const char *id, int64_t ended
                         done_callback done, void *context);
 void meeting_raise_peak(struct persistence *store, const char *id, uint32_t participants,
                         done_callback done, void *context);
-/* After a restart of the control plane: closes the meetings that it left active, for nobody is in
- * them any more. Where several control planes share a database, each closes only its own. */
-void meetings_close_stale(struct persistence *store, int64_t ended_ms, done_callback done,
-                          void *context);
+/* After a restart of the control plane: the meetings that its last run left active, one with each
+ * call. after_id: the last one, "" for the first; NOT_FOUND: there are no more. Where several
+ * control planes share a database, each gets only its own. */
+void meeting_next_active(struct persistence *store, const char *after_id, meeting_callback done,
+                         void *context);
 /* Without rows it is a barrier: it is answered after every query that was sent before it. */
 void audit_insert_batch(struct persistence *store, const struct audit_row *rows, size_t count,
                         done_callback done, void *context);

@@ -72,11 +72,10 @@
       TIME("$2") "), \"updatedAt\" = now() WHERE \"id\" = $1::uuid")                               \
     S(meeting_raise_peak, "UPDATE \"meetings\" SET \"peakParticipants\" ="                         \
       " greatest(\"peakParticipants\", $2), \"updatedAt\" = now() WHERE \"id\" = $1")              \
-    S(meetings_close_stale, "WITH gone AS (DELETE FROM \"ringcast_active_meetings\""               \
-      " WHERE \"node\" = $1 AND \"run\" <> $3 RETURNING \"meetingId\")"                            \
-      " UPDATE \"meetings\" SET \"status\" = 'closed', \"endedAt\" = " TIME("$2")                  \
-      ", \"updatedAt\" = now() FROM gone WHERE \"id\" = gone.\"meetingId\""                        \
-      " AND \"status\" = 'active'")                                                                \
+    S(meeting_next_active, "SELECT " MEETING_VALUES " FROM \"meetings\""                           \
+      " JOIN \"ringcast_active_meetings\" ON \"meetingId\" = \"id\""                               \
+      " WHERE \"node\" = $2::uuid AND \"run\" <> $3::uuid AND \"status\" = 'active'"                 \
+      " AND \"meetingId\" > $1::uuid ORDER BY \"meetingId\" LIMIT 1")                               \
     S(audit_insert, "INSERT INTO \"audit_logs\" (\"id\", \"action\", \"userId\", \"roomId\","      \
       " \"metadata\", \"ipAddress\", \"createdAt\") VALUES ($1, $2,"                               \
       " (SELECT \"id\" FROM \"users\" WHERE \"id\" = $3::uuid FOR KEY SHARE), $4,"                 \
@@ -225,8 +224,7 @@ static bool send_update(struct pg_connection *connection, const struct query *qu
     PGconn *libpq = connection->libpq;
     struct values values = {0};
 
-    value_text(&values,
-               query->kind == QUERY_MEETINGS_CLOSE_STALE ? connection->pool->node : query->key);
+    value_text(&values, query->key);
     if (query->kind == QUERY_USER_SET_HASH)
         value_text(&values, query->text);
     else
@@ -240,11 +238,8 @@ static bool send_update(struct pg_connection *connection, const struct query *qu
         return run(libpq, STATEMENT_meeting_set_active, &values);
     case QUERY_MEETING_SET_CLOSED:
         return run(libpq, STATEMENT_meeting_set_closed, &values);
-    case QUERY_MEETING_RAISE_PEAK:
+    default: /* QUERY_MEETING_RAISE_PEAK */
         return run(libpq, STATEMENT_meeting_raise_peak, &values);
-    default:
-        value_text(&values, connection->pool->run);
-        return run(libpq, STATEMENT_meetings_close_stale, &values);
     }
 }
 
@@ -254,6 +249,17 @@ static bool send_find(PGconn *libpq, enum statement statement, const char *key)
 
     value_text(&values, key);
     return run(libpq, statement, &values);
+}
+
+static bool send_next_active(struct pg_connection *connection, const char *after_id)
+{
+    struct values values = {0};
+
+    value_text(&values,
+               uuid_is_valid(after_id) ? after_id : "00000000-0000-0000-0000-000000000000");
+    value_text(&values, connection->pool->node);
+    value_text(&values, connection->pool->run);
+    return run(connection->libpq, STATEMENT_meeting_next_active, &values);
 }
 
 bool pg_query_names_nothing(const struct query *query)
@@ -293,6 +299,9 @@ bool pg_query_send(struct pg_connection *connection, struct query *query, unsign
         ok = send_find(
             libpq, uuid_is_valid(query->key) ? STATEMENT_meeting_by_id : STATEMENT_meeting_by_code,
             query->key);
+        break;
+    case QUERY_MEETING_NEXT_ACTIVE:
+        ok = send_next_active(connection, query->key);
         break;
     case QUERY_AUDIT_INSERT:
         return send_audit(connection, query, syncs);
@@ -386,7 +395,7 @@ void pg_query_result(struct pg_connection *connection, struct query *query, cons
         if (PQntuples(result) == 0)
             break;
         connection->found = true;
-        if (query->kind == QUERY_MEETING_FIND)
+        if (query->kind == QUERY_MEETING_FIND || query->kind == QUERY_MEETING_NEXT_ACTIVE)
             meeting_read(result, &query->row.meeting);
         else
             user_read(result, &query->row.user);
@@ -432,8 +441,7 @@ bool pg_query_end(struct pg_connection *connection, struct query *query)
     } else if (!connection->found) {
         if (query->kind == QUERY_USER_INSERT)
             query->result = PERSISTENCE_DUPLICATE; /* the same e-mail address in another case */
-        else if (query->kind != QUERY_AUDIT_INSERT && query->kind != QUERY_PROBE &&
-                 query->kind != QUERY_MEETINGS_CLOSE_STALE)
+        else if (query->kind != QUERY_AUDIT_INSERT && query->kind != QUERY_PROBE)
             query->result = PERSISTENCE_NOT_FOUND;
     }
     return true;

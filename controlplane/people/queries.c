@@ -102,10 +102,16 @@ void meeting_raise_peak(struct persistence *store, const char *id, uint32_t part
     update_send(store, QUERY_MEETING_RAISE_PEAK, id, "", participants, done, context);
 }
 
-void meetings_close_stale(struct persistence *store, int64_t ended_ms, done_callback done,
-                          void *context)
+void meeting_next_active(struct persistence *store, const char *after_id, meeting_callback done,
+                         void *context)
 {
-    update_send(store, QUERY_MEETINGS_CLOSE_STALE, "", "", ended_ms, done, context);
+    struct query *query = query_make(store, QUERY_MEETING_NEXT_ACTIVE,
+                                     (union query_callback){.meeting = done}, context);
+
+    if (!query)
+        return;
+    snprintf(query->key, sizeof(query->key), "%s", after_id);
+    query_send(store, query);
 }
 
 /* Copies the rows into one block, their metadata texts behind them. NULL: no memory. */

@@ -11,18 +11,18 @@
 
 /* R(kind, callback type, changes the database) */
 /* clang-format off */
-#define QUERIES(R)                       \
-    R(USER_INSERT, done, true)           \
-    R(USER_BY_EMAIL, user, false)        \
-    R(USER_BY_ID, user, false)           \
-    R(USER_SET_HASH, done, true)         \
-    R(MEETING_INSERT, done, true)        \
-    R(MEETING_FIND, meeting, false)      \
-    R(MEETING_SET_ACTIVE, done, true)    \
-    R(MEETING_SET_CLOSED, done, true)    \
-    R(MEETING_RAISE_PEAK, done, true)    \
-    R(MEETINGS_CLOSE_STALE, done, true)  \
-    R(AUDIT_INSERT, done, true)          \
+#define QUERIES(R)                         \
+    R(USER_INSERT, done, true)             \
+    R(USER_BY_EMAIL, user, false)          \
+    R(USER_BY_ID, user, false)             \
+    R(USER_SET_HASH, done, true)           \
+    R(MEETING_INSERT, done, true)          \
+    R(MEETING_FIND, meeting, false)        \
+    R(MEETING_NEXT_ACTIVE, meeting, false) \
+    R(MEETING_SET_ACTIVE, done, true)      \
+    R(MEETING_SET_CLOSED, done, true)      \
+    R(MEETING_RAISE_PEAK, done, true)      \
+    R(AUDIT_INSERT, done, true)            \
     R(PROBE, done, true)
 /* clang-format on */
 

@@ -36,8 +36,9 @@
     S(meeting_raise_peak, "UPDATE \"meetings\" SET"                                               \
       " \"peakParticipants\" = max(\"peakParticipants\", ?2), \"updatedAt\" = ?3"                 \
       " WHERE \"id\" = ?1")                                                                       \
-    S(meetings_close_stale, "UPDATE \"meetings\" SET \"status\" = 'closed', \"endedAt\" = ?2,"    \
-      " \"updatedAt\" = ?3 WHERE \"status\" = 'active'")                                          \
+    S(meeting_next_active, "SELECT " MEETING_NAMES " FROM \"meetings\""                           \
+      " WHERE \"status\" = 'active' AND rowid > coalesce("                                        \
+      "(SELECT rowid FROM \"meetings\" WHERE \"id\" = ?1), 0) ORDER BY rowid LIMIT 1")            \
     S(audit_insert, "INSERT INTO \"audit_logs\" (\"id\", \"action\", \"userId\", \"roomId\","     \
       " \"metadata\", \"ipAddress\", \"createdAt\") VALUES (?1,?2,?3,?4,?5,?6,?7)"                \
       " ON CONFLICT (\"id\") DO NOTHING")

@@ -150,10 +150,10 @@ static int user_find_run(struct sqlite_connection *connection, enum sqlite_state
     return code;
 }
 
-static int meeting_find_run(struct sqlite_connection *connection, const char *key,
-                            struct meeting_row *row)
+static int meeting_find_run(struct sqlite_connection *connection, enum sqlite_statement which,
+                            const char *key, struct meeting_row *row)
 {
-    sqlite3_stmt *statement = connection->statements[STATEMENT_meeting_find];
+    sqlite3_stmt *statement = connection->statements[which];
     int code = row_find(statement, key);
 
     if (code == SQLITE_ROW) {
@@ -262,10 +262,8 @@ static int update_any_run(struct sqlite_connection *connection, struct query *qu
         return update_run(connection, STATEMENT_meeting_set_active, query, changed);
     case QUERY_MEETING_SET_CLOSED:
         return update_run(connection, STATEMENT_meeting_set_closed, query, changed);
-    case QUERY_MEETING_RAISE_PEAK:
+    default: /* QUERY_MEETING_RAISE_PEAK */
         return update_run(connection, STATEMENT_meeting_raise_peak, query, changed);
-    default: /* QUERY_MEETINGS_CLOSE_STALE: it succeeds also when there is none to close */
-        return update_run(connection, STATEMENT_meetings_close_stale, query, &(bool){false});
     }
 }
 
@@ -297,7 +295,13 @@ void sqlite_query_run(struct sqlite_connection *connection, struct query *query)
         break;
     case QUERY_MEETING_FIND:
         find = true;
-        code = meeting_find_run(connection, query->key, &query->row.meeting);
+        code =
+            meeting_find_run(connection, STATEMENT_meeting_find, query->key, &query->row.meeting);
+        break;
+    case QUERY_MEETING_NEXT_ACTIVE:
+        find = true;
+        code = meeting_find_run(connection, STATEMENT_meeting_next_active, query->key,
+                                &query->row.meeting);
         break;
     case QUERY_AUDIT_INSERT:
         code = audit_run(connection, query->row.audit.rows, query->row.audit.count);

@@ -30,7 +30,7 @@ const char *const sqlite_migrations[] = {
     " \"updatedAt\" INTEGER NOT NULL DEFAULT " NOW_MS ") STRICT;"
     "CREATE UNIQUE INDEX \"IDX_meetings_roomCode\" ON \"meetings\" (\"roomCode\");"
     "CREATE INDEX \"IDX_meetings_hostId\" ON \"meetings\" (\"hostId\");"
-    /* meetings_close_stale looks for a few active meetings among very many */
+    /* meeting_next_active looks for a few active meetings among very many */
     "CREATE INDEX \"IDX_meetings_active\" ON \"meetings\" (\"status\")"
     " WHERE \"status\" = 'active';"
 

@@ -47,7 +47,7 @@ void rooms_write_metrics(struct metrics *metrics, void *context)
 
     TAILQ_FOREACH(room, &rooms->all, link)
     {
-        rooms_open += !room->closed;
+        rooms_open += !room->closed && room->participant_count > 0;
         participants += room->participant_count;
     }
     TAILQ_FOREACH(p, &rooms->absent, absent_link)

@@ -101,11 +101,12 @@ void participants_remove_overdue(struct rooms *rooms)
 
 void participant_remove(struct participant *p, enum departure how)
 {
-    static const char *const reasons[] = {"left", "kicked", "gone", "cut"};
+    static const char *const reasons[] = {"left", "kicked", "gone", "stopped", "cut"};
     struct room *room = p->room;
+    bool ends = room->closed || room->rooms->closing; /* the others need not be told */
     cJSON *value;
 
-    transports_close_all(p, !room->closed);
+    transports_close_all(p, !ends);
     live_state_remove_participant(p);
     if (p->session != NULL)
         participant_detach(p);
@@ -113,7 +114,7 @@ void participant_remove(struct participant *p, enum departure how)
         TAILQ_REMOVE(&room->rooms->absent, p, absent_link);
     TAILQ_REMOVE(&room->participants, p, link);
     room->participant_count--;
-    if (!room->closed) {
+    if (!ends) {
         value = json_texts("userId", p->user_id, NULL);
         if (how == DEPARTURE_KICKED)
             cJSON_AddTrueToObject(value, "kicked");
@@ -124,6 +125,6 @@ void participant_remove(struct participant *p, enum departure how)
         audit_write(room->rooms->audit, AUDIT_user_left, p->user_id, room->id, p->ip,
                     "{\"reason\":\"%s\"}", room->closed ? "room closed" : reasons[how]);
     free(p);
-    if (room->participant_count == 0)
+    if (!ends && room_is_abandoned(room))
         room_close(room, false, NULL);
 }

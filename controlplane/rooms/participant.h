@@ -46,6 +46,7 @@ enum departure {
     DEPARTURE_LEFT,
     DEPARTURE_KICKED,
     DEPARTURE_GONE,         /* the grace time has passed, or the room closes */
+    DEPARTURE_STOPPED,      /* the control plane stops */
     DEPARTURE_DISCONNECTED, /* by us: the token expired or the user was deactivated */
 };
 /* Frees the participant and its media, tells the others, and closes the room after the last one. */

@@ -47,9 +47,10 @@ struct rooms {
     uv_timer_t tick, audio_levels_tick;
     uint32_t references; /* timers and asynchronous steps in progress; at 0 the object is freed */
     bool closing, draining;
-    /* Meetings of an earlier run are still marked active in the store; and a query that closes them
-     * is in progress. */
-    bool has_stale_meetings, closing_stale_meetings;
+    /* The rooms that the last run left open are opened again, one after the other (restore.h). */
+    bool restore_is_due;               /* the store can be asked for the next one */
+    char restored_id[UUID_TEXT_BYTES]; /* the last one */
+    uint32_t restored;
 
     uint64_t requests, refused_tokens, errors[ROOM_ERROR_COUNT]; /* for /metrics */
 };

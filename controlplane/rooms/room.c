@@ -39,7 +39,11 @@ struct room *room_open(struct rooms *rooms, const struct meeting_row *meeting)
     room->title = strdup(meeting->title);
     room->participants_max = meeting->participants_max;
     room->peak = room->peak_saved = meeting->participants_peak;
-    room->active = room->active_saved = strcmp(meeting->status, "active") == 0;
+    room->active = strcmp(meeting->status, "active") == 0;
+    room->active_ms = meeting->started_ms;
+    if (room->active)
+        room->awaited_until_ms =
+            uv_now(rooms->loop) + rooms->settings->reconnect_grace_s * 1000ull + 1;
     room->worker = -1;
     room->created_ms = wall_ms();
     TAILQ_INIT(&room->participants);
@@ -81,8 +85,28 @@ static void room_free(struct room *room)
 
 void room_discard(struct room *room)
 {
-    if (!room->saving && room->handle == 0)
+    if (!room->saving && room->handle == 0 && room->awaited_until_ms == 0)
         room_free(room);
+}
+
+bool room_is_abandoned(const struct room *room)
+{
+    return room->participant_count == 0 && uv_now(room->rooms->loop) >= room->awaited_until_ms;
+}
+
+/* A few with each tick: there may be thousands of them in the same moment. */
+void rooms_close_abandoned(struct rooms *rooms)
+{
+    struct room *room, *next;
+    unsigned left = 100;
+
+    for (room = TAILQ_FIRST(&rooms->all); room != NULL && left > 0; room = next) {
+        next = TAILQ_NEXT(room, link);
+        if (room->closed || !room_is_abandoned(room))
+            continue;
+        room_close(room, false, NULL);
+        left--;
+    }
 }
 
 void room_close(struct room *room, bool announced, const struct session *closed_by)
@@ -109,6 +133,20 @@ void room_close(struct room *room, bool announced, const struct session *closed_
     room_save(room);
 }
 
+void room_leave_to_next_run(struct room *room)
+{
+    struct participant *p;
+
+    while ((p = TAILQ_FIRST(&room->participants)) != NULL)
+        participant_remove(p, DEPARTURE_STOPPED);
+    live_room_remove(room->rooms->live, room->id);
+    if (room->handle != 0)
+        dataplane_row_remove(room->rooms->dataplane, TABLE_room, room->handle,
+                             (uint32_t)room->worker);
+    room->handle = 0;
+    room_save(room); /* the last attempt */
+}
+
 /* ---- saving the meeting's state ---- */
 
 /* flag: what was saved, NULL when it was the peak. */
@@ -124,8 +162,8 @@ static void saved(struct room *room, enum persistence_result result, bool *flag)
         room->peak_saved = room->peak_saving;
     if (ok)
         room_save(room);
-    else if (rooms->closing && room->closed)
-        room_free(room); /* the next start closes the meetings that are still marked active */
+    else if (rooms->closing)
+        room_free(room); /* the next run opens it again, and closes it if nobody comes back */
     else
         LOG(WARN, "rooms", "the store did not save the state of a meeting; will retry",
             F("room", "%s", room->id));
@@ -158,7 +196,7 @@ void room_save(struct room *room)
 
     if (room->saving)
         return;
-    if (!active && !peak && room->closed && room->closed_saved) {
+    if (!active && !peak && (room->closed ? room->closed_saved : room->rooms->closing)) {
         room_free(room);
         return;
     }

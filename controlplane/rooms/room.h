@@ -27,6 +27,8 @@ struct room {
     bool closed, active, closed_saved, active_saved, saving;
     uint32_t peak, peak_saved, peak_saving;
     int64_t active_ms, closed_ms;
+    /* Loop time: people of the last run may come back until then, so an empty room stays open. */
+    uint64_t awaited_until_ms;
 
     TAILQ_HEAD(, producer) measured; /* audio producers whose level is being read */
     struct producer *dominant;       /* of the dominant speaker; NULL: nobody */
@@ -43,8 +45,15 @@ struct room *room_open(struct rooms *rooms, const struct meeting_row *meeting);
 /* Removes everybody and ends the meeting. announced: everybody gets `room:closed`. closed_by: NULL
  * when no participant asked for it. */
 void room_close(struct room *room, bool announced, const struct session *closed_by);
-/* Frees a room that nobody has joined; the meeting stays open in the store. */
+/* Frees a room that nobody has joined or is expected to; the meeting stays open in the store. */
 void room_discard(struct room *room);
+/* True: the room is empty, and nobody is expected to come back. */
+bool room_is_abandoned(const struct room *room);
+/* Closes the rooms of the last run that nobody came back to. */
+void rooms_close_abandoned(struct rooms *rooms);
+/* At the stop of the control plane: everybody leaves, the meeting stays open in the store. Frees
+ * the room once its state is saved. */
+void room_leave_to_next_run(struct room *room);
 /* Gives the room a worker and a row, if it has none; false while the data plane is down. */
 bool room_assign_worker(struct room *room);
 /* Writes the meeting's state to the store, if it changed. Frees a closed room once it is saved. */

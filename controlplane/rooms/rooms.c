@@ -8,6 +8,7 @@
 #include "ice_servers.h"
 #include "participant.h"
 #include "registry.h"
+#include "restore.h"
 #include "room.h"
 #include "session.h"
 #include "src/clock.h"
@@ -63,31 +64,6 @@ void rooms_unref(struct rooms *rooms)
     free(rooms);
 }
 
-/* ---- meetings that an earlier run left active in the store ---- */
-
-static void stale_meetings_closed(void *context, enum persistence_result result)
-{
-    struct rooms *rooms = context;
-
-    rooms->closing_stale_meetings = false;
-    rooms->has_stale_meetings = result != PERSISTED;
-    if (rooms->has_stale_meetings)
-        LOG(WARN, "rooms", "cannot close the meetings that an earlier run left active; will retry");
-    rooms_unref(rooms);
-}
-
-/* The database may be down at the start, so every tick tries again. Once there are rooms of this
- * run it is too late: the query would close them too. */
-static void stale_meetings_close(struct rooms *rooms)
-{
-    if (!rooms->has_stale_meetings || rooms->closing_stale_meetings || rooms->closing ||
-        !TAILQ_EMPTY(&rooms->all))
-        return;
-    rooms->closing_stale_meetings = true;
-    rooms_ref(rooms);
-    meetings_close_stale(rooms->store, wall_ms(), stale_meetings_closed, rooms);
-}
-
 /* ---- open, tick, close ---- */
 
 static void tick(uv_timer_t *timer)
@@ -96,11 +72,12 @@ static void tick(uv_timer_t *timer)
     struct room *room, *next;
 
     participants_remove_overdue(rooms);
+    rooms_close_abandoned(rooms);
     for (room = TAILQ_FIRST(&rooms->all); room != NULL; room = next) {
         next = TAILQ_NEXT(room, link);
         room_save(room);
     }
-    stale_meetings_close(rooms);
+    restore_next(rooms);
     sessions_reverify(rooms);
 }
 
@@ -165,8 +142,8 @@ struct rooms *rooms_open(uv_loop_t *loop, const struct settings *settings,
     rooms->audio_levels_tick.data = rooms;
     uv_timer_init(loop, &rooms->audio_levels_tick);
     rooms_ref(rooms);
-    rooms->has_stale_meetings = true;
-    stale_meetings_close(rooms);
+    rooms->restore_is_due = true;
+    restore_next(rooms);
     return rooms;
 }
 
@@ -180,26 +157,26 @@ static void timer_closed(uv_handle_t *handle)
     rooms_unref(handle->data);
 }
 
+/* The sockets get no DISCONNECT, because a stock client does not come back after that. Their
+ * transports close (socketio_close), and the clients connect again, perhaps to the next run, which
+ * finds the rooms active in the store. */
 void rooms_close(struct rooms *rooms)
 {
     struct session *session;
+    struct participant *p;
     struct room *room, *next;
 
     if (rooms == NULL)
         return;
     rooms->closing = true;
+    while ((session = TAILQ_FIRST(&rooms->sessions)) != NULL) {
+        while ((p = LIST_FIRST(&session->participants)) != NULL)
+            participant_detach(p);
+        session_free(session);
+    }
     for (room = TAILQ_FIRST(&rooms->all); room != NULL; room = next) {
         next = TAILQ_NEXT(room, link);
-        if (room->closed)
-            room_save(room); /* the last attempt */
-        else
-            room_close(room, true, NULL);
-    }
-    while ((session = TAILQ_FIRST(&rooms->sessions)) != NULL) {
-        struct socket *socket = session->socket;
-
-        session_free(session);
-        socket_disconnect(socket);
+        room_leave_to_next_run(room);
     }
     uv_close((uv_handle_t *)&rooms->tick, timer_closed);
     uv_close((uv_handle_t *)&rooms->audio_levels_tick, timer_closed);

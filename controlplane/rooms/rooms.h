@@ -17,7 +17,8 @@ struct rooms;
 struct rooms *rooms_open(uv_loop_t *loop, const struct settings *settings,
                          struct dataplane *dataplane, struct persistence *store, struct auth *auth,
                          struct audit *audit, char *why /* 192 bytes */);
-/* Closes every room and disconnects every socket. The loop must run on until all is freed. */
+/* Everybody leaves; the meetings stay open in the store, for the next run. The caller closes the
+ * sockets. The loop must run on until all is freed. */
 void rooms_close(struct rooms *rooms);
 /* True if rooms_open would accept these settings: codecs, STUN and TURN servers. */
 bool rooms_check(const struct settings *settings, char *why /* 192 bytes */);

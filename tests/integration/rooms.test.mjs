@@ -212,6 +212,60 @@ for (const order of ['closes the first socket, then joins', 'joins, then closes 
     await until(() => host.received.some(({ name }) => name === 'room:userLeft'), PATIENCE_MS, 'who really goes is announced');
   });
 
+// Stock clients connect again by themselves, and join again whenever they are connected, as apps do.
+async function staying(ringcast, token, roomId, transports) {
+  const socket = io(ringcast.url, { auth: { token }, transports, forceNew: true });
+  sockets.add(socket);
+  Object.assign(socket, { heard: [], disconnects: [], answers: [] });
+  socket.onAny((name) => socket.heard.push(name));
+  socket.on('disconnect', (reason) => socket.disconnects.push(reason));
+  socket.on('authenticated', async () => {
+    const answer = await socket.timeout(PATIENCE_MS).emitWithAck('room:join', { roomId, resume: true }).catch(() => null);
+    if (answer) socket.answers.push(answer);
+  });
+  await until(() => socket.answers.length, PATIENCE_MS, 'joined');
+  return socket;
+}
+
+for (const [how, signal] of [['a clean stop', 'SIGTERM'], ['kill -9', 'SIGKILL']])
+  test(`restart, ${how}: stock clients come back to their meeting`, async () => {
+    const graceS = 10 * slower;
+    const ringcast = await start({ RECONNECT_GRACE: String(graceS) });
+    const people = await inParallel(3, 3, (i) => ringcast.person(`p${i}`));
+    const maker = await connect(ringcast, people[0].token);
+    const { roomId } = await maker.ask('room:create', { title: 'Restart' });
+    const lost = (await maker.ask('room:create', { title: 'Nobody comes back' })).roomId;
+    await maker.ask('room:join', { roomId: lost });
+    const waiting = (await maker.ask('room:create', { title: 'Later' })).roomId;
+    const clients = [];
+    for (let i = 0; i < 3; i++)
+      clients.push(await staying(ringcast, people[i].token, roomId, i === 1 ? ['polling'] : ['websocket']));
+    for (const client of clients) client.heard = [];
+    const status = async (id) => (await ringcast.sql(`SELECT status FROM meetings WHERE id = '${id}'`))[0][0];
+
+    const killed = (await ringcast.pids()).controlplane, began = performance.now();
+    process.kill(killed, signal);
+    await until(() => clients.every((client) => client.answers.length === 2), PATIENCE_MS, 'everybody is back');
+    const tookMs = performance.now() - began;
+    for (const [i, client] of clients.entries()) {
+      const [before, after] = client.answers;
+      assert.deepEqual([after.roomId, after.role, after.code], [roomId, before.role, undefined]);
+      assert.equal(after.role, i === 0 ? 'host' : 'participant');
+      assert.notEqual(client.disconnects[0], 'io server disconnect');
+      assert.ok(!client.heard.includes('room:closed') && !client.heard.includes('roomClosed'), `${client.heard}`);
+    }
+    assert.notEqual((await ringcast.pids()).controlplane, killed);
+    console.log(`# ${how}: 3 clients of 3 are back after ${Math.round(tookMs)} ms (${clients.map((c) => c.disconnects)})`);
+    assert.equal((await ringcast.request('GET', `/rooms/${roomId}`, undefined, people[1].token)).body.participantCount, 3);
+    assert.equal(await status(waiting), 'waiting');
+    // The other meeting is closed after the grace time; this one goes on.
+    await until(async () => await status(lost) === 'closed', graceS * 1000 + PATIENCE_MS, 'a meeting without people is closed');
+    assert.equal(await status(roomId), 'active');
+    assert.ok((await clients[1].timeout(PATIENCE_MS).emitWithAck('media:createTransport', { roomId, direction: 'recv' })).id);
+    for (const client of clients) client.disconnect();
+    await until(async () => await status(roomId) === 'closed', graceS * 1000 + PATIENCE_MS, 'the meeting ends with its last participant');
+  });
+
 // muteAll and kick stop packets and do not only set flags: ringcast-probe reports when the last one arrived.
 for (const workers of [1, 2])
   test(`muteAll and kick stop packets within 200 ms: ${workers} worker${workers > 1 ? 's' : ''}`, async () => {

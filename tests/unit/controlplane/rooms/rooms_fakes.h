@@ -279,10 +279,19 @@ void meeting_raise_peak(struct persistence *store, const char *id, uint32_t part
         meeting_known(id)->participants_peak = participants;
     enqueue(WORK_DONE, (void *)done, context, PERSISTED);
 }
-void meetings_close_stale(struct persistence *store, int64_t ended_ms, done_callback done,
-                          void *context)
+/* In the order in which they were inserted. */
+void meeting_next_active(struct persistence *store, const char *after_id, meeting_callback done,
+                         void *context)
 {
-    enqueue(WORK_DONE, (void *)done, context, PERSISTED);
+    int i = after_id[0] != '\0' ? (int)(meeting_known(after_id) - meetings) + 1 : 0;
+    struct work *w;
+
+    while (i < meeting_count && strcmp(meetings[i].status, "active") != 0)
+        i++;
+    w = enqueue(WORK_MEETING, (void *)done, context,
+                i < meeting_count ? PERSISTED : PERSISTENCE_NOT_FOUND);
+    if (i < meeting_count)
+        w->meeting = meetings[i];
 }
 
 /* ---- accounts: the token of a user is its id ---- */
