@@ -231,6 +231,16 @@
       "First media port (UDP); each worker uses one port, from this one on")                       \
     X(u32, media_port_max, MEDIASOUP_MAX_PORT, 49999, RANGE(1024, 65535), 0, DP,                  \
       "Last media port")                                                                          \
+    X(u32, video_in_kbps_max, RINGCAST_VIDEO_IN_KBPS, 100000, RANGE(1000, 10000000, "kbit/s"), 0, \
+      DP,                                                                                         \
+      "Maximum rate of all media of a client that sends video. What exceeds it for longer than "  \
+      "half a second is dropped (drop_media_limit)")                                              \
+    X(u32, video_in_packets_max, RINGCAST_VIDEO_IN_PACKETS, 20000, RANGE(200, 2000000), 0, DP,    \
+      "Maximum number of media packets per second of a client that sends video")                  \
+    X(u32, audio_in_kbps_max, RINGCAST_AUDIO_IN_KBPS, 5000, RANGE(100, 10000000, "kbit/s"), 0, DP,\
+      "Maximum rate of all media of a client that sends no video")                                \
+    X(u32, audio_in_packets_max, RINGCAST_AUDIO_IN_PACKETS, 2000, RANGE(200, 2000000), 0, DP,     \
+      "Maximum number of media packets per second of a client that sends no video")               \
     X(u32, consent_timeout_ms, RINGCAST_CONSENT_TIMEOUT, 30000, RANGE(5000, 120000, "ms"), 0, DP, \
       "Ringcast closes the media of a client that sends no ICE check for this long (RFC 7675)")   \
     X(u32, dtls_timeout_ms, RINGCAST_DTLS_TIMEOUT, 30000, RANGE(1000, 120000, "ms"), 0, DP,       \

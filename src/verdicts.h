@@ -34,9 +34,11 @@
     V(drop_dtls_malformed, "DTLS record header out of bounds")                                    \
     V(drop_dtls_no_hello, "DTLS that is no well-formed ClientHello, before a handshake (D5)")     \
     V(drop_dtls_unconnected, "DTLS before the client called media:connectTransport")              \
+    V(drop_dtls_limit, "DTLS over the rate limit")                                                \
     V(drop_dtls_full, "DTLS while the ring to the handshaker is full")                            \
     V(drop_media_stranger, "RTP or RTCP from an address that ICE has not validated (G3, G6)")     \
     V(drop_media_unkeyed, "RTP or RTCP before the transport has keys (G3)")                       \
+    V(drop_media_limit, "RTP or RTCP of a client that sends more than it may (D22)")              \
     V(drop_rtp_malformed, "RTP header, extension or padding out of bounds")                       \
     V(drop_rtp_unauthentic, "SRTP authentication failed (G5)")                                    \
     V(drop_rtp_replay, "SRTP index already received, or too old")                                 \

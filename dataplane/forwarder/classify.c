@@ -9,6 +9,9 @@
 #include "ingress.h"
 #include "transport.h"
 
+/* The handshaker reads fewer (DTLS_RATE), but its ring is for the clients of a whole worker. */
+#define DTLS_PER_SECOND_MAX 250
+
 static enum verdict dtls_receive(struct classifier *c, const struct io_datagram *datagram)
 {
     struct transport *t = checks_find_transport(c->checks, &datagram->path);
@@ -21,6 +24,8 @@ static enum verdict dtls_receive(struct classifier *c, const struct io_datagram 
     if (t->dtls_state == DTLS_STATE_new && t->dtls_role == DTLS_ROLE_server &&
         !client_hello_begins(datagram->data, datagram->bytes))
         return VERDICT_drop_dtls_no_hello;
+    if (!transport_count_within(t, c->turn->now_ns, &t->dtls_in_window, DTLS_PER_SECOND_MAX))
+        return VERDICT_drop_dtls_limit;
     return handshaker_pass(c->handshaker, t, datagram);
 }
 
@@ -28,6 +33,7 @@ static enum verdict media_receive(struct classifier *c, struct io_datagram *data
                                   uint32_t position, enum datagram_kind kind)
 {
     struct transport *t = checks_find_transport(c->checks, &datagram->path);
+    enum verdict verdict;
 
     if (!t)
         return VERDICT_drop_media_stranger;
@@ -35,9 +41,18 @@ static enum verdict media_receive(struct classifier *c, struct io_datagram *data
     t->dirty = true;
     if (!t->profile)
         return VERDICT_drop_media_unkeyed;
+    if (policer_is_full(&t->refused, c->turn->now_ns))
+        return VERDICT_drop_media_limit;
     if (kind == DATAGRAM_rtp)
-        return ingress_add(c->arrivals, t, datagram, position);
-    return feedback_receive(c->feedback, t, datagram);
+        verdict = policer_is_full(&t->authentic, c->turn->now_ns)
+                      ? VERDICT_drop_media_limit
+                      : ingress_add(c->arrivals, t, datagram, position);
+    else
+        verdict = feedback_receive(c->feedback, t, datagram);
+    if (verdict != VERDICT_PENDING && verdict != VERDICT_rtcp_consumed &&
+        verdict != VERDICT_drop_media_limit)
+        policer_add(&t->refused, t->rate, datagram->bytes, c->turn->now_ns);
+    return verdict;
 }
 
 static enum verdict receive(struct classifier *c, struct io_datagram *datagram, uint32_t position)

@@ -6,6 +6,7 @@
 #define RINGCAST_CLASSIFY_H
 
 struct classifier {
+    struct turn *turn;
     struct batch *batch;
     struct checks *checks;
     struct handshaker_link *handshaker;

@@ -335,6 +335,7 @@ static enum verdict accept(struct arrivals *a, const struct arrival *arrival,
 
     t->rtp_packets_received++;
     t->rtp_bytes_received += job->bytes;
+    policer_add(&t->authentic, t->rate, job->bytes, a->turn->now_ns);
     congestion_add(a, t, job->packet, view);
     if (!rtp_padding_strip(clear, view, job->bytes, &payload_bytes))
         return VERDICT_drop_rtp_malformed;
@@ -386,11 +387,11 @@ static enum verdict finish(struct arrivals *a, struct arrival *arrival,
         [SRTP_KEY_LIMIT] = VERDICT_drop_rtp_replay,
     };
 
-    if (job->result != SRTP_OK)
-        return refused[job->result];
-    if (arrival->unproven && !prove(arrival->unproven))
-        return VERDICT_drop_rtp_ssrc_limit;
-    return accept(a, arrival, job);
+    if (job->result == SRTP_OK && (!arrival->unproven || prove(arrival->unproven)))
+        return accept(a, arrival, job);
+    policer_add(&arrival->transport->refused, arrival->transport->rate, job->bytes,
+                a->turn->now_ns);
+    return job->result != SRTP_OK ? refused[job->result] : VERDICT_drop_rtp_ssrc_limit;
 }
 
 /* Makes neighbouring packets of one stream equal in size; mostly they are a video frame. */

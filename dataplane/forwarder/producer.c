@@ -120,6 +120,7 @@ static void unlink_from_transport(struct producers *ps, struct producer *p)
         if (t->ingress->streams[i].producer == p)
             t->ingress->streams[i].producer = NULL; /* its SRTP state stays: see struct stream */
     p->transport = NULL;
+    transport_set_rate(ps->transports, t);
     ps->count--;
     replicas_row_changed(ps->replicas, p);
 }
@@ -226,6 +227,7 @@ static void producer_add(struct producers *ps, uint32_t index, const struct prod
         audio_levels_init(&p->levels, p->router_id, ps->turn->audio_interval);
     p->next = t->producers;
     t->producers = p;
+    transport_set_rate(ps->transports, t);
     t->has_sent = true;
     ps->count++;
     transport_report_soon(ps->transports, t);

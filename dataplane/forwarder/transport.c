@@ -52,6 +52,16 @@ void transport_update_egress(struct transport *t)
         t->egress->tag_bytes = (uint8_t)srtp_tag_bytes(t->profile);
 }
 
+void transport_set_rate(const struct transports *ts, struct transport *t)
+{
+    enum media_kind kind = MEDIA_KIND_audio;
+
+    for (const struct producer *p = t->producers; p; p = p->next)
+        if (p->kind == MEDIA_KIND_video)
+            kind = MEDIA_KIND_video;
+    t->rate = &ts->rates[kind];
+}
+
 void transport_report_soon(struct transports *ts, struct transport *t)
 {
     t->next_report_ns = ts->turn->now_ns;
@@ -188,6 +198,7 @@ static void transport_add(struct transports *ts, uint32_t index, const struct tr
     t->egress = &ts->egresses[index];
     t->ingress = &ts->ingresses[index];
     t->dtls_role = row->dtls_role;
+    transport_set_rate(ts, t);
     ice_init(&t->ice);
     t->report_ssrc = random_pool_take(ts->random) | 1;
     t->timer.owner = t;

@@ -17,6 +17,7 @@
 #include "dataplane/engines/transport_cc.h"
 #include "dataplane/engines/wheel.h"
 #include "egress.h"
+#include "policer.h"
 #include "src/clock.h"
 #include "src/region.h"
 
@@ -66,7 +67,9 @@ struct transport {
     uint64_t ntp_offset; /* our NTP time minus the client's, 32.32; valid when has_ntp_offset */
     bool has_ntp_offset;
     bool dirty; /* statistics changed since they were published */
-    uint32_t rate_window_s, rtcp_in_window, stun_in_window;
+    uint32_t rate_window_s, rtcp_in_window, stun_in_window, dtls_in_window;
+    struct policer authentic, refused; /* what the client sends, see policer.h */
+    const struct policer_rate *rate;   /* of both: that of its media */
 
     uint64_t bytes_received;
     uint64_t bytes_sent; /* all but RTP, which egress counts */
@@ -102,6 +105,9 @@ struct transports {
     const struct region *keys;
     uint32_t worker;     /* this one; it ignores rows of other workers */
     uint64_t consent_ns; /* a client that has not checked for this long has lost consent */
+    /* How much a client may send that has a producer of this kind; video is more than audio. A
+     * client without a producer has the rate of audio. */
+    struct policer_rate rates[MEDIA_KIND_video + 1];
 
     uint32_t count;
     struct transport *all; /* [TRANSPORTS_MAX], like the two below */
@@ -121,6 +127,8 @@ struct transport *transport_find(const struct transports *ts, handle_word handle
 
 /* Reads the key row after the handshaker has changed it. */
 void transport_read_keys(struct transports *ts, struct transport *t);
+/* Its producers have changed: sets how much the client may send. */
+void transport_set_rate(const struct transports *ts, struct transport *t);
 /* Copies path and key state from the ICE agent and the keys to the egress. */
 void transport_update_egress(struct transport *t);
 
@@ -133,7 +141,8 @@ void transport_report_soon(struct transports *ts, struct transport *t);
 void transport_publish_change(struct transports *ts, struct transport *t);
 
 /* Counts a packet against a limit per second. False: over the limit. Call it only for authentic
- * packets: an attacker who sends with the client's address must not use up the client's limit. */
+ * packets: an attacker who sends with the client's address must not use up the client's limit. DTLS
+ * has no other limit than its own, so there it is called for all. */
 static inline bool transport_count_within(struct transport *t, uint64_t now_ns, uint32_t *count,
                                           uint32_t limit)
 {
@@ -143,6 +152,7 @@ static inline bool transport_count_within(struct transport *t, uint64_t now_ns, 
         t->rate_window_s = second;
         t->rtcp_in_window = 0;
         t->stun_in_window = 0;
+        t->dtls_in_window = 0;
     }
     return ++*count <= limit;
 }

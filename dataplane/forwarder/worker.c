@@ -187,7 +187,8 @@ void worker_run(struct worker *w)
 
 static void connect_way_in(struct worker *w)
 {
-    w->classifier = (struct classifier){.batch = &w->batch,
+    w->classifier = (struct classifier){.turn = &w->turn,
+                                        .batch = &w->batch,
                                         .checks = &w->checks,
                                         .handshaker = &w->handshaker,
                                         .arrivals = &w->arrivals,
@@ -251,20 +252,23 @@ static void connect_objects(struct worker *w)
                                         .transports = &w->transports,
                                         .producers = &w->producers,
                                         .consumers = &w->consumers};
-    w->transports = (struct transports){.turn = &w->turn,
-                                        .wheel = &w->wheel,
-                                        .srtp = w->srtp,
-                                        .random = &w->random,
-                                        .resume = &w->resume,
-                                        .publisher = &w->publisher,
-                                        .handshaker = &w->handshaker,
-                                        .checks = &w->checks,
-                                        .reports = &w->reports,
-                                        .producers = &w->producers,
-                                        .consumers = &w->consumers,
-                                        .keys = w->config.keys,
-                                        .worker = w->config.index,
-                                        .consent_ns = w->config.consent_ns};
+    w->transports = (struct transports){
+        .turn = &w->turn,
+        .wheel = &w->wheel,
+        .srtp = w->srtp,
+        .random = &w->random,
+        .resume = &w->resume,
+        .publisher = &w->publisher,
+        .handshaker = &w->handshaker,
+        .checks = &w->checks,
+        .reports = &w->reports,
+        .producers = &w->producers,
+        .consumers = &w->consumers,
+        .keys = w->config.keys,
+        .worker = w->config.index,
+        .consent_ns = w->config.consent_ns,
+        .rates = {
+            [MEDIA_KIND_audio] = w->config.audio_rate, [MEDIA_KIND_video] = w->config.video_rate}};
     w->producers = (struct producers){.turn = &w->turn,
                                       .publisher = &w->publisher,
                                       .transports = &w->transports,

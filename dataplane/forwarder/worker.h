@@ -49,7 +49,8 @@ struct worker_config {
     int bell_control, bell_handshaker; /* eventfds, -1: none (tests) */
     struct handoff *handoff;           /* to the other workers; NULL: there are none */
     uint64_t consent_ns;
-    uint64_t fill_ns_max; /* see batch_fill.h */
+    struct policer_rate audio_rate, video_rate; /* what a client may send; 0: no limit (tests) */
+    uint64_t fill_ns_max;                       /* see batch_fill.h */
     uint16_t udp_port;
     bool has_ipv4, has_ipv6;
     uint64_t (*monotonic_ns)(void); /* NULL: the real clocks */

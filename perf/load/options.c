@@ -30,7 +30,7 @@
       "subscribers per account; the server must allow an account that many transports")
 
 #define NUMBERS_STREAMS(X) \
-    X(video-kbps, video_kbps, 2500, 10, 50000, "kbit/s of one video stream (payload)") \
+    X(video-kbps, video_kbps, 2500, 10, 400000, "kbit/s of one video stream (payload)") \
     X(fps, fps, 30, 1, 120, "video frames per second; all packets of a frame leave at once") \
     X(video-bytes, video_bytes, 1200, 200, 1400, "largest video packet in bytes, unencrypted") \
     X(audio-bytes, audio_bytes, 120, 40, 1200, \

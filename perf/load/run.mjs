@@ -93,7 +93,7 @@ export async function load(server, words, options) {
     const command = [...prefix(options), join(binaries, 'ringcast-load'), `http://127.0.0.1:${server.port}`,
       '--cpu', options.loadCore, ...(options.accounting === false ? [] : ['--server-cpu', options.serverCore,
         '--server-pid', server.process.pid]),
-      '--endpoints-per-member', ENDPOINTS_PER_MEMBER, '--json', file, '--realtime', '--quiet', ...words].map(String);
+      '--endpoints-per-member', ENDPOINTS_PER_MEMBER, '--json', file, ...(options.realtime === false ? [] : ['--realtime']), '--quiet', ...words].map(String);
     const child = spawn(command[0], command.slice(1), { stdio: ['ignore', 'pipe', 'pipe'] });
     let text = '';
     child.stdout.on('data', (data) => { text += data; });

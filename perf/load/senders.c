@@ -288,8 +288,10 @@ static void send_frame(struct media *media, struct sender *s)
     size_t count = (bytes + room - 1) / room, small, larger;
     bool key = s->key_frame_wanted;
 
-    if (count > FRAME_PACKETS_MAX)
+    if (count > FRAME_PACKETS_MAX) {
         count = FRAME_PACKETS_MAX;
+        bytes = count * room;
+    }
     if (bytes < count * (KEY_FRAME_HEAD_BYTES + LABEL_BYTES))
         bytes = count * (KEY_FRAME_HEAD_BYTES + LABEL_BYTES);
     small = bytes / count;

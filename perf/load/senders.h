@@ -13,7 +13,7 @@
 
 #include "target.h"
 
-#define FRAME_PACKETS_MAX 64
+#define FRAME_PACKETS_MAX 256
 #define RTP_PAYLOAD_BYTES_MAX 1400
 #define HISTORY_PACKETS 512 /* of one sender: about two seconds of video */
 

@@ -7,7 +7,7 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { load, serve } from '../../perf/load/run.mjs';
-import { binaries, patience, slower } from '../lib/ringcast.mjs';
+import { binaries, patience, sanitizer, slower } from '../lib/ringcast.mjs';
 
 const options = { serverCore: 0, loadCore: availableParallelism() > 1 ? 1 : 0 };
 let server, accounted = false;
@@ -47,6 +47,22 @@ test('in two rooms of three, everything arrives once, in order and unchanged', a
   assert.ok(r.counts.rtcp_received > 0 && r.counts.checks_answered >= 12);
   assert.ok(r.video_latency_ms.p50 > 0 && r.video_latency_ms.p50 < 50 * slower, `latency ${r.video_latency_ms.p50}`);
   assert.ok(r.server.cpu_ns_per_packet > 100 && r.server.sendto_before_ns > 100);
+});
+
+// Threat D22. The limit is 100 Mbit/s for a client with video. A flood may fill the socket while the machine lets the
+// worker wait: the kernel's own drops explain losses of the other call, and they are printed.
+test('a client that sends 330 Mbit/s costs another call nothing', { skip: sanitizer && 'too slow for this rate' }, async () => {
+  const hostile = run('--subscribers', 1, '--video-kbps', 310000, '--video-bytes', 1400, '--fps', 120, '--seconds', 6);
+  await new Promise((resolve) => setTimeout(resolve, 1500));
+  const honest = await run('--participants', 3, '--seconds', 3);
+  const { video } = await hostile;
+  const { verdicts, counters } = (await server.rows('worker_counters')).find((row) => row.verdicts);
+  const lost = honest.video.lost + honest.audio.lost, expected = honest.video.expected + honest.audio.expected;
+  console.log(`hostile: ${video.expected} packets expected, ${video.received} arrived, ${verdicts.drop_media_limit} dropped by the limit; ` +
+    `the other call: ${lost} of ${expected} lost, ${counters.receive_overflow} dropped by a full socket`);
+  assert.ok(verdicts.drop_media_limit > video.expected / 2, 'the limit was not applied');
+  assert.ok(video.received < video.expected / 2, `${video.received} of ${video.expected} passed`);
+  assert.ok(lost <= expected / 1000 || counters.receive_overflow > 0, `${lost} of ${expected} lost`);
 });
 
 test('with counter mode, clients that join and leave cost nobody a packet', async () => {
