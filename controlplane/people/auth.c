@@ -242,11 +242,22 @@ void auth_verify(struct auth *auth, const char *token, auth_callback done, void 
         user_by_id(auth->store, claims.subject, verify_found, job);
 }
 
-int64_t auth_token_expiry(struct auth *auth, const char *token)
+uint64_t auth_token_life_ms(struct auth *auth, const char *token)
 {
+    int64_t now_ms = (int64_t)(clock_wall_ns() / NS_PER_MS);
     struct token_claims claims;
 
-    return token_is_ours(auth, token, &claims) ? claims.expires_s : 0;
+    if (!token_is_ours(auth, token, &claims) || claims.expires_s * 1000 <= now_ms)
+        return 0;
+    return (uint64_t)(claims.expires_s * 1000 - now_ms);
+}
+
+bool auth_token_is_signed(struct auth *auth, const char *token)
+{
+    for (unsigned i = 0; i < auth->secrets.count; i++)
+        if (token_is_signed(auth->secrets.keys[i], token))
+            return true;
+    return false;
 }
 
 void auth_check_user(struct auth *auth, const char *user_id, auth_callback done, void *context)

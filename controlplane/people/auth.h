@@ -41,8 +41,11 @@ void auth_login(struct auth *auth, const char *email, const char *password, cons
                 auth_callback done, void *context);
 /* Is the token valid, and is its user active? */
 void auth_verify(struct auth *auth, const char *token, auth_callback done, void *context);
-/* When the token expires, in Unix seconds; 0: it is not valid. */
-int64_t auth_token_expiry(struct auth *auth, const char *token);
+/* How long the token will be valid, 0: it is not. A socket counts this time on the monotonic clock:
+ * when somebody sets the wall clock, no socket is cut. */
+uint64_t auth_token_life_ms(struct auth *auth, const char *token);
+/* Is the token still signed with one of our keys? Its expiry does not count. */
+bool auth_token_is_signed(struct auth *auth, const char *token);
 
 /* Does the user exist, and is the user active? Enough for a token that was verified before with the
  * same keys. */

@@ -207,24 +207,30 @@ static bool claims_read(const cJSON *object, int64_t now_s, struct token_claims 
     return claims->expires_s > now_s;
 }
 
-bool token_verify(const char *secret, const char *token, int64_t now_s, struct token_claims *claims)
+bool token_is_signed(const char *secret, const char *token)
 {
     size_t length = strnlen(token, TOKEN_READ_BYTES_MAX);
+    const char *first = length < TOKEN_READ_BYTES_MAX ? strchr(token, '.') : NULL,
+               *second = first ? strchr(first + 1, '.') : NULL;
+
+    /* Decoding fails for a third dot and for every character outside the alphabet. */
+    return second && token_signature_matches((const uint8_t *)secret, strlen(secret), token,
+                                             (size_t)(second - token), second + 1,
+                                             length - (size_t)(second + 1 - token));
+}
+
+bool token_verify(const char *secret, const char *token, int64_t now_s, struct token_claims *claims)
+{
     const char *first, *second;
     cJSON *object;
     bool ok;
 
     *claims = (struct token_claims){0};
-    if (length >= TOKEN_READ_BYTES_MAX)
+    if (!token_is_signed(secret, token))
         return false;
     first = strchr(token, '.');
-    second = first ? strchr(first + 1, '.') : NULL;
-    /* Decoding fails below for a third dot and for every character outside the alphabet. */
-    if (!second ||
-        !token_signature_matches((const uint8_t *)secret, strlen(secret), token,
-                                 (size_t)(second - token), second + 1,
-                                 length - (size_t)(second + 1 - token)) ||
-        !header_is_ours(token, (size_t)(first - token)))
+    second = strchr(first + 1, '.');
+    if (!header_is_ours(token, (size_t)(first - token)))
         return false;
     object = segment_parse(first + 1, (size_t)(second - first - 1));
     ok = object && claims_read(object, now_s, claims);

@@ -25,6 +25,8 @@ struct token_claims {
 
 bool token_make(const char *secret, const struct token_claims *claims, char out[TOKEN_BYTES_MAX]);
 
+/* Is its signature made with the secret? Says nothing of the claims. */
+bool token_is_signed(const char *secret, const char *token);
 /* True: the token was made with the secret, nobody changed it, and it is valid at now_s. Fills in
  * subject and expires_s. The rest stays empty: who the user is says the database, not the token. */
 bool token_verify(const char *secret, const char *token, int64_t now_s,

@@ -8,6 +8,7 @@
     E(invalid_payload, "The payload of this event is not as documented")                         \
     E(unknown_event, "There is no such event")                                                   \
     E(rate_limited, "Too many events; wait a moment and try again")                              \
+    E(invalid_token, "The token is not valid, or it is another user's")                          \
     E(unavailable, "The service cannot do this at the moment; try again later")                  \
     E(room_not_found, "There is no such room")                                                   \
     E(room_closed, "The room is closed")                                                         \

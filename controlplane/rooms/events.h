@@ -52,6 +52,7 @@ enum audit_extent { AUDIT_NO_ROW, AUDIT_ONE_ROW, AUDIT_ONE_PARTICIPANT, AUDIT_WH
     E("room:muteAll", MODERATOR, COUNTED, WHOLE_ROOM, "roomId:text", room_mute_all)                \
     E("room:changeRole", HOST, COUNTED, ONE_ROW, "roomId:text targetUserId:text newRole:text",     \
       room_change_role)                                                                            \
+    E("auth:refresh", ANYONE, COUNTED, NO_ROW, "token:line", auth_refresh)                         \
     E("media:getRouterCapabilities", MEMBER, FREE, NO_ROW, "roomId:text",                          \
       media_get_router_capabilities)                                                               \
     E("media:createTransport", MEMBER, COUNTED, NO_ROW, "roomId:text direction?:text dir?:text",   \

@@ -47,7 +47,7 @@ enum departure {
     DEPARTURE_KICKED,
     DEPARTURE_GONE,         /* the grace time has passed, or the room closes */
     DEPARTURE_STOPPED,      /* the control plane stops */
-    DEPARTURE_DISCONNECTED, /* by us: the token expired or the user was deactivated */
+    DEPARTURE_DISCONNECTED, /* by us: the user was deactivated, or the key of the token withdrawn */
 };
 /* Frees the participant and its media, tells the others, and closes the room after the last one. */
 void participant_remove(struct participant *participant, enum departure how);

@@ -41,6 +41,44 @@ static struct verification *verification_new(struct rooms *rooms, struct socket 
     return v;
 }
 
+/* ---- tokens ---- */
+
+uint64_t session_use_token(struct session *session, char *token)
+{
+    struct rooms *rooms = session->rooms;
+    uint64_t life_ms = auth_token_life_ms(rooms->auth, token), now_ms = uv_now(rooms->loop);
+
+    if (life_ms == 0) {
+        free(token);
+        return 0;
+    }
+    free(session->token);
+    session->token = token;
+    session->keys_version = auth_keys_version(rooms->auth);
+    session->token_until_ms = now_ms + life_ms;
+    session->announce_expiry_ms =
+        session->token_until_ms - (life_ms / 2 < EXPIRY_NOTICE_MS ? life_ms / 2 : EXPIRY_NOTICE_MS);
+    return life_ms;
+}
+
+static void expiry_announce(struct session *session, uint64_t now_ms)
+{
+    cJSON *value = cJSON_CreateObject();
+
+    session->announce_expiry_ms = UINT64_MAX;
+    cJSON_AddNumberToObject(value, "expiresAt",
+                            (double)(wall_ms() + (int64_t)(session->token_until_ms - now_ms)));
+    socket_emit(session->socket, "auth:expiring", value);
+}
+
+/* The participants stay for the grace time, and the client may come back with another token. */
+static void session_expire(struct session *session)
+{
+    LOG(INFO, "session", "socket closed: its token expired", F("user", "%s", session->user_id),
+        F("socket", "%s", socket_id(session->socket)));
+    socket_close(session->socket);
+}
+
 /* ---- a new socket ---- */
 
 static void session_open(struct verification *v, const struct user_row *user)
@@ -62,12 +100,10 @@ static void session_open(struct verification *v, const struct user_row *user)
     session->socket = v->socket;
     memcpy(session->user_id, user->id, sizeof(session->user_id));
     memcpy(session->display_name, user->display_name, sizeof(session->display_name));
-    session->token = v->token;
+    session_use_token(session, v->token); /* one that expired meanwhile is noticed below */
     v->token = NULL;
-    session->token_expires_s = auth_token_expiry(v->rooms->auth, session->token);
     session->verified_ms = uv_now(v->rooms->loop);
     LIST_INIT(&session->participants);
-    session->keys_version = auth_keys_version(v->rooms->auth);
     TAILQ_INSERT_TAIL(&v->rooms->sessions, session, link);
     v->rooms->session_count++;
     socket_set_data(v->socket, session);
@@ -123,7 +159,7 @@ void session_disconnect(struct session *session)
 {
     struct participant *p;
 
-    LOG(INFO, "session", "socket disconnected: its token expired or its user was deactivated",
+    LOG(INFO, "session", "socket disconnected: its user was deactivated, or its key withdrawn",
         F("user", "%s", session->user_id), F("socket", "%s", socket_id(session->socket)));
     while ((p = LIST_FIRST(&session->participants)) != NULL)
         participant_remove(p, DEPARTURE_DISCONNECTED);
@@ -145,8 +181,8 @@ static void session_verified(void *context, enum auth_result result, const struc
     verification_free(v);
 }
 
-/* Verifies that the user still exists and is active. The token itself is verified only if the keys
- * have changed, because this happens for thousands of sockets every few seconds. */
+/* Verifies that the user still exists and is active. The signature of the token is verified only if
+ * the keys have changed, because this happens for thousands of sockets every few seconds. */
 static void session_verify(struct session *session, uint64_t now_ms)
 {
     struct rooms *rooms = session->rooms;
@@ -155,19 +191,23 @@ static void session_verify(struct session *session, uint64_t now_ms)
     session->verified_ms = now_ms;
     TAILQ_REMOVE(&rooms->sessions, session, link);
     TAILQ_INSERT_TAIL(&rooms->sessions, session, link);
-    if (session->token_expires_s <= wall_ms() / 1000) {
-        session_disconnect(session);
+    if (now_ms >= session->token_until_ms) {
+        session_expire(session);
         return;
     }
+    if (session->keys_version != auth_keys_version(rooms->auth)) {
+        if (!auth_token_is_signed(rooms->auth, session->token)) {
+            session_disconnect(session);
+            return;
+        }
+        session->keys_version = auth_keys_version(rooms->auth);
+    }
+    if (now_ms >= session->announce_expiry_ms)
+        expiry_announce(session, now_ms);
     if (session->verifying || (v = verification_new(rooms, session->socket)) == NULL)
         return;
     session->verifying = true;
-    if (session->keys_version == auth_keys_version(rooms->auth)) {
-        auth_check_user(rooms->auth, session->user_id, session_verified, v);
-    } else {
-        session->keys_version = auth_keys_version(rooms->auth);
-        auth_verify(rooms->auth, session->token, session_verified, v);
-    }
+    auth_check_user(rooms->auth, session->user_id, session_verified, v);
 }
 
 void sessions_reverify(struct rooms *rooms)

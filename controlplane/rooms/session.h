@@ -9,6 +9,10 @@
 
 #define ROOMS_PER_SOCKET_MAX 8
 
+/* So long before its token expires a client gets auth:expiring; at half the life of the token if
+ * that is later, so that short tokens are not announced at once. */
+#define EXPIRY_NOTICE_MS 60000
+
 /* Each session is verified again every 3 s: a socket must be closed within 5 s after its user was
  * deactivated (threat C7). Per tick at most 512 sessions are verified, so that the store has time
  * for requests. This is enough for 6000 sockets; with more of them verifying takes longer. */
@@ -21,9 +25,11 @@ struct session {
     char user_id[UUID_TEXT_BYTES];
     char display_name[401];
     char *token;
-    int64_t token_expires_s; /* Unix time */
-    uint32_t keys_version;   /* of the keys that verified the token: auth_keys_version() */
-    uint64_t verified_ms;    /* loop time */
+    /* Loop time, so that the wall clock may be set without effect: the socket is closed, and the
+     * client is told before (UINT64_MAX: it was told). */
+    uint64_t token_until_ms, announce_expiry_ms;
+    uint32_t keys_version; /* of the keys that verified the token: auth_keys_version() */
+    uint64_t verified_ms;  /* loop time */
     bool verifying;
     struct rate_limit rate;
     uint64_t rate_audited_ms; /* loop time of the last audit row rate_limited; 0: none yet */
@@ -32,6 +38,9 @@ struct session {
     TAILQ_ENTRY(session) link;
 };
 
+/* Takes the token, which auth has just verified, and frees the one before. Returns how long it will
+ * be valid; 0: it is not, and the one before stays. */
+uint64_t session_use_token(struct session *session, char *token);
 /* Removes the user from all rooms at once, without grace time, and closes the socket. */
 void session_disconnect(struct session *session);
 /* Frees a session that no participant uses any more. */

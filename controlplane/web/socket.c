@@ -298,6 +298,12 @@ void socket_send(struct socket *socket, int64_t ack, cJSON *array,
     cJSON_Delete(array);
 }
 
+void socket_close(struct socket *socket)
+{
+    if (socket_is_open(socket))
+        client_close(socket->client, "server close");
+}
+
 void socket_disconnect(struct socket *socket)
 {
     if (!socket_is_open(socket))

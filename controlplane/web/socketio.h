@@ -67,8 +67,10 @@ void socket_emit_all(struct socket *const *sockets, size_t count, const char *ev
  * otherwise it holds the values of the acknowledgement. */
 void socket_send(struct socket *socket, int64_t ack, cJSON *array,
                  const struct socket_attachment *attachments, size_t count);
-/* Sends DISCONNECT and closes the session, after everything that was sent before. */
+/* Closes the session, after everything that was sent before. socket_disconnect sends DISCONNECT
+ * first: a stock client stays away. After socket_close it connects again by itself. */
 void socket_disconnect(struct socket *socket);
+void socket_close(struct socket *socket);
 
 const char *socket_id(const struct socket *socket); /* 20 characters, as clients see it */
 const char *socket_namespace(const struct socket *socket);

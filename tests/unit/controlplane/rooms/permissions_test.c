@@ -310,6 +310,25 @@ static void everybody_may_create_and_join(void **state)
     }
 }
 
+/* Everybody may refresh the own token, and nobody with the token of another. */
+static void only_own_tokens_are_refreshed(void **state)
+{
+    for (int who = 0; who < WHO_COUNT; who++)
+        for (int whose = 0; whose < WHO_COUNT; whose++) {
+            char mine[UUID_TEXT_BYTES], theirs[UUID_TEXT_BYTES];
+            uint64_t before;
+
+            build(state);
+            strcpy(mine, ((struct session *)people[who].s->data)->user_id);
+            strcpy(theirs, ((struct session *)people[whose].s->data)->user_id);
+            before = state_hash();
+            expect(who, "auth:refresh", "a token",
+                   request(people[who].s, "auth:refresh", "{'token':'%s'}", theirs),
+                   strcmp(mine, theirs) ? "invalid_token" : NULL, before);
+            scrap(state);
+        }
+}
+
 /* ---- no event is missing ---- */
 
 /* Whether the tables above test this event, with this permission. */
@@ -328,7 +347,8 @@ static bool is_tested(const char *name, enum permission may)
             return objects[media_events[e].object] == may || may == MAY_ANYONE;
     if (strcmp(name, "media:produce") == 0 || strcmp(name, "media:consume") == 0)
         return may == MAY_OWN_TRANSPORT;
-    return (strcmp(name, "room:create") == 0 || strcmp(name, "room:join") == 0) &&
+    return (strcmp(name, "room:create") == 0 || strcmp(name, "room:join") == 0 ||
+            strcmp(name, "auth:refresh") == 0) &&
            may == MAY_ANYONE;
 }
 
@@ -364,6 +384,7 @@ int main(void)
         cmocka_unit_test(produce_needs_room_and_transport),
         cmocka_unit_test(consume_needs_room_transport_and_producer),
         cmocka_unit_test(everybody_may_create_and_join),
+        cmocka_unit_test(only_own_tokens_are_refreshed),
         cmocka_unit_test(every_event_is_tested),
         cmocka_unit_test(enough_combinations_were_checked),
     };

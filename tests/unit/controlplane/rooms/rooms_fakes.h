@@ -33,7 +33,7 @@ struct received {
 };
 struct socket {
     int references;
-    bool accepted, open, refused, closes_early;
+    bool accepted, open, refused, closes_early, disconnected;
     char id[21], refusal[64];
     void *data, *context;
     cJSON *ack; /* the last acknowledgement */
@@ -122,7 +122,12 @@ static void fake_close(struct socket *s, const char *reason)
 }
 void socket_disconnect(struct socket *s)
 {
+    s->disconnected = true;
     fake_close(s, "server disconnect");
+}
+void socket_close(struct socket *s)
+{
+    fake_close(s, "server close");
 }
 const char *socket_id(const struct socket *s)
 {
@@ -298,8 +303,9 @@ void meeting_next_active(struct persistence *store, const char *after_id, meetin
 
 static char deactivated[UUID_TEXT_BYTES];
 static int auth_answer = -1; /* every verification gets this answer; -1: the right one */
-static int64_t token_life_s;
+static uint64_t token_life_ms;
 static uint32_t fake_keys_version, lookups;
+static bool key_is_withdrawn;
 
 void auth_verify(struct auth *auth, const char *token, auth_callback done, void *context)
 {
@@ -323,9 +329,13 @@ uint32_t auth_keys_version(const struct auth *auth)
 {
     return fake_keys_version;
 }
-int64_t auth_token_expiry(struct auth *auth, const char *token)
+uint64_t auth_token_life_ms(struct auth *auth, const char *token)
 {
-    return (int64_t)(clock_wall_ns() / NS_PER_S) + token_life_s;
+    return token_life_ms;
+}
+bool auth_token_is_signed(struct auth *auth, const char *token)
+{
+    return !key_is_withdrawn;
 }
 
 /* ---- audit ---- */
@@ -525,7 +535,8 @@ static void fakes_reset(void)
     work_count = meeting_count = inserts = 0;
     store_down = audit_down = false;
     auth_answer = -1;
-    token_life_s = 3600;
+    token_life_ms = 3600000;
+    key_is_withdrawn = false;
     lookups = 0;
 }
 

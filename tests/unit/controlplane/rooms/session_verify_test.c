@@ -1,5 +1,7 @@
 /* Threat C7: a socket whose user was deactivated, whose token expired or whose key was withdrawn is
- * disconnected in time, among thousands of sockets, and no other socket is. */
+ * closed in time, among thousands of sockets, and no other socket is. */
+#include <math.h>
+
 #include "rooms_steps.h"
 
 /* Every session is due now; verifies those whose turn it is. */
@@ -52,36 +54,138 @@ static void the_timer_verifies(void **state)
     socket_lose(b);
 }
 
-static void expired_tokens_disconnect(void **state)
+static struct participant *participant_of(const char *room, const char *user_id)
 {
-    struct socket *long_lived = connect_user(user(1)), *brief;
-    int64_t expires_ms;
+    struct room *found = room_find(rooms, room);
 
-    token_life_s = 2;
+    return found != NULL ? participant_find(found, user_id) : NULL;
+}
+
+/* The socket goes, the participant stays for the grace time, and a socket with a fresh token takes
+ * its place. */
+static void expired_tokens_close_the_socket_only(void **state)
+{
+    struct socket *a = connect_user(user(1)), *brief, *fresh;
+    const char *room = make_room(a);
+    uint64_t began_ms = uv_now(&loop), open_ms;
+
+    assert_ok(request(a, "room:join", "{'roomId':'%s'}", room));
+    token_life_ms = 500;
     brief = connect_user(user(2));
-    expires_ms = ((struct session *)brief->data)->token_expires_s * 1000;
+    assert_ok(request(brief, "room:join", "{'roomId':'%s'}", room));
+    skip_received(a);
     auth_answer = AUTH_UNAVAILABLE; /* this needs no store */
     while (brief->open) {
         wait_ms(10);
         verify_all();
     }
-    assert_true((int64_t)(clock_wall_ns() / NS_PER_MS) >= expires_ms);
-    assert_true(long_lived->open);
-    socket_lose(long_lived);
+    open_ms = uv_now(&loop) - began_ms;
+    print_message("# a token of 500 ms: the socket was open for %u ms\n", (unsigned)open_ms);
+    assert_true(open_ms >= 500);
+    assert_true(a->open);
+    assert_false(brief->disconnected); /* a stock client connects again by itself */
+    assert_int_equal(a->received_count, a->received_read); /* nobody has left */
+    assert_non_null(participant_of(room, user(2)));
+    auth_answer = -1;
+    token_life_ms = 3600000;
+    fresh = connect_user(user(2));
+    assert_ok(request(fresh, "room:join", "{'roomId':'%s','resume':true}", room));
+    assert_true(cJSON_IsTrue(cJSON_GetObjectItem(fresh->ack, "resumed")));
+    assert_int_equal(a->received_count, a->received_read);
+    socket_lose(a);
+    socket_lose(brief);
+    socket_lose(fresh);
+}
+
+static unsigned announcements(struct socket *socket)
+{
+    unsigned count = 0;
+
+    for (int i = 0; i < socket->received_count; i++)
+        count += !strcmp(socket->received[i].name, "auth:expiring");
+    return count;
+}
+
+static void the_end_of_a_token_is_announced_once(void **state)
+{
+    struct socket *brief, *a;
+    const cJSON *value;
+    double expires_at;
+
+    token_life_ms = 3600000;
+    a = connect_user(user(1));
+    verify_all();
+    assert_int_equal(announcements(a), 0);
+    token_life_ms = EXPIRY_NOTICE_MS + 200; /* half of it is less than the notice */
+    brief = connect_user(user(2));
+    ((struct session *)a->data)->announce_expiry_ms = uv_now(&loop);
+    verify_all();
+    assert_int_equal(announcements(brief), 0);
+    assert_int_equal(announcements(a), 1);
+    verify_all();
+    assert_int_equal(announcements(a), 1);
+    received(a, "authenticated");
+    value = received(a, "auth:expiring");
+    expires_at = cJSON_GetNumberValue(cJSON_GetObjectItem(value, "expiresAt"));
+    assert_true(fabs(expires_at - (double)wall_ms() - 3600000) < 60000);
+    /* half of a short life, 60 s of a long one */
+    assert_true(((struct session *)brief->data)->token_until_ms -
+                    ((struct session *)brief->data)->announce_expiry_ms ==
+                token_life_ms / 2);
+    token_life_ms = 86400000;
+    assert_ok(request(brief, "auth:refresh", "{'token':'%s'}", user(2)));
+    assert_true(((struct session *)brief->data)->token_until_ms -
+                    ((struct session *)brief->data)->announce_expiry_ms ==
+                EXPIRY_NOTICE_MS);
+    socket_lose(a);
     socket_lose(brief);
 }
 
-static void after_new_keys_tokens_are_verified_again(void **state)
+static void a_fresh_token_keeps_the_socket(void **state)
+{
+    struct socket *a;
+    struct session *session;
+
+    token_life_ms = 500;
+    a = connect_user(user(1));
+    session = a->data;
+    /* the token of somebody else, a bad token, no answer of the store: nothing changes */
+    token_life_ms = 3600000;
+    assert_code(request(a, "auth:refresh", "{'token':'%s'}", user(2)), "invalid_token");
+    assert_code(request(a, "auth:refresh", "{'token':'x'}"), "invalid_token");
+    assert_code(request(a, "auth:refresh", "{}"), "invalid_payload");
+    auth_answer = AUTH_UNAVAILABLE;
+    assert_code(request(a, "auth:refresh", "{'token':'%s'}", user(1)), "unavailable");
+    auth_answer = -1;
+    token_life_ms = 0; /* expired while the store looked the user up */
+    assert_code(request(a, "auth:refresh", "{'token':'%s'}", user(1)), "invalid_token");
+    assert_true(session->token_until_ms <= uv_now(&loop) + 500);
+
+    token_life_ms = 3600000;
+    assert_ok(request(a, "auth:refresh", "{'token':'%s'}", user(1)));
+    assert_true(cJSON_GetNumberValue(cJSON_GetObjectItem(a->ack, "expiresAt")) >
+                (double)wall_ms() + 3500000);
+    wait_ms(600);
+    verify_all();
+    assert_true(a->open);
+    socket_lose(a);
+}
+
+static void after_new_keys_signatures_are_verified_again(void **state)
 {
     struct socket *a = connect_user(user(1));
 
     verify_all();
     assert_int_equal(lookups, 1); /* only the user is looked up */
     fake_keys_version++;
-    auth_answer = AUTH_REFUSED; /* the token was signed with a key that was withdrawn */
+    verify_all();
+    assert_true(a->open); /* the key still counts */
+    fake_keys_version++;
+    key_is_withdrawn = true;
     verify_all();
     assert_int_equal(lookups, 0);
     assert_false(a->open);
+    assert_true(a->disconnected);
     socket_lose(a);
 }
 
@@ -123,8 +227,9 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(deactivated_users_are_disconnected), T(the_timer_verifies),
-        T(expired_tokens_disconnect),          T(after_new_keys_tokens_are_verified_again),
+        T(deactivated_users_are_disconnected),   T(the_timer_verifies),
+        T(expired_tokens_close_the_socket_only), T(the_end_of_a_token_is_announced_once),
+        T(a_fresh_token_keeps_the_socket),       T(after_new_keys_signatures_are_verified_again),
         T(thousands_are_verified_in_time),
     };
 
