@@ -7,7 +7,8 @@
  *           descriptor ends the set.
  * Names:    desired actual keys resume (regions); udp4.W udp6.W (media sockets of worker W);
  *           bell.worker.W bell.control bell.handshaker (eventfds); child.forwarder child.handshaker
- *           (pidfds).
+ *           (pidfds); forwarder.dead (only its name counts: the forwarder crashed again and again,
+ *           and its successor must wait).
  * Threads:  one at a time for one set.
  * Memory:   a set owns its descriptors until they are taken out; descriptors_close closes the rest.
  * Errors:   -1 with errno.
@@ -20,6 +21,7 @@
 
 #define DESCRIPTORS_MAX 96
 #define DESCRIPTOR_NAME_BYTES 32
+#define DESCRIPTOR_FORWARDER_DEAD "forwarder.dead"
 
 struct descriptor {
     char name[DESCRIPTOR_NAME_BYTES];

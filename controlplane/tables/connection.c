@@ -99,6 +99,7 @@ static void take_regions(struct dataplane *dataplane, struct descriptors *set,
 {
     uint32_t w;
 
+    dataplane_set_up(dataplane, false); /* the new ones have none of our rows */
     dataplane_unmap(dataplane);
     dataplane->desired = *desired;
     dataplane->actual = *actual;
@@ -165,9 +166,11 @@ static void attempt_done(uv_work_t *work, int status)
 
     dataplane->connecting = false;
     dataplane->retry_ms = uv_now(dataplane->loop) + RECONNECT_MS;
+    dataplane->refused =
+        !attempt->connected || descriptors_get(&attempt->set, DESCRIPTOR_FORWARDER_DEAD) >= 0;
     if (attempt->connected) {
-        if (!dataplane->closing)
-            map_regions(dataplane, &attempt->set, attempt->why);
+        if (!dataplane->closing && !map_regions(dataplane, &attempt->set, attempt->why))
+            dataplane->refused = true;
         descriptors_close(&attempt->set);
     }
     if (!dataplane->closing && !dataplane->failure_logged && attempt->why[0] != '\0') {

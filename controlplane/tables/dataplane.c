@@ -66,21 +66,25 @@ void control_doorbell_rung(uv_poll_t *poll, int status, int events)
 
 /* ---- heartbeats ---- */
 
-/* The forwarder's heartbeat is fresh, and clients can be told
- * fingerprints and at least one port. */
-static bool is_serving(struct dataplane *dataplane)
+static bool is_late(const struct dataplane *dataplane)
 {
-    uint64_t beat_ns, now_ns = clock_monotonic_ns();
+    uint64_t beat_ns = region_heartbeat(dataplane->actual.header), now_ns = clock_monotonic_ns();
+
+    return now_ns > beat_ns && now_ns - beat_ns > HEARTBEAT_SILENCE_MS * NS_PER_MS;
+}
+
+/* There is a forwarder, and clients can be told fingerprints and at least one port. */
+static bool is_serving(struct dataplane *dataplane, bool late)
+{
     struct node_row node;
     uint32_t w;
 
     if (!dataplane->mapped)
         return false;
-    beat_ns = region_heartbeat(dataplane->actual.header);
-    if (now_ns > beat_ns && now_ns - beat_ns > HEARTBEAT_SILENCE_MS * NS_PER_MS)
-        return false;
     if (dataplane->up)
-        return true;
+        return !(late && dataplane->refused);
+    if (late)
+        return false; /* nothing has shown yet that it serves */
     if (!dataplane_row_read(dataplane, TABLE_node, 0, &node) || !node.has_fingerprints)
         return false;
     for (w = 0; w < node.worker_count; w++) {
@@ -90,26 +94,54 @@ static bool is_serving(struct dataplane *dataplane)
     return false;
 }
 
+void dataplane_set_up(struct dataplane *dataplane, bool up)
+{
+    if (up == dataplane->up)
+        return;
+    dataplane->up = up;
+    dataplane->late = dataplane->refused = false;
+    if (up) {
+        dataplane->failure_logged = false;
+        LOG(INFO, "dataplane", "the data plane is up");
+    } else {
+        LOG(WARN, "dataplane",
+            "the data plane is down: its supervisor does not answer, or says that it is dead");
+    }
+    dataplane->handlers.up(dataplane->context, up);
+}
+
+/* While it is late, events may have been lost with an earlier forwarder: so the end of it counts as
+ * a start. */
+static void set_late(struct dataplane *dataplane, bool late)
+{
+    if (late == dataplane->late)
+        return;
+    dataplane->late = late;
+    dataplane->refused = false;
+    dataplane->retry_ms = 0;
+    if (late) {
+        LOG(WARN, "dataplane",
+            "the heartbeat of the data plane is late; requests go on while its supervisor is asked",
+            F("silence_limit_ms", "%u", HEARTBEAT_SILENCE_MS));
+    } else {
+        dataplane->failure_logged = false;
+        dataplane->handlers.up(dataplane->context, true);
+    }
+}
+
 static void beat(uv_timer_t *timer)
 {
     struct dataplane *dataplane = timer->data;
-    bool up;
+    bool late;
 
     if (dataplane->mapped)
         region_beat(&dataplane->desired, 0, clock_monotonic_ns());
-    up = is_serving(dataplane);
-    if (up != dataplane->up) {
-        dataplane->up = up;
-        if (up) {
-            dataplane->failure_logged = false;
-            LOG(INFO, "dataplane", "the data plane is up");
-        } else {
-            LOG(WARN, "dataplane", "the data plane does not answer",
-                F("silence_limit_ms", "%u", HEARTBEAT_SILENCE_MS));
-        }
-        dataplane->handlers.up(dataplane->context, up);
-    }
-    if (!dataplane->up && !dataplane->connecting && uv_now(dataplane->loop) >= dataplane->retry_ms)
+    late = dataplane->mapped && is_late(dataplane);
+    dataplane_set_up(dataplane, is_serving(dataplane, late));
+    if (dataplane->up)
+        set_late(dataplane, late);
+    if ((!dataplane->up || dataplane->late) && !dataplane->connecting &&
+        uv_now(dataplane->loop) >= dataplane->retry_ms)
         dataplane_connect(dataplane);
 }
 

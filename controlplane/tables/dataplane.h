@@ -24,8 +24,8 @@ struct dataplane;
 struct dataplane_handlers {
     /* A row of transport_state, producer_state or consumer_state changed. */
     void (*changed)(void *context, enum table_id table, handle_word handle);
-    /* true: the data plane started, its fingerprints and ports
-     * are known. false: its heartbeat stopped. */
+    /* true: the data plane started, or its heartbeat is back after it was late; its fingerprints and
+     * ports are known. false: it is dead, see internal.h. */
     void (*up)(void *context, bool is_up);
 };
 

@@ -13,7 +13,10 @@
 
 /* How often this process beats. Nobody acts when it is late; ringcastctl shows it. */
 #define HEARTBEAT_MS 100
-/* Without a heartbeat of the forwarder for this long, the data plane counts as down. */
+/* Without a heartbeat of the forwarder for this long, we ask the supervisor. On a busy machine a
+ * late heartbeat proves nothing, so it refuses no request: rows are written all the same. The data
+ * plane counts as down when the supervisor is dead, does not answer, or says that the forwarder is
+ * dead. */
 #define HEARTBEAT_SILENCE_MS (500u * SANITIZER_PATIENCE)
 #define RECONNECT_MS 500 /* between two attempts to reach the supervisor */
 
@@ -24,6 +27,8 @@ struct dataplane {
     void *context;
 
     bool mapped, up, closing, connecting;
+    bool late;    /* up, but its heartbeat is late */
+    bool refused; /* asked meanwhile: the data plane is dead */
     struct region desired, actual;
     struct ring changes[WORKERS_MAX], events[WORKERS_MAX];
     int worker_doorbell[WORKERS_MAX], control_doorbell; /* eventfds; -1: none */
@@ -47,6 +52,9 @@ struct dataplane {
 
 void dataplane_unref(struct dataplane *dataplane);
 void control_doorbell_rung(uv_poll_t *poll, int status, int events);
+
+/* Tells the rest of the control plane when `up` changes. */
+void dataplane_set_up(struct dataplane *dataplane, bool up);
 
 /* ---- connection.c ---- */
 

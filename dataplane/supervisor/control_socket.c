@@ -153,6 +153,17 @@ void control_client_accept(struct supervisor *s, uint64_t now_ns)
     control->clients[control->client_count++].deadline_ns = now_ns + CLIENT_LIMIT_NS;
 }
 
+/* To whom asks why the forwarder is silent: it crashed again and again, and nobody replaces it at
+ * once. The descriptor means nothing; its name is the message. */
+static void add_forwarder_state(const struct supervisor *s, struct descriptors *set)
+{
+    const struct child *forwarder = &s->children[CHILD_forwarder];
+
+    if (forwarder->pidfd < 0 && forwarder->start_again_ns > clock_monotonic_ns())
+        descriptors_add(set, descriptors_get(set, "%s", region_names[REGION_actual]),
+                        DESCRIPTOR_FORWARDER_DEAD);
+}
+
 /* Reads one message, sends one answer and hangs up. The answer fits into the buffer of the socket;
  * a client that made its buffer smaller gets a part and must ask again. */
 void control_client_serve(struct supervisor *s, int client)
@@ -166,14 +177,17 @@ void control_client_serve(struct supervisor *s, int client)
         return;
     if (bytes > 0) {
         role[bytes] = '\0';
-        if (!resources_for_client(&s->resources, role, &set))
+        if (!resources_for_client(&s->resources, role, &set)) {
             LOG(WARN, "control", "a client asked for a role that does not exist",
                 F("role", "%s", role));
-        else if (descriptors_send(fd, &set) != 0)
-            LOG(WARN, "control", "cannot hand shared memory to a client", F("role", "%s", role),
-                F("error", "%s", strerror(errno)));
-        else
-            LOG(DEBUG, "control", "handed shared memory to a client", F("role", "%s", role));
+        } else {
+            add_forwarder_state(s, &set);
+            if (descriptors_send(fd, &set) != 0)
+                LOG(WARN, "control", "cannot hand shared memory to a client", F("role", "%s", role),
+                    F("error", "%s", strerror(errno)));
+            else
+                LOG(DEBUG, "control", "handed shared memory to a client", F("role", "%s", role));
+        }
     }
     client_hang_up(&s->control, client);
 }

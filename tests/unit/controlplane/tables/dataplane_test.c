@@ -31,6 +31,7 @@ static struct {
     uv_thread_t thread;
     uv_timer_t beat;
     bool beating;
+    bool forwarder_dead; /* the supervisor says so */
     int clients;
 } far;
 
@@ -59,6 +60,8 @@ static void supervise(void *unused)
             descriptors_add(&set, far.worker_doorbell[0], "bell.worker.%u", 0);
             descriptors_add(&set, far.worker_doorbell[1], "bell.worker.%u", 1);
             descriptors_add(&set, far.control_doorbell, "bell.control");
+            if (__atomic_load_n(&far.forwarder_dead, __ATOMIC_SEQ_CST))
+                descriptors_add(&set, far.control_doorbell, DESCRIPTOR_FORWARDER_DEAD);
             descriptors_send(client, &set);
             close(descriptors_get(&set, "actual"));
             __atomic_add_fetch(&far.clients, 1, __ATOMIC_SEQ_CST);
@@ -438,7 +441,9 @@ static void a_silent_or_restarted_data_plane(void **state)
     uint64_t began_ns;
     int clients;
 
-    /* The forwarder hangs. The upper limit is generous: this machine may be busy. */
+    /* The forwarder crashes again and again. The upper limit is generous: this machine may be
+     * busy. */
+    __atomic_store_n(&far.forwarder_dead, true, __ATOMIC_SEQ_CST);
     far.beating = false;
     began_ns = clock_monotonic_ns();
     run_until(&downs, 1);
@@ -454,6 +459,7 @@ static void a_silent_or_restarted_data_plane(void **state)
     for (int i = 0; i < 600 && __atomic_load_n(&far.clients, __ATOMIC_SEQ_CST) == clients; i++)
         run_ms(100);
     assert_true(__atomic_load_n(&far.clients, __ATOMIC_SEQ_CST) > clients);
+    __atomic_store_n(&far.forwarder_dead, false, __ATOMIC_SEQ_CST);
     far.beating = true; /* a new forwarder with the same regions: rows are still there */
     run_until(&ups, 2);
     assert_true(dataplane_row_read(dataplane, TABLE_transport, handle, &seen));
@@ -470,6 +476,33 @@ static void a_silent_or_restarted_data_plane(void **state)
     assert_false(dataplane_row_read(dataplane, TABLE_transport, handle, &seen));
     dataplane_row_remove(dataplane, TABLE_transport, handle, 0); /* too late, and harmless */
     assert_int_equal(handle_generation(dataplane_row_add(dataplane, TABLE_transport, &row, 0)), 1);
+    shut(dataplane);
+}
+
+/* A late heartbeat alone refuses nothing: the machine may be busy. The supervisor is asked, and its
+ * answer shows that the data plane lives. */
+static void a_late_heartbeat_refuses_nothing(void **state)
+{
+    struct dataplane *dataplane = open_up();
+    struct transport_row row = transport_row(0);
+    int asked = __atomic_load_n(&far.clients, __ATOMIC_SEQ_CST), added = 0;
+    uint64_t late_ms = 3 * 500 * SANITIZER_PATIENCE;
+
+    far.beating = false;
+    for (uint64_t ms = 0; ms < late_ms; ms += 10, added++) {
+        run_ms(10);
+        if (dataplane_pick_worker(dataplane, -1, 0) < 0 ||
+            dataplane_row_add(dataplane, TABLE_transport, &row, 0) == 0)
+            fail_msg("refused after %llu ms", (unsigned long long)ms);
+    }
+    assert_true(dataplane_is_up(dataplane));
+    assert_int_equal(downs, 0);
+    assert_true(__atomic_load_n(&far.clients, __ATOMIC_SEQ_CST) > asked);
+    print_message("%d rows added in %llu ms without a heartbeat, none refused\n", added,
+                  (unsigned long long)late_ms);
+    far.beating = true;
+    run_until(&ups, 2); /* the rooms look at all transports again */
+    assert_int_equal(downs, 0);
     shut(dataplane);
 }
 
@@ -559,6 +592,7 @@ int main(void)
         T(events_reach_the_handler),
         T(leftover_rows_are_freed),
         T(a_silent_or_restarted_data_plane),
+        T(a_late_heartbeat_refuses_nothing),
         T(without_a_data_plane),
     };
 

@@ -636,6 +636,42 @@ static void test_control_socket_serves_its_roles(void **state)
     assert_non_null(strstr(why, "another data plane already uses"));
 }
 
+/* Does the supervisor say that the forwarder is dead? */
+static bool is_said_to_be_dead(const struct life *life)
+{
+    char why[SUPERVISOR_WHY_BYTES];
+    struct descriptors set;
+    bool dead;
+
+    assert_int_equal(descriptors_from_supervisor(life->socket, "control", &set, why), 0);
+    dead = descriptors_get(&set, DESCRIPTOR_FORWARDER_DEAD) >= 0;
+    descriptors_close(&set);
+    return dead;
+}
+
+/* Only a forwarder that crashes again and again is said to be dead, and only while its successor
+ * waits. */
+static void test_control_plane_hears_of_a_dead_forwarder(void **state)
+{
+    struct life *life = *state;
+    uint32_t starts_before;
+    bool dead = false;
+
+    supervisor_start(life);
+    wait_ready(life);
+    assert_false(is_said_to_be_dead(life));
+    for (unsigned deaths = 0; deaths < 6 && !dead; deaths++) {
+        pid_t forwarder = writer(&life->actual);
+
+        starts_before = starts(&life->actual);
+        kill(forwarder, SIGABRT);
+        WAIT_FOR(life, (dead = is_said_to_be_dead(life)) || starts(&life->actual) > starts_before);
+    }
+    assert_true(dead);
+    WAIT_FOR(life, starts(&life->actual) > starts_before);
+    assert_false(is_said_to_be_dead(life));
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -649,6 +685,8 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(test_next_supervisor_takes_over, life_begin, life_end),
         cmocka_unit_test_setup_teardown(test_incomplete_store_is_not_used, life_begin, life_end),
         cmocka_unit_test_setup_teardown(test_control_socket_serves_its_roles, life_begin, life_end),
+        cmocka_unit_test_setup_teardown(test_control_plane_hears_of_a_dead_forwarder, life_begin,
+                                        life_end),
     };
 
     if (argc > 1 && strncmp(argv[1], "--role=", 7) == 0)
