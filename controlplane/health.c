@@ -9,6 +9,7 @@
 #include "controlplane/live/live.h"
 #include "controlplane/people/auth.h"
 #include "controlplane/rooms/rooms.h"
+#include "controlplane/web/json.h"
 #include "src/clock.h"
 #include "src/version.h"
 
@@ -16,7 +17,7 @@
 
 static cJSON *part(const char *backend, const char *status)
 {
-    cJSON *object = cJSON_CreateObject();
+    cJSON *object = json_new_object();
 
     if (backend != NULL)
         cJSON_AddStringToObject(object, "backend", backend);
@@ -49,13 +50,14 @@ static void reply_health(struct http_request *request)
     const char *state_status = live_status(control->live, state_why);
     bool ok;
     uint64_t uptime_s = (clock_monotonic_ns() - control->started_ns) / NS_PER_S;
-    cJSON *body = cJSON_CreateObject(), *state = part(control->settings.state, state_status);
+    cJSON *body = json_new_object(); /* before its parts */
+    cJSON *state = part(control->settings.state, state_status);
     cJSON *store = part(control->settings.persistence, persistence);
 
     audit_health(control->audit, &audit);
     ok = plane_up && strcmp(persistence, "ok") == 0 && strcmp(audit.status, "ok") == 0 &&
          strcmp(state_status, "ok") == 0 && !draining;
-    cJSON_AddItemToObject(store, "audit", audit_part(&audit));
+    json_add(store, "audit", audit_part(&audit));
     if (state_why[0] != '\0')
         cJSON_AddStringToObject(state, "problem", state_why);
     cJSON_AddStringToObject(body, "status", ok ? "ok" : "degraded");
@@ -63,9 +65,9 @@ static void reply_health(struct http_request *request)
     cJSON_AddNumberToObject(body, "uptimeSeconds", (double)uptime_s);
     if (draining)
         cJSON_AddBoolToObject(body, "draining", true);
-    cJSON_AddItemToObject(body, "dataplane", part(NULL, plane_up ? "ok" : "down"));
-    cJSON_AddItemToObject(body, "persistence", store);
-    cJSON_AddItemToObject(body, "state", state);
+    json_add(body, "dataplane", part(NULL, plane_up ? "ok" : "down"));
+    json_add(body, "persistence", store);
+    json_add(body, "state", state);
     http_reply_json(request, ok ? 200 : 503, body);
 }
 

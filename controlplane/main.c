@@ -1,10 +1,12 @@
 /* The control plane's process: opens its parts in order and runs the loop. stop.c ends it. */
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -18,6 +20,7 @@
 #include "controlplane/people/data_directory_open.h"
 #include "controlplane/people/databases.h"
 #include "controlplane/rooms/rooms.h"
+#include "controlplane/web/memory.h"
 #include "health.h"
 #include "privileges.h"
 #include "sandbox.h"
@@ -29,6 +32,8 @@
 #include "stop.h"
 
 extern char **environ;
+
+#define WATCHED_FILES 131072 /* 1 MiB of libuv's table */
 
 /* ---- the process ---- */
 
@@ -69,6 +74,45 @@ static void return_large_blocks(void)
 {
     mallopt(M_MMAP_THRESHOLD, 256 * 1024);
     mallopt(M_TRIM_THRESHOLD, 1024 * 1024);
+}
+
+static void no_work(uv_work_t *work)
+{
+}
+
+static void work_done(uv_work_t *work, int status)
+{
+}
+
+/* libuv aborts the process when it has no memory for its table of descriptors or cannot start the threads of
+ * its pool. So both are made now, not when a connection or a login needs them. */
+static bool loop_prepare(uv_loop_t *loop)
+{
+    static uv_poll_t poll;
+    static uv_work_t work;
+    struct rlimit limit = {.rlim_cur = OPEN_FILES_MIN};
+    int event, last;
+    bool fine;
+
+    if (uv_loop_init(loop) != 0)
+        return false;
+    getrlimit(RLIMIT_NOFILE, &limit);
+    event = eventfd(0, EFD_CLOEXEC);
+    last = fcntl(event, F_DUPFD_CLOEXEC,
+                 limit.rlim_cur < WATCHED_FILES ? (int)limit.rlim_cur - 1 : WATCHED_FILES);
+    if (event >= 0)
+        close(event);
+    fine = last >= 0 && uv_poll_init(loop, &poll, last) == 0 &&
+           uv_queue_work(loop, &work, no_work, work_done) == 0;
+    if (fine) {
+        uv_poll_start(&poll, UV_READABLE, NULL);
+        uv_poll_stop(&poll);
+        uv_close((uv_handle_t *)&poll, NULL);
+    }
+    uv_run(loop, UV_RUN_NOWAIT);
+    if (last >= 0)
+        close(last);
+    return fine;
 }
 
 /* ---- its parts ---- */
@@ -199,7 +243,12 @@ int main(int argc, char **argv)
         return 2;
     return_large_blocks();
     warn_of_other_stores(&control.settings);
-    uv_loop_init(&control.loop);
+    memory_open();
+    if (!loop_prepare(&control.loop)) {
+        LOG(ERROR, "main",
+            "cannot start the event loop: give this process more memory or descriptors");
+        return 1;
+    }
     if (!open_all(&control, why)) {
         LOG(ERROR, "main", why);
         return 1;

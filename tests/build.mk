@@ -34,5 +34,6 @@ keystream: $(OUT)/tests/unit/dataplane/forwarder/keystream_test
 include tests/integration/build.mk
 include tests/integration/socketio/build.mk
 include tests/integration/ortc/build.mk
+include tests/integration/allocations/build.mk
 
 include tests/checks.mk

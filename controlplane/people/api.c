@@ -9,6 +9,7 @@
 
 #include "attempt_limit.h"
 #include "controlplane/web/http.h"
+#include "controlplane/web/json.h"
 #include "src/clock.h"
 #include "src/log.h"
 #include "uuid.h"
@@ -110,7 +111,7 @@ static void credentials_done(void *context, enum auth_result result, const struc
         reply_refusal(request, result, retry_after_s, "Invalid credentials");
         return;
     }
-    body = cJSON_CreateObject();
+    body = json_new_object();
     cJSON_AddStringToObject(body, "accessToken", token);
     cJSON_AddNumberToObject(body, "expiresIn", api.settings->jwt_expiration_s);
     person = cJSON_AddObjectToObject(body, "user");
@@ -135,7 +136,7 @@ static void login_done(void *context, enum auth_result result, const struct user
 static void serve_register(struct http_request *request)
 {
     char email[256], password[PASSWORD_TEXT_BYTES], name[401];
-    cJSON *errors = cJSON_CreateArray();
+    cJSON *errors = json_new_array();
     const cJSON *fields = http_body(request);
     bool valid = validate_email(fields, email, errors);
 
@@ -150,7 +151,7 @@ static void serve_register(struct http_request *request)
 static void serve_login(struct http_request *request)
 {
     char email[256], password[PASSWORD_TEXT_BYTES];
-    cJSON *errors = cJSON_CreateArray();
+    cJSON *errors = json_new_array();
     bool valid = validate_email(http_body(request), email, errors);
 
     valid &= validate_password(http_body(request), false, password, errors);
@@ -169,7 +170,7 @@ static void me_verified(void *context, enum auth_result result, const struct use
         reply_refusal(request, result, retry_after_s, "Unauthorized");
         return;
     }
-    body = cJSON_CreateObject();
+    body = json_new_object();
     cJSON_AddStringToObject(body, "id", user->id);
     cJSON_AddStringToObject(body, "email", user->email);
     cJSON_AddStringToObject(body, "displayName", user->display_name);
@@ -204,7 +205,7 @@ static void room_inserted(void *context, enum persistence_result result)
         free(creation);
         return;
     }
-    body = cJSON_CreateObject();
+    body = json_new_object();
     cJSON_AddStringToObject(body, "roomId", meeting->id);
     cJSON_AddStringToObject(body, "roomCode", meeting->room_code);
     http_reply_json(request, 201, body);
@@ -260,7 +261,7 @@ static void room_create_verified(void *context, enum auth_result result,
     }
     creation->request = request;
     meeting = &creation->meeting;
-    errors = cJSON_CreateArray();
+    errors = json_new_array();
     valid = validate_line(http_body(request), "title", 255, meeting->title, sizeof(meeting->title),
                           errors);
     valid &= validate_count(http_body(request), "maxParticipants", 2, most, most,
@@ -294,7 +295,7 @@ static void room_found(void *context, enum persistence_result result,
         reply_unavailable(request);
         return;
     }
-    body = cJSON_CreateObject();
+    body = json_new_object();
     cJSON_AddStringToObject(body, "id", meeting->id);
     cJSON_AddStringToObject(body, "title", meeting->title);
     cJSON_AddStringToObject(body, "roomCode", meeting->room_code);

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "auth_internal.h"
+#include "controlplane/web/memory.h"
 #include "src/clock.h"
 #include "src/log.h"
 #include "uuid.h"
@@ -232,12 +233,13 @@ static bool token_is_ours(const struct auth *auth, const char *token, struct tok
 void auth_verify(struct auth *auth, const char *token, auth_callback done, void *context)
 {
     struct job *job = job_make(auth, JOB_VERIFY, done, context);
+    unsigned failures = memory_failures();
     struct token_claims claims;
 
     if (!job)
         return;
     if (!token_is_ours(auth, token, &claims))
-        job_finish(job, AUTH_REFUSED);
+        job_finish(job, memory_failures() != failures ? AUTH_UNAVAILABLE : AUTH_REFUSED);
     else
         user_by_id(auth->store, claims.subject, verify_found, job);
 }

@@ -37,6 +37,7 @@ struct job {
     /* the names under which the attempt was counted */
     char account[LOGIN_NAME_BYTES], address[ADDRESS_NAME_BYTES];
     uint64_t started_ns, refused_ns;
+    bool no_memory; /* for the hash */
     enum auth_result result;
     uint32_t retry_after_s;
     char token[TOKEN_BYTES_MAX]; /* "": none */

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "auth_internal.h"
+#include "controlplane/web/memory.h"
 #include "src/clock.h"
 
 /* A refused login is answered at a multiple of this after its start. The duration of the hash does
@@ -121,6 +122,7 @@ static void hash_run(uv_work_t *work)
 {
     struct job *job = work->data;
     char nobody[PASSWORD_HASH_BYTES];
+    unsigned failures = memory_failures();
 
     if (job->kind == JOB_REGISTER) {
         job->matches = password_hash(&job->cost, job->password, job->user.password_hash);
@@ -131,6 +133,7 @@ static void hash_run(uv_work_t *work)
     if (job->found && job->matches && job->user.is_active &&
         password_hash_is_weaker(job->user.password_hash, &job->cost))
         job->rehash = password_hash(&job->cost, job->password, job->new_hash);
+    job->no_memory = memory_failures() != failures;
 }
 
 static void hash_next(struct auth *auth);
@@ -143,7 +146,7 @@ static void hash_done(uv_work_t *work, int status)
     auth->hashes_running--;
     auth->hashes--;
     hash_next(auth);
-    job_hashed(job, status == 0);
+    job_hashed(job, status == 0 && !job->no_memory);
 }
 
 static void hash_next(struct auth *auth)

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "controlplane/web/memory.h"
 #include "uuid.h"
 
 #define SALT_BYTES 16
@@ -49,11 +50,15 @@ static bool cost_read(const char *hash, struct password_cost *cost)
 static bool argon2id_matches(const char *hash, const char *password)
 {
     struct password_cost cost;
+    int result;
 
     if (!cost_read(hash, &cost) || cost.memory_kib > STORED_MEMORY_KIB_MAX ||
         cost.passes > STORED_PASSES_MAX || cost.lanes > STORED_LANES_MAX)
         return false;
-    return argon2id_verify(hash, password, strlen(password)) == ARGON2_OK;
+    result = argon2id_verify(hash, password, strlen(password));
+    if (result == ARGON2_MEMORY_ALLOCATION_ERROR || result == ARGON2_THREAD_FAIL)
+        memory_failed();
+    return result == ARGON2_OK;
 }
 
 /* Hashes of the NestJS backend, by libxcrypt. bcrypt uses only the first 72 bytes of a password. */
@@ -66,8 +71,10 @@ static bool bcrypt_matches(const char *hash, const char *password)
     if (strlen(hash) != 60 || atoi(hash + 4) > BCRYPT_COST_MAX)
         return false;
     work = calloc(1, sizeof(*work));
-    if (!work)
+    if (!work) {
+        memory_failed();
         return false;
+    }
     again = crypt_r(password, hash, work);
     matches = again && strlen(again) == 60 && CRYPTO_memcmp(again, hash, 60) == 0;
     explicit_bzero(work, sizeof(*work));

@@ -19,6 +19,7 @@ struct password_cost {
 /* False: no memory. */
 bool password_hash(const struct password_cost *cost, const char *password,
                    char out[PASSWORD_HASH_BYTES]);
+/* False: it does not match, or memory_failures() has grown. */
 bool password_verify(const char *hash, const char *password);
 /* Was the hash made with a lower cost, or in another way? Then the next login makes a new one. */
 bool password_hash_is_weaker(const char *hash, const struct password_cost *cost);

@@ -1,11 +1,10 @@
-/* Access tokens. libjwt makes them. It does not read them: libjwt 1.10 parses before it verifies,
- * compares alg without regard to case, takes the last of duplicate keys, ignores crit and
- * non-canonical base64url, cuts off fractions, and knows no expiry. Here the signature over the raw
+/* Access tokens. No library: libjwt 1.10 parses before it verifies, compares alg without regard to
+ * case, takes the last of duplicate keys, ignores crit and non-canonical base64url, cuts off
+ * fractions, knows no expiry, and crashes when there is no memory. Here the signature over the raw
  * bytes is checked first, so no JSON that a stranger wrote reaches a parser. */
 #include "token.h"
 
 #include <cjson/cJSON.h>
-#include <jwt.h>
 #include <math.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
@@ -14,11 +13,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "controlplane/web/json.h"
 #include "controlplane/web/text.h"
 #include "uuid.h"
 
 #define SIGNATURE_BYTES 32
 #define SIGNATURE_CHARS 43
+#define PAYLOAD_BYTES_MAX \
+    2048 /* texts of 36, 255 and 400 bytes, which may need escapes, and two numbers */
 #define TIME_MAX 253402300799.0 /* the end of the year 9999 */
 
 static int base64url_value(char c)
@@ -238,24 +240,45 @@ bool token_verify(const char *secret, const char *token, int64_t now_s, struct t
     return ok;
 }
 
+/* Appends base64url without padding, and a NUL. `to` needs room for (count + 2) / 3 * 4 + 1 bytes. */
+static char *append_base64url(char *to, const void *bytes, size_t count)
+{
+    size_t length = base64_encode(bytes, count, to);
+
+    while (length > 0 && to[length - 1] == '=')
+        length--;
+    for (size_t i = 0; i < length; i++)
+        to[i] = to[i] == '+' ? '-' : to[i] == '/' ? '_' : to[i];
+    to[length] = '\0';
+    return to + length;
+}
+
 bool token_make(const char *secret, const struct token_claims *claims, char out[TOKEN_BYTES_MAX])
 {
-    jwt_t *jwt = NULL;
-    char *text = NULL;
+    static const char header[] = "{\"alg\":\"HS256\",\"typ\":\"JWT\"}";
+    char payload[PAYLOAD_BYTES_MAX], *end;
+    uint8_t signature[EVP_MAX_MD_SIZE];
+    unsigned signature_bytes = 0;
+    cJSON *object = json_new_object();
     bool ok;
 
-    if (jwt_new(&jwt) != 0)
+    cJSON_AddStringToObject(object, "sub", claims->subject);
+    cJSON_AddStringToObject(object, "email", claims->email);
+    cJSON_AddStringToObject(object, "displayName", claims->display_name);
+    cJSON_AddNumberToObject(object, "iat", (double)claims->issued_s);
+    cJSON_AddNumberToObject(object, "exp", (double)claims->expires_s);
+    ok = json_is_complete(object) &&
+         cJSON_PrintPreallocated(object, payload, sizeof(payload), false);
+    cJSON_Delete(object);
+    if (!ok)
         return false;
-    ok = jwt_set_alg(jwt, JWT_ALG_HS256, (const unsigned char *)secret, (int)strlen(secret)) == 0 &&
-         jwt_add_grant(jwt, "sub", claims->subject) == 0 &&
-         jwt_add_grant(jwt, "email", claims->email) == 0 &&
-         jwt_add_grant(jwt, "displayName", claims->display_name) == 0 &&
-         jwt_add_grant_int(jwt, "iat", (long)claims->issued_s) == 0 &&
-         jwt_add_grant_int(jwt, "exp", (long)claims->expires_s) == 0;
-    if (ok)
-        text = jwt_encode_str(jwt);
-    ok = text && snprintf(out, TOKEN_BYTES_MAX, "%s", text) < TOKEN_BYTES_MAX;
-    free(text);
-    jwt_free(jwt);
-    return ok;
+    end = append_base64url(out, header, sizeof(header) - 1);
+    *end++ = '.';
+    end = append_base64url(end, payload, strlen(payload));
+    if (!HMAC(EVP_sha256(), secret, (int)strlen(secret), (const uint8_t *)out, (size_t)(end - out),
+              signature, &signature_bytes))
+        return false;
+    *end++ = '.';
+    append_base64url(end, signature, signature_bytes);
+    return true;
 }

@@ -1,4 +1,5 @@
 /* Fields of REST bodies: trims them, checks lengths, says in sentences what is wrong. */
+#include "controlplane/web/json.h"
 #include "validate.h"
 
 #include <math.h>
@@ -16,7 +17,7 @@ static bool complain(cJSON *errors, const char *format, ...)
     va_start(values, format);
     vsnprintf(text, sizeof(text), format, values);
     va_end(values);
-    cJSON_AddItemToArray(errors, cJSON_CreateString(text));
+    json_push(errors, cJSON_CreateString(text));
     return false;
 }
 

@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 
+#include "controlplane/web/json.h"
 #include "registry.h"
 #include "room.h"
 #include "participant.h"
@@ -22,11 +23,19 @@ static const char *short_name_of(const struct room *room, enum notice notice)
     return room->rooms->settings->short_events ? names[notice].short_name : NULL;
 }
 
+/* There was no memory for the event: whoever should hear it connects again and sees what has changed. */
+static void disconnect(struct participant *p)
+{
+    if (p->session != NULL)
+        socket_abort(p->session->socket);
+}
+
 void announce_to_participant(struct participant *to, enum notice notice, cJSON *value)
 {
     const char *short_name;
 
-    if (to->session == NULL) {
+    if (to->session == NULL || !json_is_complete(value)) {
+        disconnect(to);
         cJSON_Delete(value);
         return;
     }
@@ -41,16 +50,18 @@ static void announce_to_many(struct room *room, const struct participant *except
 {
     const char *short_name = short_name_of(room, notice);
     struct socket **sockets = malloc((room->participant_count + 1) * sizeof(*sockets));
+    bool is_complete = json_is_complete(value);
     struct participant *p;
     size_t count = 0;
 
-    if (sockets != NULL && value != NULL) {
-        TAILQ_FOREACH(p, &room->participants, link)
-        {
-            if (p != except && p->session != NULL &&
-                (p->wants_audio_levels || !level_listeners_only))
-                sockets[count++] = p->session->socket;
-        }
+    TAILQ_FOREACH(p, &room->participants, link)
+    {
+        if (p == except || p->session == NULL || (level_listeners_only && !p->wants_audio_levels))
+            continue;
+        if (sockets != NULL && is_complete)
+            sockets[count++] = p->session->socket;
+        else if (!level_listeners_only)
+            disconnect(p);
     }
     if (count > 0) {
         socket_emit_all(sockets, count, names[notice].event, value);

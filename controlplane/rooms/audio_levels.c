@@ -14,6 +14,7 @@
 #include <stdlib.h>
 
 #include "announce.h"
+#include "controlplane/web/json.h"
 #include "participant.h"
 #include "producer.h"
 #include "registry.h"
@@ -221,7 +222,7 @@ static void announce_volumes(struct room *room)
         cJSON *item = json_texts("userId", p->transport->owner->user_id, "producerId", p->id, NULL);
 
         cJSON_AddNumberToObject(item, "volume", loudest[i].db);
-        cJSON_AddItemToArray(list, item);
+        json_push(list, item);
     }
     announce_to_level_listeners(room, NOTICE_audio_levels, value);
 }

@@ -3,6 +3,7 @@
 #include "dispatch.h"
 
 #include "consumer.h"
+#include "controlplane/web/memory.h"
 #include "events.h"
 #include "participant.h"
 #include "producer.h"
@@ -164,7 +165,8 @@ void event_dispatch(struct socket *socket, const char *name, const cJSON *args, 
                               .event = event_find(name),
                               .name = name,
                               .payload = cJSON_GetArrayItem(args, 0),
-                              .ack = ack};
+                              .ack = ack,
+                              .failures = memory_failures()};
 
     if (request.session == NULL || request.rooms->closing)
         return;

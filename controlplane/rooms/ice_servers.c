@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "controlplane/people/persistence.h"
+#include "controlplane/web/json.h"
 #include "src/clock.h"
 #include "src/endpoints.h"
 
@@ -30,8 +31,8 @@ static cJSON *urls_of(const char *list, const char *scheme, const char *secure_s
             (bytes != strlen(secure_scheme) || strncmp(url, secure_scheme, bytes) != 0))
             continue;
         if (urls == NULL)
-            urls = cJSON_CreateArray();
-        cJSON_AddItemToArray(urls, cJSON_CreateString(url));
+            urls = json_new_array();
+        json_push(urls, cJSON_CreateString(url));
     }
     return urls;
 }
@@ -55,21 +56,21 @@ static void add_credentials(cJSON *server, const struct settings *settings, cons
 
 cJSON *ice_servers(const struct settings *settings, const char *user_id)
 {
-    cJSON *servers = cJSON_CreateArray(), *server;
+    cJSON *servers = json_new_array(), *server;
     cJSON *stun = urls_of(settings->turn_urls, "stun", "stuns");
     cJSON *turn =
         settings->turn_secret[0] != '\0' ? urls_of(settings->turn_urls, "turn", "turns") : NULL;
 
     if (stun != NULL) {
-        server = cJSON_CreateObject();
-        cJSON_AddItemToObject(server, "urls", stun);
-        cJSON_AddItemToArray(servers, server);
+        server = json_new_object();
+        json_add(server, "urls", stun);
+        json_push(servers, server);
     }
     if (turn != NULL) {
-        server = cJSON_CreateObject();
-        cJSON_AddItemToObject(server, "urls", turn);
+        server = json_new_object();
+        json_add(server, "urls", turn);
         add_credentials(server, settings, user_id);
-        cJSON_AddItemToArray(servers, server);
+        json_push(servers, server);
     }
     return servers;
 }

@@ -2,6 +2,7 @@
 #include "live_state.h"
 
 #include "controlplane/live/live.h"
+#include "controlplane/web/json.h"
 #include "participant.h"
 #include "registry.h"
 #include "room.h"
@@ -42,18 +43,22 @@ void live_state_remove_participant(struct participant *p)
 
 /* Members and their order are those of RoomParticipant in the
  * NestJS backend: both may use one Redis. */
-static void hand_over(struct participant *p)
+static bool hand_over(struct participant *p)
 {
     cJSON *object = json_texts("userId", p->user_id, "socketId", p->socket_id, "role",
                                role_text(p->role), NULL);
-    char *text;
+    char *text = NULL;
 
     presence_add(object, p);
-    text = cJSON_PrintUnformatted(object);
+    if (json_is_complete(object))
+        text = cJSON_PrintUnformatted(object);
     if (text != NULL)
         live_participant_put(p->room->rooms->live, p->room->id, p->user_id, text);
-    cJSON_free(text);
     cJSON_Delete(object);
+    if (text == NULL)
+        return false;
+    cJSON_free(text);
+    return true;
 }
 
 static void hand_over_all(void *context)
@@ -62,9 +67,12 @@ static void hand_over_all(void *context)
     struct participant *p;
 
     while ((p = TAILQ_FIRST(&rooms->outdated)) != NULL) {
+        if (!hand_over(p)) { /* no memory: try again */
+            live_gather_later(rooms->live);
+            return;
+        }
         TAILQ_REMOVE(&rooms->outdated, p, outdated_link);
         p->is_outdated = false;
-        hand_over(p);
     }
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "announce.h"
+#include "controlplane/web/json.h"
 #include "live_state.h"
 #include "registry.h"
 #include "room.h"
@@ -118,7 +119,7 @@ void participant_remove(struct participant *p, enum departure how)
         value = json_texts("userId", p->user_id, NULL);
         if (how == DEPARTURE_KICKED)
             cJSON_AddTrueToObject(value, "kicked");
-        cJSON_AddItemToObject(value, "participants", participants_json(room));
+        json_add(value, "participants", participants_json(room));
         announce_to_room(room, NULL, NOTICE_user_left, value);
     }
     if (how != DEPARTURE_KICKED) /* room:kick has written user_kicked instead */

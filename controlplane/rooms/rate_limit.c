@@ -3,10 +3,12 @@
 
 #include <stdlib.h>
 
+#include "controlplane/web/memory.h"
+
 static bool grow(struct rate_limit *rate)
 {
     uint32_t capacity = rate->capacity == 0 ? 16 : rate->capacity * 2, i;
-    uint64_t *larger = malloc(capacity * sizeof(*larger));
+    uint64_t *larger = memory_malloc(capacity * sizeof(*larger));
 
     if (larger == NULL)
         return false;

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "controlplane/web/json.h"
+#include "controlplane/web/memory.h"
 #include "events.h"
 #include "registry.h"
 
@@ -22,15 +24,18 @@ static const char *const messages[ROOM_ERROR_COUNT] = {
 
 void request_succeed(struct request *request, cJSON *value)
 {
-    if (request->ack >= 0)
+    if (request->ack >= 0 && json_is_complete(value)) {
         socket_ack(request->socket, request->ack, value);
-    else
-        cJSON_Delete(value);
+        return;
+    }
+    cJSON_Delete(value);
+    if (request->ack >= 0) /* the client sees what has changed when it connects again */
+        socket_abort(request->socket);
 }
 
 void request_succeed_flag(struct request *request, const char *key)
 {
-    cJSON *value = cJSON_CreateObject();
+    cJSON *value = json_new_object();
 
     cJSON_AddTrueToObject(value, key);
     request_succeed(request, value);
@@ -38,19 +43,29 @@ void request_succeed_flag(struct request *request, const char *key)
 
 static void fail(struct request *request, enum room_error error, const char *message)
 {
-    cJSON *value = cJSON_CreateObject();
+    cJSON *value;
 
+    /* What seemed wrong with the request may be only what there was no memory for. */
+    if (memory_failures() != request->failures) {
+        error = ERROR_unavailable;
+        message = messages[error];
+    }
     request->rooms->errors[error]++;
+    value = json_new_object();
     if (request->ack >= 0)
         cJSON_AddStringToObject(value, "status", "error");
     cJSON_AddStringToObject(value, "code", room_error_codes[error]);
     cJSON_AddStringToObject(value, "message", message);
-    if (request->ack >= 0) {
+    if (request->ack < 0)
+        cJSON_AddStringToObject(value, "event", request->name);
+    if (!json_is_complete(value)) {
+        cJSON_Delete(value);
+        socket_abort(request->socket);
+    } else if (request->ack >= 0) {
         socket_ack(request->socket, request->ack, value);
-        return;
+    } else {
+        socket_emit(request->socket, "error", value);
     }
-    cJSON_AddStringToObject(value, "event", request->name);
-    socket_emit(request->socket, "error", value);
 }
 
 void request_fail(struct request *request, enum room_error error)
@@ -89,6 +104,7 @@ struct request *request_defer(struct request *request)
 
 bool request_resume(struct request *request)
 {
+    request->failures = memory_failures();
     request->session = socket_is_open(request->socket) ? socket_data(request->socket) : NULL;
     return request->session != NULL && !request->rooms->closing;
 }

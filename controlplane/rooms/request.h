@@ -26,7 +26,8 @@ struct request {
     struct producer *producer;
     struct consumer *consumer;
 
-    void *data; /* of a deferred request; request_drop frees it */
+    unsigned failures; /* memory_failures() at its start */
+    void *data;        /* of a deferred request; request_drop frees it */
 };
 
 /* Every request ends with exactly one of these. They free value. */

@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "consumer.h"
+#include "controlplane/web/json.h"
 #include "events.h"
 #include "participant.h"
 #include "producer.h"
@@ -43,7 +44,7 @@ static cJSON *consume_answer(const struct consumer *consumer, cJSON *rtp_paramet
                               consumer->producer->id, "kind", kind_text(consumer->row.kind), "type",
                               types[producer->type], NULL);
 
-    cJSON_AddItemToObject(value, "rtpParameters", rtp_parameters);
+    json_add(value, "rtpParameters", rtp_parameters);
     cJSON_AddBoolToObject(value, "producerPaused", producer->paused);
     return value;
 }

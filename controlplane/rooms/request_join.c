@@ -5,6 +5,7 @@
 #include "announce.h"
 #include "audio_levels.h"
 #include "consumer.h"
+#include "controlplane/web/json.h"
 #include "events.h"
 #include "ice_servers.h"
 #include "live_state.h"
@@ -25,7 +26,7 @@ struct join_options {
 
 static cJSON *existing_producers(const struct room *room, const struct participant *except)
 {
-    cJSON *list = cJSON_CreateArray();
+    cJSON *list = json_new_array();
     const struct transport *transport;
     const struct producer *producer;
     const struct participant *p;
@@ -41,9 +42,9 @@ static cJSON *existing_producers(const struct room *room, const struct participa
                 cJSON *item = json_texts("producerId", producer->id, "userId", p->user_id, "kind",
                                          kind_text(producer->ortc.row.kind), NULL);
 
-                cJSON_AddItemToObject(item, "appData", cJSON_Duplicate(producer->app_data, true));
+                json_add(item, "appData", cJSON_Duplicate(producer->app_data, true));
                 cJSON_AddBoolToObject(item, "paused", producer->ortc.row.paused);
-                cJSON_AddItemToArray(list, item);
+                json_push(list, item);
             }
         }
     }
@@ -57,10 +58,10 @@ static cJSON *join_answer(const struct participant *p)
     cJSON *answer =
         json_texts("roomId", room->id, "roomCode", room->code, "role", role_text(p->role), NULL);
 
-    cJSON_AddItemToObject(answer, "participants", participants_json(room));
-    cJSON_AddItemToObject(answer, "rtpCapabilities", cJSON_CreateRaw(rooms->capabilities_text));
-    cJSON_AddItemToObject(answer, "existingProducers", existing_producers(room, p));
-    cJSON_AddItemToObject(answer, "iceServers", ice_servers(rooms->settings, p->user_id));
+    json_add(answer, "participants", participants_json(room));
+    json_add(answer, "rtpCapabilities", cJSON_CreateRaw(rooms->capabilities_text));
+    json_add(answer, "existingProducers", existing_producers(room, p));
+    json_add(answer, "iceServers", ice_servers(rooms->settings, p->user_id));
     return answer;
 }
 
@@ -78,20 +79,19 @@ static void add_resumed_media(cJSON *answer, const struct participant *p)
     consumers = cJSON_AddArrayToObject(answer, "consumers");
     TAILQ_FOREACH(t, &p->transports, link)
     {
-        cJSON_AddItemToArray(transports,
-                             json_texts("id", t->id, "direction", direction_text(t), NULL));
+        json_push(transports, json_texts("id", t->id, "direction", direction_text(t), NULL));
         TAILQ_FOREACH(producer, &t->producers, link)
         {
             item = json_texts("id", producer->id, "kind", kind_text(producer->ortc.row.kind), NULL);
             cJSON_AddBoolToObject(item, "paused", producer->ortc.row.paused);
-            cJSON_AddItemToArray(producers, item);
+            json_push(producers, item);
         }
         TAILQ_FOREACH(consumer, &t->consumers, of_transport)
         {
             item = json_texts("id", consumer->id, "producerId", consumer->producer->id, "kind",
                               kind_text(consumer->row.kind), NULL);
             cJSON_AddBoolToObject(item, "paused", consumer->row.paused);
-            cJSON_AddItemToArray(consumers, item);
+            json_push(consumers, item);
         }
     }
 }
@@ -169,7 +169,7 @@ static void finish_join(struct request *request, struct participant *p, bool ask
                 "{\"role\":\"%s\"}", role_text(p->role));
     value = json_texts("userId", p->user_id, "displayName", p->display_name, "role",
                        role_text(p->role), NULL);
-    cJSON_AddItemToObject(value, "participants", participants_json(room));
+    json_add(value, "participants", participants_json(room));
     announce_to_room(room, p, NOTICE_user_joined, value);
     value = join_answer(p);
     if (asked_to_resume)

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "announce.h"
+#include "controlplane/web/json.h"
 #include "events.h"
 #include "participant.h"
 #include "producer.h"
@@ -56,7 +57,7 @@ static cJSON *copy_app_data(const cJSON *payload)
     char text[APP_DATA_BYTES_MAX];
 
     if (!cJSON_IsObject(given))
-        return cJSON_CreateObject();
+        return json_new_object();
     if (!cJSON_PrintPreallocated((cJSON *)given, text, sizeof(text), false))
         return NULL;
     return cJSON_Duplicate(given, true);
@@ -140,7 +141,7 @@ void handle_media_produce(struct request *request)
     audit_write(request->rooms->audit, AUDIT_producer_created, owner->user_id, request->room->id,
                 owner->ip, "{\"producerId\":\"%s\",\"kind\":\"%s\"}", producer->id, kind);
     value = json_texts("producerId", producer->id, "userId", owner->user_id, "kind", kind, NULL);
-    cJSON_AddItemToObject(value, "appData", cJSON_Duplicate(producer->app_data, true));
+    json_add(value, "appData", cJSON_Duplicate(producer->app_data, true));
     cJSON_AddBoolToObject(value, "paused", producer->ortc.row.paused);
     announce_to_room(request->room, owner, NOTICE_new_producer, value);
     request_succeed(request, json_texts("producerId", producer->id, "id", producer->id, NULL));

@@ -4,6 +4,7 @@
 
 #include "announce.h"
 #include "controlplane/people/validate.h"
+#include "controlplane/web/json.h"
 #include "events.h"
 #include "live_state.h"
 #include "participant.h"
@@ -57,7 +58,7 @@ static void meeting_inserted(void *context, enum persistence_result result)
 static bool read_payload(struct request *request, struct meeting_row *meeting)
 {
     uint32_t most = request->rooms->settings->room_participants_max;
-    cJSON *errors = cJSON_CreateArray();
+    cJSON *errors = json_new_array();
     bool valid = validate_line(request->payload, "title", 255, meeting->title,
                                sizeof(meeting->title), errors) &&
                  validate_count(request->payload, "maxParticipants", 2, most, most,
@@ -159,7 +160,7 @@ void handle_room_mute_all(struct request *request)
     }
     audit_write(request->rooms->audit, AUDIT_all_muted, request->session->user_id,
                 request->room->id, socket_client_ip(request->socket), "{\"mutedCount\":%u}", count);
-    value = cJSON_CreateObject();
+    value = json_new_object();
     cJSON_AddTrueToObject(value, "success");
     cJSON_AddNumberToObject(value, "mutedCount", count);
     request_succeed(request, value);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "consumer.h"
+#include "controlplane/web/json.h"
 #include "events.h"
 #include "participant.h"
 #include "producer.h"
@@ -49,13 +50,13 @@ static void add_tuple(cJSON *item, const struct transport_state_row *state)
                        "udp", NULL);
     cJSON_AddNumberToObject(tuple, "localPort", state->local_port);
     cJSON_AddNumberToObject(tuple, "remotePort", state->remote_port);
-    cJSON_AddItemToObject(item, "iceSelectedTuple", tuple);
+    json_add(item, "iceSelectedTuple", tuple);
 }
 
 static cJSON *transport_stats(struct rooms *rooms, struct transport *t)
 {
     struct transport_state_row state = {0};
-    cJSON *list = cJSON_CreateArray(), *item;
+    cJSON *list = json_new_array(), *item;
 
     dataplane_row_read(rooms->dataplane, TABLE_transport_state, t->handle, &state);
     item = json_texts("type", "webrtc-transport", "transportId", t->id, "iceRole", "controlled",
@@ -74,7 +75,7 @@ static cJSON *transport_stats(struct rooms *rooms, struct transport *t)
     cJSON_AddNumberToObject(item, "rtpPacketsReceived", (double)state.rtp_packets_received);
     cJSON_AddNumberToObject(item, "rtpPacketsSent", (double)state.rtp_packets_sent);
     add_tuple(item, &state);
-    cJSON_AddItemToArray(list, item);
+    json_push(list, item);
     return list;
 }
 
@@ -121,13 +122,13 @@ static void add_encoding(cJSON *list, const struct producer *producer,
     cJSON_AddNumberToObject(item, "jitter", state->encoding_jitter[e]);
     cJSON_AddNumberToObject(item, "packetsRetransmitted", state->encoding_rtx_packets[e]);
     cJSON_AddNumberToObject(item, "pliCount", state->encoding_pli_sent[e]);
-    cJSON_AddItemToArray(list, item);
+    json_push(list, item);
 }
 
 static cJSON *producer_stats(struct rooms *rooms, struct producer *producer)
 {
     struct producer_state_row state = {0};
-    cJSON *list = cJSON_CreateArray();
+    cJSON *list = json_new_array();
     uint32_t e;
 
     dataplane_row_read(rooms->dataplane, TABLE_producer_state, producer->handle, &state);
@@ -141,7 +142,7 @@ static cJSON *consumer_stats(struct rooms *rooms, struct consumer *consumer)
 {
     struct consumer_state_row state = {0};
     struct producer_state_row source = {0};
-    cJSON *list = cJSON_CreateArray(), *item;
+    cJSON *list = json_new_array(), *item;
 
     dataplane_row_read(rooms->dataplane, TABLE_consumer_state, consumer->handle, &state);
     dataplane_row_read(rooms->dataplane, TABLE_producer_state, consumer->producer->handle, &source);
@@ -157,7 +158,7 @@ static cJSON *consumer_stats(struct rooms *rooms, struct consumer *consumer)
     cJSON_AddNumberToObject(item, "firCount", state.fir_received);
     if (state.round_trip_us != 0) /* 0: unknown, no RTCP report arrived yet */
         cJSON_AddNumberToObject(item, "roundTripTime", state.round_trip_us / 1000.0);
-    cJSON_AddItemToArray(list, item);
+    json_push(list, item);
     if (state.encoding < consumer->producer->ortc.row.encoding_count)
         add_encoding(list, consumer->producer, &source, state.encoding);
     return list;

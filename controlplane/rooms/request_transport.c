@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "controlplane/ortc/ortc.h"
+#include "controlplane/web/json.h"
 #include "events.h"
 #include "ice_servers.h"
 #include "participant.h"
@@ -20,7 +21,7 @@
 /* nth: the earlier an address is configured, the higher is its priority. */
 static void add_candidate(cJSON *list, const char *address, uint16_t port, uint32_t nth)
 {
-    cJSON *item = cJSON_CreateObject();
+    cJSON *item = json_new_object();
     uint32_t local_preference = nth < 100 ? 10000 - 100 * nth : 100;
 
     cJSON_AddStringToObject(item, "foundation", "udpcandidate");
@@ -31,14 +32,14 @@ static void add_candidate(cJSON *list, const char *address, uint16_t port, uint3
     cJSON_AddStringToObject(item, "protocol", "udp");
     cJSON_AddNumberToObject(item, "port", port);
     cJSON_AddStringToObject(item, "type", "host");
-    cJSON_AddItemToArray(list, item);
+    json_push(list, item);
 }
 
 /* One candidate per announced address, if the worker listens on an address of the same family. */
 static cJSON *candidates(struct rooms *rooms, uint32_t worker)
 {
     char addresses[SETTING_TEXT_ROOM], *rest = addresses, *word;
-    cJSON *list = cJSON_CreateArray();
+    cJSON *list = json_new_array();
     struct worker_state_row state;
     uint32_t count = 0;
 
@@ -70,7 +71,7 @@ static void add_fingerprint(cJSON *list, const char *algorithm, const uint8_t *d
         text[3 * i + 1] = digits[digest[i] & 15];
         text[3 * i + 2] = i + 1 < bytes ? ':' : '\0';
     }
-    cJSON_AddItemToArray(list, json_texts("algorithm", algorithm, "value", text, NULL));
+    json_push(list, json_texts("algorithm", algorithm, "value", text, NULL));
 }
 
 /* sha-256 comes last: mediasoup-client writes only the last
@@ -101,13 +102,15 @@ static cJSON *ice_parameters(const struct transport_row *row)
 static cJSON *transport_answer(struct rooms *rooms, const struct transport *t)
 {
     cJSON *answer = json_texts("id", t->id, NULL), *list;
+    bool has_candidate;
 
-    cJSON_AddItemToObject(answer, "iceParameters", ice_parameters(&t->row));
+    json_add(answer, "iceParameters", ice_parameters(&t->row));
     list = candidates(rooms, t->row.worker);
-    cJSON_AddItemToObject(answer, "iceCandidates", list);
-    cJSON_AddItemToObject(answer, "dtlsParameters", dtls_parameters(rooms));
-    cJSON_AddItemToObject(answer, "iceServers", ice_servers(rooms->settings, t->owner->user_id));
-    if (cJSON_GetArraySize(list) > 0)
+    has_candidate = cJSON_GetArraySize(list) > 0;
+    json_add(answer, "iceCandidates", list);
+    json_add(answer, "dtlsParameters", dtls_parameters(rooms));
+    json_add(answer, "iceServers", ice_servers(rooms->settings, t->owner->user_id));
+    if (has_candidate || !json_is_complete(answer))
         return answer;
     cJSON_Delete(answer);
     return NULL;
@@ -117,10 +120,9 @@ static cJSON *transport_answer(struct rooms *rooms, const struct transport *t)
 
 void handle_media_get_router_capabilities(struct request *request)
 {
-    cJSON *value = cJSON_CreateObject();
+    cJSON *value = json_new_object();
 
-    cJSON_AddItemToObject(value, "rtpCapabilities",
-                          cJSON_CreateRaw(request->rooms->capabilities_text));
+    json_add(value, "rtpCapabilities", cJSON_CreateRaw(request->rooms->capabilities_text));
     request_succeed(request, value);
 }
 
@@ -141,6 +143,12 @@ static void create_transport(struct request *request, enum direction direction)
             F("announced", "%s", request->rooms->settings->media_announced_ip));
         transport_close(t, false);
         request_fail_because(request, ERROR_unavailable, "the media service has no address");
+        return;
+    }
+    if (!json_is_complete(answer)) { /* a transport of which nobody knows is of no use */
+        cJSON_Delete(answer);
+        transport_close(t, false);
+        request_fail(request, ERROR_unavailable);
         return;
     }
     request_succeed(request, answer);
@@ -203,8 +211,8 @@ void handle_media_restart_ice(struct request *request)
         return;
     }
     t->row = row;
-    value = cJSON_CreateObject();
-    cJSON_AddItemToObject(value, "iceParameters", ice_parameters(&t->row));
+    value = json_new_object();
+    json_add(value, "iceParameters", ice_parameters(&t->row));
     request_succeed(request, value);
     explicit_bzero(&row, sizeof(row));
 }

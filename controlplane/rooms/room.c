@@ -30,13 +30,14 @@ struct room *room_open(struct rooms *rooms, const struct meeting_row *meeting)
 {
     struct room *room = calloc(1, sizeof(*room));
 
-    if (room == NULL)
+    if (room == NULL || (room->title = strdup(meeting->title)) == NULL) {
+        free(room);
         return NULL;
+    }
     room->rooms = rooms;
     memcpy(room->id, meeting->id, sizeof(room->id));
     memcpy(room->code, meeting->room_code, sizeof(room->code));
     memcpy(room->host_id, meeting->host_id, sizeof(room->host_id));
-    room->title = strdup(meeting->title);
     room->participants_max = meeting->participants_max;
     room->peak = room->peak_saved = meeting->participants_peak;
     room->active = strcmp(meeting->status, "active") == 0;

@@ -3,13 +3,14 @@
 
 #include <stdarg.h>
 
+#include "controlplane/web/json.h"
 #include "producer.h"
 #include "room.h"
 #include "transport.h"
 
 cJSON *json_texts(const char *key, ...)
 {
-    cJSON *object = cJSON_CreateObject();
+    cJSON *object = json_new_object();
     va_list arguments;
 
     va_start(arguments, key);
@@ -42,7 +43,7 @@ void presence_add(cJSON *object, const struct participant *p)
     TAILQ_FOREACH(transport, &p->transports, link)
     {
         TAILQ_FOREACH(producer, &transport->producers, link)
-        cJSON_AddItemToArray(ids, cJSON_CreateString(producer->id));
+        json_push(ids, cJSON_CreateString(producer->id));
     }
     cJSON_AddBoolToObject(object, "isMuted", p->is_muted);
     cJSON_AddBoolToObject(object, "isVideoOff", p->is_video_off);
@@ -59,10 +60,10 @@ static cJSON *participant_json(const struct participant *p)
 
 cJSON *participants_json(const struct room *room)
 {
-    cJSON *list = cJSON_CreateArray();
+    cJSON *list = json_new_array();
     const struct participant *p;
 
     TAILQ_FOREACH(p, &room->participants, link)
-    cJSON_AddItemToArray(list, participant_json(p));
+    json_push(list, participant_json(p));
     return list;
 }

@@ -50,7 +50,7 @@ enum address_verdict address_limits_take(struct address_limits *limits, struct a
     if (*link == NULL) {
         *link = calloc(1, sizeof(**link));
         if (*link == NULL)
-            return ADDRESS_OVER_COUNT;
+            return ADDRESS_NO_MEMORY;
         (*link)->address = address;
         limits->idle_count++;
     }

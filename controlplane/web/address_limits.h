@@ -28,7 +28,7 @@ struct address_limits {
     struct address_limit *buckets[ADDRESS_BUCKETS];
 };
 
-enum address_verdict { ADDRESS_ALLOWED, ADDRESS_OVER_COUNT /* or no memory */, ADDRESS_OVER_RATE };
+enum address_verdict { ADDRESS_ALLOWED, ADDRESS_OVER_COUNT, ADDRESS_OVER_RATE, ADDRESS_NO_MEMORY };
 
 /* The address takes one more. per_minute 0: no limit of the rate. *taken is NULL when it is
  * refused; otherwise the caller gives it back with address_limits_release. */

@@ -282,36 +282,50 @@ const struct websocket_handlers client_websocket_handlers = {
 
 /* ---- the beginning ---- */
 
+static void refuse_session(struct socketio *io, struct http_request *request,
+                           enum address_verdict verdict)
+{
+    bool is_out_of_memory = verdict == ADDRESS_NO_MEMORY;
+
+    io->counters.sessions_while_draining += io->is_draining;
+    io->counters.sessions_over_address += !io->is_draining && !is_out_of_memory;
+    http_reply_header(request, "Retry-After", "10");
+    if (io->is_draining)
+        http_reply_error(request, 503, "The server is about to stop");
+    else if (is_out_of_memory)
+        http_reply_error(request, 503, "Out of memory, try again");
+    else
+        http_reply_error(request, 429, "Too many sessions from your address");
+}
+
 struct client *client_new(struct socketio *io, struct http_request *request)
 {
     struct client *client = calloc(1, sizeof(*client));
     struct address address = {{0}};
+    enum address_verdict verdict = ADDRESS_OVER_COUNT; /* draining */
     char sid[SID_ROOM];
 
     if (client == NULL) {
-        http_reply_error(request, 503, "Out of memory");
+        refuse_session(io, request, ADDRESS_NO_MEMORY);
         return NULL;
     }
     snprintf(client->ip, sizeof(client->ip), "%s", http_client_ip(request));
     address_parse(client->ip, &address);
-    if (io->is_draining ||
-        address_limits_take(&io->address_limits, address, io->settings->sockets_per_address_max, 0,
-                            uv_now(io->loop), &client->address_limit) != ADDRESS_ALLOWED) {
+    if (http_bearer(request) != NULL && (client->bearer = strdup(http_bearer(request))) == NULL)
+        verdict = ADDRESS_NO_MEMORY;
+    else if (!io->is_draining)
+        verdict =
+            address_limits_take(&io->address_limits, address, io->settings->sockets_per_address_max,
+                                0, uv_now(io->loop), &client->address_limit);
+    if (verdict != ADDRESS_ALLOWED) {
+        free(client->bearer);
         free(client);
-        http_reply_header(request, "Retry-After", "10");
-        if (io->is_draining)
-            http_reply_error(request, 503, "The server is about to stop");
-        else
-            http_reply_error(request, 429, "Too many sessions from your address");
-        io->counters.sessions_while_draining += io->is_draining;
-        io->counters.sessions_over_address += !io->is_draining;
+        refuse_session(io, request, verdict);
         return NULL;
     }
     client->io = io;
     client->references = 1;
     client->account = BUDGET_NO_SLOT;
-    if (http_bearer(request) != NULL)
-        client->bearer = strdup(http_bearer(request));
     uv_timer_init(io->loop, &client->timer);
     client->timer.data = client;
     io->handles++;

@@ -10,6 +10,7 @@
 #define HTTP_COUNTERS(X)                                                                        \
     X(connections, "TCP connections accepted")                                                  \
     X(connections_over_total, "connections refused: the maximum is open")                       \
+    X(connections_without_memory, "connections refused: there was no memory for them")          \
     X(connections_over_address, "connections refused: too many from one address")               \
     X(connections_over_rate, "connections refused: one address opens them too fast")            \
     X(tls_handshakes, "TLS handshakes completed")                                               \

@@ -8,6 +8,7 @@
 
 #include "certificate.h"
 #include "json.h"
+#include "memory.h"
 #include "page.h"
 #include "policy.h"
 #include "reply.h"
@@ -94,14 +95,22 @@ static const char *route_problem(int status)
 
 /* ---- the origin ---- */
 
-static bool copy_origin(struct http_request *request)
+enum origin_verdict { ORIGIN_ALLOWED, ORIGIN_REFUSED, ORIGIN_NO_MEMORY };
+
+/* Sets allow_origin, to "" if the origin is not allowed. */
+static enum origin_verdict find_origin(struct http_request *request)
 {
     char copy[256];
     const char *origin = policy_origin(request->server->policy, &request->head,
                                        &request->connection->peer, copy, sizeof(copy));
 
-    request->allow_origin = origin == copy ? strdup(copy) : origin;
-    return request->allow_origin != NULL;
+    request->allow_origin = "";
+    if (origin == NULL)
+        return ORIGIN_REFUSED;
+    if (origin == copy && (origin = strdup(copy)) == NULL)
+        return ORIGIN_NO_MEMORY;
+    request->allow_origin = origin;
+    return ORIGIN_ALLOWED;
 }
 
 /* RFC 9110 9.3.7, and the preflight request of the Fetch standard. */
@@ -185,6 +194,22 @@ static bool is_refused_by_drain(const struct http_request *request)
            slice_is(request->head.method, "POST");
 }
 
+/* A page's files are public: any origin may read them. False: the request has been answered. */
+static bool pass_origin(struct http_request *request, bool is_public)
+{
+    enum origin_verdict verdict = find_origin(request);
+
+    if (verdict == ORIGIN_NO_MEMORY) {
+        refuse(request, 503, "Out of memory, try again");
+        return false;
+    }
+    if (verdict == ORIGIN_ALLOWED || is_public)
+        return true;
+    request->server->shared.counters.origins_refused++;
+    refuse(request, 403, "Origin is not allowed");
+    return false;
+}
+
 /* False: the request has been answered. */
 static bool pass_checks(struct http_request *request)
 {
@@ -193,15 +218,8 @@ static bool pass_checks(struct http_request *request)
     char allow[128];
     int status = find_route(request, allow, sizeof(allow));
 
-    /* Files of the page are public: any origin may read them. */
-    if (!copy_origin(request) && (request->route != NULL || status != 200)) {
-        request->allow_origin = "";
-        server->shared.counters.origins_refused++;
-        refuse(request, 403, "Origin is not allowed");
+    if (!pass_origin(request, request->route == NULL && status == 200))
         return false;
-    }
-    if (request->allow_origin == NULL)
-        request->allow_origin = "";
     if (slice_is(request->head.method, "OPTIONS") && request->head.body == HTTP_BODY_NONE) {
         reply_options(request, allow);
         return false;
@@ -292,8 +310,14 @@ void dispatch_request(struct http_request *request)
         return;
     }
     if (!request->route->is_raw && strcmp(request->route->method, "GET") != 0) {
+        unsigned failures = memory_failures();
+
         http_request_spend(request, 1);
         request->json = json_parse(request->body, request->body_bytes);
+        if (request->json == NULL && memory_failures() != failures) {
+            http_reply_error(request, 503, "Out of memory, try again");
+            return;
+        }
         if (!cJSON_IsObject(request->json)) {
             request->server->shared.counters.bodies_malformed++;
             http_reply_error(request, 400, "Body must be a JSON object");

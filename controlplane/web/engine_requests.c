@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "client.h"
+#include "json.h"
 #include "reply.h"
 #include "request.h"
 
@@ -18,7 +19,7 @@ static void refuse(struct http_request *request, enum engine_error error)
         [ENGINE_FORBIDDEN] = &counters->refused_forbidden,
         [ENGINE_UNSUPPORTED_VERSION] = &counters->refused_unsupported_version,
     };
-    cJSON *body = cJSON_CreateObject();
+    cJSON *body = json_new_object();
 
     ++*refused[error];
     cJSON_AddNumberToObject(body, "code", error);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "keyed_hash.h"
+#include "memory.h"
 #include "text.h"
 
 #define JSON_DEPTH_MAX 16
@@ -269,4 +270,41 @@ cJSON *json_parse(const char *text, size_t bytes)
         return NULL;
     }
     return value;
+}
+
+/* ---- building ---- */
+
+/* cJSON uses valueint only in numbers. Here it holds the number of failures when the value was made. */
+static cJSON *mark(cJSON *value)
+{
+    if (value != NULL)
+        value->valueint = (int)memory_failures();
+    return value;
+}
+
+cJSON *json_new_object(void)
+{
+    return mark(cJSON_CreateObject());
+}
+
+cJSON *json_new_array(void)
+{
+    return mark(cJSON_CreateArray());
+}
+
+void json_add(cJSON *object, const char *key, cJSON *item)
+{
+    if (!cJSON_AddItemToObject(object, key, item))
+        cJSON_Delete(item);
+}
+
+void json_push(cJSON *array, cJSON *item)
+{
+    if (!cJSON_AddItemToArray(array, item))
+        cJSON_Delete(item);
+}
+
+bool json_is_complete(const cJSON *value)
+{
+    return value != NULL && value->valueint == (int)memory_failures();
 }

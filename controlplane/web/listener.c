@@ -99,6 +99,8 @@ static void let_in(struct http_connection *http, bool is_tls)
     if (verdict == ADDRESS_OVER_COUNT) {
         counters->connections_over_address++;
         turn_away(http, is_tls, 429, "Too many connections from your address");
+    } else if (verdict == ADDRESS_NO_MEMORY) {
+        turn_away(http, is_tls, 503, "Out of memory");
     } else if (verdict == ADDRESS_OVER_RATE) {
         counters->connections_over_rate++;
         turn_away(http, is_tls, 429, "Your address opens connections too fast");
@@ -110,14 +112,45 @@ static void let_in(struct http_connection *http, bool is_tls)
     }
 }
 
+static void connection_waiting(uv_stream_t *stream, int status);
+
+static void turned_away(uv_handle_t *handle)
+{
+    struct listener *listener = handle->data;
+    bool has_waiting = listener->has_waiting;
+
+    listener->is_turning_away = listener->has_waiting = false;
+    if (has_waiting && !listener->server->is_closing)
+        connection_waiting((uv_stream_t *)&listener->tcp, 0);
+    http_server_unref(listener->server);
+}
+
+/* libuv accepts no other connection until this one is taken. One at a time: there is no memory. */
+static void turn_away_waiting(struct listener *listener)
+{
+    listener->has_waiting = listener->is_turning_away;
+    if (listener->is_turning_away)
+        return;
+    listener->server->shared.counters.connections_without_memory++;
+    listener->is_turning_away = true;
+    listener->server->handles++;
+    uv_tcp_init(listener->server->shared.loop, &listener->turned_away);
+    listener->turned_away.data = listener;
+    uv_accept((uv_stream_t *)&listener->tcp, (uv_stream_t *)&listener->turned_away);
+    uv_close((uv_handle_t *)&listener->turned_away, turned_away);
+}
+
 static void connection_waiting(uv_stream_t *stream, int status)
 {
     struct listener *listener = stream->data;
     struct http_server *server = listener->server;
     struct http_connection *http = status == 0 ? connection_new(listener) : NULL;
 
-    if (http == NULL)
+    if (http == NULL) {
+        if (status == 0)
+            turn_away_waiting(listener);
         return;
+    }
     server->shared.counters.connections++;
     if (uv_accept(stream, (uv_stream_t *)&http->connection.tcp) != 0 || !read_peer(http)) {
         connection_close(&http->connection);

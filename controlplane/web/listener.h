@@ -8,6 +8,8 @@ struct listener {
     uv_tcp_t tcp;
     struct http_server *server;
     enum listener_kind kind;
+    uv_tcp_t turned_away; /* a connection for which there is no memory: accepted and closed */
+    bool is_turning_away, has_waiting;
 };
 
 /* Opens the ports that the settings name. why (192): which one failed and what to change. */

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "json.h"
 #include "request.h"
 #include "server.h"
 
@@ -149,37 +150,38 @@ void http_reply_page(struct http_request *request, int status, const char *type,
 
 void http_reply_json(struct http_request *request, int status, cJSON *body)
 {
-    char *text = body == NULL ? NULL : cJSON_PrintUnformatted(body);
+    static const char no_memory[] = "{\"statusCode\":503,\"message\":\"Out of memory, try again\","
+                                    "\"error\":\"Service Unavailable\"}";
+    char *text = json_is_complete(body) ? cJSON_PrintUnformatted(body) : NULL;
 
     cJSON_Delete(body);
-    if (text == NULL && status != 204) {
-        status = 500;
-        text = strdup("{\"statusCode\":500,\"message\":\"Out of memory\","
-                      "\"error\":\"Internal Server Error\"}");
-    }
-    http_reply_bytes(request, status, "application/json; charset=utf-8", text != NULL ? text : "",
-                     text != NULL ? strlen(text) : 0);
-    free(text);
-}
-
-static cJSON *error_body(int status, cJSON *message)
-{
-    cJSON *body = cJSON_CreateObject();
-
-    cJSON_AddNumberToObject(body, "statusCode", status);
-    cJSON_AddItemToObject(body, "message", message);
-    cJSON_AddStringToObject(body, "error", status_text(status));
-    return body;
+    if (text != NULL)
+        http_reply_bytes(request, status, "application/json; charset=utf-8", text, strlen(text));
+    else
+        http_reply_bytes(request, 503, "application/json; charset=utf-8", no_memory,
+                         sizeof(no_memory) - 1);
+    cJSON_free(text);
 }
 
 void http_reply_error(struct http_request *request, int status, const char *message)
 {
-    http_reply_json(request, status, error_body(status, cJSON_CreateString(message)));
+    cJSON *body = json_new_object();
+
+    cJSON_AddNumberToObject(body, "statusCode", status);
+    cJSON_AddStringToObject(body, "message", message);
+    cJSON_AddStringToObject(body, "error", status_text(status));
+    http_reply_json(request, status, body);
 }
 
 void http_reply_errors(struct http_request *request, int status, cJSON *messages)
 {
-    http_reply_json(request, status, error_body(status, messages));
+    cJSON *body = json_new_object();
+
+    cJSON_AddNumberToObject(body, "statusCode", status);
+    if (!cJSON_AddItemToObject(body, "message", messages))
+        cJSON_Delete(messages);
+    cJSON_AddStringToObject(body, "error", status_text(status));
+    http_reply_json(request, status, body);
 }
 
 void http_refuse(struct http_connection *http, int status, const char *message)

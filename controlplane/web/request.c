@@ -5,14 +5,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-static char *copy_bearer(const struct http_head *head)
+/* False: no memory. */
+static bool copy_bearer(struct http_request *request)
 {
-    struct slice value = http_field(head, "authorization");
+    struct slice value = http_field(&request->head, "authorization");
 
     if (value.bytes <= 7 || strncasecmp(value.at, "Bearer ", 7) != 0 ||
-        http_field_count(head, "authorization") != 1)
-        return NULL;
-    return strndup(value.at + 7, value.bytes - 7);
+        http_field_count(&request->head, "authorization") != 1)
+        return true;
+    request->bearer = strndup(value.at + 7, value.bytes - 7);
+    return request->bearer != NULL;
 }
 
 struct http_request *http_request_new(struct http_connection *http, const char *head,
@@ -32,7 +34,10 @@ struct http_request *http_request_new(struct http_connection *http, const char *
     http_head_parse(request->head_text, head_bytes, &request->head, &used);
     request->server = http->server;
     request->connection = http;
-    request->bearer = copy_bearer(&request->head);
+    if (!copy_bearer(request)) {
+        http_request_free(request);
+        return NULL;
+    }
     http->request = request;
     return request;
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "budget.h"
+#include "json.h"
 
 /* ---- the end of a socket ---- */
 
@@ -48,12 +49,14 @@ static int find_namespace(const struct socketio *io, const char *name)
 static void send_to(struct client *client, enum socketio_type type, const char *name_space,
                     const cJSON *data)
 {
-    client_send(client, socketio_encode(type, 0, name_space, -1, data));
+    client_send(client, type == SOCKETIO_DISCONNECT || json_is_complete(data)
+                            ? socketio_encode(type, 0, name_space, -1, data)
+                            : NULL);
 }
 
 static void send_connect_error(struct client *client, const char *name_space, const char *message)
 {
-    cJSON *data = cJSON_CreateObject();
+    cJSON *data = json_new_object();
 
     cJSON_AddStringToObject(data, "message", message);
     send_to(client, SOCKETIO_CONNECT_ERROR, name_space, data);
@@ -209,7 +212,7 @@ void socket_accept(struct socket *socket)
     socket->client->io->counters.sockets_open++;
     client_allow_messages(socket->client);
     socket->client->connect_until_ms = 0;
-    data = cJSON_CreateObject();
+    data = json_new_object();
     cJSON_AddStringToObject(data, "sid", socket->id);
     send_to(socket->client, SOCKETIO_CONNECT, socket->name, data);
     cJSON_Delete(data);
@@ -302,6 +305,12 @@ void socket_close(struct socket *socket)
 {
     if (socket_is_open(socket))
         client_close(socket->client, "server close");
+}
+
+void socket_abort(struct socket *socket)
+{
+    if (socket_is_open(socket))
+        client_send(socket->client, NULL);
 }
 
 void socket_disconnect(struct socket *socket)

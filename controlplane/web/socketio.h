@@ -71,6 +71,9 @@ void socket_send(struct socket *socket, int64_t ack, cJSON *array,
  * first: a stock client stays away. After socket_close it connects again by itself. */
 void socket_disconnect(struct socket *socket);
 void socket_close(struct socket *socket);
+/* Closes the session at once and sends nothing: there is no memory for what the client should
+ * hear. Its library connects again. */
+void socket_abort(struct socket *socket);
 
 const char *socket_id(const struct socket *socket); /* 20 characters, as clients see it */
 const char *socket_namespace(const struct socket *socket);

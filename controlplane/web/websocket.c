@@ -449,6 +449,19 @@ static bool accept_key(const struct http_head *head, char accept[29])
     return true;
 }
 
+/* NULL: no memory. */
+static struct websocket *websocket_new(void)
+{
+    struct websocket *websocket = calloc(1, sizeof(*websocket));
+
+    if (websocket != NULL &&
+        wslay_event_context_server_init(&websocket->frames, &frame_callbacks, websocket) != 0) {
+        free(websocket); /* wslay has freed its part */
+        return NULL;
+    }
+    return websocket;
+}
+
 struct websocket *websocket_accept(struct http_request *request,
                                    const struct websocket_handlers *handlers, void *context,
                                    size_t message_bytes_max)
@@ -468,16 +481,14 @@ struct websocket *websocket_accept(struct http_request *request,
         http_reply_error(request, 400, "Malformed WebSocket handshake");
         return NULL;
     }
-    websocket = calloc(1, sizeof(*websocket));
+    websocket = websocket_new();
     if (websocket == NULL ||
-        wslay_event_context_server_init(&websocket->frames, &frame_callbacks, websocket) != 0 ||
         (count = asprintf(&reply,
                           "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
                           "Connection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n",
                           accept)) < 0) {
         if (websocket != NULL)
-            wslay_event_context_free(websocket->frames);
-        free(websocket);
+            websocket_free(websocket);
         http_reply_error(request, 503, "Out of memory");
         return NULL;
     }

@@ -120,6 +120,10 @@ static void fake_close(struct socket *s, const char *reason)
     s->open = false;
     rooms_socket_handlers.closed(s, reason);
 }
+void socket_abort(struct socket *s)
+{
+    fake_close(s, "transport error");
+}
 void socket_disconnect(struct socket *s)
 {
     s->disconnected = true;
