@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "src/clock.h"
 #include "src/log.h"
 
 #define WHY_ROOM 192
@@ -68,10 +69,10 @@ static int find_ticket_key(SSL *ssl, unsigned char name[16], unsigned char *iv,
 {
     struct certificate *certificate = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
     struct ticket_key *keys = certificate->keys;
-    bool single_use = SSL_version(ssl) >= TLS1_3_VERSION; /* RFC 8446 C.4 */
-    int64_t now_s = time(NULL);
+    bool single_use = SSL_version(ssl) >= TLS1_3_VERSION;           /* RFC 8446 C.4 */
+    int64_t now_s = (int64_t)(clock_monotonic_ns() / NS_PER_S) + 1; /* 0: no key yet */
 
-    if (keys[0].made_s == 0 || now_s - keys[0].made_s >= TICKET_LIFE_S || now_s < keys[0].made_s) {
+    if (keys[0].made_s == 0 || now_s - keys[0].made_s >= TICKET_LIFE_S) {
         keys[1] = keys[0];
         if (!ticket_key_make(&keys[0], now_s))
             return -1;

@@ -8,9 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/time.h>
 
 #include "dtls.h"
+#include "dtls_clock.h"
 #include "src/clock.h"
 
 #define CIPHERS                                                    \
@@ -419,12 +419,10 @@ static void finish(struct dtls *dtls)
 
 static void schedule(struct dtls *dtls, uint64_t now_ns)
 {
-    struct timeval left;
+    uint64_t left_ns =
+        dtls->state == DTLS_STATE_connecting ? dtls_clock_left_ns(dtls->ssl) : UINT64_MAX;
 
-    dtls->retransmit_ns = UINT64_MAX;
-    if (dtls->state == DTLS_STATE_connecting && DTLSv1_get_timeout(dtls->ssl, &left))
-        dtls->retransmit_ns =
-            now_ns + (uint64_t)left.tv_sec * NS_PER_S + (uint64_t)left.tv_usec * NS_PER_US;
+    dtls->retransmit_ns = left_ns == UINT64_MAX ? UINT64_MAX : now_ns + left_ns;
 }
 
 /* Does this error end the association? After fragments that contradict each other OpenSSL reports

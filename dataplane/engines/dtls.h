@@ -14,10 +14,9 @@
  * alert in plaintext ends no handshake; it only shortens the time that is left.
  *
  * Shape:   a struct dtls_context for all associations, a struct dtls for each.
- * Units:   nanoseconds of the caller's clock. OpenSSL 3.0 decides by gettimeofday whether it is
- *          time to send again, and we ask it only when our clock says that it is. If the wall clock
- *          is set back, handshakes in progress send again too late. The deadline depends on our
- *          clock alone.
+ * Units:   nanoseconds of the caller's clock, which is the monotonic one. OpenSSL 3.0 decides by
+ *          gettimeofday whether it is time to send again. dtls_clock.c defines that function for the whole
+ *          program, by the monotonic clock, so that nobody delays a handshake who sets the wall clock.
  * Threads: one at a time per context.
  * Memory:  an association owns its OpenSSL objects until dtls_free. The function `send` is called
  *          from dtls_start, dtls_receive, dtls_tick and dtls_close; it must not call this engine.

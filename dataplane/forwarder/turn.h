@@ -1,6 +1,8 @@
 /* What every file of a worker's turn needs: the time of this turn, and the worker's counters.
  *
- * Units:   nanoseconds. The clocks are read once, at the beginning of a turn.
+ * Units:   nanoseconds. The clock is read once, at the beginning of a turn. wall_ns is the wall clock
+ *          as it was when the forwarder started, plus the time since: receivers compare NTP times and
+ *          abs-send-time with earlier ones, so they must not jump when somebody sets the wall clock.
  * Threads: the worker's. */
 #ifndef RINGCAST_TURN_H
 #define RINGCAST_TURN_H

@@ -23,7 +23,8 @@ static void read_clocks(struct worker *w)
     struct turn *turn = &w->turn;
 
     turn->now_ns = w->config.monotonic_ns ? w->config.monotonic_ns() : clock_monotonic_ns();
-    turn->wall_ns = w->config.wall_ns ? w->config.wall_ns() : clock_wall_ns();
+    turn->wall_ns =
+        w->config.wall_ns ? w->config.wall_ns() : turn->now_ns + w->config.wall_offset_ns;
     turn->abs_send_time = rtp_abs_send_time(turn->wall_ns);
     turn->audio_interval = (uint32_t)(turn->now_ns / AUDIO_INTERVAL_NS);
 }

@@ -53,8 +53,9 @@ struct worker_config {
     uint64_t fill_ns_max;                       /* see batch_fill.h */
     uint16_t udp_port;
     bool has_ipv4, has_ipv6;
-    uint64_t (*monotonic_ns)(void); /* NULL: the real clocks */
-    uint64_t (*wall_ns)(void);
+    uint64_t (*monotonic_ns)(void); /* NULL: the real clock */
+    uint64_t (*wall_ns)(void);      /* NULL: monotonic_ns + wall_offset_ns */
+    uint64_t wall_offset_ns;        /* the same for all workers */
 };
 
 struct worker {

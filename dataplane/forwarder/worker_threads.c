@@ -132,6 +132,7 @@ static bool thread_prepare(struct worker_threads *threads, uint32_t w,
         .udp_port = port_of(udp4 >= 0 ? udp4 : udp6),
         .has_ipv4 = udp4 >= 0,
         .has_ipv6 = udp6 >= 0,
+        .wall_offset_ns = threads->wall_offset_ns,
     };
     return true;
 }
@@ -141,6 +142,7 @@ bool worker_threads_prepare(struct worker_threads *threads,
 {
     threads->choice = config->choice;
     threads->descriptors = config->descriptors;
+    threads->wall_offset_ns = clock_wall_ns() - clock_monotonic_ns();
     while (threads->count < WORKERS_MAX && thread_prepare(threads, threads->count, config))
         threads->count++;
     if (threads->count == 0) {

@@ -32,6 +32,7 @@ struct worker_threads {
     uint32_t count;
     struct worker_thread list[WORKERS_MAX];
     struct handoff *handoff;
+    uint64_t wall_offset_ns; /* from the monotonic clock to the wall clock, at the start */
     const struct io_choice *choice;
     const struct descriptors *descriptors;
     pthread_barrier_t opened;   /* every worker is open, or has failed */
