@@ -149,9 +149,9 @@ test('the host ends the meeting for everybody', async () => {
   const room = await host.create('Ends');
   await guest.join(room);
   await guest.sees(1);
-  host.page.on('dialog', (dialog) => dialog.accept());
   await host.page.click('#toggle-people');
   await host.page.click('#close-room');
+  await host.page.click('#ask-yes');
   await guest.page.waitForSelector('#lobby:not([hidden])');
   assert.match(await guest.page.textContent('#lobby-error'), /ended the meeting/);
   await until(() => ringcast.isEmpty(), 10000 + graceMs, 'no rows are left');

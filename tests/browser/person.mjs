@@ -73,7 +73,7 @@ export class Person {
 
   async signUp() {
     await this.page.fill('input[name=displayName]', this.name);
-    await this.page.fill('input[name=email]', `${this.name}-${Date.now()}-${Math.random()}@example.org`);
+    await this.page.fill('input[name=email]', `${this.name.replaceAll(' ', '.')}-${Date.now()}-${Math.random()}@example.org`);
     await this.page.fill('input[name=password]', 'correct horse');
     await this.page.click('#sign-in-form .primary');
     await this.page.waitForSelector('#lobby:not([hidden])');

@@ -1,4 +1,5 @@
-// Cameras and microphones: lists them, opens them, and explains why that failed.
+// Cameras and microphones: lists them, opens them, and explains why that failed. `local` is what this
+// page sends.
 
 const reasons = {
   NotAllowedError: 'Access to the camera or microphone was refused. Allow it in the address bar, then try again.',
@@ -6,6 +7,15 @@ const reasons = {
   NotReadableError: 'The camera or microphone is in use by another program.',
   OverconstrainedError: 'This camera or microphone is no longer connected.',
 };
+
+export const local = { video: null, audio: null, screen: null, microphoneOn: true, cameraOn: true };
+
+export function stopLocal(...kinds) {
+  for (const kind of kinds) {
+    local[kind]?.stop();
+    local[kind] = null;
+  }
+}
 
 export function explain(error) {
   return reasons[error?.name] ?? `The camera or microphone cannot be opened: ${error?.message ?? error}.`;

@@ -1,10 +1,15 @@
 // The tiles: one for each participant, and one more for a shared screen.
 
 import { icon } from './icons.js';
+import { arrange, visibleShare } from './layout.js';
+
+const leastShare = 0.7; // a picture that would lose more than this is shown whole, between bars
 
 export class Grid {
-  constructor(element) {
+  // soundBlocked(): the browser plays no sound before somebody presses a key or clicks.
+  constructor(element, soundBlocked) {
     this.element = element;
+    this.soundBlocked = soundBlocked;
     this.tiles = new Map(); // key → tile
     this.observer = new ResizeObserver(() => this.#layout());
     this.observer.observe(element);
@@ -18,11 +23,11 @@ export class Grid {
     const tile = document.createElement('figure');
     tile.className = `tile${isSelf && !screen ? ' self' : ''}${screen ? ' screen' : ''}`;
     tile.dataset.key = key;
-    tile.tabIndex = 0;
     const video = document.createElement('video');
     video.autoplay = true;
     video.playsInline = true;
     video.muted = true; // sound comes from the audio element of the tile
+    video.addEventListener('resize', () => this.#fit(tile));
     const avatar = document.createElement('span');
     avatar.className = 'avatar';
     avatar.setAttribute('aria-hidden', 'true');
@@ -51,7 +56,7 @@ export class Grid {
     tile.querySelector('.name').textContent = name;
     tile.querySelector('.avatar').textContent =
       name.split(/\s+/).map((word) => word[0] ?? '').slice(0, 2).join('').toUpperCase();
-    tile.setAttribute('aria-label', name);
+    this.#label(tile);
   }
 
   ensure(userId, name, options = {}) {
@@ -91,13 +96,22 @@ export class Grid {
     const audio = tile.querySelector('audio');
     if (!audio) return;
     audio.srcObject = track ? new MediaStream([track]) : null;
-    if (track) audio.play().catch(() => {});
+    if (track) audio.play().catch((error) => error.name === 'NotAllowedError' && this.soundBlocked());
+  }
+
+  // After a key press or a click.
+  playSound() {
+    for (const audio of this.element.querySelectorAll('audio')) if (audio.srcObject) audio.play().catch(() => {});
   }
 
   setMuted(tile, muted) {
     tile.classList.toggle('muted', muted);
+    this.#label(tile);
+  }
+
+  #label(tile) {
     tile.setAttribute('aria-label',
-      `${tile.querySelector('.name').textContent}${muted ? ', muted' : ''}`);
+      `${tile.querySelector('.name').textContent}${tile.classList.contains('muted') ? ', muted' : ''}`);
   }
 
   // Marks the tile of the dominant speaker, and no other.
@@ -105,21 +119,23 @@ export class Grid {
     for (const [key, tile] of this.tiles) tile.classList.toggle('speaking', key === userId);
   }
 
-  // Chooses the number of columns that makes 16:9 tiles largest.
   #layout() {
-    const count = this.tiles.size;
     const { clientWidth: width, clientHeight: height } = this.element;
-    if (count === 0 || width === 0 || height === 0) return;
-    let best = { columns: 1, tileWidth: 0 };
-    for (let columns = 1; columns <= count; columns++) {
-      const rows = Math.ceil(count / columns);
-      const tileWidth = Math.min((width - (columns - 1) * 8) / columns,
-        ((height - (rows - 1) * 8) / rows) * (16 / 9));
-      if (tileWidth > best.tileWidth) best = { columns, tileWidth };
-    }
-    // On a narrow page two columns show more people than one.
-    if (width < 520 && count > 2) best = { columns: 2, tileWidth: (width - 8) / 2 };
-    this.element.style.setProperty('--columns', best.columns);
-    this.element.style.setProperty('--tile-width', `${Math.floor(best.tileWidth)}px`);
+    const tiles = [...this.tiles.values()];
+    if (width === 0 || height === 0) return;
+    const { rects } = arrange(tiles.map((tile) => tile.classList.contains('screen')), width, height);
+    tiles.forEach((tile, i) => {
+      for (const side of ['left', 'top', 'width', 'height']) tile.style[side] = `${Math.floor(rects[i][side])}px`;
+      this.#fit(tile);
+    });
+  }
+
+  // Cameras fill their tile. One whose shape differs much, such as that of a phone held upright, is
+  // shown whole.
+  #fit(tile) {
+    const { videoWidth, videoHeight } = tile.querySelector('video');
+    if (!videoWidth || !tile.clientHeight) return;
+    const share = visibleShare(tile.clientWidth / tile.clientHeight, videoWidth / videoHeight);
+    tile.classList.toggle('whole', share < leastShare);
   }
 }
