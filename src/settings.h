@@ -125,9 +125,9 @@
     X(u32, jwt_expiration_s, JWT_EXPIRATION, 3600, RANGE(60, 31536000, "s"), 1, CP,               \
       "Lifetime of an access token")                                                              \
     X(u32, login_attempts_per_minute, RINGCAST_LOGIN_ATTEMPTS, 20, RANGE(1, 100000), 1, CP,       \
-      "Maximum number of login and register requests per minute from one address")                \
+      "Maximum number per minute from one address of failed logins, and of registrations")        \
     X(u32, account_attempts_per_minute, RINGCAST_ACCOUNT_ATTEMPTS, 5, RANGE(1, 100000), 1, CP,    \
-      "Maximum number of failed logins per minute for one account")                               \
+      "Maximum number of failed logins per minute for one account; from one address 2 less")      \
     X(u32, argon2_memory_kib, RINGCAST_ARGON2_MEMORY, 19456, RANGE(19456, 262144, "KiB"), 1, CP,  \
       "Memory for one password hash (argon2id). Ringcast computes at most two hashes at the "     \
       "same time. A weaker stored hash is replaced at its user's next login")                     \

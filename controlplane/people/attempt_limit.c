@@ -84,6 +84,18 @@ static struct attempt_limit_entry *entry_find(struct attempt_limit *attempts, ui
     return victim;
 }
 
+bool attempt_limit_is_reached(struct attempt_limit *attempts, const char *name, uint64_t now_ns,
+                              uint32_t limit)
+{
+    uint64_t hash = attempt_name_hash(attempts->key, name), span = now_ns / SPAN_NS;
+    struct attempt_limit_entry *entry = entry_find(attempts, hash, span, false);
+
+    if (!entry)
+        return limit == 0;
+    entry_advance(entry, span);
+    return entry_total(entry) >= limit;
+}
+
 enum attempt_result attempt_limit_take(struct attempt_limit *attempts, const char *name,
                                        uint64_t now_ns, uint32_t limit, uint32_t *retry_after_s)
 {

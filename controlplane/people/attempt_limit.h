@@ -29,6 +29,9 @@ enum attempt_result {
     ATTEMPT_REFUSED,
     ATTEMPT_REFUSED_FIRST /* the first refusal of this name in a window: for the audit log */
 };
+/* Would attempt_limit_take refuse? */
+bool attempt_limit_is_reached(struct attempt_limit *attempts, const char *name, uint64_t now_ns,
+                              uint32_t limit);
 /* Counts one attempt, or says after how many seconds the next one is allowed. */
 enum attempt_result attempt_limit_take(struct attempt_limit *attempts, const char *name,
                                        uint64_t now_ns, uint32_t limit, uint32_t *retry_after_s);

@@ -8,73 +8,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "auth_internal.h"
 #include "controlplane/web/memory.h"
+#include "data_directory_open.h"
 #include "src/clock.h"
 #include "src/log.h"
 #include "uuid.h"
 
-#define ROWS_PER_JOB 1 /* audit rows */
-
-static void audit_attempts_refused(struct job *job, const char *what)
-{
-    LOG(WARN, "auth", "too many attempts", F("by", "%s", what), F("ip", "%s", job->ip));
-    audit_write(job->auth->audit, AUDIT_rate_limited, NULL, NULL, job->ip,
-                "{\"call\":\"%s\",\"by\":\"%s\"}",
-                job->kind == JOB_LOGIN ? "auth/login" : "auth/register", what);
-}
-
-/* Counts the attempt: for its address and, for a login, for its account. Attempts from an address
- * from which the owner has logged in before are counted apart: strangers who use up the attempts of
- * the account do not lock the owner out. */
-static bool job_admit(struct job *job)
-{
-    struct auth *auth = job->auth;
-    const struct settings *settings = auth->settings;
-    enum attempt_result attempt;
-
-    job->started_ns = clock_monotonic_ns();
-    job->cost = (struct password_cost){settings->argon2_memory_kib, settings->argon2_passes,
-                                       settings->argon2_lanes};
-    if (auth->closing || !audit_ready(auth->audit, ROWS_PER_JOB)) {
-        job_finish(job, AUTH_UNAVAILABLE);
-        return false;
-    }
-    if (auth->hashes >= HASHES_RUNNING_MAX + HASHES_WAITING_MAX) {
-        job->retry_after_s = BUSY_RETRY_S;
-        job_finish(job, AUTH_BUSY);
-        return false;
-    }
-    address_name(job->ip, job->address);
-    attempt = attempt_limit_take(auth->address_attempts, job->address, job->started_ns,
-                                 settings->login_attempts_per_minute, &job->retry_after_s);
-    if (attempt == ATTEMPT_ALLOWED && job->kind == JOB_LOGIN) {
-        snprintf(job->account, sizeof(job->account), "%s %s", job->user.email, job->address);
-        if (!known_logins_has(auth->known, job->account))
-            snprintf(job->account, sizeof(job->account), "%s", job->user.email);
-        attempt = attempt_limit_take(auth->account_attempts, job->account, job->started_ns,
-                                     settings->account_attempts_per_minute, &job->retry_after_s);
-        if (attempt == ATTEMPT_REFUSED_FIRST)
-            audit_attempts_refused(job, "account");
-        if (attempt != ATTEMPT_ALLOWED)
-            attempt_limit_give_back(auth->address_attempts, job->address, job->started_ns);
-    } else if (attempt == ATTEMPT_REFUSED_FIRST) {
-        audit_attempts_refused(job, "address");
-    }
-    if (attempt != ATTEMPT_ALLOWED) {
-        job_finish(job, AUTH_TOO_MANY_ATTEMPTS);
-        return false;
-    }
-    auth->hashes++;
-    return true;
-}
-
 void job_fail(struct job *job)
 {
-    attempt_limit_give_back(job->auth->address_attempts, job->address, job->started_ns);
-    if (job->kind == JOB_LOGIN)
-        attempt_limit_give_back(job->auth->account_attempts, job->account, job->started_ns);
+    job_settle(job, false);
     job_finish(job, AUTH_UNAVAILABLE);
 }
 
@@ -99,12 +44,14 @@ static void register_stored(void *context, enum persistence_result result)
     struct job *job = context;
 
     if (result == PERSISTENCE_DUPLICATE) {
+        job_settle(job, true);
         job_finish(job, AUTH_DUPLICATE);
     } else if (result != PERSISTED ||
                !audit_write(job->auth->audit, AUDIT_user_registered, job->user.id, NULL, job->ip,
                             "{\"expiresIn\":%u}", job->auth->settings->jwt_expiration_s)) {
         job_fail(job);
     } else {
+        job_settle(job, true); /* so that nobody makes accounts without end */
         job_finish_with_token(job);
     }
 }
@@ -122,7 +69,6 @@ static void login_rehashed(void *context, enum persistence_result result)
 static void login_hashed(struct job *job)
 {
     struct auth *auth = job->auth;
-    char name[LOGIN_NAME_BYTES];
 
     if (!job->found || !job->matches || !job->user.is_active) {
         audit_write(auth->audit, AUDIT_user_login_failed, job->found ? job->user.id : NULL, NULL,
@@ -130,16 +76,16 @@ static void login_hashed(struct job *job)
                     !job->found     ? "unknown_email"
                     : !job->matches ? "wrong_password"
                                     : "deactivated");
+        job_settle(job, true);
         job_refuse(job);
         return;
     }
-    attempt_limit_give_back(auth->account_attempts, job->account, job->started_ns);
-    snprintf(name, sizeof(name), "%s %s", job->user.email, job->address);
-    known_logins_add(auth->known, name, job->started_ns);
+    known_logins_add(auth->known, job->user.email, job->address);
+    job_settle(job, false);
     if (!audit_write(auth->audit, AUDIT_user_login, job->user.id, NULL, job->ip,
                      "{\"expiresIn\":%u,\"rehashed\":%s}", auth->settings->jwt_expiration_s,
                      job->rehash ? "true" : "false"))
-        job_finish(job, AUTH_UNAVAILABLE); /* job_fail would give the attempt back a second time */
+        job_finish(job, AUTH_UNAVAILABLE);
     else if (job->rehash)
         user_set_password_hash(auth->store, job->user.id, job->new_hash, login_rehashed, job);
     else
@@ -174,6 +120,14 @@ static void login_found(void *context, enum persistence_result result, const str
     job_hash(job);
 }
 
+void job_begin(struct job *job)
+{
+    if (job->kind == JOB_REGISTER)
+        job_hash(job);
+    else
+        user_by_email(job->auth->store, job->user.email, login_found, job);
+}
+
 void auth_register(struct auth *auth, const char *email, const char *password,
                    const char *display_name, const char *ip, auth_callback done, void *context)
 {
@@ -182,15 +136,13 @@ void auth_register(struct auth *auth, const char *email, const char *password,
     if (!job)
         return;
     snprintf(job->ip, sizeof(job->ip), "%s", ip ? ip : "");
-    if (!job_admit(job))
-        return;
     uuid_make(job->user.id);
     snprintf(job->user.email, sizeof(job->user.email), "%s", email);
     snprintf(job->user.display_name, sizeof(job->user.display_name), "%s", display_name);
     snprintf(job->password, sizeof(job->password), "%s", password);
     job->user.is_active = true;
     job->user.created_ms = job->user.updated_ms = (int64_t)(clock_wall_ns() / NS_PER_MS);
-    job_hash(job);
+    job_admit(job);
 }
 
 void auth_login(struct auth *auth, const char *email, const char *password, const char *ip,
@@ -202,10 +154,8 @@ void auth_login(struct auth *auth, const char *email, const char *password, cons
         return;
     snprintf(job->ip, sizeof(job->ip), "%s", ip ? ip : "");
     snprintf(job->user.email, sizeof(job->user.email), "%s", email);
-    if (!job_admit(job))
-        return;
     snprintf(job->password, sizeof(job->password), "%s", password);
-    user_by_email(auth->store, email, login_found, job);
+    job_admit(job);
 }
 
 static void verify_found(void *context, enum persistence_result result, const struct user_row *user)
@@ -285,7 +235,7 @@ static void auth_free(struct auth *auth)
 {
     attempt_limit_delete(auth->address_attempts);
     attempt_limit_delete(auth->account_attempts);
-    known_logins_delete(auth->known);
+    known_logins_close(auth->known);
     explicit_bzero(&auth->secrets, sizeof(auth->secrets));
     free(auth);
 }
@@ -296,6 +246,17 @@ void auth_free_when_idle(struct auth *auth)
         return;
     audit_release(auth->audit);
     auth_free(auth);
+}
+
+static struct known_logins *known_open(const struct settings *settings)
+{
+    char why[WHY_BYTES];
+    int directory = data_directory_open(settings, why);
+    struct known_logins *known = known_logins_open(directory);
+
+    if (directory >= 0)
+        close(directory);
+    return known;
 }
 
 struct auth *auth_open(uv_loop_t *loop, struct persistence *store, struct audit *audit,
@@ -313,7 +274,9 @@ struct auth *auth_open(uv_loop_t *loop, struct persistence *store, struct audit 
     auth->settings = settings;
     auth->address_attempts = attempt_limit_new();
     auth->account_attempts = attempt_limit_new();
-    auth->known = known_logins_new();
+    auth->known = known_open(settings);
+    LIST_INIT(&auth->admitted);
+    TAILQ_INIT(&auth->waiting);
     if (!auth->address_attempts || !auth->account_attempts || !auth->known) {
         snprintf(why, WHY_BYTES, "no memory for accounts");
     } else if (secrets_obtain(settings, &auth->secrets, why)) {

@@ -3,9 +3,12 @@
  *   limit of attempts ─► database (read) ─► hash on the thread pool ─► database (write) ─► answer
  *
  *   auth.c       what each kind of job does
+ *   auth_admit.c the limits of attempts
  *   auth_jobs.c  the jobs themselves: making, answering, the queue to the hash threads */
 #ifndef RINGCAST_AUTH_INTERNAL_H
 #define RINGCAST_AUTH_INTERNAL_H
+
+#include <sys/queue.h>
 
 #include "attempt_limit.h"
 #include "attempt_name.h"
@@ -18,6 +21,8 @@
 
 #define HASHES_RUNNING_MAX 2
 #define HASHES_WAITING_MAX 64
+#define WAITING_MAX 256 /* jobs that wait for others that count under the same name */
+#define WAITING_PER_ADDRESS_MAX 128
 #define BUSY_RETRY_S 2 /* 64 hashes of 25 ms on two threads need one second */
 #define LOGIN_NAME_BYTES (256 + ADDRESS_NAME_BYTES) /* e-mail address, and perhaps an address */
 
@@ -34,9 +39,14 @@ struct job {
     char password[PASSWORD_TEXT_BYTES];
     char new_hash[PASSWORD_HASH_BYTES];
     char ip[46];
-    /* the names under which the attempt was counted */
-    char account[LOGIN_NAME_BYTES], address[ADDRESS_NAME_BYTES];
-    uint64_t started_ns, refused_ns;
+    char address[ADDRESS_NAME_BYTES];
+    char counted_address[ADDRESS_NAME_BYTES + 16]; /* registrations are counted apart */
+    char pair[LOGIN_NAME_BYTES];                   /* e-mail address and address */
+    bool is_familiar; /* the owner has logged in from this address before */
+    bool is_admitted; /* in auth->admitted, and counted at counted_ns */
+    LIST_ENTRY(job) admitted_link;
+    TAILQ_ENTRY(job) waiting_link;
+    uint64_t started_ns, counted_ns, refused_ns;
     bool no_memory; /* for the hash */
     enum auth_result result;
     uint32_t retry_after_s;
@@ -58,6 +68,8 @@ struct auth {
     uint32_t keys_version; /* changes with the secrets */
     struct attempt_limit *address_attempts, *account_attempts;
     struct known_logins *known;
+    LIST_HEAD(, job) admitted; /* they count, and may yet succeed */
+    TAILQ_HEAD(, job) waiting; /* for some of those */
     struct job_list to_hash;
     struct job_list ready;   /* answered in the next turn of the loop */
     struct job *refused;     /* answered at their refused_ns, earliest first */
@@ -71,10 +83,21 @@ struct auth {
 };
 
 void auth_free_when_idle(struct auth *auth);
+/* The job is admitted: goes on. */
+void job_begin(struct job *job);
 /* After an internal error: the attempt of the job does not count. */
 void job_fail(struct job *job);
 /* The hash of the job is done; runs on the loop. */
 void job_hashed(struct job *job, bool ran);
+
+/* ---- auth_admit.c ---- */
+
+/* Counts the attempt. Then job_begin, or the job waits, or it is finished. */
+void job_admit(struct job *job);
+/* It is known whether the attempt counts: whether it failed. A second call does nothing. */
+void job_settle(struct job *job, bool counts);
+/* Answers those that wait. */
+void waiting_fail(struct auth *auth);
 
 /* ---- auth_jobs.c ---- */
 

@@ -203,6 +203,7 @@ void jobs_close(struct auth *auth)
         auth->hashes--;
         job_fail(job);
     }
+    waiting_fail(auth);
     refusals_answer(&auth->refusal_timer);
     while ((job = list_take(&auth->ready)))
         job_answer(job);

@@ -5,7 +5,11 @@
 #include <setjmp.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include <stdlib.h>
 
 #include "controlplane/people/attempt_limit.c"
@@ -142,20 +146,97 @@ static void a_clock_that_stands_still_or_jumps_is_harmless(void **state)
 
 static void known_logins_are_remembered_in_memory_of_a_fixed_size(void **state)
 {
-    struct known_logins *known = known_logins_new();
-    char name[32];
+    struct known_logins *known = known_logins_open(-1);
+    char account[32];
 
-    assert_false(known_logins_has(known, "ada 192.0.2.1"));
-    known_logins_add(known, "ada 192.0.2.1", START_NS);
-    assert_true(known_logins_has(known, "ada 192.0.2.1"));
-    assert_false(known_logins_has(known, "ada 192.0.2.2"));
-    for (unsigned i = 0; i < 100000; i++) { /* new names replace the oldest */
-        snprintf(name, sizeof(name), "%u", i);
-        known_logins_add(known, name, START_NS + i);
-        assert_true(known_logins_has(known, name));
+    assert_false(known_logins_has(known, "ada", "192.0.2.1"));
+    known_logins_add(known, "ada", "192.0.2.1");
+    assert_true(known_logins_has(known, "ada", "192.0.2.1"));
+    assert_false(known_logins_has(known, "ada", "192.0.2.2"));
+    assert_false(known_logins_has(known, "eve", "192.0.2.1"));
+    for (unsigned i = 0; i < 100000; i++) { /* new ones replace the oldest */
+        snprintf(account, sizeof(account), "%u", i);
+        known_logins_add(known, account, "192.0.2.1");
+        assert_true(known_logins_has(known, account, "192.0.2.1"));
     }
-    assert_false(known_logins_has(known, "ada 192.0.2.1"));
-    known_logins_delete(known);
+    assert_false(known_logins_has(known, "ada", "192.0.2.1"));
+    known_logins_close(known);
+}
+
+/* An attacker has accounts too, and with IPv6 many addresses. */
+static void one_account_cannot_make_others_forgotten(void **state)
+{
+    struct known_logins *known = known_logins_open(-1);
+    char text[32];
+    unsigned left = 0;
+
+    for (unsigned i = 0; i < 2000; i++) {
+        snprintf(text, sizeof(text), "user %u", i);
+        known_logins_add(known, text, "192.0.2.1");
+    }
+    for (unsigned i = 0; i < 100000; i++) {
+        snprintf(text, sizeof(text), "2001:db8:%x:%x::/64", i >> 16, i & 0xffff);
+        known_logins_add(known, "eve", text);
+        assert_true(known_logins_has(known, "eve", text));
+    }
+    for (unsigned i = 0; i < 2000; i++) {
+        snprintf(text, sizeof(text), "user %u", i);
+        left += known_logins_has(known, text, "192.0.2.1");
+    }
+    print_message("%u of 2000 familiar addresses are left after 100000 logins of one account\n",
+                  left);
+    assert_int_equal(left, 2000);
+    known_logins_close(known);
+}
+
+static void known_logins_survive_a_restart(void **state)
+{
+    char folder[] = "/tmp/known-logins-XXXXXX", path[64];
+    struct known_logins *known;
+    struct stat file;
+    int directory, fd;
+
+    assert_non_null(mkdtemp(folder));
+    snprintf(path, sizeof(path), "%s/known-logins", folder);
+    directory = open(folder, O_RDONLY | O_DIRECTORY);
+    known = known_logins_open(directory);
+    known_logins_add(known, "ada", "192.0.2.1");
+    /* no close: the process was killed */
+    known = known_logins_open(directory);
+    assert_true(known_logins_has(known, "ada", "192.0.2.1"));
+    assert_false(known_logins_has(known, "ada", "192.0.2.2"));
+    for (unsigned i = 0; i < 100000; i++) {
+        char account[16];
+
+        snprintf(account, sizeof(account), "%u", i);
+        known_logins_add(known, account, "192.0.2.1");
+    }
+    known_logins_close(known);
+    assert_int_equal(stat(path, &file), 0);
+    print_message("the file has %ld bytes after 100001 logins\n", (long)file.st_size);
+    assert_true(file.st_size < 300000);
+    assert_int_equal(file.st_mode & 0777, 0600);
+    /* cut off, of something else, a directory: begins anew, and works */
+    for (unsigned i = 0; i < 3; i++) {
+        unlink(path);
+        if (i == 2) {
+            assert_int_equal(mkdir(path, 0700), 0);
+        } else {
+            fd = open(path, O_WRONLY | O_CREAT, 0600);
+            assert_int_equal(write(fd, "RCKNOWN1xyz", 11), 11);
+            assert_int_equal(ftruncate(fd, i ? 1000000 : 11), 0);
+            assert_int_equal(pwrite(fd, "X", i, 0), i);
+            close(fd);
+        }
+        known = known_logins_open(directory);
+        assert_false(known_logins_has(known, "ada", "192.0.2.1"));
+        known_logins_add(known, "ada", "192.0.2.1");
+        assert_true(known_logins_has(known, "ada", "192.0.2.1"));
+        known_logins_close(known);
+    }
+    rmdir(path);
+    rmdir(folder);
+    close(directory);
 }
 
 static void an_address_of_ipv6_counts_as_its_64_bit_network(void **state)
@@ -189,6 +270,8 @@ int main(void)
         cmocka_unit_test(an_account_under_attack_is_not_forgotten),
         cmocka_unit_test(a_clock_that_stands_still_or_jumps_is_harmless),
         cmocka_unit_test(known_logins_are_remembered_in_memory_of_a_fixed_size),
+        cmocka_unit_test(one_account_cannot_make_others_forgotten),
+        cmocka_unit_test(known_logins_survive_a_restart),
         cmocka_unit_test(an_address_of_ipv6_counts_as_its_64_bit_network),
     };
 
