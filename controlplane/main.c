@@ -153,8 +153,8 @@ static bool open_all(struct control *control, char *why)
         (!live_instance(settings, instance, why) || !live_start(control->live, instance, why)))
         return false;
     rooms_set_live(control->rooms, control->live);
-    api_open(control->http, control->auth, control->store, control->audit, settings,
-             rooms_participant_count, control->rooms);
+    api_open(control->http, control->auth, control->store, control->audit, settings, &rooms_for_api,
+             &control->rooms);
     health_open(control);
     http_metrics_add(control->http, rooms_write_metrics, control->rooms);
     snprintf(why, WHY_BYTES, "out of memory");

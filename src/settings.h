@@ -138,14 +138,31 @@
     GROUP("Rooms and limits")                                                                     \
     X(u32, room_participants_max, MAX_PARTICIPANTS_PER_ROOM, 100, RANGE(2, 10000), 1, CP,         \
       "Maximum number of participants in one room; a room may set a lower limit for itself")      \
-    X(u32, transports_per_participant_max, RINGCAST_TRANSPORTS_PER_PARTICIPANT, 8,                \
+    X(u32, transports_per_participant_max, RINGCAST_TRANSPORTS_PER_PARTICIPANT, 128,              \
       RANGE(2, 1000), 1, CP,                                                                      \
       "Maximum number of open transports of one participant")                                     \
+    X(u32, rooms_per_user_max, RINGCAST_ROOMS_PER_USER, 500, RANGE(1, 1000000), 1, CP,            \
+      "Maximum number of rooms that one user has created in a day and not closed, and that one "  \
+      "user is in")                                                                               \
+    X(u32, transports_per_user_max, RINGCAST_TRANSPORTS_PER_USER, 200, RANGE(2, 1000000), 1, CP,  \
+      "Maximum number of open transports of one user, in all rooms")                              \
+    X(u32, producers_per_user_max, RINGCAST_PRODUCERS_PER_USER, 128, RANGE(1, 1000000), 1, CP,    \
+      "Maximum number of producers of one user, in all rooms")                                    \
+    X(u32, consumers_per_user_max, RINGCAST_CONSUMERS_PER_USER, 4096, RANGE(1, 1000000), 1, CP,   \
+      "Maximum number of consumers of one user, in all rooms")                                    \
+    X(u32, users_per_address, RINGCAST_USERS_PER_ADDRESS, 250, RANGE(1, 1000000), 1, CP,          \
+      "One address may have as many rooms, transports, producers and consumers, and send as "     \
+      "many events, as this many users")                                                          \
+    X(u32, address_share_percent, RINGCAST_ADDRESS_SHARE, 50, RANGE(1, 100, "%"), 1, CP,          \
+      "Maximum part of the data plane's transports, producers and consumers that one address "    \
+      "may have")                                                                                 \
     X(u32, reconnect_grace_s, RECONNECT_GRACE, 10, RANGE(0, 300, "s"), 1, CP,                     \
       "Time that a participant stays in the room after the socket dropped, so that the client "   \
       "can reconnect")                                                                            \
     X(u32, rate_limit_events, RATE_LIMIT_EVENTS, 60, RANGE(1, 100000), 1, CP,                     \
-      "Maximum number of events that change something, per socket within rate_limit_window_s")    \
+      "Maximum number of events that change something, per user within rate_limit_window_s. "     \
+      "Events of consumers have a limit of their own: this number and 4 for each producer in "    \
+      "the user's rooms")                                                                         \
     X(u32, rate_limit_window_s, RATE_LIMIT_WINDOW, 60, RANGE(1, 3600, "s"), 1, CP,                \
       "Length of the sliding window of rate_limit_events")                                        \
     X(flag, short_events, SIGNALING_SHORT_EVENTS, 1, ON_OFF, 1, CP,                               \

@@ -7,7 +7,6 @@
 #include <string.h>
 #include <time.h>
 
-#include "attempt_limit.h"
 #include "controlplane/web/http.h"
 #include "controlplane/web/json.h"
 #include "src/clock.h"
@@ -24,14 +23,14 @@ static struct api {
     struct persistence *store;
     struct audit *audit;
     const struct settings *settings;
-    uint32_t (*participant_count)(void *context, const char *room_id);
-    void *participant_context;
-    struct attempt_limit *creations; /* attempts to create a room, by user */
+    const struct api_rooms *rooms;
+    void *rooms_context;
 } api;
 
 struct room_creation {
     struct http_request *request;
     struct meeting_row meeting;
+    void *ticket; /* api_rooms.creation_begin */
     unsigned attempts;
 };
 
@@ -197,6 +196,7 @@ static void room_inserted(void *context, enum persistence_result result)
         room_insert(creation);
         return;
     }
+    api.rooms->creation_done(creation->ticket, result == PERSISTED ? meeting->id : NULL);
     if (result != PERSISTED ||
         !audit_write(api.audit, AUDIT_room_created, meeting->host_id, meeting->id,
                      http_client_ip(request), "{\"roomCode\":\"%s\",\"maxParticipants\":%u}",
@@ -219,23 +219,23 @@ static void room_insert(struct room_creation *creation)
     meeting_insert(api.store, &creation->meeting, room_inserted, creation);
 }
 
-/* The rate limit of events that change something. Here it is per user: a REST client has no
- * socket. */
-static bool creation_is_refused(struct http_request *request, const struct user_row *user)
+/* A room that is created here counts like one that is created over a socket. */
+static bool creation_is_refused(struct room_creation *creation, const struct user_row *user)
 {
-    uint32_t retry_after_s;
-    uint64_t per_minute = (uint64_t)api.settings->rate_limit_events * ATTEMPT_WINDOW_S /
-                          api.settings->rate_limit_window_s;
-    enum attempt_result attempt =
-        attempt_limit_take(api.creations, user->id, clock_monotonic_ns(),
-                           per_minute ? (uint32_t)per_minute : 1, &retry_after_s);
+    struct http_request *request = creation->request;
+    uint32_t retry_after_s = 0;
+    char why[API_WHY_BYTES] = "";
 
-    if (attempt == ATTEMPT_ALLOWED)
+    creation->ticket = api.rooms->creation_begin(api.rooms_context, user->id,
+                                                 http_client_ip(request), &retry_after_s, why);
+    if (creation->ticket != NULL)
         return false;
-    if (attempt == ATTEMPT_REFUSED_FIRST)
-        audit_write(api.audit, AUDIT_rate_limited, user->id, NULL, http_client_ip(request),
-                    "{\"call\":\"rooms\",\"by\":\"user\"}");
-    reply_refusal(request, AUTH_TOO_MANY_ATTEMPTS, retry_after_s, "");
+    if (retry_after_s != 0)
+        reply_refusal(request, AUTH_TOO_MANY_ATTEMPTS, retry_after_s, "");
+    else if (why[0] != '\0')
+        http_reply_error(request, 403, why);
+    else
+        reply_unavailable(request);
     return true;
 }
 
@@ -266,7 +266,7 @@ static void room_create_verified(void *context, enum auth_result result,
                           errors);
     valid &= validate_count(http_body(request), "maxParticipants", 2, most, most,
                             &meeting->participants_max, errors);
-    if (reply_if_invalid(request, valid, errors) || creation_is_refused(request, user)) {
+    if (reply_if_invalid(request, valid, errors) || creation_is_refused(creation, user)) {
         free(creation);
         return;
     }
@@ -308,7 +308,7 @@ static void room_found(void *context, enum persistence_result result,
     add_time(body, "createdAt", meeting->created_ms);
     add_time(body, "updatedAt", meeting->updated_ms);
     cJSON_AddNumberToObject(body, "participantCount",
-                            api.participant_count(api.participant_context, meeting->id));
+                            api.rooms->participant_count(api.rooms_context, meeting->id));
     http_reply_json(request, 200, body);
 }
 
@@ -329,12 +329,10 @@ static void serve_room(struct http_request *request)
 }
 
 void api_open(struct http_server *http, struct auth *auth, struct persistence *store,
-              struct audit *audit, const struct settings *settings,
-              uint32_t (*participant_count)(void *context, const char *room_id), void *context)
+              struct audit *audit, const struct settings *settings, const struct api_rooms *rooms,
+              void *context)
 {
-    attempt_limit_delete(api.creations);
-    api =
-        (struct api){auth, store, audit, settings, participant_count, context, attempt_limit_new()};
+    api = (struct api){auth, store, audit, settings, rooms, context};
     http_route(http, "POST", "/auth/register", serve_register, NULL);
     http_route(http, "POST", "/auth/login", serve_login, NULL);
     http_route(http, "GET", "/auth/me", serve_me, NULL);

@@ -46,6 +46,7 @@ struct consumer *consumer_new(struct transport *transport, struct producer *prod
     TAILQ_INSERT_TAIL(&transport->consumers, consumer, of_transport);
     TAILQ_INSERT_TAIL(&producer->consumers, consumer, of_producer);
     transport->consumer_count++;
+    transport->owner->consumer_count++;
     return consumer;
 }
 
@@ -76,5 +77,7 @@ void consumer_close(struct consumer *consumer, bool announced)
     TAILQ_REMOVE(&transport->consumers, consumer, of_transport);
     TAILQ_REMOVE(&consumer->producer->consumers, consumer, of_producer);
     transport->consumer_count--;
+    transport->owner->consumer_count--;
+    quota_give_back(&transport->owner->owner, QUOTA_consumers, 1);
     free(consumer);
 }

@@ -15,23 +15,32 @@
 
 /* ---- rate limit ---- */
 
+/* Producers in the rooms of this socket. A late joiner may take all of them. */
+static uint32_t producers_around(const struct session *session)
+{
+    const struct participant *p;
+    uint32_t count = 0;
+
+    LIST_FOREACH(p, &session->participants, session_link)
+    count += p->room->producer_count;
+    return count;
+}
+
 static bool rate_check(struct request *request)
 {
     struct session *session = request->session;
     const struct settings *settings = request->rooms->settings;
-    uint64_t window_ms = settings->rate_limit_window_s * 1000ull,
-             now_ms = uv_now(request->rooms->loop);
+    enum rate_class rate = request->event != NULL ? request->event->rate : RATE_COUNTED;
 
-    if (request->event != NULL && request->event->rate == RATE_FREE)
+    if (rate == RATE_FREE ||
+        (rate == RATE_COUNTED && quota_pass_event(request->rooms, &session->owner)) ||
+        (rate == RATE_CONSUMING &&
+         quota_pass_consumer_event(request->rooms, &session->owner, producers_around(session))))
         return true;
-    if (rate_limit_pass(&session->rate, settings->rate_limit_events, window_ms, now_ms))
-        return true;
-    if (session->rate_audited_ms == 0 || now_ms - session->rate_audited_ms >= window_ms) {
-        session->rate_audited_ms = now_ms;
+    if (quota_refusal_is_first(request->rooms, &session->owner))
         audit_write(request->rooms->audit, AUDIT_rate_limited, session->user_id, NULL,
                     socket_client_ip(session->socket), "{\"limit\":%u,\"windowSeconds\":%u}",
                     settings->rate_limit_events, settings->rate_limit_window_s);
-    }
     return false;
 }
 

@@ -25,7 +25,7 @@
     E(wrong_direction, "The transport was created for the other direction")                      \
     E(cannot_produce, "The server cannot accept these rtpParameters")                            \
     E(cannot_consume, "A client with these rtpCapabilities cannot consume this producer")        \
-    E(limit_reached, "One participant may not have more than this")
+    E(limit_reached, "You have as many as you may have")
 /* clang-format on */
 
 enum room_error {

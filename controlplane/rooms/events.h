@@ -22,8 +22,9 @@ enum permission {
     MAY_OWN_CONSUMER,
 };
 
-/* COUNTED events count towards the rate limit of the session, FREE ones do not. */
-enum rate_class { RATE_FREE, RATE_COUNTED };
+/* COUNTED events count towards the rate limit of the user. CONSUMING ones have a limit of their own,
+ * which grows with the producers of the room. FREE ones do not count. */
+enum rate_class { RATE_FREE, RATE_COUNTED, RATE_CONSUMING };
 
 /* How many audit rows it writes at most. An event is refused before it changes anything if the
  * audit log has no space for these rows (threat C22).
@@ -71,14 +72,14 @@ enum audit_extent { AUDIT_NO_ROW, AUDIT_ONE_ROW, AUDIT_ONE_PARTICIPANT, AUDIT_WH
       media_pause_producer)                                                                        \
     E("media:resumeProducer", OWN_PRODUCER, COUNTED, NO_ROW, "producerId:text",                    \
       media_resume_producer)                                                                       \
-    E("media:consume", OWN_TRANSPORT, COUNTED, ONE_ROW,                                            \
+    E("media:consume", OWN_TRANSPORT, CONSUMING, ONE_ROW,                                            \
       "roomId?:text transportId:text producerId:text rtpCapabilities:object", media_consume)       \
-    E("media:resumeConsumer", OWN_CONSUMER, COUNTED, NO_ROW, "consumerId:text",                    \
+    E("media:resumeConsumer", OWN_CONSUMER, CONSUMING, NO_ROW, "consumerId:text",                    \
       media_resume_consumer)                                                                       \
-    E("media:pauseConsumer", OWN_CONSUMER, COUNTED, NO_ROW, "consumerId:text",                     \
+    E("media:pauseConsumer", OWN_CONSUMER, CONSUMING, NO_ROW, "consumerId:text",                     \
       media_pause_consumer)                                                                        \
-    E("media:setPreferredLayers", OWN_CONSUMER, COUNTED, NO_ROW, "consumerId:text", unsupported)   \
-    E("media:setPriority", OWN_CONSUMER, COUNTED, NO_ROW, "consumerId:text", unsupported)          \
+    E("media:setPreferredLayers", OWN_CONSUMER, CONSUMING, NO_ROW, "consumerId:text", unsupported)   \
+    E("media:setPriority", OWN_CONSUMER, CONSUMING, NO_ROW, "consumerId:text", unsupported)          \
     E("media:getStats", ANYONE, FREE, NO_ROW,                                                      \
       "transportId?:text producerId?:text consumerId?:text", media_get_stats)                      \
     E("media:produceData", OWN_TRANSPORT, COUNTED, NO_ROW, "transportId:text", unsupported)        \

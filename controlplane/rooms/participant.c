@@ -1,6 +1,7 @@
 /* Participants: they join, lose their socket, come back, and leave. */
 #include "participant.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,8 +28,29 @@ struct participant *participant_find(const struct room *room, const char *user_i
     return NULL;
 }
 
+/* Moves what the participant has to the address that it has now. */
+static void owner_move(struct participant *p, const struct session *session)
+{
+    const uint32_t counts[QUOTA_COUNT] = {[QUOTA_seats] = 1,
+                                          [QUOTA_transports] = p->transport_count,
+                                          [QUOTA_producers] = p->producer_count,
+                                          [QUOTA_consumers] = p->consumer_count};
+    struct rooms *rooms = p->room->rooms;
+    struct owner now;
+
+    if (!owner_open(rooms, &now, p->user_id, socket_client_ip(session->socket)))
+        return; /* no memory: it counts where it counted */
+    for (int quota = 0; quota < QUOTA_COUNT; quota++) {
+        quota_give_back(&p->owner, quota, counts[quota]);
+        quota_put(&now, quota, counts[quota]);
+    }
+    owner_close(rooms, &p->owner);
+    p->owner = now;
+}
+
 void participant_attach(struct participant *p, struct session *session)
 {
+    owner_move(p, session);
     p->session = session;
     memcpy(p->display_name, session->display_name, sizeof(p->display_name));
     strncpy(p->socket_id, socket_id(session->socket), sizeof(p->socket_id) - 1);
@@ -44,12 +66,22 @@ void participant_detach(struct participant *p)
     p->session = NULL;
 }
 
-struct participant *participant_new(struct room *room, struct session *session, enum role role)
+struct participant *participant_new(struct room *room, struct session *session, enum role role,
+                                    char why[QUOTA_WHY_BYTES])
 {
     struct participant *p = calloc(1, sizeof(*p));
+    const char *ip = socket_client_ip(session->socket);
 
-    if (p == NULL)
+    snprintf(why, QUOTA_WHY_BYTES, "no memory");
+    if (p == NULL || !owner_open(room->rooms, &p->owner, session->user_id, ip)) {
+        free(p);
         return NULL;
+    }
+    if (!quota_take(room->rooms, &p->owner, QUOTA_seats, why)) {
+        owner_close(room->rooms, &p->owner);
+        free(p);
+        return NULL;
+    }
     p->room = room;
     p->role = role;
     p->joined_ms = wall_ms();
@@ -125,6 +157,8 @@ void participant_remove(struct participant *p, enum departure how)
     if (how != DEPARTURE_KICKED) /* room:kick has written user_kicked instead */
         audit_write(room->rooms->audit, AUDIT_user_left, p->user_id, room->id, p->ip,
                     "{\"reason\":\"%s\"}", room->closed ? "room closed" : reasons[how]);
+    quota_give_back(&p->owner, QUOTA_seats, 1);
+    owner_close(room->rooms, &p->owner);
     free(p);
     if (!ends && room_is_abandoned(room))
         room_close(room, false, NULL);

@@ -5,6 +5,7 @@
 #include <sys/queue.h>
 
 #include "controlplane/people/persistence.h"
+#include "quota.h"
 
 struct room;
 struct rooms;
@@ -24,13 +25,16 @@ struct participant {
     bool is_outdated;        /* linked by outdated_link */
     uint64_t grace_until_ms; /* loop time; 0: not absent */
     TAILQ_HEAD(, transport) transports;
-    uint32_t transport_count, producer_count;
+    uint32_t transport_count, producer_count, consumer_count;
+    struct owner owner; /* its seat, transports, producers and consumers count there */
     TAILQ_ENTRY(participant) link, absent_link, outdated_link;
     LIST_ENTRY(participant) session_link;
 };
 
 struct participant *participant_find(const struct room *room, const char *user_id);
-struct participant *participant_new(struct room *room, struct session *session, enum role role);
+/* NULL, with what is wrong in `why`: no memory, or the user is in too many rooms. */
+struct participant *participant_new(struct room *room, struct session *session, enum role role,
+                                    char why[QUOTA_WHY_BYTES]);
 /* Makes the session the participant's socket; detach undoes it. */
 void participant_attach(struct participant *participant, struct session *session);
 void participant_detach(struct participant *participant);

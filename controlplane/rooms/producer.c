@@ -52,6 +52,7 @@ void producer_insert(struct producer *producer)
     index_put(&owner->room->rooms->producers, &producer->by_id, producer->id);
     TAILQ_INSERT_TAIL(&transport->producers, producer, link);
     owner->producer_count++;
+    owner->room->producer_count++;
     audio_levels_follow(producer);
     update_flags(owner, producer->ortc.row.kind);
 }
@@ -126,6 +127,8 @@ void producer_close(struct producer *producer, bool announced)
     index_remove(&rooms->producers, &producer->by_id);
     TAILQ_REMOVE(&transport->producers, producer, link);
     owner->producer_count--;
+    owner->room->producer_count--;
+    quota_give_back(&owner->owner, QUOTA_producers, 1);
     producer_free(producer);
     update_flags(owner, kind);
 }

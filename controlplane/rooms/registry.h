@@ -36,6 +36,9 @@ struct rooms {
     char *capabilities_text;
 
     struct index rooms_by_id, rooms_by_code, transports, producers, consumers;
+    struct index holders, made_rooms_by_id; /* quota.h */
+    TAILQ_HEAD(, holder) idle_holders;  /* without an owner; the one that is idle longest first */
+    TAILQ_HEAD(, made_room) made_rooms; /* oldest first */
     TAILQ_HEAD(, room) all;
     TAILQ_HEAD(, session) sessions; /* ordered by verified_ms, oldest first */
     uint32_t session_count;

@@ -58,6 +58,7 @@ void handle_media_consume(struct request *request)
     struct transport *transport = request->transport;
     struct consumer_row row;
     struct consumer *consumer;
+    char why[QUOTA_WHY_BYTES];
     cJSON *parameters;
 
     if (transport->row.direction != DIRECTION_recv) {
@@ -77,13 +78,17 @@ void handle_media_consume(struct request *request)
         request_fail(request, ERROR_cannot_consume);
         return;
     }
-    parameters = negotiate(request, &producer->ortc, &row);
-    if (parameters == NULL)
+    if (!quota_take(request->rooms, &request->participant->owner, QUOTA_consumers, why)) {
+        request_fail_because(request, ERROR_limit_reached, "%s", why);
         return;
-    consumer = consumer_new(transport, producer, &row);
+    }
+    parameters = negotiate(request, &producer->ortc, &row); /* answers the request if it fails */
+    consumer = parameters != NULL ? consumer_new(transport, producer, &row) : NULL;
     if (consumer == NULL) {
+        quota_give_back(&request->participant->owner, QUOTA_consumers, 1);
+        if (parameters != NULL)
+            request_fail(request, ERROR_unavailable);
         cJSON_Delete(parameters);
-        request_fail(request, ERROR_unavailable);
         return;
     }
     transport->next_mid++;

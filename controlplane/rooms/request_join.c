@@ -185,6 +185,7 @@ static void join_anew(struct request *request, struct room *room, struct join_op
     uint32_t most = request->rooms->settings->room_participants_max;
     bool is_host = strcmp(room->host_id, request->session->user_id) == 0;
     struct participant *p;
+    char why[QUOTA_WHY_BYTES];
 
     if (room->participants_max < most)
         most = room->participants_max;
@@ -192,9 +193,9 @@ static void join_anew(struct request *request, struct room *room, struct join_op
         request_fail(request, ERROR_room_full);
         return;
     }
-    p = participant_new(room, request->session, is_host ? ROLE_HOST : ROLE_PARTICIPANT);
+    p = participant_new(room, request->session, is_host ? ROLE_HOST : ROLE_PARTICIPANT, why);
     if (p == NULL) {
-        request_fail(request, ERROR_unavailable);
+        request_fail_because(request, ERROR_limit_reached, "%s", why);
         return;
     }
     p->wants_audio_levels = options.wants_audio_levels;

@@ -118,6 +118,7 @@ void handle_media_produce(struct request *request)
 {
     const char *kind = payload_text(request->payload, "kind");
     struct participant *owner = request->participant;
+    char why[QUOTA_WHY_BYTES];
     struct producer *producer;
     cJSON *value;
 
@@ -134,9 +135,15 @@ void handle_media_produce(struct request *request)
                              PRODUCERS_PER_PARTICIPANT_MAX);
         return;
     }
-    producer = producer_new(request);
-    if (producer == NULL)
+    if (!quota_take(request->rooms, &owner->owner, QUOTA_producers, why)) {
+        request_fail_because(request, ERROR_limit_reached, "%s", why);
         return;
+    }
+    producer = producer_new(request);
+    if (producer == NULL) {
+        quota_give_back(&owner->owner, QUOTA_producers, 1);
+        return;
+    }
     producer_insert(producer);
     audit_write(request->rooms->audit, AUDIT_producer_created, owner->user_id, request->room->id,
                 owner->ip, "{\"producerId\":\"%s\",\"kind\":\"%s\"}", producer->id, kind);

@@ -21,6 +21,7 @@
 
 struct deferred_create {
     struct meeting_row meeting;
+    struct made_room *made;
     int attempts;
 };
 
@@ -38,6 +39,7 @@ static void meeting_inserted(void *context, enum persistence_result result)
         meeting_insert(request->rooms->store, meeting, meeting_inserted, request);
         return;
     }
+    made_room_done(deferred->made, result == PERSISTED ? meeting->id : NULL);
     if (result == PERSISTED)
         logged = audit_write(request->rooms->audit, AUDIT_room_created, meeting->host_id,
                              meeting->id, socket_client_ip(request->socket),
@@ -78,15 +80,21 @@ void handle_room_create(struct request *request)
     struct deferred_create *deferred = calloc(1, sizeof(*deferred));
     struct request *later = NULL;
     struct meeting_row *meeting;
+    char why[QUOTA_WHY_BYTES];
 
     if (deferred == NULL || request->rooms->draining) {
         request_fail(request, ERROR_unavailable);
     } else if (read_payload(request, &deferred->meeting)) {
-        later = request_defer(request);
-        if (later == NULL)
+        deferred->made = made_room_new(request->rooms, request->session->user_id,
+                                       socket_client_ip(request->socket), why);
+        if (deferred->made == NULL)
+            request_fail_because(request, ERROR_limit_reached, "%s", why);
+        else if ((later = request_defer(request)) == NULL)
             request_fail(request, ERROR_unavailable);
     }
     if (later == NULL) {
+        if (deferred != NULL && deferred->made != NULL)
+            made_room_done(deferred->made, NULL);
         free(deferred);
         return;
     }

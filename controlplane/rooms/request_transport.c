@@ -132,6 +132,7 @@ static void create_transport(struct request *request, enum direction direction)
     cJSON *answer;
 
     if (t == NULL) {
+        quota_give_back(&request->participant->owner, QUOTA_transports, 1);
         request_fail_because(request, ERROR_unavailable, "the server cannot hold more transports");
         return;
     }
@@ -158,6 +159,7 @@ void handle_media_create_transport(struct request *request)
 {
     const char *direction = payload_text(request->payload, "direction");
     uint32_t most = request->rooms->settings->transports_per_participant_max;
+    char why[QUOTA_WHY_BYTES];
 
     if (direction == NULL)
         direction = payload_text(request->payload, "dir");
@@ -167,6 +169,8 @@ void handle_media_create_transport(struct request *request)
         request_fail_because(request, ERROR_limit_reached, "%u transports; close one first", most);
     else if (!room_assign_worker(request->room))
         request_fail_because(request, ERROR_unavailable, "the media service is not running");
+    else if (!quota_take(request->rooms, &request->participant->owner, QUOTA_transports, why))
+        request_fail_because(request, ERROR_limit_reached, "%s", why);
     else
         create_transport(request, strcmp(direction, "send") == 0 ? DIRECTION_send : DIRECTION_recv);
 }

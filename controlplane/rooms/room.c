@@ -8,6 +8,7 @@
 #include "audio_levels.h"
 #include "live_state.h"
 #include "participant.h"
+#include "quota.h"
 #include "registry.h"
 #include "room_json.h"
 #include "session.h"
@@ -124,6 +125,7 @@ void room_close(struct room *room, bool announced, const struct session *closed_
     while ((p = TAILQ_FIRST(&room->participants)) != NULL)
         participant_remove(p, DEPARTURE_GONE);
     live_room_remove(rooms->live, room->id);
+    made_room_closed(rooms, room->id);
     if (room->handle != 0)
         dataplane_row_remove(rooms->dataplane, TABLE_room, room->handle, (uint32_t)room->worker);
     room->handle = 0;

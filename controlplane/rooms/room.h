@@ -18,7 +18,7 @@ struct room {
     char *title;
     uint32_t participants_max;
     TAILQ_HEAD(, participant) participants; /* in the order they joined */
-    uint32_t participant_count;
+    uint32_t participant_count, producer_count;
     int worker; /* -1: none yet */
     handle_word handle;
     int64_t created_ms;

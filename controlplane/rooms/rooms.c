@@ -7,6 +7,7 @@
 #include "controlplane/ortc/ortc.h"
 #include "ice_servers.h"
 #include "participant.h"
+#include "quota.h"
 #include "registry.h"
 #include "restore.h"
 #include "room.h"
@@ -58,6 +59,9 @@ void rooms_unref(struct rooms *rooms)
     index_close(&rooms->transports);
     index_close(&rooms->producers);
     index_close(&rooms->consumers);
+    quotas_sweep(rooms, true);
+    index_close(&rooms->holders);
+    index_close(&rooms->made_rooms_by_id);
     cJSON_Delete(rooms->capabilities);
     free(rooms->capabilities_text);
     free(rooms->transport_of_row);
@@ -78,6 +82,7 @@ static void tick(uv_timer_t *timer)
         room_save(room);
     }
     restore_next(rooms);
+    quotas_sweep(rooms, false);
     sessions_reverify(rooms);
 }
 
@@ -96,7 +101,8 @@ static bool allocate(struct rooms *rooms, char *why)
     rooms->transport_of_row = calloc(TRANSPORTS_MAX, sizeof(*rooms->transport_of_row));
     if (rooms->transport_of_row == NULL || !index_open(&rooms->rooms_by_id) ||
         !index_open(&rooms->rooms_by_code) || !index_open(&rooms->transports) ||
-        !index_open(&rooms->producers) || !index_open(&rooms->consumers)) {
+        !index_open(&rooms->producers) || !index_open(&rooms->consumers) ||
+        !index_open(&rooms->holders) || !index_open(&rooms->made_rooms_by_id)) {
         snprintf(why, WHY_BYTES, "no memory for rooms");
         return false;
     }
@@ -132,6 +138,8 @@ struct rooms *rooms_open(uv_loop_t *loop, const struct settings *settings,
     TAILQ_INIT(&rooms->absent);
     TAILQ_INIT(&rooms->measured);
     TAILQ_INIT(&rooms->outdated);
+    TAILQ_INIT(&rooms->idle_holders);
+    TAILQ_INIT(&rooms->made_rooms);
     if (!allocate(rooms, why)) {
         rooms_unref(rooms);
         return NULL;
@@ -188,6 +196,43 @@ uint32_t rooms_participant_count(void *context, const char *room_id)
 
     return room != NULL ? room->participant_count : 0;
 }
+
+/* ---- the REST interface ---- */
+
+static uint32_t api_participant_count(void *context, const char *room_id)
+{
+    return rooms_participant_count(*(struct rooms **)context, room_id);
+}
+
+static void *api_creation_begin(void *context, const char *user_id, const char *ip,
+                                uint32_t *retry_after_s, char why[API_WHY_BYTES])
+{
+    struct rooms *rooms = *(struct rooms **)context;
+    struct made_room *made = NULL;
+    struct owner owner;
+
+    if (rooms == NULL || rooms->closing || !owner_open(rooms, &owner, user_id, ip))
+        return NULL;
+    if (quota_pass_event(rooms, &owner)) {
+        made = made_room_new(rooms, user_id, ip, why);
+    } else {
+        *retry_after_s = quota_retry_after_s(rooms, &owner);
+        if (quota_refusal_is_first(rooms, &owner))
+            audit_write(rooms->audit, AUDIT_rate_limited, user_id, NULL, ip,
+                        "{\"call\":\"rooms\",\"by\":\"user\"}");
+    }
+    owner_close(rooms, &owner);
+    return made;
+}
+
+static void api_creation_done(void *ticket, const char *room_id)
+{
+    made_room_done(ticket, room_id);
+}
+
+const struct api_rooms rooms_for_api = {.participant_count = api_participant_count,
+                                        .creation_begin = api_creation_begin,
+                                        .creation_done = api_creation_done};
 
 /* ---- the data plane ---- */
 

@@ -9,6 +9,7 @@
 #define RINGCAST_ROOMS_H
 
 #include "controlplane/live/live.h"
+#include "controlplane/people/api.h"
 #include "controlplane/people/auth.h"
 #include "controlplane/tables/dataplane.h"
 #include "controlplane/web/socketio.h"
@@ -34,6 +35,9 @@ extern const struct socket_handlers rooms_socket_handlers;
 /* For dataplane_open. The context is a struct rooms ** that may point to NULL: the data plane is
  * opened before the rooms. */
 extern const struct dataplane_handlers rooms_dataplane_handlers;
+
+/* For api_open. The context is the same. */
+extern const struct api_rooms rooms_for_api;
 
 uint32_t rooms_participant_count(void *rooms, const char *room_id);
 

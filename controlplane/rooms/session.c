@@ -85,7 +85,9 @@ static void session_open(struct verification *v, const struct user_row *user)
 {
     struct session *session = calloc(1, sizeof(*session));
 
-    if (session == NULL) {
+    if (session == NULL ||
+        !owner_open(v->rooms, &session->owner, user->id, socket_client_ip(v->socket))) {
+        free(session);
         socket_refuse(v->socket, UNAVAILABLE);
         return;
     }
@@ -93,6 +95,7 @@ static void session_open(struct verification *v, const struct user_row *user)
     socket_accept(v->socket);
     /* If the socket closed during the verification, socket_closed() will not be called for it. */
     if (!socket_is_open(v->socket)) {
+        owner_close(v->rooms, &session->owner);
         free(session);
         return;
     }
@@ -236,7 +239,7 @@ void session_free(struct session *session)
     live_socket_remove(rooms->live, socket_id(session->socket));
     TAILQ_REMOVE(&rooms->sessions, session, link);
     rooms->session_count--;
-    rate_limit_free(&session->rate);
+    owner_close(rooms, &session->owner);
     free(session->token);
     free(session);
 }

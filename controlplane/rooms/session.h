@@ -5,7 +5,7 @@
 #include <sys/queue.h>
 
 #include "controlplane/people/persistence.h"
-#include "rate_limit.h"
+#include "quota.h"
 
 #define ROOMS_PER_SOCKET_MAX 8
 
@@ -31,8 +31,7 @@ struct session {
     uint32_t keys_version; /* of the keys that verified the token: auth_keys_version() */
     uint64_t verified_ms;  /* loop time */
     bool verifying;
-    struct rate_limit rate;
-    uint64_t rate_audited_ms; /* loop time of the last audit row rate_limited; 0: none yet */
+    struct owner owner; /* whose budget of events it uses */
     LIST_HEAD(, participant) participants;
     uint32_t participant_count;
     TAILQ_ENTRY(session) link;

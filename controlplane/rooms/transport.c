@@ -86,6 +86,7 @@ void transport_close(struct transport *t, bool announced)
     close_producers(t, announced);
     if (rooms->transport_of_row[handle_index(t->handle)] == t)
         rooms->transport_of_row[handle_index(t->handle)] = NULL;
+    quota_give_back(&t->owner->owner, QUOTA_transports, 1);
     dataplane_row_remove(rooms->dataplane, TABLE_transport, t->handle, t->row.worker);
     index_remove(&rooms->transports, &t->by_id);
     TAILQ_REMOVE(&t->owner->transports, t, link);

@@ -21,7 +21,7 @@ const SECRET = '0123456789abcdef0123456789abcdef';
 const WELL_BEHAVED_P99_MS = sanitizer ? 1000 : 100;
 const ATTACK_MS = 1500; // each attack is repeated for this time, so that there are enough answers to measure
 const GROWTH_BYTES = 4 * 1024 * 1024;
-let turn = 0, running, owner, other, wellBehaved, users;
+let turn = 0, running, owner, other, wellBehaved, users, flooders, visitors;
 
 before(async () => {
   running = await Ringcast.start({
@@ -31,8 +31,11 @@ before(async () => {
   owner = await running.person('owner');
   other = await running.person('other');
   users = await Promise.all(Array.from({ length: 10 }, () => running.person('user')));
+  visitors = await Promise.all(Array.from({ length: 60 }, () => running.person('visitor')));
+  flooders = await Promise.all(Array.from({ length: 8 }, () => running.person('flooder'))); // use up their budgets of events
 });
 after(() => running?.stop());
+const visitor = () => visitors[turn++ % visitors.length]; // so many that each has budget left
 const newRoom = async (host) => (await running.request('POST', '/rooms', { title: 'x' }, host.token)).body.roomId;
 
 async function metrics() {
@@ -265,7 +268,7 @@ const attacks = {
   async 'floods of acks and events'() {
     const roomId = await newRoom(owner);
     await counted({ http_websocket_pauses_total: 8, 'call_errors_total.rate_limited': 400 }, () => parallel(8, async (i) => {
-      const peer = await Peer.connected(i === 2 ? owner.token : other.token);
+      const peer = await Peer.connected(i === 2 ? owner.token : flooders[i].token);
       if (i === 2) await peer.call('room:join', { roomId });
       const text = [`43${i}[1]`, '42["room:join",{"roomId":"x"}]', `42["media:getRouterCapabilities",{"roomId":"${roomId}"}]`, '3'][i % 4];
       const flood = Buffer.concat(Array(3000).fill(frame(1, text)));
@@ -281,7 +284,7 @@ const attacks = {
       const { sid } = JSON.parse((await (await fetch(url)).text()).slice(1));
       const post = (body) => fetch(`${url}&sid=${sid}`, { method: 'POST', body });
       const poll = () => fetch(`${url}&sid=${sid}`).then((answer) => answer.text());
-      await post(`40${JSON.stringify({ token: users[i].token })}`);
+      await post(`40${JSON.stringify({ token: flooders[i].token })}`);
       while (!(await poll()).includes('authenticated'));
       for (let n = 0; n < 3; n++) {
         const answers = poll();
@@ -307,7 +310,7 @@ const attacks = {
     const twice = await Peer.connected(other.token);
     await counted({ socketio_protocol_errors_total: 1 }, () => twice.send(`40${JSON.stringify({ token: other.token })}`).closed);
     // Binary data, which no event takes: an error, and the socket lives on.
-    const binary = await Peer.connected(other.token);
+    const binary = await Peer.connected(visitor().token);
     binary.send('451-7["room:join",{"_placeholder":true,"num":0}]', frame(2, 'x'));
     assert.match(await binary.receive('437'), /"status":"error","code":"invalid_payload"/);
     binary.send('428["room:join",{"roomId":"x"}]');
@@ -339,8 +342,8 @@ const attacks = {
     });
   },
   async 'objects of other users'() {
-    const host = users[turn++ % users.length], roomId = await newRoom(host);
-    const [a, b] = [await Peer.connected(host.token), await Peer.connected(other.token)];
+    const [host, guest] = [visitor(), visitor()], roomId = await newRoom(host);
+    const [a, b] = [await Peer.connected(host.token), await Peer.connected(guest.token)];
     await a.call('room:join', { roomId });
     const transport = await a.call('media:createTransport', { roomId, direction: 'send' });
     const transportId = transport.id;
@@ -368,7 +371,7 @@ const attacks = {
         if (before) await b.call('room:join', { roomId });
       }
       await refused('transport_not_found', 'media:produce', { roomId, transportId, kind: 'audio', rtpParameters });
-      for (const [event, more] of [['room:kick', { targetUserId: host.user.id }], ['room:muteAll', {}], ['room:close', {}], ['room:changeRole', { targetUserId: other.user.id, newRole: 'co_host' }]])
+      for (const [event, more] of [['room:kick', { targetUserId: host.user.id }], ['room:muteAll', {}], ['room:close', {}], ['room:changeRole', { targetUserId: guest.user.id, newRole: 'co_host' }]])
         await refused('not_host', event, { roomId, ...more });
       await refused('consumer_not_found', 'media:resumeConsumer', { consumerId: producerId });
       await refused('consumer_not_found', 'media:pauseConsumer', { consumerId: transportId });

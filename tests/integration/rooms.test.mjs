@@ -6,7 +6,9 @@ import { createRequire } from 'node:module';
 import { after, test } from 'node:test';
 import { Ringcast, sleep, slower, until } from '../lib/ringcast.mjs';
 
-const { io } = createRequire(new URL('./socketio/package.json', import.meta.url))('socket.io-client');
+const require = createRequire(new URL('./socketio/package.json', import.meta.url));
+const { io } = require('socket.io-client');
+const WebSocket = require('ws');
 const monotonicMs = () => Number(process.hrtime.bigint()) / 1e6;
 const PATIENCE_MS = 60000; // for events whose time is not measured: the machine may be busy
 const sockets = new Set();
@@ -183,6 +185,78 @@ test('a lost socket: media stays for the grace time, a new socket resumes it, la
   assert.equal((await fifth.ask('room:join', { roomId, resume: true })).resumed, false);
 });
 
+// DISCONNECT and CONNECT on one connection, one more connection, REST: all count in one budget.
+test('limits cannot be shed: rooms and transports of one user', async () => {
+  const ringcast = await start();
+  const [a, b] = [await ringcast.person('a'), await ringcast.person('b')];
+  const other = await connect(ringcast, b.token);
+  const outcomes = {};
+  const note = ({ roomId, code }) => { outcomes[roomId ? 'made' : code] = (outcomes[roomId ? 'made' : code] ?? 0) + 1; };
+  const raw = new WebSocket(`${ringcast.url.replace('http', 'ws')}/socket.io/?EIO=4&transport=websocket`);
+  const began = performance.now();
+  const heard = [];
+  let waker = () => {};
+  raw.on('message', (data) => { heard.push(String(data)); waker(); });
+  const next = async (start) => { // the next packet that begins so
+    for (;;) {
+      while (heard.length) { const packet = heard.shift(); if (packet.startsWith(start)) return packet; }
+      await new Promise((resolve) => { waker = resolve; });
+    }
+  };
+  await next('0');
+  for (let i = 0; i < 280; i++) { // CONNECT, one event, DISCONNECT
+    raw.send(`40${JSON.stringify({ token: a.token })}`);
+    await next('40');
+    raw.send('421["room:create",{"title":"flood"}]');
+    note(JSON.parse((await next('431')).slice(3))[0]);
+    raw.send('41');
+  }
+  raw.close();
+  for (let i = 0; i < 10; i++) {
+    const more = await connect(ringcast, a.token);
+    note(await more.ask('room:create', { title: 'flood' }));
+    more.disconnect();
+  }
+  const tookS = (performance.now() - began) / 1000;
+  for (let i = 0; i < 10; i++) {
+    const { status, body } = await ringcast.request('POST', '/rooms', { title: 'flood' }, a.token);
+    note({ roomId: body.roomId, code: status });
+  }
+  console.log(`# 300 rooms asked for in ${tookS.toFixed(1)} s: ${JSON.stringify(outcomes)}`);
+  if (tookS < 50) assert.deepEqual(outcomes, { made: 60, rate_limited: 230, 429: 10 });
+  const { roomId } = await other.ask('room:create', { title: 'mine' });
+  assert.ok((await other.ask('room:join', { roomId })).roomId, 'another user of the same address notices nothing');
+});
+
+test('quotas: 288 transports of one user, and a heavy but honest user', async () => {
+  const ringcast = await start({ RATE_LIMIT_EVENTS: '100000' });
+  const [a, b] = [await ringcast.person('a'), await ringcast.person('b')];
+  const rooms = [], attackers = [];
+  for (let i = 0; i < 4; i++) {
+    attackers.push(await connect(ringcast, a.token));
+    rooms.push((await attackers[i].ask('room:create', { title: 'x' })).roomId);
+    await attackers[i].ask('room:join', { roomId: rooms[i] });
+  }
+  const answers = await Promise.all(Array.from({ length: 288 }, (_, i) =>
+    attackers[i % 4].ask('media:createTransport', { roomId: rooms[i % 4], direction: 'recv' })));
+  const made = answers.filter((answer) => answer.id).length, refused = answers.filter(({ code }) => code);
+  console.log(`# 288 transports asked for at once: ${made} made; "${refused[0].message}"`);
+  assert.equal(made, 200);
+  assert.ok(refused.every(({ code, message }) => code === 'limit_reached' && /200 transports for one user/.test(message)));
+  const honest = await connect(ringcast, b.token); // an app with a transport for each peer of a full room
+  await honest.ask('room:join', { roomId: rooms[0] });
+  for (let i = 0; i < 100; i++)
+    assert.ok((await honest.ask('media:createTransport', { roomId: rooms[0], direction: 'recv' })).id);
+  assert.equal((await ringcast.rows('transport')).length, 300);
+  for (const socket of attackers) socket.disconnect();
+  const again = await connect(ringcast, a.token);
+  const taken = async () => (await ringcast.rows('transport')).length;
+  await until(async () => await taken() === 100, PATIENCE_MS, 'the transports are removed after the grace time');
+  const { roomId } = await again.ask('room:create', { title: 'y' });
+  await again.ask('room:join', { roomId });
+  assert.ok((await again.ask('media:createTransport', { roomId, direction: 'send' })).id, 'and the user may have some again');
+});
+
 // React's StrictMode mounts a component twice: the first socket may go before or after the second one joins.
 for (const order of ['closes the first socket, then joins', 'joins, then closes the first socket', 'reloads, then joins'])
   test(`replaced is not left: a client that ${order}`, async () => {
@@ -229,7 +303,7 @@ async function staying(ringcast, token, roomId, transports) {
 
 for (const [how, signal] of [['a clean stop', 'SIGTERM'], ['kill -9', 'SIGKILL']])
   test(`restart, ${how}: stock clients come back to their meeting`, async () => {
-    const graceS = 10 * slower;
+    const graceS = 10 * Math.min(2, slower);
     const ringcast = await start({ RECONNECT_GRACE: String(graceS) });
     const people = await inParallel(3, 3, (i) => ringcast.person(`p${i}`));
     const maker = await connect(ringcast, people[0].token);

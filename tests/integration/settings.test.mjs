@@ -118,8 +118,8 @@ async function hears(name, act) {
   return result;
 }
 
-async function refusedAfter(count, waitMs = 0) {
-  const socket = await connect((await person()).token);
+async function refusedAfter(count, waitMs = 0, ip = address()) {
+  const socket = await connect((await person()).token, ip);
   for (let i = 0; i < count; i++) await socket.call('room:create', { title: 'x' });
   await sleep(waitMs);
   const ack = await socket.call('room:create', { title: 'x' });
@@ -139,13 +139,38 @@ async function workersOfRoom() {
   return ports.size;
 }
 
-async function transports() {
+async function transports(most = 6) {
   const socket = await connect((await person()).token);
   const { roomId } = await socket.must('room:create', { title: 'x' });
   await socket.must('room:join', { roomId });
   let count = 0;
-  while (count < 6 && !(await socket.call('media:createTransport', { roomId, direction: 'send' })).code) count++;
+  while (count < most && !(await socket.call('media:createTransport', { roomId, direction: 'send' })).code) count++;
   await socket.close();
+  return count;
+}
+
+// How many of four producers one user may have, and of four consumers another one.
+async function media() {
+  const [a, b] = [await connect((await person()).token), await connect((await person()).token)];
+  const { roomId } = await a.must('room:create', { title: 'x' });
+  const count = { producers: 0, consumers: 0 };
+  for (const socket of [a, b]) await socket.must('room:join', { roomId });
+  const send = await a.must('media:createTransport', { roomId, direction: 'send' });
+  const recv = await b.must('media:createTransport', { roomId, direction: 'recv' });
+  const codecs = [{ mimeType: 'audio/opus', payloadType: 111, clockRate: 48000, channels: 2 }];
+  let producer;
+  for (let i = 0; i < 4; i++) {
+    const made = await a.call('media:produce', { roomId, transportId: send.id, kind: 'audio',
+      rtpParameters: { mid: String(i), codecs, encodings: [{ ssrc: 4711 + i }] } });
+    count.producers += Boolean(made.producerId);
+    producer ??= made.producerId;
+  }
+  const rtpCapabilities = { codecs: [{ ...codecs[0], kind: 'audio', preferredPayloadType: 111 }] };
+  for (let i = 0; i < 4; i++) {
+    const made = await b.call('media:consume', { roomId, transportId: recv.id, producerId: producer, rtpCapabilities });
+    count.consumers += Boolean(made.consumerId);
+  }
+  await Promise.all([a.close(), b.close()]);
   return count;
 }
 
@@ -249,6 +274,24 @@ const live = {
     see: async () => (await rest('POST', '/rooms', { token: (await person()).token, body: { title: 'x', maxParticipants: 20 } })).status,
   },
   transports_per_participant_max: { values: { 2: 2, 4: 4 }, see: transports },
+  rooms_per_user_max: { values: { 2: 'limit_reached', 100: 'passed' }, see: () => refusedAfter(2) },
+  transports_per_user_max: { values: { 2: 2, 4: 4 }, see: transports },
+  producers_per_user_max: { values: { 1: 1, 3: 3 }, see: async () => (await media()).producers },
+  consumers_per_user_max: { values: { 1: 1, 3: 3 }, see: async () => (await media()).consumers },
+  users_per_address: {
+    values: { 1: 'limit_reached', 250: 'passed' }, with: { 1: { rooms_per_user_max: 1 }, 250: {} },
+    see: async () => {
+      const ip = address();
+      await refusedAfter(0, 0, ip);
+      return refusedAfter(0, 0, ip);
+    },
+  },
+  address_share_percent: {
+    values: { 1: 327, 100: 330 },
+    with: { 1: { transports_per_participant_max: 1000, transports_per_user_max: 1000 },
+      100: { transports_per_participant_max: 1000, transports_per_user_max: 1000 } },
+    see: () => transports(330),
+  },
   reconnect_grace_s: {
     values: { 0: true, 30: false },
     see: () => hears('room:userLeft', (b) => b.close()),

@@ -27,7 +27,7 @@ let running;
 before(async () => {
   running = await Ringcast.start({
     JWT_SECRET: SECRET, RECONNECT_GRACE: '0', MEDIASOUP_LOG_LEVEL: 'warn', RINGCAST_LOG_LEVEL: 'warn',
-    RINGCAST_SOCKETS_PER_ADDRESS: '100000', RINGCAST_CONNECTIONS_PER_MINUTE: '10000000',
+    RINGCAST_SOCKETS_PER_ADDRESS: '100000', RINGCAST_CONNECTIONS_PER_MINUTE: '10000000', RINGCAST_USERS_PER_ADDRESS: '1000000',
   }, cores ? ['taskset', '-c', '0'] : []);
   fill();
 });

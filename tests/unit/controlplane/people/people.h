@@ -81,7 +81,7 @@ static int folder_make(void **state)
     strcpy(setup_settings.node_env, "development");
     setup_settings.jwt_expiration_s = 3600;
     setup_settings.room_participants_max = 100;
-    setup_settings.transports_per_participant_max = 8;
+    setup_settings.transports_per_participant_max = 128;
     setup_settings.login_attempts_per_minute = 1000;
     setup_settings.account_attempts_per_minute = 5;
     setup_settings.argon2_memory_kib = 19456;

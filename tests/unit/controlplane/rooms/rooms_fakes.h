@@ -35,6 +35,7 @@ struct socket {
     int references;
     bool accepted, open, refused, closes_early, disconnected;
     char id[21], refusal[64];
+    const char *ip;
     void *data, *context;
     cJSON *ack; /* the last acknowledgement */
     int64_t acked;
@@ -43,6 +44,7 @@ struct socket {
 };
 
 static int sockets_made;
+static const char *next_ip = "192.0.2.7"; /* of sockets that are made from now on */
 
 static struct socket *fake_socket(struct rooms *rooms)
 {
@@ -51,6 +53,7 @@ static struct socket *fake_socket(struct rooms *rooms)
     s->references = 1;
     s->context = rooms;
     s->acked = -1;
+    s->ip = next_ip;
     snprintf(s->id, sizeof(s->id), "socket%014d", ++sockets_made);
     return s;
 }
@@ -139,7 +142,7 @@ const char *socket_id(const struct socket *s)
 }
 const char *socket_client_ip(const struct socket *s)
 {
-    return "192.0.2.7";
+    return s->ip;
 }
 bool socket_is_open(const struct socket *s)
 {

@@ -211,10 +211,10 @@ static void skip_received(struct socket *s)
 
 static const char *keep(const char *text)
 {
-    static char kept[64][64];
+    static char kept[1024][64];
     static int next;
 
-    next = (next + 1) % 64;
+    next = (next + 1) % 1024;
     snprintf(kept[next], sizeof(kept[0]), "%s", text);
     return kept[next];
 }
