@@ -30,7 +30,7 @@
 #define AUDIO_LEVEL_NONE 0xff /* no packet came; from a client this byte means digital silence */
 
 #define VERDICT_ROOM 64 /* verdicts that a row can hold */
-#define COUNTER_ROOM 32 /* worker counters that a row can hold */
+#define COUNTER_ROOM 48 /* worker counters that a row can hold */
 
 /* Entries of one ring of one worker. When a change or event ring overflows, its reader scans the
  * tables instead; nothing is lost. */

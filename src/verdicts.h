@@ -47,7 +47,7 @@
     V(drop_rtp_payload_type, "RTP of a payload type that the producer did not declare")           \
     V(drop_rtp_replaced, "RTP of an SSRC whose place another SSRC has taken")                     \
     V(drop_rtp_paused, "RTP of a paused producer")                                                \
-    V(drop_rtx_unused, "repair packet (RTX): Ringcast does not use it yet")                       \
+    V(drop_rtx_unused, "RTX that repairs nothing: padding, or the packet had arrived or is not needed") \
     V(drop_rtcp_malformed, "RTCP compound out of bounds")                                         \
     V(drop_rtcp_unauthentic, "SRTCP authentication failed (G5)")                                  \
     V(drop_rtcp_replay, "SRTCP index already received, or too old")                               \
@@ -90,6 +90,11 @@ enum verdict {
     C(ice_restarts, "ICE restarts completed by a check with the new credentials") \
     C(key_frames_asked, "key-frame requests (PLI) sent to publishers")            \
     C(key_frames_held, "key-frame requests held back by the throttle")            \
+    C(nack_sent, "lost packets that publishers were asked for (NACK)")            \
+    C(repaired_in, "of those, packets that came")                                 \
+    C(rtx_sent, "packets that were sent to a subscriber again (RTX)")             \
+    C(rtx_refused, "packets not sent again: over the limits of repair")           \
+    C(rtx_missing, "packets that a subscriber asked for and that are not there")  \
     C(changes_applied, "table rows applied")                                      \
     C(rescans, "full table scans")                                                \
     C(rows_refused, "table rows refused (out of range or inconsistent)")          \

@@ -273,6 +273,47 @@ bool rtcp_add_pli(struct rtcp_buffer *b, uint32_t sender_ssrc, uint32_t media_ss
     return true;
 }
 
+/* How many of the sequence numbers from the first on one entry can name: it and the 16 after it. */
+static size_t nack_entry_count(const uint16_t *sequences, size_t count)
+{
+    size_t n = 1;
+
+    while (n < count && (uint16_t)(sequences[n] - sequences[0]) <= 16)
+        n++;
+    return n;
+}
+
+static void nack_entry_write(uint8_t *p, const uint16_t *sequences, size_t count)
+{
+    uint32_t mask = 0;
+
+    for (size_t i = 1; i < count; i++)
+        mask |= 1u << ((uint16_t)(sequences[i] - sequences[0]) - 1);
+    store32(p, (uint32_t)sequences[0] << 16 | mask);
+}
+
+bool rtcp_add_nack(struct rtcp_buffer *b, uint32_t sender_ssrc, uint32_t media_ssrc,
+                   const uint16_t *sequences, size_t count)
+{
+    size_t entries = 0, n;
+    uint8_t *p;
+
+    for (size_t i = 0; i < count; i += nack_entry_count(sequences + i, count - i))
+        entries++;
+    p = packet_add(b, RTCP_RTPFB, RTPFB_NACK,
+                   HEADER_BYTES + FEEDBACK_BYTES + entries * NACK_ENTRY_BYTES);
+    if (!p)
+        return false;
+    store32(p, sender_ssrc);
+    store32(p + 4, media_ssrc);
+    p += FEEDBACK_BYTES;
+    for (size_t i = 0; i < count; i += n, p += NACK_ENTRY_BYTES) {
+        n = nack_entry_count(sequences + i, count - i);
+        nack_entry_write(p, sequences + i, n);
+    }
+    return true;
+}
+
 /* RFC 5104 4.3.1.2: the SSRC of the media source is 0; the entry names the SSRC. */
 bool rtcp_add_fir(struct rtcp_buffer *b, uint32_t sender_ssrc, uint32_t media_ssrc,
                   uint8_t sequence)

@@ -89,6 +89,9 @@ struct rtcp_cname {
 bool rtcp_add_sdes(struct rtcp_buffer *b, const struct rtcp_cname *sources, size_t count);
 bool rtcp_add_bye(struct rtcp_buffer *b, uint32_t ssrc);
 bool rtcp_add_pli(struct rtcp_buffer *b, uint32_t sender_ssrc, uint32_t media_ssrc);
+/* Asks for packets again: generic NACK (RFC 4585 6.2.1). The sequence numbers ascend. */
+bool rtcp_add_nack(struct rtcp_buffer *b, uint32_t sender_ssrc, uint32_t media_ssrc,
+                   const uint16_t *sequences, size_t count);
 bool rtcp_add_fir(struct rtcp_buffer *b, uint32_t sender_ssrc, uint32_t media_ssrc,
                   uint8_t sequence);
 

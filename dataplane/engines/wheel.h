@@ -1,14 +1,15 @@
 /* Timer wheel of one worker: thousands of timers; setting, moving and cancelling one takes the same
  * short time however many there are.
  *
- * Shape:   a ring of buckets, one for each 10 ms of the next 10 s, and in each a list of timers. A
- *          timer is part of the object that it serves; `owner` points to that object.
- * Units:   nanoseconds of a clock that the caller reads. A timer fires at most 10 ms after its time
- *          if the wheel advances often enough, and never before its time.
+ * Shape:   a ring of buckets, one for each of the next WHEEL_BUCKETS grains of time, and in each a
+ *          list of timers. A timer is part of the object that it serves; `owner` points to that
+ *          object.
+ * Units:   nanoseconds of a clock that the caller reads. A timer fires at most one grain after its
+ *          time if the wheel advances often enough, and never before its time.
  * Threads: one worker.
  * Memory:  none besides the struct. An object cancels its timer before it goes away.
- * Errors:  none. A timer with a time in the past fires within the next 10 ms. A time more than 10 s
- *          ahead is fine: the wheel puts such a timer back until its time has come. */
+ * Errors:  none. A timer with a time in the past fires within the next grain. A time beyond the last
+ *          bucket is fine: the wheel puts such a timer back until its time has come. */
 #ifndef RINGCAST_WHEEL_H
 #define RINGCAST_WHEEL_H
 
@@ -16,10 +17,11 @@
 #include <stdint.h>
 
 #define WHEEL_BUCKETS 1024
-#define WHEEL_GRAIN_NS 10000000ull
+#define WHEEL_COARSE_NS 10000000ull /* a grain for timers that may be late */
+#define WHEEL_FINE_NS 1000000ull    /* a grain for those that may not */
 
 /* Tells the worker what kind of object a timer serves. The wheel does not look at it. */
-enum timer_kind { TIMER_TRANSPORT, TIMER_PRODUCER, TIMER_FEEDBACK };
+enum timer_kind { TIMER_TRANSPORT, TIMER_PRODUCER, TIMER_FEEDBACK, TIMER_REPAIR };
 
 struct timer {
     struct timer *next, **previous; /* previous is NULL while the timer is not set */
@@ -30,12 +32,13 @@ struct timer {
 
 struct wheel {
     struct timer *buckets[WHEEL_BUCKETS];
-    uint64_t tick; /* the next one to serve; time in units of WHEEL_GRAIN_NS */
+    uint64_t grain_ns;
+    uint64_t tick; /* the next one to serve; time in units of grain_ns */
 };
 
-static inline void wheel_init(struct wheel *wheel, uint64_t now_ns)
+static inline void wheel_init(struct wheel *wheel, uint64_t grain_ns, uint64_t now_ns)
 {
-    *wheel = (struct wheel){.tick = now_ns / WHEEL_GRAIN_NS};
+    *wheel = (struct wheel){.grain_ns = grain_ns, .tick = now_ns / grain_ns};
 }
 
 /* Does nothing when the timer is not set. A zeroed timer is not set. */
@@ -64,7 +67,7 @@ static inline void wheel_link(struct wheel *wheel, struct timer *timer, uint64_t
 /* Sets a timer, or moves one that is already set. */
 static inline void timer_set(struct wheel *wheel, struct timer *timer, uint64_t due_ns)
 {
-    uint64_t tick = due_ns / WHEEL_GRAIN_NS + 1; /* rounded up, so that it is never early */
+    uint64_t tick = due_ns / wheel->grain_ns + 1; /* rounded up, so that it is never early */
 
     timer_cancel(timer);
     timer->due_ns = due_ns;
@@ -75,13 +78,23 @@ static inline void timer_set(struct wheel *wheel, struct timer *timer, uint64_t 
     wheel_link(wheel, timer, tick);
 }
 
+/* When the wheel must advance next, at most `limit_ns`, which is less than WHEEL_BUCKETS grains ahead.
+ */
+static inline uint64_t wheel_next_ns(const struct wheel *wheel, uint64_t limit_ns)
+{
+    for (uint64_t tick = wheel->tick; tick * wheel->grain_ns < limit_ns; tick++)
+        if (wheel->buckets[tick % WHEEL_BUCKETS])
+            return tick * wheel->grain_ns;
+    return limit_ns;
+}
+
 /* Calls fire for every timer whose time has come. A timer that fires is no longer set; fire may set
  * or cancel it and any other timer. However far the clock has jumped, one call goes round the wheel
  * only once. A clock that stands still or goes back fires nothing. */
 static inline void wheel_advance(struct wheel *wheel, uint64_t now_ns,
                                  void (*fire)(void *context, struct timer *timer), void *context)
 {
-    uint64_t last = now_ns / WHEEL_GRAIN_NS;
+    uint64_t last = now_ns / wheel->grain_ns;
 
     if (last > wheel->tick + WHEEL_BUCKETS)
         wheel->tick = last - WHEEL_BUCKETS;

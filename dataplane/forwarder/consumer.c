@@ -8,6 +8,7 @@
 #include "producer.h"
 #include "publish.h"
 #include "random_pool.h"
+#include "repair_out.h"
 #include "replica.h"
 #include "reports.h"
 #include "resume.h"
@@ -168,22 +169,31 @@ void consumer_remove(struct consumers *cs, struct consumer *c, bool with_bye)
 
     if (with_bye && c->has_sent)
         reports_send_bye(cs->reports, d->transport, c->ssrc);
-    if (!c->has_sent)
+    if (!c->has_sent) {
         give_ssrc_back(d->transport, c->ssrc);
+        if (d->rtx_ssrc)
+            give_ssrc_back(d->transport, d->rtx_ssrc);
+    }
     map_remove(&cs->ssrcs, consumer_key(d->transport->index, c->ssrc), index);
     unlink_from_lists(cs, d);
     if (srtp_sent_skipped(&c->sent))
         memset(&cs->skipped[index], 0, sizeof(cs->skipped[index]));
+    repair_out_forget(cs->repair_out, index);
     memset(c, 0, sizeof(*c));
     memset(d, 0, sizeof(*d));
     publish_gone(cs->publisher, TABLE_consumer_state, index, generation);
     replica_drop_unused(cs->replicas, p);
 }
 
+static bool has_rtx(const struct consumer_row *row)
+{
+    return row->rtx_payload_type && row->rtx_ssrc && row->kind == MEDIA_KIND_video;
+}
+
 /* Where a consumer starts: behind the indexes that were reserved for it. Otherwise at a random
  * sequence number in the lower half, so that a receiver does not take packets that arrive in
  * another order for a roll-over (RFC 3711 3.3.1). False: another consumer of the transport had its
- * SSRC (threat D13). */
+ * SSRC, or that of its retransmissions (threat D13). */
 static bool first_index(struct consumers *cs, uint32_t index, const struct consumer_row *row,
                         struct transport *t, uint64_t *first)
 {
@@ -193,6 +203,8 @@ static bool first_index(struct consumers *cs, uint32_t index, const struct consu
                                          .transport = row->transport};
     bool is_new = srtp_sent_take_late(&t->ssrcs, &t->ssrcs_skipped, row->ssrc);
 
+    if (has_rtx(row) && !srtp_sent_take_late(&t->ssrcs, &t->ssrcs_skipped, row->rtx_ssrc))
+        is_new = false;
     if (resume_find_rtp(cs->resume, &name, first))
         return true;
     *first = random_pool_take(cs->random) & 0x3fff;
@@ -247,6 +259,8 @@ static void consumer_add(struct consumers *cs, uint32_t index, const struct cons
         .consumer = c,
         .transport = t,
         .preferred_spatial_layer = row->preferred_spatial_layer,
+        .rtx_ssrc = has_rtx(row) ? row->rtx_ssrc : 0,
+        .rtx_payload_type = has_rtx(row) ? row->rtx_payload_type : 0,
     };
     link_to_lists(cs, d);
     set_typical_header(cs, c);

@@ -55,6 +55,9 @@ struct consumer_details {
     int32_t lost;
     uint32_t fraction_lost, jitter, round_trip_us;
     uint32_t pli_received, fir_received, nack_received;
+    uint64_t key_frame_asked_ns; /* when the client asked for one; 0: never */
+    uint32_t rtx_ssrc;           /* of its retransmissions; 0: none */
+    uint8_t rtx_payload_type;    /* 0: the client takes no retransmissions */
     uint8_t fir_sequence;
     bool fir_seen;
 };
@@ -69,6 +72,7 @@ struct consumers {
     struct replicas *replicas;
     struct key_frames *key_frames;
     struct transports *transports;
+    struct repair_out *repair_out;
 
     uint32_t count;
     struct consumer *all; /* [CONSUMERS_MAX], like details */

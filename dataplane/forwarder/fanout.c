@@ -6,6 +6,7 @@
 #include "handoff.h"
 #include "key_frames.h"
 #include "producer.h"
+#include "repair_out.h"
 #include "resume.h"
 #include "src/clock.h"
 #include "transmit.h"
@@ -19,14 +20,16 @@
 
 /* From this packet on, the consumer's indexes, sequence numbers and time stamps continue without a
  * gap. */
-static void synchronise(struct consumer *c, const struct packet *packet, uint64_t now_ns,
+static void synchronise(struct fanout *f, struct consumer *c, const struct packet *packet,
                         uint32_t clock_rate)
 {
+    if (c->has_sent)
+        repair_out_remember(f->repair_out, c);
     if (!c->has_sent) {
         /* `sent` was set when the consumer was made, see first_index in consumer.c. */
         c->timestamp_offset = 0;
     } else if (c->source != packet->source) {
-        uint64_t gap_ns = now_ns - c->last_sent_ns;
+        uint64_t gap_ns = f->turn->now_ns - c->last_sent_ns;
         uint32_t gap = (uint32_t)((__uint128_t)gap_ns * clock_rate / NS_PER_S);
 
         c->timestamp_offset = c->last_timestamp + (gap ? gap : 1) - packet->view.timestamp;
@@ -49,7 +52,7 @@ static bool selects(struct fanout *f, struct consumer *c, const struct producer 
     if (packet->encoding == c->target && (!c->synchronised || c->source != packet->source)) {
         if (p->kind == MEDIA_KIND_video && !packet->is_key_frame)
             return false;
-        synchronise(c, packet, f->turn->now_ns, p->clock_rate[packet->codec]);
+        synchronise(f, c, packet, p->clock_rate[packet->codec]);
     }
     return c->synchronised && packet->source == c->source && packet->index >= c->floor_in;
 }

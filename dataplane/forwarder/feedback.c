@@ -5,6 +5,7 @@
 #include "dataplane/engines/rtcp.h"
 #include "key_frames.h"
 #include "producer.h"
+#include "repair_out.h"
 #include "replica.h"
 #include "transport.h"
 #include "turn.h"
@@ -96,8 +97,11 @@ static void report_blocks(struct feedback *f, struct transport *t, const struct 
     }
 }
 
-static void request_key_frame(struct feedback *f, const struct consumer *c)
+static void request_key_frame(struct feedback *f, struct consumer_details *d)
 {
+    const struct consumer *c = d->consumer;
+
+    d->key_frame_asked_ns = f->turn->now_ns;
     if (!c->paused)
         key_frame_request(f->key_frames, c->producer, c->target);
 }
@@ -116,7 +120,7 @@ static void payload_feedback(struct feedback *f, struct transport *t,
         if (!d)
             return;
         d->pli_received++;
-        request_key_frame(f, d->consumer);
+        request_key_frame(f, d);
         return;
     }
     if (packet->count != PSFB_FIR)
@@ -128,7 +132,7 @@ static void payload_feedback(struct feedback *f, struct transport *t,
         d->fir_seen = true;
         d->fir_sequence = sequence;
         d->fir_received++;
-        request_key_frame(f, d->consumer);
+        request_key_frame(f, d);
     }
 }
 
@@ -141,8 +145,11 @@ static void transport_feedback(struct feedback *f, struct transport *t,
     if (packet->count != RTPFB_NACK || !rtcp_read_feedback(packet, &sender, &media))
         return;
     d = consumer_find_details(f->consumers, t->index, media);
-    if (d)
-        d->nack_received++;
+    if (!d)
+        return;
+    d->nack_received++;
+    t->nacked_in_window +=
+        repair_out_answer(f->repair_out, d, packet, NACKED_PER_SECOND_MAX - t->nacked_in_window);
 }
 
 /* ---- compounds ---- */
@@ -171,6 +178,15 @@ static void act_on(struct feedback *f, struct transport *t, const struct rtcp_pa
     }
 }
 
+/* The compound is authentic and has at least the eight bytes of an RTCP header with an SSRC. */
+static bool within_limits(const struct feedback *f, struct transport *t, const uint8_t *compound)
+{
+    if (compound[1] == RTCP_RTPFB)
+        return transport_count_within(t, f->turn->now_ns, &t->feedback_in_window,
+                                      FEEDBACK_PER_SECOND_MAX);
+    return transport_count_within(t, f->turn->now_ns, &t->rtcp_in_window, RTCP_PER_SECOND_MAX);
+}
+
 enum verdict feedback_receive(struct feedback *f, struct transport *t, struct io_datagram *datagram)
 {
     struct rtcp_packet packets[RTCP_PACKETS_MAX];
@@ -186,7 +202,7 @@ enum verdict feedback_receive(struct feedback *f, struct transport *t, struct io
     default:
         return VERDICT_drop_rtcp_unauthentic;
     }
-    if (!transport_count_within(t, f->turn->now_ns, &t->rtcp_in_window, RTCP_PER_SECOND_MAX))
+    if (!within_limits(f, t, datagram->data))
         return VERDICT_drop_rtcp_limit;
     count = rtcp_split(datagram->data, bytes, packets);
     for (size_t i = 0; i < count; i++)

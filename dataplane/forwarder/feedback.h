@@ -9,7 +9,12 @@
 #include "dataplane/io/io.h"
 #include "src/verdicts.h"
 
-#define RTCP_PER_SECOND_MAX 100 /* compounds acted upon, per transport (threat D18) */
+/* What is acted upon per transport and second (threat D18). Feedback about packets (NACK,
+ * transport-cc) has limits of its own: a client with twenty tiles on a bad link sends hundreds a
+ * second, and more when the link gets worse. */
+#define RTCP_PER_SECOND_MAX 100      /* compounds that do not begin with such feedback */
+#define FEEDBACK_PER_SECOND_MAX 2000 /* compounds that do */
+#define NACKED_PER_SECOND_MAX 10000  /* sequence numbers in NACKs */
 
 struct transport;
 
@@ -19,6 +24,7 @@ struct feedback {
     struct consumers *consumers;
     struct key_frames *key_frames;
     struct replicas *replicas;
+    struct repair_out *repair_out;
 };
 
 /* Decrypts the compound in place and acts on it. */

@@ -39,6 +39,7 @@ bool handoff_open(struct lanes *lanes)
     }
     lanes->worker_count = h->worker_count;
     h->workers[lanes->worker].pool = lanes->pool->packets;
+    h->workers[lanes->worker].history = lanes->history;
     return true;
 }
 

@@ -75,6 +75,7 @@ struct handoff {
         _Alignas(64) _Atomic bool asleep; /* ring its bell after publishing */
         int bell;                         /* eventfd, -1: none */
         struct packet *pool;
+        const struct history *history; /* of what it receives */
     } workers[WORKERS_MAX];
     _Atomic uint32_t wanted[WORKERS_MAX][PRODUCERS_MAX];
     struct handoff_lane lanes[WORKERS_MAX][WORKERS_MAX]; /* [from][to] */
@@ -99,6 +100,7 @@ struct lane_ends {
 struct lanes {
     struct turn *turn;
     struct pool *pool;
+    const struct history *history;
     struct handoff *shared; /* NULL: there is no other worker */
     uint32_t worker;        /* this one */
     uint32_t worker_count;  /* of this process, this one included; 0: there is no other worker */

@@ -4,10 +4,13 @@
 #include <string.h>
 
 #include "batch.h"
+#include "dataplane/engines/quality/history.h"
+#include "dataplane/engines/quality/rtx.h"
 #include "fanout.h"
 #include "key_frames.h"
 #include "padding.h"
 #include "producer.h"
+#include "repair_in.h"
 #include "replica.h"
 #include "src/clock.h"
 
@@ -165,18 +168,13 @@ static bool prove(struct unproven_stream *u)
 
 /* ---- jobs ---- */
 
-static bool is_consumed(const struct producer *p)
-{
-    return (p->consumers || p->replica_workers) && !p->paused;
-}
-
 /* A packet of the pool, when somebody consumes the stream. NULL: nobody does, or the pool is empty.
  */
 static struct packet *packet_for(struct arrivals *a, const struct stream *stream)
 {
     const struct producer *p = stream->producer;
 
-    if (!is_consumed(p) || stream->is_rtx)
+    if (!producer_has_audience(p))
         return NULL;
     if (p->kind == MEDIA_KIND_video && a->pool->taken >= POOL_PACKETS - POOL_AUDIO_PACKETS)
         return NULL;
@@ -319,16 +317,77 @@ static bool is_source(struct arrivals *a, struct producer *p, struct transport *
     return true;
 }
 
-static enum verdict accept(struct arrivals *a, const struct arrival *arrival,
+/* Turns a retransmission into the packet that it repairs. Returns the stream of that packet; NULL:
+ * it repairs nothing, because it is padding, or the packet has arrived, or nobody needs it. */
+static struct stream *unwrap(struct arrival *arrival, const struct stream *rtx,
+                             size_t *payload_bytes, uint64_t *index)
+{
+    struct packet *packet = arrival->packet;
+    const struct producer *p = rtx->producer;
+    const struct encoding *e = &p->encodings[rtx->encoding];
+    struct stream *media = &arrival->transport->ingress->streams[e->source];
+    uint16_t sequence;
+    int codec = 0;
+
+    while (codec < p->codec_count && p->rtx_payload_type[codec] != arrival->view.payload_type)
+        codec++;
+    if (!packet || codec == p->codec_count || !e->started || media->producer != p ||
+        media->ssrc != e->seen_ssrc ||
+        !rtx_read(packet->room, &arrival->view, *payload_bytes, &sequence) ||
+        !srtp_stream_take(&media->srtp, sequence, index))
+        return NULL;
+    rtx_unwrap(packet->room, &arrival->view, media->ssrc, sequence, p->payload_type[codec]);
+    packet->data = packet->room + RTX_NUMBER_BYTES;
+    *payload_bytes -= RTX_NUMBER_BYTES;
+    return media;
+}
+
+/* Writes down what the fan-out needs to know about the packet; its bytes are there already. */
+static void describe(struct packet *packet, const struct producer *p, const struct stream *stream,
+                     const struct rtp_view *view, size_t payload_bytes, int codec)
+{
+    packet->view = *view;
+    packet->payload_at = view->header_bytes;
+    packet->payload_bytes = (uint16_t)payload_bytes;
+    packet->bytes = (uint16_t)(view->header_bytes + payload_bytes);
+    packet->padding_bytes = 0;
+    packet->encoding = stream->encoding;
+    packet->source = p->encodings[stream->encoding].source;
+    packet->codec = (uint8_t)codec;
+    packet->is_key_frame =
+        p->kind == MEDIA_KIND_video &&
+        rtp_payload_is_key_frame(p->codec[codec], packet->data + packet->payload_at, payload_bytes);
+}
+
+/* Keeps a video packet, so that it can be sent again, and notes the gap before it. */
+static void repair_add(struct arrivals *a, struct producer *p, const struct packet *packet,
+                       bool is_repair)
+{
+    const struct history_head head = {.index = packet->index,
+                                      .arrived_ns = packet->arrived_ns,
+                                      .stream = producer_stream(p, packet->encoding),
+                                      .owner = p->generation,
+                                      .bytes = packet->bytes,
+                                      .payload_at = packet->payload_at,
+                                      .source = packet->source,
+                                      .codec = packet->codec,
+                                      .is_key_frame = packet->is_key_frame};
+
+    history_add(a->history, &head, packet->data);
+    repair_in_add(a->repair_in, p, packet, is_repair);
+}
+
+static enum verdict accept(struct arrivals *a, struct arrival *arrival,
                            const struct srtp_unprotect_job *job)
 {
     const struct rtp_view *view = &arrival->view;
     struct transport *t = arrival->transport;
     struct stream *stream = arrival->unproven ? arrival->unproven->entry : arrival->stream;
+    bool is_repair = stream->is_rtx;
     struct producer *p = stream->producer;
     struct encoding *e = &p->encodings[stream->encoding];
     struct packet *packet = arrival->packet;
-    const uint8_t *clear = packet ? packet->room : job->packet;
+    uint64_t index = job->index;
     size_t payload_bytes;
     uint32_t last_ssrc;
     int codec;
@@ -337,11 +396,13 @@ static enum verdict accept(struct arrivals *a, const struct arrival *arrival,
     t->rtp_bytes_received += job->bytes;
     policer_add(&t->authentic, t->rate, job->bytes, a->turn->now_ns);
     congestion_add(a, t, job->packet, view);
-    if (!rtp_padding_strip(clear, view, job->bytes, &payload_bytes))
+    if (!rtp_padding_strip(packet ? packet->room : job->packet, view, job->bytes, &payload_bytes))
         return VERDICT_drop_rtp_malformed;
-    if (stream->is_rtx) {
+    if (is_repair) {
         e->rtx_packets++;
-        return VERDICT_drop_rtx_unused;
+        stream = unwrap(arrival, stream, &payload_bytes, &index);
+        if (!stream)
+            return VERDICT_drop_rtx_unused;
     }
     codec = codec_of(p, view->payload_type);
     if (codec < 0)
@@ -349,29 +410,22 @@ static enum verdict accept(struct arrivals *a, const struct arrival *arrival,
     last_ssrc = e->seen_ssrc;
     if (!is_source(a, p, t, stream))
         return VERDICT_drop_rtp_replaced;
-    encoding_add(e, view, job->index, payload_bytes, p->clock_rate[codec], a->turn->now_ns);
-    if (last_ssrc && last_ssrc != view->ssrc && is_consumed(p))
+    if (!is_repair) /* a retransmission does not tell how the network is (RFC 4588 8.3) */
+        encoding_add(e, view, index, payload_bytes, p->clock_rate[codec], a->turn->now_ns);
+    if (last_ssrc && last_ssrc != view->ssrc && producer_has_audience(p))
         key_frame_request(a->fanout->key_frames, p, stream->encoding); /* consumers wait for it */
     if (p->paused)
         return VERDICT_drop_rtp_paused;
     level_add(a, p, job->packet, view);
     if (!packet)
-        return is_consumed(p) ? VERDICT_drop_no_memory : VERDICT_unwanted;
-    packet->view = *view;
-    packet->index = job->index;
+        return producer_has_audience(p) ? VERDICT_drop_no_memory : VERDICT_unwanted;
+    packet->index = index;
     packet->arrived_ns = a->turn->now_ns;
-    packet->payload_at = view->header_bytes;
-    packet->payload_bytes = (uint16_t)payload_bytes;
-    packet->bytes = (uint16_t)(view->header_bytes + payload_bytes);
-    packet->padding_bytes = 0;
-    packet->encoding = stream->encoding;
-    packet->source = e->source;
-    packet->codec = (uint8_t)codec;
-    packet->is_key_frame =
-        p->kind == MEDIA_KIND_video &&
-        rtp_payload_is_key_frame(p->codec[codec], clear + view->header_bytes, payload_bytes);
+    describe(packet, p, stream, view, payload_bytes, codec);
     if (packet->is_key_frame)
         e->key_frame_wanted = false;
+    if (p->kind == MEDIA_KIND_video)
+        repair_add(a, p, packet, is_repair);
     return queue(a, p, packet);
 }
 

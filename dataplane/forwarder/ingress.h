@@ -44,6 +44,8 @@ struct arrivals {
     struct producers *producers;
     struct replicas *replicas;
     struct fanout *fanout;
+    struct history *history;
+    struct repair_in *repair_in;
 
     size_t count;
     struct arrival arrivals[IO_BATCH];

@@ -5,7 +5,7 @@
 
 static void pad(struct packet *packet, uint32_t bytes)
 {
-    uint8_t *end = packet->room + packet->bytes;
+    uint8_t *end = (uint8_t *)packet->data + packet->bytes; /* in its own room */
 
     if (bytes == 0 || packet->bytes + bytes > DATAGRAM_BYTES_MAX)
         return;

@@ -7,6 +7,7 @@
 #include "fanout.h"
 #include "memory.h"
 #include "publish.h"
+#include "repair_in.h"
 #include "replica.h"
 #include "transport.h"
 
@@ -134,6 +135,8 @@ void producer_remove(struct producers *ps, struct producer *p)
     else
         unlink_from_transport(ps, p);
     fan_out_forget(ps->fanout, p);
+    if (!p->is_replica)
+        repair_in_forget(ps->repair_in, p);
     timer_cancel(&p->timer);
     p->is_leaving = true;
     p->next_leaving = ps->leaving;

@@ -30,6 +30,8 @@ struct encoding {
     uint32_t transit;
     uint32_t fraction_lost;
     uint32_t pli_sent;
+    uint32_t nack_sent; /* packets asked for */
+    uint32_t repaired;  /* of those, packets that came */
     uint64_t last_packet_ns;
     bool has_sr;                    /* the client sent a sender report: */
     uint64_t sr_ntp, sr_arrival_ns; /* on the client's clock; on our monotonic one */
@@ -85,6 +87,7 @@ struct producers {
     struct consumers *consumers;
     struct replicas *replicas;
     struct fanout *fanout;
+    struct repair_in *repair_in;
     uint32_t worker; /* this one */
 
     uint32_t count;       /* without replicas */
@@ -110,6 +113,18 @@ void producer_remove(struct producers *ps, struct producer *p);
 void producer_remove_now(struct producers *ps, struct producer *p);
 /* Removes up to `count` consumers of leaving producers. */
 void producers_remove_slice(struct producers *ps, unsigned count);
+
+/* Does anybody get its packets? */
+static inline bool producer_has_audience(const struct producer *p)
+{
+    return (p->consumers || p->replica_workers) && !p->paused;
+}
+
+/* The number of an encoding among all of its home worker, as history.h wants it. */
+static inline uint32_t producer_stream(const struct producer *p, uint8_t encoding)
+{
+    return p->index * ENCODINGS_MAX + encoding;
+}
 
 /* The rows of all producers of a transport. */
 void producers_publish(struct producers *ps, const struct transport *t);

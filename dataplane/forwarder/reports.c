@@ -181,6 +181,18 @@ bool reports_send_pli(struct reports *r, struct transport *t, uint32_t media_ssr
     return true;
 }
 
+bool reports_send_nack(struct reports *r, struct transport *t, uint32_t media_ssrc,
+                       const uint16_t *sequences, size_t count)
+{
+    uint8_t compound[COMPOUND_BYTES + SRTP_TAIL_BYTES_MAX];
+    struct rtcp_buffer buffer = {.data = compound, .capacity = COMPOUND_BYTES};
+
+    if (!t->egress->open || !rtcp_add_nack(&buffer, t->report_ssrc, media_ssrc, sequences, count))
+        return false;
+    send_compound(r, t, compound, buffer.bytes);
+    return true;
+}
+
 void reports_send_bye(struct reports *r, struct transport *t, uint32_t ssrc)
 {
     uint8_t compound[128 + SRTP_TAIL_BYTES_MAX];

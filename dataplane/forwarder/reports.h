@@ -8,6 +8,7 @@
 #define RINGCAST_REPORTS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct transport;
@@ -24,6 +25,10 @@ void reports_send(struct reports *r, struct transport *t);
 void reports_send_congestion(struct reports *r, struct transport *t);
 /* Asks for a key frame of the stream media_ssrc. False: nothing can be sent to it yet. */
 bool reports_send_pli(struct reports *r, struct transport *t, uint32_t media_ssrc);
+/* Asks for packets of the stream media_ssrc again; the sequence numbers ascend. False: nothing can be
+ * sent to it now. */
+bool reports_send_nack(struct reports *r, struct transport *t, uint32_t media_ssrc,
+                       const uint16_t *sequences, size_t count);
 /* The stream `ssrc` that we sent ends. */
 void reports_send_bye(struct reports *r, struct transport *t, uint32_t ssrc);
 

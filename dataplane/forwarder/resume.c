@@ -30,36 +30,72 @@ static bool find(const struct resume *resume, enum table_id table, uint32_t inde
 
 /* ---- consumers ---- */
 
+/* The row of a consumer; an empty one and false when it has none yet. */
+static bool read_consumer(const struct resume *resume, const struct resume_consumer *consumer,
+                          struct consumer_resume_row *row)
+{
+    bool torn;
+
+    if (find(resume, TABLE_consumer_resume, consumer->index, consumer->generation, &row->header,
+             &torn) &&
+        row->transport == consumer->transport && row->ssrc == consumer->ssrc) {
+        row->header.sequence = 0;
+        return true;
+    }
+    *row = (struct consumer_resume_row){.header = {.generation = consumer->generation, .used = 1},
+                                        .transport = consumer->transport,
+                                        .ssrc = consumer->ssrc};
+    return false;
+}
+
+static void write_consumer(const struct resume *resume, const struct resume_consumer *consumer,
+                           const struct consumer_resume_row *row)
+{
+    row_write(TABLE_consumer_resume,
+              region_row(resume->region, TABLE_consumer_resume, consumer->index), &row->header);
+}
+
 bool resume_find_rtp(const struct resume *resume, const struct resume_consumer *consumer,
                      uint64_t *reserved)
 {
     struct consumer_resume_row row;
-    bool torn;
 
-    if (!find(resume, TABLE_consumer_resume, consumer->index, consumer->generation, &row.header,
-              &torn) ||
-        row.transport != consumer->transport || row.ssrc != consumer->ssrc)
+    if (!read_consumer(resume, consumer, &row))
         return false;
     *reserved = row.rtp_index_reserved;
     return true;
 }
 
-static void write_consumer(const struct resume *resume, const struct resume_consumer *consumer,
-                           uint64_t reserved)
+bool resume_find_rtx(const struct resume *resume, const struct resume_consumer *consumer,
+                     uint64_t *reserved)
 {
-    struct consumer_resume_row row = {.header = {.generation = consumer->generation, .used = 1},
-                                      .rtp_index_reserved = reserved,
-                                      .transport = consumer->transport,
-                                      .ssrc = consumer->ssrc};
+    struct consumer_resume_row row;
 
-    row_write(TABLE_consumer_resume,
-              region_row(resume->region, TABLE_consumer_resume, consumer->index), &row.header);
+    if (!read_consumer(resume, consumer, &row) || row.rtx_index_reserved == 0)
+        return false;
+    *reserved = row.rtx_index_reserved;
+    return true;
 }
 
 uint64_t resume_reserve_rtp(const struct resume *resume, const struct resume_consumer *consumer,
                             uint64_t next)
 {
-    write_consumer(resume, consumer, next + INDEX_RESERVE);
+    struct consumer_resume_row row;
+
+    read_consumer(resume, consumer, &row);
+    row.rtp_index_reserved = next + INDEX_RESERVE;
+    write_consumer(resume, consumer, &row);
+    return next + INDEX_RESERVE;
+}
+
+uint64_t resume_reserve_rtx(const struct resume *resume, const struct resume_consumer *consumer,
+                            uint64_t next)
+{
+    struct consumer_resume_row row;
+
+    read_consumer(resume, consumer, &row);
+    row.rtx_index_reserved = next + INDEX_RESERVE;
+    write_consumer(resume, consumer, &row);
     return next + INDEX_RESERVE;
 }
 

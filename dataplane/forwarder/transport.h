@@ -68,6 +68,7 @@ struct transport {
     bool has_ntp_offset;
     bool dirty; /* statistics changed since they were published */
     uint32_t rate_window_s, rtcp_in_window, stun_in_window, dtls_in_window;
+    uint32_t feedback_in_window, nacked_in_window;
     struct policer authentic, refused; /* what the client sends, see policer.h */
     const struct policer_rate *rate;   /* of both: that of its media */
 
@@ -153,6 +154,8 @@ static inline bool transport_count_within(struct transport *t, uint64_t now_ns, 
         t->rtcp_in_window = 0;
         t->stun_in_window = 0;
         t->dtls_in_window = 0;
+        t->feedback_in_window = 0;
+        t->nacked_in_window = 0;
     }
     return ++*count <= limit;
 }

@@ -12,9 +12,12 @@
 #define FILL_NS_MIN (60 * NS_PER_US) /* a shorter sleep costs more than it saves */
 #define STATE_INTERVAL_NS \
     (100 * NS_PER_MS) /* between two times that the worker publishes its own rows */
-/* The longest sleep, so the timers of an idle worker may be late by as much. Packets wake it
- * earlier. */
+/* The longest sleep, so the coarse timers of an idle worker may be late by as much. Packets and fine
+ * timers wake it earlier. */
 #define WAIT_NS_MAX REGION_HEARTBEAT_NS
+
+#define HISTORY_BYTES \
+    (64u << 20) /* of video, to be sent again: 1.5 s of 100 streams of 3.4 Mbit/s */
 
 /* ---- the turn ---- */
 
@@ -53,6 +56,9 @@ static void on_timer(void *context, struct timer *timer)
         break;
     case TIMER_FEEDBACK:
         reports_send_congestion(&w->reports, timer->owner);
+        break;
+    case TIMER_REPAIR:
+        repair_in_on_timer(&w->repair_in, timer->owner);
         break;
     }
 }
@@ -105,6 +111,7 @@ static void ring_bell(int descriptor)
 static void housekeeping(struct worker *w)
 {
     wheel_advance(&w->wheel, w->turn.now_ns, on_timer, w);
+    wheel_advance(&w->fine_wheel, w->turn.now_ns, on_timer, w);
     reconcile_changes(&w->reconciler);
     handshaker_receive(&w->handshaker);
     transmit_flush(&w->transmit);
@@ -166,6 +173,13 @@ static bool may_sleep(struct worker *w)
            !ring_peek(&w->handshaker.from) && handoff_may_sleep(&w->lanes);
 }
 
+static uint64_t wait_ns(const struct worker *w, uint64_t now_ns)
+{
+    uint64_t due_ns = wheel_next_ns(&w->fine_wheel, now_ns + WAIT_NS_MAX);
+
+    return due_ns > now_ns ? due_ns - now_ns : 0;
+}
+
 void worker_run(struct worker *w)
 {
     w->batch_fill.wait_ns_max = w->config.fill_ns_max;
@@ -176,7 +190,7 @@ void worker_run(struct worker *w)
         w->busy_ns += ended_ns - began_ns;
         batch_fill_add_turn(&w->batch_fill, began_ns, ended_ns, busy);
         if (!busy && may_sleep(w)) {
-            w->config.backend->wait(w->config.io, WAIT_NS_MAX);
+            w->config.backend->wait(w->config.io, wait_ns(w, ended_ns));
             handoff_awake(&w->lanes);
         } else if (busy && w->batch_fill.wait_ns && !fan_out_has_work(&w->fanout)) {
             let_batch_fill(w, began_ns, ended_ns);
@@ -209,17 +223,25 @@ static void connect_way_in(struct worker *w)
     w->arrivals.producers = &w->producers;
     w->arrivals.replicas = &w->replicas;
     w->arrivals.fanout = &w->fanout;
+    w->arrivals.history = &w->history;
+    w->arrivals.repair_in = &w->repair_in;
     w->feedback = (struct feedback){.turn = &w->turn,
                                     .srtp = w->srtp,
                                     .consumers = &w->consumers,
                                     .key_frames = &w->key_frames,
-                                    .replicas = &w->replicas};
+                                    .replicas = &w->replicas,
+                                    .repair_out = &w->repair_out};
+    w->repair_in.turn = &w->turn;
+    w->repair_in.wheel = &w->fine_wheel;
+    w->repair_in.reports = &w->reports;
+    w->repair_in.key_frames = &w->key_frames;
 }
 
 static void connect_way_out(struct worker *w)
 {
     w->lanes.turn = &w->turn;
     w->lanes.pool = &w->pool;
+    w->lanes.history = &w->history;
     w->lanes.shared = w->config.handoff;
     w->lanes.worker = w->config.index;
     w->replicas = (struct replicas){.turn = &w->turn,
@@ -235,7 +257,13 @@ static void connect_way_out(struct worker *w)
                                 .resume = &w->resume,
                                 .lanes = &w->lanes,
                                 .consumers = &w->consumers,
-                                .key_frames = &w->key_frames};
+                                .key_frames = &w->key_frames,
+                                .repair_out = &w->repair_out};
+    w->repair_out.turn = &w->turn;
+    w->repair_out.transmit = &w->transmit;
+    w->repair_out.resume = &w->resume;
+    w->repair_out.own = &w->history;
+    w->repair_out.lanes = &w->lanes;
     w->transmit.turn = &w->turn;
     w->transmit.io = w->config.io;
     w->transmit.backend = w->config.backend;
@@ -276,6 +304,7 @@ static void connect_objects(struct worker *w)
                                       .consumers = &w->consumers,
                                       .replicas = &w->replicas,
                                       .fanout = &w->fanout,
+                                      .repair_in = &w->repair_in,
                                       .worker = w->config.index};
     w->consumers = (struct consumers){.turn = &w->turn,
                                       .random = &w->random,
@@ -284,7 +313,8 @@ static void connect_objects(struct worker *w)
                                       .reports = &w->reports,
                                       .replicas = &w->replicas,
                                       .key_frames = &w->key_frames,
-                                      .transports = &w->transports};
+                                      .transports = &w->transports,
+                                      .repair_out = &w->repair_out};
     w->publisher.turn = &w->turn;
     w->publisher.actual = w->config.actual;
 }
@@ -323,16 +353,18 @@ bool worker_open(struct worker *w, const struct worker_config *config, char *why
     connect_objects(w);
     w->checks.secret = random_pool_take_u64(&w->random);
     w->transports.ufrags.secret = random_pool_take_u64(&w->random);
-    if (!pool_open(&w->pool) || !handoff_open(&w->lanes) || !checks_open(&w->checks) ||
-        !transports_open(&w->transports) || !producers_open(&w->producers) ||
-        !consumers_open(&w->consumers)) {
+    if (!pool_open(&w->pool) || !history_open(&w->history, HISTORY_BYTES) ||
+        !repair_in_open(&w->repair_in) || !repair_out_open(&w->repair_out) ||
+        !handoff_open(&w->lanes) || !checks_open(&w->checks) || !transports_open(&w->transports) ||
+        !producers_open(&w->producers) || !consumers_open(&w->consumers)) {
         snprintf(why, 192, "no address space for the objects of worker %u", config->index);
         worker_close(w);
         return false;
     }
     attach_rings(w);
     read_clocks(w);
-    wheel_init(&w->wheel, w->turn.now_ns);
+    wheel_init(&w->wheel, WHEEL_COARSE_NS, w->turn.now_ns);
+    wheel_init(&w->fine_wheel, WHEEL_FINE_NS, w->turn.now_ns);
     return true;
 }
 
@@ -343,6 +375,9 @@ void worker_close(struct worker *w)
     transports_close(&w->transports);
     checks_close(&w->checks);
     handoff_close(&w->lanes);
+    repair_out_close(&w->repair_out);
+    repair_in_close(&w->repair_in);
+    history_close(&w->history);
     pool_close(&w->pool);
     if (w->srtp)
         srtp_engine_delete(w->srtp);

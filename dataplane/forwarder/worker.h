@@ -32,7 +32,10 @@
 #include "producer.h"
 #include "publish.h"
 #include "random_pool.h"
+#include "dataplane/engines/quality/history.h"
 #include "reconcile.h"
+#include "repair_in.h"
+#include "repair_out.h"
 #include "replica.h"
 #include "reports.h"
 #include "resume.h"
@@ -61,8 +64,9 @@ struct worker_config {
 struct worker {
     struct worker_config config;
     struct turn turn;
-    struct wheel wheel;
+    struct wheel wheel, fine_wheel; /* fine_wheel wakes the worker in time */
     struct pool pool;
+    struct history history;
     struct random_pool random;
     struct srtp_engine *srtp;
 
@@ -76,6 +80,10 @@ struct worker {
     struct replicas replicas;
     struct fanout fanout;
     struct transmit transmit;
+
+    /* repair */
+    struct repair_in repair_in;
+    struct repair_out repair_out;
 
     /* RTCP */
     struct feedback feedback;

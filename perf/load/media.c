@@ -165,7 +165,7 @@ bool media_start(struct media *media, const struct options *options, char *why)
     media->last = &media->first;
     pthread_mutex_init(&media->mutex, NULL);
     pthread_cond_init(&media->ran, NULL);
-    wheel_init(&media->wheel, media->now_ns);
+    wheel_init(&media->wheel, WHEEL_COARSE_NS, media->now_ns);
     payload_open(media->random);
     media->endpoints = calloc(ENDPOINTS_MAX, sizeof(*media->endpoints));
     media->senders = calloc(ENDPOINTS_MAX, sizeof(*media->senders));

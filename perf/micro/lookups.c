@@ -221,7 +221,7 @@ static void *open_wheel(struct bench_options *o, char *what)
     defaults(o);
     s->count = o->transports <= TRANSPORTS_MAX ? o->transports : TRANSPORTS_MAX;
     s->now_ns = world_now_ns();
-    wheel_init(&s->wheel, s->now_ns);
+    wheel_init(&s->wheel, WHEEL_COARSE_NS, s->now_ns);
     for (uint32_t i = 0; i < s->count; i++)
         timer_set(&s->wheel, &s->timers[i], s->now_ns + TIMER_NS * i / s->count);
     snprintf(what, 64, "%u timers of 2.5 s", s->count);
@@ -249,7 +249,7 @@ static void wheel_step(void *state, struct bench_tally *tally)
     uint64_t before = s->fired;
 
     while (s->fired == before) {
-        s->now_ns += WHEEL_GRAIN_NS;
+        s->now_ns += WHEEL_COARSE_NS;
         tally->ticks += bench_measure(wheel_work, s);
     }
     tally->units += s->fired - before;

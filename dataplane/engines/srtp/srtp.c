@@ -97,6 +97,17 @@ static uint64_t index_estimate(const struct srtp_stream *stream, uint16_t sequen
     return counter << 16 | sequence;
 }
 
+bool srtp_stream_take(struct srtp_stream *stream, uint16_t sequence, uint64_t *index)
+{
+    if (!stream->started)
+        return false;
+    *index = index_estimate(stream, sequence);
+    if (*index > SRTP_INDEX_MAX || srtp_replayed(stream, *index))
+        return false;
+    srtp_window_move(stream, *index);
+    return true;
+}
+
 /* Makes a job that hashes a packet with an index. The roll-over counter overwrites the tag, of
  * which the caller has a copy. */
 static void unprotect_hash_job(struct srtp_engine *engine, IMB_JOB *work,

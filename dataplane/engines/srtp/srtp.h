@@ -75,7 +75,8 @@ void srtp_key_wipe(struct srtp_key *key);
 /* One RTP packet to protect. The caller has written the header to `out`, header_bytes with all
  * extensions. The engine reads the payload from `payload`, which many jobs may share, and writes
  * encrypted payload and tag behind the header. `out` has room for header_bytes + payload_bytes +
- * srtp_tag_bytes and does not overlap `payload`. */
+ * srtp_tag_bytes. It does not overlap `payload`, unless the payload lies where it will be encrypted,
+ * at out + header_bytes. */
 struct srtp_protect_job {
     const struct srtp_key *key;
     uint8_t *out;
@@ -112,6 +113,11 @@ struct srtp_unprotect_job {
 };
 void srtp_unprotect_burst(struct srtp_engine *engine, struct srtp_unprotect_job *jobs,
                           size_t count);
+
+/* For a packet of this stream that arrived inside a packet of another one (a retransmission): the
+ * stream now knows its index. False: the stream has not begun, or it knew the index, or the packet
+ * is too old to know. */
+bool srtp_stream_take(struct srtp_stream *stream, uint16_t sequence, uint64_t *index);
 
 /* Protects one RTCP compound in place. `packet` has room for SRTP_TAIL_BYTES_MAX more, and *bytes
  * grows. The caller never uses an index twice with one key and SSRC. */

@@ -10,7 +10,8 @@
 
 #define MS 1000000ull
 #define SECOND (1000 * MS)
-#define ROUND_NS (WHEEL_BUCKETS * WHEEL_GRAIN_NS)
+#define GRAIN_NS (10 * MS)
+#define ROUND_NS (WHEEL_BUCKETS * GRAIN_NS)
 #define BEGIN_NS (5000 * SECOND + 3 * MS) /* not at the beginning of a tick */
 #define TIMERS 8
 
@@ -26,7 +27,7 @@ struct desk {
 static void desk_open(struct desk *desk)
 {
     *desk = (struct desk){.now_ns = BEGIN_NS};
-    wheel_init(&desk->wheel, BEGIN_NS);
+    wheel_init(&desk->wheel, GRAIN_NS, BEGIN_NS);
     for (unsigned i = 0; i < TIMERS; i++)
         desk->timers[i].owner = &desk->timers[i];
 }
@@ -73,7 +74,7 @@ static void timer_fires_once_at_its_time(void **state)
         8 * MS,
         100 * MS,
         SECOND,
-        ROUND_NS - WHEEL_GRAIN_NS,
+        ROUND_NS - GRAIN_NS,
         ROUND_NS,
         ROUND_NS + 1,
         3 * ROUND_NS + 55 * MS,
@@ -87,7 +88,7 @@ static void timer_fires_once_at_its_time(void **state)
         set(&desk, 0, due_ns);
         walk_to(&desk, due_ns + ROUND_NS);
         assert_int_equal(desk.fired[0], 1);
-        assert_in_range(desk.fired_ns[0], due_ns, due_ns + WHEEL_GRAIN_NS);
+        assert_in_range(desk.fired_ns[0], due_ns, due_ns + GRAIN_NS);
     }
 }
 
@@ -102,7 +103,7 @@ static void time_in_the_past_fires_with_the_next_tick(void **state)
         desk_open(&desk);
         advance_to(&desk, BEGIN_NS);
         set(&desk, 0, past_ns[i]);
-        advance_to(&desk, BEGIN_NS + WHEEL_GRAIN_NS);
+        advance_to(&desk, BEGIN_NS + GRAIN_NS);
         assert_int_equal(desk.fired[0], 1);
     }
 }
@@ -146,7 +147,7 @@ static void clock_may_stand_still_jump_or_go_back(void **state)
     assert_int_equal(desk.fired[1], 1);
     assert_int_equal(desk.fired[2], 1);
     assert_in_range(desk.fired_ns[2], BEGIN_NS + 100 * SECOND,
-                    BEGIN_NS + 100 * SECOND + WHEEL_GRAIN_NS);
+                    BEGIN_NS + 100 * SECOND + GRAIN_NS);
 }
 
 /* Each number of ticks that one call may pass over, around one round of the wheel. */
@@ -164,20 +165,20 @@ static void jump_of_any_length_fires_all(void **state)
     };
 
     for (size_t i = 0; i < sizeof(ticks) / sizeof(ticks[0]); i++) {
-        uint64_t last_ns = BEGIN_NS + ticks[i] * WHEEL_GRAIN_NS;
+        uint64_t last_ns = BEGIN_NS + ticks[i] * GRAIN_NS;
         struct desk desk;
 
         desk_open(&desk);
         set(&desk, 0, BEGIN_NS);
-        set(&desk, 1, BEGIN_NS + ticks[i] * WHEEL_GRAIN_NS / 2);
-        set(&desk, 2, last_ns - WHEEL_GRAIN_NS);
+        set(&desk, 1, BEGIN_NS + ticks[i] * GRAIN_NS / 2);
+        set(&desk, 2, last_ns - GRAIN_NS);
         set(&desk, 3, last_ns + 1);
         advance_to(&desk, last_ns);
         assert_int_equal(desk.fired[0], 1);
         assert_int_equal(desk.fired[1], 1);
         assert_int_equal(desk.fired[2], 1);
         assert_int_equal(desk.fired[3], 0);
-        advance_to(&desk, last_ns + WHEEL_GRAIN_NS);
+        advance_to(&desk, last_ns + GRAIN_NS);
         assert_int_equal(desk.fired[3], 1);
     }
 }
@@ -231,9 +232,9 @@ static void timer_may_set_itself_again(void **state)
     desk_open(&desk);
     desk.then = set_again_at_once;
     set(&desk, 0, BEGIN_NS);
-    advance_to(&desk, BEGIN_NS + WHEEL_GRAIN_NS);
+    advance_to(&desk, BEGIN_NS + GRAIN_NS);
     assert_int_equal(desk.fired[0], 1); /* once per tick: the call ends */
-    advance_to(&desk, BEGIN_NS + 2 * WHEEL_GRAIN_NS);
+    advance_to(&desk, BEGIN_NS + 2 * GRAIN_NS);
     assert_int_equal(desk.fired[0], 2);
     advance_to(&desk, BEGIN_NS + 100 * ROUND_NS);
     assert_in_range(desk.fired[0], 3, 4); /* one round, however far the jump */
@@ -296,7 +297,7 @@ static void crowd_fire(void *context, struct timer *timer)
 {
     struct crowd *crowd = context;
 
-    assert_in_range(crowd->now_ns, timer->due_ns, timer->due_ns + WHEEL_GRAIN_NS + 7 * MS);
+    assert_in_range(crowd->now_ns, timer->due_ns, timer->due_ns + GRAIN_NS + 7 * MS);
     crowd->fired++;
 }
 
@@ -308,7 +309,7 @@ static void many_timers_fire_each_at_its_time(void **state)
     struct wheel wheel;
     uint32_t random = 7;
 
-    wheel_init(&wheel, BEGIN_NS);
+    wheel_init(&wheel, GRAIN_NS, BEGIN_NS);
     for (unsigned i = 0; i < COUNT; i++) {
         random = random * 1664525 + 1013904223;
         timer_set(&wheel, &timers[i], BEGIN_NS + random * 8ull); /* up to 34 s ahead */

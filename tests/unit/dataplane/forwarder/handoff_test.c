@@ -124,7 +124,7 @@ static void packets_are_held_for_the_whole_job(void **state)
 
     pair_open(&x, SRTP_PROFILE_aead_aes_128_gcm);
     for (uint32_t i = 0; i < CONSUMERS; i++)
-        rig_consumer(x.away, 10 + i, AWAY_SUBSCRIBER, 0, 5000 + i, false, 1);
+        rig_consumer(x.away, 10 + i, AWAY_SUBSCRIBER, 0, 5000 + 2 * i, false, 1);
     for (int i = 0; i < 5; i++)
         pair_turn(&x);
     for (uint16_t i = 0; i < BURST; i++)

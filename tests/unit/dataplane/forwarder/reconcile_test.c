@@ -86,7 +86,7 @@ static void lost_notes_lead_to_a_rescan(void **state)
     struct rig *rig = call_open(clients, 1, SRTP_PROFILE_aead_aes_128_gcm);
 
     for (uint32_t i = 0; i + 1 < CONSUMERS; i++)
-        rig_consumer(rig, i, 1, 0, 10000 + i, true, 1);
+        rig_consumer(rig, i, 1, 0, 10000 + 2 * i, true, 1);
     for (int i = 0; i < CHANGE_RING_ENTRIES; i++)
         ring_put_note(&rig->changes, (struct ring_note){.table = TABLE_room});
     rig_consumer(rig, CONSUMERS - 1, 1, 0, 90000, true, 1); /* its note is lost */

@@ -270,7 +270,7 @@ static void packets_for_a_replica_that_leaves_are_finished(void **state)
 
     pair_open(&x, SRTP_PROFILE_aead_aes_128_gcm);
     for (uint32_t i = 0; i < CONSUMERS; i++)
-        rig_consumer(x.away, i, AWAY_SUBSCRIBER, 0, 5000 + i, false, 1);
+        rig_consumer(x.away, i, AWAY_SUBSCRIBER, 0, 5000 + 2 * i, false, 1);
     for (int i = 0; i < 10; i++)
         pair_turn(&x);
     pair_publish(&x, 1, true);

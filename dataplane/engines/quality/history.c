@@ -1,0 +1,128 @@
+/* The packets that one worker forwarded last. */
+#include "history.h"
+
+#include <string.h>
+#include <sys/mman.h>
+
+/* The log begins behind the first unit, because place 0 means "no packet". */
+#define FIRST_UNIT 1
+
+bool history_open(struct history *h, size_t bytes)
+{
+    const int protection = PROT_READ | PROT_WRITE;
+    const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+
+    *h = (struct history){.claimed = FIRST_UNIT, .units = bytes / HISTORY_UNIT_BYTES};
+    h->log = mmap(NULL, bytes, protection, flags, -1, 0);
+    h->places = mmap(NULL, sizeof(*h->places) * HISTORY_STREAMS, protection, flags, -1, 0);
+    if (h->log == MAP_FAILED)
+        h->log = NULL;
+    if ((void *)h->places == MAP_FAILED)
+        h->places = NULL;
+    if (!h->log || !h->places) {
+        history_close(h);
+        return false;
+    }
+    madvise(h->log, bytes, MADV_DONTDUMP);
+    return true;
+}
+
+void history_close(struct history *h)
+{
+    if (h->log)
+        munmap(h->log, h->units * HISTORY_UNIT_BYTES);
+    if (h->places)
+        munmap(h->places, sizeof(*h->places) * HISTORY_STREAMS);
+    *h = (struct history){0};
+}
+
+static uint64_t units_of(size_t packet_bytes)
+{
+    return (sizeof(struct history_head) + packet_bytes + HISTORY_UNIT_BYTES - 1) /
+           HISTORY_UNIT_BYTES;
+}
+
+static uint64_t *words_at(const struct history *h, uint64_t position)
+{
+    return h->log + position % h->units * (HISTORY_UNIT_BYTES / sizeof(uint64_t));
+}
+
+/* Writer and reader may meet in a packet, so they copy word by word, each word at once. */
+static void words_write(uint64_t *to, const void *from, size_t bytes)
+{
+    const uint8_t *at = from;
+    uint64_t word;
+
+    for (; bytes >= sizeof(word); bytes -= sizeof(word), at += sizeof(word)) {
+        memcpy(&word, at, sizeof(word));
+        __atomic_store_n(to++, word, __ATOMIC_RELAXED);
+    }
+    if (bytes == 0)
+        return;
+    word = 0;
+    memcpy(&word, at, bytes);
+    __atomic_store_n(to, word, __ATOMIC_RELAXED);
+}
+
+static void words_read(void *to, const uint64_t *from, size_t bytes)
+{
+    uint64_t *out = to;
+
+    for (size_t i = 0; i < (bytes + 7) / 8; i++)
+        out[i] = __atomic_load_n(from + i, __ATOMIC_RELAXED);
+}
+
+/* A packet lies in one piece: when the end of the log is too near, it begins at the start. */
+static uint64_t claim(struct history *h, uint64_t units)
+{
+    uint64_t position = h->claimed, to_end = h->units - position % h->units;
+
+    if (units > to_end)
+        position += to_end;
+    if ((uint32_t)position == 0) /* it would read as "no packet" */
+        position += h->units;
+    /* Whoever reads a word that is written below also sees that it was claimed. */
+    __atomic_store_n(&h->claimed, position + units, __ATOMIC_RELAXED);
+    __atomic_thread_fence(__ATOMIC_RELEASE);
+    return position;
+}
+
+void history_add(struct history *h, const struct history_head *head, const uint8_t *data)
+{
+    uint64_t position = claim(h, units_of(head->bytes));
+    uint64_t *words = words_at(h, position);
+
+    words_write(words, head, sizeof(*head));
+    words_write(words + sizeof(*head) / sizeof(*words), data, head->bytes);
+    __atomic_store_n(&h->places[head->stream][head->index % HISTORY_PLACES], (uint32_t)position,
+                     __ATOMIC_RELEASE);
+}
+
+bool history_read(const struct history *h, uint32_t stream, uint32_t owner, uint64_t index,
+                  struct history_packet *packet)
+{
+    uint32_t place;
+    uint64_t claimed, position;
+    const uint64_t *words;
+
+    if (stream >= HISTORY_STREAMS)
+        return false;
+    place = __atomic_load_n(&h->places[stream][index % HISTORY_PLACES], __ATOMIC_ACQUIRE);
+    if (place == 0)
+        return false;
+    claimed = __atomic_load_n(&h->claimed, __ATOMIC_RELAXED);
+    position = claimed - (uint32_t)((uint32_t)claimed - place);
+    if (claimed - position > h->units)
+        return false;
+    words = words_at(h, position);
+    words_read(&packet->head, words, sizeof(packet->head));
+    /* A head that is being overwritten may say anything. */
+    if (packet->head.index != index || packet->head.stream != stream ||
+        packet->head.owner != owner || packet->head.bytes > sizeof(packet->data) ||
+        packet->head.payload_at > packet->head.bytes ||
+        position % h->units + units_of(packet->head.bytes) > h->units)
+        return false;
+    words_read(packet->data, words + sizeof(packet->head) / sizeof(*words), packet->head.bytes);
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    return __atomic_load_n(&h->claimed, __ATOMIC_RELAXED) - position <= h->units;
+}

@@ -1,0 +1,271 @@
+/* Repair of what subscribers lost. */
+#include "repair_out.h"
+
+#include <string.h>
+
+#include "consumer.h"
+#include "dataplane/engines/quality/rtx.h"
+#include "dataplane/engines/rtcp.h"
+#include "egress.h"
+#include "handoff.h"
+#include "memory.h"
+#include "producer.h"
+#include "resume.h"
+#include "src/clock.h"
+#include "transmit.h"
+#include "transport.h"
+
+#define ROUND_TRIP_NS_DEFAULT (50 * NS_PER_MS) /* of a subscriber that has not reported yet */
+#define ROUND_TRIP_NS_MIN (5 * NS_PER_MS)
+#define FIRST_INDEX_MAX 0x3fff /* as for the first packet of a consumer, see consumer.c */
+#define KEY_FRAME_PENDING_NS NS_PER_S
+
+bool repair_out_open(struct repair_out *r)
+{
+    r->all = memory_map(sizeof(*r->all) * CONSUMERS_MAX, false);
+    return r->all;
+}
+
+void repair_out_close(struct repair_out *r)
+{
+    memory_unmap(r->all, sizeof(*r->all) * CONSUMERS_MAX);
+}
+
+void repair_out_forget(struct repair_out *r, uint32_t consumer)
+{
+    struct retransmission *x = &r->all[consumer];
+
+    if (x->next_index || x->segment_count || x->budget_bytes) /* else it was never touched */
+        memset(x, 0, sizeof(*x));
+}
+
+/* ---- which packet it was ---- */
+
+static struct segment present_segment(const struct consumer *c)
+{
+    return (struct segment){.first_out = c->floor_in + c->index_offset,
+                            .index_offset = c->index_offset,
+                            .timestamp_offset = c->timestamp_offset,
+                            .encoding = c->encoding,
+                            .source = c->source};
+}
+
+void repair_out_remember(struct repair_out *r, const struct consumer *c)
+{
+    struct retransmission *x = &r->all[c->index];
+
+    x->segments[x->segment_count++ % RESEND_SEGMENTS] = present_segment(c);
+}
+
+/* The segment in which this index left. False: it is too long ago. */
+static bool find_segment(const struct retransmission *x, const struct consumer *c, uint64_t out,
+                         struct segment *segment)
+{
+    uint32_t oldest = x->segment_count < RESEND_SEGMENTS ? 0 : x->segment_count - RESEND_SEGMENTS;
+
+    *segment = present_segment(c);
+    if (c->synchronised && out >= segment->first_out)
+        return true;
+    for (uint32_t i = x->segment_count; i > oldest; i--) {
+        *segment = x->segments[(i - 1) % RESEND_SEGMENTS];
+        if (out >= segment->first_out)
+            return true;
+    }
+    return false;
+}
+
+/* The index that left last with this sequence number. False: none did. */
+static bool index_sent(const struct consumer *c, uint16_t sequence, uint64_t *out)
+{
+    uint64_t next = srtp_sent_next(&c->sent);
+    uint16_t before = (uint16_t)((uint16_t)next - sequence);
+
+    if (!c->has_sent || before == 0 || before > HISTORY_PLACES || before > next)
+        return false;
+    *out = next - before;
+    return true;
+}
+
+static const struct history *history_of(const struct repair_out *r, const struct producer *p)
+{
+    if (!p->is_replica)
+        return r->own;
+    return p->home < r->lanes->worker_count ? r->lanes->shared->workers[p->home].history : NULL;
+}
+
+static bool find_packet(const struct repair_out *r, const struct consumer *c, uint64_t out,
+                        struct segment *segment, struct history_packet *packet)
+{
+    const struct producer *p = c->producer;
+    const struct history *history = history_of(r, p);
+
+    return history && find_segment(&r->all[c->index], c, out, segment) &&
+           history_read(history, producer_stream(p, segment->encoding), p->generation,
+                        out - segment->index_offset, packet) &&
+           packet->head.source == segment->source;
+}
+
+/* ---- limits ---- */
+
+static uint64_t round_trip_ns(const struct consumer_details *d)
+{
+    uint64_t ns = (uint64_t)d->round_trip_us * NS_PER_US;
+
+    return ns == 0 ? ROUND_TRIP_NS_DEFAULT : ns < ROUND_TRIP_NS_MIN ? ROUND_TRIP_NS_MIN : ns;
+}
+
+/* May this sequence number be sent again now? The clients' own measure of the round trip is a little
+ * shorter than ours at times, so a quarter is granted. */
+static bool may_try(struct repair_out *r, struct retransmission *x,
+                    const struct consumer_details *d, uint16_t sequence)
+{
+    uint64_t now_ns = r->turn->now_ns;
+    unsigned i = sequence % RESEND_PACKETS;
+
+    if (!x->tried[i].tries || x->tried[i].sequence != sequence)
+        x->tried[i].tries = 0;
+    else if (x->tried[i].tries == RESEND_TRIES_MAX ||
+             now_ns - x->tried[i].sent_ns < round_trip_ns(d) / 4 * 3)
+        return false;
+    x->tried[i].sequence = sequence;
+    x->tried[i].sent_ns = now_ns;
+    x->tried[i].tries++;
+    return true;
+}
+
+static void fill_budget(struct retransmission *x, const struct consumer *c)
+{
+    uint64_t earned = (c->bytes - x->bytes_seen) * RESEND_SHARE_PERCENT / 100;
+
+    if (!x->budget_bytes && !x->bytes_seen)
+        earned = RESEND_BURST_BYTES;
+    x->bytes_seen = c->bytes;
+    earned += x->budget_bytes;
+    x->budget_bytes = (uint32_t)(earned < RESEND_BURST_BYTES ? earned : RESEND_BURST_BYTES);
+}
+
+/* ---- sending ---- */
+
+static uint64_t next_index(struct repair_out *r, struct retransmission *x,
+                           const struct consumer_details *d)
+{
+    const struct consumer *c = d->consumer;
+    const struct resume_consumer name = {
+        .index = c->index,
+        .generation = d->generation,
+        .ssrc = c->ssrc,
+        .transport = handle_make(d->transport->index, d->transport->generation)};
+
+    if (x->next_index == 0) {
+        if (!resume_find_rtx(r->resume, &name, &x->next_index))
+            x->next_index = (r->turn->now_ns >> 10 & FIRST_INDEX_MAX) + 1;
+        resume_take_ssrc(r->resume, name.transport, d->rtx_ssrc);
+    }
+    if (x->next_index >= x->index_reserved)
+        x->index_reserved = resume_reserve_rtx(r->resume, &name, x->next_index);
+    return x->next_index++;
+}
+
+static void send_again(struct repair_out *r, struct retransmission *x,
+                       const struct consumer_details *d, uint16_t sequence,
+                       const struct segment *segment, const struct history_packet *packet)
+{
+    const struct consumer *c = d->consumer;
+    const struct rtp_template_options options = {.router_id = c->producer->router_id,
+                                                 .mask = c->header.extension_mask,
+                                                 .mid_bytes = c->header.mid_bytes,
+                                                 .payload_type = d->rtx_payload_type};
+    struct egress *to = c->egress;
+    uint32_t payload_bytes = packet->head.bytes - packet->head.payload_at, bytes;
+    struct rtp_template template;
+    struct rtp_view view;
+    uint64_t index;
+    uint8_t *slot, *payload;
+
+    if (!rtp_parse(packet->data, packet->head.bytes, &view))
+        return;
+    rtp_template_build(&template, packet->data, &view, &options);
+    bytes = template.size + RTX_NUMBER_BYTES + payload_bytes + to->tag_bytes;
+    if (x->budget_bytes < bytes) {
+        r->turn->counters[COUNTER_rtx_refused]++;
+        return;
+    }
+    transmit_make_room(r->transmit, 1);
+    slot = transmit_slot(r->transmit, &to->path, bytes);
+    if (!slot)
+        return;
+    index = next_index(r, x, d);
+    rtp_template_copy(slot, bytes, &template,
+                      &(struct rtp_patch){.ssrc = d->rtx_ssrc,
+                                          .timestamp = view.timestamp + segment->timestamp_offset,
+                                          .sequence = (uint16_t)index,
+                                          .mid = c->mid,
+                                          .abs_send_time = r->turn->abs_send_time});
+    payload = slot + template.size;
+    payload[0] = (uint8_t)(sequence >> 8);
+    payload[1] = (uint8_t)sequence;
+    memcpy(payload + RTX_NUMBER_BYTES, packet->data + packet->head.payload_at, payload_bytes);
+    *transmit_add_job(r->transmit) = (struct srtp_protect_job){
+        .key = &to->key,
+        .out = slot,
+        .payload = payload,
+        .index = index,
+        .ssrc = d->rtx_ssrc,
+        .header_bytes = template.size,
+        .payload_bytes = (uint16_t)(payload_bytes + RTX_NUMBER_BYTES),
+    };
+    x->budget_bytes -= bytes;
+    x->packets++;
+    x->bytes += bytes;
+    to->bytes += bytes;
+    to->packets++;
+    to->dirty = true;
+    r->turn->counters[COUNTER_rtx_sent]++;
+}
+
+/* A subscriber that has asked for a key frame needs nothing from before it. */
+static bool waits_for_key_frame(const struct repair_out *r, const struct consumer_details *d)
+{
+    const struct encoding *e = &d->consumer->producer->encodings[d->consumer->target];
+
+    return d->key_frame_asked_ns && e->key_frame_wanted &&
+           r->turn->now_ns - d->key_frame_asked_ns < KEY_FRAME_PENDING_NS;
+}
+
+static void answer(struct repair_out *r, const struct consumer_details *d, uint16_t sequence)
+{
+    struct retransmission *x = &r->all[d->consumer->index];
+    struct history_packet packet;
+    struct segment segment;
+    uint64_t out;
+
+    if (!index_sent(d->consumer, sequence, &out) ||
+        !find_packet(r, d->consumer, out, &segment, &packet)) {
+        r->turn->counters[COUNTER_rtx_missing]++;
+        return;
+    }
+    if (may_try(r, x, d, sequence))
+        send_again(r, x, d, sequence, &segment, &packet);
+    else
+        r->turn->counters[COUNTER_rtx_refused]++;
+}
+
+unsigned repair_out_answer(struct repair_out *r, const struct consumer_details *d,
+                           const struct rtcp_packet *nack, unsigned limit)
+{
+    const struct consumer *c = d->consumer;
+    uint16_t sequence, mask;
+    unsigned count = 0;
+
+    if (!d->rtx_payload_type || !d->rtx_ssrc || c->paused || !c->egress->open ||
+        c->producer->kind != MEDIA_KIND_video || waits_for_key_frame(r, d))
+        return 0;
+    fill_budget(&r->all[c->index], c);
+    for (size_t i = 0; rtcp_read_nack(nack, i, &sequence, &mask); i++)
+        for (uint32_t bits = (uint32_t)mask << 1 | 1; bits; bits &= bits - 1) {
+            if (count++ == limit)
+                return count;
+            answer(r, d, (uint16_t)(sequence + __builtin_ctz(bits)));
+        }
+    return count;
+}

@@ -1,0 +1,83 @@
+/* Repair of what subscribers lost: answers their NACKs with retransmissions (RFC 4588).
+ *
+ *   feedback ─► repair_out_answer ─► which packet it was ─► history of the home worker ─► transmit
+ *
+ * A consumer's sequence numbers are those of its producer plus an offset, which changes when the
+ * consumer is synchronised anew. The last offsets are remembered, so that what was sent before the
+ * change can be sent again, with the time stamp that it had.
+ *
+ * Retransmissions have an SSRC, sequence numbers and SRTP indexes of their own, so nothing that was
+ * encrypted once is encrypted again under the same index (threat D13). Consumers without RTX get no
+ * retransmissions; the next key frame repairs them.
+ *
+ * Shape:   struct retransmission at the consumer's index.
+ * Threads: the worker of the consumer's transport. It reads the history of any worker.
+ * Memory:  mapped at start; a page takes memory when a consumer is first synchronised anew, or sends
+ *          its first NACK.
+ * Limits:  a packet is sent again at most once per round trip and RESEND_TRIES_MAX times.
+ *          Retransmissions take at most RESEND_SHARE_PERCENT of what the consumer was sent (threat
+ *          D20). */
+#ifndef RINGCAST_REPAIR_OUT_H
+#define RINGCAST_REPAIR_OUT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "dataplane/engines/quality/history.h"
+
+#define RESEND_TRIES_MAX 10
+#define RESEND_SHARE_PERCENT 30
+#define RESEND_BURST_BYTES 65536 /* that may be sent again however little was sent */
+#define RESEND_PACKETS 128       /* whose tries are remembered; a power of two */
+#define RESEND_SEGMENTS 4
+
+struct consumer;
+struct consumer_details;
+struct rtcp_packet;
+
+/* Packets that were sent with the same offsets. */
+struct segment {
+    uint64_t first_out; /* the first index of it */
+    uint64_t index_offset;
+    uint32_t timestamp_offset;
+    uint8_t encoding, source;
+};
+
+struct retransmission {
+    uint64_t next_index, index_reserved; /* of the RTX stream; 0, 0: it has not begun */
+    uint64_t bytes_seen;                 /* of the media stream, when the budget was last filled */
+    uint32_t budget_bytes;
+    uint32_t packets;
+    uint64_t bytes;
+    uint32_t segment_count;                   /* ever */
+    struct segment segments[RESEND_SEGMENTS]; /* number i lies at i % RESEND_SEGMENTS */
+    struct {
+        uint64_t sent_ns;
+        uint16_t sequence;
+        uint8_t tries;
+    } tried[RESEND_PACKETS]; /* by sequence number */
+};
+_Static_assert(sizeof(struct retransmission) <= 2304, "retransmission: more than planned");
+
+struct repair_out {
+    struct turn *turn;
+    struct transmit *transmit;
+    const struct resume *resume;
+    const struct history *own;
+    struct lanes *lanes;
+    struct retransmission *all; /* [CONSUMERS_MAX] */
+};
+
+/* Maps the array; false when there is no address space. */
+bool repair_out_open(struct repair_out *r);
+void repair_out_close(struct repair_out *r);
+
+/* Acts on a NACK (RFC 4585 6.2.1) about a consumer. Looks at no more than `limit` sequence numbers;
+ * returns how many it looked at. */
+unsigned repair_out_answer(struct repair_out *r, const struct consumer_details *d,
+                           const struct rtcp_packet *nack, unsigned limit);
+/* The offsets of the consumer are about to change. */
+void repair_out_remember(struct repair_out *r, const struct consumer *c);
+void repair_out_forget(struct repair_out *r, uint32_t consumer);
+
+#endif

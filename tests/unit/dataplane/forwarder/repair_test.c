@@ -1,0 +1,410 @@
+/* Repair: lost packets are asked for, retransmissions are taken, and subscribers get again what they
+ * lost. */
+#include "pair.h"
+
+enum { CONSUMER_SSRC = 4000, RTX_SSRC = 4001, PAYLOAD = 500, TIMESTAMP_STEP = 3000 };
+
+static void publish(struct rig *rig, struct client *c, uint16_t sequence, bool key_frame)
+{
+    call_publish(rig, c, sequence, sequence * (uint32_t)TIMESTAMP_STEP, key_frame, PAYLOAD);
+}
+
+/* The publisher sends `sequence` as a retransmission; without payload it is what publishers send to
+ * measure the bandwidth. */
+static void publish_again(struct rig *rig, struct client *c, uint16_t rtx_sequence,
+                          uint16_t sequence, size_t payload)
+{
+    uint8_t media[1600], packet[1600];
+
+    client_rtp(media, 97, rtx_sequence, sequence * (uint32_t)TIMESTAMP_STEP, VIDEO_RTX_SSRC, false,
+               PAYLOAD);
+    memcpy(packet, media, 12);
+    put16(packet + 12, sequence);
+    for (size_t i = 0; i < payload; i++)
+        packet[14 + i] = (uint8_t)(sequence + i);
+    if (payload >= 10)
+        memcpy(packet + 14, media + 12, 10);
+    client_send_rtp(rig, c, packet, 14 + payload);
+}
+
+/* The sequence numbers that the publisher was asked for in the last turn. */
+static size_t asked_for(struct rig *rig, struct client *publisher, uint16_t *sequences)
+{
+    struct rtcp_packet packets[RTCP_PACKETS_MAX];
+    size_t at = 0, found = 0, count;
+    struct rig_sent copy;
+    uint16_t first, mask;
+
+    while ((count = client_next_rtcp(rig, publisher, &at, &copy, packets)) > 0)
+        for (size_t i = 0; i < count; i++)
+            for (size_t k = 0; rtcp_read_nack(&packets[i], k, &first, &mask); k++)
+                for (unsigned bit = 0; bit <= 16; bit++)
+                    if (bit == 0 || mask >> (bit - 1) & 1)
+                        sequences[found++] = (uint16_t)(first + bit);
+    return found;
+}
+
+static void lose(struct rig *rig, struct client *subscriber, uint32_t ssrc,
+                 const uint16_t *sequences, size_t count)
+{
+    uint8_t rtcp[1100];
+    struct rtcp_buffer b = {.data = rtcp, .capacity = 1000};
+
+    assert_true(rtcp_add_nack(&b, 99, ssrc, sequences, count));
+    client_send_rtcp(rig, subscriber, rtcp, b.bytes);
+}
+
+static struct rig *open_with_consumer(struct client clients[2])
+{
+    struct rig *rig = call_open(clients, 1, SRTP_PROFILE_aes128_cm_sha1_80);
+
+    rig_consumer(rig, 0, 1, 0, CONSUMER_SSRC, false, 1);
+    rig_turn(rig);
+    return rig;
+}
+
+/* ---- from publishers ---- */
+
+static void a_lost_packet_is_asked_for_and_forwarded(void **state)
+{
+    struct client clients[2];
+    struct rig *rig = open_with_consumer(clients);
+    uint16_t sequences[300];
+    struct rig_sent got[8];
+    uint16_t expected;
+
+    publish(rig, &clients[0], 100, true);
+    publish(rig, &clients[0], 101, false);
+    publish(rig, &clients[0], 103, false);
+    publish(rig, &clients[0], 106, false);
+    rig_turn(rig);
+    assert_int_equal(client_received_rtp(rig, &clients[1], got, 8), 4);
+    expected = (uint16_t)(got[0].data[2] << 8 | got[0].data[3]);
+    assert_int_equal(asked_for(rig, &clients[0], sequences), 0); /* it may just be late */
+    rig_advance(rig, 10 * NS_PER_MS);
+    assert_int_equal(asked_for(rig, &clients[0], sequences), 3);
+    assert_int_equal(sequences[0], 102);
+    assert_int_equal(sequences[1], 104);
+    assert_int_equal(sequences[2], 105);
+    rig_now_ns += 20 * NS_PER_MS;
+    publish_again(rig, &clients[0], 1, 102, PAYLOAD);
+    rig_turn(rig);
+    assert_int_equal(client_received_rtp(rig, &clients[1], got, 8), 1);
+    assert_int_equal((uint16_t)(got[0].data[2] << 8 | got[0].data[3]), (uint16_t)(expected + 2));
+    assert_int_equal(get32(got[0].data + 4), 102 * TIMESTAMP_STEP);
+    assert_int_equal(get32(got[0].data + 8), CONSUMER_SSRC);
+    assert_int_equal(got[0].data[got[0].bytes - 1], (uint8_t)(102 + PAYLOAD - 1));
+    assert_int_equal(rig_counter(rig, COUNTER_repaired_in), 1);
+    rig_advance(rig, 200 * NS_PER_MS);
+    assert_int_equal(asked_for(rig, &clients[0], sequences), 2); /* the two others, again */
+    assert_int_equal(rig_counter(rig, COUNTER_nack_sent), 5);
+    call_close(rig, clients, 1);
+}
+
+static void a_retransmission_is_taken_once(void **state)
+{
+    struct client clients[2];
+    struct rig *rig = open_with_consumer(clients);
+
+    publish_again(rig, &clients[0], 1, 100, PAYLOAD); /* before the stream began */
+    rig_turn(rig);
+    publish(rig, &clients[0], 100, true);
+    publish(rig, &clients[0], 101, false);
+    publish_again(rig, &clients[0], 2, 101, PAYLOAD); /* of a packet that had arrived */
+    publish_again(rig, &clients[0], 3, 0, 0);         /* padding */
+    rig_turn(rig);
+    assert_int_equal(client_received_rtp(rig, &clients[1], NULL, 0), 2);
+    publish_again(rig, &clients[0], 4, 102, PAYLOAD); /* overtakes its original */
+    rig_turn(rig);
+    assert_int_equal(client_received_rtp(rig, &clients[1], NULL, 0), 1);
+    publish(rig, &clients[0], 102, false);
+    rig_turn(rig);
+    assert_int_equal(client_received_rtp(rig, &clients[1], NULL, 0), 0);
+    assert_int_equal(rig_verdict(rig, VERDICT_drop_rtx_unused), 3);
+    assert_int_equal(rig_verdict(rig, VERDICT_drop_rtp_replay), 1);
+    call_close(rig, clients, 1);
+}
+
+/* Nobody needs the packets, so nobody asks for them; and what was lost then is not asked for later.
+ */
+static void streams_without_an_audience_are_not_repaired(void **state)
+{
+    struct client clients[2];
+    struct rig *rig = call_open(clients, 1, SRTP_PROFILE_aead_aes_128_gcm);
+    uint16_t sequences[300];
+
+    publish(rig, &clients[0], 100, true);
+    publish(rig, &clients[0], 102, false);
+    rig_turn(rig);
+    rig_consumer(rig, 0, 1, 0, CONSUMER_SSRC, false, 1);
+    rig_turn(rig);
+    publish(rig, &clients[0], 104, true);
+    rig_turn(rig);
+    rig_free_row(rig, TABLE_consumer, 0, 1);
+    rig_turn(rig);
+    publish(rig, &clients[0], 110, false);
+    rig_turn(rig);
+    rig_consumer(rig, 0, 1, 0, CONSUMER_SSRC + 2, false, 2);
+    rig_turn(rig);
+    publish(rig, &clients[0], 114, true);
+    rig_turn(rig);
+    for (unsigned i = 0; i < 50; i++) {
+        rig_advance(rig, 10 * NS_PER_MS);
+        assert_int_equal(asked_for(rig, &clients[0], sequences), 0);
+    }
+    call_close(rig, clients, 1);
+}
+
+/* ---- to subscribers ---- */
+
+static void a_subscriber_gets_a_lost_packet_again(void **state)
+{
+    struct client clients[2];
+    struct rig *rig = open_with_consumer(clients);
+    struct rig_sent first[4], got[4];
+    uint16_t lost;
+
+    for (uint16_t i = 0; i < 4; i++)
+        publish(rig, &clients[0], (uint16_t)(100 + i), i == 0);
+    rig_turn(rig);
+    assert_int_equal(client_received_rtp(rig, &clients[1], first, 4), 4);
+    lost = (uint16_t)(first[2].data[2] << 8 | first[2].data[3]);
+    lose(rig, &clients[1], CONSUMER_SSRC, &lost, 1);
+    rig_turn(rig);
+    assert_int_equal(client_received_rtp(rig, &clients[1], got, 4), 1);
+    assert_int_equal(got[0].data[1] & 0x7f, 102);
+    assert_int_equal(get32(got[0].data + 4), get32(first[2].data + 4));
+    assert_int_equal(get32(got[0].data + 8), RTX_SSRC);
+    assert_int_equal(got[0].bytes, first[2].bytes + 2);
+    {
+        size_t header = first[2].bytes - PAYLOAD;
+
+        assert_memory_equal(got[0].data + header, first[2].data + 2, 2);
+        assert_memory_equal(got[0].data + header + 2, first[2].data + header, PAYLOAD);
+    }
+    assert_int_equal(rig_counter(rig, COUNTER_rtx_sent), 1);
+    call_close(rig, clients, 1);
+}
+
+static void a_packet_is_sent_again_once_per_round_trip_and_ten_times(void **state)
+{
+    struct client clients[2];
+    struct rig *rig = open_with_consumer(clients);
+    struct rig_sent got[4];
+    uint16_t lost, never;
+
+    publish(rig, &clients[0], 100, true);
+    rig_turn(rig);
+    client_received_rtp(rig, &clients[1], got, 4);
+    lost = (uint16_t)(got[0].data[2] << 8 | got[0].data[3]);
+    for (unsigned i = 0; i < 12; i++) {
+        for (unsigned k = 0; k < 3; k++) /* asked three times in a round trip */
+            lose(rig, &clients[1], CONSUMER_SSRC, &lost, 1);
+        rig_turn(rig);
+        assert_int_equal(client_received_rtp(rig, &clients[1], NULL, 0), i < 10);
+        rig_now_ns += 60 * NS_PER_MS;
+    }
+    never = (uint16_t)(lost + 1);
+    lose(rig, &clients[1], CONSUMER_SSRC, &never, 1);
+    never = (uint16_t)(lost - 1);
+    lose(rig, &clients[1], CONSUMER_SSRC, &never, 1);
+    rig_turn(rig);
+    assert_int_equal(client_received_rtp(rig, &clients[1], NULL, 0), 0);
+    assert_int_equal(rig_counter(rig, COUNTER_rtx_missing), 2);
+    call_close(rig, clients, 1);
+}
+
+/* Threat D20: whatever a client asks for, its retransmissions stay a part of what it is sent. */
+static void retransmissions_have_a_share(void **state)
+{
+    struct client clients[2];
+    struct rig *rig = open_with_consumer(clients);
+    uint64_t sent = 0, again = 0;
+    uint16_t sequences[256], highest = 0;
+
+    for (uint16_t i = 0; i < 2000; i++) {
+        struct rig_sent got[1];
+
+        publish(rig, &clients[0], (uint16_t)(100 + i), i == 0);
+        rig_turn(rig);
+        assert_int_equal(client_received_rtp(rig, &clients[1], got, 1), 1);
+        sent += rig->sent[0].bytes;
+        highest = (uint16_t)(got[0].data[2] << 8 | got[0].data[3]);
+        if (i < 256 || i % 20)
+            continue;
+        for (unsigned k = 0; k < 256; k++)
+            sequences[k] = (uint16_t)(highest - 255 + k);
+        rig_now_ns += 100 * NS_PER_MS;
+        lose(rig, &clients[1], CONSUMER_SSRC, sequences, 256);
+        rig_turn(rig);
+        for (size_t k = 0; k < rig->sent_count; k++)
+            if (path_equal(&rig->sent[k].path, &clients[1].path) &&
+                datagram_classify(rig->sent[k].data, rig->sent[k].bytes) == DATAGRAM_rtp)
+                again += rig->sent[k].bytes;
+    }
+    print_message("# %u packets asked for again and again: %.0f kB sent again beside %.0f kB\n",
+                  88 * 256, (double)again / 1000, (double)sent / 1000);
+    assert_true(again > sent * 20 / 100); /* the honest share is granted */
+    assert_true(again < sent * 30 / 100 + RESEND_BURST_BYTES);
+    call_close(rig, clients, 1);
+}
+
+static void clients_without_rtx_get_nothing_again(void **state)
+{
+    struct client clients[2];
+    struct rig *rig = call_open(clients, 1, SRTP_PROFILE_aead_aes_128_gcm);
+    struct consumer_row row;
+    struct rig_sent got[1];
+    uint16_t lost;
+
+    rig_consumer(rig, 0, 1, 0, CONSUMER_SSRC, false, 1);
+    row_copy(TABLE_consumer, &row, region_row(&rig->desired, TABLE_consumer, 0), 1);
+    row.rtx_payload_type = 0;
+    rig_row(rig, TABLE_consumer, 0, &row.header, 1);
+    rig_turn(rig);
+    publish(rig, &clients[0], 100, true);
+    rig_turn(rig);
+    assert_int_equal(client_received_rtp(rig, &clients[1], got, 1), 1);
+    lost = (uint16_t)(got[0].data[2] << 8 | got[0].data[3]);
+    lose(rig, &clients[1], CONSUMER_SSRC, &lost, 1);
+    rig_turn(rig);
+    assert_int_equal(client_received_rtp(rig, &clients[1], NULL, 0), 0);
+    assert_int_equal(rig->worker->consumers.details[0].nack_received, 1);
+    call_close(rig, clients, 1);
+}
+
+/* After a pause the offsets are others; a packet from before leaves again as it was. */
+static void packets_from_before_a_pause_leave_as_they_were(void **state)
+{
+    struct client clients[2];
+    struct rig *rig = open_with_consumer(clients);
+    struct rig_sent before[2], after[2], again[2];
+    uint16_t lost;
+
+    publish(rig, &clients[0], 100, true);
+    publish(rig, &clients[0], 101, false);
+    rig_turn(rig);
+    assert_int_equal(client_received_rtp(rig, &clients[1], before, 2), 2);
+    rig_consumer(rig, 0, 1, 0, CONSUMER_SSRC, true, 1);
+    rig_turn(rig);
+    for (uint16_t i = 0; i < 10; i++)
+        publish(rig, &clients[0], (uint16_t)(102 + i), false);
+    rig_turn(rig);
+    rig_consumer(rig, 0, 1, 0, CONSUMER_SSRC, false, 1);
+    rig_turn(rig);
+    publish(rig, &clients[0], 112, true);
+    rig_turn(rig);
+    assert_int_equal(client_received_rtp(rig, &clients[1], after, 2), 1);
+    lost = (uint16_t)(before[1].data[2] << 8 | before[1].data[3]);
+    assert_int_equal((uint16_t)(after[0].data[2] << 8 | after[0].data[3]), (uint16_t)(lost + 1));
+    lose(rig, &clients[1], CONSUMER_SSRC, &lost, 1);
+    rig_turn(rig);
+    assert_int_equal(client_received_rtp(rig, &clients[1], again, 2), 1);
+    assert_int_equal(get32(again[0].data + 4), get32(before[1].data + 4));
+    assert_int_equal(again[0].data[again[0].bytes - 1], before[1].data[before[1].bytes - 1]);
+    call_close(rig, clients, 1);
+}
+
+static void a_pending_key_frame_silences_repair(void **state)
+{
+    struct client clients[2];
+    struct rig *rig = open_with_consumer(clients);
+    uint8_t rtcp[64];
+    struct rtcp_buffer b = {.data = rtcp, .capacity = sizeof(rtcp)};
+    struct rig_sent got[2];
+    uint16_t lost;
+
+    publish(rig, &clients[0], 100, true);
+    rig_turn(rig);
+    assert_int_equal(client_received_rtp(rig, &clients[1], got, 2), 1);
+    lost = (uint16_t)(got[0].data[2] << 8 | got[0].data[3]);
+    rig_advance(rig, 1100 * NS_PER_MS);
+    rtcp_add_pli(&b, 99, CONSUMER_SSRC);
+    client_send_rtcp(rig, &clients[1], rtcp, b.bytes);
+    rig_turn(rig);
+    lose(rig, &clients[1], CONSUMER_SSRC, &lost, 1);
+    rig_turn(rig);
+    assert_int_equal(client_received_rtp(rig, &clients[1], NULL, 0), 0);
+    publish(rig, &clients[0], 101, true);
+    rig_turn(rig);
+    lose(rig, &clients[1], CONSUMER_SSRC, &lost, 1);
+    rig_turn(rig);
+    assert_int_equal(client_received_rtp(rig, &clients[1], NULL, 0), 1);
+    call_close(rig, clients, 1);
+}
+
+/* ---- across workers, and across the death of one ---- */
+
+static void the_history_of_the_home_serves_other_workers(void **state)
+{
+    const uint32_t ssrc = 1000 * AWAY_SUBSCRIBER;
+    struct rig_sent got[4];
+    struct pair x;
+    uint16_t lost;
+
+    pair_open(&x, SRTP_PROFILE_aead_aes_128_gcm);
+    pair_consume(&x, AWAY_SUBSCRIBER);
+    pair_turn(&x);
+    pair_publish(&x, 1, true);
+    pair_publish(&x, 2, false);
+    pair_turn(&x);
+    assert_int_equal(client_received_rtp(x.away, &x.people[AWAY_SUBSCRIBER], got, 4), 2);
+    lost = (uint16_t)(got[0].data[2] << 8 | got[0].data[3]);
+    lose(x.away, &x.people[AWAY_SUBSCRIBER], ssrc, &lost, 1);
+    pair_turn(&x);
+    assert_int_equal(client_received_rtp(x.away, &x.people[AWAY_SUBSCRIBER], got, 4), 1);
+    assert_int_equal(get32(got[0].data + 8), ssrc + 1);
+    assert_int_equal(rig_counter(x.away, COUNTER_rtx_sent), 1);
+    pair_close(&x);
+}
+
+/* Threat D13 holds for retransmissions, too. */
+static void a_successor_uses_no_index_of_the_rtx_stream_again(void **state)
+{
+    struct client clients[2];
+    struct rig *rig = open_with_consumer(clients);
+    uint64_t before;
+
+    for (unsigned life = 0; life < 3; life++) {
+        struct rig_sent got[2];
+        uint16_t lost;
+
+        publish(rig, &clients[0], (uint16_t)(100 + life), true);
+        rig_turn(rig);
+        assert_int_equal(client_received_rtp(rig, &clients[1], got, 2), 1);
+        lost = (uint16_t)(got[0].data[2] << 8 | got[0].data[3]);
+        lose(rig, &clients[1], CONSUMER_SSRC, &lost, 1);
+        rig_turn(rig);
+        assert_int_equal(client_received_rtp(rig, &clients[1], NULL, 0), 1);
+        if (life)
+            assert_true(rig->worker->repair_out.all[0].next_index > before);
+        before = rig->worker->repair_out.all[0].index_reserved;
+        rig_stop_worker(rig);
+        rig_start_worker(rig);
+        for (int i = 0; i < 10; i++)
+            rig_turn(rig);
+        client_check(rig, &clients[0], true);
+        client_check(rig, &clients[1], true);
+    }
+    call_close(rig, clients, 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_lost_packet_is_asked_for_and_forwarded),
+        cmocka_unit_test(a_retransmission_is_taken_once),
+        cmocka_unit_test(streams_without_an_audience_are_not_repaired),
+        cmocka_unit_test(a_subscriber_gets_a_lost_packet_again),
+        cmocka_unit_test(a_packet_is_sent_again_once_per_round_trip_and_ten_times),
+        cmocka_unit_test(retransmissions_have_a_share),
+        cmocka_unit_test(clients_without_rtx_get_nothing_again),
+        cmocka_unit_test(packets_from_before_a_pause_leave_as_they_were),
+        cmocka_unit_test(a_pending_key_frame_silences_repair),
+        cmocka_unit_test(the_history_of_the_home_serves_other_workers),
+        cmocka_unit_test(a_successor_uses_no_index_of_the_rtx_stream_again),
+    };
+
+    srtp_init();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
