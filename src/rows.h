@@ -299,7 +299,8 @@ ROW_ENUMS(ROW_ENUM_DECLARE)
     S(u32, ssrc, dec, 0, 0)                                                              \
     S(u32, timestamp_offset, dec, 0, 0)                                                  \
     S(u32, sequence_offset, dec, 0, 0)                                                   \
-    A(u8, reserved, 12, hex, 0, 0)
+    S(u32, rtx_ssrc, dec, 0, 0)                                                          \
+    A(u8, reserved, 8, hex, 0, 0)
 
 /* ssrcs, ssrcs_skipped: struct srtp_sent and struct srtp_skipped over the SSRCs that consumers of this
  * transport have had. */

@@ -169,11 +169,10 @@ void consumer_remove(struct consumers *cs, struct consumer *c, bool with_bye)
 
     if (with_bye && c->has_sent)
         reports_send_bye(cs->reports, d->transport, c->ssrc);
-    if (!c->has_sent) {
+    if (!c->has_sent)
         give_ssrc_back(d->transport, c->ssrc);
-        if (d->rtx_ssrc)
-            give_ssrc_back(d->transport, d->rtx_ssrc);
-    }
+    if (d->rtx_ssrc && !repair_out_has_begun(cs->repair_out, index))
+        give_ssrc_back(d->transport, d->rtx_ssrc);
     map_remove(&cs->ssrcs, consumer_key(d->transport->index, c->ssrc), index);
     unlink_from_lists(cs, d);
     if (srtp_sent_skipped(&c->sent))
@@ -202,13 +201,14 @@ static bool first_index(struct consumers *cs, uint32_t index, const struct consu
                                          .ssrc = row->ssrc,
                                          .transport = row->transport};
     bool is_new = srtp_sent_take_late(&t->ssrcs, &t->ssrcs_skipped, row->ssrc);
+    bool rtx_is_new =
+        !has_rtx(row) || srtp_sent_take_late(&t->ssrcs, &t->ssrcs_skipped, row->rtx_ssrc);
+    uint64_t first_rtx;
 
-    if (has_rtx(row) && !srtp_sent_take_late(&t->ssrcs, &t->ssrcs_skipped, row->rtx_ssrc))
-        is_new = false;
     if (resume_find_rtp(cs->resume, &name, first))
-        return true;
+        return rtx_is_new || resume_find_rtx(cs->resume, &name, row->rtx_ssrc, &first_rtx);
     *first = random_pool_take(cs->random) & 0x3fff;
-    return is_new;
+    return is_new && rtx_is_new;
 }
 
 /* The producer's home computes padding with the header of the newest consumer. So a replica tells

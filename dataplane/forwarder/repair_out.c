@@ -157,12 +157,12 @@ static uint64_t next_index(struct repair_out *r, struct retransmission *x,
         .transport = handle_make(d->transport->index, d->transport->generation)};
 
     if (x->next_index == 0) {
-        if (!resume_find_rtx(r->resume, &name, &x->next_index))
+        if (!resume_find_rtx(r->resume, &name, d->rtx_ssrc, &x->next_index))
             x->next_index = (r->turn->now_ns >> 10 & FIRST_INDEX_MAX) + 1;
         resume_take_ssrc(r->resume, name.transport, d->rtx_ssrc);
     }
     if (x->next_index >= x->index_reserved)
-        x->index_reserved = resume_reserve_rtx(r->resume, &name, x->next_index);
+        x->index_reserved = resume_reserve_rtx(r->resume, &name, d->rtx_ssrc, x->next_index);
     return x->next_index++;
 }
 

@@ -78,6 +78,11 @@ unsigned repair_out_answer(struct repair_out *r, const struct consumer_details *
                            const struct rtcp_packet *nack, unsigned limit);
 /* The offsets of the consumer are about to change. */
 void repair_out_remember(struct repair_out *r, const struct consumer *c);
+/* Was anything sent again to this consumer? Then its RTX stream has used indexes. */
+static inline bool repair_out_has_begun(const struct repair_out *r, uint32_t consumer)
+{
+    return r->all[consumer].next_index != 0;
+}
 void repair_out_forget(struct repair_out *r, uint32_t consumer);
 
 #endif

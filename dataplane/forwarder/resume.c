@@ -67,11 +67,12 @@ bool resume_find_rtp(const struct resume *resume, const struct resume_consumer *
 }
 
 bool resume_find_rtx(const struct resume *resume, const struct resume_consumer *consumer,
-                     uint64_t *reserved)
+                     uint32_t rtx_ssrc, uint64_t *reserved)
 {
     struct consumer_resume_row row;
 
-    if (!read_consumer(resume, consumer, &row) || row.rtx_index_reserved == 0)
+    if (!read_consumer(resume, consumer, &row) || row.rtx_index_reserved == 0 ||
+        row.rtx_ssrc != rtx_ssrc)
         return false;
     *reserved = row.rtx_index_reserved;
     return true;
@@ -89,12 +90,13 @@ uint64_t resume_reserve_rtp(const struct resume *resume, const struct resume_con
 }
 
 uint64_t resume_reserve_rtx(const struct resume *resume, const struct resume_consumer *consumer,
-                            uint64_t next)
+                            uint32_t rtx_ssrc, uint64_t next)
 {
     struct consumer_resume_row row;
 
     read_consumer(resume, consumer, &row);
     row.rtx_index_reserved = next + INDEX_RESERVE;
+    row.rtx_ssrc = rtx_ssrc;
     write_consumer(resume, consumer, &row);
     return next + INDEX_RESERVE;
 }

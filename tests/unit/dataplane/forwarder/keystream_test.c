@@ -10,12 +10,19 @@
 #define PACKETS_DEFAULT 100000
 #define TABLE_ENTRIES (1u << 22) /* of what was sent in one call; a power of two */
 #define SENDERS 8
+#define RTX_PAYLOAD_TYPE 102
 #define TURN_NS (10 * NS_PER_MS)
 #define SILENT_NS (600 * NS_PER_MS)
 
 static unsigned long packets_wanted = PACKETS_DEFAULT;
 
 /* ---- what a subscriber was sent ---- */
+
+/* One SSRC. */
+struct seen {
+    uint64_t highest; /* SRTP index */
+    bool started;
+};
 
 struct entry {
     uint64_t key, ciphertext; /* hashes; key 0: free */
@@ -27,10 +34,10 @@ static uint32_t table_used;
 struct subscriber {
     struct srtp_key key;
     struct srtp_engine *engine;
-    uint64_t highest; /* SRTP index */
-    bool started;
+    struct seen media, rtx;
+    uint32_t ssrc;        /* of the last packet; what was sent again has the one behind it */
     uint32_t next_report; /* SRTCP index */
-    uint64_t reports;
+    uint64_t reports, again;
     uint64_t received, reused, unauthentic, backwards, gaps, wrong;
 };
 
@@ -84,14 +91,14 @@ static bool opens(struct subscriber *s, const struct rig_sent *sent, const struc
 
 /* Its SRTP index: this roll-over counter, the one before and those behind it are tried, so that a
  * sender that goes back or leaps ahead is found out, too. */
-static bool open_packet(struct subscriber *s, const struct rig_sent *sent,
+static bool open_packet(struct subscriber *s, const struct seen *seen, const struct rig_sent *sent,
                         const struct rtp_view *view, uint64_t *index, uint8_t *clear,
                         uint16_t *bytes)
 {
     static const int64_t steps[] = {0, 1, -1, 2, -2, 3};
 
     for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
-        int64_t counter = (int64_t)(s->highest >> 16) + steps[i];
+        int64_t counter = (int64_t)(seen->highest >> 16) + steps[i];
 
         if (counter < 0)
             continue;
@@ -115,28 +122,37 @@ static void note(struct subscriber *s, uint32_t who, const struct rig_sent *sent
 {
     uint8_t clear[1700];
     struct rtp_view view;
+    struct seen *seen;
     uint64_t index, key;
     uint16_t bytes;
     uint32_t stamp;
+    size_t at;
+    bool is_rtx;
 
     assert_true(rtp_parse(sent->data, sent->bytes, &view));
-    s->received++;
-    if (!open_packet(s, sent, &view, &index, clear, &bytes)) {
+    is_rtx = view.payload_type == RTX_PAYLOAD_TYPE;
+    seen = is_rtx ? &s->rtx : &s->media;
+    s->received += !is_rtx;
+    s->again += is_rtx;
+    if (!open_packet(s, seen, sent, &view, &index, clear, &bytes)) {
         s->unauthentic++;
         return;
     }
     key = fnv((const uint8_t *)&index, sizeof(index),
               (uint64_t)view.ssrc << 8 ^ who ^ 0xcbf29ce484222325ull);
     s->reused += !remember(key, fnv(sent->data, sent->bytes, 0xcbf29ce484222325ull));
-    if (!payload_is_whole(clear + view.header_bytes, bytes - view.header_bytes, &stamp)) {
+    at = view.header_bytes + (is_rtx ? 2u : 0u);
+    if (!payload_is_whole(clear + at, bytes - at, &stamp)) {
         s->wrong++;
         return;
     }
-    s->backwards += s->started && index <= s->highest;
-    s->gaps += s->started && index > s->highest + 1;
-    if (!s->started || index > s->highest)
-        s->highest = index;
-    s->started = true;
+    s->backwards += seen->started && index <= seen->highest;
+    s->gaps += !is_rtx && seen->started && index > seen->highest + 1;
+    if (!seen->started || index > seen->highest)
+        seen->highest = index;
+    seen->started = true;
+    if (!is_rtx)
+        s->ssrc = view.ssrc;
 }
 
 /* SRTCP: its index is not encrypted; it is at the end or in front of the tag (RFC 3711 3.4, RFC
@@ -175,10 +191,34 @@ static void collect(struct call *c)
     }
 }
 
+static uint32_t number(struct call *c, uint32_t below)
+{
+    c->random ^= c->random << 13;
+    c->random ^= c->random >> 7;
+    c->random ^= c->random << 17;
+    return (uint32_t)(c->random >> 32) % below;
+}
+
+/* Each subscriber says that it lost some of the last packets. */
+static void lose_some(struct call *c)
+{
+    for (uint32_t who = 1; who <= 2; who++) {
+        const struct subscriber *s = &c->subscribers[who - 1];
+        uint16_t lost = (uint16_t)(s->media.highest - number(c, 40));
+        uint8_t rtcp[64];
+        struct rtcp_buffer b = {.data = rtcp, .capacity = sizeof(rtcp) - 24};
+
+        if (!s->media.started || !rtcp_add_nack(&b, 99, s->ssrc, &lost, 1))
+            continue;
+        client_send_rtcp(rig_of(&c->pair, who), &c->pair.people[who], rtcp, b.bytes);
+    }
+}
+
 static void turn(struct call *c)
 {
     rig_now_ns += TURN_NS;
     rig_wall_ns += TURN_NS;
+    lose_some(c);
     pair_turn(&c->pair);
     collect(c);
 }
@@ -218,8 +258,10 @@ static void consumer_row(struct call *c, uint32_t who, enum media_kind kind, uin
     struct consumer_row row = {.transport = handle_make(who, 1),
                                .producer = handle_make(0, 2),
                                .ssrc = ssrc,
+                               .rtx_ssrc = ssrc + 1,
                                .extension_mask = 1 << EXTENSION_mid,
                                .payload_type = 101,
+                               .rtx_payload_type = RTX_PAYLOAD_TYPE,
                                .kind = (uint8_t)kind,
                                .priority = 1,
                                .preferred_spatial_layer = 255,
@@ -264,14 +306,6 @@ static void call_finish(struct call *c)
         srtp_engine_delete(c->subscribers[i].engine);
     pair_close(&c->pair);
     free(c);
-}
-
-static uint32_t number(struct call *c, uint32_t below)
-{
-    c->random ^= c->random << 13;
-    c->random ^= c->random >> 7;
-    c->random ^= c->random << 17;
-    return (uint32_t)(c->random >> 32) % below;
 }
 
 /* One packet of the publisher, with MID or RID when it is routed by that. */
@@ -442,7 +476,7 @@ static bool control_holds(const struct call *c, enum behaviour publisher)
 static void run(enum behaviour publisher)
 {
     static const char *const names[] = {"hostile", "honest", "crashing"};
-    uint64_t reused = 0, sent = 0, received = 0, broken = 0;
+    uint64_t reused = 0, sent = 0, received = 0, again = 0, broken = 0;
 
     for (enum routing routing = BY_SSRC; routing <= BY_RID; routing++)
         for (int k = 0; k < 3; k++)
@@ -457,15 +491,18 @@ static void run(enum behaviour publisher)
                 for (int i = 0; i < 2; i++) {
                     reused += c->subscribers[i].reused;
                     received += c->subscribers[i].received;
+                    again += c->subscribers[i].again;
                 }
                 broken += !control_holds(c, publisher);
                 call_finish(c);
             }
-    print_message("%s publisher: %llu packets sent, %llu received by two subscribers, %llu indexes "
-                  "used twice; in %llu of 18 calls media did not arrive as it should\n",
-                  names[publisher], (unsigned long long)sent, (unsigned long long)received,
-                  (unsigned long long)reused, (unsigned long long)broken);
+    print_message(
+        "%s publisher: %llu packets sent, %llu received by two subscribers and %llu "
+        "again, %llu indexes used twice; in %llu of 18 calls media did not arrive as it should\n",
+        names[publisher], (unsigned long long)sent, (unsigned long long)received,
+        (unsigned long long)again, (unsigned long long)reused, (unsigned long long)broken);
     assert_int_equal(reused, 0);
+    assert_true(again > sent / 100);
     assert_int_equal(broken, 0);
 }
 
