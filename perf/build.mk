@@ -65,3 +65,11 @@ load_LINK := -lwslay -lcurl -lcjson -lssl -lcrypto -lm
 PROGRAMS += ringcast-load
 ringcast-load_SOURCES := perf/load/main.c
 ringcast-load_USES := load perf dataplane src
+
+# ringcast-relay: a bad network between clients and a server. Its links are an archive, so that other tools
+# and tests can use them.
+LIBRARIES += network
+network_SOURCES := perf/network/link.c
+PROGRAMS += ringcast-relay
+ringcast-relay_SOURCES := perf/network/relay.c
+ringcast-relay_USES := network

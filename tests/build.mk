@@ -7,7 +7,7 @@ UNIT_USES_src := src
 UNIT_USES_dataplane := dataplane kmod-free src
 UNIT_USES_kmod-free := kmod-free src
 UNIT_USES_controlplane := controlplane src
-UNIT_USES_perf := load perf dataplane src
+UNIT_USES_perf := load network perf dataplane src
 define UNIT_TEST_VARIABLES
 $(1)_SOURCES := $(1).c
 $(1)_USES := $$(UNIT_USES_$(word 3,$(subst /, ,$(1))))

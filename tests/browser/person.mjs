@@ -53,7 +53,7 @@ function prepare() {
 }
 
 export class Person {
-  static async open(browser, ringcast, name, { viewport = { width: 1280, height: 800 }, prepare: more } = {}) {
+  static async open(browser, ringcast, name, { viewport = { width: 1280, height: 800 }, prepare: more, argument } = {}) {
     const self = new Person();
     self.name = name;
     self.ringcast = ringcast;
@@ -66,7 +66,7 @@ export class Person {
       if (line.type() === 'error') self.problems.push(line.text());
     });
     await self.page.addInitScript(prepare);
-    if (more) await self.page.addInitScript(more);
+    if (more) await self.page.addInitScript(more, argument);
     await self.page.goto(`${ringcast.url}/`);
     return self;
   }

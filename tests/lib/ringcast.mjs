@@ -38,6 +38,7 @@ export class Ringcast {
     self.log = '';
     const page = join(root, 'build/page');
     const mediaPort = 40000 + (process.pid % 900) * 10;
+    self.mediaPort = mediaPort;
     const stores = await storesOf(self.directory);
     self.database = stores.POSTGRES_DB;
     const command = [...prefix, join(binaries, 'ringcast-run'), ...words];

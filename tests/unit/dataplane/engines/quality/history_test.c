@@ -100,7 +100,7 @@ struct race {
     struct history history;
     _Atomic uint64_t newest;
     _Atomic bool stop;
-    unsigned read, wrong;
+    _Atomic unsigned read, wrong;
 };
 
 static void *reader(void *context)
