@@ -171,7 +171,7 @@ async function flooded(backend, count) {
     assert.equal(counters.rows_refused + counters.events_lost + counters.send_failed + counters.send_full, 0);
     assertCall(callResult, explained);
     assertCall(secondResult, explained);
-    if (!sanitizer) assert.deepEqual(health.bad, []); // under a sanitizer heartbeats may be late
+    if (!sanitizer && slower === 1) assert.deepEqual(health.bad, []); // else heartbeats may be late
     assert.equal((await ringcast.health()).status, 'ok');
     for (const role of measuresMemory ? Object.keys(pids) : [])
       assert.ok(rssLate[role] - rssEarly[role] <= (role === 'forwarder' ? FORWARDER_GROWTH_KB[backend] : OTHERS_GROWTH_KB),
