@@ -146,8 +146,7 @@ static void clock_may_stand_still_jump_or_go_back(void **state)
     assert_int_equal(desk.fired[0], 1);
     assert_int_equal(desk.fired[1], 1);
     assert_int_equal(desk.fired[2], 1);
-    assert_in_range(desk.fired_ns[2], BEGIN_NS + 100 * SECOND,
-                    BEGIN_NS + 100 * SECOND + GRAIN_NS);
+    assert_in_range(desk.fired_ns[2], BEGIN_NS + 100 * SECOND, BEGIN_NS + 100 * SECOND + GRAIN_NS);
 }
 
 /* Each number of ticks that one call may pass over, around one round of the wheel. */
