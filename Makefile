@@ -12,7 +12,7 @@ OUT := build/$(VARIANT)$(if $(findstring clang,$(CC)),-clang)
 # libssl3: with an older one, a DTLS peer can make the server hold 600 KiB (dtls_hostile_test).
 BUILD_PACKAGES := gcc make pkg-config libc6-dev linux-libc-dev liburing-dev libipsec-mb-dev \
   "libssl3>=3.0.22" "libssl-dev>=3.0.22" libseccomp-dev libuv1-dev libwslay-dev libcjson-dev \
-  libargon2-dev libsqlite3-dev libpq-dev libhiredis-dev libnice-dev libsrtp2-dev libglib2.0-dev \
+  libargon2-dev libidn2-dev libsqlite3-dev libpq-dev libhiredis-dev libnice-dev libsrtp2-dev libglib2.0-dev \
   libcurl4-openssl-dev nodejs
 TEST_PACKAGES := clang libclang-rt-14-dev clang-format libcmocka-dev chromium firefox-esr nftables \
   iproute2 valgrind python3 procps curl sqlite3 postgresql-15 zlib1g-dev util-linux redis-tools \

@@ -2,7 +2,7 @@
 LIBRARIES += controlplane
 controlplane_SOURCES := $(wildcard controlplane/web/*.c controlplane/people/*.c controlplane/live/*.c \
   controlplane/ortc/*.c controlplane/tables/*.c controlplane/rooms/*.c)
-controlplane_LINK := -lhiredis -lwslay -luv -lcjson -largon2 -lsqlite3 -lpq -lssl -lcrypto -lcrypt -lm
+controlplane_LINK := -lhiredis -lwslay -luv -lcjson -largon2 -lsqlite3 -lidn2 -lpq -lssl -lcrypto -lcrypt -lm
 
 PROGRAMS += ringcast-controlplane
 ringcast-controlplane_SOURCES := $(wildcard controlplane/*.c)

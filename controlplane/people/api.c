@@ -137,7 +137,7 @@ static void serve_register(struct http_request *request)
     char email[256], password[PASSWORD_TEXT_BYTES], name[401];
     cJSON *errors = json_new_array();
     const cJSON *fields = http_body(request);
-    bool valid = validate_email(fields, email, errors);
+    bool valid = validate_email(fields, true, email, errors);
 
     valid &= validate_password(fields, true, password, errors);
     valid &= validate_line(fields, "displayName", 100, name, sizeof(name), errors);
@@ -151,7 +151,7 @@ static void serve_login(struct http_request *request)
 {
     char email[256], password[PASSWORD_TEXT_BYTES];
     cJSON *errors = json_new_array();
-    bool valid = validate_email(http_body(request), email, errors);
+    bool valid = validate_email(http_body(request), false, email, errors);
 
     valid &= validate_password(http_body(request), false, password, errors);
     if (!reply_if_invalid(request, valid, errors))

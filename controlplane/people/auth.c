@@ -80,7 +80,7 @@ static void login_hashed(struct job *job)
         job_refuse(job);
         return;
     }
-    known_logins_add(auth->known, job->user.email, job->address);
+    known_logins_add(auth->known, job->account, job->address);
     job_settle(job, false);
     if (!audit_write(auth->audit, AUDIT_user_login, job->user.id, NULL, job->ip,
                      "{\"expiresIn\":%u,\"rehashed\":%s}", auth->settings->jwt_expiration_s,
@@ -105,6 +105,19 @@ void job_hashed(struct job *job, bool ran)
         login_hashed(job);
 }
 
+/* Accounts of the NestJS backend may have an international domain as people write it; ours have it
+ * in ASCII. True: the account is looked up by the other form, and `found` is called once more. */
+static bool look_up_other_form(struct job *job, user_callback found)
+{
+    char other[256];
+
+    if (job->other_form || !email_other_form(job->account, other))
+        return false;
+    job->other_form = true;
+    user_by_email(job->auth->store, other, found, job);
+    return true;
+}
+
 static void login_found(void *context, enum persistence_result result, const struct user_row *user)
 {
     struct job *job = context;
@@ -114,18 +127,39 @@ static void login_found(void *context, enum persistence_result result, const str
         job_fail(job);
         return;
     }
+    if (!user && look_up_other_form(job, login_found))
+        return;
     job->found = user != NULL;
     if (user)
         job->user = *user;
     job_hash(job);
 }
 
+/* Nobody gets a second account by writing the domain in the other way. */
+static void register_looked_up(void *context, enum persistence_result result,
+                               const struct user_row *user)
+{
+    struct job *job = context;
+
+    if (result == PERSISTENCE_NOT_FOUND && !job->auth->closing) {
+        job_hash(job);
+        return;
+    }
+    job->auth->hashes--;
+    if (user) {
+        job_settle(job, true);
+        job_finish(job, AUTH_DUPLICATE);
+    } else {
+        job_fail(job);
+    }
+}
+
 void job_begin(struct job *job)
 {
-    if (job->kind == JOB_REGISTER)
+    if (job->kind == JOB_LOGIN)
+        user_by_email(job->auth->store, job->account, login_found, job);
+    else if (!look_up_other_form(job, register_looked_up))
         job_hash(job);
-    else
-        user_by_email(job->auth->store, job->user.email, login_found, job);
 }
 
 void auth_register(struct auth *auth, const char *email, const char *password,

@@ -38,7 +38,7 @@ static unsigned names_of(const struct job *job, struct counted_name names[NAMES_
         return count;
     if (!job->is_familiar) {
         names[count++] =
-            (struct counted_name){auth->account_attempts, job->user.email, most, "account"};
+            (struct counted_name){auth->account_attempts, job->account, most, "account"};
         most = most > OWNER_ATTEMPTS ? most - OWNER_ATTEMPTS : 1;
     }
     names[count++] = (struct counted_name){auth->account_attempts, job->pair, most, "account"};
@@ -153,9 +153,10 @@ void job_admit(struct job *job)
     address_name(job->ip, job->address);
     snprintf(job->counted_address, sizeof(job->counted_address), "%s%s",
              job->kind == JOB_REGISTER ? "new account " : "", job->address);
-    snprintf(job->pair, sizeof(job->pair), "%s %s", job->user.email, job->address);
+    snprintf(job->account, sizeof(job->account), "%s", job->user.email);
+    snprintf(job->pair, sizeof(job->pair), "%s %s", job->account, job->address);
     job->is_familiar =
-        job->kind == JOB_LOGIN && known_logins_has(auth->known, job->user.email, job->address);
+        job->kind == JOB_LOGIN && known_logins_has(auth->known, job->account, job->address);
     switch (admit(job)) {
     case ADMITTED:
         job_begin(job);

@@ -41,7 +41,9 @@ struct job {
     char ip[46];
     char address[ADDRESS_NAME_BYTES];
     char counted_address[ADDRESS_NAME_BYTES + 16]; /* registrations are counted apart */
-    char pair[LOGIN_NAME_BYTES];                   /* e-mail address and address */
+    char account[256];           /* the e-mail address as given; user.email is the stored one */
+    char pair[LOGIN_NAME_BYTES]; /* that and address */
+    bool other_form;  /* the account is being looked up by the other form of its domain */
     bool is_familiar; /* the owner has logged in from this address before */
     bool is_admitted; /* in auth->admitted, and counted at counted_ns */
     LIST_ENTRY(job) admitted_link;

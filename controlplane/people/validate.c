@@ -2,6 +2,7 @@
 #include "controlplane/web/json.h"
 #include "validate.h"
 
+#include <idn2.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -116,26 +117,75 @@ static bool host_is_valid(const char *host)
     return dot && letters && label >= 2 && host[length - 1] != '-';
 }
 
+/* RFC 6531: letters of all languages are allowed, white space and control characters are not. */
+static bool local_part_is_valid(const char *local, size_t bytes)
+{
+    if (bytes == 0 || bytes > 64 || local[0] == '.' || local[bytes - 1] == '.' ||
+        has_control(local, bytes))
+        return false;
+    for (size_t i = 0; i < bytes; i++) {
+        char c = local[i];
+
+        if (c == '.' && local[i + 1] == '.')
+            return false;
+        if (space_at(local + i, bytes - i))
+            return false;
+        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9')) &&
+            !(c & 0x80) && (!c || !strchr(".!#$%&'*+-/=?^_`{|}~", c)))
+            return false;
+    }
+    return true;
+}
+
 bool email_is_valid(const char *email)
 {
     const char *at = strrchr(email, '@');
-    size_t local = at ? (size_t)(at - email) : 0;
 
-    if (local == 0 || local > 64 || strlen(email) > 255 || email[0] == '.' || at[-1] == '.')
-        return false;
-    for (size_t i = 0; i < local; i++) {
-        char c = email[i];
-
-        if (c == '.' && email[i + 1] == '.')
-            return false;
-        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9')) &&
-            (!c || !strchr(".!#$%&'*+-/=?^_`{|}~", c)))
-            return false;
-    }
-    return host_is_valid(at + 1);
+    return at && strlen(email) <= 255 && local_part_is_valid(email, (size_t)(at - email)) &&
+           host_is_valid(at + 1);
 }
 
-bool validate_email(const cJSON *body, char out[256], cJSON *errors)
+bool email_other_form(const char *email, char other[256])
+{
+    const char *at = strrchr(email, '@');
+    char *domain = NULL;
+    bool differs;
+
+    if (!at || !strstr(at, "xn--") ||
+        idn2_to_unicode_8z8z(at + 1, &domain, IDN2_NONTRANSITIONAL) != IDN2_OK)
+        return false;
+    differs = strcmp(domain, at + 1) != 0 &&
+              snprintf(other, 256, "%.*s%s", (int)(at + 1 - email), email, domain) < 256;
+    idn2_free(domain);
+    return differs;
+}
+
+/* Replaces an international domain by its form in ASCII (RFC 5891), so that each address has one
+ * form. One that is not valid stays as it is. */
+static void domain_to_ascii(char email[256])
+{
+    char *at = strrchr(email, '@'), *domain = NULL;
+    bool is_ascii = true;
+
+    for (const char *c = at ? at : ""; *c; c++)
+        is_ascii &= !(*c & 0x80);
+    if (is_ascii ||
+        idn2_to_ascii_8z(at + 1, &domain, IDN2_NONTRANSITIONAL | IDN2_NFC_INPUT) != IDN2_OK)
+        return;
+    if ((size_t)(at + 1 - email) + strlen(domain) < 256)
+        strcpy(at + 1, domain);
+    idn2_free(domain);
+}
+
+/* What the NestJS backend may have stored: quoted local parts too. */
+static bool email_may_exist(const char *email)
+{
+    const char *at = strrchr(email, '@');
+
+    return at && at != email && at[1] && !has_control(email, strlen(email));
+}
+
+bool validate_email(const cJSON *body, bool is_new, char out[256], cJSON *errors)
 {
     const cJSON *member = cJSON_GetObjectItemCaseSensitive(body, "email");
     size_t bytes = 0;
@@ -150,7 +200,9 @@ bool validate_email(const cJSON *body, char out[256], cJSON *errors)
     for (size_t i = 0; i < bytes; i++)
         out[i] = (char)(text[i] >= 'A' && text[i] <= 'Z' ? text[i] + 'a' - 'A' : text[i]);
     out[bytes] = 0;
-    return email_is_valid(out) || complain(errors, "email must be an email");
+    domain_to_ascii(out);
+    return (is_new ? email_is_valid(out) : email_may_exist(out)) ||
+           complain(errors, "email must be an email");
 }
 
 bool validate_password(const cJSON *body, bool is_new, char out[PASSWORD_TEXT_BYTES], cJSON *errors)

@@ -15,8 +15,9 @@
 
 #define PASSWORD_TEXT_BYTES 513 /* 128 characters in UTF-8 */
 
-/* Trimmed, in lower case, at most 255 characters. */
-bool validate_email(const cJSON *body, char out[256], cJSON *errors);
+/* Trimmed, in lower case, at most 255 bytes, an international domain in ASCII (punycode). Not new:
+ * also what other programs may have stored, such as quoted local parts. */
+bool validate_email(const cJSON *body, bool is_new, char out[256], cJSON *errors);
 /* 8 to 128 characters, not trimmed. For a login (is_new false) 1 to 128: old passwords may be
  * short. */
 bool validate_password(const cJSON *body, bool is_new, char out[PASSWORD_TEXT_BYTES],
@@ -30,5 +31,7 @@ bool validate_count(const cJSON *body, const char *name, uint32_t min, uint32_t 
 
 /* The usual part of RFC 5321: dot-atom @ host name with a top-level domain. */
 bool email_is_valid(const char *email);
+/* The same address with its domain as people write it. False: there is no other form. */
+bool email_other_form(const char *email, char other[256]);
 
 #endif

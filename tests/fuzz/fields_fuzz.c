@@ -21,7 +21,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uint32_t count;
     int refused = 0;
 
-    if (validate_email(body, email, errors))
+    if (validate_email(body, true, email, errors))
         check(email_is_valid(email) &&
               strpbrk(email, " \t\r\nABCDEFGHIJKLMNOPQRSTUVWXYZ\"<>") == NULL);
     else

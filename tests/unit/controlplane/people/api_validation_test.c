@@ -21,6 +21,10 @@ static void email_syntax(void **state)
         {"a@b.cd", true},
         {"a.b+c_d-e@sub.example.co.uk", true},
         {"o'neill@example.org", true},
+        {"j\xc3\xb6rg@example.org", true},
+        {"\xe7\x94\xa8\xe6\x88\xb7@example.org", true},
+        {"j\xc2\xa0rg@example.org", false},
+        {"j\xc2\x85rg@example.org", false},
         {"x@xn--bcher-kva.example", true},
         {"1@1.example", true},
         {"", false},
@@ -83,6 +87,22 @@ static void email_is_trimmed_and_in_lower_case(void **state)
         {"{\"email\":\"\xc2\xa0"
          "ada@example.org\xe3\x80\x80\"}",
          "ada@example.org", NULL},
+        {"{\"email\":\"J\xc3\xb6rg@B\xc3\xbc"
+         "cher.Example\"}",
+         "j\xc3\xb6rg@xn--bcher-kva.example", NULL},
+        {"{\"email\":\"a@B\xc3\x9c"
+         "CHER.example\"}",
+         "a@xn--bcher-kva.example", NULL},
+        {"{\"email\":\"a@bu\xcc\x88"
+         "cher.example\"}",
+         "a@xn--bcher-kva.example", NULL}, /* u and a combining diaeresis */
+        {"{\"email\":\"a@XN--bcher-kva.example\"}", "a@xn--bcher-kva.example", NULL},
+        {"{\"email\":\"a@\xe4\xbe\x8b\xe3\x81\x88.\xe3\x83\x86\xe3\x82\xb9\xe3\x83\x88\"}",
+         "a@xn--r8jz45g.xn--zckzah", NULL},
+        {"{\"email\":\"a@b\xe2\x80\xae"
+         "c.example\"}",
+         NULL, "email must be an email"},
+        {"{\"email\":\"\\\"a b\\\"@example.org\"}", NULL, "email must be an email"},
         {"{\"email\":\"\"}", NULL, "email must be an email"},
         {"{\"email\":\"   \"}", NULL, "email must be an email"},
         {"{\"email\":null}", NULL, "email must be an email"},
@@ -98,7 +118,7 @@ static void email_is_trimmed_and_in_lower_case(void **state)
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         cJSON *parsed = cJSON_Parse(rows[i].body), *errors = cJSON_CreateArray();
 
-        expect_sentence(errors, validate_email(parsed, email, errors), rows[i].sentence);
+        expect_sentence(errors, validate_email(parsed, true, email, errors), rows[i].sentence);
         if (rows[i].email)
             assert_string_equal(email, rows[i].email);
         cJSON_Delete(parsed);
@@ -112,11 +132,59 @@ static void email_is_trimmed_and_in_lower_case(void **state)
         snprintf(body + head, sizeof(body) - (size_t)head, ".org\"}");
         parsed = cJSON_Parse(body);
         assert_non_null(parsed);
-        expect_sentence(errors, validate_email(parsed, email, errors),
+        expect_sentence(errors, validate_email(parsed, true, email, errors),
                         length <= 255 ? NULL
                                       : "email must be shorter than or equal to 255 characters");
         cJSON_Delete(parsed);
     }
+}
+
+/* Whoever has an account can log in, however strange the address is. */
+static void addresses_for_a_login(void **state)
+{
+    static const struct {
+        const char *given, *email; /* NULL: refused */
+    } rows[] = {
+        {"Ada@Example.org", "ada@example.org"},
+        {"\"a b\"@example.org", "\"a b\"@example.org"},
+        {"\"a@b\"@example.org", "\"a@b\"@example.org"},
+        {"j\xc3\xb6rg@example.org", "j\xc3\xb6rg@example.org"},
+        {"j\xc3\xb6rg@b\xc3\xbc"
+         "cher.example",
+         "j\xc3\xb6rg@xn--bcher-kva.example"},
+        {"root@localhost", "root@localhost"},
+        {"a..b@example.org", "a..b@example.org"},
+        {"a@[192.0.2.1]", "a@[192.0.2.1]"},
+        {"ada", NULL},
+        {"@example.org", NULL},
+        {"ada@", NULL},
+        {"ada@example.org\r\nx", NULL},
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        cJSON *body = cJSON_CreateObject(), *errors = cJSON_CreateArray();
+        char email[256];
+
+        cJSON_AddStringToObject(body, "email", rows[i].given);
+        if (validate_email(body, false, email, errors) != (rows[i].email != NULL))
+            fail_msg("%s", rows[i].given);
+        if (rows[i].email)
+            assert_string_equal(email, rows[i].email);
+        cJSON_Delete(body);
+        cJSON_Delete(errors);
+    }
+}
+
+static void an_international_domain_has_another_form(void **state)
+{
+    char other[256];
+
+    assert_true(email_other_form("a@xn--bcher-kva.example", other));
+    assert_string_equal(other, "a@b\xc3\xbc"
+                               "cher.example");
+    assert_false(email_other_form("a@example.org", other));
+    assert_false(email_other_form("xn--bcher-kva@example.org", other));
+    assert_false(email_other_form("a", other));
 }
 
 static cJSON *body_with(const char *name, const char *piece, unsigned times)
@@ -254,6 +322,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(email_syntax),
         cmocka_unit_test(email_is_trimmed_and_in_lower_case),
+        cmocka_unit_test(addresses_for_a_login),
+        cmocka_unit_test(an_international_domain_has_another_form),
         cmocka_unit_test(password_length_counts_characters),
         cmocka_unit_test(lines_are_trimmed_and_have_a_maximum_length),
         cmocka_unit_test(counts_are_whole_numbers_between_min_and_max),

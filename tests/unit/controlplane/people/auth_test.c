@@ -1,6 +1,7 @@
 /* Accounts: register, log in, verify; keys and hashes that change; a database that does not answer;
  * a close with requests in progress. */
 #include "auth_fixture.h"
+#include "controlplane/people/password.h"
 
 #include "controlplane/people/secret.h"
 
@@ -192,6 +193,35 @@ static void a_close_answers_every_request_once(void **state)
     assert_int_equal(answers, 120);
 }
 
+/* An account of the NestJS backend: its domain is stored as people write it. */
+static void an_account_is_found_by_both_forms_of_its_domain(void **state)
+{
+    outside_t *outside = outside_open();
+    char text[600], hash[PASSWORD_HASH_BYTES];
+    struct password_cost cost = {setup_settings.argon2_memory_kib, setup_settings.argon2_passes,
+                                 setup_settings.argon2_lanes};
+
+    assert_true(password_hash(&cost, "correct horse", hash));
+    snprintf(text, sizeof(text),
+             "INSERT INTO users (\"id\", \"email\", \"passwordHash\", \"displayName\") VALUES"
+             " ('f47ac10b-58cc-4372-a567-0e02b2c3d479', 'j\xc3\xb6rg@b\xc3\xbc"
+             "cher.example', '%s', 'J')",
+             hash);
+    outside_run(outside, text);
+    outside_close(outside);
+    for (unsigned i = 0; i < 30; i++) /* successes do not count, also those found late */
+        assert_int_equal(
+            logged_in("j\xc3\xb6rg@xn--bcher-kva.example", "correct horse", "192.0.2.1"), AUTH_OK);
+    assert_string_equal(last_user.id, "f47ac10b-58cc-4372-a567-0e02b2c3d479");
+    assert_int_equal(logged_in("j\xc3\xb6rg@xn--bcher-kva.example", "guess", "192.0.2.1"),
+                     AUTH_REFUSED);
+    assert_int_equal(registered("j\xc3\xb6rg@xn--bcher-kva.example", "correct horse"),
+                     AUTH_DUPLICATE);
+    assert_int_equal(registered("other@xn--bcher-kva.example", "correct horse"), AUTH_OK);
+    assert_int_equal(logged_in("other@xn--bcher-kva.example", "correct horse", "192.0.2.1"),
+                     AUTH_OK);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -202,6 +232,7 @@ int main(void)
         ACCOUNT_TEST(attempts_during_an_outage_do_not_count),
         ACCOUNT_TEST(a_bcrypt_hash_is_verified_and_replaced),
         ACCOUNT_TEST(a_close_answers_every_request_once),
+        ACCOUNT_TEST(an_account_is_found_by_both_forms_of_its_domain),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
