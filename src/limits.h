@@ -12,9 +12,11 @@
 #define PRODUCERS_MAX 65536
 #define CONSUMERS_MAX 1048576
 
-#define ENCODINGS_MAX 4     /* simulcast layers of one producer */
-#define CODECS_MAX 4        /* media codecs of one producer, RTX not counted */
-#define EXTENSION_ID_MAX 14 /* one-byte header extensions, RFC 8285 4.2 */
+#define ENCODINGS_MAX 4 /* simulcast layers of one producer */
+#define CODECS_MAX 4    /* media codecs of one producer, RTX not counted */
+#define EXTENSION_ID_MAX \
+    255               /* that a client may give, RFC 8285 4.3; above 14 in two-byte headers */
+#define EXTENSIONS 16 /* room for enum extension_id, our own ids */
 
 #define MID_BYTES_MAX 32         /* MID of a producer; the client chooses it */
 #define CONSUMER_MID_BYTES_MAX 8 /* MID of a consumer; Ringcast chooses "0", "1", … */

@@ -104,8 +104,8 @@ ROW_ENUMS(ROW_ENUM_DECLARE)
 /* Payload types, header-extension ids and SSRCs as the client sends them, each beside the one that
  * consumers get ("mapped", "router"). Index e of the encoding_ arrays is one simulcast encoding,
  * the lowest first; ssrc 0: it is learnt from the RID. codec_rtx_* is 0 when the codec has no RTX.
- * extension_router_id[i] is our id (enum extension_id in dataplane/engines/rtp.h) of the extension
- * that this client numbers i, 0 for none. */
+ * extension_sent_id[i] is the number that this client gives to the extension with our id i (enum
+ * extension_id in dataplane/engines/rtp.h); 0: it does not send it. */
 #define PRODUCER_ROW(S, A)                                                               \
     A(u8, id, 16, uuid, 0, 0)                                                            \
     S(u64, transport, handle, 0, 0)                                                      \
@@ -119,7 +119,7 @@ ROW_ENUMS(ROW_ENUM_DECLARE)
     A(u8, codec_mapped_rtx_payload_type, CODECS_MAX, dec, 0, 127)                        \
     A(u8, encoding_spatial_layers, ENCODINGS_MAX, dec, 0, 8)                             \
     A(u8, encoding_temporal_layers, ENCODINGS_MAX, dec, 0, 8)                            \
-    A(u8, extension_router_id, 16, dec, 0, EXTENSION_ID_MAX)                             \
+    A(u8, extension_sent_id, EXTENSIONS, dec, 0, EXTENSION_ID_MAX)                       \
     S(u8, kind, media_kind, 1, 2)                                                        \
     S(u8, type, producer_type, 1, 3)                                                     \
     S(u8, paused, dec, 0, 1)                                                             \

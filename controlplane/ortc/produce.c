@@ -309,23 +309,24 @@ static bool row_extensions(struct producer_row *row, const char *kind, const cJS
                            const cJSON *router, char *why)
 {
     const cJSON *extension, *known;
-    uint32_t taken = 0;
+    bool taken[EXTENSION_ID_MAX + 1] = {false};
 
     cJSON_ArrayForEach(extension, ortc_get(sent, "headerExtensions"))
     {
         uint32_t id = (uint32_t)ortc_get(extension, "id")->valuedouble;
 
-        if (taken & 1u << id)
+        if (taken[id])
             return ortc_refuse(why,
                                "header extension id %u is used twice; this server needs "
                                "distinct ones",
                                id);
-        taken |= 1u << id;
+        taken[id] = true;
         cJSON_ArrayForEach(known, ortc_get(router, "headerExtensions"))
         {
             if (strcmp(ortc_text(known, "kind"), kind) == 0 &&
                 strcmp(ortc_text(known, "uri"), ortc_text(extension, "uri")) == 0)
-                row->extension_router_id[id] = (uint8_t)ortc_get(known, "preferredId")->valuedouble;
+                row->extension_sent_id[(uint32_t)ortc_get(known, "preferredId")->valuedouble] =
+                    (uint8_t)id;
         }
     }
     return true;

@@ -46,13 +46,7 @@ static uint32_t current_interval(void)
 
 static bool sends_level(const struct producer_row *row)
 {
-    uint32_t i;
-
-    for (i = 0; i < 16; i++) {
-        if (row->extension_router_id[i] == ORTC_AUDIO_LEVEL_ID)
-            return row->kind == MEDIA_KIND_audio;
-    }
-    return false;
+    return row->kind == MEDIA_KIND_audio && row->extension_sent_id[ORTC_AUDIO_LEVEL_ID] != 0;
 }
 
 static void tick(uv_timer_t *timer);

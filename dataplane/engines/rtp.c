@@ -54,13 +54,11 @@ enum datagram_kind datagram_classify(const uint8_t *data, size_t bytes)
     return DATAGRAM_unknown;
 }
 
-/* If an id occurs twice, the first element counts. */
 static void element_add(struct rtp_view *view, unsigned id, size_t at, size_t bytes)
 {
-    if (id >= 16 || view->element[id].offset != 0)
-        return;
-    view->element[id].offset = (uint16_t)at;
-    view->element[id].bytes = (uint8_t)bytes;
+    if (view->element_count < ELEMENTS_MAX)
+        view->elements[view->element_count++] = (struct rtp_element){
+            .offset = (uint16_t)at, .bytes = (uint8_t)bytes, .id = (uint8_t)id};
 }
 
 /* Reads the elements in data[at … end). An id of 0 is a byte of padding; it may stand anywhere. */
@@ -99,7 +97,7 @@ bool rtp_parse(const uint8_t *data, size_t bytes, struct rtp_view *view)
     size_t at, end;
     uint16_t profile;
 
-    memset(view, 0, sizeof(*view));
+    view->element_count = 0;
     if (bytes < RTP_FIXED_BYTES || bytes > UINT16_MAX || data[0] >> 6 != RTP_VERSION)
         return false;
     view->has_padding = data[0] & 0x20;
@@ -172,16 +170,8 @@ static void template_add_elements(struct rtp_template *t, const uint8_t *data,
                                   const struct rtp_view *view,
                                   const struct rtp_template_options *options)
 {
-    const struct rtp_element *sent[ONE_BYTE_ID_MAX + 1] = {0}; /* by enum extension_id */
-
-    for (unsigned id = 1; id < 16; id++) {
-        unsigned router_id = options->router_id[id];
-
-        if (view->element[id].offset != 0 && router_id >= 1 && router_id <= ONE_BYTE_ID_MAX &&
-            !sent[router_id])
-            sent[router_id] = &view->element[id];
-    }
     for (unsigned id = 1; id <= ONE_BYTE_ID_MAX; id++) {
+        struct rtp_element sent;
         uint16_t at;
 
         if (!(options->mask >> id & 1) || id == EXTENSION_rid || id == EXTENSION_repaired_rid)
@@ -192,10 +182,11 @@ static void template_add_elements(struct rtp_template *t, const uint8_t *data,
             t->abs_send_time_at = template_add(t, id, ABS_SEND_TIME_BYTES);
         } else if (id == EXTENSION_transport_cc) {
             t->transport_cc_at = template_add(t, id, TRANSPORT_CC_BYTES);
-        } else if (sent[id]) {
-            at = template_add(t, id, sent[id]->bytes);
+        } else if (options->sent_id[id]) {
+            sent = rtp_element(view, options->sent_id[id]);
+            at = template_add(t, id, sent.bytes);
             if (at != 0)
-                memcpy(t->bytes + at, data + sent[id]->offset, sent[id]->bytes);
+                memcpy(t->bytes + at, data + sent.offset, sent.bytes);
         }
     }
 }

@@ -22,6 +22,7 @@
 
 #define RTP_FIXED_BYTES 12
 #define RTP_HEADER_BYTES_MAX 128 /* of a header that we build */
+#define ELEMENTS_MAX 16          /* header extensions of a packet; Chromium sends up to ten */
 /* Nearly every header that we build is shorter. A copy of a constant size takes a few instructions;
  * a copy of any other size is a function call. */
 #define RTP_COPY_BYTES 64
@@ -53,10 +54,11 @@ enum datagram_kind datagram_classify(const uint8_t *data, size_t bytes);
 struct rtp_element {
     uint16_t offset; /* of the element's data in the packet; 0: the packet has no such element */
     uint8_t bytes;
+    uint8_t id; /* that the sender gave: 1 to 14, or 1 to 255 in the two-byte form */
 };
 
-/* A parsed header. element[i] is the header extension to which the sender gave the id i: 1 to 14,
- * or 1 to 15 in the two-byte form. Larger ids are skipped. */
+/* A parsed header. The first ELEMENTS_MAX header extensions are in it, in the order of the packet;
+ * later ones are skipped. */
 struct rtp_view {
     uint32_t ssrc;
     uint32_t timestamp;
@@ -66,8 +68,19 @@ struct rtp_view {
     bool has_padding;      /* the P bit; how much is encrypted, see rtp_padding_strip */
     uint16_t header_bytes; /* fixed header, CSRCs and extension */
     uint16_t bytes;        /* the whole packet */
-    struct rtp_element element[16];
+    uint8_t element_count;
+    struct rtp_element elements[ELEMENTS_MAX];
 };
+
+/* The header extension to which the sender gave this id. If an id occurs twice, the first one
+ * counts. Id 0 stands for an extension that the sender does not send. */
+static inline struct rtp_element rtp_element(const struct rtp_view *view, uint8_t id)
+{
+    for (unsigned i = 0; i < view->element_count; i++)
+        if (view->elements[i].id == id)
+            return view->elements[i];
+    return (struct rtp_element){0};
+}
 
 /* Parses fixed header, CSRCs and extension. False when they do not fit into `bytes` or the version
  * is not 2. Works on encrypted packets too, because SRTP does not encrypt the header. */
@@ -89,11 +102,11 @@ struct rtp_template {
 
 /* What the consumers of such a group have in common, besides the packet. */
 struct rtp_template_options {
-    const uint8_t *router_id; /* [16]: sender's extension id to enum extension_id; 0: unknown */
-    uint16_t mask;            /* bit i: the consumers accept extension i */
-    uint8_t mid_bytes;        /* length of the consumers' MIDs, 0: they have none */
-    uint8_t payload_type;     /* the one that the consumers expect */
-    bool has_padding;         /* we put padding behind the payload */
+    const uint8_t *sent_id; /* [EXTENSIONS]: enum extension_id to the sender's id; 0: not sent */
+    uint16_t mask;          /* bit i: the consumers accept extension i */
+    uint8_t mid_bytes;      /* length of the consumers' MIDs, 0: they have none */
+    uint8_t payload_type;   /* the one that the consumers expect */
+    bool has_padding;       /* we put padding behind the payload */
 };
 
 /* Builds the header. Marker, sequence number and timestamp are those of the packet; the SSRC is 0;

@@ -11,13 +11,9 @@
 
 #define AHEAD_MAX 4 /* intervals */
 
-void audio_levels_init(struct audio_levels *levels, const uint8_t router_id[16],
-                       uint32_t interval_now)
+void audio_levels_init(struct audio_levels *levels, uint8_t extension_id, uint32_t interval_now)
 {
-    levels->extension_id = 0;
-    for (uint8_t id = 1; id <= EXTENSION_ID_MAX; id++)
-        if (router_id[id] == EXTENSION_audio_level)
-            levels->extension_id = id;
+    levels->extension_id = extension_id;
     memset(levels->level, AUDIO_LEVEL_NONE, sizeof(levels->level));
     levels->newest = interval_now - 1;
     levels->published = levels->newest;

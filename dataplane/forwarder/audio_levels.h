@@ -20,9 +20,8 @@ struct audio_levels {
     uint8_t level[AUDIO_LEVEL_INTERVALS];
 };
 
-/* Nothing was heard yet. router_id: what the client's extension ids mean. */
-void audio_levels_init(struct audio_levels *levels, const uint8_t router_id[16],
-                       uint32_t interval_now);
+/* Nothing was heard yet. */
+void audio_levels_init(struct audio_levels *levels, uint8_t extension_id, uint32_t interval_now);
 
 /* Adds the level of an authentic packet that arrived in interval_now. True: enough is new since the
  * row was published. */

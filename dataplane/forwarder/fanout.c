@@ -108,7 +108,7 @@ static bool forward(struct fanout *f, struct consumer *c, const struct producer 
                     struct packet *packet, struct emitted *emitted)
 {
     struct egress *to = c->egress;
-    const struct rtp_template *template = packet_header_for(packet, p->router_id, &c->header);
+    const struct rtp_template *template = packet_header_for(packet, p->sent_id, &c->header);
     uint32_t bytes = template->size + packet->payload_bytes + (uint32_t)to->tag_bytes;
     uint64_t index = packet->index + c->index_offset;
     uint32_t timestamp = packet->view.timestamp + c->timestamp_offset;

@@ -24,17 +24,12 @@ static bool element_equals(const uint8_t *data, struct rtp_element e, const char
     return e.offset != 0 && e.bytes == text_bytes && memcmp(data + e.offset, text, text_bytes) == 0;
 }
 
-static struct rtp_element element_of(const struct rtp_view *view, uint8_t id)
-{
-    return id ? view->element[id] : (struct rtp_element){0};
-}
-
 /* The encoding of p that this SSRC, or a RID in the header, names; -1: none. */
 static int encoding_of(const struct transport *t, const struct producer *p, const uint8_t *data,
                        const struct rtp_view *view, bool *is_rtx)
 {
-    struct rtp_element rid = element_of(view, t->rid_id);
-    struct rtp_element repaired = element_of(view, t->repaired_rid_id);
+    struct rtp_element rid = rtp_element(view, t->rid_id);
+    struct rtp_element repaired = rtp_element(view, t->repaired_rid_id);
 
     for (int e = 0; e < p->encoding_count; e++) {
         *is_rtx = p->encodings[e].rtx_ssrc == view->ssrc;
@@ -62,7 +57,7 @@ static int encoding_of(const struct transport *t, const struct producer *p, cons
 static struct producer *producer_of(const struct transport *t, const uint8_t *data,
                                     const struct rtp_view *view, int *encoding, bool *is_rtx)
 {
-    struct rtp_element mid = element_of(view, t->mid_id);
+    struct rtp_element mid = rtp_element(view, t->mid_id);
     struct producer *p;
 
     for (p = t->producers; p; p = p->next)
@@ -77,8 +72,8 @@ static struct producer *producer_of(const struct transport *t, const uint8_t *da
         if (mid.offset && !(p->mid_bytes && element_equals(data, mid, p->mid, p->mid_bytes)))
             continue;
         /* A packet without MID finds its producer only by a RID. */
-        if (!mid.offset && !element_of(view, t->rid_id).offset &&
-            !element_of(view, t->repaired_rid_id).offset)
+        if (!mid.offset && !rtp_element(view, t->rid_id).offset &&
+            !rtp_element(view, t->repaired_rid_id).offset)
             return NULL;
         *encoding = encoding_of(t, p, data, view, is_rtx);
         if (*encoding >= 0)
@@ -255,7 +250,7 @@ static void encoding_add(struct encoding *e, const struct rtp_view *view, uint64
 static void congestion_add(struct arrivals *a, struct transport *t, const uint8_t *data,
                            const struct rtp_view *view)
 {
-    struct rtp_element e = element_of(view, t->transport_cc_id);
+    struct rtp_element e = rtp_element(view, t->transport_cc_id);
 
     if (e.bytes == 2 && transport_cc_add_packet(
                             &t->ingress->congestion,
@@ -266,7 +261,7 @@ static void congestion_add(struct arrivals *a, struct transport *t, const uint8_
 static void level_add(struct arrivals *a, struct producer *p, const uint8_t *data,
                       const struct rtp_view *view)
 {
-    struct rtp_element e = view->element[p->levels.extension_id]; /* element 0 is always empty */
+    struct rtp_element e = rtp_element(view, p->levels.extension_id);
 
     if (e.bytes == 1 && audio_levels_add(&p->levels, a->turn->audio_interval, data[e.offset]))
         producer_publish_levels(a->producers, p);
@@ -462,7 +457,7 @@ static void pad_runs(struct arrivals *a)
              i++)
             run[n++] = a->arrivals[i].packet;
         if (n > 1)
-            padding_merge(stream->producer->router_id, &stream->producer->typical, run, n);
+            padding_merge(stream->producer->sent_id, &stream->producer->typical, run, n);
         i += n == 0;
     }
 }

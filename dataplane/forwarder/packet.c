@@ -24,12 +24,12 @@ void pool_close(struct pool *pool)
     *pool = (struct pool){0};
 }
 
-const struct rtp_template *packet_header_build(struct packet *packet, const uint8_t *router_id,
+const struct rtp_template *packet_header_build(struct packet *packet, const uint8_t *sent_id,
                                                const struct header_kind *kind)
 {
     struct packet_header *header = &packet->headers[kind->mid_bytes % PACKET_HEADERS];
     struct rtp_template_options options = {
-        .router_id = router_id,
+        .sent_id = sent_id,
         .mask = kind->extension_mask,
         .mid_bytes = kind->mid_bytes,
         .payload_type = kind->payload_type,

@@ -118,18 +118,18 @@ static inline void packet_headers_clear(struct packet *packet)
         packet->headers[i].template.size = 0;
 }
 
-/* router_id: the producer's, see struct rtp_template_options. */
-const struct rtp_template *packet_header_build(struct packet *packet, const uint8_t *router_id,
+/* sent_id: the producer's, see struct rtp_template_options. */
+const struct rtp_template *packet_header_build(struct packet *packet, const uint8_t *sent_id,
                                                const struct header_kind *kind);
 
 static inline const struct rtp_template *
-packet_header_for(struct packet *packet, const uint8_t *router_id, const struct header_kind *kind)
+packet_header_for(struct packet *packet, const uint8_t *sent_id, const struct header_kind *kind)
 {
     const struct packet_header *header = &packet->headers[kind->mid_bytes % PACKET_HEADERS];
 
     return header->template.size && header_kind_equal(&header->kind, kind)
                ? &header->template
-               : packet_header_build(packet, router_id, kind);
+               : packet_header_build(packet, sent_id, kind);
 }
 
 /* ---- queues ---- */

@@ -39,7 +39,7 @@ static unsigned group(const uint32_t *sizes, unsigned count, uint32_t *size)
     return n;
 }
 
-void padding_merge(const uint8_t *router_id, const struct header_kind *typical,
+void padding_merge(const uint8_t *sent_id, const struct header_kind *typical,
                    struct packet *const *packets, unsigned count)
 {
     uint32_t sizes[PADDING_RUN_MAX], size;
@@ -47,7 +47,7 @@ void padding_merge(const uint8_t *router_id, const struct header_kind *typical,
     if (count < 2 || !typical->payload_type)
         return;
     for (unsigned i = 0; i < count; i++)
-        sizes[i] = packet_header_for(packets[i], router_id, typical)->size +
+        sizes[i] = packet_header_for(packets[i], sent_id, typical)->size +
                    packets[i]->payload_bytes; /* the tag is equally long for all */
     for (unsigned first = 0, n; first < count; first += n) {
         n = group(sizes + first, count - first, &size);

@@ -19,7 +19,7 @@
 /* Pads packets of one stream that arrived together, before anybody else sees them. `typical` is the
  * header that a consumer of this stream gets; payload_type 0: there was none yet, nothing is
  * padded. */
-void padding_merge(const uint8_t *router_id, const struct header_kind *typical,
+void padding_merge(const uint8_t *sent_id, const struct header_kind *typical,
                    struct packet *const *packets, unsigned count /* ≤ PADDING_RUN_MAX */);
 
 #endif

@@ -185,7 +185,7 @@ void producer_fill(struct producer *p, uint32_t index, const struct producer_row
         p->encodings[e].rtx_ssrc = row->encoding_rtx_ssrc[e];
         memcpy(p->rid[e], row->encoding_rid + (size_t)e * RID_BYTES_MAX, RID_BYTES_MAX);
     }
-    memcpy(p->router_id, row->extension_router_id, sizeof(p->router_id));
+    memcpy(p->sent_id, row->extension_sent_id, sizeof(p->sent_id));
     memcpy(p->codec, row->codec, sizeof(p->codec));
     memcpy(p->payload_type, row->codec_payload_type, sizeof(p->payload_type));
     memcpy(p->mapped_payload_type, row->codec_mapped_payload_type, sizeof(p->mapped_payload_type));
@@ -200,16 +200,17 @@ void producer_fill(struct producer *p, uint32_t index, const struct producer_row
 /* A transport has one numbering of extensions: BUNDLE makes all its m-sections agree. */
 static void learn_extensions(struct transport *t, const struct producer *p)
 {
-    for (uint8_t id = 1; id <= EXTENSION_ID_MAX; id++) {
-        if (p->router_id[id] == EXTENSION_mid)
-            t->mid_id = id;
-        else if (p->router_id[id] == EXTENSION_rid)
-            t->rid_id = id;
-        else if (p->router_id[id] == EXTENSION_repaired_rid)
-            t->repaired_rid_id = id;
-        else if (p->router_id[id] == EXTENSION_transport_cc)
-            t->transport_cc_id = id;
-    }
+    const struct {
+        enum extension_id id;
+        uint8_t *to;
+    } rows[] = {{EXTENSION_mid, &t->mid_id},
+                {EXTENSION_rid, &t->rid_id},
+                {EXTENSION_repaired_rid, &t->repaired_rid_id},
+                {EXTENSION_transport_cc, &t->transport_cc_id}};
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        if (p->sent_id[rows[i].id])
+            *rows[i].to = p->sent_id[rows[i].id];
 }
 
 static void producer_add(struct producers *ps, uint32_t index, const struct producer_row *row,
@@ -227,7 +228,7 @@ static void producer_add(struct producers *ps, uint32_t index, const struct prod
     p->ntp_offset = t->ntp_offset;
     learn_extensions(t, p);
     if (p->kind == MEDIA_KIND_audio)
-        audio_levels_init(&p->levels, p->router_id, ps->turn->audio_interval);
+        audio_levels_init(&p->levels, p->sent_id[EXTENSION_audio_level], ps->turn->audio_interval);
     p->next = t->producers;
     t->producers = p;
     transport_set_rate(ps->transports, t);

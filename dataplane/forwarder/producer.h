@@ -57,7 +57,7 @@ struct producer {
     /* as the row says */
     uint8_t kind, type, paused;
     uint8_t codec_count, encoding_count, mid_bytes;
-    uint8_t router_id[16]; /* the client's extension id → ours, see rtp.h */
+    uint8_t sent_id[EXTENSIONS]; /* enum extension_id → the client's id, see rtp.h */
     uint8_t codec[CODECS_MAX], payload_type[CODECS_MAX], mapped_payload_type[CODECS_MAX];
     uint8_t rtx_payload_type[CODECS_MAX];
     uint32_t clock_rate[CODECS_MAX];

@@ -171,7 +171,7 @@ static void send_again(struct repair_out *r, struct retransmission *x,
                        const struct segment *segment, const struct history_packet *packet)
 {
     const struct consumer *c = d->consumer;
-    const struct rtp_template_options options = {.router_id = c->producer->router_id,
+    const struct rtp_template_options options = {.sent_id = c->producer->sent_id,
                                                  .mask = c->header.extension_mask,
                                                  .mid_bytes = c->header.mid_bytes,
                                                  .payload_type = d->rtx_payload_type};

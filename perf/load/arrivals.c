@@ -184,16 +184,16 @@ static void note_for_transport_cc(struct endpoint *e, struct receiver *r, const 
                                   size_t bytes, uint64_t arrived_ns)
 {
     struct rtp_view view;
-    const struct rtp_element *element;
+    struct rtp_element element;
 
     if (!rtp_parse(data, bytes, &view))
         return;
-    element = &view.element[e->transport_cc_id & 15];
-    if (element->bytes != 2)
+    element = rtp_element(&view, (uint8_t)e->transport_cc_id);
+    if (element.bytes != 2)
         return;
     e->transport_cc_media = r->ssrc;
     if (transport_cc_add_packet(e->transport_cc,
-                                (uint16_t)(data[element->offset] << 8 | data[element->offset + 1]),
+                                (uint16_t)(data[element.offset] << 8 | data[element.offset + 1]),
                                 arrived_ns)) {
         e->next_feedback_ns = e->media->now_ns + TRANSPORT_CC_INTERVAL_NS;
         endpoint_arm(e, e->next_feedback_ns);

@@ -28,8 +28,8 @@ struct stage {
     uint64_t sum; /* of all results, so that the compiler drops none */
 };
 
-static const uint8_t router_id[16] = {
-    [PACKET_ID_MID] = EXTENSION_mid, [PACKET_ID_ABS_SEND_TIME] = EXTENSION_abs_send_time};
+static const uint8_t sent_id[EXTENSIONS] = {
+    [EXTENSION_mid] = PACKET_ID_MID, [EXTENSION_abs_send_time] = PACKET_ID_ABS_SEND_TIME};
 
 static void write_packets(struct stage *s)
 {
@@ -122,7 +122,7 @@ static void parse_step(void *state, struct bench_tally *tally)
 static void *open_template(struct bench_options *o, char *what)
 {
     struct stage *s = open_stage(o, what);
-    struct rtp_template_options options = {.router_id = router_id,
+    struct rtp_template_options options = {.sent_id = sent_id,
                                            .mask =
                                                1 << EXTENSION_mid | 1 << EXTENSION_abs_send_time,
                                            .mid_bytes = 1,
@@ -140,7 +140,7 @@ static void *open_template(struct bench_options *o, char *what)
 static void template_build_work(void *state)
 {
     struct stage *s = state;
-    struct rtp_template_options options = {.router_id = router_id,
+    struct rtp_template_options options = {.sent_id = sent_id,
                                            .mask =
                                                1 << EXTENSION_mid | 1 << EXTENSION_abs_send_time,
                                            .mid_bytes = 1,

@@ -269,10 +269,10 @@ void world_producer(struct bench_world *world, uint32_t index, uint32_t transpor
         .cname = "publisher",
     };
 
-    row.extension_router_id[PACKET_ID_MID] = EXTENSION_mid;
-    row.extension_router_id[PACKET_ID_ABS_SEND_TIME] = EXTENSION_abs_send_time;
+    row.extension_sent_id[EXTENSION_mid] = PACKET_ID_MID;
+    row.extension_sent_id[EXTENSION_abs_send_time] = PACKET_ID_ABS_SEND_TIME;
     if (!video)
-        row.extension_router_id[PACKET_ID_AUDIO_LEVEL] = EXTENSION_audio_level;
+        row.extension_sent_id[EXTENSION_audio_level] = PACKET_ID_AUDIO_LEVEL;
     write_row(world, TABLE_producer, index, &row.header, true, GENERATION,
               world_worker(world, transport));
 }

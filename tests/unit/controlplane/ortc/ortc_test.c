@@ -175,6 +175,39 @@ static void captures_of_a_browser(void **state)
     }
 }
 
+/* Ids of two-byte headers (RFC 8285 4.3), which Chromium gives when it has more than 14. */
+static void extension_ids_up_to_255_are_accepted(void **state)
+{
+    static const struct {
+        double id;
+        bool ok;
+    } rows[] = {{1, true},  {14, true},   {15, true},  {16, true},    {255, true},
+                {0, false}, {256, false}, {-1, false}, {14.5, false}, {1e9, false}};
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char why[ORTC_WHY_BYTES], cname[CNAME_ROOM] = "given";
+        cJSON *sent = take(load("produce-vp8-simulcast-video"), "produceRtpParameters"), *extension;
+        struct ortc_producer producer;
+        bool ok;
+
+        cJSON_ArrayForEach(extension, cJSON_GetObjectItem(sent, "headerExtensions"))
+        {
+            if (cJSON_GetObjectItem(extension, "id")->valuedouble == rows[i].id)
+                cJSON_SetNumberValue(cJSON_GetObjectItem(extension, "id"), 100);
+            if (strstr(cJSON_GetObjectItem(extension, "uri")->valuestring, "sdes:mid"))
+                cJSON_SetNumberValue(cJSON_GetObjectItem(extension, "id"), rows[i].id);
+        }
+        ok = ortc_produce(&producer, "video", sent, router, cname, why);
+        if (ok != rows[i].ok)
+            fail_msg("id %g: %s", rows[i].id, ok ? "accepted" : why);
+        if (ok) {
+            assert_int_equal(producer.row.extension_sent_id[1], (int)rows[i].id);
+            ortc_producer_free(&producer);
+        }
+        cJSON_Delete(sent);
+    }
+}
+
 /* Header extension ids of the client, RIDs and layers are in the row. */
 static void the_row_has_every_detail(void **state)
 {
@@ -183,13 +216,13 @@ static void the_row_has_every_detail(void **state)
     struct ortc_producer producer;
 
     assert_true(ortc_produce(&producer, "video", sent, router, cname, why));
-    assert_int_equal(producer.row.extension_router_id[9], 1);  /* mid */
-    assert_int_equal(producer.row.extension_router_id[10], 2); /* rid */
-    assert_int_equal(producer.row.extension_router_id[11], 3);
-    assert_int_equal(producer.row.extension_router_id[2], 4);
-    assert_int_equal(producer.row.extension_router_id[4], 5);
-    assert_int_equal(producer.row.extension_router_id[13], 7);
-    assert_int_equal(producer.row.extension_router_id[6], 0);
+    assert_int_equal(producer.row.extension_sent_id[1], 9);  /* mid */
+    assert_int_equal(producer.row.extension_sent_id[2], 10); /* rid */
+    assert_int_equal(producer.row.extension_sent_id[3], 11);
+    assert_int_equal(producer.row.extension_sent_id[4], 2);
+    assert_int_equal(producer.row.extension_sent_id[5], 4);
+    assert_int_equal(producer.row.extension_sent_id[7], 13);
+    assert_int_equal(producer.row.extension_sent_id[6], 0);
     assert_string_equal(producer.row.encoding_rid, "r0");
     assert_string_equal(producer.row.encoding_rid + 2 * RID_BYTES_MAX, "r2");
     assert_int_equal(producer.row.encoding_temporal_layers[1], 3);
@@ -383,6 +416,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(router_capabilities),
         cmocka_unit_test(captures_of_a_browser),
+        cmocka_unit_test(extension_ids_up_to_255_are_accepted),
         cmocka_unit_test(the_row_has_every_detail),
         cmocka_unit_test(scalability_modes_are_parsed),
         cmocka_unit_test(text_that_is_not_printable_is_refused),

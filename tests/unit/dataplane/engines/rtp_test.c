@@ -63,12 +63,14 @@ static void elements_text(const uint8_t *data, const struct rtp_view *view, char
     size_t at = 0;
 
     out[0] = 0;
-    for (unsigned id = 0; id < 16; id++) {
-        if (view->element[id].offset == 0)
+    for (unsigned id = 0; id < 256; id++) {
+        struct rtp_element e = rtp_element(view, (uint8_t)id);
+
+        if (e.offset == 0)
             continue;
         at += (size_t)snprintf(out + at, room - at, "%s%u=", at ? " " : "", id);
-        for (unsigned i = 0; i < view->element[id].bytes; i++)
-            at += (size_t)snprintf(out + at, room - at, "%02x", data[view->element[id].offset + i]);
+        for (unsigned i = 0; i < e.bytes; i++)
+            at += (size_t)snprintf(out + at, room - at, "%02x", data[e.offset + i]);
     }
 }
 
@@ -126,7 +128,8 @@ static void headers_are_parsed(void **state)
         {EXTENDED "100f0001 0101aa00", true, 20, "1=aa"},                  /* appbits */
         {EXTENDED "10000002 0f01aa 0e01bb 0000", true, 24, "14=bb 15=aa"}, /* 15 is an id */
         {EXTENDED "10000002 01 00 02 00 03 01 aa 00", true, 24, "1= 2= 3=aa"},
-        {EXTENDED "10000002 10 01 aa ff 01 bb 00 00", true, 24, ""}, /* ids above 15 */
+        {EXTENDED "10000002 10 01 aa ff 01 bb 00 00", true, 24, "16=aa 255=bb"}, /* large ids */
+        {EXTENDED "10000002 10 01 aa 10 01 bb 00 00", true, 24, "16=aa"},
         {EXTENDED "10000001 00000000", true, 20, ""},
         {EXTENDED "10000001 00000001", false, 0, ""}, /* id without a length */
         {EXTENDED "10000001 0103aabb", false, 0, ""},
@@ -228,15 +231,18 @@ static void headers_of_chromium_are_parsed(void **state)
 }
 
 /* A sender that has the same ids as the consumers. */
-static const uint8_t same_ids[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
+static const uint8_t same_ids[EXTENSIONS] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
 /* The ids of Chromium. */
-static const uint8_t chromium_ids[16] = {
-    [1] = EXTENSION_audio_level,   [2] = EXTENSION_toffset,
-    [3] = EXTENSION_abs_send_time, [4] = EXTENSION_mid,
-    [5] = EXTENSION_transport_cc,  [10] = EXTENSION_rid,
-    [11] = EXTENSION_repaired_rid, [13] = EXTENSION_video_orientation,
+static const uint8_t chromium_ids[EXTENSIONS] = {
+    [EXTENSION_audio_level] = 1,   [EXTENSION_toffset] = 2,
+    [EXTENSION_abs_send_time] = 3, [EXTENSION_mid] = 4,
+    [EXTENSION_transport_cc] = 5,  [EXTENSION_rid] = 10,
+    [EXTENSION_repaired_rid] = 11, [EXTENSION_video_orientation] = 13,
 };
-static const uint8_t odd_ids[16] = {[1] = 15, [2] = 200, [3] = 6, [4] = 6, [5] = 8};
+static const uint8_t odd_ids[EXTENSIONS] = {[6] = 3, [7] = 9, [8] = 5, [15] = 4};
+/* A sender that has other ids for everything, which need two-byte headers. */
+static const uint8_t large_ids[EXTENSIONS] = {
+    [EXTENSION_mid] = 15, [EXTENSION_audio_level] = 16, [EXTENSION_video_orientation] = 255};
 
 /* The headers that consumers get: a new extension block with the consumers' ids, with room for MID,
  * abs-send-time and transport-cc; the other extensions are copied. */
@@ -277,7 +283,14 @@ static void consumer_header_is_built(void **state)
          "90e5 0001 00000002 00000000 bede0001 80bb0000", 0, 0, 0},
         {EXTENDED "bede0002 20bb 30cc 00000000", same_ids, 1 << 2 | 1 << 3, 0,
          "80e5 0001 00000002 00000000", 0, 0, 0},
-        /* ids that do not exist; two ids with the same meaning, of which the first counts */
+        /* ids above 14 become ours; a one-byte header of the same sender may follow */
+        {EXTENDED "10000004 0f0141 100a 11111111111111111111 00", large_ids, 0, 0,
+         "80e5 0001 00000002 00000000", 0, 0, 0},
+        {EXTENDED "10000003 0f0141 1001aa ff01bb 000000", large_ids, 1 << 1 | 1 << 6 | 1 << 8, 1,
+         "90e5 0001 00000002 00000000 bede0002 1000 60aa 80bb 0000", 17, 0, 0},
+        {EXTENDED "bede0001 60cc0000", large_ids, 1 << 6 | 1 << 8, 0, "80e5 0001 00000002 00000000",
+         0, 0, 0},
+        /* ids that mean nothing, and an extension that the packet does not have */
         {EXTENDED "bede0003 10aa 20bb 40dd 30cc 50ee 0000", odd_ids, 0xffff, 0,
          "90e5 0001 00000002 00000000 bede0003 42000000 510000 60cc 80ee 00", 0, 17, 21},
         /* CSRCs are dropped; the one-byte form has no room for empty data or more than 16 bytes */
@@ -292,7 +305,7 @@ static void consumer_header_is_built(void **state)
 
     for (size_t i = 0; i < COUNT(rows); i++) {
         struct rtp_template_options options = {
-            .router_id = rows[i].ids,
+            .sent_id = rows[i].ids,
             .mask = rows[i].mask,
             .mid_bytes = rows[i].mid_bytes,
             .payload_type = 101,
@@ -317,11 +330,33 @@ static void consumer_header_is_built(void **state)
     }
 }
 
+/* A packet may have more elements than a view has room for: the later ones are skipped. */
+static void later_elements_are_skipped(void **state)
+{
+    uint8_t data[12 + 4 + 4 * 63] = {0x90};
+    struct rtp_view view;
+    size_t at = 16;
+
+    data[12] = 0x10;
+    data[15] = 63;
+    for (unsigned id = 1; id <= 84; id++, at += 3)
+        memcpy(data + at, (uint8_t[]){(uint8_t)id, 1, (uint8_t)id}, 3);
+    assert_true(rtp_parse(data, sizeof(data), &view));
+    assert_int_equal(view.element_count, ELEMENTS_MAX);
+    for (unsigned id = 0; id < 256; id++) {
+        struct rtp_element e = rtp_element(&view, (uint8_t)id);
+
+        assert_int_equal(e.bytes, id >= 1 && id <= ELEMENTS_MAX);
+        if (e.bytes)
+            assert_int_equal(data[e.offset], id);
+    }
+}
+
 /* An element that does not fit is left out, and the header can still be parsed. */
 static void elements_without_room_are_left_out(void **state)
 {
     uint8_t data[12 + 4 + 4 * 64] = {0x90}, out[RTP_HEADER_BYTES_MAX];
-    struct rtp_template_options options = {.router_id = same_ids, .mask = 0xffff, .mid_bytes = 16};
+    struct rtp_template_options options = {.sent_id = same_ids, .mask = 0xffff, .mid_bytes = 16};
     struct rtp_template t;
     struct rtp_view view, built;
     size_t at = 16;
@@ -344,18 +379,16 @@ static void elements_without_room_are_left_out(void **state)
     for (unsigned id = 1; id <= 12; id++) {
         unsigned want = id == 2 || id == 3 || id > 10 ? 0 : id == 4 ? 3 : id == 5 ? 2 : 16;
 
-        assert_int_equal(built.element[id].bytes, want);
+        assert_int_equal(rtp_element(&built, (uint8_t)id).bytes, want);
         if (id >= 6 && want)
-            assert_int_equal(out[built.element[id].offset + 15], id);
+            assert_int_equal(out[rtp_element(&built, (uint8_t)id).offset + 15], id);
     }
 }
 
 static void consumer_header_is_copied(void **state)
 {
-    struct rtp_template_options options = {.router_id = same_ids,
-                                           .mask = 1 << 1 | 1 << 4 | 1 << 5,
-                                           .mid_bytes = 2,
-                                           .payload_type = 127};
+    struct rtp_template_options options = {
+        .sent_id = same_ids, .mask = 1 << 1 | 1 << 4 | 1 << 5, .mid_bytes = 2, .payload_type = 127};
     uint8_t data[64], out[64], want[64];
     struct rtp_template t;
     struct rtp_view view;
@@ -408,6 +441,7 @@ int main(void)
         cmocka_unit_test(padding_is_stripped),
         cmocka_unit_test(headers_of_chromium_are_parsed),
         cmocka_unit_test(consumer_header_is_built),
+        cmocka_unit_test(later_elements_are_skipped),
         cmocka_unit_test(elements_without_room_are_left_out),
         cmocka_unit_test(consumer_header_is_copied),
         cmocka_unit_test(abs_send_time_is_fixed_point),

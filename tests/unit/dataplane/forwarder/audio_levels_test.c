@@ -8,7 +8,7 @@ static void audio_producer(struct rig *rig, uint32_t index, bool paused, uint32_
     struct producer_row row = rig_audio_row(SPEAKER, AUDIO_SSRC);
 
     row.paused = paused;
-    row.extension_router_id[LEVEL_ID] = EXTENSION_audio_level;
+    row.extension_sent_id[EXTENSION_audio_level] = LEVEL_ID;
     rig_row(rig, TABLE_producer, index, &row.header, generation);
 }
 

@@ -30,8 +30,8 @@ static inline void rig_video_producer(struct rig *rig, uint32_t index, uint32_t 
         .cname = "publisher",
     };
 
-    row.extension_router_id[4] = EXTENSION_mid;
-    row.extension_router_id[2] = EXTENSION_abs_send_time;
+    row.extension_sent_id[EXTENSION_mid] = 4;
+    row.extension_sent_id[EXTENSION_abs_send_time] = 2;
     rig_row(rig, TABLE_producer, index, &row.header, 1);
 }
 

@@ -342,7 +342,7 @@ static void forged_ssrcs_use_up_no_stream_entries(void **state)
                                .mid = "7",
                                .mid_bytes = 1};
 
-    row.extension_router_id[4] = EXTENSION_mid;
+    row.extension_sent_id[EXTENSION_mid] = 4;
     rig_connect(rig, &c, 0, SRTP_PROFILE_aead_aes_128_gcm);
     rig_row(rig, TABLE_producer, 0, &row.header, 1);
     rig_turn(rig);

@@ -156,8 +156,8 @@ static void plausible(enum table_id table, uint32_t index, void *row)
         p->codec_payload_type[0] = 96;
         p->paused = (uint8_t)below(2);
         p->mid_bytes = (uint8_t)below(3);
-        for (int i = 0; i < 16; i++)
-            p->extension_router_id[i] = (uint8_t)below(EXTENSION_ID_MAX + 1);
+        for (int i = 0; i < EXTENSIONS; i++)
+            p->extension_sent_id[i] = (uint8_t)below(EXTENSION_ID_MAX + 1);
         for (int i = 1; i < p->encoding_count; i++)
             p->encoding_ssrc[i] = below(6);
     } else {

@@ -247,8 +247,8 @@ static void producer_rows(struct call *c, enum routing routing, enum media_kind 
         row.encoding_ssrc[0] = VIDEO_SSRC;
     if (routing == BY_RID)
         row.encoding_rid[0] = 'r';
-    row.extension_router_id[4] = EXTENSION_mid;
-    row.extension_router_id[3] = EXTENSION_rid;
+    row.extension_sent_id[EXTENSION_mid] = 4;
+    row.extension_sent_id[EXTENSION_rid] = 3;
     rig_row(c->pair.home, TABLE_producer, 0, &row.header, generation);
 }
 

@@ -143,7 +143,7 @@ static void padding_makes_no_packet_too_long(void **state)
         both[i]->payload_bytes = (uint16_t)(both[i]->bytes - 12);
         assert_true(rtp_parse(both[i]->room, both[i]->bytes, &both[i]->view));
     }
-    padding_merge(p.router_id, &p.typical, both, 2);
+    padding_merge(p.sent_id, &p.typical, both, 2);
     assert_int_equal(packet->padding_bytes, 0);
     assert_int_equal(packet->bytes, DATAGRAM_BYTES_MAX - 10);
     free(packet);

@@ -39,7 +39,9 @@ static void a_packet_is_unwrapped(void **state)
     assert_true(again.marker);
     assert_false(again.has_padding);
     assert_int_equal(again.header_bytes, view.header_bytes);
-    assert_memory_equal(again.element, view.element, sizeof(view.element));
+    assert_int_equal(again.element_count, view.element_count);
+    assert_memory_equal(again.elements, view.elements,
+                        view.element_count * sizeof(view.elements[0]));
     assert_int_equal(view.ssrc, again.ssrc);
     assert_int_equal(view.sequence, again.sequence);
     assert_int_equal(view.payload_type, again.payload_type);
