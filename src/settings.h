@@ -241,7 +241,8 @@
       "opus,VP8,VP9,VP9:2,H264:4d0032,H264:42e01f,AV1", BYTES(4, 200), 0, CP,                     \
       "Codecs that rooms offer, in order of preference")                                          \
     X(addresses, media_listen_ip, MEDIASOUP_LISTEN_IP, "0.0.0.0", BYTES(2, 200), 0, DP,           \
-      "Addresses to receive media on")                                                            \
+      "Addresses to receive media on: one IPv4 address, one IPv6 address, or both. :: alone "       \
+      "means all addresses of this machine, IPv4 too")                                                            \
     X(addresses, media_announced_ip, MEDIASOUP_ANNOUNCED_IP, "127.0.0.1", BYTES(2, 400), 0, CP,   \
       "Addresses that clients are told to send media to")                                         \
     X(u32, media_port_min, MEDIASOUP_MIN_PORT, 40000, RANGE(1024, 65535), 0, DP,                  \
@@ -299,6 +300,10 @@ struct settings {
 #undef GROUP
     bool media_log_level_given; /* media_log_level was set, so the data plane ignores log_level */
 };
+
+/* An IPv4 address that is written as an IPv6 address (::ffff:192.0.2.1): the IPv4 address in it. Any
+ * other text: itself. */
+const char *settings_address_plain(const char *text);
 
 static inline bool settings_in_production(const struct settings *settings)
 {

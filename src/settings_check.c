@@ -205,6 +205,70 @@ static void check_announced(struct check *check)
             s->media_announced_ip);
 }
 
+/* ---- does what we listen on fit what clients are told? ---- */
+
+enum { IPV4 = 1, IPV6 = 2 };
+
+static int family_of(const char *address)
+{
+    return strchr(settings_address_plain(address), ':') ? IPV6 : IPV4;
+}
+
+static bool is_loopback(const char *address)
+{
+    address = settings_address_plain(address);
+    return strncmp(address, "127.", 4) == 0 || strcmp(address, "::1") == 0;
+}
+
+/* The families that this list of addresses listens on, and those of which it has only a loopback
+ * address. :: alone listens on both. */
+static int families_of(const char *list, int *only_loopback)
+{
+    char copy[SETTING_TEXT_ROOM], *rest = copy, *item;
+    struct in6_addr address;
+    int families = 0;
+    bool any = false;
+
+    *only_loopback = 0;
+    snprintf(copy, sizeof(copy), "%s", list);
+    while ((item = strtok_r(rest, ", ", &rest))) {
+        families |= family_of(item);
+        *only_loopback |= is_loopback(item) ? family_of(item) : 0;
+        any |= inet_pton(AF_INET6, item, &address) == 1 && IN6_IS_ADDR_UNSPECIFIED(&address);
+    }
+    return any ? IPV4 | IPV6 : families;
+}
+
+static void check_announced_families(struct check *check)
+{
+    const struct settings *s = check->settings;
+    int only_loopback, heard = families_of(s->media_listen_ip, &only_loopback), told = 0;
+    char copy[SETTING_TEXT_ROOM], *rest = copy, *item;
+
+    snprintf(copy, sizeof(copy), "%s", s->media_announced_ip);
+    while ((item = strtok_r(rest, ", ", &rest))) {
+        int family = family_of(item);
+        const char *name = family == IPV6 ? "IPv6" : "IPv4";
+
+        told |= family;
+        if (!(family & heard))
+            add_finding(check, false,
+                        "media_announced_ip: clients are not told %.50s, because media_listen_ip "
+                        "(%.60s) has no %s address: add one there, or :: for all",
+                        item, s->media_listen_ip, name);
+        else if ((family & only_loopback) && !is_loopback(item))
+            add_finding(check, false,
+                        "media_announced_ip: clients are told %.50s, but media_listen_ip (%.60s) "
+                        "hears only this machine over %s: add an address that they can reach",
+                        item, s->media_listen_ip, name);
+    }
+    if (!(told & heard))
+        add_finding(check, true,
+                    "media_announced_ip (%.60s) and media_listen_ip (%.60s) have no IP version in "
+                    "common: no client could send media. Give both an IPv4 or both an IPv6 address",
+                    s->media_announced_ip, s->media_listen_ip);
+}
+
 unsigned settings_check(const struct settings *settings, const char *who, settings_report report)
 {
     struct check check = {.settings = settings, .report = report};
@@ -216,5 +280,6 @@ unsigned settings_check(const struct settings *settings, const char *who, settin
     } else {
         check_media_ports(&check);
     }
+    check_announced_families(&check);
     return check.problems;
 }

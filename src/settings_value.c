@@ -126,6 +126,17 @@ static bool is_address(const char *text)
     return inet_pton(AF_INET, text, &parsed) == 1 || inet_pton(AF_INET6, text, &parsed) == 1;
 }
 
+const char *settings_address_plain(const char *text)
+{
+    static const char mapped[] = "::ffff:";
+    struct in_addr parsed;
+
+    return strncasecmp(text, mapped, sizeof(mapped) - 1) == 0 &&
+                   inet_pton(AF_INET, text + sizeof(mapped) - 1, &parsed) == 1
+               ? text + sizeof(mapped) - 1
+               : text;
+}
+
 static bool is_address_list(const char *text)
 {
     while (*text) {

@@ -51,6 +51,7 @@ static cJSON *candidates(struct rooms *rooms, uint32_t worker)
 
         word += strspn(word, " ");
         word[strcspn(word, " ")] = '\0';
+        word = (char *)settings_address_plain(word);
         if (word[0] == '\0')
             continue;
         if (inet_pton(AF_INET6, word, &address) == 1 ? !state.has_ipv6 : !state.has_ipv4)

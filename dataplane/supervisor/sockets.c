@@ -21,6 +21,7 @@
 
 struct listen_addresses {
     bool has_ipv4, has_ipv6;
+    bool ipv4_is_implied; /* by ::, so a machine without IPv4 may lack it */
     struct sockaddr_in ipv4;
     struct sockaddr_in6 ipv6;
 };
@@ -48,6 +49,7 @@ static bool address_add(struct listen_addresses *to, const char *text, char *why
     struct in_addr ipv4;
     struct in6_addr ipv6;
 
+    text = settings_address_plain(text);
     if (inet_pton(AF_INET, text, &ipv4) == 1 && !to->has_ipv4) {
         to->has_ipv4 = true;
         to->ipv4 = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr = ipv4};
@@ -80,6 +82,12 @@ static bool addresses_parse(struct listen_addresses *to, const char *list, char 
             *--end = '\0';
         if (!address_add(to, text, why))
             return false;
+    }
+    /* As with other servers, :: alone means all addresses of this machine, IPv4 too. Each family has
+     * its own socket. */
+    if (to->has_ipv6 && !to->has_ipv4 && IN6_IS_ADDR_UNSPECIFIED(&to->ipv6.sin6_addr)) {
+        to->has_ipv4 = to->ipv4_is_implied = true;
+        to->ipv4 = (struct sockaddr_in){.sin_family = AF_INET};
     }
     return true;
 }
@@ -154,7 +162,7 @@ static int port_open(struct listen_addresses *at, uint32_t port, const struct se
     *family = "IPv4";
     if (at->has_ipv4)
         fds[0] = media_socket((struct sockaddr *)&at->ipv4, sizeof(at->ipv4), settings);
-    if (at->has_ipv4 && fds[0] < 0)
+    if (at->has_ipv4 && fds[0] < 0 && !(at->ipv4_is_implied && errno == EAFNOSUPPORT))
         return errno == EADDRINUSE ? 0 : -1;
     *family = "IPv6";
     if (at->has_ipv6)

@@ -94,6 +94,19 @@ test('IPv4 and IPv6 addresses are announced', async () => {
   await assertEmpty(ringcast);
 });
 
+// :: alone listens on all addresses, as it does elsewhere. Before, no client got an IPv4 candidate.
+for (const backend of ['io_uring', 'socket'])
+  test(`MEDIASOUP_LISTEN_IP=:: with an IPv4 address announced: ${backend}`, async () => {
+    const ringcast = await start({ RINGCAST_IO_BACKEND: backend, MEDIASOUP_LISTEN_IP: '::', MEDIASOUP_ANNOUNCED_IP: '127.0.0.1' });
+    const call = ringcast.probe('--seconds', '3');
+    await until(async () => {
+      const rows = await ringcast.rows('transport_state');
+      return rows.length === 4 && rows.every((row) => row.remote_ip === '127.0.0.1' && row.dtls_state === 'connected');
+    }, PATIENCE_MS, 'four transports over 127.0.0.1');
+    assertWorks(await call);
+    await assertEmpty(ringcast);
+  });
+
 test('two probes of different processes meet in one room', async () => {
   const ringcast = await start();
   const host = await ringcast.person('host');

@@ -52,6 +52,22 @@ static void findings(void **state)
         {"DP", "--media-listen-ip=127.0.0.1, 2001:db8::77", NULL,
          "problem: media_listen_ip: 2001:db8::77 is not an address of this machine"},
         {"CP", "--media-listen-ip=192.0.2.1", NULL, NULL}, /* a setting of the data plane */
+        /* what clients are told, and what is listened on */
+        {"CP", "--media-listen-ip=::", NULL, NULL},
+        {"DP", "--media-listen-ip=::", "--media-announced-ip=192.0.2.1,2001:db8::1", NULL},
+        {"DP", "--media-listen-ip=::ffff:127.0.0.1", NULL, NULL},
+        {"CP", "--media-listen-ip=::ffff:0.0.0.0", "--media-announced-ip=::ffff:192.0.2.1", NULL},
+        {"CP", "--media-listen-ip=0.0.0.0", "--media-announced-ip=192.0.2.1,2001:db8::1",
+         "warning: media_announced_ip: clients are not told 2001:db8::1, because media_listen_ip "
+         "(0.0.0.0) has no IPv6 address"},
+        {"DP", "--media-listen-ip=::1", "--media-announced-ip=192.0.2.1",
+         "problem: media_announced_ip (192.0.2.1) and media_listen_ip (::1) have no IP version in "
+         "common"},
+        {"CP", "--media-listen-ip=0.0.0.0", "--media-announced-ip=2001:db8::1",
+         "problem: media_announced_ip (2001:db8::1) and media_listen_ip (0.0.0.0) have no IP"},
+        {"CP", "--media-listen-ip=127.0.0.1", "--media-announced-ip=192.0.2.1",
+         "warning: media_announced_ip: clients are told 192.0.2.1, but media_listen_ip "
+         "(127.0.0.1) hears only this machine over IPv4"},
         {"CP", "--http-listen-ip=192.0.2.1", NULL,
          "problem: http_listen_ip: 192.0.2.1 is not an address of this machine"},
         {"CP", "--http-listen-ip=127.0.0.1", NULL, NULL},

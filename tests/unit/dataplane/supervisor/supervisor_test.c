@@ -111,6 +111,41 @@ static void test_each_worker_gets_one_port(void **state)
     close(taken);
 }
 
+/* :: alone serves both families, each with a socket of its own; other IPv6 addresses do not. */
+static void test_any_address_means_both_families(void **state)
+{
+    static const struct {
+        const char *listen_ip;
+        bool ipv4, ipv6;
+    } rows[] = {
+        {"::", true, true},   {"0:0:0:0:0:0:0:0", true, true}, {"::, 127.0.0.1", true, true},
+        {"::1", false, true}, {"0.0.0.0", true, false},        {"::ffff:127.0.0.1", true, false}};
+    uint32_t port;
+    int taken = taken_port(AF_INET, &port); /* for IPv4 only: so the worker gets the next one */
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct settings settings = settings_on(rows[i].listen_ip, port, port + 3);
+        struct descriptors set = {0};
+        char why[SUPERVISOR_WHY_BYTES];
+        int udp4, udp6;
+
+        if (!media_sockets_open(&settings, 1, &set, why))
+            fail_msg("%s: %s", rows[i].listen_ip, why);
+        udp4 = descriptors_get(&set, "udp4.%u", 0);
+        udp6 = descriptors_get(&set, "udp6.%u", 0);
+        assert_int_equal(udp4 >= 0, rows[i].ipv4);
+        assert_int_equal(udp6 >= 0, rows[i].ipv6);
+        if (udp4 >= 0)
+            assert_true(port_of(udp4) > port);
+        if (udp4 >= 0 && udp6 >= 0)
+            assert_int_equal(port_of(udp4), port_of(udp6));
+        if (udp6 >= 0)
+            assert_int_equal(option_of(udp6, IPPROTO_IPV6, IPV6_V6ONLY), 1);
+        descriptors_close(&set);
+    }
+    close(taken);
+}
+
 static void test_bad_addresses_and_used_ports_are_refused(void **state)
 {
     uint32_t port;
@@ -676,6 +711,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_worker_gets_one_port),
+        cmocka_unit_test(test_any_address_means_both_families),
         cmocka_unit_test(test_bad_addresses_and_used_ports_are_refused),
         cmocka_unit_test(test_worker_count_follows_settings_and_cores),
         cmocka_unit_test(test_each_process_gets_its_descriptors),
