@@ -179,6 +179,9 @@ ROW_ENUMS(ROW_ENUM_DECLARE)
     A(u64, counters, COUNTER_ROOM, dec, 0, 0)                                            \
     A(u8, reserved, 48, hex, 0, 0)
 
+/* path_proof: 2: the client has proven that it receives at this address; 1: it sends from there, and
+ * receives no media; 0: not proven yet, so little is sent there (threat D4). path_count: addresses
+ * that its checks came from. path_withheld: datagrams that were not sent for want of a proof. */
 #define TRANSPORT_STATE_ROW(S, A)                                                        \
     S(u64, bytes_received, bytes, 0, 0)                                                  \
     S(u64, bytes_sent, bytes, 0, 0)                                                      \
@@ -195,13 +198,17 @@ ROW_ENUMS(ROW_ENUM_DECLARE)
     S(u32, send_bps, dec, 0, 0)                                                          \
     S(u32, rtp_receive_bps, dec, 0, 0)                                                   \
     S(u32, rtp_send_bps, dec, 0, 0)                                                      \
+    S(u32, path_moves, dec, 0, 0)                                                        \
+    S(u32, path_withheld, dec, 0, 0)                                                     \
     S(u16, remote_port, port, 0, 0)                                                      \
     S(u16, local_port, port, 0, 0)                                                       \
     S(u8, ice_state, ice_state, 0, 3)                                                    \
     S(u8, dtls_state, dtls_state, 0, 4)                                                  \
     S(u8, dtls_failure, dtls_failure, 0, 6)                                              \
     S(u8, srtp_profile, srtp_profile, 0, 8)                                              \
-    A(u8, reserved, 48, hex, 0, 0)
+    S(u8, path_proof, dec, 0, 2)                                                         \
+    S(u8, path_count, dec, 0, 8)                                                         \
+    A(u8, reserved, 38, hex, 0, 0)
 
 /* Index e of the arrays is one encoding. Jitter is in RTP time-stamp units (RFC 3550 6.4.1). In
  * this and the rows beside it, _bps is the rate between the last two times that the row was

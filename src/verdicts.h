@@ -29,7 +29,8 @@
     V(drop_stun_malformed, "STUN that does not parse, or is no binding request")                  \
     V(drop_stun_stranger, "STUN for a user fragment that no transport has (G1)")                  \
     V(drop_stun_unauthentic, "STUN whose MESSAGE-INTEGRITY or FINGERPRINT is missing or wrong (G1)") \
-    V(drop_stun_limit, "STUN over the rate limit or the limit of paths")                          \
+    V(drop_stun_limit, "STUN over the rate limit")                                                \
+    V(drop_stun_unproven, "STUN, valid, not answered: its address must prove first that it receives (D4)") \
     V(drop_dtls_stranger, "DTLS from an address that ICE has not validated (G2)")                 \
     V(drop_dtls_malformed, "DTLS record header out of bounds")                                    \
     V(drop_dtls_no_hello, "DTLS that is no well-formed ClientHello, before a handshake (D5)")     \
@@ -53,6 +54,7 @@
     V(drop_rtcp_replay, "SRTCP index already received, or too old")                               \
     V(drop_rtcp_limit, "RTCP over the rate limit")                                                \
     V(drop_index_used, "RTP that nobody got: its SRTP index was used before (D13)")               \
+    V(drop_path_unproven, "RTP that nobody got: the client must prove first that it receives (D4)") \
     V(drop_send_full, "RTP that nobody got: no room in the transmit memory")                      \
     V(drop_overload, "RTP of a producer whose earlier packets have waited too long to be sent")   \
     V(drop_no_memory, "RTP while all packet buffers are in use")
@@ -87,6 +89,10 @@ enum verdict {
     C(backlog_full, "RTP packets not sent here: earlier ones have waited too long") \
     C(index_refused, "RTP packets not sent to a consumer: SRTP index used before (D13)") \
     C(consent_expired, "transports that lost consent (RFC 7675)")                 \
+    C(path_moves, "transports whose media went to another address")               \
+    C(path_challenges, "sender reports that ask a new address for a proof (D4)")  \
+    C(path_proofs, "new addresses that proved that they receive (D4)")            \
+    C(path_withheld, "datagrams not sent: the address has no proof yet (D4)")     \
     C(ice_restarts, "ICE restarts completed by a check with the new credentials") \
     C(key_frames_asked, "key-frame requests (PLI) sent to publishers")            \
     C(key_frames_held, "key-frame requests held back by the throttle")            \

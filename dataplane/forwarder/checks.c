@@ -1,11 +1,15 @@
 /* ICE connectivity checks of clients. */
 #include "checks.h"
 
+#include "consumer.h"
 #include "handshaker_link.h"
+#include "proofs.h"
 #include "transmit.h"
 #include "transport.h"
 
-#define STUN_PER_SECOND_MAX 50 /* answered checks, per transport */
+/* Answered checks, per transport. Those from paths that are neither selected nor proven are counted
+ * apart: who sends a captured check again and again must not use up the client's limit. */
+#define STUN_PER_SECOND_MAX 50
 
 bool checks_open(struct checks *checks)
 {
@@ -22,7 +26,8 @@ static uint64_t key_of(const struct checks *checks, const struct path *path)
     return map_hash(checks->secret, path, sizeof(*path));
 }
 
-struct transport *checks_find_transport(const struct checks *checks, const struct path *path)
+struct transport *checks_find_transport(const struct checks *checks, const struct path *path,
+                                        int *index)
 {
     uint32_t i = map_find(&checks->paths, key_of(checks, path));
     struct transport *t;
@@ -30,7 +35,10 @@ struct transport *checks_find_transport(const struct checks *checks, const struc
     if (i == MAP_NONE)
         return NULL;
     t = &checks->transports->all[i];
-    return t->generation && ice_find_path(&t->ice, path) >= 0 ? t : NULL;
+    if (!t->generation)
+        return NULL;
+    *index = ice_find_path(&t->ice, path);
+    return *index >= 0 ? t : NULL;
 }
 
 /* Copies the paths of the transport's ICE agent to the map and to the egress. */
@@ -56,6 +64,18 @@ static void update_paths(struct checks *checks, struct transport *t)
     transport_update_egress(t);
 }
 
+void checks_path_changed(struct checks *checks, struct transport *t)
+{
+    bool is_new = t->ice.moves != t->counted_moves || t->egress->is_limited;
+
+    checks->turn->counters[COUNTER_path_moves] += t->ice.moves - t->counted_moves;
+    t->counted_moves = t->ice.moves;
+    transport_update_egress(t);
+    if (is_new && t->egress->open && !t->egress->is_limited) /* what went elsewhere may be lost */
+        consumers_request_key_frames(checks->transports->consumers, t);
+    transport_publish_change(checks->transports, t);
+}
+
 static void agent_changed(struct checks *checks, struct transport *t, enum ice_event event)
 {
     update_paths(checks, t);
@@ -64,7 +84,32 @@ static void agent_changed(struct checks *checks, struct transport *t, enum ice_e
     if (!t->handshaker_is_notified || (t->dtls_role == DTLS_ROLE_client && !t->profile))
         t->handshaker_is_notified = handshaker_notify(checks->handshaker, t, DTLS_NOTE_validated);
     if (event != ICE_NOTHING)
-        transport_publish_change(checks->transports, t);
+        checks_path_changed(checks, t);
+}
+
+static bool is_within_limit(struct checks *checks, struct transport *t, const struct path *path)
+{
+    int index = ice_find_path(&t->ice, path);
+    bool is_clients = index >= 0 && (index == t->ice.selected || ice_is_proven(&t->ice, index));
+
+    return transport_count_within(t, checks->turn->now_ns,
+                                  is_clients ? &t->stun_in_window : &t->other_stun_in_window,
+                                  STUN_PER_SECOND_MAX);
+}
+
+/* Sends the response to a check on path `index` (-1: it made no path). False: the path must prove
+ * first that it receives. */
+static bool respond(struct checks *checks, struct transport *t, const struct path *path, int index,
+                    const uint8_t *data, size_t bytes)
+{
+    bool is_standby = index < 0 || (index != t->ice.selected && !t->ice.paths[index].is_nominated);
+
+    if (!proofs_may_send(checks->proofs, t, index,
+                         is_standby ? PROOF_USE_STANDBY : PROOF_USE_CONTROL, bytes))
+        return false;
+    if (transmit_datagram(checks->transmit, path, data, bytes, COUNTER_stun_sent))
+        t->bytes_sent += bytes;
+    return true;
 }
 
 /* Answers checks->request if it names transport t. Not inlined, so that refusing a stranger stays
@@ -77,12 +122,13 @@ answer(struct checks *checks, const struct io_datagram *datagram, struct transpo
     uint8_t out[STUN_RESPONSE_BYTES_MAX];
     size_t out_bytes = 0;
     enum ice_event event;
+    int index;
 
     if (!named)
         return VERDICT_drop_stun_stranger;
     if (stun_authenticate(datagram->data, datagram->bytes, request, named->password) != STUN_OK)
         return VERDICT_drop_stun_unauthentic;
-    if (!transport_count_within(t, checks->turn->now_ns, &t->stun_in_window, STUN_PER_SECOND_MAX))
+    if (!is_within_limit(checks, t, &datagram->path))
         return VERDICT_drop_stun_limit;
     t->bytes_received += datagram->bytes;
     t->dirty = true;
@@ -92,11 +138,14 @@ answer(struct checks *checks, const struct io_datagram *datagram, struct transpo
     }
     event = ice_receive_request(&t->ice, request, &datagram->path, named->password,
                                 checks->turn->now_ns, out, &out_bytes);
+    index = ice_find_path(&t->ice, &datagram->path);
     agent_changed(checks, t, event);
     if (out_bytes == 0)
         return VERDICT_drop_stun_limit;
-    if (transmit_datagram(checks->transmit, &datagram->path, out, out_bytes, COUNTER_stun_sent))
-        t->bytes_sent += out_bytes;
+    if (!respond(checks, t, &datagram->path, index, out, out_bytes))
+        return VERDICT_drop_stun_unproven;
+    if (index >= 0)
+        proofs_ask(checks->proofs, t, index);
     return VERDICT_stun_answered;
 }
 

@@ -1,6 +1,6 @@
 /* ICE connectivity checks (STUN binding requests) of clients. A check is authenticated, given to
  * the ICE agent of its transport, and answered. Only checks decide which addresses a worker
- * receives from and sends to (gates G1 and G6).
+ * receives from and may send to (gates G1 and G6); media goes there after a proof (proofs.h).
  *
  * Shape:   the worker's map of validated paths, and the ICE agent in each transport (ice.h).
  * Threads: the worker's.
@@ -21,6 +21,7 @@ struct checks {
     struct transmit *transmit;
     struct publisher *publisher;
     struct handshaker_link *handshaker;
+    struct proofs *proofs;
     struct transports *transports;
     struct stun_request request; /* the check that is being answered */
     uint64_t secret;             /* for hashing: strangers choose the addresses */
@@ -32,8 +33,13 @@ void checks_close(struct checks *checks);
 
 enum verdict checks_receive(struct checks *checks, const struct io_datagram *datagram);
 
-/* The transport that ICE validated this path for; NULL: none. */
-struct transport *checks_find_transport(const struct checks *checks, const struct path *path);
+/* The transport that ICE validated this path for; NULL: none. *index: the path in its ICE agent, good
+ * until the next check. */
+struct transport *checks_find_transport(const struct checks *checks, const struct path *path,
+                                        int *index);
+
+/* Another path is selected, or the selected one is proven now. */
+void checks_path_changed(struct checks *checks, struct transport *t);
 
 /* The ICE agent says that consent is lost: nothing is sent until a new check comes (RFC 7675,
  * threat D28). */

@@ -7,6 +7,7 @@
 #include "feedback.h"
 #include "handshaker_link.h"
 #include "ingress.h"
+#include "proofs.h"
 #include "transport.h"
 
 /* The handshaker reads fewer (DTLS_RATE), but its ring is for the clients of a whole worker. */
@@ -14,11 +15,13 @@
 
 static enum verdict dtls_receive(struct classifier *c, const struct io_datagram *datagram)
 {
-    struct transport *t = checks_find_transport(c->checks, &datagram->path);
+    int path;
+    struct transport *t = checks_find_transport(c->checks, &datagram->path, &path);
 
     if (!t)
         return VERDICT_drop_dtls_stranger;
     t->bytes_received += datagram->bytes;
+    proofs_count_received(t, path, datagram->bytes);
     if (t->dtls_role == DTLS_ROLE_unset)
         return VERDICT_drop_dtls_unconnected;
     if (t->dtls_state == DTLS_STATE_new && t->dtls_role == DTLS_ROLE_server &&
@@ -32,12 +35,14 @@ static enum verdict dtls_receive(struct classifier *c, const struct io_datagram 
 static enum verdict media_receive(struct classifier *c, struct io_datagram *datagram,
                                   uint32_t position, enum datagram_kind kind)
 {
-    struct transport *t = checks_find_transport(c->checks, &datagram->path);
+    int path;
+    struct transport *t = checks_find_transport(c->checks, &datagram->path, &path);
     enum verdict verdict;
 
     if (!t)
         return VERDICT_drop_media_stranger;
     t->bytes_received += datagram->bytes;
+    proofs_count_received(t, path, datagram->bytes);
     t->dirty = true;
     if (!t->profile)
         return VERDICT_drop_media_unkeyed;
@@ -46,9 +51,10 @@ static enum verdict media_receive(struct classifier *c, struct io_datagram *data
     if (kind == DATAGRAM_rtp)
         verdict = policer_is_full(&t->authentic, c->turn->now_ns)
                       ? VERDICT_drop_media_limit
-                      : ingress_add(c->arrivals, t, datagram, position);
+                      : ingress_add(c->arrivals, t, datagram, position,
+                                    t->ice.paths[path].proof.state == PROOF_NONE);
     else
-        verdict = feedback_receive(c->feedback, t, datagram);
+        verdict = feedback_receive(c->feedback, t, path, datagram);
     if (verdict != VERDICT_PENDING && verdict != VERDICT_rtcp_consumed &&
         verdict != VERDICT_drop_media_limit)
         policer_add(&t->refused, t->rate, datagram->bytes, c->turn->now_ns);

@@ -263,6 +263,7 @@ static void consumer_add(struct consumers *cs, uint32_t index, const struct cons
         .rtx_payload_type = has_rtx(row) ? row->rtx_payload_type : 0,
     };
     link_to_lists(cs, d);
+    t->ice.has_receiver = true;
     set_typical_header(cs, c);
     t->dirty = true;
     transport_report_soon(cs->transports, t);

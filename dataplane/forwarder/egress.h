@@ -15,8 +15,9 @@ struct consumer;
 
 struct egress {
     struct path path;
-    bool open;  /* there are keys, and a path that ICE has validated */
-    bool dirty; /* something was sent since the statistics were published */
+    bool open;       /* there are keys, and a path that ICE has validated */
+    bool is_limited; /* the path is not proven yet: ask proofs_may_send_rtp (threat D4) */
+    bool dirty;      /* something was sent since the statistics were published */
     uint8_t tag_bytes;
     struct consumer *due_first, *due_last; /* in this turn: consumers that get packets here */
     struct egress *next_touched;

@@ -6,6 +6,7 @@
 #include "handoff.h"
 #include "key_frames.h"
 #include "producer.h"
+#include "proofs.h"
 #include "repair_out.h"
 #include "resume.h"
 #include "src/clock.h"
@@ -114,6 +115,8 @@ static bool forward(struct fanout *f, struct consumer *c, const struct producer 
     uint32_t timestamp = packet->view.timestamp + c->timestamp_offset;
     uint8_t *slot;
 
+    if (__builtin_expect(to->is_limited, 0) && !proofs_may_send_rtp(f->proofs, to, bytes))
+        return refuse(packet, VERDICT_drop_path_unproven);
     transmit_make_room(f->transmit, 1);
     if (srtp_sent_take_next(&c->sent, index))
         c->last_timestamp = timestamp;

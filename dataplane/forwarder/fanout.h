@@ -40,6 +40,7 @@ struct fanout {
     struct consumers *consumers;
     struct key_frames *key_frames;
     struct repair_out *repair_out;
+    struct proofs *proofs;
 
     struct producer_list new; /* producers whose packets nobody has got yet */
     struct producer_list begun[MEDIA_KIND_video + 1]; /* by media kind */

@@ -5,6 +5,7 @@
 #include "dataplane/engines/rtcp.h"
 #include "key_frames.h"
 #include "producer.h"
+#include "proofs.h"
 #include "repair_out.h"
 #include "replica.h"
 #include "transport.h"
@@ -75,7 +76,8 @@ static void bye(struct transport *t, const struct rtcp_packet *packet)
 
 /* ---- from subscribers ---- */
 
-static void report_blocks(struct feedback *f, struct transport *t, const struct rtcp_packet *packet)
+static void report_blocks(struct feedback *f, struct transport *t, int path,
+                          const struct rtcp_packet *packet)
 {
     struct rtcp_report_block block;
 
@@ -84,10 +86,12 @@ static void report_blocks(struct feedback *f, struct transport *t, const struct 
 
         if (!d)
             continue;
+        if (!proofs_is_complete(t, path))
+            proofs_echo(f->proofs, t, path, block.last_sr);
         d->lost = block.packets_lost;
         d->fraction_lost = block.fraction_lost;
         d->jitter = block.jitter;
-        if (block.last_sr) {
+        if (block.last_sr && !(t->has_challenged && proofs_is_challenge(t, block.last_sr))) {
             uint32_t now = rtcp_ntp_middle(rtcp_ntp(f->turn->wall_ns));
             uint32_t trip = now - block.last_sr - block.delay_since_last_sr; /* 1/65536 s */
 
@@ -154,15 +158,16 @@ static void transport_feedback(struct feedback *f, struct transport *t,
 
 /* ---- compounds ---- */
 
-static void act_on(struct feedback *f, struct transport *t, const struct rtcp_packet *packet)
+static void act_on(struct feedback *f, struct transport *t, int path,
+                   const struct rtcp_packet *packet)
 {
     switch (packet->type) {
     case RTCP_SR:
         sender_report(f, t, packet);
-        report_blocks(f, t, packet);
+        report_blocks(f, t, path, packet);
         break;
     case RTCP_RR:
-        report_blocks(f, t, packet);
+        report_blocks(f, t, path, packet);
         break;
     case RTCP_BYE:
         bye(t, packet);
@@ -187,7 +192,8 @@ static bool within_limits(const struct feedback *f, struct transport *t, const u
     return transport_count_within(t, f->turn->now_ns, &t->rtcp_in_window, RTCP_PER_SECOND_MAX);
 }
 
-enum verdict feedback_receive(struct feedback *f, struct transport *t, struct io_datagram *datagram)
+enum verdict feedback_receive(struct feedback *f, struct transport *t, int path,
+                              struct io_datagram *datagram)
 {
     struct rtcp_packet packets[RTCP_PACKETS_MAX];
     size_t bytes = datagram->bytes, count;
@@ -206,6 +212,8 @@ enum verdict feedback_receive(struct feedback *f, struct transport *t, struct io
         return VERDICT_drop_rtcp_limit;
     count = rtcp_split(datagram->data, bytes, packets);
     for (size_t i = 0; i < count; i++)
-        act_on(f, t, &packets[i]);
+        act_on(f, t, path, &packets[i]);
+    if (!proofs_is_complete(t, path))
+        proofs_heard(f->proofs, t, path);
     return count ? VERDICT_rtcp_consumed : VERDICT_drop_rtcp_malformed;
 }

@@ -25,10 +25,11 @@ struct feedback {
     struct key_frames *key_frames;
     struct replicas *replicas;
     struct repair_out *repair_out;
+    struct proofs *proofs;
 };
 
-/* Decrypts the compound in place and acts on it. */
-enum verdict feedback_receive(struct feedback *f, struct transport *t,
+/* Decrypts the compound in place and acts on it. It came on path `path` of the ICE agent. */
+enum verdict feedback_receive(struct feedback *f, struct transport *t, int path,
                               struct io_datagram *datagram);
 
 #endif

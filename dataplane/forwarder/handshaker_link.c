@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "proofs.h"
 #include "src/limits.h"
 #include "transmit.h"
 #include "transport.h"
@@ -46,11 +47,12 @@ bool handshaker_notify(struct handshaker_link *link, const struct transport *t, 
 static void send_datagram(struct handshaker_link *link, struct transport *t, const uint8_t *data,
                           uint32_t bytes)
 {
-    const struct path *path = ice_selected_path(&t->ice);
+    int path = ice_handshake_path(&t->ice, link->turn->now_ns);
 
-    if (!path || bytes == 0 || bytes > DTLS_DATAGRAM_BYTES_MAX)
+    if (path < 0 || bytes == 0 || bytes > DTLS_DATAGRAM_BYTES_MAX ||
+        !proofs_may_send(link->proofs, t, path, PROOF_USE_CONTROL, bytes))
         return;
-    if (transmit_datagram(link->transmit, path, data, bytes, COUNTER_dtls_sent))
+    if (transmit_datagram(link->transmit, &t->ice.paths[path].path, data, bytes, COUNTER_dtls_sent))
         t->bytes_sent += bytes;
 }
 

@@ -15,6 +15,7 @@ struct transport;
 struct handshaker_link {
     struct turn *turn;
     struct transmit *transmit;
+    struct proofs *proofs;
     struct transports *transports;
     struct ring to, from;
     bool ring_bell; /* wake the handshaker at the end of the turn */

@@ -10,6 +10,7 @@
 #include "key_frames.h"
 #include "padding.h"
 #include "producer.h"
+#include "proofs.h"
 #include "repair_in.h"
 #include "replica.h"
 #include "src/clock.h"
@@ -177,7 +178,7 @@ static struct packet *packet_for(struct arrivals *a, const struct stream *stream
 }
 
 enum verdict ingress_add(struct arrivals *a, struct transport *t,
-                         const struct io_datagram *datagram, uint32_t position)
+                         const struct io_datagram *datagram, uint32_t position, bool may_prove)
 {
     struct arrival *arrival = &a->arrivals[a->count];
     const struct rtp_view *view = &arrival->view;
@@ -197,6 +198,7 @@ enum verdict ingress_add(struct arrivals *a, struct transport *t,
     arrival->transport = t;
     arrival->stream = stream;
     arrival->unproven = unproven;
+    arrival->may_prove = may_prove;
     arrival->packet = packet_for(a, stream);
     a->jobs[a->count++] = (struct srtp_unprotect_job){
         .key = &t->receive_key,
@@ -390,6 +392,8 @@ static enum verdict accept(struct arrivals *a, struct arrival *arrival,
     t->rtp_packets_received++;
     t->rtp_bytes_received += job->bytes;
     policer_add(&t->authentic, t->rate, job->bytes, a->turn->now_ns);
+    if (__builtin_expect(arrival->may_prove, 0))
+        proofs_media(a->proofs, t, &a->batch->datagrams[arrival->position].path);
     congestion_add(a, t, job->packet, view);
     if (!rtp_padding_strip(packet ? packet->room : job->packet, view, job->bytes, &payload_bytes))
         return VERDICT_drop_rtp_malformed;

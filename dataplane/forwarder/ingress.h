@@ -32,6 +32,7 @@ struct arrival {
     struct stream *stream;
     struct unproven_stream *unproven; /* NULL: the stream is known */
     struct packet *packet; /* where it is decrypted to; NULL: in place, no consumer needs it */
+    bool may_prove;        /* nothing is proven yet about the path that it came on */
     struct rtp_view view;
 };
 
@@ -46,6 +47,7 @@ struct arrivals {
     struct fanout *fanout;
     struct history *history;
     struct repair_in *repair_in;
+    struct proofs *proofs;
 
     size_t count;
     struct arrival arrivals[IO_BATCH];
@@ -54,9 +56,10 @@ struct arrivals {
     struct unproven_stream unproven[IO_BATCH];
 };
 
-/* Takes the datagram at `position` of the batch. VERDICT_PENDING: ingress_run gives the verdict. */
+/* Takes the datagram at `position` of the batch. VERDICT_PENDING: ingress_run gives the verdict.
+ * may_prove: see struct arrival. */
 enum verdict ingress_add(struct arrivals *a, struct transport *t,
-                         const struct io_datagram *datagram, uint32_t position);
+                         const struct io_datagram *datagram, uint32_t position, bool may_prove);
 void ingress_run(struct arrivals *a);
 
 #endif

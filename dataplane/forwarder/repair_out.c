@@ -258,7 +258,7 @@ unsigned repair_out_answer(struct repair_out *r, const struct consumer_details *
     unsigned count = 0;
 
     if (!d->rtx_payload_type || !d->rtx_ssrc || c->paused || !c->egress->open ||
-        c->producer->kind != MEDIA_KIND_video || waits_for_key_frame(r, d))
+        c->egress->is_limited || c->producer->kind != MEDIA_KIND_video || waits_for_key_frame(r, d))
         return 0;
     fill_budget(&r->all[c->index], c);
     for (size_t i = 0; rtcp_read_nack(nack, i, &sequence, &mask); i++)

@@ -4,6 +4,7 @@
 #include "consumer.h"
 #include "dataplane/engines/rtcp.h"
 #include "producer.h"
+#include "proofs.h"
 #include "resume.h"
 #include "src/clock.h"
 #include "transmit.h"
@@ -18,6 +19,10 @@ _Static_assert(SENDERS_PER_COMPOUND *(28 + 8 + CNAME_ROOM) + 4 <= COMPOUND_BYTES
                "a compound is too small for its sender reports");
 _Static_assert(SENDERS_PER_COMPOUND + 1 <= RTCP_PACKETS_MAX,
                "a compound has more packets than we would accept ourselves");
+/* Of a challenge: a check has 90 bytes or more, and the response to it 64 to 76; 3 × 90 leave room for
+ * two challenges of 4 reports. */
+#define CHALLENGE_SENDERS_MAX 4
+#define SR_BYTES 28
 
 /* ---- sending ---- */
 
@@ -31,16 +36,26 @@ static uint32_t next_index(struct reports *r, struct transport *t)
     return t->rtcp_index++;
 }
 
-/* Encrypts and sends one clear compound that has room for SRTP_TAIL_BYTES_MAX more behind it. */
+/* Encrypts and sends a clear compound that has room for SRTP_TAIL_BYTES_MAX more behind it. Returns
+ * the bytes that were sent. */
+static size_t send_to(struct reports *r, struct transport *t, const struct path *path,
+                      uint8_t *compound, size_t bytes)
+{
+    if (srtcp_protect(r->transmit->srtp, &t->egress->key, next_index(r, t), compound, &bytes) !=
+            SRTP_OK ||
+        !transmit_datagram(r->transmit, path, compound, bytes, COUNTER_rtcp_sent))
+        return 0;
+    t->bytes_sent += bytes;
+    return bytes;
+}
+
+/* The same, to the selected path, if it may get so much. */
 static void send_compound(struct reports *r, struct transport *t, uint8_t *compound, size_t bytes)
 {
-    if (!t->egress->open || bytes == 0)
-        return;
-    if (srtcp_protect(r->transmit->srtp, &t->egress->key, next_index(r, t), compound, &bytes) !=
-        SRTP_OK)
-        return;
-    if (transmit_datagram(r->transmit, &t->egress->path, compound, bytes, COUNTER_rtcp_sent))
-        t->bytes_sent += bytes;
+    if (t->egress->open && bytes > 0 &&
+        proofs_may_send(r->proofs, t, t->ice.selected, PROOF_USE_CONTROL,
+                        bytes + SRTP_TAIL_BYTES_MAX))
+        send_to(r, t, &t->egress->path, compound, bytes);
 }
 
 /* ---- reports ---- */
@@ -91,22 +106,20 @@ static void receiver_reports(struct reports *r, struct transport *t)
     send_compound(r, t, compound, buffer.bytes);
 }
 
-/* The present moment on the producer's RTP clock and on our clock. A receiver needs the pair to
- * play audio and video of one client together. False: not known yet. */
-static bool sender_info(const struct reports *r, const struct consumer *c,
-                        struct rtcp_sender_info *info)
+/* One moment, `ntp`, on the producer's RTP clock and on our clock. A receiver needs the pair to play
+ * audio and video of one client together. False: not known yet. */
+static bool sender_info(const struct consumer *c, uint64_t ntp, struct rtcp_sender_info *info)
 {
     const struct producer *p = c->producer;
     const struct encoding *e = &p->encodings[c->encoding];
-    uint64_t now = rtcp_ntp(r->turn->wall_ns);
     int64_t since_sr; /* 32.32 s */
 
     if (!c->has_sent || !c->synchronised || !e->has_sr || c->source != e->source)
         return false;
-    since_sr = (int64_t)(now - p->ntp_offset - e->sr_ntp);
+    since_sr = (int64_t)(ntp - p->ntp_offset - e->sr_ntp);
     *info = (struct rtcp_sender_info){
         .ssrc = c->ssrc,
-        .ntp = now,
+        .ntp = ntp,
         .timestamp = e->sr_timestamp + c->timestamp_offset +
                      (uint32_t)(int64_t)((__int128_t)since_sr * p->clock_rate[0] >> 32),
         .packets = (uint32_t)c->packets,
@@ -129,12 +142,13 @@ static void sender_reports(struct reports *r, struct transport *t)
     struct rtcp_buffer buffer = {.data = compound, .capacity = COMPOUND_BYTES};
     struct rtcp_cname sources[SENDERS_PER_COMPOUND];
     struct rtcp_sender_info info;
+    uint64_t now = rtcp_ntp(r->turn->wall_ns);
     size_t count = 0;
 
     for (const struct consumer_details *d = t->consumers; d; d = d->next_of_transport) {
         const struct consumer *c = d->consumer;
 
-        if (!sender_info(r, c, &info))
+        if (!sender_info(c, now, &info))
             continue;
         rtcp_add_sr(&buffer, &info);
         sources[count++] = (struct rtcp_cname){c->ssrc, c->producer->cname};
@@ -150,7 +164,36 @@ static void sender_reports(struct reports *r, struct transport *t)
 void reports_send(struct reports *r, struct transport *t)
 {
     receiver_reports(r, t);
-    sender_reports(r, t);
+    if (!proofs_silence_reports(t, r->turn->now_ns))
+        sender_reports(r, t);
+}
+
+/* Adds sender reports of this kind of media, as many as there is room for. */
+static void add_challenge(const struct transport *t, enum media_kind kind, uint64_t ntp,
+                          struct rtcp_buffer *buffer)
+{
+    struct rtcp_sender_info info;
+
+    for (const struct consumer_details *d = t->consumers; d; d = d->next_of_transport)
+        if (d->consumer->producer->kind == kind && sender_info(d->consumer, ntp, &info) &&
+            !rtcp_add_sr(buffer, &info))
+            return;
+}
+
+size_t reports_send_challenge(struct reports *r, struct transport *t, const struct path *path,
+                              uint64_t ntp, uint64_t room)
+{
+    uint8_t compound[CHALLENGE_SENDERS_MAX * SR_BYTES + SRTP_TAIL_BYTES_MAX];
+    struct rtcp_buffer buffer = {.data = compound};
+
+    if (room > sizeof(compound))
+        room = sizeof(compound);
+    if (room < SR_BYTES + SRTP_TAIL_BYTES_MAX)
+        return 0;
+    buffer.capacity = (size_t)room - SRTP_TAIL_BYTES_MAX;
+    add_challenge(t, MEDIA_KIND_video, ntp, &buffer);
+    add_challenge(t, MEDIA_KIND_audio, ntp, &buffer);
+    return buffer.bytes ? send_to(r, t, path, compound, buffer.bytes) : 0;
 }
 
 /* ---- what is sent alone ---- */

@@ -11,16 +11,23 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct path;
 struct transport;
 
 struct reports {
     struct turn *turn;
     struct transmit *transmit;
     const struct resume *resume;
+    struct proofs *proofs;
 };
 
 /* Receiver reports about all that this client sends, sender reports about all that it gets. */
 void reports_send(struct reports *r, struct transport *t);
+/* Sends sender reports with this time to a path, at most room bytes, and returns how many; 0: nothing
+ * that the client receives can be reported about yet. The pair of NTP and RTP time in each is right,
+ * whatever the time is. The caller counts the bytes (threat D4). */
+size_t reports_send_challenge(struct reports *r, struct transport *t, const struct path *path,
+                              uint64_t ntp, uint64_t room);
 /* Transport-wide congestion control: when the packets of this client arrived. */
 void reports_send_congestion(struct reports *r, struct transport *t);
 /* Asks for a key frame of the stream media_ssrc. False: nothing can be sent to it yet. */

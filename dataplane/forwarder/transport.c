@@ -8,6 +8,7 @@
 #include "handshaker_link.h"
 #include "memory.h"
 #include "producer.h"
+#include "proofs.h"
 #include "publish.h"
 #include "random_pool.h"
 #include "reports.h"
@@ -46,6 +47,7 @@ void transport_update_egress(struct transport *t)
     const struct path *path = ice_selected_path(&t->ice);
 
     t->egress->open = path && t->profile;
+    t->egress->is_limited = path && t->ice.paths[t->ice.selected].proof.state != PROOF_COMPLETE;
     if (path)
         t->egress->path = *path;
     if (t->profile)
@@ -92,6 +94,8 @@ static void publish(struct transports *ts, struct transport *t)
         .dtls_state = t->dtls_state,
         .dtls_failure = t->dtls_failure,
         .srtp_profile = t->profile,
+        .path_moves = t->ice.moves,
+        .path_withheld = t->withheld,
     };
 
     row.receive_bps =
@@ -106,8 +110,29 @@ static void publish(struct transports *ts, struct transport *t)
         memcpy(row.local_ip, path->local_ip, sizeof(row.local_ip));
         row.remote_port = path->remote_port;
         row.local_port = path->local_port;
+        row.path_proof = t->ice.paths[t->ice.selected].proof.state;
     }
+    for (unsigned i = 0; i < ICE_PATHS_MAX; i++)
+        row.path_count += t->ice.paths[i].last_check_ns != 0;
     publish_row(ts->publisher, TABLE_transport_state, t->index, t->generation, &row.header);
+}
+
+/* An earlier forwarder has published which path it had a proof of. The client need not prove it
+ * again when its next check comes from there. */
+static void remember_path(struct transports *ts, struct transport *t)
+{
+    const struct row_header *before =
+        publish_row_before(ts->publisher, TABLE_transport_state, t->index);
+    struct transport_state_row row;
+
+    if (__atomic_load_n(&before->generation, __ATOMIC_RELAXED) != t->generation ||
+        row_copy(TABLE_transport_state, &row, before, t->generation) != ROW_OK ||
+        row.path_proof != PROOF_COMPLETE)
+        return;
+    memcpy(t->ice.proven_before.remote_ip, row.remote_ip, sizeof(row.remote_ip));
+    memcpy(t->ice.proven_before.local_ip, row.local_ip, sizeof(row.local_ip));
+    t->ice.proven_before.remote_port = row.remote_port;
+    t->ice.proven_before.local_port = row.local_port;
 }
 
 void transport_publish_change(struct transports *ts, struct transport *t)
@@ -130,6 +155,7 @@ static void take_keys(struct transports *ts, struct transport *t, const struct k
             !srtp_key_init(srtp, &t->receive_key, row->profile, row->theirs_key, row->theirs_salt))
             return;
         t->profile = row->profile;
+        ice_take_keys(&t->ice);
         t->connected_ns = ts->turn->now_ns;
         t->dtls_state = DTLS_STATE_connected;
         return;
@@ -200,6 +226,8 @@ static void transport_add(struct transports *ts, uint32_t index, const struct tr
     t->dtls_role = row->dtls_role;
     transport_set_rate(ts, t);
     ice_init(&t->ice);
+    t->asked = -1;
+    remember_path(ts, t);
     t->report_ssrc = random_pool_take(ts->random) | 1;
     t->timer.owner = t;
     t->timer.kind = TIMER_TRANSPORT;
@@ -250,6 +278,8 @@ void transport_on_timer(struct transports *ts, struct transport *t)
         checks_lose_consent(ts->checks, t);
     if (t->egress->open && (t->producers || t->consumers)) {
         consumers_choose_encodings(ts->consumers, t);
+        if (t->asked >= 0)
+            proofs_ask(ts->proofs, t, t->asked);
         if (now_ns >= t->next_report_ns) {
             reports_send(ts->reports, t);
             t->next_report_ns = now_ns + REPORT_INTERVAL_NS;

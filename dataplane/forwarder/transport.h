@@ -67,10 +67,14 @@ struct transport {
     uint64_t ntp_offset; /* our NTP time minus the client's, 32.32; valid when has_ntp_offset */
     bool has_ntp_offset;
     bool dirty; /* statistics changed since they were published */
-    uint32_t rate_window_s, rtcp_in_window, stun_in_window, dtls_in_window;
+    uint32_t rate_window_s, rtcp_in_window, stun_in_window, other_stun_in_window, dtls_in_window;
     uint32_t feedback_in_window, nacked_in_window;
     struct policer authentic, refused; /* what the client sends, see policer.h */
     const struct policer_rate *rate;   /* of both: that of its media */
+    uint32_t counted_moves;            /* of ice.moves, by the worker's counter */
+    uint32_t withheld;                 /* datagrams that were not sent: the path is not proven */
+    bool has_challenged;               /* one of its paths was asked for a proof */
+    int8_t asked;                      /* the path that was asked for a proof last, -1: none */
 
     uint64_t bytes_received;
     uint64_t bytes_sent; /* all but RTP, which egress counts */
@@ -101,6 +105,7 @@ struct transports {
     struct handshaker_link *handshaker;
     struct checks *checks;
     struct reports *reports;
+    struct proofs *proofs;
     struct producers *producers;
     struct consumers *consumers;
     const struct region *keys;
@@ -153,6 +158,7 @@ static inline bool transport_count_within(struct transport *t, uint64_t now_ns, 
         t->rate_window_s = second;
         t->rtcp_in_window = 0;
         t->stun_in_window = 0;
+        t->other_stun_in_window = 0;
         t->dtls_in_window = 0;
         t->feedback_in_window = 0;
         t->nacked_in_window = 0;

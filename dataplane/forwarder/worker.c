@@ -211,9 +211,11 @@ static void connect_way_in(struct worker *w)
     w->checks.turn = &w->turn;
     w->checks.transmit = &w->transmit;
     w->checks.handshaker = &w->handshaker;
+    w->checks.proofs = &w->proofs;
     w->checks.transports = &w->transports;
     w->handshaker.turn = &w->turn;
     w->handshaker.transmit = &w->transmit;
+    w->handshaker.proofs = &w->proofs;
     w->handshaker.transports = &w->transports;
     w->arrivals.turn = &w->turn;
     w->arrivals.batch = &w->batch;
@@ -225,12 +227,19 @@ static void connect_way_in(struct worker *w)
     w->arrivals.fanout = &w->fanout;
     w->arrivals.history = &w->history;
     w->arrivals.repair_in = &w->repair_in;
+    w->arrivals.proofs = &w->proofs;
+    w->proofs = (struct proofs){.turn = &w->turn,
+                                .random = &w->random,
+                                .reports = &w->reports,
+                                .checks = &w->checks,
+                                .transports = &w->transports};
     w->feedback = (struct feedback){.turn = &w->turn,
                                     .srtp = w->srtp,
                                     .consumers = &w->consumers,
                                     .key_frames = &w->key_frames,
                                     .replicas = &w->replicas,
-                                    .repair_out = &w->repair_out};
+                                    .repair_out = &w->repair_out,
+                                    .proofs = &w->proofs};
     w->repair_in.turn = &w->turn;
     w->repair_in.wheel = &w->fine_wheel;
     w->repair_in.reports = &w->reports;
@@ -258,7 +267,8 @@ static void connect_way_out(struct worker *w)
                                 .lanes = &w->lanes,
                                 .consumers = &w->consumers,
                                 .key_frames = &w->key_frames,
-                                .repair_out = &w->repair_out};
+                                .repair_out = &w->repair_out,
+                                .proofs = &w->proofs};
     w->repair_out.turn = &w->turn;
     w->repair_out.transmit = &w->transmit;
     w->repair_out.resume = &w->resume;
@@ -270,7 +280,8 @@ static void connect_way_out(struct worker *w)
     w->transmit.srtp = w->srtp;
     w->key_frames = (struct key_frames){
         .turn = &w->turn, .wheel = &w->wheel, .reports = &w->reports, .replicas = &w->replicas};
-    w->reports = (struct reports){.turn = &w->turn, .transmit = &w->transmit, .resume = &w->resume};
+    w->reports = (struct reports){
+        .turn = &w->turn, .transmit = &w->transmit, .resume = &w->resume, .proofs = &w->proofs};
     w->resume.region = w->config.resume;
 }
 
@@ -291,6 +302,7 @@ static void connect_objects(struct worker *w)
         .handshaker = &w->handshaker,
         .checks = &w->checks,
         .reports = &w->reports,
+        .proofs = &w->proofs,
         .producers = &w->producers,
         .consumers = &w->consumers,
         .keys = w->config.keys,

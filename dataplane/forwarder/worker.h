@@ -30,6 +30,7 @@
 #include "ingress.h"
 #include "key_frames.h"
 #include "producer.h"
+#include "proofs.h"
 #include "publish.h"
 #include "random_pool.h"
 #include "dataplane/engines/quality/history.h"
@@ -84,6 +85,7 @@ struct worker {
     /* repair */
     struct repair_in repair_in;
     struct repair_out repair_out;
+    struct proofs proofs;
 
     /* RTCP */
     struct feedback feedback;

@@ -11,6 +11,7 @@
 
 #define PORT_FIRST 1024
 #define GENERATION 1
+#define DTLS_BYTES 64
 #define CONNECT_TOGETHER 64 /* clients; with more a ring could overflow */
 
 static _Atomic uint64_t now_ns = 1000 * NS_PER_S;
@@ -159,7 +160,8 @@ uint64_t world_sent_rtp(struct bench_world *world)
 
         sent += io_replay_backend.counters(w->io)->sent;
         sent -= w->worker->turn.counters[COUNTER_rtcp_sent] +
-                w->worker->turn.counters[COUNTER_stun_sent];
+                w->worker->turn.counters[COUNTER_stun_sent] +
+                w->worker->turn.counters[COUNTER_dtls_sent];
     }
     return sent;
 }
@@ -298,6 +300,15 @@ void world_consumer(struct bench_world *world, uint32_t index, uint32_t transpor
               world_worker(world, transport));
 }
 
+static struct ring_datagram *reserve(const struct ring *ring)
+{
+    struct ring_datagram *entry = ring_reserve(ring);
+
+    if (!entry)
+        bench_die("the ring from the handshaker is full");
+    return entry;
+}
+
 void world_keys(struct bench_world *world, uint32_t transport)
 {
     const struct ring *ring = &world_worker(world, transport)->from_handshaker;
@@ -305,14 +316,15 @@ void world_keys(struct bench_world *world, uint32_t transport)
                           .transport = handle_make(transport, GENERATION),
                           .state = DTLS_STATE_connected,
                           .profile = (uint8_t)world->shape.profile};
-    struct ring_datagram *note = ring_reserve(ring);
 
-    if (!note)
-        bench_die("the ring from the handshaker is full");
+    /* A handshake proves the path only when something of it was sent there. */
+    *reserve(ring) = (struct ring_datagram){
+        .handle = row.transport, .note = DTLS_NOTE_datagram, .bytes = DTLS_BYTES};
+    ring_publish(ring);
     world_master_key(transport, true, row.ours_key, row.ours_salt);
     world_master_key(transport, false, row.theirs_key, row.theirs_salt);
     row_write(TABLE_key, region_row(&world->keys, TABLE_key, transport), &row.header);
-    *note = (struct ring_datagram){.handle = row.transport, .note = DTLS_NOTE_keys};
+    *reserve(ring) = (struct ring_datagram){.handle = row.transport, .note = DTLS_NOTE_keys};
     ring_publish(ring);
 }
 

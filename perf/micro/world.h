@@ -73,7 +73,7 @@ void world_transport(struct bench_world *world, uint32_t index, uint32_t worker,
 void world_producer(struct bench_world *world, uint32_t index, uint32_t transport);
 void world_consumer(struct bench_world *world, uint32_t index, uint32_t transport,
                     uint32_t producer, bool used, uint32_t generation);
-/* Plays the handshaker: writes the key row and puts a note in the ring. */
+/* Plays the handshaker: a DTLS datagram for the client, the key row, and notes in the ring. */
 void world_keys(struct bench_world *world, uint32_t transport);
 
 /* ---- who is where ---- */

@@ -51,6 +51,16 @@ static enum ice_event ask(struct ice *ice, unsigned number, bool nominate, uint6
     return event;
 }
 
+/* The client has proven that it receives there. */
+static void prove(struct ice *ice, unsigned number)
+{
+    struct path path = path_number(number);
+    int index = ice_find_path(ice, &path);
+
+    assert_true(index >= 0);
+    ice->paths[index].proof.state = PROOF_COMPLETE;
+}
+
 static int selected_number(const struct ice *ice)
 {
     const struct path *path = ice_selected_path(ice);
@@ -99,6 +109,8 @@ static void check_at_time_zero_counts(void **state)
     ice_init(&ice);
     assert_int_equal(ask(&ice, 1, true, 0), ICE_COMPLETED);
     assert_int_equal(ice_find_path(&ice, &path), 0);
+    assert_int_equal(ask(&ice, 2, false, 0), ICE_NOTHING);
+    prove(&ice, 2);
     assert_int_equal(ask(&ice, 2, true, 0), ICE_MOVED);
     assert_int_equal(ask(&ice, 1, true, 1), ICE_NOTHING);
     assert_int_equal(selected_number(&ice), 2);
@@ -190,7 +202,7 @@ static void path_changes_at_most_once_per_second(void **state)
         enum ice_event told;
         int selected;
     } table[] = {
-        {T0, 1, ICE_COMPLETED, 1},
+        {T0, 1, ICE_NOTHING, 1},
         {T0 + 1, 2, ICE_MOVED, 2}, /* the first move may come at once */
         {T0 + 2, 1, ICE_NOTHING, 2},
         {T0 + NS_PER_S, 3, ICE_NOTHING, 2},
@@ -203,6 +215,10 @@ static void path_changes_at_most_once_per_second(void **state)
     struct ice ice;
 
     ice_init(&ice);
+    for (unsigned i = 1; i <= 3; i++) {
+        ask(&ice, i, i == 1, T0);
+        prove(&ice, i);
+    }
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
         assert_int_equal(ask(&ice, table[i].number, true, table[i].at_ns), table[i].told);
         assert_int_equal(selected_number(&ice), table[i].selected);
@@ -211,13 +227,170 @@ static void path_changes_at_most_once_per_second(void **state)
     ice_init(&ice);
     unsigned moves = 0;
 
-    ask(&ice, 0, true, T0); /* for 10 s, the client nominates another path every 10 ms */
-    for (unsigned i = 1; i <= 1000; i++)
-        moves += ask(&ice, i, true, T0 + i * 10 * NS_PER_MS) == ICE_MOVED;
+    for (unsigned i = 0; i < ICE_PATHS_MAX; i++) {
+        ask(&ice, i, i == 0, T0);
+        prove(&ice, i);
+    }
+    for (unsigned i = 1; i <= 1000;
+         i++) /* for 10 s, the client nominates another path every 10 ms */
+        moves += ask(&ice, i % ICE_PATHS_MAX, true, T0 + i * 10 * NS_PER_MS) == ICE_MOVED;
     assert_in_range(moves, 9, 10);
+    assert_int_equal(ice.moves, moves);
+}
+
+/* ---- proofs ---- */
+
+static void keyed(struct ice *ice, uint64_t now_ns)
+{
+    ice_init(ice);
+    ask(ice, 1, true, now_ns);
+    assert_int_equal(ice_handshake_path(ice, now_ns), 0);
+    ice_take_keys(ice);
+    assert_true(ice_is_proven(ice, 0));
+    ice->has_receiver = true;
+}
+
+/* Threat D4: media moves to a path when the path is proven, or when the old one is dead. */
+static void an_unproven_path_does_not_replace_a_living_one(void **state)
+{
+    struct ice ice;
+
+    keyed(&ice, T0);
+    for (uint64_t ms = 100; ms < 20000; ms += 250) { /* a check is sent again 4 times a second */
+        assert_int_equal(ask(&ice, 2, true, T0 + ms * NS_PER_MS), ICE_NOTHING);
+        ask(&ice, 1, true, T0 + ms * NS_PER_MS);
+        assert_int_equal(selected_number(&ice), 1);
+    }
+    assert_int_equal(ice.moves, 0);
+    prove(&ice, 2);
+    assert_int_equal(ask(&ice, 2, true, T0 + 20 * NS_PER_S), ICE_MOVED);
+    assert_int_equal(ask(&ice, 1, true, T0 + 22 * NS_PER_S), ICE_MOVED); /* that is proven, too */
+
+    keyed(&ice, T0); /* the old path is silent: the new one is selected, but it stays unproven */
+    for (uint64_t ns = 0; ns < ICE_SILENT_NS; ns += NS_PER_S / 2)
+        assert_int_equal(ask(&ice, 2, true, T0 + ns), ICE_NOTHING);
+    assert_int_equal(ask(&ice, 2, true, T0 + ICE_SILENT_NS), ICE_MOVED);
+    assert_false(ice_is_proven(&ice, ice.selected));
+    assert_int_equal(ask(&ice, 1, true, T0 + ICE_SILENT_NS + NS_PER_S), ICE_MOVED); /* it lives */
+}
+
+/* A proof alone moves nothing that the client has not nominated. */
+static void a_proof_selects_a_nominated_path(void **state)
+{
+    struct ice ice;
+
+    keyed(&ice, T0);
+    ask(&ice, 2, false, T0 + 1);
+    prove(&ice, 2);
+    assert_false(ice_path_proven(&ice, 1, T0 + 2));
+    assert_int_equal(ask(&ice, 3, true, T0 + 3), ICE_NOTHING);
+    prove(&ice, 3);
+    assert_true(ice_path_proven(&ice, 2, T0 + 4));
+    assert_int_equal(selected_number(&ice), 3);
+    assert_false(ice_path_proven(&ice, 2, T0 + 5)); /* it is selected already */
+}
+
+/* Before there are keys: a client that nominates one path keeps it, whoever nominates others. */
+static void the_path_of_the_handshake(void **state)
+{
+    struct ice ice;
+
+    ice_init(&ice);
+    assert_int_equal(ice_handshake_path(&ice, T0), -1);
+    ask(&ice, 1, false, T0);
+    assert_int_equal(ask(&ice, 2, true, T0 + 1), ICE_COMPLETED); /* 1 was only the first check */
+    assert_int_equal(selected_number(&ice), 2);
+    assert_int_equal(ask(&ice, 3, true, T0 + NS_PER_S), ICE_NOTHING);
+    assert_int_equal(selected_number(&ice), 2);
+    assert_int_equal(ask(&ice, 3, true, T0 + NS_PER_S + 1), ICE_MOVED); /* 2 is dead */
+
+    ice_init(&ice); /* the handshake stays where it began, and proves that path */
+    ask(&ice, 1, false, T0);
+    assert_int_equal(ice_handshake_path(&ice, T0), 0);
+    ask(&ice, 2, true, T0 + 1);
+    assert_int_equal(ice_handshake_path(&ice, T0 + NS_PER_S), 0);
+    ice_take_keys(&ice);
+    assert_int_equal(selected_number(&ice), 1);
+    assert_true(ice_is_proven(&ice, 0));
+    assert_false(ice_is_proven(&ice, 1));
+
+    ice_init(&ice); /* one that went to two paths proves neither */
+    ask(&ice, 1, false, T0);
+    assert_int_equal(ice_handshake_path(&ice, T0), 0);
+    ask(&ice, 2, true, T0 + 1);
+    assert_int_equal(ice_handshake_path(&ice, T0 + NS_PER_S + 1), 1);
+    ice_take_keys(&ice);
+    assert_int_equal(selected_number(&ice), 2);
+    assert_false(ice_is_proven(&ice, 0));
+    assert_false(ice_is_proven(&ice, 1));
+
+    ice_init(&ice); /* nor does one whose path was forgotten meanwhile */
+    ask(&ice, 1, false, T0);
+    ice_handshake_path(&ice, T0);
+    for (unsigned i = 2; i < 20; i++)
+        ask(&ice, i, true, T0 + i);
+    ice_take_keys(&ice);
+    for (int i = 0; i < ICE_PATHS_MAX; i++)
+        assert_false(ice_is_proven(&ice, i));
+}
+
+/* Nothing is proven after consent is lost: the address may belong to somebody else now. But what an
+ * earlier forwarder knew still counts. */
+static void what_stays_proven(void **state)
+{
+    struct ice ice;
+
+    keyed(&ice, T0);
+    assert_true(ice_check_consent(&ice, T0 + CONSENT_NS, CONSENT_NS));
+    ask(&ice, 1, true, T0 + CONSENT_NS + 1);
+    assert_int_equal(selected_number(&ice), 1);
+    assert_false(ice_is_proven(&ice, 0));
+    assert_true(ice.has_receiver);
+
+    ice_init(&ice);
+    ice.proven_before = path_number(2);
+    ice_take_keys(&ice);
+    ask(&ice, 1, true, T0);
+    assert_false(ice_is_proven(&ice, ice.selected));
+    assert_int_equal(ask(&ice, 2, true, T0 + 1), ICE_MOVED);
+    assert_true(ice_is_proven(&ice, ice.selected));
+}
+
+/* A client that only sends needs no more than its media. */
+static void media_proves_a_path_while_nothing_is_received(void **state)
+{
+    struct ice ice;
+
+    keyed(&ice, T0);
+    ice.has_receiver = false;
+    ask(&ice, 2, true, T0 + 1);
+    ice.paths[1].proof.state = PROOF_SENDS;
+    assert_true(ice_is_proven(&ice, 1));
+    assert_int_equal(ask(&ice, 2, true, T0 + 2), ICE_MOVED);
+    ice.has_receiver = true;
+    assert_false(ice_is_proven(&ice, 1));
 }
 
 /* ---- the table of paths ---- */
+
+/* Who sends checks from many addresses does not push out the paths that matter. */
+static void proven_paths_are_forgotten_last(void **state)
+{
+    struct path proven = path_number(3), heard = path_number(4), gone = path_number(2);
+    struct ice ice;
+
+    keyed(&ice, T0);
+    for (unsigned i = 2; i <= 4; i++)
+        ask(&ice, i, true, T0 + i);
+    prove(&ice, 3);
+    ice.paths[ice_find_path(&ice, &heard)].proof.is_heard = true;
+    for (unsigned i = 100; i < 5000; i++)
+        ask(&ice, i, true, T0 + i);
+    assert_int_equal(selected_number(&ice), 1);
+    assert_true(ice_find_path(&ice, &proven) >= 0);
+    assert_true(ice_find_path(&ice, &heard) >= 0);
+    assert_int_equal(ice_find_path(&ice, &gone), -1);
+}
 
 static void full_table_forgets_the_path_with_the_oldest_check(void **state)
 {
@@ -274,6 +447,8 @@ static void consent_ends_exactly_on_time(void **state)
     /* The client comes back; the first check selects its path. */
     assert_int_equal(ask(&ice, 3, false, T0 + 4 * CONSENT_NS), ICE_CONNECTED);
     assert_int_equal(ask(&ice, 3, true, T0 + 4 * CONSENT_NS + 1), ICE_COMPLETED);
+    ask(&ice, 1, false, T0 + 4 * CONSENT_NS + 2);
+    prove(&ice, 1);
     assert_int_equal(ask(&ice, 1, true, T0 + 4 * CONSENT_NS + 2), ICE_MOVED);
     assert_true(ice_check_consent(&ice, T0 + 5 * CONSENT_NS + 2, CONSENT_NS));
 }
@@ -364,6 +539,12 @@ int main(void)
         cmocka_unit_test(check_at_time_zero_counts),
         cmocka_unit_test(every_event_in_every_state),
         cmocka_unit_test(path_changes_at_most_once_per_second),
+        cmocka_unit_test(an_unproven_path_does_not_replace_a_living_one),
+        cmocka_unit_test(a_proof_selects_a_nominated_path),
+        cmocka_unit_test(the_path_of_the_handshake),
+        cmocka_unit_test(what_stays_proven),
+        cmocka_unit_test(media_proves_a_path_while_nothing_is_received),
+        cmocka_unit_test(proven_paths_are_forgotten_last),
         cmocka_unit_test(full_table_forgets_the_path_with_the_oldest_check),
         cmocka_unit_test(consent_ends_exactly_on_time),
         cmocka_unit_test(refused_requests_change_nothing),

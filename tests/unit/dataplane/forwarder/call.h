@@ -77,6 +77,20 @@ static inline void rig_consumer(struct rig *rig, uint32_t index, uint32_t transp
 
 /* ---- the call ---- */
 
+/* The client proves that it receives at its present path, which its last check nominated. How it
+ * does this: proofs_test.c. */
+static inline void client_prove(struct rig *rig, struct client *c)
+{
+    struct worker *w = rig->worker;
+    struct transport *t = &w->transports.all[c->transport];
+    int path = ice_find_path(&t->ice, &c->path);
+
+    assert_true(path >= 0);
+    t->ice.paths[path].proof.state = PROOF_COMPLETE;
+    ice_path_proven(&t->ice, path, w->turn.now_ns);
+    checks_path_changed(&w->checks, t);
+}
+
 /* All are connected; `profile` is that of every second client, the others use AES-GCM. */
 static inline struct rig *call_open(struct client *clients, uint32_t subscribers,
                                     enum srtp_profile profile)

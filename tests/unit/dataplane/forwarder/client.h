@@ -144,7 +144,21 @@ static inline srtp_t client_session(enum srtp_profile profile, uint8_t *key, boo
     return session;
 }
 
-/* Plays the handshaker: writes the key row and puts a note in the ring. */
+/* Plays the handshaker: a datagram of DTLS for the client, if it has bytes, or another note. */
+static inline void client_handshaker_note(struct rig *rig, const struct client *c,
+                                          uint32_t generation, enum dtls_note kind, uint32_t bytes)
+{
+    struct ring_datagram *note = ring_reserve(&rig->from_handshaker);
+
+    note->handle = handle_make(c->transport, generation);
+    note->note = kind;
+    note->bytes = bytes;
+    memset(note->data, 22, bytes);
+    ring_publish(&rig->from_handshaker);
+}
+
+/* Plays the handshaker: sends the client a DTLS datagram, so that the end of the handshake proves
+ * its path, then writes the key row and puts a note in the ring. */
 static inline void client_keys(struct rig *rig, struct client *c, uint32_t generation,
                                enum srtp_profile profile)
 {
@@ -153,7 +167,6 @@ static inline void client_keys(struct rig *rig, struct client *c, uint32_t gener
                           .state = DTLS_STATE_connected,
                           .profile = (uint8_t)profile};
     size_t key_bytes, salt_bytes;
-    struct ring_datagram *note;
 
     srtp_profile_sizes(profile, &key_bytes, &salt_bytes);
     for (size_t i = 0; i < sizeof(c->ours_key); i++) {
@@ -168,11 +181,8 @@ static inline void client_keys(struct rig *rig, struct client *c, uint32_t gener
     c->send = client_session(profile, c->theirs_key, true);
     c->receive = client_session(profile, c->ours_key, false);
     row_write(TABLE_key, region_row(&rig->keys, TABLE_key, c->transport), &row.header);
-    note = ring_reserve(&rig->from_handshaker);
-    note->handle = row.transport;
-    note->note = DTLS_NOTE_keys;
-    note->bytes = 0;
-    ring_publish(&rig->from_handshaker);
+    client_handshaker_note(rig, c, generation, DTLS_NOTE_datagram, 100);
+    client_handshaker_note(rig, c, generation, DTLS_NOTE_keys, 0);
     rig_turn(rig);
 }
 

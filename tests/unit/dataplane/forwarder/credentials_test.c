@@ -100,7 +100,8 @@ static void names_and_passwords_cannot_be_mixed(void **state)
 }
 
 /* The client is in another network: media goes to the old address until a check nominates the new
- * one. Neither a forged check nor media moves it (gate G6). */
+ * one and the client proves that it receives there. Neither a forged check nor media moves it (gate
+ * G6), nor does a check alone (threat D4). */
 static void media_moves_only_with_a_nominating_check(void **state)
 {
     struct client clients[2], renewed, forged;
@@ -121,8 +122,11 @@ static void media_moves_only_with_a_nominating_check(void **state)
     assert_int_equal(client_received_rtp(rig, &clients[1], NULL, 0), 1);
     assert_int_equal(client_received_rtp(rig, &renewed, NULL, 0), 0);
 
-    assert_true(answered(rig, &renewed, true));
+    client_prove(rig, &renewed); /* without nomination nothing moves */
     publish(rig, &clients[0], 3);
+    assert_int_equal(client_received_rtp(rig, &renewed, NULL, 0), 0);
+    assert_true(answered(rig, &renewed, true));
+    publish(rig, &clients[0], 4);
     assert_int_equal(client_received_rtp(rig, &clients[1], NULL, 0), 0);
     assert_int_equal(client_received_rtp(rig, &renewed, NULL, 0), 1);
     call_close(rig, clients, 1);
@@ -231,6 +235,7 @@ static void consent_during_a_restart(void **state)
     assert_true(answered(rig, &renewed, true));
     assert_int_equal(t->ice.state, ICE_STATE_completed);
     client_check(rig, &clients[0], true);
+    client_prove(rig, &clients[1]);
     publish(rig, &clients[0], 1);
     assert_int_equal(client_received_rtp(rig, &clients[1], NULL, 0), 1);
     call_close(rig, clients, 1);
