@@ -17,6 +17,12 @@ flood: $(OUT)/$(FLOOD)
 audit-kills: programs
 	@RINGCAST_KILLS=100 tests/integration/operating audit.test.mjs
 
+# The long form of the step `redirect`, and twenty changes of the address of two browsers.
+.PHONY: redirect
+redirect: programs page
+	@REDIRECT_SECONDS=30 tests/integration/redirect
+	@REBIND_ROUNDS=20 tests/browser/run rebind.test.mjs
+
 # Thousands of Socket.IO clients. `make test-sockets` and `make test-hostile` are the long forms of
 # the steps `sockets` and `hostile`.
 SOCKET_LOAD := tests/integration/socket_load/generator
