@@ -7,6 +7,7 @@
 #include "controlplane/live/live.h"
 #include "controlplane/people/auth.h"
 #include "controlplane/rooms/rooms.h"
+#include "controlplane/web/json.h"
 #include "src/clock.h"
 #include "src/log.h"
 #include "src/notify.h"
@@ -70,7 +71,7 @@ static void check_drain(uv_timer_t *timer)
 /* Tells every client. Calls may continue until the deadline. */
 static void drain(struct control *control, uint32_t seconds)
 {
-    cJSON *value = cJSON_CreateObject();
+    cJSON *value = json_new_object();
     uint64_t wall_ms = clock_wall_ns() / NS_PER_MS;
 
     LOG(INFO, "main", "draining", F("seconds", "%u", seconds),

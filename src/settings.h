@@ -156,6 +156,9 @@
     X(u32, address_share_percent, RINGCAST_ADDRESS_SHARE, 50, RANGE(1, 100, "%"), 1, CP,          \
       "Maximum part of the data plane's transports, producers and consumers that one address "    \
       "may have")                                                                                 \
+    X(u32, room_app_data_kib, RINGCAST_ROOM_APP_DATA, 1024, RANGE(64, 65536, "KiB"), 1, CP,       \
+      "Maximum size of the appData of all producers of one room. Whoever joins gets all of it in " \
+      "one answer")                                                                               \
     X(u32, reconnect_grace_s, RECONNECT_GRACE, 10, RANGE(0, 300, "s"), 1, CP,                     \
       "Time that a participant stays in the room after the socket dropped, so that the client "   \
       "can reconnect")                                                                            \

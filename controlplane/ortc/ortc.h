@@ -20,6 +20,8 @@
 #include "src/tables.h"
 
 #define ORTC_WHY_BYTES 192
+#define ORTC_MIME_BYTES_MAX 64
+#define ORTC_KEPT_BYTES_MAX 8192 /* of one producer, as JSON text; a browser's has about 1500 */
 #define ORTC_AUDIO_LEVEL_ID 6 /* the router's id of urn:ietf:params:rtp-hdrext:ssrc-audio-level */
 
 /* The rtpCapabilities of the router, from the configured list of codecs ("opus,VP8,VP9:2"). */
@@ -27,14 +29,18 @@ cJSON *ortc_router_capabilities(const char *codec_list, char *why);
 
 /* What produce negotiated. */
 struct ortc_producer {
-    cJSON *rtp_parameters;        /* what the client sends, with defaults filled in */
-    cJSON *consumable_parameters; /* the same with the payload types and ids of the router */
+    cJSON *rtp_parameters; /* what the client sends, with defaults filled in; until ortc_keep */
+    cJSON *consumable_parameters;       /* the same with the payload types and ids of the router */
+    char mime[ORTC_MIME_BYTES_MAX + 1]; /* of its first codec */
     struct producer_row row; /* kind, type, codecs, encodings, extensions and mid are filled in */
 };
 /* cname: that of the transport; "" at its first producer, which sets it. All producers of a
  * transport get the same one. */
 bool ortc_produce(struct ortc_producer *out, const char *kind, const cJSON *rtp_parameters,
                   const cJSON *router_capabilities, char cname[CNAME_ROOM], char *why);
+/* Forgets what no consumer needs: rtp_parameters, and members of encodings that the contract does not
+ * know. False: what is left is too long to be kept. */
+bool ortc_keep(struct ortc_producer *producer, char *why);
 void ortc_producer_free(struct ortc_producer *producer);
 
 /* Whether a client with these rtpCapabilities can receive the producer. */

@@ -73,7 +73,7 @@ bool ortc_codec_normalize(cJSON *codec, bool is_capability, char *why)
     if (mime == NULL || (strncasecmp(mime, "audio/", 6) != 0 && strncasecmp(mime, "video/", 6)) ||
         mime[6] == '\0' || mime[6] == '\n')
         return ortc_refuse(why, "codec.mimeType is not audio/… or video/…");
-    if (!ortc_is_printable(mime, 64))
+    if (!ortc_is_printable(mime, ORTC_MIME_BYTES_MAX))
         return ortc_refuse(why, "codec.mimeType is too long or not printable for this server");
     if (payload_type == NULL ? !is_capability : !cJSON_IsNumber(payload_type))
         return ortc_refuse(why, "codec %s: %s is missing or not a number", mime, key);

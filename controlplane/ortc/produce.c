@@ -1,4 +1,5 @@
 /* Producing: from what a client sends to what consumers can get, and the producer's row. */
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -392,6 +393,46 @@ bool ortc_produce(struct ortc_producer *out, const char *kind, const cJSON *rtp_
 refused:
     ortc_producer_free(out);
     return false;
+}
+
+/* What consumers read of an encoding (consume.c). */
+static cJSON *kept_encoding(const cJSON *encoding)
+{
+    static const char *const keys[] = {"ssrc", "scalabilityMode", "maxBitrate", "dtx"};
+    cJSON *kept = cJSON_CreateObject();
+
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+        const cJSON *member = ortc_get(encoding, keys[i]);
+
+        if (member != NULL)
+            ortc_add(kept, keys[i], cJSON_Duplicate(member, false));
+    }
+    return kept;
+}
+
+bool ortc_keep(struct ortc_producer *producer, char *why)
+{
+    cJSON *consumable = producer->consumable_parameters, *list = cJSON_CreateArray();
+    const cJSON *encoding,
+        *codec = cJSON_GetArrayItem(ortc_get(producer->rtp_parameters, "codecs"), 0);
+    char text[ORTC_KEPT_BYTES_MAX];
+
+    ortc_build_begin();
+    snprintf(producer->mime, sizeof(producer->mime), "%s",
+             codec != NULL ? ortc_text(codec, "mimeType") : "");
+    cJSON_ArrayForEach(encoding, ortc_get(consumable, "encodings"))
+    {
+        ortc_push(list, kept_encoding(encoding));
+    }
+    ortc_set(consumable, "encodings", list);
+    cJSON_Delete(producer->rtp_parameters);
+    producer->rtp_parameters = NULL;
+    if (!ortc_build_check(why))
+        return false;
+    if (!cJSON_PrintPreallocated(consumable, text, sizeof(text), false))
+        return ortc_refuse(why, "rtpParameters need more than the %d bytes that this server keeps",
+                           ORTC_KEPT_BYTES_MAX);
+    return true;
 }
 
 void ortc_producer_free(struct ortc_producer *producer)

@@ -26,7 +26,8 @@ struct participant {
     uint64_t grace_until_ms; /* loop time; 0: not absent */
     TAILQ_HEAD(, transport) transports;
     uint32_t transport_count, producer_count, consumer_count;
-    struct owner owner; /* its seat, transports, producers and consumers count there */
+    struct owner owner;      /* its seat, transports, producers and consumers count there */
+    uint64_t app_data_bytes; /* of its producers */
     TAILQ_ENTRY(participant) link, absent_link, outdated_link;
     LIST_ENTRY(participant) session_link;
 };

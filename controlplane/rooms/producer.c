@@ -53,6 +53,8 @@ void producer_insert(struct producer *producer)
     TAILQ_INSERT_TAIL(&transport->producers, producer, link);
     owner->producer_count++;
     owner->room->producer_count++;
+    owner->app_data_bytes += producer->app_data_bytes;
+    owner->room->app_data_bytes += producer->app_data_bytes;
     audio_levels_follow(producer);
     update_flags(owner, producer->ortc.row.kind);
 }
@@ -62,7 +64,7 @@ void producer_free(struct producer *producer)
     if (producer == NULL)
         return;
     ortc_producer_free(&producer->ortc);
-    cJSON_Delete(producer->app_data);
+    free(producer->app_data);
     free(producer);
 }
 
@@ -129,6 +131,8 @@ void producer_close(struct producer *producer, bool announced)
     owner->producer_count--;
     owner->room->producer_count--;
     quota_give_back(&owner->owner, QUOTA_producers, 1);
+    owner->app_data_bytes -= producer->app_data_bytes;
+    owner->room->app_data_bytes -= producer->app_data_bytes;
     producer_free(producer);
     update_flags(owner, kind);
 }

@@ -21,7 +21,8 @@ struct producer {
     struct transport *transport;
     struct ortc_producer ortc; /* ortc.row: as it is in the desired table */
     handle_word handle;
-    cJSON *app_data;
+    char *app_data; /* JSON text */
+    uint32_t app_data_bytes;
 
     bool is_measured; /* linked by measured_link; only then the next four are kept up to date */
     struct speaker speaker;

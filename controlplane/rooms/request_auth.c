@@ -1,6 +1,7 @@
 /* Requests about the token of a socket: refresh it. */
 #include <string.h>
 
+#include "controlplane/web/json.h"
 #include "events.h"
 #include "registry.h"
 #include "request.h"
@@ -22,7 +23,7 @@ static void refresh_verified(void *context, enum auth_result result, const struc
         request->data = NULL;
     }
     if (life_ms > 0) {
-        value = cJSON_CreateObject();
+        value = json_new_object();
         cJSON_AddNumberToObject(value, "expiresAt", (double)(wall_ms() + (int64_t)life_ms));
         request_succeed(request, value);
     } else if (result == AUTH_UNAVAILABLE || result == AUTH_BUSY) {

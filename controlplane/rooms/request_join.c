@@ -42,7 +42,7 @@ static cJSON *existing_producers(const struct room *room, const struct participa
                 cJSON *item = json_texts("producerId", producer->id, "userId", p->user_id, "kind",
                                          kind_text(producer->ortc.row.kind), NULL);
 
-                json_add(item, "appData", cJSON_Duplicate(producer->app_data, true));
+                json_add(item, "appData", cJSON_CreateRaw(producer->app_data));
                 cJSON_AddBoolToObject(item, "paused", producer->ortc.row.paused);
                 json_push(list, item);
             }

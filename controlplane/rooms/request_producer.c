@@ -50,17 +50,39 @@ static bool is_distinct(const struct transport *transport, const struct producer
     return true;
 }
 
-/* NULL: it is too long. */
-static cJSON *copy_app_data(const cJSON *payload)
+/* Whoever joins gets the appData of all producers in one answer, so a room holds only so much. A
+ * participant always has its share, so that nobody can use up all of it. */
+static bool fits_room(const struct participant *owner, uint32_t bytes)
 {
-    const cJSON *given = cJSON_GetObjectItemCaseSensitive(payload, "appData");
-    char text[APP_DATA_BYTES_MAX];
+    const struct settings *settings = owner->room->rooms->settings;
+    uint64_t most = settings->room_app_data_kib * 1024ull;
 
-    if (!cJSON_IsObject(given))
-        return json_new_object();
-    if (!cJSON_PrintPreallocated((cJSON *)given, text, sizeof(text), false))
-        return NULL;
-    return cJSON_Duplicate(given, true);
+    return owner->room->app_data_bytes + bytes <= most ||
+           owner->app_data_bytes + bytes <= most / settings->room_participants_max;
+}
+
+/* False: the request has been answered. */
+static bool copy_app_data(struct request *request, struct producer *producer)
+{
+    const cJSON *given = cJSON_GetObjectItemCaseSensitive(request->payload, "appData");
+    char text[APP_DATA_BYTES_MAX] = "{}";
+
+    if (cJSON_IsObject(given) &&
+        !cJSON_PrintPreallocated((cJSON *)given, text, sizeof(text), false)) {
+        request_fail_because(request, ERROR_invalid_payload, "appData is longer than %d bytes",
+                             APP_DATA_BYTES_MAX);
+        return false;
+    }
+    producer->app_data_bytes = (uint32_t)strlen(text);
+    if (!fits_room(request->participant, producer->app_data_bytes)) {
+        request_fail_because(request, ERROR_limit_reached, "the room has %u KiB of appData",
+                             request->rooms->settings->room_app_data_kib);
+        return false;
+    }
+    producer->app_data = strdup(text);
+    if (producer->app_data == NULL)
+        request_fail(request, ERROR_unavailable);
+    return producer->app_data != NULL;
 }
 
 /* Negotiates and adds the row. Returns NULL after it answered the request with an error. */
@@ -78,14 +100,11 @@ static struct producer *producer_new(struct request *request)
     }
     row = &producer->ortc.row;
     memcpy(cname, transport->cname, sizeof(cname));
-    producer->app_data = copy_app_data(request->payload);
-    if (producer->app_data == NULL) {
-        request_fail_because(request, ERROR_invalid_payload, "appData is longer than %d bytes",
-                             APP_DATA_BYTES_MAX);
+    if (!copy_app_data(request, producer))
         goto failed;
-    }
     if (!ortc_produce(&producer->ortc, payload_text(request->payload, "kind"), parameters,
-                      request->rooms->capabilities, cname, why)) {
+                      request->rooms->capabilities, cname, why) ||
+        !ortc_keep(&producer->ortc, why)) {
         request_fail_because(request, ERROR_cannot_produce, "%s", why);
         goto failed;
     }
@@ -148,7 +167,7 @@ void handle_media_produce(struct request *request)
     audit_write(request->rooms->audit, AUDIT_producer_created, owner->user_id, request->room->id,
                 owner->ip, "{\"producerId\":\"%s\",\"kind\":\"%s\"}", producer->id, kind);
     value = json_texts("producerId", producer->id, "userId", owner->user_id, "kind", kind, NULL);
-    json_add(value, "appData", cJSON_Duplicate(producer->app_data, true));
+    json_add(value, "appData", cJSON_CreateRaw(producer->app_data));
     cJSON_AddBoolToObject(value, "paused", producer->ortc.row.paused);
     announce_to_room(request->room, owner, NOTICE_new_producer, value);
     request_succeed(request, json_texts("producerId", producer->id, "id", producer->id, NULL));

@@ -79,19 +79,11 @@ static cJSON *transport_stats(struct rooms *rooms, struct transport *t)
     return list;
 }
 
-static const char *mime_of(const struct producer *producer)
-{
-    const cJSON *codecs = cJSON_GetObjectItemCaseSensitive(producer->ortc.rtp_parameters, "codecs");
-    const char *mime = payload_text(cJSON_GetArrayItem(codecs, 0), "mimeType");
-
-    return mime != NULL ? mime : "";
-}
-
 static cJSON *stream(const char *type, const struct producer *producer, uint32_t ssrc,
                      uint32_t rtx_ssrc)
 {
     cJSON *item = json_texts("type", type, "kind", kind_text(producer->ortc.row.kind), "mimeType",
-                             mime_of(producer), NULL);
+                             producer->ortc.mime, NULL);
 
     cJSON_AddNumberToObject(item, "timestamp", now_ms());
     cJSON_AddNumberToObject(item, "ssrc", ssrc);

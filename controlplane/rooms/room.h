@@ -19,7 +19,8 @@ struct room {
     uint32_t participants_max;
     TAILQ_HEAD(, participant) participants; /* in the order they joined */
     uint32_t participant_count, producer_count;
-    int worker; /* -1: none yet */
+    uint64_t app_data_bytes; /* of all producers; a join answer has them all */
+    int worker;              /* -1: none yet */
     handle_word handle;
     int64_t created_ms;
 

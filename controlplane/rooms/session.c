@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "controlplane/web/json.h"
 #include "dispatch.h"
 #include "participant.h"
 #include "registry.h"
@@ -63,7 +64,7 @@ uint64_t session_use_token(struct session *session, char *token)
 
 static void expiry_announce(struct session *session, uint64_t now_ms)
 {
-    cJSON *value = cJSON_CreateObject();
+    cJSON *value = json_new_object();
 
     session->announce_expiry_ms = UINT64_MAX;
     cJSON_AddNumberToObject(value, "expiresAt",

@@ -45,7 +45,7 @@ static bool queue_add(struct engine *engine, struct engine_packet *packet)
 {
     struct engine_node *node;
 
-    if (engine->queued_bytes + packet->bytes > ENGINE_QUEUE_BYTES_MAX)
+    if (engine->queued_bytes > ENGINE_QUEUE_BYTES_MAX)
         return false;
     node = malloc(sizeof(*node));
     if (node == NULL)

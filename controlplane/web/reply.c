@@ -178,8 +178,7 @@ void http_reply_errors(struct http_request *request, int status, cJSON *messages
     cJSON *body = json_new_object();
 
     cJSON_AddNumberToObject(body, "statusCode", status);
-    if (!cJSON_AddItemToObject(body, "message", messages))
-        cJSON_Delete(messages);
+    json_add(body, "message", messages);
     cJSON_AddStringToObject(body, "error", status_text(status));
     http_reply_json(request, status, body);
 }

@@ -173,6 +173,16 @@ static bool take_attachment(struct client *client, const char *bytes, size_t cou
     return ok;
 }
 
+/* Nobody takes the binary data, so only the name of the event has to wait for it. */
+static void keep_name_only(struct client *client, struct socketio_packet *packet)
+{
+    cJSON *name = packet->data->child;
+
+    if (client->io->handlers->binary == NULL && name != NULL)
+        while (name->next != NULL)
+            cJSON_Delete(cJSON_DetachItemViaPointer(packet->data, name->next));
+}
+
 bool sockets_receive(struct client *client, const char *bytes, size_t count, bool is_binary)
 {
     struct socketio_packet packet;
@@ -184,6 +194,7 @@ bool sockets_receive(struct client *client, const char *bytes, size_t count, boo
         return false;
     if (packet.type == SOCKETIO_BINARY_EVENT || packet.type == SOCKETIO_BINARY_ACK) {
         if (packet.attachments > 0 && open_socket(client, packet.name_space) != NULL) {
+            keep_name_only(client, &packet);
             client->pending = packet;
             return true;
         }

@@ -384,7 +384,7 @@ static void release_packet(void *owner)
 bool websocket_send(struct websocket *websocket, struct engine_packet *packet)
 {
     if (!frame_packet(packet) ||
-        connection_queued_bytes(websocket->connection) + packet->bytes > WEBSOCKET_QUEUE_BYTES_MAX)
+        connection_queued_bytes(websocket->connection) > WEBSOCKET_QUEUE_BYTES_MAX)
         return false;
     connection_write_shared(
         websocket->connection, engine_packet_payload(packet) - packet->header_bytes,

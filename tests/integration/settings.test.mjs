@@ -149,8 +149,8 @@ async function transports(most = 6) {
   return count;
 }
 
-// How many of four producers one user may have, and of four consumers another one.
-async function media() {
+// How many of four (or `most`) producers one user may have, and of four consumers another one.
+async function media(most = 4, appData = {}) {
   const [a, b] = [await connect((await person()).token), await connect((await person()).token)];
   const { roomId } = await a.must('room:create', { title: 'x' });
   const count = { producers: 0, consumers: 0 };
@@ -159,8 +159,8 @@ async function media() {
   const recv = await b.must('media:createTransport', { roomId, direction: 'recv' });
   const codecs = [{ mimeType: 'audio/opus', payloadType: 111, clockRate: 48000, channels: 2 }];
   let producer;
-  for (let i = 0; i < 4; i++) {
-    const made = await a.call('media:produce', { roomId, transportId: send.id, kind: 'audio',
+  for (let i = 0; i < most; i++) {
+    const made = await a.call('media:produce', { roomId, transportId: send.id, kind: 'audio', appData,
       rtpParameters: { mid: String(i), codecs, encodings: [{ ssrc: 4711 + i }] } });
     count.producers += Boolean(made.producerId);
     producer ??= made.producerId;
@@ -292,6 +292,7 @@ const live = {
       100: { transports_per_participant_max: 1000, transports_per_user_max: 1000 } },
     see: () => transports(330),
   },
+  room_app_data_kib: { values: { 64: 16, 1024: 20 }, see: async () => (await media(20, { text: 'x'.repeat(4000) })).producers },
   reconnect_grace_s: {
     values: { 0: true, 30: false },
     see: () => hears('room:userLeft', (b) => b.close()),

@@ -280,6 +280,83 @@ static void text_that_is_not_printable_is_refused(void **state)
     }
 }
 
+/* ---- what is kept of a producer ---- */
+
+static cJSON *produced_video(void)
+{
+    cJSON *capture = load("produce-av-video");
+    cJSON *sent = cJSON_DetachItemFromObject(capture, "produceRtpParameters");
+
+    cJSON_Delete(capture);
+    return sent;
+}
+
+/* Makes rtpParameters with `bytes` of unknown members in every place that may have some. */
+static void add_ballast(cJSON *sent, size_t bytes)
+{
+    cJSON *places[] = {sent, cJSON_GetArrayItem(ortc_get(sent, "codecs"), 0),
+                       cJSON_GetArrayItem(ortc_get(sent, "encodings"), 0), ortc_get(sent, "rtcp"),
+                       cJSON_GetArrayItem(ortc_get(sent, "headerExtensions"), 0)};
+    char *text = malloc(bytes / 5 + 1);
+
+    memset(text, 'x', bytes / 5);
+    text[bytes / 5] = '\0';
+    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++)
+        cJSON_AddStringToObject(places[i], "junk", text);
+    free(text);
+}
+
+static void only_what_consumers_need_is_kept(void **state)
+{
+    size_t kept_bytes[2];
+
+    for (int i = 0; i < 2; i++) {
+        cJSON *sent = produced_video();
+        char cname[CNAME_ROOM] = "", why[ORTC_WHY_BYTES] = "", *text;
+        struct ortc_producer producer;
+
+        if (i == 1)
+            add_ballast(sent, 1000000);
+        if (!ortc_produce(&producer, "video", sent, router, cname, why) ||
+            !ortc_keep(&producer, why))
+            fail_msg("%s", why);
+        assert_null(producer.rtp_parameters);
+        assert_string_equal(producer.mime, "video/VP8");
+        text = cJSON_PrintUnformatted(producer.consumable_parameters);
+        assert_null(strstr(text, "junk"));
+        kept_bytes[i] = strlen(text);
+        cJSON_free(text);
+        ortc_producer_free(&producer);
+        cJSON_Delete(sent);
+    }
+    print_message(
+        "# kept of a browser's rtpParameters: %zu bytes; with 1 MB of unknown members: %zu\n",
+        kept_bytes[0], kept_bytes[1]);
+    assert_in_range(kept_bytes[1], kept_bytes[0] - 40, kept_bytes[0] + 40); /* SSRCs are random */
+}
+
+static void too_much_is_not_kept(void **state)
+{
+    cJSON *sent = produced_video(),
+          *values = ortc_get(cJSON_GetArrayItem(ortc_get(sent, "codecs"), 0), "parameters");
+    char cname[CNAME_ROOM] = "", why[ORTC_WHY_BYTES], value[251], key[251];
+    struct ortc_producer producer;
+
+    for (int i = 0; i < 30; i++) {
+        memset(value, 'v', sizeof(value) - 1);
+        memset(key, 'k', sizeof(key) - 1);
+        value[250] = key[250] = '\0';
+        snprintf(key, sizeof(key), "%d", i);
+        key[strlen(key)] = 'k';
+        cJSON_AddStringToObject(values, key, value);
+    }
+    assert_true(ortc_produce(&producer, "video", sent, router, cname, why));
+    assert_false(ortc_keep(&producer, why));
+    assert_non_null(strstr(why, "this server"));
+    ortc_producer_free(&producer);
+    cJSON_Delete(sent);
+}
+
 /* ---- threat H10: every allocation fails once ---- */
 
 static long allocations_left = -1; /* -1: no limit */
@@ -420,6 +497,8 @@ int main(void)
         cmocka_unit_test(the_row_has_every_detail),
         cmocka_unit_test(scalability_modes_are_parsed),
         cmocka_unit_test(text_that_is_not_printable_is_refused),
+        cmocka_unit_test(only_what_consumers_need_is_kept),
+        cmocka_unit_test(too_much_is_not_kept),
         cmocka_unit_test(dtls_parameters),
         cmocka_unit_test(without_memory_it_refuses),
     };

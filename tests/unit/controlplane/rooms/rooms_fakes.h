@@ -89,24 +89,30 @@ void socket_refuse(struct socket *s, const char *message)
     s->refused = true;
     snprintf(s->refusal, sizeof(s->refusal), "%s", message);
 }
+/* Prints and parses the value, which is how the client gets it. */
+static cJSON *as_received(cJSON *value)
+{
+    char *text = cJSON_PrintUnformatted(value);
+    cJSON *received = text == NULL ? NULL : cJSON_Parse(text);
+
+    cJSON_Delete(value);
+    free(text);
+    return received;
+}
 void socket_ack(struct socket *s, int64_t ack, cJSON *value)
 {
     if (!s->open) {
         cJSON_Delete(value);
         return;
     }
-    char *text = cJSON_PrintUnformatted(value); /* printed and parsed, as the client gets it */
-
-    cJSON_Delete(value);
     cJSON_Delete(s->ack);
-    s->ack = text == NULL ? NULL : cJSON_Parse(text);
-    free(text);
+    s->ack = as_received(value);
     s->acked = ack;
 }
 void socket_emit(struct socket *s, const char *event, cJSON *value)
 {
     if (s->open)
-        deliver(s, event, value);
+        deliver(s, event, as_received(value));
     else
         cJSON_Delete(value);
 }
