@@ -277,18 +277,23 @@ test('when the sign-in ends during a meeting, the page asks for the password, an
   await seesOne(grace);
 });
 
-test('the server restarts: the page says so and comes back by itself', async () => {
-  await grace.page.evaluate(() => window.ringcast.socket.listeners('server:draining').forEach((hear) => hear({ deadline: Date.now() })));
-  assert.equal(await text(grace, 'banner'), 'The server restarts. We come back by ourselves.');
-  process.kill((await ringcast.pids()).controlplane, 'SIGKILL');
-  const said = await until(() => text(ada, 'banner'), 'the page notices');
-  assert.match(said, /come back by ourselves/);
-  assert.equal(await text(ada, 'call-code'), code);
-  for (const who of [ada, grace]) {
-    await until(async () => await text(who, 'banner') === '' && await who.page.isVisible('#call'), 30000, `${who.name} is back`);
-    await who.page.waitForFunction(() => window.ringcast?.producers.size === 2);
+test('the server restarts or crashes: the page says so and comes back by itself', async () => {
+  for (const [signal, words] of [['SIGTERM', 'The server restarts. We come back by ourselves.'], ['SIGKILL', 'Connection lost. We come back by ourselves.']]) {
+    for (const who of [ada, grace]) await who.page.evaluate(() => {
+      window.ringcast.socket.io.reconnectionDelay(20); // some attempts fail, because the server is not there yet
+      window.failedAttempts = 0;
+      window.ringcast.socket.io.on('reconnect_error', () => window.failedAttempts++);
+    });
+    process.kill((await ringcast.pids()).controlplane, signal);
+    assert.equal(await until(() => text(ada, 'banner'), 'the page notices'), words);
+    assert.equal(await text(ada, 'call-code'), code);
+    for (const who of [ada, grace]) {
+      await until(async () => await text(who, 'banner') === '' && await who.page.isVisible('#call'), 30000, `${who.name} is back`);
+      await who.page.waitForFunction(() => window.ringcast?.producers.size === 2);
+    }
+    for (const who of [ada, grace]) await seesOne(who);
+    console.log(`# ${signal}: back after ${await ada.page.evaluate(() => window.failedAttempts)} failed attempts`);
   }
-  for (const who of [ada, grace]) await seesOne(who);
 });
 
 test('whoever is removed or leaves keeps the code; the end of a meeting is told as it was', async () => {
