@@ -65,7 +65,11 @@ const faults = (who) => who.page.evaluate(() => {
 
 // Decodes the camera of one other person; who is muted sends no sound.
 const seesOne = (who) => until(async () => (await who.media()).some((m) => m.kind === 'video' && m.framesDecoded > 5), 15000,
-  `${who.name} sees somebody`);
+  `${who.name} sees somebody`).catch(async (error) => {
+  const state = await who.page.evaluate(() => ({ toasts: document.getElementById('toasts').textContent, wanted: window.ringcast.participants,
+    states: [window.ringcast.sendTransport, window.ringcast.recvTransport].map((t) => [t.id, t.connectionState, t.closed]) }));
+  throw new Error(`${error.message}\n${JSON.stringify([await who.media(), state])}\n${who.problems.join('\n')}`);
+});
 
 async function fits(who, what) {
   for (const [name, size] of Object.entries({ desktop, phone, small: { width: 320, height: 568 }, flat: { width: 844, height: 390 } })) {

@@ -156,6 +156,7 @@ export class Call extends EventTarget {
     this.#seated = true;
     this.#emitState();
     for (const producer of existingProducers) this.#consume(producer);
+    this.#consumeMore(); // those that came before the transports
   }
 
   async #createTransport({ roomId, iceServers }, direction) {
@@ -257,6 +258,10 @@ export class Call extends EventTarget {
     const { producerId } = producer;
     const held = [...this.consumers.values()].some(({ consumer }) => consumer.producerId === producerId);
     if (!held && !this.#consuming.has(producerId) && !this.#closed.has(producerId)) this.#wanted.set(producerId, producer);
+    this.#consumeMore();
+  }
+
+  #consumeMore() {
     while (this.#seated && this.#consuming.size < consumersAtOnce && this.#wanted.size > 0) this.#consumeWanted();
   }
 
