@@ -20,6 +20,11 @@ static const int8_t next_state[ICE_STATE_COUNT][INPUT_COUNT] = {
 void ice_init(struct ice *ice)
 {
     memset(ice, 0, sizeof(*ice));
+    ice_init_zeroed(ice);
+}
+
+void ice_init_zeroed(struct ice *ice)
+{
     ice->selected = -1;
     ice->handshake = -1;
     ice->state = ICE_STATE_new;

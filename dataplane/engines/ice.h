@@ -66,6 +66,8 @@ struct ice {
 };
 
 void ice_init(struct ice *ice);
+/* The same, for memory that is all 0. */
+void ice_init_zeroed(struct ice *ice);
 
 /* ICE_CONNECTED, ICE_COMPLETED: the agent has entered this state. It may enter completed without
  * having been connected, and the selected path may have changed as well. ICE_MOVED: another path is

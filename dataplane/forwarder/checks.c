@@ -87,9 +87,17 @@ static void agent_changed(struct checks *checks, struct transport *t, enum ice_e
         checks_path_changed(checks, t);
 }
 
+/* As ice_find_path; most checks come from the selected path. */
+static int index_of(const struct transport *t, const struct path *path)
+{
+    const struct path *selected = ice_selected_path(&t->ice);
+
+    return selected && path_equal(selected, path) ? t->ice.selected : ice_find_path(&t->ice, path);
+}
+
 static bool is_within_limit(struct checks *checks, struct transport *t, const struct path *path)
 {
-    int index = ice_find_path(&t->ice, path);
+    int index = index_of(t, path);
     bool is_clients = index >= 0 && (index == t->ice.selected || ice_is_proven(&t->ice, index));
 
     return transport_count_within(t, checks->turn->now_ns,
@@ -104,7 +112,8 @@ static bool respond(struct checks *checks, struct transport *t, const struct pat
 {
     bool is_standby = index < 0 || (index != t->ice.selected && !t->ice.paths[index].is_nominated);
 
-    if (!proofs_may_send(checks->proofs, t, index,
+    if ((index < 0 || !proofs_is_complete(t, index)) &&
+        !proofs_may_send(checks->proofs, t, index,
                          is_standby ? PROOF_USE_STANDBY : PROOF_USE_CONTROL, bytes))
         return false;
     if (transmit_datagram(checks->transmit, path, data, bytes, COUNTER_stun_sent))
@@ -138,13 +147,13 @@ answer(struct checks *checks, const struct io_datagram *datagram, struct transpo
     }
     event = ice_receive_request(&t->ice, request, &datagram->path, named->password,
                                 checks->turn->now_ns, out, &out_bytes);
-    index = ice_find_path(&t->ice, &datagram->path);
+    index = index_of(t, &datagram->path);
     agent_changed(checks, t, event);
     if (out_bytes == 0)
         return VERDICT_drop_stun_limit;
     if (!respond(checks, t, &datagram->path, index, out, out_bytes))
         return VERDICT_drop_stun_unproven;
-    if (index >= 0)
+    if (index >= 0 && (index == t->asked || !proofs_is_complete(t, index)))
         proofs_ask(checks->proofs, t, index);
     return VERDICT_stun_answered;
 }
@@ -169,6 +178,8 @@ void checks_lose_consent(struct checks *checks, struct transport *t)
 
 void checks_forget(struct checks *checks, struct transport *t)
 {
-    ice_init(&t->ice);
-    update_paths(checks, t);
+    for (unsigned i = 0; i < ICE_PATHS_MAX; i++)
+        if (t->mapped_bits >> i & 1)
+            map_remove(&checks->paths, key_of(checks, &t->mapped[i]), t->index);
+    t->mapped_bits = 0;
 }

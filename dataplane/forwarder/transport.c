@@ -112,8 +112,7 @@ static void publish(struct transports *ts, struct transport *t)
         row.local_port = path->local_port;
         row.path_proof = t->ice.paths[t->ice.selected].proof.state;
     }
-    for (unsigned i = 0; i < ICE_PATHS_MAX; i++)
-        row.path_count += t->ice.paths[i].last_check_ns != 0;
+    row.path_count = (uint8_t)__builtin_popcount(t->mapped_bits);
     publish_row(ts->publisher, TABLE_transport_state, t->index, t->generation, &row.header);
 }
 
@@ -225,7 +224,7 @@ static void transport_add(struct transports *ts, uint32_t index, const struct tr
     t->ingress = &ts->ingresses[index];
     t->dtls_role = row->dtls_role;
     transport_set_rate(ts, t);
-    ice_init(&t->ice);
+    ice_init_zeroed(&t->ice);
     t->asked = -1;
     remember_path(ts, t);
     t->report_ssrc = random_pool_take(ts->random) | 1;
