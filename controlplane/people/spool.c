@@ -29,32 +29,83 @@ void spool_segment_name(uint64_t number, char name[SEGMENT_NAME_BYTES])
     snprintf(name, SEGMENT_NAME_BYTES, SEGMENT_PREFIX "%016" PRIx64, number);
 }
 
+/* The number in the name of a segment. False: the name is another one. */
+static bool segment_number(const char *name, uint64_t *number)
+{
+    return strlen(name) == SEGMENT_NAME_BYTES - 1 &&
+           sscanf(name, SEGMENT_PREFIX "%16" SCNx64, number) == 1;
+}
+
+/* Lists the files of a directory; NULL: it cannot be read. */
+static DIR *list_open(int directory)
+{
+    int fd = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *list = fd < 0 ? NULL : fdopendir(fd);
+
+    if (!list && fd >= 0)
+        close(fd);
+    return list;
+}
+
+uint64_t spool_segment_after(int directory, uint64_t number, uint64_t end)
+{
+    DIR *list = list_open(directory);
+    struct dirent *entry;
+    uint64_t next = end, found;
+
+    if (!list)
+        return number + 1 < end ? number + 1 : end; /* the name may exist or not */
+    while ((entry = readdir(list)))
+        if (segment_number(entry->d_name, &found) && found > number && found < next)
+            next = found;
+    closedir(list);
+    return next;
+}
+
+/* May this entry of the data directory be a segment that an earlier run left? */
+static bool segment_is_ours(struct spool *spool, const char *name, uint64_t number,
+                            struct stat *file)
+{
+    const char *why = NULL;
+
+    if (fstatat(spool->directory, name, file, AT_SYMLINK_NOFOLLOW) != 0)
+        return false;
+    if (!S_ISREG(file->st_mode))
+        why = "it is not a file";
+    else if (number > SEGMENT_NUMBER_MAX)
+        why = "Ringcast never counts so far";
+    if (why)
+        LOG(WARN, "audit",
+            "the data directory has something with the name of a part of the audit spool; it is "
+            "left alone",
+            F("name", "%s", name), F("reason", "%s", why));
+    return !why;
+}
+
 /* Finds the oldest and the newest segment that the last run left, and how many bytes all have. */
 static bool segments_find(struct spool *spool)
 {
-    int fd = openat(spool->directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *list = fd < 0 ? NULL : fdopendir(fd);
+    DIR *list = list_open(spool->directory);
     uint64_t oldest = UINT64_MAX, newest = 0;
     struct dirent *entry;
     struct stat file;
 
-    if (!list) {
-        if (fd >= 0)
-            close(fd);
+    if (!list)
         return false;
-    }
     while ((entry = readdir(list))) {
         uint64_t number;
 
         if (strstr(entry->d_name, SEGMENT_PREFIX) == entry->d_name &&
             strstr(entry->d_name, SEGMENT_COPY_SUFFIX))
             unlinkat(spool->directory, entry->d_name, 0); /* the process died in a repair */
-        if (strlen(entry->d_name) != SEGMENT_NAME_BYTES - 1 ||
-            sscanf(entry->d_name, SEGMENT_PREFIX "%16" SCNx64, &number) != 1 ||
-            fstatat(spool->directory, entry->d_name, &file, AT_SYMLINK_NOFOLLOW) != 0)
+        if (!segment_number(entry->d_name, &number))
+            continue;
+        /* A new segment gets no name that is taken, by whatever. */
+        if (number <= SEGMENT_NUMBER_MAX && number > newest)
+            newest = number;
+        if (!segment_is_ours(spool, entry->d_name, number, &file))
             continue;
         oldest = number < oldest ? number : oldest;
-        newest = number > newest ? number : newest;
         spool->bytes += (uint64_t)file.st_size;
     }
     closedir(list);
@@ -202,7 +253,8 @@ bool spool_append(struct spool *spool, const struct audit_row *row)
 static void read_next_segment(struct spool *spool)
 {
     descriptor_close(&spool->read_fd);
-    spool->read_number++;
+    spool->read_number =
+        spool_segment_after(spool->directory, spool->read_number, spool->write_number);
     spool->read_bytes = 0;
 }
 
@@ -229,10 +281,27 @@ static size_t chunk_parse(struct spool *spool, struct spool_batch *batch, size_t
     return used;
 }
 
-size_t spool_read(struct spool *spool, struct spool_batch *batch)
+/* Opens the segment to read. What is not a file is passed over, as if it did not exist. */
+static int segment_open(const struct spool *spool)
 {
     char name[SEGMENT_NAME_BYTES];
+    struct stat file;
+    int fd;
 
+    spool_segment_name(spool->read_number, name);
+    fd = openat(spool->directory, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (fd >= 0 && fstat(fd, &file) == 0 && !S_ISREG(file.st_mode)) {
+        close(fd);
+        errno = ENOENT;
+        return -1;
+    }
+    if (fd < 0 && (errno == ELOOP || errno == ENXIO))
+        errno = ENOENT;
+    return fd;
+}
+
+size_t spool_read(struct spool *spool, struct spool_batch *batch)
+{
     batch->count = 0;
     /* Every round reads rows, skips damaged lines, or continues with the next segment. */
     while (batch->count == 0) {
@@ -242,11 +311,8 @@ size_t spool_read(struct spool *spool, struct spool_batch *batch)
         if (spool->read_number > spool->write_number ||
             (last && (spool->write_fd < 0 || spool->read_bytes >= spool->write_bytes)))
             return 0;
-        if (spool->read_fd < 0) {
-            spool_segment_name(spool->read_number, name);
-            spool->read_fd =
-                openat(spool->directory, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-        }
+        if (spool->read_fd < 0)
+            spool->read_fd = segment_open(spool);
         if (spool->read_fd >= 0)
             bytes =
                 pread(spool->read_fd, batch->chunk, SPOOL_CHUNK_BYTES, (off_t)spool->read_bytes);
@@ -278,9 +344,12 @@ void spool_stored(struct spool *spool)
     char name[SEGMENT_NAME_BYTES];
     struct stat file;
 
-    for (; spool->stored_number < spool->read_number; spool->stored_number++) {
+    for (; spool->stored_number < spool->read_number;
+         spool->stored_number =
+             spool_segment_after(spool->directory, spool->stored_number, spool->read_number)) {
         spool_segment_name(spool->stored_number, name);
-        if (fstatat(spool->directory, name, &file, AT_SYMLINK_NOFOLLOW) != 0)
+        if (fstatat(spool->directory, name, &file, AT_SYMLINK_NOFOLLOW) != 0 ||
+            !S_ISREG(file.st_mode))
             continue;
         if (unlinkat(spool->directory, name, 0) != 0)
             LOG(ERROR, "audit",

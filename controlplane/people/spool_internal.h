@@ -9,6 +9,7 @@
 #define SEGMENT_PREFIX "audit-spool-"
 #define SEGMENT_COPY_SUFFIX ".new"
 #define SEGMENT_NAME_BYTES (sizeof(SEGMENT_PREFIX) + 16)
+#define SEGMENT_NUMBER_MAX (1ull << 60) /* a greater one is not ours */
 
 struct spool {
     int directory;
@@ -36,6 +37,8 @@ struct spool {
 };
 
 void spool_segment_name(uint64_t number, char name[SEGMENT_NAME_BYTES]);
+/* The number of the next segment that exists and is below `end`; else `end`. Any thread. */
+uint64_t spool_segment_after(int directory, uint64_t number, uint64_t end);
 /* Ends the segment that is written; the next row begins a new one. */
 void spool_segment_end(struct spool *spool);
 

@@ -110,7 +110,8 @@ bool spool_repair_run(struct spool_repair *repair)
     char *chunk = malloc(SPOOL_CHUNK_BYTES);
     bool ok = chunk != NULL;
 
-    for (uint64_t number = repair->first; ok && number <= repair->last; number++)
+    for (uint64_t number = repair->first; ok && number <= repair->last;
+         number = spool_segment_after(repair->directory, number, repair->last + 1))
         ok = segment_renew(repair->directory, number, chunk);
     ok = ok && spool_fsync(repair->directory) == 0;
     close(repair->directory);

@@ -80,27 +80,47 @@ static bool migrate(struct sqlite_connection *connection, char *why)
 }
 
 /* Creates the file with mode 0600 before SQLite does: -wal and -shm get the mode of the database
- * file. */
-static bool file_make(const char *path, bool create, char *why)
+ * file. A file that was there and is empty has lost its tables; new ones would hide that. */
+static bool file_make(struct sqlite_connection *connection, bool create, char *why)
 {
+    const int flags = O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
+    int fd = create ? open(connection->path, flags | O_CREAT | O_EXCL, 0600) : -1;
+    bool is_new = fd >= 0, ok;
     struct stat file;
-    int fd =
-        open(path, O_RDWR | (create ? O_CREAT : 0) | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
-    bool ok = fd >= 0 && fstat(fd, &file) == 0 && S_ISREG(file.st_mode) &&
-              ((file.st_mode & 077) == 0 || fchmod(fd, 0600) == 0);
 
+    if (!is_new)
+        fd = open(connection->path, flags);
+    ok = fd >= 0 && fstat(fd, &file) == 0 && S_ISREG(file.st_mode) &&
+         ((file.st_mode & 077) == 0 || fchmod(fd, 0600) == 0);
     if (!ok)
-        snprintf(why, WHY_BYTES, "cannot open %.100s: %s", path,
-                 errno ? strerror(errno) : "not a regular file");
+        snprintf(why, WHY_BYTES, "cannot open %.100s: %s", connection->path,
+                 fd < 0 ? strerror(errno) : "not a regular file");
+    if (ok && !is_new && file.st_size == 0) {
+        snprintf(why, WHY_BYTES,
+                 "the database %.80s is empty; restore it, or remove it to begin with a new one",
+                 connection->path);
+        ok = false;
+    }
+    if (ok) {
+        connection->device = file.st_dev;
+        connection->inode = file.st_ino;
+    }
     if (fd >= 0)
         close(fd);
     return ok;
 }
 
+bool sqlite_file_is_there(const struct sqlite_connection *connection)
+{
+    struct stat file;
+
+    return stat(connection->path, &file) == 0 && file.st_dev == connection->device &&
+           file.st_ino == connection->inode;
+}
+
 bool sqlite_connect(struct sqlite_connection *connection, bool create, char *why)
 {
-    errno = 0;
-    if (!file_make(connection->path, create, why))
+    if (!file_make(connection, create, why))
         return false;
     /* NOMUTEX: only one thread at a time uses the connection. */
     if (sqlite3_open_v2(connection->path, &connection->handle,

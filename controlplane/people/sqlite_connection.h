@@ -4,6 +4,7 @@
 #define RINGCAST_SQLITE_CONNECTION_H
 
 #include <sqlite3.h>
+#include <sys/types.h>
 
 #include "columns.h"
 #include "sqlite.h"
@@ -55,6 +56,8 @@ struct sqlite_connection {
     sqlite3 *handle; /* NULL: not open */
     sqlite3_stmt *statements[STATEMENT_COUNT];
     char path[SETTING_TEXT_ROOM + sizeof(SQLITE_FILE)];
+    dev_t device;         /* of the database file, */
+    ino_t inode;          /* to notice that it was removed or replaced */
     uint64_t deadline_ns; /* of the query that runs: SQLite waits for a lock until then */
     char message[96];     /* why the query failed; kept here because a rollback replaces SQLite's */
     bool reopen;          /* the handle may be broken (I/O error, damaged or replaced file) */
@@ -63,5 +66,7 @@ struct sqlite_connection {
 /* False: failed, with a sentence in why (WHY_BYTES); sqlite_disconnect then. */
 bool sqlite_connect(struct sqlite_connection *connection, bool create, char *why);
 void sqlite_disconnect(struct sqlite_connection *connection);
+/* False: the file was removed or replaced after it was opened. What is written now would be lost. */
+bool sqlite_file_is_there(const struct sqlite_connection *connection);
 
 #endif

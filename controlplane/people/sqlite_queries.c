@@ -274,7 +274,12 @@ void sqlite_query_run(struct sqlite_connection *connection, struct query *query)
 
     connection->message[0] = 0;
     connection->deadline_ns = query->asked_ns + SQLITE_QUERY_MS_MAX * NS_PER_MS;
-    if (!connection->handle && query->kind != QUERY_PROBE) {
+    if (connection->handle && !sqlite_file_is_there(connection)) {
+        connection->reopen = true; /* by the next probe */
+        snprintf(connection->message, sizeof(connection->message),
+                 "the file " SQLITE_FILE " was removed or replaced; put it back");
+    }
+    if ((!connection->handle || connection->message[0]) && query->kind != QUERY_PROBE) {
         query->result = outcome(connection, SQLITE_CANTOPEN, query);
         return;
     }

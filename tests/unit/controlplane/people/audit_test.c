@@ -225,6 +225,59 @@ static void a_close_while_the_database_is_down_keeps_the_spool(void **state)
     stop(audit, store);
 }
 
+static void in_data_directory(char path[600], const char *name)
+{
+    snprintf(path, 600, "%s/%s", setup_settings.data_directory, name);
+}
+
+/* Segments whose numbers are far apart, and what only has the name of one. */
+static void odd_names_do_not_stop_the_spool(void **state)
+{
+    struct persistence *store = store_open(&test_loop);
+    struct audit *audit = audit_start(store);
+    char from[600], to[600], path[600], name[64];
+    struct stat file;
+    int fd;
+
+    spool_segment_bytes_max = 3000;
+    database_break("1");
+    for (unsigned i = 0; i < 100; i++)
+        row_write(audit, i);
+    loop_for(&test_loop, 30);
+    stop(audit, store);
+    for (unsigned n = 2; n < 40; n++) { /* all but the first: in the same order, far behind it */
+        snprintf(name, sizeof(name), "audit-spool-%016x", n);
+        in_data_directory(from, name);
+        snprintf(name, sizeof(name), "audit-spool-00ffffff%08x", n);
+        in_data_directory(to, name);
+        if (stat(from, &file) == 0)
+            assert_int_equal(rename(from, to), 0);
+    }
+    in_data_directory(path, "audit-spool-0000000000000002");
+    assert_int_equal(mkdir(path, 0700), 0);
+    in_data_directory(path, "audit-spool-00ffffff00000100"); /* the next number is taken */
+    assert_int_equal(mkdir(path, 0700), 0);
+    in_data_directory(path, "audit-spool-ffffffffffffffff");
+    fd = open(path, O_WRONLY | O_CREAT, 0600);
+    assert_int_equal(write(fd, "x", 1), 1);
+    close(fd);
+    database_repair();
+    store = store_open(&test_loop);
+    audit = audit_start(store);
+    for (unsigned i = 100; i < 120; i++)
+        assert_true(row_write(audit, i));
+    rows_wait(120);
+    rows_are_in_order(120);
+    stop(audit, store);
+    in_data_directory(to, "audit-spool-00ffffff00000002");
+    assert_int_equal(stat(to, &file), -1); /* stored, so it is gone */
+    assert_int_equal(unlink(path), 0);     /* not ours, so it stays */
+    in_data_directory(path, "audit-spool-0000000000000002");
+    assert_int_equal(rmdir(path), 0);
+    in_data_directory(path, "audit-spool-00ffffff00000100");
+    assert_int_equal(rmdir(path), 0);
+}
+
 static void only_one_process_may_use_a_data_directory(void **state)
 {
     struct persistence *store = store_open(&test_loop);
@@ -248,6 +301,7 @@ int main(void)
         AUDIT_TEST(full_segments_are_removed_when_their_rows_are_stored),
         AUDIT_TEST(a_close_stores_the_rows_that_wait),
         AUDIT_TEST(a_close_while_the_database_is_down_keeps_the_spool),
+        AUDIT_TEST(odd_names_do_not_stop_the_spool),
         AUDIT_TEST(only_one_process_may_use_a_data_directory),
     };
 

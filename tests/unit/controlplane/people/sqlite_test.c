@@ -183,6 +183,40 @@ static void the_queue_is_limited(void **state)
     assert_int_equal(answers, 100);
 }
 
+/* Without its file the database would seem well until the next start, which would find nothing. */
+static void a_removed_file_is_noticed(void **state)
+{
+    static const char *const files[] = {"ringcast.sqlite3", "ringcast.sqlite3-wal",
+                                        "ringcast.sqlite3-shm"};
+    struct persistence *store = store_open(&test_loop);
+    struct user_row ada = user_sample("ada@example.org"), bob = user_sample("bob@example.org");
+    char path[600], away[610];
+
+    user_insert(store, &ada, on_done, NULL);
+    assert_int_equal(answer_wait(), PERSISTED);
+    for (unsigned i = 0; i < 3; i++) {
+        snprintf(path, sizeof(path), "%s/%s", setup_settings.data_directory, files[i]);
+        snprintf(away, sizeof(away), "%s.away", path);
+        assert_int_equal(rename(path, away), 0);
+    }
+    user_insert(store, &bob, on_done, NULL);
+    assert_int_equal(answer_wait(), PERSISTENCE_UNAVAILABLE);
+    assert_non_null(strstr(persistence_status(store), "was removed or replaced; put it back"));
+    loop_for(&test_loop, 1500); /* it is tried again meanwhile */
+    assert_string_not_equal(persistence_status(store), "ok");
+    snprintf(path, sizeof(path), "%s/%s", setup_settings.data_directory, files[0]);
+    assert_int_equal(access(path, F_OK), -1); /* no new one is made */
+    for (unsigned i = 0; i < 3; i++) {
+        snprintf(path, sizeof(path), "%s/%s", setup_settings.data_directory, files[i]);
+        snprintf(away, sizeof(away), "%s.away", path);
+        assert_int_equal(rename(away, path), 0);
+    }
+    LOOP_UNTIL(&test_loop, strcmp(persistence_status(store), "ok") == 0);
+    user_insert(store, &ada, on_done, NULL);
+    assert_int_equal(answer_wait(), PERSISTENCE_DUPLICATE); /* what was stored is there */
+    store_close(&test_loop, store);
+}
+
 static void errors_at_the_start_are_explained(void **state)
 {
     char why[WHY_BYTES], path[600];
@@ -212,6 +246,8 @@ static void errors_at_the_start_are_explained(void **state)
 
     fd = open(path, O_WRONLY | O_CREAT, 0644);
     close(fd);
+    assert_null(persistence_open(&test_loop, &setup_settings, databases, why));
+    assert_non_null(strstr(why, "is empty; restore it, or remove it to begin with a new one"));
     strcat(setup_settings.data_directory, "/ringcast.sqlite3/x");
     assert_null(persistence_open(&test_loop, &setup_settings, databases, why));
     assert_non_null(strstr(why, "cannot create the data directory"));
@@ -262,6 +298,7 @@ int main(void)
         T(queries_to_a_hung_database_are_answered),
         T(a_full_disk_makes_the_database_unavailable_until_it_has_space),
         T(the_queue_is_limited),
+        T(a_removed_file_is_noticed),
         T(errors_at_the_start_are_explained),
         T(a_directory_of_another_user_is_explained),
     };
