@@ -124,6 +124,24 @@ void handoff_publish(struct lanes *lanes)
     lanes->to_publish = 0;
 }
 
+/* ---- transports ---- */
+
+bool handoff_claim_transport(struct lanes *lanes, uint32_t index)
+{
+    uint32_t mine = lanes->worker + 1, claim = 0;
+
+    return !lanes->shared ||
+           atomic_compare_exchange_strong_explicit(&lanes->shared->claims[index], &claim, mine,
+                                                   memory_order_acq_rel, memory_order_acquire) ||
+           claim == mine;
+}
+
+void handoff_release_transport(struct lanes *lanes, uint32_t index)
+{
+    if (lanes->shared)
+        atomic_store_explicit(&lanes->shared->claims[index], 0, memory_order_release);
+}
+
 /* ---- receiving ---- */
 
 const struct handoff_note *handoff_take(struct lanes *lanes, uint32_t from, uint64_t *position)

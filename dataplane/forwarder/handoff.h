@@ -78,6 +78,7 @@ struct handoff {
         const struct history *history; /* of what it receives */
     } workers[WORKERS_MAX];
     _Atomic uint32_t wanted[WORKERS_MAX][PRODUCERS_MAX];
+    _Atomic uint32_t claims[TRANSPORTS_MAX]; /* worker + 1 that has the transport; 0: none */
     struct handoff_lane lanes[WORKERS_MAX][WORKERS_MAX]; /* [from][to] */
 };
 
@@ -122,6 +123,14 @@ unsigned handoff_send_packet(struct lanes *lanes, uint16_t workers, struct hando
 void handoff_send(struct lanes *lanes, uint32_t to, struct handoff_note note);
 /* Makes all sent notes visible to the other workers, and wakes those that sleep. */
 void handoff_publish(struct lanes *lanes);
+
+/* ---- transports ---- */
+
+/* Two workers with one transport would send with one key, each with indexes that the other uses, too
+ * (threat D13). So only one worker has the transport at an index. False: another one has it, and
+ * has not heard yet that it goes. */
+bool handoff_claim_transport(struct lanes *lanes, uint32_t index);
+void handoff_release_transport(struct lanes *lanes, uint32_t index);
 
 /* ---- receiving ---- */
 

@@ -5,6 +5,7 @@
 
 #include "checks.h"
 #include "consumer.h"
+#include "handoff.h"
 #include "handshaker_link.h"
 #include "memory.h"
 #include "producer.h"
@@ -207,6 +208,7 @@ static void transport_remove(struct transports *ts, struct transport *t)
         memset(t->ingress, 0, sizeof(*t->ingress));
     memset(t, 0, sizeof(*t));
     ts->count--;
+    handoff_release_transport(ts->lanes, index);
     publish_gone(ts->publisher, TABLE_transport_state, index, generation);
 }
 
@@ -215,7 +217,12 @@ static void transport_add(struct transports *ts, uint32_t index, const struct tr
     struct transport *t = &ts->all[index];
 
     t->index = index; /* everything else is 0 in a free transport */
+    if (!handoff_claim_transport(ts->lanes, index)) {
+        ts->waits_for_claim = true;
+        return;
+    }
     if (!credentials_take(&ts->ufrags, t, row)) {
+        handoff_release_transport(ts->lanes, index);
         ts->turn->counters[COUNTER_rows_refused]++;
         return;
     }

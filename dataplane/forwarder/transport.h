@@ -104,6 +104,7 @@ struct transports {
     struct publisher *publisher;
     struct handshaker_link *handshaker;
     struct checks *checks;
+    struct lanes *lanes;
     struct reports *reports;
     struct proofs *proofs;
     struct producers *producers;
@@ -115,6 +116,7 @@ struct transports {
      * client without a producer has the rate of audio. */
     struct policer_rate rates[MEDIA_KIND_video + 1];
 
+    bool waits_for_claim; /* a row was not applied, because another worker has that transport */
     uint32_t count;
     struct transport *all; /* [TRANSPORTS_MAX], like the two below */
     struct egress *egresses;

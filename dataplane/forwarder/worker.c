@@ -117,6 +117,9 @@ static void housekeeping(struct worker *w)
     transmit_flush(&w->transmit);
     if (w->turn.now_ns >= w->next_publish_ns) {
         publish_worker(w);
+        if (w->transports.waits_for_claim)
+            reconcile_start_rescan(&w->reconciler);
+        w->transports.waits_for_claim = false;
         w->next_publish_ns = w->turn.now_ns + STATE_INTERVAL_NS;
     }
     if (w->handshaker.ring_bell)
@@ -301,6 +304,7 @@ static void connect_objects(struct worker *w)
         .publisher = &w->publisher,
         .handshaker = &w->handshaker,
         .checks = &w->checks,
+        .lanes = &w->lanes,
         .reports = &w->reports,
         .proofs = &w->proofs,
         .producers = &w->producers,

@@ -311,6 +311,36 @@ static void packets_for_a_replica_that_leaves_are_finished(void **state)
     pair_close(&x);
 }
 
+/* Threat D13: a control plane that tells two workers of one transport, and lets the first not know
+ * that it goes. Both would send with one key. */
+static void only_one_worker_has_a_transport(void **state)
+{
+    struct transport_row row;
+    struct pair x;
+
+    pair_open(&x, SRTP_PROFILE_aead_aes_128_gcm);
+    assert_int_equal(row_copy(TABLE_transport, &row,
+                              region_row(&x.home->desired, TABLE_transport, HOME_SUBSCRIBER), 1),
+                     ROW_OK);
+    row.worker = 1;
+    rig_row(x.away, TABLE_transport, HOME_SUBSCRIBER, &row.header, 1); /* no note for worker 0 */
+    for (int i = 0; i < 10; i++) {
+        rig_now_ns += 150 * NS_PER_MS;
+        pair_turn(&x);
+    }
+    assert_int_equal(x.home->worker->transports.all[HOME_SUBSCRIBER].generation, 1);
+    assert_int_equal(x.away->worker->transports.all[HOME_SUBSCRIBER].generation, 0);
+    assert_true(rig_counter(x.away, COUNTER_rescans) >= 5); /* it asks again */
+    rig_row(x.home, TABLE_transport, HOME_SUBSCRIBER, &row.header, 1);
+    for (int i = 0; i < 3; i++) {
+        rig_now_ns += 150 * NS_PER_MS;
+        pair_turn(&x);
+    }
+    assert_int_equal(x.home->worker->transports.all[HOME_SUBSCRIBER].generation, 0);
+    assert_int_equal(x.away->worker->transports.all[HOME_SUBSCRIBER].generation, 1);
+    pair_close(&x);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -323,6 +353,7 @@ int main(void)
         cmocka_unit_test(a_new_replica_knows_the_clock),
         cmocka_unit_test(a_row_that_changes_while_a_replica_is_made),
         cmocka_unit_test(packets_for_a_replica_that_leaves_are_finished),
+        cmocka_unit_test(only_one_worker_has_a_transport),
     };
 
     srtp_init();
