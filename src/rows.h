@@ -212,7 +212,8 @@ ROW_ENUMS(ROW_ENUM_DECLARE)
 
 /* Index e of the arrays is one encoding. Jitter is in RTP time-stamp units (RFC 3550 6.4.1). In
  * this and the rows beside it, _bps is the rate between the last two times that the row was
- * published. */
+ * published. nacks_sent: messages to the publisher; packets_asked: that they asked for;
+ * packets_repaired: of those, packets that came. */
 #define PRODUCER_STATE_ROW(S, A)                                                         \
     A(u64, encoding_packets, ENCODINGS_MAX, dec, 0, 0)                                   \
     A(u64, encoding_bytes, ENCODINGS_MAX, bytes, 0, 0)                                   \
@@ -225,9 +226,13 @@ ROW_ENUMS(ROW_ENUM_DECLARE)
     A(u32, encoding_bps, ENCODINGS_MAX, dec, 0, 0)                                       \
     A(u32, encoding_rtx_packets, ENCODINGS_MAX, dec, 0, 0)                               \
     A(u32, encoding_pli_sent, ENCODINGS_MAX, dec, 0, 0)                                  \
-    A(u8, reserved, 8, hex, 0, 0)
+    A(u32, encoding_nacks_sent, ENCODINGS_MAX, dec, 0, 0)                                \
+    A(u32, encoding_packets_asked, ENCODINGS_MAX, dec, 0, 0)                             \
+    A(u32, encoding_packets_repaired, ENCODINGS_MAX, dec, 0, 0)                          \
+    A(u8, reserved, 24, hex, 0, 0)
 
-/* encoding: the index of the producer's encoding that is forwarded now. */
+/* encoding: the index of the producer's encoding that is forwarded now. packets_asked: that the
+ * client asked for again (NACK); packets_sent and bytes_sent do not contain what was sent again. */
 #define CONSUMER_STATE_ROW(S, A)                                                         \
     S(u64, packets_sent, dec, 0, 0)                                                      \
     S(u64, bytes_sent, bytes, 0, 0)                                                      \
@@ -240,9 +245,11 @@ ROW_ENUMS(ROW_ENUM_DECLARE)
     S(u32, pli_received, dec, 0, 0)                                                      \
     S(u32, fir_received, dec, 0, 0)                                                      \
     S(u32, nack_received, dec, 0, 0)                                                     \
+    S(u32, packets_asked, dec, 0, 0)                                                     \
+    S(u32, packets_sent_again, dec, 0, 0)                                                \
     S(u32, send_bps, dec, 0, 0)                                                          \
     S(u8, encoding, dec, 0, ENCODINGS_MAX - 1)                                           \
-    A(u8, reserved, 43, hex, 0, 0)
+    A(u8, reserved, 35, hex, 0, 0)
 
 /* How loud one audio producer was in the last AUDIO_LEVEL_INTERVALS intervals of AUDIO_INTERVAL_NS
  * of the monotonic clock; interval i lies at i modulo AUDIO_LEVEL_INTERVALS. A level is the byte of

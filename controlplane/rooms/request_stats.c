@@ -113,6 +113,9 @@ static void add_encoding(cJSON *list, const struct producer *producer,
     cJSON_AddNumberToObject(item, "fractionLost", state->encoding_fraction_lost[e]);
     cJSON_AddNumberToObject(item, "jitter", state->encoding_jitter[e]);
     cJSON_AddNumberToObject(item, "packetsRetransmitted", state->encoding_rtx_packets[e]);
+    cJSON_AddNumberToObject(item, "packetsRepaired", state->encoding_packets_repaired[e]);
+    cJSON_AddNumberToObject(item, "nackCount", state->encoding_nacks_sent[e]);
+    cJSON_AddNumberToObject(item, "nackPacketCount", state->encoding_packets_asked[e]);
     cJSON_AddNumberToObject(item, "pliCount", state->encoding_pli_sent[e]);
     json_push(list, item);
 }
@@ -145,7 +148,9 @@ static cJSON *consumer_stats(struct rooms *rooms, struct consumer *consumer)
     cJSON_AddNumberToObject(item, "packetsLost", (double)state.packets_lost);
     cJSON_AddNumberToObject(item, "fractionLost", state.fraction_lost);
     cJSON_AddNumberToObject(item, "jitter", state.jitter);
+    cJSON_AddNumberToObject(item, "packetsRetransmitted", state.packets_sent_again);
     cJSON_AddNumberToObject(item, "nackCount", state.nack_received);
+    cJSON_AddNumberToObject(item, "nackPacketCount", state.packets_asked);
     cJSON_AddNumberToObject(item, "pliCount", state.pli_received);
     cJSON_AddNumberToObject(item, "firCount", state.fir_received);
     if (state.round_trip_us != 0) /* 0: unknown, no RTCP report arrived yet */

@@ -55,6 +55,8 @@ static void publish(struct consumers *cs, const struct consumer_details *d)
         .pli_received = d->pli_received,
         .fir_received = d->fir_received,
         .nack_received = d->nack_received,
+        .packets_asked = d->packets_asked,
+        .packets_sent_again = cs->repair_out->all[c->index].packets,
         .encoding = c->encoding,
     };
 

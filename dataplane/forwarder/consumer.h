@@ -55,6 +55,7 @@ struct consumer_details {
     int32_t lost;
     uint32_t fraction_lost, jitter, round_trip_us;
     uint32_t pli_received, fir_received, nack_received;
+    uint32_t packets_asked;      /* by the client, with NACKs */
     uint64_t key_frame_asked_ns; /* when the client asked for one; 0: never */
     uint32_t rtx_ssrc;           /* of its retransmissions; 0: none */
     uint8_t rtx_payload_type;    /* 0: the client takes no retransmissions */

@@ -145,6 +145,7 @@ static void transport_feedback(struct feedback *f, struct transport *t,
 {
     struct consumer_details *d;
     uint32_t sender, media;
+    unsigned count;
 
     if (packet->count != RTPFB_NACK || !rtcp_read_feedback(packet, &sender, &media))
         return;
@@ -152,8 +153,10 @@ static void transport_feedback(struct feedback *f, struct transport *t,
     if (!d)
         return;
     d->nack_received++;
-    t->nacked_in_window +=
+    count =
         repair_out_answer(f->repair_out, d, packet, NACKED_PER_SECOND_MAX - t->nacked_in_window);
+    d->packets_asked += count;
+    t->nacked_in_window += count;
 }
 
 /* ---- compounds ---- */

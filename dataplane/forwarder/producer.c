@@ -48,6 +48,9 @@ static void publish(struct producers *ps, const struct producer *p)
             publish_bps(e->bytes, &before->encoding_bytes[i], &before->encoding_bps[i], span_ns);
         row.encoding_rtx_packets[i] = (uint32_t)e->rtx_packets;
         row.encoding_pli_sent[i] = e->pli_sent;
+        row.encoding_nacks_sent[i] = e->nacks_sent;
+        row.encoding_packets_asked[i] = e->packets_asked;
+        row.encoding_packets_repaired[i] = e->packets_repaired;
     }
     publish_row(ps->publisher, TABLE_producer_state, p->index, p->generation, &row.header);
 }

@@ -30,8 +30,7 @@ struct encoding {
     uint32_t transit;
     uint32_t fraction_lost;
     uint32_t pli_sent;
-    uint32_t nack_sent; /* packets asked for */
-    uint32_t repaired;  /* of those, packets that came */
+    uint32_t nacks_sent, packets_asked, packets_repaired; /* see PRODUCER_STATE_ROW */
     uint64_t last_packet_ns;
     bool has_sr;                    /* the client sent a sender report: */
     uint64_t sr_ntp, sr_arrival_ns; /* on the client's clock; on our monotonic one */

@@ -57,7 +57,7 @@ void repair_in_add(struct repair_in *r, struct producer *p, const struct packet 
     s->packets = e->packets;
     switch (nack_add(&s->nack, packet->index, is_repair, r->turn->now_ns)) {
     case NACK_REPAIRED:
-        e->repaired++;
+        e->packets_repaired++;
         r->turn->counters[COUNTER_repaired_in]++;
         break;
     case NACK_TOO_MANY:
@@ -98,7 +98,8 @@ void repair_in_on_timer(struct repair_in *r, struct stream_repair *s)
         return;
     }
     if (count && reports_send_nack(r->reports, p->transport, e->seen_ssrc, sequences, count)) {
-        e->nack_sent += (uint32_t)count;
+        e->nacks_sent++;
+        e->packets_asked += (uint32_t)count;
         r->turn->counters[COUNTER_nack_sent] += count;
     }
     set_timer(r, s);

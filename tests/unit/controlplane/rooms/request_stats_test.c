@@ -69,11 +69,15 @@ static void producers(void **state)
     row->encoding_jitter[0] = 321;
     row->encoding_rtx_packets[0] = 12;
     row->encoding_pli_sent[0] = 4;
+    row->encoding_nacks_sent[0] = 8;
+    row->encoding_packets_asked[0] = 15;
+    row->encoding_packets_repaired[0] = 11;
     row->encoding_ssrc[0] = 0xdeadbeef;
     list = request(a.s, "media:getStats", "{'producerId':'%s'}", a.video);
     assert_int_equal(cJSON_GetArraySize(list), 1);
     item = cJSON_GetArrayItem(list, 0);
-    assert_members(item, COMMON " rtxSsrc packetsRetransmitted pliCount");
+    assert_members(item, COMMON " rtxSsrc packetsRetransmitted packetsRepaired nackCount "
+                                "nackPacketCount pliCount");
     assert_string_equal(text_of(item, "type"), "inbound-rtp");
     assert_string_equal(text_of(item, "kind"), "video");
     assert_string_equal(text_of(item, "mimeType"), "video/VP8");
@@ -82,7 +86,9 @@ static void producers(void **state)
     assert_true(number(item, "bitrate") == 1234567);
     assert_true(number(item, "packetsLost") == -3 && number(item, "fractionLost") == 25);
     assert_true(number(item, "jitter") == 321 && number(item, "pliCount") == 4);
-    assert_true(number(item, "packetsRetransmitted") == 12);
+    assert_true(number(item, "packetsRetransmitted") == 12 &&
+                number(item, "packetsRepaired") == 11);
+    assert_true(number(item, "nackCount") == 8 && number(item, "nackPacketCount") == 15);
     assert_true(number(item, "timestamp") > 0);
     row->published_ns -= 2 * NS_PER_S; /* media stopped, so the data plane stopped publishing */
     item = cJSON_GetArrayItem(request(a.s, "media:getStats", "{'producerId':'%s'}", a.video), 0);
@@ -116,20 +122,23 @@ static void consumers(void **state)
     row->fraction_lost = 10;
     row->jitter = 77;
     row->nack_received = 5;
+    row->packets_asked = 9;
+    row->packets_sent_again = 8;
     row->pli_received = 6;
     row->fir_received = 7;
     list = request(b.s, "media:getStats", "{'consumerId':'%s'}", id);
     assert_int_equal(cJSON_GetArraySize(list), 1); /* nothing is known about its producer */
     item = cJSON_GetArrayItem(list, 0);
-    assert_members(item, COMMON
-                   " nackCount pliCount firCount"); /* no RTCP report, so no round-trip time */
+    assert_members(item, COMMON " packetsRetransmitted nackCount nackPacketCount pliCount "
+                                "firCount"); /* no RTCP report, so no round-trip time */
     assert_string_equal(text_of(item, "type"), "outbound-rtp");
     assert_true(number(item, "ssrc") == c->row.ssrc);
     assert_true(number(item, "packetCount") == 50 && number(item, "byteCount") == 5000);
     assert_true(number(item, "bitrate") == 32000 && number(item, "packetsLost") == 2);
     assert_true(number(item, "fractionLost") == 10 && number(item, "jitter") == 77);
     assert_true(number(item, "nackCount") == 5 && number(item, "pliCount") == 6);
-    assert_true(number(item, "firCount") == 7);
+    assert_true(number(item, "firCount") == 7 && number(item, "nackPacketCount") == 9);
+    assert_true(number(item, "packetsRetransmitted") == 8);
 
     row->round_trip_us = 12345;
     source = producer_row_of(a.audio);
@@ -139,7 +148,8 @@ static void consumers(void **state)
     assert_int_equal(cJSON_GetArraySize(list), 2);
     assert_true(number(cJSON_GetArrayItem(list, 0), "roundTripTime") == 12.345);
     item = cJSON_GetArrayItem(list, 1);
-    assert_members(item, COMMON " packetsRetransmitted pliCount");
+    assert_members(item, COMMON " packetsRetransmitted packetsRepaired nackCount nackPacketCount "
+                                "pliCount");
     assert_string_equal(text_of(item, "type"), "inbound-rtp");
     assert_true(number(item, "ssrc") == 99 && number(item, "packetCount") == 60);
     row->encoding = 3; /* this producer has no such encoding */

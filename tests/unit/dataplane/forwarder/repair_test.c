@@ -98,6 +98,15 @@ static void a_lost_packet_is_asked_for_and_forwarded(void **state)
     rig_advance(rig, 200 * NS_PER_MS);
     assert_int_equal(asked_for(rig, &clients[0], sequences), 2); /* the two others, again */
     assert_int_equal(rig_counter(rig, COUNTER_nack_sent), 5);
+    rig_advance(rig, NS_PER_S);
+    {
+        const struct producer_state_row *row =
+            (const struct producer_state_row *)region_row(&rig->actual, TABLE_producer_state, 0);
+
+        assert_true(row->encoding_nacks_sent[0] >= 2);
+        assert_true(row->encoding_packets_asked[0] >= 5);
+        assert_int_equal(row->encoding_packets_repaired[0], 1);
+    }
     call_close(rig, clients, 1);
 }
 
@@ -183,6 +192,16 @@ static void a_subscriber_gets_a_lost_packet_again(void **state)
         assert_memory_equal(got[0].data + header + 2, first[2].data + header, PAYLOAD);
     }
     assert_int_equal(rig_counter(rig, COUNTER_rtx_sent), 1);
+    rig_advance(rig, NS_PER_S);
+    {
+        const struct consumer_state_row *row =
+            (const struct consumer_state_row *)region_row(&rig->actual, TABLE_consumer_state, 0);
+
+        assert_int_equal(row->nack_received, 1);
+        assert_int_equal(row->packets_asked, 1);
+        assert_int_equal(row->packets_sent_again, 1);
+        assert_int_equal(row->packets_sent, 4);
+    }
     call_close(rig, clients, 1);
 }
 
