@@ -29,12 +29,16 @@ SOCKET_LOAD := tests/integration/socket_load/generator
 TEST_TOOLS += $(SOCKET_LOAD)
 $(SOCKET_LOAD)_SOURCES := $(SOCKET_LOAD).c
 $(SOCKET_LOAD)_USES := src
-.PHONY: socket-load test-sockets test-hostile
+.PHONY: socket-load test-sockets test-hostile account-flood
 socket-load: $(OUT)/$(SOCKET_LOAD)
 test-sockets: programs socket-load
 	@RINGCAST_SOCKETS=5000 RINGCAST_JOINS=500 RINGCAST_JOIN_SECONDS=60 tests/integration/sockets
 test-hostile: programs
 	@RINGCAST_HALF_OPEN=100000 RINGCAST_HOSTILE_ROUNDS=20 tests/integration/hostile
+# One account floods the server from one address for a minute. It compares times, so it wants a machine that
+# does nothing else.
+account-flood: programs
+	@RINGCAST_FLOOD_SECONDS=60 tests/integration/hostile account_flood.test.mjs
 
 # Redis is killed, stopped and full for a minute each, while 200 participants per second join or
 # leave.
