@@ -233,7 +233,7 @@ async function unfinishedPosts(sockets) {
   });
   await within(5000, () => status !== '');
   posts.forEach((post) => post.destroy());
-  return status;
+  return status === '408' ? '' : status; // 408: on a busy machine we have waited longer than it waits for any body
 }
 
 const TURN = { turn_secret: SECRET };
