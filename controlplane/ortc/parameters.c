@@ -161,7 +161,7 @@ static bool normalize_rtcp(cJSON *parameters, char *why)
     cname = ortc_get_truthy(rtcp, "cname");
     if (cname != NULL && !cJSON_IsString(cname))
         return ortc_refuse(why, "rtcp.cname is not text");
-    if (cname != NULL && !ortc_is_printable(cname->valuestring, CNAME_ROOM - 1))
+    if (cname != NULL && !ortc_is_printable(cname->valuestring, ORTC_TEXT_BYTES_MAX))
         return ortc_refuse(why, "rtcp.cname is too long or not printable for this server");
     /* This server sends only reduced-size RTCP, so `false` becomes `true`. */
     ortc_set(rtcp, "reducedSize", cJSON_CreateTrue());

@@ -1,4 +1,5 @@
 /* Producing: from what a client sends to what consumers can get, and the producer's row. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -354,6 +355,21 @@ static bool fill_row(struct producer_row *row, const char *kind, const struct ma
            row_extensions(row, kind, sent, router, why);
 }
 
+/* A CNAME has up to 255 bytes (RFC 3550 6.5.1). A row has less room: a longer one is replaced by its
+ * hash. Receivers only compare CNAMEs. */
+static void take_cname(const char *sent, char name[CNAME_ROOM])
+{
+    uint64_t hash = 0xcbf29ce484222325; /* FNV-1a */
+
+    if (strlen(sent) < CNAME_ROOM) {
+        strcpy(name, sent);
+        return;
+    }
+    for (const char *c = sent; *c != '\0'; c++)
+        hash = (hash ^ (unsigned char)*c) * 0x100000001b3;
+    snprintf(name, CNAME_ROOM, "%016" PRIx64, hash);
+}
+
 bool ortc_produce(struct ortc_producer *out, const char *kind, const cJSON *rtp_parameters,
                   const cJSON *router_capabilities, char cname[CNAME_ROOM], char *why)
 {
@@ -378,7 +394,7 @@ bool ortc_produce(struct ortc_producer *out, const char *kind, const cJSON *rtp_
     rtcp = ortc_get(sent, "rtcp");
     memcpy(name, cname, CNAME_ROOM);
     if (name[0] == '\0' && ortc_text(rtcp, "cname") != NULL)
-        memcpy(name, ortc_text(rtcp, "cname"), strlen(ortc_text(rtcp, "cname")) + 1);
+        take_cname(ortc_text(rtcp, "cname"), name);
     if (name[0] == '\0')
         random_word(name, 8);
     ortc_set(rtcp, "cname", cJSON_CreateString(name));

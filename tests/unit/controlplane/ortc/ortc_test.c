@@ -250,6 +250,35 @@ static void scalability_modes_are_parsed(void **state)
     }
 }
 
+/* mediasoup takes a CNAME and a RID of any length. Real ones are shorter than these. */
+static void long_names_are_accepted(void **state)
+{
+    char why[ORTC_WHY_BYTES], name[256], first[CNAME_ROOM] = "", other[CNAME_ROOM] = "";
+    cJSON *sent = take(load("produce-vp8-simulcast-video"), "produceRtpParameters");
+    struct ortc_producer producer;
+
+    memset(name, 'c', 255);
+    name[255] = '\0';
+    ortc_set(ortc_get(sent, "rtcp"), "cname", cJSON_CreateString(name));
+    name[31] = '\0';
+    ortc_set(cJSON_GetArrayItem(ortc_get(sent, "encodings"), 0), "rid", cJSON_CreateString(name));
+    if (!ortc_produce(&producer, "video", sent, router, first, why))
+        fail_msg("%s", why);
+    assert_string_equal(producer.row.encoding_rid, name);
+    assert_string_equal(producer.row.cname, first);
+    assert_string_equal(ortc_text(ortc_get(producer.consumable_parameters, "rtcp"), "cname"),
+                        first);
+    assert_int_equal(strlen(first), 16);
+    ortc_producer_free(&producer);
+    memset(name, 'c', 64);
+    name[64] = '\0';
+    ortc_set(ortc_get(sent, "rtcp"), "cname", cJSON_CreateString(name));
+    assert_true(ortc_produce(&producer, "video", sent, router, other, why));
+    assert_string_not_equal(first, other);
+    ortc_producer_free(&producer);
+    cJSON_Delete(sent);
+}
+
 /* Text with line ends would add lines to the SDP of other clients. */
 static void text_that_is_not_printable_is_refused(void **state)
 {
@@ -496,6 +525,7 @@ int main(void)
         cmocka_unit_test(extension_ids_up_to_255_are_accepted),
         cmocka_unit_test(the_row_has_every_detail),
         cmocka_unit_test(scalability_modes_are_parsed),
+        cmocka_unit_test(long_names_are_accepted),
         cmocka_unit_test(text_that_is_not_printable_is_refused),
         cmocka_unit_test(only_what_consumers_need_is_kept),
         cmocka_unit_test(too_much_is_not_kept),
