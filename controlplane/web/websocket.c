@@ -213,9 +213,11 @@ static void watch_message(struct websocket *websocket)
 static void flush_control(struct websocket *websocket)
 {
     struct connection *connection = websocket->connection;
+    bool answers;
 
     wslay_event_send(websocket->frames);
-    if (websocket->out_bytes > 0) {
+    answers = websocket->out_bytes > 0;
+    if (answers) {
         char *out = websocket->out;
         size_t count = websocket->out_bytes;
 
@@ -225,7 +227,9 @@ static void flush_control(struct websocket *websocket)
     }
     if (!wslay_event_get_close_sent(websocket->frames) &&
         wslay_event_get_write_enabled(websocket->frames)) {
-        if (connection_queued_bytes(connection) > WEBSOCKET_QUEUE_BYTES_MAX)
+        /* Pongs for a peer that does not read. Messages have their own limit in websocket_send; a long
+         * one that waits must not end the connection. */
+        if (answers && connection_queued_bytes(connection) > WEBSOCKET_QUEUE_BYTES_MAX)
             connection_close(connection);
         else
             watch_message(websocket);
