@@ -50,7 +50,7 @@ static void reply_health(struct http_request *request)
     const char *state_status = live_status(control->live, state_why);
     bool ok;
     uint64_t uptime_s = (clock_monotonic_ns() - control->started_ns) / NS_PER_S;
-    cJSON *body = json_new_object(); /* before its parts */
+    cJSON *body = json_new_object(); /* json.h: an object is made before its parts */
     cJSON *state = part(control->settings.state, state_status);
     cJSON *store = part(control->settings.persistence, persistence);
 

@@ -48,7 +48,8 @@ static void end_with_launcher(void)
         prctl(PR_SET_PDEATHSIG, SIGTERM);
 }
 
-/* Each connection needs a file descriptor. False: there are not even enough for our own files. */
+/* Each connection needs a file descriptor. False: this process may not open even OPEN_FILES_MIN
+ * files. */
 static bool raise_descriptor_limit(void)
 {
     struct rlimit limit;

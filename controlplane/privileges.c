@@ -18,8 +18,8 @@
 #include "src/log.h"
 
 /* Gives the data directory to the user, with the files that root or its last owner made in it at an
- * earlier start. (Files with several names are left alone: the last owner may have linked one of
- * somebody else.) */
+ * earlier start. A file with several names keeps its owner: the last owner may have made a
+ * link to a file of another user. */
 static bool hand_over_data(const struct settings *settings, const struct passwd *user, char *why)
 {
     int fd = data_directory_open(settings, why);

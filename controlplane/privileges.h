@@ -7,8 +7,8 @@
 
 #include "src/settings.h"
 
-/* Root becomes the user of the setting run_as, who gets the data directory. why (WHY_BYTES): what
- * is wrong and what to change. */
+/* If this process is root, it gives the data directory to the user of the setting run_as and
+ * becomes that user. False: `why` (WHY_BYTES) says what is wrong and what to change. */
 bool privileges_drop(const struct settings *settings, char *why);
 
 #endif

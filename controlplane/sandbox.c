@@ -95,13 +95,14 @@ static int refuse_with_arguments(scmp_filter_ctx filter)
     const scmp_datum_t both = PROT_WRITE | PROT_EXEC, self = (scmp_datum_t)getpid();
     int result = 0;
 
-    /* A library may be loaded late (names of hosts, character sets), but code is never made. */
+    /* The process may still load libraries (for host names and character sets). So only memory that
+     * is both writable and executable is refused. */
     result |= seccomp_rule_add(filter, refusal, SCMP_SYS(mmap), 1,
                                SCMP_A2(SCMP_CMP_MASKED_EQ, both, both));
     result |= seccomp_rule_add(filter, refusal, SCMP_SYS(mprotect), 1,
                                SCMP_A2(SCMP_CMP_MASKED_EQ, both, both));
-    /* Threads are made, processes are not. The flags of clone3 lie in memory, where no filter sees
-     * them; without it glibc takes clone. */
+    /* The process may start threads, but no processes. A filter cannot see the flags of clone3,
+     * because they are in memory. Without clone3, glibc uses clone. */
     result |= seccomp_rule_add(filter, refusal, SCMP_SYS(clone), 1,
                                SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, 0));
     result |= seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);

@@ -14,7 +14,8 @@
 
 #include "src/settings.h"
 
-/* Call it once the process is the user that it stays. why: WHY_BYTES. */
+/* Call this after the process has become its final user. False: `why` (WHY_BYTES) says what is
+ * wrong. */
 bool sandbox_enter(const struct settings *settings, char *why);
 
 #endif

@@ -80,7 +80,8 @@ static void print_finding(bool is_problem, const char *sentence)
     printf("settings: %s: %s\n", is_problem ? "problem" : "warning", sentence);
 }
 
-/* --check: the settings could be read. Do they fit together, and does this machine fit them? */
+/* For --check, after the settings could be read. Prints whether they fit together and whether this
+ * machine fits them. */
 static int print_checks(const struct settings *settings)
 {
     static const char *const words[] = {"note", "warning", "problem"};
@@ -128,8 +129,8 @@ static int child_run(const struct role *role, const struct settings *settings)
     return status;
 }
 
-/* Removes --role=NAME, which only the supervisor gives, from the arguments. NULL: it is not
- * there. */
+/* Removes --role=NAME from the arguments and returns NAME. Only the supervisor gives this option.
+ * NULL: the option is not there. */
 static const char *role_take(int *argc, char **argv)
 {
     for (int i = 1; i < *argc; i++) {

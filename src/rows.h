@@ -61,7 +61,7 @@ typedef char row_chr;
 #define ROW_ENUM_VALUE_srtp_profile(n, v) SRTP_PROFILE_##n = v,
 #define ROW_ENUM_VALUE_dtls_failure(n, v) DTLS_FAILURE_##n = v,
 
-/* Every enum list by the name that `show` uses. */
+/* L(name, LIST): every list of enum values, with the name that `show` uses. */
 #define ROW_ENUMS(L)                                                                     \
     L(media_kind, MEDIA_KINDS)                                                           \
     L(producer_type, PRODUCER_TYPES)                                                     \

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #define WORDS_MAX 32
-#define KEPT_BYTES_MAX (256u << 10) /* a larger buffer is freed when it is cleared */
+#define KEPT_BYTES_MAX (256u << 10) /* commands_clear frees a larger buffer */
 
 static bool reserve(struct commands *commands, size_t bytes)
 {

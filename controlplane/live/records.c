@@ -96,7 +96,7 @@ void room_record_free(struct mirror *mirror, struct room_record *room)
     free(room);
 }
 
-/* The record is a removed one until somebody puts it. */
+/* The record counts as removed until mirror_room_put. */
 struct room_record *room_record_new(struct mirror *mirror, const char *id)
 {
     struct room_record *room = calloc(1, sizeof(*room));
@@ -286,7 +286,7 @@ static struct user_record *user_record_get(struct mirror *mirror, const char *id
     return user;
 }
 
-/* The record is a removed one until somebody puts it. */
+/* The record counts as removed until mirror_socket_put. */
 struct socket_record *socket_record_new(struct mirror *mirror, const char *id, const char *user_id)
 {
     struct socket_record *socket = calloc(1, sizeof(*socket));

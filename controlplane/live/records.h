@@ -96,8 +96,8 @@ struct mirror {
 
 /* ---- records.c ----
  *
- * A new record is a removed one until somebody puts it. Marking a record as dirty does nothing
- * unless the mode is MIRROR_WRITING. */
+ * A new record counts as removed until mirror_room_put or mirror_socket_put. Marking a record as
+ * dirty does nothing unless the mode is MIRROR_WRITING. */
 
 struct room_record *room_record_find(struct mirror *mirror, const char *id);
 void room_mark(struct mirror *mirror, struct room_record *room);

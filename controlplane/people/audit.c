@@ -45,8 +45,8 @@ void audit_level_check(struct audit *audit)
                 F("bytes", "%llu", (unsigned long long)bytes));
         else
             LOG(WARN, "audit",
-                "the audit spool is filling up: bring the database back before it is full and "
-                "requests are refused",
+                "the audit spool is filling up: bring the database back before the spool is full "
+                "and requests are refused",
                 F("percent", "%u", (unsigned)percent),
                 F("bytes", "%llu", (unsigned long long)bytes),
                 F("max", "%llu", (unsigned long long)spool_bytes_max));

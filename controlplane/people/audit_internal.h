@@ -56,7 +56,7 @@ void audit_free_when_idle(struct audit *audit);
 /* Warns once per level how full the spool is: long before requests must be refused, and when they
  * are. */
 void audit_level_check(struct audit *audit);
-/* The spool takes no row: logs it once, and remembers why. */
+/* The spool cannot take a row: logs this once and remembers the reason. */
 void audit_write_failed(struct audit *audit, int reason);
 
 /* ---- audit_send.c ---- */

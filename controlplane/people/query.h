@@ -44,7 +44,7 @@ struct query {
     enum query_kind kind;
     enum persistence_result result;
     bool answered; /* persistence.c answered it when its time was over: drop the late result */
-    bool repeated; /* the database has sent it once already */
+    bool repeated; /* do not repeat it: it was repeated once, or it is finished */
     uint64_t asked_ns;
     union query_callback callback;
     void *context;

@@ -21,7 +21,7 @@ void random_fill(void *out, size_t bytes)
         if (got < 0 && errno == EINTR)
             continue;
         if (got < 0)
-            abort(); /* cannot happen since Linux 3.17; ids that can be guessed would be worse */
+            abort(); /* cannot happen since Linux 3.17; predictable ids would be unsafe */
         at += got;
         bytes -= (size_t)got;
     }

@@ -125,7 +125,8 @@ void participants_remove_overdue(struct rooms *rooms)
         if (now_ms < p->grace_until_ms)
             continue;
         participant_remove(p, DEPARTURE_GONE);
-        /* This may have closed a room and removed others from the list: start again. */
+        /* This may have closed the room and removed more participants from the list. So start from
+         * the first one again. */
         next = TAILQ_FIRST(&rooms->absent);
     }
 }

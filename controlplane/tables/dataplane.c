@@ -105,13 +105,14 @@ void dataplane_set_up(struct dataplane *dataplane, bool up)
         LOG(INFO, "dataplane", "the data plane is up");
     } else {
         LOG(WARN, "dataplane",
-            "the data plane is down: its supervisor does not answer, or says that it is dead");
+            "the data plane is down: its supervisor does not answer, or says that the forwarder is "
+            "dead");
     }
     dataplane->handlers.up(dataplane->context, up);
 }
 
-/* While it is late, events may have been lost with an earlier forwarder: so the end of it counts as
- * a start. */
+/* While the heartbeat is late, a forwarder may have died and its events with it. So when the
+ * heartbeat is back, this counts as a start of the data plane. */
 static void set_late(struct dataplane *dataplane, bool late)
 {
     if (late == dataplane->late)
@@ -121,7 +122,7 @@ static void set_late(struct dataplane *dataplane, bool late)
     dataplane->retry_ms = 0;
     if (late) {
         LOG(WARN, "dataplane",
-            "the heartbeat of the data plane is late; requests go on while its supervisor is asked",
+            "the heartbeat of the data plane is late; asking its supervisor; requests continue",
             F("silence_limit_ms", "%u", HEARTBEAT_SILENCE_MS));
     } else {
         dataplane->failure_logged = false;

@@ -52,10 +52,10 @@ void dataplane_row_remove(struct dataplane *dataplane, enum table_id table, hand
 bool dataplane_row_read(struct dataplane *dataplane, enum table_id table, handle_word handle,
                         void *row);
 
-/* Picks a worker: the least loaded one, counted in transports and consumers; -1: there is none.
- * preferred: the worker of the room, or -1. It is picked as long as its load is at most `slack`
- * more than the least, so that a small room stays on one worker, which is cheaper, and a large one
- * spreads over all workers. */
+/* Picks the worker with the least load, which is its number of transports and consumers. -1: there
+ * is no worker. preferred: the worker of the room, or -1. That worker is picked while its load is
+ * at most `slack` above the least load. So a small room stays on one worker, which costs less. A
+ * large room spreads over all workers. */
 int dataplane_pick_worker(struct dataplane *dataplane, int preferred, uint32_t slack);
 /* The media port of a worker; 0: it has none yet. */
 uint16_t dataplane_worker_port(struct dataplane *dataplane, uint32_t worker);

@@ -11,7 +11,7 @@
 #include "src/region.h"
 #include "src/sanitizer.h"
 
-/* How often this process beats. Nobody acts when it is late; ringcastctl shows it. */
+/* How often this process writes its heartbeat. Only ringcastctl reads it, and shows its age. */
 #define HEARTBEAT_MS 100
 /* Without a heartbeat of the forwarder for this long, we ask the supervisor. On a busy machine a
  * late heartbeat proves nothing, so it refuses no request: rows are written all the same. The data
@@ -28,7 +28,7 @@ struct dataplane {
 
     bool mapped, up, closing, connecting;
     bool late;    /* up, but its heartbeat is late */
-    bool refused; /* asked meanwhile: the data plane is dead */
+    bool refused; /* while it is late: the data plane was found dead */
     struct region desired, actual;
     struct ring changes[WORKERS_MAX], events[WORKERS_MAX];
     int worker_doorbell[WORKERS_MAX], control_doorbell; /* eventfds; -1: none */

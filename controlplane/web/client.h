@@ -77,7 +77,7 @@ struct client {
 
 /* NULL: there is none with this session id. */
 struct client *client_find(struct socketio *io, struct slice sid);
-/* A client without transport; client_open follows. NULL: the request has been answered. */
+/* Makes a client without transport; call client_open next. NULL: this has answered the request. */
 struct client *client_new(struct socketio *io, struct http_request *request);
 /* Begins the session. */
 void client_open(struct client *client, enum engine_transport transport);

@@ -66,7 +66,8 @@ static bool is_served_here(const struct http_connection *http, struct slice path
            slice_is(path, "/health");
 }
 
-/* 200: there is a route, or (route is NULL) the page may have the path. Otherwise a status. */
+/* Returns 200 if a route has this path, or if the page may have a file for it (then the route is
+ * NULL). Otherwise returns the status of the error. */
 static int find_route(struct http_request *request, char *allow, size_t room)
 {
     const struct http_head *head = &request->head;
@@ -167,7 +168,7 @@ static int check_body(struct http_request *request, const char **message)
     return 200;
 }
 
-/* False: the route has refused the request, and what it sends of its body is dropped. */
+/* False: the route has refused the request. The server drops the rest of the body. */
 static bool takes_body(struct http_request *request)
 {
     const struct route *route = request->route;

@@ -1,4 +1,4 @@
-/* Opens the ports, accepts connections, and refuses those that are too many. */
+/* Opens the ports, accepts connections, and refuses connections over the limits. */
 #define _GNU_SOURCE
 #include "listener.h"
 

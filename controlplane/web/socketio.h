@@ -68,11 +68,12 @@ void socket_emit_all(struct socket *const *sockets, size_t count, const char *ev
 void socket_send(struct socket *socket, int64_t ack, cJSON *array,
                  const struct socket_attachment *attachments, size_t count);
 /* Closes the session, after everything that was sent before. socket_disconnect sends DISCONNECT
- * first: a stock client stays away. After socket_close it connects again by itself. */
+ * first, and Socket.IO's own client library then stays away. After socket_close the library
+ * connects again by itself. */
 void socket_disconnect(struct socket *socket);
 void socket_close(struct socket *socket);
-/* Closes the session at once and sends nothing: there is no memory for what the client should
- * hear. Its library connects again. */
+/* Closes the session at once and sends nothing. It is for lack of memory, when the client
+ * would miss a message. The client's library connects again. */
 void socket_abort(struct socket *socket);
 
 const char *socket_id(const struct socket *socket); /* 20 characters, as clients see it */

@@ -103,8 +103,8 @@ static __attribute__((noinline)) void reserve(struct fanout *f, struct consumer 
     c->index_reserved = resume_reserve_rtp(f->resume, &name, index);
 }
 
-/* Sends one packet to one consumer. Here is the last line of defence of threat D13: whatever comes
- * in, no SRTP index leaves twice. */
+/* Sends one packet to one consumer. This is the last defence against threat D13: whatever arrives,
+ * it never sends two packets with the same SRTP index. */
 static bool forward(struct fanout *f, struct consumer *c, const struct producer *p,
                     struct packet *packet, struct emitted *emitted)
 {

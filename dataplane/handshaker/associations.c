@@ -186,8 +186,8 @@ static bool handshake_announce(struct handshake *handshake)
     return true;
 }
 
-/* What dtls.h calls to send: the worker sends it on the selected path. When the ring is full the
- * datagram is lost, and DTLS retransmits it. */
+/* dtls.h calls this to send a datagram. The worker sends the datagram on the selected path. When
+ * the ring is full the datagram is lost, and DTLS retransmits it. */
 static void send_datagram(void *context, const uint8_t *datagram, size_t bytes)
 {
     struct handshake *handshake = context;

@@ -62,7 +62,7 @@ struct handshake {
 struct association {
     struct handshake *handshake; /* NULL: not begun, ended, freed, or an earlier process had it */
     uint32_t generation;         /* 0: there is no transport */
-    uint8_t state;               /* enum dtls_state, as in the key row; new: there is no key row */
+    uint8_t state;               /* of the key row; DTLS_STATE_new: there is no key row */
     uint8_t worker;
     uint8_t unsent_note; /* enum dtls_note that found its ring full, 0: none */
     bool validated;      /* ICE has a path: if we are the DTLS client, we may start */
@@ -114,9 +114,9 @@ void handshaker_close(struct handshaker *h);
 
 /* ---- hellos.c ---- */
 
-/* Adds a datagram to what has arrived of the transport's ClientHello. Returns the whole ClientHello
- * as one datagram of *bytes, valid until the next call; NULL: it is not complete, or not
- * well-formed. */
+/* Adds a datagram to the parts of the transport's ClientHello that have arrived. Returns the whole
+ * ClientHello as one datagram of *bytes, valid until the next call. NULL: the ClientHello is not
+ * complete or not well-formed. */
 const uint8_t *hello_receive(struct handshaker *h, handle_word transport, const uint8_t *datagram,
                              size_t *bytes);
 /* May a ClientHello of this association try to begin a handshake now? Counts the try. */

@@ -115,10 +115,11 @@ struct io_choice {
 };
 
 /* Chooses the backend that is called `name`. "auto" measures the candidates on loopback and takes
- * the one that needs least CPU time; that takes some 80 ms. It takes `measured_before` without
- * measuring when a backend has that name ("": none): the forwarder that measured it has died, and
- * its successor must not lengthen the gap. Call it before the process enters the sandbox: it opens
- * sockets. False: no backend has that name, and `why` says which names there are. */
+ * the one that needs least CPU time; that takes some 80 ms. When a backend has the name
+ * `measured_before` ("": none), "auto" takes that one and measures nothing: an earlier forwarder
+ * measured it and has died, and media stands still until the new one works. Call this before the
+ * process enters the sandbox, because it opens sockets. False: no backend has that name, and `why`
+ * says which names there are. */
 bool io_choose(struct io_choice *choice, const struct io_backends *backends, const char *name,
                const char *measured_before, char why[IO_CHOICE_BYTES]);
 

@@ -48,7 +48,7 @@ void sends_send_singly(const struct udp_socket *socket, struct slots *slots, con
 }
 
 /* sendmmsg stops at the first send that fails, and the next call returns the error of that send.
- * When the socket is full, the rest of this turn is counted as such and not tried. */
+ * When the socket is full, the later sends of this turn are not tried and count as send_full. */
 static void sends_flush(struct sends *sends, struct slots *slots, struct io_counters *counters)
 {
     unsigned at = 0;

@@ -29,8 +29,8 @@ void sends_transmit(struct sends sends[SOCKETS_MAX], const struct udp_sockets *s
 /* Sends one run again, by copying; run->error becomes the result. No send may be collected in
  * `sends`. */
 void sends_retry(struct sends *sends, struct slots *slots, struct run *run);
-/* Sends and counts each datagram of a run that the kernel refused as one send. Remembers the
- * path. */
+/* The kernel refused to send this run at once. Sends its datagrams one by one and counts them.
+ * Remembers the path. */
 void sends_send_singly(const struct udp_socket *socket, struct slots *slots, const struct run *run,
                        struct io_counters *counters);
 

@@ -56,7 +56,8 @@ static bool run_continues(const struct run *run, const struct path *path, uint32
            path_equal(&run->path, path);
 }
 
-/* FNV-1a, without a secret: a peer that makes paths collide only makes its sends single. */
+/* FNV-1a, without a secret. The worst that a peer can reach with equal hashes is that datagrams are
+ * sent one by one. */
 static uint32_t path_hash(const struct path *path)
 {
     const uint8_t *bytes = (const uint8_t *)path;

@@ -28,7 +28,7 @@ struct run {
 };
 
 /* Paths on which the kernel refused a segmented send, found by their hash. For a while such a path
- * gets runs of one datagram. So its sends do not fail first, and its datagrams stay in order. */
+ * gets runs of one datagram. So no send is refused again, and the datagrams stay in order. */
 #define REFUSALS 1024           /* a power of two */
 #define REFUSAL_DATAGRAMS 10000 /* after this many single datagrams, segments are tried again */
 

@@ -8,7 +8,7 @@
 #include "io.h"
 
 #define RECEIVE_BYTES_MAX 65536u /* of one super-datagram */
-#define RECEIVE_BYTES_BEHIND 32  /* behind a super-datagram these may be read */
+#define RECEIVE_BYTES_BEHIND 32  /* a reader may read this many bytes behind a super-datagram */
 
 struct super_datagram {
     uint8_t *data; /* the parts that are not handed out yet */

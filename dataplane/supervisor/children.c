@@ -323,7 +323,8 @@ static uint64_t child_heartbeat(const struct supervisor *s, struct child *child)
     uint64_t beat_ns = region_heartbeat(child->header);
     uint64_t limit_ns = child->adopted ? ADOPTED_LIMIT_NS : START_LIMIT_NS;
 
-    if (beat_ns > child->judge_ns && !child->beating) { /* an earlier one is of another process */
+    /* A heartbeat before judge_ns is of an earlier process. */
+    if (beat_ns > child->judge_ns && !child->beating) {
         child->beating = true;
         child_send_log_level(s, child); /* there may have been a reload while it started */
     }

@@ -153,8 +153,8 @@ void control_client_accept(struct supervisor *s, uint64_t now_ns)
     control->clients[control->client_count++].deadline_ns = now_ns + CLIENT_LIMIT_NS;
 }
 
-/* To whom asks why the forwarder is silent: it crashed again and again, and nobody replaces it at
- * once. The descriptor means nothing; its name is the message. */
+/* Tells a client that the forwarder is dead: it crashed several times, so the supervisor waits
+ * before it starts another one. The descriptor means nothing; its name is the message. */
 static void add_forwarder_state(const struct supervisor *s, struct descriptors *set)
 {
     const struct child *forwarder = &s->children[CHILD_forwarder];

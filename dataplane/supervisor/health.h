@@ -29,7 +29,8 @@
 #define HEALTH_LATE_NS (100 * NS_PER_MS * SANITIZER_PATIENCE)
 #define HEALTH_WINDOW_NS (60 * NS_PER_MS * SANITIZER_PATIENCE)
 #define HEALTH_LIMIT_NS (2 * NS_PER_S * SANITIZER_PATIENCE)
-/* Before HEALTH_LIMIT_NS counts: if the supervisor itself slept, one late sample proves nothing. */
+/* At least this many samples are needed. If the supervisor itself slept for HEALTH_LIMIT_NS, one
+ * late sample proves nothing. */
 #define HEALTH_SAMPLES_MIN 20
 #define HEALTH_THREADS_MAX 24
 

@@ -10,7 +10,7 @@
 
 #include "src/clock.h"
 
-#define ROUNDS_TRIED_MAX 3 /* tries up to this many times --rounds, for undisturbed rounds */
+#define ROUNDS_TRIED_MAX 3 /* tries per wanted round: disturbed rounds do not count */
 
 static double ns_per_tick = 1;
 uint64_t bench_nothing_ticks;

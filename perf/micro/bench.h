@@ -72,7 +72,7 @@ struct bench_options {
     uint32_t fanout;     /* consumers of each producer */
     uint32_t bytes;      /* of an RTP packet, header and extensions included, without the tag */
     bool audio;          /* single packets of many producers instead of bursts of few */
-    bool uneven;         /* the packets of a burst differ by a byte, as browsers split frames */
+    bool uneven;         /* packets of a burst differ in size by one byte, as in browsers */
     bool cold;           /* rooms exceed the cache, so the next room is never in it */
     uint32_t rooms;      /* rooms that send one after the other */
     uint32_t publishers; /* of a room */

@@ -39,7 +39,7 @@ static const char usage[] =
     "  --warm, --cold    one room, or more rooms than the cache can hold (both)\n"
     "  --video, --audio  bursts of 9 packets of one producer, or single packets of 20 producers\n"
     "                    (audio when a packet has less than 400 bytes)\n"
-    "  --uneven          packets of a burst differ by one byte, as browsers split frames\n"
+    "  --uneven          packets of a burst differ in size by one byte, as in browsers\n"
     "  --burst N         packets of a producer in one turn\n"
     "  --rooms N         rooms that send one after the other\n"
     "  --publishers N    producers in each room\n"

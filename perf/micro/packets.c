@@ -81,7 +81,8 @@ static size_t attribute(uint8_t *out, size_t at, uint32_t type, const void *valu
     return at + 4 + ((bytes + 3) & ~3u);
 }
 
-/* RFC 8489 14.5, 14.7: while an attribute is computed, the length in the header ends behind it. */
+/* RFC 8489 14.5, 14.7: MESSAGE-INTEGRITY and FINGERPRINT are computed over a header whose length
+ * ends behind the attribute. */
 uint32_t packet_stun_write(uint8_t *out, const char *ufrag, const char *password,
                            uint64_t transaction, bool use_candidate)
 {

@@ -37,8 +37,8 @@ uint32_t sample_open(struct bench_world *world, struct sample *s, const uint64_t
         world_subscriber(world, room, consumer / shape->publishers % shape->subscribers);
     struct path path = world_path(transport);
     struct srtp_key key;
-    /* The worker began at a random index of 14 bits and counts as the producer does. From
-     * highest_index the engine computes the roll-over counter. */
+    /* The worker began at a random index of 14 bits and counts as the producer does. The engine
+     * computes the roll-over counter from highest_index. */
     struct srtp_stream stream = {.started = true};
     struct srtp_unprotect_job job = {
         .key = &key,

@@ -75,8 +75,8 @@ static void *thread_main(void *argument)
     struct member *m = argument;
     struct sched_param ahead = {.sched_priority = 1};
 
-    /* With a real-time priority where that is allowed: a thread that is disturbed makes all others
-     * wait. */
+    /* Asks for a real-time priority, because a disturbed thread makes all others wait. The kernel
+     * may refuse it. */
     pthread_setschedparam(pthread_self(), SCHED_FIFO, &ahead);
     for (;;) {
         while (sem_wait(&m->begin) != 0)

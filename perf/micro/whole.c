@@ -87,8 +87,8 @@ static void defaults(struct bench_options *o)
     if (!o->units)
         o->units = 5000;
     rooms_default(o);
-    /* Many rooms send as fast as real ones, so reports and statistics of clients count, too. One
-     * room at that rate would not load a worker: there the clock moves as under full load. */
+    /* Many rooms send at the rate of real rooms, so the cost includes reports and statistics. One
+     * room at that rate would not load a worker, so its clock moves as under full load. */
     if (!o->turn_ns && o->rooms > 1)
         o->turn_ns = (o->audio ? AUDIO_PACKET_NS : VIDEO_INTERVAL_NS) * o->together / o->rooms;
     else if (!o->turn_ns)

@@ -50,7 +50,7 @@ bool link_options_read(const char *text, struct link_options *options, char *why
         name[n] = '\0';
         value = strtod(text + n + 1, &end);
         if (end == text + n + 1 || (*end && *end != ',') || !(value >= 0 && value < 1e9)) {
-            snprintf(why, 160, "%s: the value is not a number from 0 on", name);
+            snprintf(why, 160, "%s: the value must be a number, at least 0 and below 1e9", name);
             return false;
         }
         if (!set(options, name, value)) {

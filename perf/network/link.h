@@ -19,11 +19,11 @@
 
 struct link_options {
     double loss;          /* share of packets that are lost, 0 to 1 */
-    double burst_packets; /* mean length of a loss; up to 1: each packet by itself */
+    double burst_packets; /* mean number lost in a row; up to 1: losses are independent */
     double doubled;       /* share of packets that arrive twice */
     uint64_t delay_ns;    /* of every packet */
-    uint64_t jitter_ns;   /* on top or less, evenly spread: so packets overtake each other */
-    bool in_order;        /* they do not */
+    uint64_t jitter_ns;   /* up to this much more or less delay, at random; it changes the order */
+    bool in_order;        /* no packet overtakes another */
     uint64_t rate_bps;    /* of the bottleneck; 0: there is none */
     uint64_t queue_ns;    /* the longest wait there; a packet that would wait longer is lost */
 };

@@ -4,10 +4,11 @@
  *          ◄────────────────────[ down link ]──
  *
  * Each client gets a socket of its own towards the server, so the server sees different addresses,
- * as it does behind a NAT. All clients of one relay share its two links only in their options: each
- * client has links of its own, with seeds of their own.
+ * as it does behind a NAT. Each client has two links of its own, with seeds of their own. All
+ * clients have the same options (--up, --down).
  *
- * Limits: CLIENTS_MAX clients, WAITING_MAX packets under way; what is more is lost and counted. */
+ * Limits: CLIENTS_MAX clients, WAITING_MAX packets under way; packets over these are lost and
+ * counted. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -179,7 +180,7 @@ static int open_socket(const char *ip, unsigned port)
     return fd;
 }
 
-/* number: of a port, or PORTS_MAX plus that of a client. */
+/* number: the number of a port, or PORTS_MAX plus the number of a client. */
 static void watch(int fd, unsigned number)
 {
     struct epoll_event event = {.events = EPOLLIN, .data.u32 = number};

@@ -97,7 +97,7 @@ function valuesOf(r, p99) {
     cpu_ns: result.server.cpu_ns_per_packet, sendto: result.server.sendto_per_packet,
     loss: Math.max(share(result.video), share(result.audio)),
     p50_ms: latency.p50, p99_ms: latency.p99, server_share: result.server.cpu_share,
-    // What other processes used of the server's core: high on a busy machine.
+    // The share of the server's core that other processes used. It is high on a busy machine.
     others_share: Math.max(0, result.server.core_busy_share - result.server.cpu_share),
     packets_per_second: result.packets_per_second, generator_share: result.generator.cpu_share,
   };
@@ -221,7 +221,8 @@ class Search {
     this.n = this.high === Infinity ? this.n * 2 : (this.low + this.high) >> 1;
   }
 
-  // Why the smallest N that failed proves nothing, or null. Then the server may carry more.
+  // The reason why the failure of the smallest N that failed does not count, or null. With a
+  // reason, the server may carry more.
   get spoiled() {
     return this.steps.find((s) => s.n === this.high)?.spoiled ?? null;
   }

@@ -34,7 +34,7 @@ bool peer_join(struct peer *peer, const struct signaling_options *options, const
                const char *password, bool register_first, const char *room, char *why);
 /* Connects both transports, publishes video and audio, and consumes what others publish. */
 bool peer_start_media(struct peer *peer, GMainContext *loop, char *why);
-/* Consumes the producers that the server has announced since. */
+/* Consumes the producers that the server has announced and that are not consumed yet. */
 bool peer_consume_new(struct peer *peer, char *why);
 /* False: the session or a transport has ended. */
 bool peer_is_alive(struct peer *peer, char *why);

@@ -89,7 +89,8 @@ static bool seen_before(struct receiver *r, uint16_t sequence)
     bool seen = r->seen[sequence >> 3] & bit;
 
     r->seen[sequence >> 3] |= bit;
-    /* Clear the bits half the number space away, so that they are free when numbers wrap around. */
+    /* Clear the bits of numbers that are half the number space away. So they are clear when the
+     * numbers wrap around. */
     r->seen[(uint16_t)(sequence + 32768) >> 3] = 0;
     return seen;
 }

@@ -102,7 +102,7 @@ const describe = (series, x, y) => series.map((s) => `${s.name}: ${s.points.map(
 const tickText = (axis, tick) => escape(axis.format ? axis.format(tick) : number(tick));
 
 // series: [{ name, points: [{ x, y, label, invalid }], dashed, color }]; limits: [{ y, label }].
-// x, y: { label, log, ticks, format }. Null if the points have fewer than two different x: the table is enough.
+// x, y: { label, log, ticks, format }. Null if the points have fewer than two different x.
 export function lines({ id, title, x, y, series, limits = [] }) {
   const there = series.map((s) => ({ ...s, points: s.points.filter((p) => Number.isFinite(p.x) && Number.isFinite(p.y) &&
     !(x.log && p.x <= 0) && !(y.log && p.y <= 0)) })).filter((s) => s.points.length);

@@ -40,7 +40,7 @@ function loadValues(result) {
     cpu_ns: known(server.cpu_ns_per_packet), sendto: known(server.sendto_per_packet),
     times_bare: known(server.cpu_ns_per_packet / result.bare?.ns), // the bare forwarder, which perf/load/run measures after the run
     memory_mib: known(server.memory_mib_per_endpoint), server_share: server.cpu_share,
-    // What other processes used of the server's core: high on a busy machine.
+    // The share of the server's core that other processes used. It is high on a busy machine.
     others_share: Math.max(0, server.core_busy_share - server.cpu_share),
     loss: Math.max(share(result.video), share(result.audio)),
     packets_per_second: result.packets_per_second, generator_share: generator.cpu_share,

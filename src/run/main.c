@@ -269,8 +269,8 @@ static void stop_orphans(void)
     }
 }
 
-/* SIGHUP means reload, except when the terminal that started us has closed. Then the kernel sends
- * it, or the shell that ends with the terminal. */
+/* SIGHUP means reload, with one exception. When the terminal that started us closes, the kernel or
+ * the shell sends SIGHUP, too. */
 static bool is_reload(const struct run *run, const struct signalfd_siginfo *got)
 {
     int terminal;

@@ -16,7 +16,7 @@
 #include "src/log.h"
 
 #define FIRST_STORED 3                /* SD_LISTEN_FDS_START */
-#define SHORT_LIFE_NS (10 * NS_PER_S) /* deaths after a shorter life count as in a row */
+#define SHORT_LIFE_NS (10 * NS_PER_S) /* after a longer life, deaths are counted from 0 */
 #define BACK_OFF_MS_MIN 100
 #define BACK_OFF_MS_MAX 5000
 

@@ -446,7 +446,8 @@ export class Call extends EventTarget {
       if (paused && this.consumers.has(id)) await this.#resumeConsumer(id);
   }
 
-  // It was too late: creates transports and producers again, with the tracks that are still open.
+  // The server did not resume this participant. So this creates transports and producers again,
+  // with the tracks that are still open.
   async #joinedAnew(answer) {
     for (const [source, { track, paused }] of this.producers) this.#unsent.set(source, { track, paused });
     for (const id of [...this.consumers.keys()]) this.#dropConsumer(id);

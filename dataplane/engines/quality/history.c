@@ -111,7 +111,7 @@ static uint64_t claim(struct history *h, uint64_t units)
         position += to_end;
     if ((uint32_t)position == 0) /* it would read as "no packet" */
         position += h->units;
-    /* Whoever reads a word that is written below also sees that it was claimed. */
+    /* A reader that sees one of the words written later also sees the new value of `claimed`. */
     __atomic_store_n(&h->claimed, position + units, __ATOMIC_RELAXED);
     after_claim();
     return position;

@@ -50,8 +50,8 @@ struct history {
     uint32_t (*places)[HISTORY_PLACES]; /* [HISTORY_STREAMS]: low half of a position; 0: none */
 };
 
-/* False: there is no address space. bytes is a multiple of HISTORY_UNIT_BYTES and more than the
- * longest packet takes. */
+/* bytes: a multiple of HISTORY_UNIT_BYTES, and more than the longest packet takes. False: mmap
+ * found no address space. */
 bool history_open(struct history *h, size_t bytes);
 void history_close(struct history *h);
 

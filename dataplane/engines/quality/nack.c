@@ -42,7 +42,7 @@ static bool note_gap(struct nack *n, uint64_t index, uint64_t now_ns)
     for (uint64_t i = n->highest + 1; i < index; i++)
         n->missing[n->count++] =
             (struct nack_missing){.index = i, .noticed_ns = now_ns, .due_ns = due_ns};
-    /* What was learnt about late packets is forgotten slowly. */
+    /* Each late packet can raise late_ns, so each gap lowers it a little. */
     n->late_ns = clamp(n->late_ns - n->late_ns / 64, LATE_NS_MIN, LATE_NS_MAX);
     return true;
 }

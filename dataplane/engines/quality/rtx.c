@@ -9,7 +9,7 @@ void rtx_unwrap(uint8_t *data, struct rtp_view *view, uint32_t ssrc, uint16_t se
     uint8_t *packet = data + RTX_NUMBER_BYTES;
 
     memmove(packet, data, view->header_bytes);
-    packet[0] &= 0xdf; /* what padding the retransmission had is not part of the packet */
+    packet[0] &= 0xdf; /* clears the padding bit: only the retransmission had the padding */
     packet[1] = (uint8_t)((packet[1] & 0x80) | payload_type);
     packet[2] = (uint8_t)(sequence >> 8);
     packet[3] = (uint8_t)sequence;

@@ -29,9 +29,9 @@ static inline bool rtx_read(const uint8_t *data, const struct rtp_view *view, si
     return true;
 }
 
-/* Makes the packet what it was at first. Its header moves up by RTX_NUMBER_BYTES over the number, so
- * the packet begins there afterwards: `view` is changed to match, apart from header_bytes, which
- * stays. Extensions stay as they came. */
+/* Makes the original packet from a retransmission. The header moves up by RTX_NUMBER_BYTES, over
+ * the number. So the original packet begins at data + RTX_NUMBER_BYTES. `view` is changed to match;
+ * its header_bytes stays the same. Extensions stay as they came. */
 void rtx_unwrap(uint8_t *data, struct rtp_view *view, uint32_t ssrc, uint16_t sequence,
                 uint8_t payload_type);
 

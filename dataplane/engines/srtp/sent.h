@@ -50,7 +50,8 @@ static inline bool srtp_skipped_test(struct srtp_skipped *skipped, uint64_t inde
     return *srtp_skipped_word(skipped, index) >> (index % 64) & 1;
 }
 
-/* The bit of an index that is new takes the place of the index SRTP_SENT_WINDOW before it. */
+/* An index and the index SRTP_SENT_WINDOW before it have the same bit. When a new index is set, the
+ * older one is forgotten. */
 static inline void srtp_skipped_set(struct srtp_sent *sent, struct srtp_skipped *skipped,
                                     uint64_t index, bool value)
 {

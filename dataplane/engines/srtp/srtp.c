@@ -22,9 +22,9 @@ static void protect_aead(struct srtp_engine *engine, const struct srtp_protect_j
 }
 
 /* Encrypts in counter mode, then computes the HMAC over header, ciphertext and roll-over counter
- * (RFC 3711 4.2). The memory behind a packet belongs to the next packet and must not be written at
- * any moment. So the counter is put where the tag will be, and the HMAC of 12 bytes is written to
- * `computed`, of which 10 bytes are copied. */
+ * (RFC 3711 4.2). The memory behind a packet belongs to the next packet and must never be written,
+ * not even for a moment. So the counter is put where the tag will be. The HMAC of 12 bytes is
+ * written to `computed`, and 10 bytes of it are copied to the packet. */
 static void protect_cm(struct srtp_engine *engine, const struct srtp_protect_job *const *jobs,
                        size_t count)
 {

@@ -1,6 +1,6 @@
 /* The parts of the io_uring backend: the ring and its restrictions (ring.c), receiving (receive.c),
- * sending without copying (send.c), opening and waiting (uring.c). It sends by sendmmsg (sends.h)
- * what is copied.
+ * sending without copying (send.c), opening and waiting (uring.c). Sends that copy use sendmmsg
+ * (sends.h).
  *
  *   kernel ─► completion queue ─► filled_buffers ─► io_datagram ─► release ─► spare
  *      ▲                                                                        │

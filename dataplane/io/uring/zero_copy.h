@@ -42,8 +42,8 @@ struct zero_copy {
 };
 
 void zero_copy_open(struct zero_copy *z, bool possible);
-/* A turn has `sends` qualifying sends of together `bytes`. How many of them may go without
- * copying? */
+/* A turn has `sends` sends that qualify, with `bytes` bytes in total. Returns how many of them may
+ * go without copying. */
 uint32_t zero_copy_allowed(struct zero_copy *z, uint32_t sends, uint32_t bytes);
 /* An allowed send was given to the kernel. */
 void zero_copy_made(struct zero_copy *z);

@@ -121,9 +121,9 @@ static void wrong_options_are_named(void **state)
     static const char *const wrong[][2] = {
         {"loss", "\"loss\" is not name=value"},
         {"lost=5", "\"lost\" is none of loss, burst, double, delay, jitter, order, rate, queue"},
-        {"loss=x", "loss: the value is not a number from 0 on"},
-        {"loss=-1", "loss: the value is not a number from 0 on"},
-        {"delay=5;loss=3", "delay: the value is not a number from 0 on"},
+        {"loss=x", "loss: the value must be a number, at least 0 and below 1e9"},
+        {"loss=-1", "loss: the value must be a number, at least 0 and below 1e9"},
+        {"delay=5;loss=3", "delay: the value must be a number, at least 0 and below 1e9"},
         {"loss=96", "loss is at most 95, double at most 100 percent"},
         {"delay=5,jitter=6",
          "jitter is more than delay: a packet would arrive before it was sent"}};
