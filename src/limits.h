@@ -20,7 +20,7 @@
 
 #define MID_BYTES_MAX 32         /* MID of a producer; the client chooses it */
 #define CONSUMER_MID_BYTES_MAX 8 /* MID of a consumer; Ringcast chooses "0", "1", … */
-#define RID_BYTES_MAX 32 /* with a NUL */
+#define RID_BYTES_MAX 32         /* with a NUL */
 #define CNAME_ROOM 64
 #define ICE_CREDENTIAL_ROOM 40 /* Ringcast makes 32 characters */
 #define FINGERPRINT_BYTES_MAX 64
