@@ -156,10 +156,16 @@ static void unlink_from_lists(struct consumers *cs, struct consumer_details *d)
 
 /* ---- row to object ---- */
 
-/* The SSRC of a consumer that sent nothing may begin again. */
-static void give_ssrc_back(struct transport *t, uint32_t ssrc)
+/* The SSRC of a consumer that sent nothing may begin again, unless the consumer was made a second
+ * time and had sent before: `resume` has the SSRCs that packets were sent with. */
+static void give_ssrc_back(const struct consumers *cs, struct transport *t, uint32_t ssrc)
 {
-    if (srtp_sent_next(&t->ssrcs) - ssrc <= SRTP_SENT_WINDOW)
+    struct srtp_skipped skipped;
+    struct srtp_sent used;
+
+    resume_find_ssrcs(cs->resume, t->index, t->generation, &used, &skipped);
+    if (srtp_sent_next(&t->ssrcs) - ssrc <= SRTP_SENT_WINDOW &&
+        srtp_sent_take_late(&used, &skipped, ssrc))
         srtp_skipped_set(&t->ssrcs, &t->ssrcs_skipped, ssrc, true);
 }
 
@@ -172,9 +178,9 @@ void consumer_remove(struct consumers *cs, struct consumer *c, bool with_bye)
     if (with_bye && c->has_sent)
         reports_send_bye(cs->reports, d->transport, c->ssrc);
     if (!c->has_sent)
-        give_ssrc_back(d->transport, c->ssrc);
+        give_ssrc_back(cs, d->transport, c->ssrc);
     if (d->rtx_ssrc && !repair_out_has_begun(cs->repair_out, index))
-        give_ssrc_back(d->transport, d->rtx_ssrc);
+        give_ssrc_back(cs, d->transport, d->rtx_ssrc);
     map_remove(&cs->ssrcs, consumer_key(d->transport->index, c->ssrc), index);
     unlink_from_lists(cs, d);
     if (srtp_sent_skipped(&c->sent))

@@ -408,6 +408,39 @@ static void a_successor_uses_no_index_of_the_rtx_stream_again(void **state)
     call_close(rig, clients, 1);
 }
 
+/* Threat D13: an SSRC with which packets were sent does not begin again, also when the consumer that
+ * had it comes back and goes without sending anything. */
+static void an_ssrc_that_was_used_is_not_given_back(void **state)
+{
+    struct client clients[2];
+    struct rig *rig = open_with_consumer(clients);
+    struct rig_sent got[2];
+    uint64_t refused;
+    uint16_t lost;
+
+    publish(rig, &clients[0], 100, true);
+    rig_turn(rig);
+    assert_int_equal(client_received_rtp(rig, &clients[1], got, 2), 1);
+    lost = (uint16_t)(got[0].data[2] << 8 | got[0].data[3]);
+    lose(rig, &clients[1], CONSUMER_SSRC, &lost, 1);
+    rig_turn(rig);
+    assert_int_equal(client_received_rtp(rig, &clients[1], NULL, 0), 1);
+    for (unsigned i = 0; i < 2; i++) { /* the second time it sends nothing */
+        rig_free_row(rig, TABLE_consumer, 0, 1);
+        rig_turn(rig);
+        if (i == 0)
+            rig_consumer(rig, 0, 1, 0, CONSUMER_SSRC, false, 1);
+        rig_turn(rig);
+    }
+    refused = rig_counter(rig, COUNTER_rows_refused);
+    rig_consumer(rig, 0, 1, 0, CONSUMER_SSRC, false, 2);
+    rig_turn(rig);
+    rig_consumer(rig, 1, 1, 0, RTX_SSRC, false, 2);
+    rig_turn(rig);
+    assert_int_equal(rig_counter(rig, COUNTER_rows_refused), refused + 2);
+    call_close(rig, clients, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -422,6 +455,7 @@ int main(void)
         cmocka_unit_test(a_pending_key_frame_silences_repair),
         cmocka_unit_test(the_history_of_the_home_serves_other_workers),
         cmocka_unit_test(a_successor_uses_no_index_of_the_rtx_stream_again),
+        cmocka_unit_test(an_ssrc_that_was_used_is_not_given_back),
     };
 
     srtp_init();
