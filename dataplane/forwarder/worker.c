@@ -110,6 +110,8 @@ static void ring_bell(int descriptor)
 
 static void housekeeping(struct worker *w)
 {
+    if (w->transmit.job_count > 0) /* retransmissions: encrypted before a key goes or changes */
+        transmit_flush(&w->transmit);
     wheel_advance(&w->wheel, w->turn.now_ns, on_timer, w);
     wheel_advance(&w->fine_wheel, w->turn.now_ns, on_timer, w);
     reconcile_changes(&w->reconciler);

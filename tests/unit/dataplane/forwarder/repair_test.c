@@ -441,6 +441,27 @@ static void an_ssrc_that_was_used_is_not_given_back(void **state)
     call_close(rig, clients, 1);
 }
 
+/* A subscriber asks for something, and its transport goes in the same turn. What leaves is encrypted
+ * with the key that it was meant for. */
+static void a_transport_that_goes_takes_no_key_from_a_retransmission(void **state)
+{
+    struct client clients[2];
+    struct rig *rig = open_with_consumer(clients);
+    struct rig_sent got[2];
+    uint16_t lost;
+
+    publish(rig, &clients[0], 100, true);
+    rig_turn(rig);
+    assert_int_equal(client_received_rtp(rig, &clients[1], got, 2), 1);
+    lost = (uint16_t)(got[0].data[2] << 8 | got[0].data[3]);
+    lose(rig, &clients[1], CONSUMER_SSRC, &lost, 1);
+    rig_free_row(rig, TABLE_transport, 1, 1);
+    rig_turn(rig);
+    assert_int_equal(client_received_rtp(rig, &clients[1], got, 2), 1); /* decrypts it */
+    assert_int_equal(get32(got[0].data + 8), RTX_SSRC);
+    call_close(rig, clients, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -456,6 +477,7 @@ int main(void)
         cmocka_unit_test(the_history_of_the_home_serves_other_workers),
         cmocka_unit_test(a_successor_uses_no_index_of_the_rtx_stream_again),
         cmocka_unit_test(an_ssrc_that_was_used_is_not_given_back),
+        cmocka_unit_test(a_transport_that_goes_takes_no_key_from_a_retransmission),
     };
 
     srtp_init();
