@@ -263,8 +263,9 @@ unsigned repair_out_answer(struct repair_out *r, const struct consumer_details *
     fill_budget(&r->all[c->index], c);
     for (size_t i = 0; rtcp_read_nack(nack, i, &sequence, &mask); i++)
         for (uint32_t bits = (uint32_t)mask << 1 | 1; bits; bits &= bits - 1) {
-            if (count++ == limit)
+            if (count == limit)
                 return count;
+            count++;
             answer(r, d, (uint16_t)(sequence + __builtin_ctz(bits)));
         }
     return count;

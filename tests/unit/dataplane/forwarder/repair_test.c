@@ -47,8 +47,8 @@ static size_t asked_for(struct rig *rig, struct client *publisher, uint16_t *seq
 static void lose(struct rig *rig, struct client *subscriber, uint32_t ssrc,
                  const uint16_t *sequences, size_t count)
 {
-    uint8_t rtcp[1100];
-    struct rtcp_buffer b = {.data = rtcp, .capacity = 1000};
+    uint8_t rtcp[1200];
+    struct rtcp_buffer b = {.data = rtcp, .capacity = 1100};
 
     assert_true(rtcp_add_nack(&b, 99, ssrc, sequences, count));
     client_send_rtcp(rig, subscriber, rtcp, b.bytes);
@@ -462,6 +462,24 @@ static void a_transport_that_goes_takes_no_key_from_a_retransmission(void **stat
     call_close(rig, clients, 1);
 }
 
+/* Threat D18: a limit that was reached stays reached until the second ends. */
+static void sequence_numbers_in_nacks_have_a_limit(void **state)
+{
+    struct client clients[2];
+    struct rig *rig = open_with_consumer(clients);
+    uint16_t sequences[4000];
+
+    for (unsigned i = 0; i < 4000; i++)
+        sequences[i] = (uint16_t)i;
+    publish(rig, &clients[0], 100, true);
+    rig_turn(rig);
+    for (unsigned i = 0; i < 20; i++)
+        lose(rig, &clients[1], CONSUMER_SSRC, sequences, 4000);
+    rig_turn(rig);
+    assert_int_equal(rig->worker->consumers.details[0].packets_asked, NACKED_PER_SECOND_MAX);
+    call_close(rig, clients, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -478,6 +496,7 @@ int main(void)
         cmocka_unit_test(a_successor_uses_no_index_of_the_rtx_stream_again),
         cmocka_unit_test(an_ssrc_that_was_used_is_not_given_back),
         cmocka_unit_test(a_transport_that_goes_takes_no_key_from_a_retransmission),
+        cmocka_unit_test(sequence_numbers_in_nacks_have_a_limit),
     };
 
     srtp_init();
