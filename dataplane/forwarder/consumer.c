@@ -200,9 +200,10 @@ static bool has_rtx(const struct consumer_row *row)
 /* Where a consumer starts: behind the indexes that were reserved for it. Otherwise at a random
  * sequence number in the lower half, so that a receiver does not take packets that arrive in
  * another order for a roll-over (RFC 3711 3.3.1). False: another consumer of the transport had its
- * SSRC, or that of its retransmissions (threat D13). */
+ * SSRC, or that of its retransmissions (threat D13). A consumer that goes on keeps its media when
+ * nobody can tell whether the SSRC of its retransmissions was used: *rtx says if it has any. */
 static bool first_index(struct consumers *cs, uint32_t index, const struct consumer_row *row,
-                        struct transport *t, uint64_t *first)
+                        struct transport *t, uint64_t *first, bool *rtx)
 {
     const struct resume_consumer name = {.index = index,
                                          .generation = row->header.generation,
@@ -213,8 +214,11 @@ static bool first_index(struct consumers *cs, uint32_t index, const struct consu
         !has_rtx(row) || srtp_sent_take_late(&t->ssrcs, &t->ssrcs_skipped, row->rtx_ssrc);
     uint64_t first_rtx;
 
-    if (resume_find_rtp(cs->resume, &name, first))
-        return rtx_is_new || resume_find_rtx(cs->resume, &name, row->rtx_ssrc, &first_rtx);
+    *rtx = has_rtx(row);
+    if (resume_find_rtp(cs->resume, &name, first)) {
+        *rtx &= rtx_is_new || resume_find_rtx(cs->resume, &name, row->rtx_ssrc, &first_rtx);
+        return true;
+    }
     *first = random_pool_take(cs->random) & 0x3fff;
     return is_new && rtx_is_new;
 }
@@ -239,13 +243,14 @@ static void consumer_add(struct consumers *cs, uint32_t index, const struct cons
     struct consumer_details *d = &cs->details[index];
     struct producer *p = producer_or_replica(cs->replicas, row->producer);
     uint64_t key = consumer_key(t->index, row->ssrc), first;
+    bool rtx;
 
     if (!p) {
         cs->turn->counters[COUNTER_rows_refused]++;
         return;
     }
     if (row->kind != p->kind || row->ssrc == 0 || map_find(&cs->ssrcs, key) != MAP_NONE ||
-        !first_index(cs, index, row, t, &first) || !map_set(&cs->ssrcs, key, index)) {
+        !first_index(cs, index, row, t, &first, &rtx) || !map_set(&cs->ssrcs, key, index)) {
         cs->turn->counters[COUNTER_rows_refused]++;
         replica_drop_unused(cs->replicas, p);
         return;
@@ -267,8 +272,8 @@ static void consumer_add(struct consumers *cs, uint32_t index, const struct cons
         .consumer = c,
         .transport = t,
         .preferred_spatial_layer = row->preferred_spatial_layer,
-        .rtx_ssrc = has_rtx(row) ? row->rtx_ssrc : 0,
-        .rtx_payload_type = has_rtx(row) ? row->rtx_payload_type : 0,
+        .rtx_ssrc = rtx ? row->rtx_ssrc : 0,
+        .rtx_payload_type = rtx ? row->rtx_payload_type : 0,
     };
     link_to_lists(cs, d);
     t->ice.has_receiver = true;

@@ -480,6 +480,30 @@ static void sequence_numbers_in_nacks_have_a_limit(void **state)
     call_close(rig, clients, 1);
 }
 
+/* A consumer that lost nothing so far has an old RTX SSRC that was never used: nobody can tell after
+ * the forwarder died. It goes on without retransmissions. */
+static void a_successor_keeps_an_old_consumer_that_never_lost_a_packet(void **state)
+{
+    struct client clients[2];
+    struct rig *rig = open_with_consumer(clients);
+
+    rig_consumer(rig, 1, 1, 0, CONSUMER_SSRC + 2000, false, 1);
+    rig_turn(rig);
+    publish(rig, &clients[0], 100, true);
+    rig_turn(rig);
+    assert_int_equal(client_received_rtp(rig, &clients[1], NULL, 0), 2);
+    rig_stop_worker(rig);
+    rig_start_worker(rig);
+    for (int i = 0; i < 10; i++)
+        rig_turn(rig);
+    client_check(rig, &clients[0], true);
+    client_check(rig, &clients[1], true);
+    publish(rig, &clients[0], 101, true);
+    rig_turn(rig);
+    assert_int_equal(client_received_rtp(rig, &clients[1], NULL, 0), 2);
+    call_close(rig, clients, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -497,6 +521,7 @@ int main(void)
         cmocka_unit_test(an_ssrc_that_was_used_is_not_given_back),
         cmocka_unit_test(a_transport_that_goes_takes_no_key_from_a_retransmission),
         cmocka_unit_test(sequence_numbers_in_nacks_have_a_limit),
+        cmocka_unit_test(a_successor_keeps_an_old_consumer_that_never_lost_a_packet),
     };
 
     srtp_init();
