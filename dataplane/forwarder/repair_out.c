@@ -63,8 +63,9 @@ static bool find_segment(const struct retransmission *x, const struct consumer *
 {
     uint32_t oldest = x->segment_count < RESEND_SEGMENTS ? 0 : x->segment_count - RESEND_SEGMENTS;
 
+    /* Also while the consumer waits to be synchronised: this was the last that was sent. */
     *segment = present_segment(c);
-    if (c->synchronised && out >= segment->first_out)
+    if (out >= segment->first_out)
         return true;
     for (uint32_t i = x->segment_count; i > oldest; i--) {
         *segment = x->segments[(i - 1) % RESEND_SEGMENTS];

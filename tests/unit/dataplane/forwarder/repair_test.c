@@ -504,6 +504,41 @@ static void a_successor_keeps_an_old_consumer_that_never_lost_a_packet(void **st
     call_close(rig, clients, 1);
 }
 
+/* The producer paused and goes on, and its key frame is awaited. What is asked for meanwhile was sent
+ * with the offsets from before. */
+static void packets_leave_as_they_were_while_a_key_frame_is_awaited(void **state)
+{
+    struct client clients[2];
+    struct rig *rig = open_with_consumer(clients);
+    struct rig_sent before[2], again[2];
+    uint16_t lost;
+
+    publish(rig, &clients[0], 100, true);
+    rig_turn(rig);
+    rig_consumer(rig, 0, 1, 0, CONSUMER_SSRC, true, 1);
+    rig_turn(rig);
+    for (uint16_t i = 0; i < 10; i++)
+        publish(rig, &clients[0], (uint16_t)(101 + i), false);
+    rig_turn(rig);
+    rig_consumer(rig, 0, 1, 0, CONSUMER_SSRC, false, 1);
+    rig_turn(rig);
+    publish(rig, &clients[0], 111, true);
+    publish(rig, &clients[0], 112, false);
+    rig_turn(rig);
+    assert_int_equal(client_received_rtp(rig, &clients[1], before, 2), 2);
+    lost = (uint16_t)(before[1].data[2] << 8 | before[1].data[3]);
+    rig_video_producer(rig, 0, 0, true);
+    rig_turn(rig);
+    rig_video_producer(rig, 0, 0, false);
+    rig_turn(rig);
+    lose(rig, &clients[1], CONSUMER_SSRC, &lost, 1);
+    rig_turn(rig);
+    assert_int_equal(client_received_rtp(rig, &clients[1], again, 2), 1);
+    assert_int_equal(get32(again[0].data + 4), get32(before[1].data + 4));
+    assert_int_equal(again[0].data[again[0].bytes - 1], before[1].data[before[1].bytes - 1]);
+    call_close(rig, clients, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -522,6 +557,7 @@ int main(void)
         cmocka_unit_test(a_transport_that_goes_takes_no_key_from_a_retransmission),
         cmocka_unit_test(sequence_numbers_in_nacks_have_a_limit),
         cmocka_unit_test(a_successor_keeps_an_old_consumer_that_never_lost_a_packet),
+        cmocka_unit_test(packets_leave_as_they_were_while_a_key_frame_is_awaited),
     };
 
     srtp_init();
