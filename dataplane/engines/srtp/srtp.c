@@ -102,7 +102,8 @@ bool srtp_stream_take(struct srtp_stream *stream, uint16_t sequence, uint64_t *i
     if (!stream->started)
         return false;
     *index = index_estimate(stream, sequence);
-    if (*index > SRTP_INDEX_MAX || srtp_replayed(stream, *index))
+    if (*index > SRTP_INDEX_MAX || srtp_replayed(stream, *index) ||
+        (*index > stream->highest_index && *index - stream->highest_index >= SRTP_REPLAY_WINDOW))
         return false;
     srtp_window_move(stream, *index);
     return true;

@@ -116,7 +116,7 @@ void srtp_unprotect_burst(struct srtp_engine *engine, struct srtp_unprotect_job 
 
 /* For a packet of this stream that arrived inside a packet of another one (a retransmission): the
  * stream now knows its index. False: the stream has not begun, or it knew the index, or the packet
- * is too old to know. */
+ * is too old to know, or so far ahead that it belongs to another stream. */
 bool srtp_stream_take(struct srtp_stream *stream, uint16_t sequence, uint64_t *index);
 
 /* Protects one RTCP compound in place. `packet` has room for SRTP_TAIL_BYTES_MAX more, and *bytes

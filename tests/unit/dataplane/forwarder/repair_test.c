@@ -134,6 +134,24 @@ static void a_retransmission_is_taken_once(void **state)
     call_close(rig, clients, 1);
 }
 
+/* A retransmission of a stream that was replaced names numbers that this one is far from. If they were
+ * believed, the next packets would be too old. */
+static void a_retransmission_from_far_ahead_is_not_taken(void **state)
+{
+    struct client clients[2];
+    struct rig *rig = open_with_consumer(clients);
+
+    publish(rig, &clients[0], 100, true);
+    publish_again(rig, &clients[0], 1, 20000, PAYLOAD);
+    rig_turn(rig);
+    assert_int_equal(client_received_rtp(rig, &clients[1], NULL, 0), 1);
+    publish(rig, &clients[0], 101, false);
+    rig_turn(rig);
+    assert_int_equal(client_received_rtp(rig, &clients[1], NULL, 0), 1);
+    assert_int_equal(rig_verdict(rig, VERDICT_drop_rtx_unused), 1);
+    call_close(rig, clients, 1);
+}
+
 /* Nobody needs the packets, so nobody asks for them; and what was lost then is not asked for later.
  */
 static void streams_without_an_audience_are_not_repaired(void **state)
@@ -544,6 +562,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_lost_packet_is_asked_for_and_forwarded),
         cmocka_unit_test(a_retransmission_is_taken_once),
+        cmocka_unit_test(a_retransmission_from_far_ahead_is_not_taken),
         cmocka_unit_test(streams_without_an_audience_are_not_repaired),
         cmocka_unit_test(a_subscriber_gets_a_lost_packet_again),
         cmocka_unit_test(a_packet_is_sent_again_once_per_round_trip_and_ten_times),
