@@ -156,17 +156,24 @@ static void unlink_from_lists(struct consumers *cs, struct consumer_details *d)
 
 /* ---- row to object ---- */
 
-/* The SSRC of a consumer that sent nothing may begin again, unless the consumer was made a second
- * time and had sent before: `resume` has the SSRCs that packets were sent with. */
-static void give_ssrc_back(const struct consumers *cs, struct transport *t, uint32_t ssrc)
+/* An SSRC that nothing was sent with may begin again. */
+static void give_ssrc_back(struct transport *t, uint32_t ssrc)
 {
-    struct srtp_skipped skipped;
-    struct srtp_sent used;
-
-    resume_find_ssrcs(cs->resume, t->index, t->generation, &used, &skipped);
-    if (srtp_sent_next(&t->ssrcs) - ssrc <= SRTP_SENT_WINDOW &&
-        srtp_sent_take_late(&used, &skipped, ssrc))
+    if (srtp_sent_next(&t->ssrcs) - ssrc <= SRTP_SENT_WINDOW)
         srtp_skipped_set(&t->ssrcs, &t->ssrcs_skipped, ssrc, true);
+}
+
+/* A consumer that went on from an earlier one may have sent nothing itself, but the earlier one had. */
+static void give_ssrcs_back(const struct consumers *cs, const struct consumer_details *d)
+{
+    const struct consumer *c = d->consumer;
+
+    if (d->goes_on)
+        return;
+    if (!c->has_sent)
+        give_ssrc_back(d->transport, c->ssrc);
+    if (d->rtx_ssrc && !repair_out_has_begun(cs->repair_out, c->index))
+        give_ssrc_back(d->transport, d->rtx_ssrc);
 }
 
 void consumer_remove(struct consumers *cs, struct consumer *c, bool with_bye)
@@ -177,10 +184,7 @@ void consumer_remove(struct consumers *cs, struct consumer *c, bool with_bye)
 
     if (with_bye && c->has_sent)
         reports_send_bye(cs->reports, d->transport, c->ssrc);
-    if (!c->has_sent)
-        give_ssrc_back(cs, d->transport, c->ssrc);
-    if (d->rtx_ssrc && !repair_out_has_begun(cs->repair_out, index))
-        give_ssrc_back(cs, d->transport, d->rtx_ssrc);
+    give_ssrcs_back(cs, d);
     map_remove(&cs->ssrcs, consumer_key(d->transport->index, c->ssrc), index);
     unlink_from_lists(cs, d);
     if (srtp_sent_skipped(&c->sent))
@@ -201,9 +205,10 @@ static bool has_rtx(const struct consumer_row *row)
  * sequence number in the lower half, so that a receiver does not take packets that arrive in
  * another order for a roll-over (RFC 3711 3.3.1). False: another consumer of the transport had its
  * SSRC, or that of its retransmissions (threat D13). A consumer that goes on keeps its media when
- * nobody can tell whether the SSRC of its retransmissions was used: *rtx says if it has any. */
+ * nobody can tell whether the SSRC of its retransmissions was used: *rtx says if it has any, *goes_on
+ * that it goes on. */
 static bool first_index(struct consumers *cs, uint32_t index, const struct consumer_row *row,
-                        struct transport *t, uint64_t *first, bool *rtx)
+                        struct transport *t, uint64_t *first, bool *rtx, bool *goes_on)
 {
     const struct resume_consumer name = {.index = index,
                                          .generation = row->header.generation,
@@ -215,7 +220,8 @@ static bool first_index(struct consumers *cs, uint32_t index, const struct consu
     uint64_t first_rtx;
 
     *rtx = has_rtx(row);
-    if (resume_find_rtp(cs->resume, &name, first)) {
+    *goes_on = resume_find_rtp(cs->resume, &name, first);
+    if (*goes_on) {
         *rtx &= rtx_is_new || resume_find_rtx(cs->resume, &name, row->rtx_ssrc, &first_rtx);
         return true;
     }
@@ -243,14 +249,15 @@ static void consumer_add(struct consumers *cs, uint32_t index, const struct cons
     struct consumer_details *d = &cs->details[index];
     struct producer *p = producer_or_replica(cs->replicas, row->producer);
     uint64_t key = consumer_key(t->index, row->ssrc), first;
-    bool rtx;
+    bool rtx, goes_on;
 
     if (!p) {
         cs->turn->counters[COUNTER_rows_refused]++;
         return;
     }
     if (row->kind != p->kind || row->ssrc == 0 || map_find(&cs->ssrcs, key) != MAP_NONE ||
-        !first_index(cs, index, row, t, &first, &rtx) || !map_set(&cs->ssrcs, key, index)) {
+        !first_index(cs, index, row, t, &first, &rtx, &goes_on) ||
+        !map_set(&cs->ssrcs, key, index)) {
         cs->turn->counters[COUNTER_rows_refused]++;
         replica_drop_unused(cs->replicas, p);
         return;
@@ -272,6 +279,7 @@ static void consumer_add(struct consumers *cs, uint32_t index, const struct cons
         .consumer = c,
         .transport = t,
         .preferred_spatial_layer = row->preferred_spatial_layer,
+        .goes_on = goes_on,
         .rtx_ssrc = rtx ? row->rtx_ssrc : 0,
         .rtx_payload_type = rtx ? row->rtx_payload_type : 0,
     };
