@@ -116,17 +116,21 @@ static uint64_t round_trip_ns(const struct consumer_details *d)
 }
 
 /* May this sequence number be sent again now? The clients' own measure of the round trip is a little
- * shorter than ours at times, so a quarter is granted. */
+ * shorter than ours at times, so a quarter is granted. A newer number takes the place of an older one
+ * at once, an older one waits: so two that take turns are not sent without an end. */
 static bool may_try(struct repair_out *r, struct retransmission *x,
                     const struct consumer_details *d, uint16_t sequence)
 {
     uint64_t now_ns = r->turn->now_ns;
     unsigned i = sequence % RESEND_PACKETS;
+    bool is_same = x->tried[i].tries && x->tried[i].sequence == sequence;
+    bool is_newer = !x->tried[i].tries || (int16_t)(sequence - x->tried[i].sequence) > 0;
 
-    if (!x->tried[i].tries || x->tried[i].sequence != sequence)
+    if (!is_newer && now_ns - x->tried[i].sent_ns < round_trip_ns(d) / 4 * 3)
+        return false;
+    if (!is_same)
         x->tried[i].tries = 0;
-    else if (x->tried[i].tries == RESEND_TRIES_MAX ||
-             now_ns - x->tried[i].sent_ns < round_trip_ns(d) / 4 * 3)
+    else if (x->tried[i].tries == RESEND_TRIES_MAX)
         return false;
     x->tried[i].sequence = sequence;
     x->tried[i].sent_ns = now_ns;

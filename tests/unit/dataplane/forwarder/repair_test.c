@@ -251,6 +251,32 @@ static void a_packet_is_sent_again_once_per_round_trip_and_ten_times(void **stat
     call_close(rig, clients, 1);
 }
 
+/* The numbers share the place where tries are remembered. */
+static void two_packets_that_take_turns_are_not_sent_without_an_end(void **state)
+{
+    struct client clients[2];
+    struct rig *rig = open_with_consumer(clients);
+    struct rig_sent got[1];
+    uint16_t lost[2] = {0};
+
+    for (uint16_t i = 0; i <= RESEND_PACKETS; i++) {
+        publish(rig, &clients[0], (uint16_t)(100 + i), i == 0);
+        rig_turn(rig);
+        assert_int_equal(client_received_rtp(rig, &clients[1], got, 1), 1);
+        lost[i > 0] = (uint16_t)(got[0].data[2] << 8 | got[0].data[3]);
+    }
+    assert_int_equal((uint16_t)(lost[1] - lost[0]), RESEND_PACKETS);
+    for (unsigned i = 0; i < 20; i++)
+        lose(rig, &clients[1], CONSUMER_SSRC, &lost[i % 2], 1);
+    rig_turn(rig);
+    assert_int_equal(client_received_rtp(rig, &clients[1], NULL, 0), 2);
+    rig_now_ns += 60 * NS_PER_MS;
+    lose(rig, &clients[1], CONSUMER_SSRC, &lost[0], 1); /* its turn came */
+    rig_turn(rig);
+    assert_int_equal(client_received_rtp(rig, &clients[1], NULL, 0), 1);
+    call_close(rig, clients, 1);
+}
+
 /* Threat D20: whatever a client asks for, its retransmissions stay a part of what it is sent. */
 static void retransmissions_have_a_share(void **state)
 {
@@ -566,6 +592,7 @@ int main(void)
         cmocka_unit_test(streams_without_an_audience_are_not_repaired),
         cmocka_unit_test(a_subscriber_gets_a_lost_packet_again),
         cmocka_unit_test(a_packet_is_sent_again_once_per_round_trip_and_ten_times),
+        cmocka_unit_test(two_packets_that_take_turns_are_not_sent_without_an_end),
         cmocka_unit_test(retransmissions_have_a_share),
         cmocka_unit_test(clients_without_rtx_get_nothing_again),
         cmocka_unit_test(packets_from_before_a_pause_leave_as_they_were),
