@@ -119,9 +119,10 @@ static void housekeeping(struct worker *w)
     transmit_flush(&w->transmit);
     if (w->turn.now_ns >= w->next_publish_ns) {
         publish_worker(w);
-        if (w->transports.waits_for_claim)
+        if (w->transports.waits_for_claim && !w->reconciler.rescan.active) {
+            w->transports.waits_for_claim = false;
             reconcile_start_rescan(&w->reconciler);
-        w->transports.waits_for_claim = false;
+        }
         w->next_publish_ns = w->turn.now_ns + STATE_INTERVAL_NS;
     }
     if (w->handshaker.ring_bell)
