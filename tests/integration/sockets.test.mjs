@@ -20,7 +20,8 @@ const PER_SOCKET_BYTES = 20 * 1024;
 const GROWTH_BYTES = 512 * 1024 + SOCKETS * 256; // in a round
 const ACK_P99_MS = 50;
 const SECRET = '0123456789abcdef0123456789abcdef';
-const ROUNDS = 6; // at most, each with new rooms: a room ends with its last participant
+const TRIES = 3; // of the round whose times count
+const ROUNDS = TRIES + 5; // at most, each with new rooms: a room ends with its last participant
 const cores = availableParallelism() > 1;
 
 let running;
@@ -107,7 +108,15 @@ async function round(number, rate, seconds) {
 }
 
 test(`${SOCKETS} sockets, ${JOINS} joins in a second for ${SECONDS} s`, { timeout: 400000 * patience }, async () => {
-  const { joined, perSocket, cpu, connecting, left } = await round(0, JOINS, SECONDS);
+  // If the generator is late or always busy, the times measure the generator: such a round is not valid. It is
+  // tried again, because other programs may take its processor for a moment.
+  const isValid = ({ joined: { cpu_share, late_p99_ms } }) => cpu_share < 0.8 * slower && late_p99_ms < ACK_P99_MS / 2 * slower;
+  let first = await round(0, JOINS, SECONDS);
+  for (let tries = 1; tries < TRIES && !isValid(first); tries++) {
+    console.log(`# not valid: the generator was ${first.joined.late_p99_ms} ms late`);
+    first = await round(tries, JOINS, SECONDS);
+  }
+  const { joined, perSocket, cpu, connecting, left } = first;
   console.log(`# ${SOCKETS} sockets connected in ${connecting} s, ${Math.round(perSocket)} bytes resident each`);
   console.log(`# ${joined.joins} joins and as many leaves: ack p50 ${joined.ack_p50_ms} ms, p99 ${joined.ack_p99_ms} ms, max ${joined.ack_max_ms} ms`);
   console.log(`# ${joined.messages} messages, ${joined.megabytes} MB to clients; server ${(cpu * 100).toFixed(0)} % of a core, generator ${(joined.cpu_share * 100).toFixed(0)} %`);
@@ -115,14 +124,13 @@ test(`${SOCKETS} sockets, ${JOINS} joins in a second for ${SECONDS} s`, { timeou
   assert.equal(joined.skipped, 0, 'a socket had no acknowledgement yet when its next request was due');
   assert.ok(joined.acks >= joined.joins + Math.max(0, joined.joins - SOCKETS / 2) - 1, `${joined.acks} acks`);
   if (measuresMemory) assert.ok(perSocket <= PER_SOCKET_BYTES, `${perSocket} bytes a socket`);
-  // If the generator is late or always busy, the times measure the generator.
-  assert.ok(joined.cpu_share < 0.8 * slower && joined.late_p99_ms < ACK_P99_MS / 2 * slower, `the run is not valid: the generator used ${joined.cpu_share} of a core and was ${joined.late_p99_ms} ms late`);
+  assert.ok(isValid(first), `the run is not valid: the generator used ${joined.cpu_share} of a core and was ${joined.late_p99_ms} ms late`);
   assert.ok(joined.ack_p99_ms < ACK_P99_MS * slower, `p99 ${joined.ack_p99_ms} ms`);
 
   // The memory is free for the next rounds: it stops growing. Bursts on a busy machine may need more once.
   const resident = [left.controlplane_resident_bytes];
   const grown = () => resident.at(-1) - resident.at(-2);
-  for (let i = 1; i < ROUNDS && !(i > 2 && grown() < GROWTH_BYTES); i++)
+  for (let i = TRIES; i < ROUNDS && !(i > TRIES + 1 && grown() < GROWTH_BYTES); i++)
     resident.push((await round(i, JOINS, Math.min(SECONDS, 4))).left.controlplane_resident_bytes);
   console.log(`# resident after all left, MB: ${resident.map((b) => (b / 1e6).toFixed(1)).join(', ')}`);
   if (measuresMemory) assert.ok(grown() < GROWTH_BYTES, `memory grew by ${grown()} bytes in the last round`);
