@@ -200,8 +200,11 @@ class Instance:
             more = {p for p, (parent, _, _) in table.items() if parent in ours} - ours
             ours |= more
             grown = bool(more)
+        # A child with its parent's name is no process of its own: it has not become one yet, or LeakSanitizer looks
+        # at its parent, which ends.
         named = {COMMS[table[p][1]]: p for p in ours
-                 if p in table and table[p][1] in COMMS and table[p][2] != "Z"}
+                 if p in table and table[p][1] in COMMS and table[p][2] != "Z"
+                 and table.get(table[p][0], (0, "", ""))[1] != table[p][1]}
         self.pids_seen |= set(named.values())
         return named
 
