@@ -1,7 +1,7 @@
 /* Repair of what publishers send: asks them for lost packets, and takes their retransmissions.
  *
  *   ingress, for each video packet ─► repair_in_add ─► gaps ─► timer ─► NACK to the publisher
- *   its retransmission             ─► repair_in_unwrap: the packet that it repairs
+ *   its retransmission             ─► ingress makes it the packet that it repairs ─► repair_in_add
  *
  * Only streams that somebody consumes are repaired.
  *
@@ -16,11 +16,8 @@
 #include "dataplane/engines/wheel.h"
 #include "producer.h"
 
-struct arrival;
 struct key_frames;
 struct reports;
-struct srtp_unprotect_job;
-struct stream;
 
 struct stream_repair {
     struct timer timer; /* when to ask the next time */
