@@ -68,6 +68,28 @@ static const uint8_t *payload_of(const struct srtp_unprotect_job *job, bool is_r
     return payload;
 }
 
+/* Notes what is missing before this packet, and what this packet repairs. The first gap plans the
+ * next NACK of the transport. */
+static void note_gaps(struct media *media, const struct origin *from,
+                      const struct srtp_unprotect_job *job)
+{
+    struct endpoint *e = from->endpoint;
+    struct gaps *gaps = &from->receiver->gaps;
+    const uint8_t *payload = job->packet + job->header_bytes;
+    uint64_t missing_ns = 0;
+
+    if (!from->is_rtx)
+        missing_ns = gaps_add(gaps, job->index, media->now_ns);
+    else if ((size_t)job->bytes >= job->header_bytes + 2u)
+        missing_ns = gaps_add_rtx(gaps, (uint16_t)(payload[0] << 8 | payload[1]), media->now_ns);
+    if (missing_ns)
+        histogram_record(&media->measurement.missing, missing_ns);
+    if ((gaps->count || gaps->gave_up) && !e->next_nack_ns) {
+        e->next_nack_ns = media->now_ns + GAP_TICK_NS;
+        endpoint_arm(e, e->next_nack_ns);
+    }
+}
+
 /* From its first key frame on a decoder could show the stream. */
 static void check_decodable(struct media *media, struct receiver *r, const uint8_t *payload,
                             size_t bytes)
@@ -80,9 +102,12 @@ static void check_decodable(struct media *media, struct receiver *r, const uint8
     media->measurement.counts.before_key_frame++;
 }
 
-static void check_content(struct media *media, struct receiver *r, const uint8_t *payload,
-                          size_t bytes, uint64_t arrived_ns)
+static void check_content(struct media *media, const struct origin *from,
+                          const struct srtp_unprotect_job *job, const uint8_t *payload,
+                          size_t bytes)
 {
+    struct receiver *r = from->receiver;
+    uint64_t arrived_ns = from->arrived_ns;
     struct payload_label label;
     bool counts;
 
@@ -102,6 +127,10 @@ static void check_content(struct media *media, struct receiver *r, const uint8_t
     }
     if (!r->decodable)
         check_decodable(media, r, payload, bytes);
+    if (label.key && label.at == 0 && label.spatial == 0 && !from->is_rtx) {
+        gaps_add_key_frame(&r->gaps, job->index);
+        r->needs_key = false;
+    }
     if (loss_counter_record(&r->loss, label.number, &counts) < ARRIVED_DUPLICATE && counts) {
         uint64_t latency = arrived_ns > label.sent_ns ? arrived_ns - label.sent_ns : 0;
 
@@ -135,16 +164,11 @@ static void take_decrypted(struct media *media, struct srtp_unprotect_job *job, 
         media->measurement.counts.rtp_received++;
         media->measurement.counts.rtp_received_bytes += job->bytes;
     }
-    if (from->is_rtx) {
-        media->measurement.counts.rtx_received++;
-        if ((size_t)job->bytes >= job->header_bytes + 2u)
-            receiver_recovered(r, (uint16_t)(job->packet[job->header_bytes] << 8 |
-                                             job->packet[job->header_bytes + 1]));
-    } else {
+    media->measurement.counts.rtx_received += from->is_rtx;
+    if (!from->is_rtx)
         receiver_count(r, job->index, get32(job->packet + 4), from->arrived_ns);
-        if (media->options->nack && r->kind == STREAM_VIDEO)
-            endpoint_send_nack(from->endpoint, r);
-    }
+    if (r->asks)
+        note_gaps(media, from, job);
     payload = payload_of(job, from->is_rtx, &bytes);
     if (bytes == 0)
         return; /* padding only: the server probes the bandwidth */
@@ -152,7 +176,7 @@ static void take_decrypted(struct media *media, struct srtp_unprotect_job *job, 
         job->packet[payload - job->packet + (ptrdiff_t)bytes - LABEL_BYTES - 1] ^= 0x10;
         media->measurement.counts.injected_scramble += media->measurement.running;
     }
-    check_content(media, r, payload, bytes, from->arrived_ns);
+    check_content(media, from, job, payload, bytes);
 }
 
 static void decrypt_all(struct media *media)
@@ -180,21 +204,27 @@ static size_t header_bytes(const uint8_t *data, size_t bytes)
     return head <= bytes ? head : 0;
 }
 
+/* A server that numbers nothing may send the extension with the same number in every packet. Like a
+ * browser the endpoint then reports that number again and again. */
 static void note_for_transport_cc(struct endpoint *e, struct receiver *r, const uint8_t *data,
                                   size_t bytes, uint64_t arrived_ns)
 {
+    struct media_counts *counts = &e->media->measurement.counts;
     struct rtp_view view;
     struct rtp_element element;
+    uint16_t number;
 
     if (!rtp_parse(data, bytes, &view))
         return;
     element = rtp_element(&view, (uint8_t)e->transport_cc_id);
     if (element.bytes != 2)
         return;
+    number = (uint16_t)(data[element.offset] << 8 | data[element.offset + 1]);
+    counts->transport_cc_packets++;
+    counts->transport_cc_unnumbered += e->transport_cc_media && number == e->transport_cc_number;
     e->transport_cc_media = r->ssrc;
-    if (transport_cc_add_packet(e->transport_cc,
-                                (uint16_t)(data[element.offset] << 8 | data[element.offset + 1]),
-                                arrived_ns)) {
+    e->transport_cc_number = number;
+    if (transport_cc_add_packet(e->transport_cc, number, arrived_ns)) {
         e->next_feedback_ns = e->media->now_ns + TRANSPORT_CC_INTERVAL_NS;
         endpoint_arm(e, e->next_feedback_ns);
     }

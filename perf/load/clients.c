@@ -1,6 +1,7 @@
 /* Opens and closes clients. */
 #include "clients.h"
 
+#include <arpa/inet.h>
 #include <openssl/rand.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -95,6 +96,10 @@ static bool client_prepare(struct run *run, struct client *client)
 
 static void client_begin(struct run *run, struct client *client)
 {
+    struct in_addr *server = &client->endpoint->remote.address.sin_addr;
+
+    if (run->options->via) /* the relay has the same ports as the server */
+        inet_pton(AF_INET, run->options->via, server);
     run->open_count++;
     media_post(run->media, endpoint_begin, client->endpoint);
 }
@@ -181,6 +186,7 @@ static struct receivers_added *make_receivers(const struct run *run, struct clie
         r->rtx_ssrc = streams[i].rtx_ssrc;
         r->payload_type = streams[i].payload_type;
         r->rtx_payload_type = streams[i].rtx_payload_type;
+        r->asks = run->options->nack && streams[i].nack;
         if (run->options->transport_cc && streams[i].transport_cc_id)
             added->transport_cc_id = streams[i].transport_cc_id;
         added->receivers[i] = r;

@@ -239,9 +239,13 @@ static void fire_connected(struct endpoint *e)
     }
     if (e->next_feedback_ns && now >= e->next_feedback_ns)
         endpoint_send_transport_cc(e);
+    if (e->next_nack_ns && now >= e->next_nack_ns)
+        endpoint_send_nacks(e);
     due = e->next_check_ns < e->next_report_ns ? e->next_check_ns : e->next_report_ns;
     if (e->next_feedback_ns && e->next_feedback_ns < due)
         due = e->next_feedback_ns;
+    if (e->next_nack_ns && e->next_nack_ns < due)
+        due = e->next_nack_ns;
     endpoint_arm(e, due);
 }
 
@@ -344,6 +348,7 @@ void endpoint_end(struct media *media, void *endpoint)
             loss_counter_stop_at_highest(&r->loss);
         measurement_add_receiver(media, r);
         free(r->srtp_rtx);
+        gaps_free(&r->gaps);
         free(r);
     }
     dtls_client_free(e->dtls);

@@ -72,7 +72,9 @@ struct endpoint {
     struct transport_cc *transport_cc; /* NULL: the server did not ask for this feedback */
     uint8_t transport_cc_id;
     uint32_t transport_cc_media;
-    uint64_t next_feedback_ns; /* 0: there is nothing to report */
+    uint16_t transport_cc_number; /* of the latest packet */
+    uint64_t next_feedback_ns;    /* 0: there is nothing to report */
+    uint64_t next_nack_ns;        /* 0: nothing is missing */
 };
 
 /* The caller counts `index` up from 0; no index is used twice in a run. */

@@ -13,7 +13,6 @@
 #define COMPOUND_BYTES 1200
 #define BLOCKS_MAX 31
 #define PLI_INTERVAL_NS NS_PER_S
-#define NACK_INTERVAL_NS (50 * NS_PER_MS)
 
 static void send_compound(struct endpoint *e, struct rtcp_buffer *b)
 {
@@ -81,7 +80,8 @@ void endpoint_send_reports(struct endpoint *e)
         }
     }
     for (unsigned i = 0; i < e->receiver_count; i++)
-        if (!e->receivers[i]->decodable && e->receivers[i]->kind == STREAM_VIDEO)
+        if ((!e->receivers[i]->decodable || e->receivers[i]->needs_key) &&
+            e->receivers[i]->kind == STREAM_VIDEO)
             send_key_frame_request(e, e->receivers[i]);
 }
 
@@ -102,17 +102,45 @@ void endpoint_send_transport_cc(struct endpoint *e)
     }
 }
 
-void endpoint_send_nack(struct endpoint *e, struct receiver *r)
+/* Appends the NACK of one stream. A compound that is full leaves first. */
+static void add_nack(struct endpoint *e, struct rtcp_buffer *b, struct receiver *r)
+{
+    uint16_t sequences[GAPS_MAX];
+    size_t count = gaps_due(&r->gaps, e->media->now_ns, sequences);
+
+    if (count == 0)
+        return;
+    if (!rtcp_add_nack(b, e->report_ssrc, r->ssrc, sequences, count)) {
+        send_compound(e, b);
+        b->bytes = 0;
+        if (!rtcp_add_nack(b, e->report_ssrc, r->ssrc, sequences, count))
+            return;
+    }
+    e->media->measurement.counts.nack_sent++;
+    e->media->measurement.counts.nack_packets_sent += count;
+}
+
+void endpoint_send_nacks(struct endpoint *e)
 {
     uint8_t data[COMPOUND_BYTES + SRTP_TAIL_BYTES_MAX];
     struct rtcp_buffer b = {.data = data, .capacity = COMPOUND_BYTES};
 
-    if (!r->missing_mask || e->media->now_ns - r->nacked_ns < NACK_INTERVAL_NS)
-        return;
-    r->nacked_ns = e->media->now_ns;
-    b.bytes = receiver_nack(r, e->report_ssrc, data);
+    e->next_nack_ns = 0;
+    for (unsigned i = 0; i < e->receiver_count; i++) {
+        struct receiver *r = e->receivers[i];
+
+        if (r->gaps.count)
+            add_nack(e, &b, r);
+        if (r->gaps.count)
+            e->next_nack_ns = e->media->now_ns + GAP_TICK_NS;
+        if (r->gaps.gave_up) {
+            r->gaps.gave_up = false;
+            r->needs_key = r->kind == STREAM_VIDEO;
+            if (r->needs_key)
+                send_key_frame_request(e, r);
+        }
+    }
     send_compound(e, &b);
-    e->media->measurement.counts.nack_sent++;
 }
 
 /* ---- incoming ---- */

@@ -10,12 +10,12 @@
 #include <stdint.h>
 
 struct endpoint;
-struct receiver;
 
 /* Sends the reports of this second, and asks for every key frame that has not arrived. */
 void endpoint_send_reports(struct endpoint *endpoint);
-/* Sends a NACK for the missing packets of `receiver`, at most every 50 ms. */
-void endpoint_send_nack(struct endpoint *endpoint, struct receiver *receiver);
+/* Asks for the missing packets of all its streams in one compound, and for a key frame where asking
+ * was in vain. Plans the next time. */
+void endpoint_send_nacks(struct endpoint *endpoint);
 void endpoint_send_transport_cc(struct endpoint *endpoint);
 /* Decrypts `data` in place and acts on it. */
 void endpoint_take_rtcp(struct endpoint *endpoint, uint8_t *data, size_t bytes);

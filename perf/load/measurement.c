@@ -53,6 +53,8 @@ static void stop_receiver(struct media *media, struct receiver *r)
 static void reset_counts(struct media_counts *c)
 {
     c->rtp_received = c->rtp_received_bytes = c->rtp_sent = c->rtp_sent_bytes = 0;
+    c->injected_send_loss = c->injected_send_reorder = 0;
+    c->injected_loss = c->injected_duplicate = c->injected_corrupt = c->injected_scramble = 0;
     c->unauthentic = c->replayed = c->malformed = c->corrupt = c->foreign = c->misrouted = 0;
 }
 
@@ -100,10 +102,17 @@ void measurement_stop(struct media *media, void *unused)
 
 void measurement_add_receiver(struct media *media, struct receiver *r)
 {
-    struct media_sums *sums = &media->measurement.sums[r->kind];
+    struct measurement *m = &media->measurement;
+    struct media_sums *sums = &m->sums[r->kind];
     const struct sender *s = media->senders[r->stream];
     uint32_t expected = loss_counter_expected(&r->loss), lost = loss_counter_lost(&r->loss);
 
+    m->gaps.lost += r->gaps.counts.lost;
+    m->gaps.late += r->gaps.counts.late;
+    m->gaps.repaired += r->gaps.counts.repaired;
+    m->gaps.never += r->gaps.counts.never;
+    m->gaps_open += r->gaps.count;
+    r->gaps.counts = (struct gap_counts){0}; /* so that they are added only once */
     if (!r->loss.measuring)
         return;
     sums->receivers++;
@@ -124,7 +133,7 @@ void measurement_add_receiver(struct media *media, struct receiver *r)
         sums->loss_worst = (double)lost / expected;
     if (r->loss.distance_max > sums->distance_max)
         sums->distance_max = r->loss.distance_max;
-    r->loss.measuring = false; /* so that it is added only once */
+    r->loss.measuring = false; /* as above */
 }
 
 void measurement_sum(struct media *media, void *unused)

@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "gaps.h"
 #include "histogram.h"
 
 struct media;
@@ -34,7 +35,8 @@ struct media_counts {
     uint64_t unknown_ssrc, unknown_endpoint, too_early;
     uint64_t rtcp_received, rtcp_sent, rtcp_bad;
     uint64_t pli_sent, pli_received, fir_received, nack_sent, nack_received, rtx_sent, rtx_received;
-    uint64_t transport_cc_sent;
+    uint64_t nack_packets_sent;
+    uint64_t transport_cc_sent, transport_cc_packets, transport_cc_unnumbered;
     uint64_t checks_sent, checks_answered, check_errors, consent_lost;
 };
 
@@ -56,7 +58,11 @@ struct measurement {
     struct histogram latency[2], lateness, read_lag;
     struct histogram *room_latency; /* one per room; NULL without --room-latency */
     uint64_t own_cpu_ns,
-        own_process_cpu_ns;      /* of this thread and process, between start and stop */
+        own_process_cpu_ns; /* of this thread and process, between start and stop */
+    /* of all receivers that answer NACKs, in the whole run */
+    struct gap_counts gaps;
+    uint64_t gaps_open;          /* not decided yet when the run ended */
+    struct histogram missing;    /* how long packets were missing that came in the end */
     uint64_t drops, send_failed; /* of the generator's own sockets, between start and sum */
 };
 

@@ -162,6 +162,7 @@ bool media_start(struct media *media, const struct options *options, char *why)
     *media = (struct media){.options = options};
     media->now_ns = clock_monotonic_ns();
     media->random = media->now_ns * 2654435761u | 1;
+    media->fault_random = options->seed * 0x9e3779b97f4a7c15ull | 1;
     media->last = &media->first;
     pthread_mutex_init(&media->mutex, NULL);
     pthread_cond_init(&media->ran, NULL);

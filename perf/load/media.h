@@ -34,10 +34,10 @@ struct media {
     struct srtp_engine *engine;
     struct wheel wheel;
     uint64_t now_ns;
-    uint64_t random;
-    struct endpoint **endpoints; /* by index; NULL: it has left */
-    uint32_t endpoint_count;     /* highest index + 1 */
-    struct sender **senders;     /* by id; a sender stays here when its endpoint leaves */
+    uint64_t random, fault_random; /* fault_random: of --seed */
+    struct endpoint **endpoints;   /* by index; NULL: it has left */
+    uint32_t endpoint_count;       /* highest index + 1 */
+    struct sender **senders;       /* by id; a sender stays here when its endpoint leaves */
     uint32_t sender_count;
     struct sender **sender_queue; /* the running senders, see senders.h */
     uint32_t queue_count;
@@ -85,10 +85,15 @@ static inline uint64_t media_random(struct media *media)
     return media->random;
 }
 
-/* True in `percent` of all calls. */
+/* True in `percent` of all calls: does a fault on purpose hit this packet? */
 static inline bool media_chance(struct media *media, double percent)
 {
-    return percent > 0 && (double)(media_random(media) >> 11) * 0x1p-53 * 100 < percent;
+    if (percent <= 0)
+        return false;
+    media->fault_random ^= media->fault_random << 13;
+    media->fault_random ^= media->fault_random >> 7;
+    media->fault_random ^= media->fault_random << 17;
+    return (double)(media->fault_random >> 11) * 0x1p-53 * 100 < percent;
 }
 
 #endif

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "options.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <limits.h>
 #include <math.h>
@@ -46,7 +47,10 @@
       "endpoints that may be connecting at the same time") \
     X(sockets, sockets, 8, 1, NET_SOCKETS_MAX, "UDP sockets, which all endpoints share")
 
-#define NUMBERS(X) NUMBERS_CLIENTS(X) NUMBERS_STREAMS(X) NUMBERS_TIME(X)
+#define NUMBERS_FAULTS(X) \
+    X(seed, seed, 1, 0, INT_MAX, "seed of the random choice of these packets")
+
+#define NUMBERS(X) NUMBERS_CLIENTS(X) NUMBERS_STREAMS(X) NUMBERS_TIME(X) NUMBERS_FAULTS(X)
 
 /* X(option, field, text): percentages from 0 to 100. */
 #define PERCENTS(X) \
@@ -80,15 +84,22 @@ static void usage(FILE *to)
                 "--participants both)\n");
     NUMBERS_STREAMS(X)
     fprintf(to, "    --profile gcm128|gcm256|cm   SRTP cipher (default gcm128)\n"
-                "    --nack                       ask for missing packets, and resend packets that "
-                "the server misses\n"
+                "    --nack                       ask for missing packets and, where that is in "
+                "vain, for a key frame;\n"
+                "                                 resend packets that the server misses\n"
                 "    --transport-cc               send transport-wide congestion feedback\n"
+                "    --via ADDRESS                all media goes through ringcast-relay at this "
+                "IPv4 address\n"
                 "  time and limits\n");
     NUMBERS_TIME(X)
 #undef X
     fprintf(to, "  faults on purpose, in per cent of all packets\n");
 #define X(name, field, text) fprintf(to, "    --%-26s %s\n", #name " P", text);
     PERCENTS(X)
+#undef X
+#define X(name, field, value, min, max, text) \
+    fprintf(to, "    --%-26s %s (default %d)\n", #name " N", text, (int)(value));
+    NUMBERS_FAULTS(X)
 #undef X
     fprintf(
         to,
@@ -216,6 +227,13 @@ static bool valued(struct options *o, const char *name, const char *value)
             return false;
         *(name[0] == 'c' ? &o->cpu : &o->server_cpu) = (int)n;
         return true;
+    }
+    if (strcmp(name, "via") == 0) {
+        struct in_addr address;
+
+        o->via = value;
+        return (value && inet_pton(AF_INET, value, &address) == 1) ||
+               complain(name, value, "must be an IPv4 address, such as 127.0.0.2");
     }
     if (strcmp(name, "json") == 0) {
         o->json = value;

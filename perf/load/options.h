@@ -14,6 +14,7 @@
 struct options {
     const struct target_type *target;
     const char *url, *json;
+    const char *via; /* an IPv4 address; NULL: straight to the server */
     /* clients */
     unsigned rooms;
     unsigned publishers, subscribers; /* of each room; unused with `participants` */
@@ -31,6 +32,7 @@ struct options {
     double churn_per_second; /* this many clients leave and join again */
     /* faults in per cent, of sent and of received packets */
     double send_loss, send_reorder;
+    unsigned seed; /* of which packets these are */
     double receive_loss, receive_duplicate, receive_corrupt, receive_scramble;
     /* measurement */
     unsigned sockets;

@@ -5,6 +5,9 @@
 
 #define BODY_OFFSETS 4096u /* where a body may begin in the pattern; a power of two */
 #define CHECKSUM_AT 14     /* in the label */
+#define KEY 0x80
+#define NEEDS_LOWER 0x40
+#define BACK 0x3f
 
 static uint8_t pattern[BODY_OFFSETS + PAYLOAD_BODY_BYTES_MAX];
 static uint32_t mark;
@@ -50,6 +53,12 @@ void payload_write(uint8_t *payload, size_t head_bytes, size_t bytes, struct pay
     memcpy(at + 8, &label->number, 4);
     memcpy(at + 12, &label->body_bytes, 2);
     memcpy(at + 16, &label->sent_ns, 8);
+    memcpy(at + 24, &label->frame, 4);
+    at[28] = (uint8_t)(label->spatial << 4 | label->temporal);
+    at[29] = label->at;
+    at[30] = label->last;
+    at[31] = (uint8_t)((label->key ? KEY : 0) | (label->needs_lower ? NEEDS_LOWER : 0) |
+                       (label->back & BACK));
     checksum = checksum_of(at);
     memcpy(at + CHECKSUM_AT, &checksum, 2);
 }
@@ -65,6 +74,14 @@ enum payload_verdict payload_read(const uint8_t *payload, size_t bytes, struct p
     memcpy(&label->number, at + 8, 4);
     memcpy(&label->body_bytes, at + 12, 2);
     memcpy(&label->sent_ns, at + 16, 8);
+    memcpy(&label->frame, at + 24, 4);
+    label->spatial = at[28] >> 4;
+    label->temporal = at[28] & 15;
+    label->at = at[29];
+    label->last = at[30];
+    label->back = at[31] & BACK;
+    label->key = at[31] & KEY;
+    label->needs_lower = at[31] & NEEDS_LOWER;
     memcpy(&checksum, at + CHECKSUM_AT, 2);
     if (checksum != checksum_of(at) || label->body_bytes > PAYLOAD_BODY_BYTES_MAX ||
         (size_t)label->body_bytes + LABEL_BYTES > bytes ||

@@ -1,4 +1,4 @@
-/* The counters behind receiver reports and NACKs. */
+/* The counters behind receiver reports. */
 #include "receiver.h"
 
 #include "dataplane/engines/rtcp.h"
@@ -21,21 +21,8 @@ void receiver_count(struct receiver *r, uint64_t index, uint32_t timestamp, uint
         return;
     }
     r->jitter += (uint32_t)(difference < 0 ? -difference : difference) - ((r->jitter + 8) >> 4);
-    if (ahead > 0) {
-        r->missing_mask = ahead >= 64 ? 0 : r->missing_mask << ahead;
-        r->missing_mask |= ahead > 64 ? 0 : ((ahead > 1) ? (1ull << (ahead - 1)) - 1 : 0);
+    if (ahead > 0)
         r->highest = extended;
-    } else if (ahead < 0 && ahead >= -64) {
-        r->missing_mask &= ~(1ull << (-ahead - 1));
-    }
-}
-
-void receiver_recovered(struct receiver *r, uint16_t sequence)
-{
-    uint16_t behind = (uint16_t)((uint16_t)r->highest - sequence);
-
-    if (behind >= 1 && behind <= 64)
-        r->missing_mask &= ~(1ull << (behind - 1));
 }
 
 /* RFC 3550 A.3 */
@@ -58,36 +45,4 @@ void receiver_report(struct receiver *r, struct rtcp_report_block *block, uint64
         block->delay_since_last_sr = (uint32_t)((now_ns - r->last_sr_ns) / 1000 * 65536 / 1000000);
     r->expected_before = expected;
     r->packets_before = r->packets;
-}
-
-/* RFC 4585 6.2.1: each entry is a sequence number and a mask of the sixteen numbers after it. */
-size_t receiver_nack(const struct receiver *r, uint32_t sender_ssrc, uint8_t out[NACK_BYTES_MAX])
-{
-    uint64_t left = r->missing_mask;
-    size_t bytes = 12;
-
-    out[0] = 0x80 | RTPFB_NACK;
-    out[1] = RTCP_RTPFB;
-    out[2] = 0;
-    for (int i = 0; i < 4; i++) {
-        out[4 + i] = (uint8_t)(sender_ssrc >> (24 - 8 * i));
-        out[8 + i] = (uint8_t)(r->ssrc >> (24 - 8 * i));
-    }
-    while (left) {
-        int oldest = 63 - __builtin_clzll(left); /* bit i stands for highest - 1 - i */
-        uint16_t id = (uint16_t)(r->highest - 1 - (uint32_t)oldest), mask = 0;
-
-        left &= ~(1ull << oldest);
-        for (int k = 1; k <= 16 && oldest - k >= 0; k++)
-            if (left >> (oldest - k) & 1) {
-                mask |= (uint16_t)(1u << (k - 1));
-                left &= ~(1ull << (oldest - k));
-            }
-        out[bytes++] = (uint8_t)(id >> 8);
-        out[bytes++] = (uint8_t)id;
-        out[bytes++] = (uint8_t)(mask >> 8);
-        out[bytes++] = (uint8_t)mask;
-    }
-    out[3] = (uint8_t)(bytes / 4 - 1);
-    return bytes;
 }

@@ -34,7 +34,8 @@ static double server_ns(const struct result *r)
     return (double)sum;
 }
 
-/* CPU time of the server per forwarded packet, in ns; 0: unknown. The two readings of the server's
+/* CPU time of the server per forwarded packet, in ns; 0: unknown. Packets that --receive-loss dropped
+ * count: the server forwarded them. The two readings of the server's
  * CPU time are a little further apart than start and stop, so both sides are first taken per
  * second. */
 static double forwarded_ns(const struct result *r, const struct measurement *m)
@@ -43,7 +44,8 @@ static double forwarded_ns(const struct result *r, const struct measurement *m)
 
     if (!m->counts.rtp_received || wall <= 0 || r->server_died)
         return 0;
-    return server_ns(r) / wall * window_s(m) * 1e9 / (double)m->counts.rtp_received;
+    return server_ns(r) / wall * window_s(m) * 1e9 /
+           (double)(m->counts.rtp_received + m->counts.injected_loss);
 }
 
 /* The memory that one endpoint added to the server. */
@@ -103,6 +105,28 @@ static void print_sums(const char *what, const struct media_sums *s)
         printf("          %lu of the lost packets were not sent at all (--loss)\n", s->not_sent);
 }
 
+/* What the subscribers did about losses. */
+static void print_answers(const struct measurement *m, const struct options *o)
+{
+    const struct media_counts *c = &m->counts;
+    const struct gap_counts *g = &m->gaps;
+
+    if (o->nack)
+        printf(
+            "repair    missing %lu: late %lu, repaired %lu, never %lu, open at the end %lu; asked "
+            "for %lu in %lu NACKs, RTX received %lu; missing p50 %.0f p99 %.0f ms; key frames "
+            "asked %lu\n",
+            g->lost, g->late, g->repaired, g->never, m->gaps_open, c->nack_packets_sent,
+            c->nack_sent, c->rtx_received, (double)histogram_percentile(&m->missing, 50) / 1e6,
+            (double)histogram_percentile(&m->missing, 99) / 1e6, c->pli_sent);
+    if (o->transport_cc)
+        printf("feedback  %lu transport-cc reports about %lu packets%s\n", c->transport_cc_sent,
+               c->transport_cc_packets,
+               c->transport_cc_unnumbered > c->transport_cc_packets / 2
+                   ? "; the server does not number them"
+                   : "");
+}
+
 static void print_server(const struct result *r, const struct measurement *m,
                          const struct options *o)
 {
@@ -154,6 +178,7 @@ void result_print(const struct result *r)
            "foreign %lu, before the first key frame %lu\n",
            c->unauthentic, c->replayed, c->malformed, c->corrupt, c->misrouted, c->foreign,
            c->before_key_frame);
+    print_answers(m, r->options);
     print_latency("video", &m->latency[STREAM_VIDEO]);
     print_latency("audio", &m->latency[STREAM_AUDIO]);
     print_server(r, m, r->options);
@@ -211,7 +236,8 @@ static cJSON *counts_json(const struct media_counts *c)
     N(unauthentic), N(replayed), N(malformed), N(corrupt), N(foreign), N(misrouted);
     N(before_key_frame), N(unknown_ssrc), N(unknown_endpoint), N(too_early);
     N(rtcp_received), N(rtcp_sent), N(rtcp_bad), N(pli_sent), N(pli_received), N(fir_received);
-    N(nack_sent), N(nack_received), N(rtx_sent), N(rtx_received), N(transport_cc_sent);
+    N(nack_sent), N(nack_packets_sent), N(nack_received), N(rtx_sent), N(rtx_received);
+    N(transport_cc_sent), N(transport_cc_packets), N(transport_cc_unnumbered);
     N(checks_sent), N(checks_answered), N(check_errors), N(consent_lost);
     N(injected_send_loss), N(injected_send_reorder), N(injected_loss), N(injected_duplicate);
     N(injected_corrupt), N(injected_scramble);
@@ -282,6 +308,13 @@ static cJSON *result_json(const struct result *r)
     cJSON_AddItemToObject(root, "video_latency_ms", latency_json(&m->latency[STREAM_VIDEO]));
     cJSON_AddItemToObject(root, "audio_latency_ms", latency_json(&m->latency[STREAM_AUDIO]));
     cJSON_AddItemToObject(root, "counts", counts_json(&m->counts));
+    one = cJSON_AddObjectToObject(root, "repair");
+    cJSON_AddNumberToObject(one, "lost", (double)m->gaps.lost);
+    cJSON_AddNumberToObject(one, "late", (double)m->gaps.late);
+    cJSON_AddNumberToObject(one, "repaired", (double)m->gaps.repaired);
+    cJSON_AddNumberToObject(one, "never", (double)m->gaps.never);
+    cJSON_AddNumberToObject(one, "open", (double)m->gaps_open);
+    cJSON_AddItemToObject(one, "missing_ms", latency_json(&m->missing));
     server_json(root, r, m);
     if (m->room_latency) {
         one = cJSON_AddArrayToObject(root, "room_latency_ms");

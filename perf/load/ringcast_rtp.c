@@ -114,6 +114,12 @@ void rtp_parameters_read(const cJSON *ack, struct target_stream *stream)
     stream->payload_type = (uint8_t)json_number(cJSON_GetArrayItem(codecs, 0), "payloadType");
     stream->rtx_payload_type = (uint8_t)json_number(cJSON_GetArrayItem(codecs, 1), "payloadType");
     snprintf(stream->mid, sizeof(stream->mid), "%s", json_text(parameters, "mid"));
+    stream->nack = false;
+    cJSON_ArrayForEach(one, json_item(cJSON_GetArrayItem(codecs, 0), "rtcpFeedback"))
+    {
+        if (strcmp(json_text(one, "type"), "nack") == 0 && !json_text(one, "parameter")[0])
+            stream->nack = true;
+    }
     stream->transport_cc_id = 0;
     cJSON_ArrayForEach(one, json_item(parameters, "headerExtensions"))
     {

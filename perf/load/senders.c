@@ -132,8 +132,9 @@ static uint8_t *put_number(uint8_t *p, uint64_t value, int bytes)
 }
 
 struct packet {
-    bool marker;  /* the last of its frame */
-    bool key_end; /* the last of a key frame */
+    struct payload_label label; /* where in its frame it is */
+    bool marker;                /* the last of its frame */
+    bool key_end;               /* the last of a key frame */
     uint8_t payload_type;
     uint32_t ssrc;
     uint16_t sequence;
@@ -225,17 +226,19 @@ static void send_held(struct media *media, struct sender *s)
 static void send_packet(struct media *media, struct sender *s, struct packet *packet,
                         uint8_t *payload, size_t head_bytes, size_t payload_bytes)
 {
-    struct payload_label label = {
-        .stream = s->id, .number = s->next_number++, .sent_ns = s->last_frame_ns};
+    struct payload_label *label = &packet->label;
     uint8_t header[HEADER_BYTES_MAX];
     uint64_t index = s->index++;
     size_t header_bytes;
 
+    label->stream = s->id;
+    label->number = s->next_number++;
+    label->sent_ns = s->last_frame_ns;
     packet->ssrc = s->ssrc;
     packet->payload_type = s->payload_type;
     packet->sequence = (uint16_t)index;
     header_bytes = header_write(s, packet, header);
-    payload_write(payload, head_bytes, payload_bytes, &label);
+    payload_write(payload, head_bytes, payload_bytes, label);
     s->packets++;
     s->bytes += (uint32_t)payload_bytes;
     if (s->history)
@@ -301,7 +304,13 @@ static void send_frame(struct media *media, struct sender *s)
     s->frames++;
     net_reserve(media->net, FRAME_PACKETS_MAX);
     for (size_t i = 0; i < count; i++) {
-        struct packet packet = {.marker = i + 1 == count, .key_end = key && i + 1 == count};
+        struct packet packet = {.label = {.frame = s->frames,
+                                          .at = (uint8_t)i,
+                                          .last = (uint8_t)(count - 1),
+                                          .back = !key,
+                                          .key = key},
+                                .marker = i + 1 == count,
+                                .key_end = key && i + 1 == count};
         uint8_t *payload = media->payloads + i * RTP_PAYLOAD_BYTES_MAX;
         size_t head = write_vp8_head(payload, s, i == 0, key);
 

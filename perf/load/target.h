@@ -82,6 +82,7 @@ struct target_stream {
     uint32_t ssrc, rtx_ssrc;
     uint8_t payload_type, rtx_payload_type;
     uint8_t kind;            /* enum stream_kind */
+    bool nack;               /* subscribe: the server answers NACKs for it */
     uint8_t transport_cc_id; /* subscribe: id of the transport-cc header extension; 0: none */
 };
 

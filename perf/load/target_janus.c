@@ -259,6 +259,7 @@ static bool read_stream(const cJSON *list, const struct sdp *sdp, struct target_
         stream->payload_type = m->payload_type;
         stream->rtx_payload_type = m->rtx_payload_type;
         stream->transport_cc_id = m->transport_cc_id;
+        stream->nack = m->kind == STREAM_VIDEO;
         memcpy(stream->mid, m->mid, sizeof(stream->mid));
         return true;
     }

@@ -7,12 +7,14 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { load, serve } from '../../perf/load/run.mjs';
+import { Relay } from '../lib/relay.mjs';
 import { binaries, patience, sanitizer, slower } from '../lib/ringcast.mjs';
 
 const options = { serverCore: 0, loadCore: availableParallelism() > 1 ? 1 : 0 };
 let server, accounted = false;
 
-before(async () => { server = await serve(options); });
+// The relay has the same ports at another address.
+before(async () => { server = await serve({ ...options, environment: { MEDIASOUP_LISTEN_IP: '127.0.0.1' } }); });
 after(() => server?.stop());
 
 // Only the first run measures the CPU time of the server, because that takes a second.
@@ -89,11 +91,46 @@ test('lost and reordered packets to the server are counted', async () => {
   near(r.video.reordered, 3 * r.counts.injected_send_reorder, 'reordered');
 });
 
+// Every lost packet ends as late, repaired, never or open.
+function assertRepaired({ repair, counts, video }, shareAtLeast) {
+  const { lost, late, repaired, never, open } = repair;
+  console.log(`missing ${lost}: late ${late}, repaired ${repaired}, never ${never}, open ${open}; p99 ${repair.missing_ms.p99} ms`);
+  assert.equal(lost, late + repaired + never + open);
+  assert.ok(lost > 50, `only ${lost} were missing`);
+  assert.ok((late + repaired) / lost >= shareAtLeast, `${late} late and ${repaired} repaired of ${lost}`);
+  assert.ok(counts.nack_sent > 10 && counts.nack_packets_sent >= counts.nack_sent && counts.rtx_received >= repaired);
+  assert.ok(video.lost <= never + open, `lost ${video.lost}`);
+}
+
+test('subscribers that lose packets get them again', async () => {
+  const r = await run('--subscribers', 6, '--nack', '--transport-cc', '--receive-loss', 5);
+  assertRepaired(r, 0.98);
+  assert.equal(r.counts.unauthentic + r.counts.corrupt + r.counts.misrouted, 0);
+});
+
+test('the same behind a bad network', async () => {
+  const relay = await Relay.start(server, { down: 'loss=5,delay=10', up: 'delay=10' });
+  try {
+    const r = await run('--subscribers', 3, '--nack', '--transport-cc', '--via', relay.listen);
+    assertRepaired(r, 0.98);
+    assert.ok(r.video_latency_ms.p50 > 20, `latency ${r.video_latency_ms.p50}: the packets did not go through the relay`);
+  } finally {
+    assert.ok((await relay.stop()).down.lost > 50);
+  }
+});
+
+test('without --nack what is lost stays lost', async () => {
+  const r = await run('--subscribers', 6, '--receive-loss', 5);
+  near(r.video.lost, r.counts.injected_loss, 'lost');
+  assert.equal(r.counts.nack_sent + r.counts.rtx_received, 0);
+});
+
 test('wrong arguments and an unreachable server give a sentence', () => {
   const start = (...words) => spawnSync(join(binaries, 'ringcast-load'), words, { encoding: 'utf8', timeout: 10000 * patience });
   assert.deepEqual([start().status, start('--help').status], [2, 0]);
   for (const words of [['http://a:1', '--fps', '0'], ['http://a:1', '--profile', 'des'], ['http://a:1', '--what'],
-    ['http://a:1'], ['http://a:1', '--participants', '1'], ['http://a:1', '--loss', '101', '--subscribers', '1']]) {
+    ['http://a:1'], ['http://a:1', '--participants', '1'], ['http://a:1', '--loss', '101', '--subscribers', '1'],
+    ['http://a:1', '--subscribers', '1', '--via', 'localhost']]) {
     const r = start(...words);
     assert.equal(r.status, 2, words.join(' '));
     assert.match(r.stderr, /^ringcast-load: .+/, words.join(' '));
