@@ -13,7 +13,15 @@
 #define CONSUMERS_MAX 1048576
 
 #define ENCODINGS_MAX 4 /* simulcast layers of one producer */
-#define CODECS_MAX 4    /* media codecs of one producer, RTX not counted */
+/* Room for the layers of one producer in a row: spatial and temporal layers above the fourth are
+ * counted as the fourth. */
+#define ROW_LAYERS 16
+#define ROW_LAYER(spatial, temporal) \
+    (((spatial) < 3 ? (spatial) : 3) * 4 + ((temporal) < 3 ? (temporal) : 3))
+#define LAYER_NONE 255 /* in a row: no layer; as the preferred one: the best */
+#define SCORE_MAX 10
+#define ORIENTATION_NONE 255
+#define CODECS_MAX 4 /* media codecs of one producer, RTX not counted */
 #define EXTENSION_ID_MAX \
     255               /* that a client may give, RFC 8285 4.3; above 14 in two-byte headers */
 #define EXTENSIONS 16 /* room for enum extension_id, our own ids */

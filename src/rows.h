@@ -40,6 +40,10 @@ typedef char row_chr;
     E(none, 0) E(sha_1, 1) E(sha_224, 2) E(sha_256, 3) E(sha_384, 4) E(sha_512, 5)
 #define CODECS(E)                                                                        \
     E(none, 0) E(opus, 1) E(vp8, 2) E(vp9, 3) E(h264, 4) E(av1, 5) E(red, 6) E(other, 7)
+/* What a higher spatial layer of one encoding needs of the one below it: `full`: its picture, always
+ * (L3T3). `key_frames`: only that of a key frame (L3T3_KEY, also called K-SVC). `none`: nothing (S3T3).
+ */
+#define LAYER_DEPENDENCIES(E) E(full, 0) E(key_frames, 1) E(none, 2)
 #define ICE_STATES(E) E(new, 0) E(connected, 1) E(completed, 2) E(disconnected, 3)
 #define DTLS_STATES(E) E(new, 0) E(connecting, 1) E(connected, 2) E(failed, 3) E(closed, 4)
 /* Values as registered for DTLS-SRTP (RFC 5764, RFC 7714). */
@@ -56,6 +60,7 @@ typedef char row_chr;
 #define ROW_ENUM_VALUE_dtls_role(n, v) DTLS_ROLE_##n = v,
 #define ROW_ENUM_VALUE_fingerprint_algorithm(n, v) FINGERPRINT_##n = v,
 #define ROW_ENUM_VALUE_codec(n, v) CODEC_##n = v,
+#define ROW_ENUM_VALUE_layer_dependency(n, v) LAYER_DEPENDENCY_##n = v,
 #define ROW_ENUM_VALUE_ice_state(n, v) ICE_STATE_##n = v,
 #define ROW_ENUM_VALUE_dtls_state(n, v) DTLS_STATE_##n = v,
 #define ROW_ENUM_VALUE_srtp_profile(n, v) SRTP_PROFILE_##n = v,
@@ -69,6 +74,7 @@ typedef char row_chr;
     L(dtls_role, DTLS_ROLES)                                                             \
     L(fingerprint_algorithm, FINGERPRINT_ALGORITHMS)                                     \
     L(codec, CODECS)                                                                     \
+    L(layer_dependency, LAYER_DEPENDENCIES)                                              \
     L(ice_state, ICE_STATES)                                                             \
     L(dtls_state, DTLS_STATES)                                                           \
     L(srtp_profile, SRTP_PROFILES)                                                       \
@@ -105,7 +111,8 @@ ROW_ENUMS(ROW_ENUM_DECLARE)
  * consumers get ("mapped", "router"). Index e of the encoding_ arrays is one simulcast encoding,
  * the lowest first; ssrc 0: it is learnt from the RID. codec_rtx_* is 0 when the codec has no RTX.
  * extension_sent_id[i] is the number that this client gives to the extension with our id i (enum
- * extension_id in dataplane/engines/rtp.h); 0: it does not send it. */
+ * extension_id in dataplane/engines/rtp.h); 0: it does not send it. uses_fir: the client takes FIR
+ * instead of PLI (RFC 5104 4.3.1). */
 #define PRODUCER_ROW(S, A)                                                               \
     A(u8, id, 16, uuid, 0, 0)                                                            \
     S(u64, transport, handle, 0, 0)                                                      \
@@ -119,6 +126,7 @@ ROW_ENUMS(ROW_ENUM_DECLARE)
     A(u8, codec_mapped_rtx_payload_type, CODECS_MAX, dec, 0, 127)                        \
     A(u8, encoding_spatial_layers, ENCODINGS_MAX, dec, 0, 8)                             \
     A(u8, encoding_temporal_layers, ENCODINGS_MAX, dec, 0, 8)                            \
+    A(u8, encoding_dependency, ENCODINGS_MAX, layer_dependency, 0, 2)                    \
     A(u8, extension_sent_id, EXTENSIONS, dec, 0, EXTENSION_ID_MAX)                       \
     S(u8, kind, media_kind, 1, 2)                                                        \
     S(u8, type, producer_type, 1, 3)                                                     \
@@ -126,7 +134,8 @@ ROW_ENUMS(ROW_ENUM_DECLARE)
     S(u8, codec_count, dec, 1, CODECS_MAX)                                               \
     S(u8, encoding_count, dec, 1, ENCODINGS_MAX)                                         \
     S(u8, mid_bytes, dec, 0, MID_BYTES_MAX)                                              \
-    A(u8, reserved, 14, hex, 0, 0)                                                       \
+    S(u8, uses_fir, dec, 0, 1)                                                           \
+    A(u8, reserved, 9, hex, 0, 0)                                                        \
     A(chr, mid, MID_BYTES_MAX, text, 0, 0)                                               \
     A(chr, encoding_rid, ENCODINGS_MAX * RID_BYTES_MAX, text, 0, 0)                      \
     A(chr, cname, CNAME_ROOM, text, 0, 0)                                                \
@@ -134,7 +143,7 @@ ROW_ENUMS(ROW_ENUM_DECLARE)
 
 /* What one subscriber gets of one producer. extension_mask: bit i set means that the extension with
  * our id i may be sent. Only packets whose mapped payload type is payload_type are forwarded.
- * preferred_*_layer 255: the best one. rtx_payload_type 0: no RTX. */
+ * preferred_*_layer 255: the best one. rtx_payload_type 0: no RTX. priority: 255 is the most important. */
 #define CONSUMER_ROW(S, A)                                                               \
     A(u8, id, 16, uuid, 0, 0)                                                            \
     S(u64, transport, handle, 0, 0)                                                      \
@@ -211,31 +220,52 @@ ROW_ENUMS(ROW_ENUM_DECLARE)
     A(u8, reserved, 38, hex, 0, 0)
 
 /* Index e of the arrays is one encoding. Jitter is in RTP time-stamp units (RFC 3550 6.4.1). In
- * this and the rows beside it, _bps is the rate between the last two times that the row was
- * published. nacks_sent: messages to the publisher; packets_asked: that they asked for;
- * packets_repaired: of those, packets that came. */
+ * this and the rows beside it, bytes are those of RTP packets with header and padding, without what
+ * SRTP adds, and _bps is the rate between the last two times that the row was published.
+ *   packets, bytes            without retransmissions
+ *   rtx_packets               retransmissions that came; packets_repaired: of these, what was missing
+ *   packets_discarded         packets that came and could not be used
+ *   nacks_sent                messages to the publisher; packets_asked: that they asked for
+ *   score                     how well it arrives, see dataplane/engines/quality/score.h
+ * layer_bytes and layer_bps at ROW_LAYER(spatial, temporal) are one layer, without those that it needs.
+ * orientation is the byte of the header extension 3gpp:video-orientation; ORIENTATION_NONE: none came.
+ * round_trip_us 0: not known. */
 #define PRODUCER_STATE_ROW(S, A)                                                         \
     A(u64, encoding_packets, ENCODINGS_MAX, dec, 0, 0)                                   \
     A(u64, encoding_bytes, ENCODINGS_MAX, bytes, 0, 0)                                   \
     A(u64, encoding_last_packet_ns, ENCODINGS_MAX, ns, 0, 0)                             \
     A(i64, encoding_packets_lost, ENCODINGS_MAX, dec, 0, 0)                              \
     S(u64, published_ns, ns, 0, 0)                                                       \
+    A(u64, layer_bytes, ROW_LAYERS, bytes, 0, 0)                                         \
+    A(u32, layer_bps, ROW_LAYERS, dec, 0, 0)                                             \
     A(u32, encoding_ssrc, ENCODINGS_MAX, hex, 0, 0)                                      \
+    A(u32, encoding_rtx_ssrc, ENCODINGS_MAX, hex, 0, 0)                                  \
     A(u32, encoding_jitter, ENCODINGS_MAX, dec, 0, 0)                                    \
     A(u32, encoding_fraction_lost, ENCODINGS_MAX, dec, 0, 255)                           \
     A(u32, encoding_bps, ENCODINGS_MAX, dec, 0, 0)                                       \
     A(u32, encoding_rtx_packets, ENCODINGS_MAX, dec, 0, 0)                               \
+    A(u32, encoding_packets_discarded, ENCODINGS_MAX, dec, 0, 0)                         \
+    A(u32, encoding_key_frames, ENCODINGS_MAX, dec, 0, 0)                                \
     A(u32, encoding_pli_sent, ENCODINGS_MAX, dec, 0, 0)                                  \
+    A(u32, encoding_fir_sent, ENCODINGS_MAX, dec, 0, 0)                                  \
     A(u32, encoding_nacks_sent, ENCODINGS_MAX, dec, 0, 0)                                \
     A(u32, encoding_packets_asked, ENCODINGS_MAX, dec, 0, 0)                             \
     A(u32, encoding_packets_repaired, ENCODINGS_MAX, dec, 0, 0)                          \
-    A(u8, reserved, 24, hex, 0, 0)
+    A(u8, encoding_score, ENCODINGS_MAX, dec, 0, SCORE_MAX)                              \
+    S(u32, round_trip_us, dec, 0, 0)                                                     \
+    S(u8, orientation, hex, 0, 0)                                                        \
+    A(u8, reserved, 15, hex, 0, 0)
 
-/* encoding: the index of the producer's encoding that is forwarded now. packets_asked: that the
- * client asked for again (NACK); packets_sent and bytes_sent do not contain what was sent again. */
+/* encoding: the index of the producer's encoding that is forwarded now. spatial_layer and
+ * temporal_layer: the highest ones that are forwarded now, LAYER_NONE: nothing is; of simulcast, the
+ * spatial layer is the encoding. target_*_layer: the ones that replace them as soon as they can.
+ * packets_asked: that the client asked for again (NACK); packets_sent and bytes_sent do not contain
+ * what was sent again; packets_repaired: what was sent again, each packet once. layer_switches: how
+ * often the layers changed. */
 #define CONSUMER_STATE_ROW(S, A)                                                         \
     S(u64, packets_sent, dec, 0, 0)                                                      \
     S(u64, bytes_sent, bytes, 0, 0)                                                      \
+    S(u64, bytes_sent_again, bytes, 0, 0)                                                \
     S(u64, last_packet_ns, ns, 0, 0)                                                     \
     S(i64, packets_lost, dec, 0, 0)                                                      \
     S(u64, published_ns, ns, 0, 0)                                                       \
@@ -247,9 +277,16 @@ ROW_ENUMS(ROW_ENUM_DECLARE)
     S(u32, nack_received, dec, 0, 0)                                                     \
     S(u32, packets_asked, dec, 0, 0)                                                     \
     S(u32, packets_sent_again, dec, 0, 0)                                                \
+    S(u32, packets_repaired, dec, 0, 0)                                                  \
+    S(u32, layer_switches, dec, 0, 0)                                                    \
     S(u32, send_bps, dec, 0, 0)                                                          \
     S(u8, encoding, dec, 0, ENCODINGS_MAX - 1)                                           \
-    A(u8, reserved, 35, hex, 0, 0)
+    S(u8, spatial_layer, dec, 0, 255)                                                    \
+    S(u8, temporal_layer, dec, 0, 255)                                                   \
+    S(u8, target_spatial_layer, dec, 0, 255)                                             \
+    S(u8, target_temporal_layer, dec, 0, 255)                                            \
+    S(u8, score, dec, 0, SCORE_MAX)                                                      \
+    A(u8, reserved, 14, hex, 0, 0)
 
 /* How loud one audio producer was in the last AUDIO_LEVEL_INTERVALS intervals of AUDIO_INTERVAL_NS
  * of the monotonic clock; interval i lies at i modulo AUDIO_LEVEL_INTERVALS. A level is the byte of

@@ -171,11 +171,9 @@ static cJSON *consumer_encoding(const cJSON *consumable, bool with_rtx, uint32_t
         ortc_add_number(rtx, "ssrc", ssrc + 1);
     }
     if (count > 1) {
-        uint32_t spatial, temporal;
         char text[24];
 
-        ortc_scalability_parse(mode, &spatial, &temporal);
-        snprintf(text, sizeof(text), "L%dT%u", count, temporal);
+        snprintf(text, sizeof(text), "L%dT%u", count, ortc_scalability_parse(mode).temporal);
         ortc_add_text(out, "scalabilityMode", text);
     } else if (mode != NULL) {
         ortc_add_text(out, "scalabilityMode", mode);
@@ -204,7 +202,7 @@ static void fill_row(struct consumer_row *row, const struct ortc_producer *produ
     cJSON_ArrayForEach(item, extensions) row->extension_mask |=
         (uint16_t)(1u << (uint32_t)ortc_get(item, "id")->valuedouble);
     row->priority = 1;
-    row->preferred_spatial_layer = row->preferred_temporal_layer = 255;
+    row->preferred_spatial_layer = row->preferred_temporal_layer = LAYER_NONE;
     row->mid_bytes = (uint8_t)strlen(mid);
     memcpy(row->mid, mid, row->mid_bytes);
 }

@@ -77,8 +77,15 @@ bool ortc_codec_normalize(cJSON *codec, bool is_capability, char *why);
 bool ortc_parameters_normalize(cJSON *rtp_parameters, char *why);
 bool ortc_capabilities_normalize(cJSON *capabilities, char *why);
 
-/* Layers of one encoding: "L3T3_KEY" is 3 and 3; a text that is not valid is 1 and 1. */
-void ortc_scalability_parse(const char *mode, uint32_t *spatial, uint32_t *temporal);
+/* Layers of one encoding. */
+struct ortc_layers {
+    uint32_t spatial, temporal;
+    enum layer_dependency dependency;
+};
+
+/* "L3T3_KEY" is 3, 3 and key_frames; a text that is not valid is 1, 1 and full.
+ * Source: the names of W3C webrtc-svc, section 6. */
+struct ortc_layers ortc_scalability_parse(const char *mode);
 
 /* ---- match.c ---- */
 

@@ -231,16 +231,23 @@ static const char *layer_count(const char *text, uint32_t *count)
     return text;
 }
 
-void ortc_scalability_parse(const char *mode, uint32_t *spatial, uint32_t *temporal)
+struct ortc_layers ortc_scalability_parse(const char *mode)
 {
-    uint32_t s, t;
+    const struct ortc_layers one = {1, 1, LAYER_DEPENDENCY_full};
+    struct ortc_layers layers = one;
+    const char *rest;
 
-    *spatial = *temporal = 1;
     if (mode == NULL || (mode[0] != 'L' && mode[0] != 'S'))
-        return;
-    mode = layer_count(mode + 1, &s);
-    if (mode == NULL || mode[0] != 'T' || layer_count(mode + 1, &t) == NULL)
-        return;
-    *spatial = s;
-    *temporal = t;
+        return one;
+    rest = layer_count(mode + 1, &layers.spatial);
+    if (rest == NULL || rest[0] != 'T')
+        return one;
+    rest = layer_count(rest + 1, &layers.temporal);
+    if (rest == NULL)
+        return one;
+    if (mode[0] == 'S')
+        layers.dependency = LAYER_DEPENDENCY_none;
+    else if (strncmp(rest, "_KEY", 4) == 0) /* also L3T3_KEY_SHIFT */
+        layers.dependency = LAYER_DEPENDENCY_key_frames;
+    return layers;
 }

@@ -197,10 +197,38 @@ static cJSON *make_consumable(const char *kind, const struct mapping *map, const
 
 /* ---- the row ---- */
 
+static bool takes_feedback(const struct ortc_codec *codec, const char *type, const char *parameter)
+{
+    const cJSON *item;
+
+    cJSON_ArrayForEach(item, ortc_get(codec->json, "rtcpFeedback"))
+    {
+        if (strcmp(ortc_text(item, "type"), type) == 0 &&
+            strcmp(ortc_text(item, "parameter"), parameter) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Whether the client can be asked for key frames by FIR only. One that named neither gets PLI. */
+static bool takes_only_fir(const struct mapping *map)
+{
+    bool fir = false;
+    uint32_t i;
+
+    for (i = 0; i < map->sent.count; i++) {
+        if (takes_feedback(&map->sent.list[i], "nack", "pli"))
+            return false;
+        fir |= takes_feedback(&map->sent.list[i], "ccm", "fir");
+    }
+    return fir;
+}
+
 static bool row_codecs(struct producer_row *row, const struct mapping *map, char *why)
 {
     uint32_t i;
 
+    row->uses_fir = takes_only_fir(map);
     for (i = 0; i < map->sent.count; i++) {
         const struct ortc_codec *sent = &map->sent.list[i], *rtx;
         uint32_t c = row->codec_count;
@@ -234,19 +262,20 @@ static bool row_codecs(struct producer_row *row, const struct mapping *map, char
 
 static bool row_encoding(struct producer_row *row, const cJSON *encoding, char *why)
 {
-    uint32_t e = row->encoding_count++, spatial, temporal;
+    struct ortc_layers layers = ortc_scalability_parse(ortc_text(encoding, "scalabilityMode"));
+    uint32_t e = row->encoding_count++;
     const cJSON *ssrc = ortc_get(encoding, "ssrc"),
                 *rtx_ssrc = ortc_get(ortc_get(encoding, "rtx"), "ssrc");
     const char *rid = ortc_text(encoding, "rid");
 
-    ortc_scalability_parse(ortc_text(encoding, "scalabilityMode"), &spatial, &temporal);
-    if (spatial > 8 || temporal > 8)
+    if (layers.spatial > 8 || layers.temporal > 8)
         return ortc_refuse(why,
                            "scalabilityMode has more than the 8 layers that this server allows");
     row->encoding_ssrc[e] = ssrc != NULL ? (uint32_t)ssrc->valuedouble : 0;
     row->encoding_rtx_ssrc[e] = rtx_ssrc != NULL ? (uint32_t)rtx_ssrc->valuedouble : 0;
-    row->encoding_spatial_layers[e] = (uint8_t)spatial;
-    row->encoding_temporal_layers[e] = (uint8_t)temporal;
+    row->encoding_spatial_layers[e] = (uint8_t)layers.spatial;
+    row->encoding_temporal_layers[e] = (uint8_t)layers.temporal;
+    row->encoding_dependency[e] = (uint8_t)layers.dependency;
     if (rid != NULL)
         memcpy(row->encoding_rid + e * RID_BYTES_MAX, rid, strlen(rid));
     return true;

@@ -36,9 +36,21 @@ void consumers_close(struct consumers *cs)
 
 /* ---- statistics ---- */
 
+/* The layers that are forwarded now, and those that replace them. */
+static void add_layers(struct consumer_state_row *row, const struct consumer *c)
+{
+    bool flows = c->synchronised && !c->paused && !c->producer->paused;
+
+    row->spatial_layer = flows ? c->encoding : LAYER_NONE;
+    row->temporal_layer = flows ? 0 : LAYER_NONE;
+    row->target_spatial_layer = c->target;
+    row->target_temporal_layer = 0;
+}
+
 static void publish(struct consumers *cs, const struct consumer_details *d)
 {
     const struct consumer *c = d->consumer;
+    const struct retransmission *again = &cs->repair_out->all[c->index];
     const struct consumer_state_row *before = (const struct consumer_state_row *)publish_row_before(
         cs->publisher, TABLE_consumer_state, c->index);
     uint64_t span_ns =
@@ -56,12 +68,22 @@ static void publish(struct consumers *cs, const struct consumer_details *d)
         .fir_received = d->fir_received,
         .nack_received = d->nack_received,
         .packets_asked = d->packets_asked,
-        .packets_sent_again = cs->repair_out->all[c->index].packets,
+        .packets_sent_again = again->packets,
+        .bytes_sent_again = again->bytes,
+        .layer_switches = d->layer_switches,
         .encoding = c->encoding,
     };
 
     row.send_bps = publish_bps(c->bytes, &before->bytes_sent, &before->send_bps, span_ns);
+    add_layers(&row, c);
     publish_row(cs->publisher, TABLE_consumer_state, c->index, d->generation, &row.header);
+}
+
+void consumer_publish_layers(struct consumers *cs, struct consumer_details *d)
+{
+    d->layer_switches++;
+    publish(cs, d);
+    publish_event(cs->publisher, TABLE_consumer_state, d->consumer->index, d->generation);
 }
 
 void consumers_publish(struct consumers *cs, const struct transport *t)

@@ -51,6 +51,7 @@ struct consumer_details {
     struct consumer **previous_of_producer;
     struct consumer_details *next_of_transport, **previous_of_transport;
     uint8_t preferred_spatial_layer;
+    uint32_t layer_switches; /* how often the layers that are forwarded changed */
     /* as the client reports */
     int32_t lost;
     uint32_t fraction_lost, jitter, round_trip_us;
@@ -106,6 +107,9 @@ static inline struct consumer_details *consumer_find_details(const struct consum
 
     return i == MAP_NONE ? NULL : &cs->details[i];
 }
+
+/* The layers that are forwarded to it have changed: publishes its row and tells the control plane. */
+void consumer_publish_layers(struct consumers *cs, struct consumer_details *d);
 
 /* ---- all consumers of a transport ---- */
 

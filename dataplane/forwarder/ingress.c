@@ -421,8 +421,10 @@ static enum verdict accept(struct arrivals *a, struct arrival *arrival,
     packet->index = index;
     packet->arrived_ns = a->turn->now_ns;
     describe(packet, p, stream, view, payload_bytes, codec);
-    if (packet->is_key_frame)
+    if (packet->is_key_frame) {
+        e->key_frames++;
         e->key_frame_wanted = false;
+    }
     if (p->kind == MEDIA_KIND_video)
         repair_add(a, p, packet, is_repair);
     return queue(a, p, packet);

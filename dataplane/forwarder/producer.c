@@ -30,7 +30,9 @@ static void publish(struct producers *ps, const struct producer *p)
         ps->publisher, TABLE_producer_state, p->index);
     uint64_t span_ns =
         publish_span_ns(ps->publisher, &before->header, p->generation, &before->published_ns);
-    struct producer_state_row row = {.published_ns = ps->turn->now_ns};
+    struct producer_state_row row = {.published_ns = ps->turn->now_ns,
+                                     .orientation = p->orientation,
+                                     .round_trip_us = p->round_trip_us};
 
     for (int i = 0; i < p->encoding_count; i++) {
         const struct encoding *e = &p->encodings[i];
@@ -47,10 +49,18 @@ static void publish(struct producers *ps, const struct producer *p)
         row.encoding_bps[i] =
             publish_bps(e->bytes, &before->encoding_bytes[i], &before->encoding_bps[i], span_ns);
         row.encoding_rtx_packets[i] = (uint32_t)e->rtx_packets;
+        row.encoding_packets_discarded[i] = e->discarded;
+        row.encoding_key_frames[i] = e->key_frames;
         row.encoding_pli_sent[i] = e->pli_sent;
+        row.encoding_fir_sent[i] = e->fir_sent;
         row.encoding_nacks_sent[i] = e->nacks_sent;
         row.encoding_packets_asked[i] = e->packets_asked;
         row.encoding_packets_repaired[i] = e->packets_repaired;
+    }
+    for (int i = 0; i < ROW_LAYERS; i++) {
+        row.layer_bytes[i] = p->layer_bytes[i];
+        row.layer_bps[i] =
+            publish_bps(p->layer_bytes[i], &before->layer_bytes[i], &before->layer_bps[i], span_ns);
     }
     publish_row(ps->publisher, TABLE_producer_state, p->index, p->generation, &row.header);
 }
@@ -181,6 +191,7 @@ void producer_fill(struct producer *p, uint32_t index, const struct producer_row
     p->codec_count = row->codec_count;
     p->encoding_count = row->encoding_count;
     p->mid_bytes = row->mid_bytes;
+    p->orientation = ORIENTATION_NONE;
     p->timer.owner = p;
     p->timer.kind = TIMER_PRODUCER;
     for (int e = 0; e < p->encoding_count; e++) {

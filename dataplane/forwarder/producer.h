@@ -29,7 +29,7 @@ struct encoding {
     uint32_t jitter;                         /* scaled by 16, in time-stamp units */
     uint32_t transit;
     uint32_t fraction_lost;
-    uint32_t pli_sent;
+    uint32_t pli_sent, fir_sent, key_frames, discarded;   /* see PRODUCER_STATE_ROW */
     uint32_t nacks_sent, packets_asked, packets_repaired; /* see PRODUCER_STATE_ROW */
     uint64_t last_packet_ns;
     bool has_sr;                    /* the client sent a sender report: */
@@ -63,6 +63,10 @@ struct producer {
     char mid[MID_BYTES_MAX];
     char rid[ENCODINGS_MAX][RID_BYTES_MAX];
     char cname[CNAME_ROOM];
+
+    uint8_t orientation; /* see PRODUCER_STATE_ROW, like the next two */
+    uint32_t round_trip_us;
+    uint64_t layer_bytes[ROW_LAYERS]; /* at home */
 
     struct timer timer; /* for key-frame requests that were held back */
     struct encoding encodings[ENCODINGS_MAX];

@@ -237,16 +237,110 @@ static void scalability_modes_are_parsed(void **state)
     static const struct {
         const char *mode;
         uint32_t spatial, temporal;
-    } rows[] = {{"L3T3_KEY", 3, 3}, {"S2T1", 2, 1}, {"L1T2", 1, 2}, {"L12T3", 12, 3},
-                {"L0T3", 1, 1},     {"X3T3", 1, 1}, {"L3", 1, 1},   {"", 1, 1},
-                {NULL, 1, 1},       {"L3T", 1, 1},  {"L3T0", 1, 1}, {"l3t3", 1, 1}};
-    uint32_t spatial, temporal;
+        enum layer_dependency dependency;
+    } rows[] = {{"L3T3_KEY", 3, 3, LAYER_DEPENDENCY_key_frames},
+                {"L3T3_KEY_SHIFT", 3, 3, LAYER_DEPENDENCY_key_frames},
+                {"L2T3h", 2, 3, LAYER_DEPENDENCY_full},
+                {"S2T1", 2, 1, LAYER_DEPENDENCY_none},
+                {"S3T3h", 3, 3, LAYER_DEPENDENCY_none},
+                {"L1T2", 1, 2, LAYER_DEPENDENCY_full},
+                {"L12T3", 12, 3, LAYER_DEPENDENCY_full},
+                {"L0T3", 1, 1, LAYER_DEPENDENCY_full},
+                {"X3T3", 1, 1, LAYER_DEPENDENCY_full},
+                {"S3", 1, 1, LAYER_DEPENDENCY_full},
+                {"L3", 1, 1, LAYER_DEPENDENCY_full},
+                {"", 1, 1, LAYER_DEPENDENCY_full},
+                {NULL, 1, 1, LAYER_DEPENDENCY_full},
+                {"L3T", 1, 1, LAYER_DEPENDENCY_full},
+                {"L3T0_KEY", 1, 1, LAYER_DEPENDENCY_full},
+                {"l3t3", 1, 1, LAYER_DEPENDENCY_full}};
+    struct ortc_layers layers;
     size_t i;
 
     for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        ortc_scalability_parse(rows[i].mode, &spatial, &temporal);
-        assert_int_equal(spatial, rows[i].spatial);
-        assert_int_equal(temporal, rows[i].temporal);
+        layers = ortc_scalability_parse(rows[i].mode);
+        assert_int_equal(layers.spatial, rows[i].spatial);
+        assert_int_equal(layers.temporal, rows[i].temporal);
+        assert_int_equal(layers.dependency, rows[i].dependency);
+    }
+}
+
+/* One encoding with these layers: what the data plane is told about it. */
+static void layers_are_in_the_row(void **state)
+{
+    static const struct {
+        const char *tag, *mode;
+        enum producer_type type;
+        uint8_t spatial, temporal;
+        enum layer_dependency dependency;
+    } rows[] = {
+        {"vp9-svc-video", "L3T3_KEY", PRODUCER_TYPE_svc, 3, 3, LAYER_DEPENDENCY_key_frames},
+        {"vp9-svc-video", "L2T3", PRODUCER_TYPE_svc, 2, 3, LAYER_DEPENDENCY_full},
+        {"vp9-svc-video", "S3T3", PRODUCER_TYPE_svc, 3, 3, LAYER_DEPENDENCY_none},
+        {"av-video", "L1T3", PRODUCER_TYPE_svc, 1, 3, LAYER_DEPENDENCY_full},
+        {"h264-video", "L1T2", PRODUCER_TYPE_svc, 1, 2, LAYER_DEPENDENCY_full},
+        {"av-video", "L1T1", PRODUCER_TYPE_simple, 1, 1, LAYER_DEPENDENCY_full},
+        {"av-video", NULL, PRODUCER_TYPE_simple, 1, 1, LAYER_DEPENDENCY_full},
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char why[ORTC_WHY_BYTES], cname[CNAME_ROOM] = "", name[64];
+        struct ortc_producer producer;
+        struct consumer_row consumer;
+        cJSON *sent, *encoding;
+
+        snprintf(name, sizeof(name), "produce-%s", rows[i].tag);
+        sent = take(load(name), "produceRtpParameters");
+        encoding = cJSON_GetArrayItem(ortc_get(sent, "encodings"), 0);
+        cJSON_DeleteItemFromObjectCaseSensitive(encoding, "scalabilityMode");
+        if (rows[i].mode != NULL)
+            cJSON_AddStringToObject(encoding, "scalabilityMode", rows[i].mode);
+        if (!ortc_produce(&producer, "video", sent, router, cname, why))
+            fail_msg("%s", why);
+        assert_int_equal(producer.row.type, rows[i].type);
+        assert_int_equal(producer.row.encoding_spatial_layers[0], rows[i].spatial);
+        assert_int_equal(producer.row.encoding_temporal_layers[0], rows[i].temporal);
+        assert_int_equal(producer.row.encoding_dependency[0], rows[i].dependency);
+        assert_true(row_in_range(TABLE_producer, &producer.row, NULL));
+        cJSON_Delete(ortc_consume(&producer, device, "0", ortc_first_ssrc(), &consumer, why));
+        assert_int_equal(consumer.preferred_spatial_layer, LAYER_NONE);
+        assert_int_equal(consumer.preferred_temporal_layer, LAYER_NONE);
+        assert_int_equal(consumer.priority, 1);
+        ortc_producer_free(&producer);
+        cJSON_Delete(sent);
+    }
+}
+
+/* A publisher is asked for key frames by FIR if it takes that and not PLI. */
+static void key_frames_are_asked_for_as_negotiated(void **state)
+{
+    static const struct {
+        bool pli, fir, uses_fir;
+    } rows[] = {{true, true, false}, {true, false, false}, {false, true, true}, {0}};
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char why[ORTC_WHY_BYTES], cname[CNAME_ROOM] = "";
+        cJSON *sent = take(load("produce-av-video"), "produceRtpParameters"), *codec, *list, *item;
+        struct ortc_producer producer;
+
+        cJSON_ArrayForEach(codec, ortc_get(sent, "codecs"))
+        {
+            list = cJSON_CreateArray();
+            cJSON_ArrayForEach(item, ortc_get(codec, "rtcpFeedback"))
+            {
+                const char *parameter = ortc_text(item, "parameter");
+
+                if ((rows[i].pli || strcmp(parameter, "pli") != 0) &&
+                    (rows[i].fir || strcmp(parameter, "fir") != 0))
+                    cJSON_AddItemToArray(list, cJSON_Duplicate(item, true));
+            }
+            ortc_set(codec, "rtcpFeedback", list);
+        }
+        if (!ortc_produce(&producer, "video", sent, router, cname, why))
+            fail_msg("%s", why);
+        assert_int_equal(producer.row.uses_fir, rows[i].uses_fir);
+        ortc_producer_free(&producer);
+        cJSON_Delete(sent);
     }
 }
 
@@ -525,6 +619,8 @@ int main(void)
         cmocka_unit_test(extension_ids_up_to_255_are_accepted),
         cmocka_unit_test(the_row_has_every_detail),
         cmocka_unit_test(scalability_modes_are_parsed),
+        cmocka_unit_test(layers_are_in_the_row),
+        cmocka_unit_test(key_frames_are_asked_for_as_negotiated),
         cmocka_unit_test(long_names_are_accepted),
         cmocka_unit_test(text_that_is_not_printable_is_refused),
         cmocka_unit_test(only_what_consumers_need_is_kept),
