@@ -1,5 +1,5 @@
-/* RTP: tells RTP from the other protocols of a port, parses the headers that clients send, builds
- * the headers that consumers get, and finds key frames.
+/* RTP: tells RTP from the other protocols of a port, parses the headers that clients send, and
+ * builds the headers that consumers get.
  *
  * Shape:   functions of bytes; no state, no I/O, no clock.
  * Units:   bytes; RTP timestamps are in the units of the codec's clock.
@@ -156,10 +156,5 @@ static inline void rtp_template_copy(uint8_t *out, size_t room, const struct rtp
 /* Makes an abs-send-time from a time of the wall clock: seconds modulo 64, as a fixed-point number
  * with 6 bits before the point and 18 after it. */
 uint32_t rtp_abs_send_time(uint64_t wall_ns);
-
-/* True when a key frame begins with this payload: VP8 (RFC 7741), VP9 (RFC 9628), H264 (RFC 6184),
- * AV1 (N bit of the aggregation header). Always true for other codecs. False when the payload is
- * truncated. */
-bool rtp_payload_is_key_frame(enum codec codec, const uint8_t *payload, size_t bytes);
 
 #endif

@@ -5,6 +5,7 @@
 
 #include "batch.h"
 #include "dataplane/engines/quality/history.h"
+#include "dataplane/engines/quality/layer.h"
 #include "dataplane/engines/quality/rtx.h"
 #include "fanout.h"
 #include "key_frames.h"
@@ -343,6 +344,8 @@ static struct stream *unwrap(struct arrival *arrival, const struct stream *rtx,
 static void describe(struct packet *packet, const struct producer *p, const struct stream *stream,
                      const struct rtp_view *view, size_t payload_bytes, int codec)
 {
+    struct layer layer;
+
     packet->view = *view;
     packet->payload_at = view->header_bytes;
     packet->payload_bytes = (uint16_t)payload_bytes;
@@ -351,9 +354,9 @@ static void describe(struct packet *packet, const struct producer *p, const stru
     packet->encoding = stream->encoding;
     packet->source = p->encodings[stream->encoding].source;
     packet->codec = (uint8_t)codec;
-    packet->is_key_frame =
-        p->kind == MEDIA_KIND_video &&
-        rtp_payload_is_key_frame(p->codec[codec], packet->data + packet->payload_at, payload_bytes);
+    layer_read(NULL, p->codec[codec], packet->data + packet->payload_at, payload_bytes,
+               view->marker, NULL, 0, &layer);
+    packet->is_key_frame = p->kind == MEDIA_KIND_video && layer.begins_key_frame;
 }
 
 /* Keeps a video packet, so that it can be sent again, and notes the gap before it. */

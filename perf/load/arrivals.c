@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dataplane/engines/quality/layer.h"
 #include "dataplane/engines/rtp.h"
 #include "dataplane/engines/srtp/srtp.h"
 #include "dataplane/engines/transport_cc.h"
@@ -94,7 +95,10 @@ static void note_gaps(struct media *media, const struct origin *from,
 static void check_decodable(struct media *media, struct receiver *r, const uint8_t *payload,
                             size_t bytes)
 {
-    if (r->kind != STREAM_VIDEO || rtp_payload_is_key_frame(CODEC_vp8, payload, bytes)) {
+    struct layer layer;
+
+    layer_read(NULL, CODEC_vp8, payload, bytes, false, NULL, 0, &layer);
+    if (r->kind != STREAM_VIDEO || layer.begins_key_frame) {
         r->decodable = true;
         return;
     }

@@ -43,8 +43,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     datagram_classify(data, bytes);
     if (bytes < 4)
         return 0;
-    for (enum codec codec = CODEC_none; codec <= CODEC_other; codec++)
-        rtp_payload_is_key_frame(codec, data, bytes);
     if (!rtp_parse(data, bytes, &view))
         return 0;
     require(view.header_bytes >= RTP_FIXED_BYTES && view.header_bytes <= bytes);
