@@ -43,10 +43,26 @@ static void check(const struct layer_source *s, const struct layer *l)
     require(spatial <= 7 && temporal <= LAYER_TEMPORAL_MAX);
 }
 
+/* A descriptor with another mask says the same of the frame. */
+static void check_write(const struct layer_source *before, enum codec codec, const uint8_t *payload,
+                        size_t payload_bytes, bool marker, const uint8_t *descriptor, size_t bytes,
+                        const struct layer *l)
+{
+    uint8_t *out = malloc(bytes + LAYER_DESCRIPTOR_GROWTH_MAX);
+    struct layer_source s = *before;
+    struct layer again;
+    size_t size = layer_descriptor_write(l, 0x5a5a5a5a, descriptor, bytes, out);
+
+    require(size > 0 && size <= bytes + LAYER_DESCRIPTOR_GROWTH_MAX);
+    require(layer_read(&s, codec, payload, payload_bytes, marker, out, size, &again));
+    require(memcmp(&again, l, sizeof(*l)) == 0);
+    free(out);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
     static const struct layer zero;
-    struct layer_source source = {0};
+    struct layer_source source = {0}, before;
     struct layer l;
     enum codec codec;
 
@@ -69,11 +85,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
         memcpy(payload, data + descriptor_bytes, payload_bytes);
         descriptor = realloc(descriptor, descriptor_bytes ? descriptor_bytes : 1);
         payload = realloc(payload, payload_bytes ? payload_bytes : 1);
+        before = source;
         if (layer_read(&source, codec, payload, payload_bytes, marker, descriptor, descriptor_bytes,
                        &l)) {
             check(&source, &l);
             if (codec == CODEC_vp8)
                 check_rewrite(payload, payload_bytes, &l);
+            if (l.has_targets)
+                check_write(&before, codec, payload, payload_bytes, marker, descriptor,
+                            descriptor_bytes, &l);
         } else {
             require(memcmp(&l, &zero, sizeof(l)) == 0);
         }

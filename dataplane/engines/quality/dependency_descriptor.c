@@ -167,6 +167,7 @@ struct descriptor {
     uint8_t template_id;
     bool has_structure, has_active;
     uint32_t active;
+    uint8_t target_count;
     struct layer_template frame; /* its template, with what the descriptor itself replaces */
     uint32_t farthest;           /* like frame.farthest, but not limited to a template's range */
 };
@@ -210,6 +211,7 @@ static bool extended_read(struct bits *b, const struct layer_structure *st,
         return !d->has_structure && !b->overrun; /* the packet with the structure was lost */
     if (d->has_active)
         d->active = bits_take(b, st->target_count);
+    d->target_count = st->target_count;
     d->frame = st->templates[index];
     d->farthest = d->frame.farthest;
     if (custom_indications)
@@ -294,6 +296,7 @@ bool dependency_descriptor_read(struct layer_source *s, const uint8_t *data, siz
 
         index %= LAYER_TEMPLATES_MAX;
         found = index < s->structure.template_count;
+        d.target_count = s->structure.target_count;
         d.frame = s->structure.templates[index];
         d.farthest = d.frame.farthest;
     }
@@ -308,9 +311,70 @@ bool dependency_descriptor_read(struct layer_source *s, const uint8_t *data, siz
     out->spatial = d.frame.spatial;
     out->temporal = d.frame.temporal;
     out->has_targets = true;
+    out->target_count = d.target_count;
     out->present = d.frame.present;
     out->switches = d.frame.switches;
     out->switches_up = d.frame.temporal == 0 || (d.frame.switches >> d.frame.target & 1);
     out->is_key_picture = d.has_structure || is_key_picture(s, &d);
     return true;
+}
+
+/* ---- writing ---- */
+
+/* Appends to zeroed bytes. */
+struct bit_sink {
+    uint8_t *data;
+    size_t at; /* in bits */
+};
+
+static void bits_put(struct bit_sink *sink, unsigned count, uint32_t value)
+{
+    for (; count > 0; count--, sink->at++)
+        sink->data[sink->at / 8] |= (uint8_t)((value >> (count - 1) & 1u) << (7 - sink->at % 8));
+}
+
+/* Appends what is in b up to `end`. */
+static void bits_copy(struct bit_sink *sink, struct bits *b, size_t end)
+{
+    while (b->at < end) {
+        unsigned count = end - b->at < 8 ? (unsigned)(end - b->at) : 8;
+
+        bits_put(sink, count, bits_take(b, count));
+    }
+}
+
+size_t layer_descriptor_write(const struct layer *l, uint32_t active, const uint8_t *descriptor,
+                              size_t bytes, uint8_t *out)
+{
+    struct bits b = {descriptor, MANDATORY_BYTES * 8, bytes * 8, false};
+    struct bit_sink sink = {out, MANDATORY_BYTES * 8};
+    struct layer_structure structure;
+    bool has_structure = false, has_active = false;
+    uint32_t custom = 0;
+    size_t structure_at, structure_end;
+
+    if (bytes < MANDATORY_BYTES || !l->has_targets)
+        return 0;
+    if (bytes > MANDATORY_BYTES) {
+        has_structure = bits_take(&b, 1);
+        has_active = bits_take(&b, 1);
+        custom = bits_take(&b, 3);
+    }
+    structure_at = b.at;
+    if (has_structure &&
+        (!structure_read(&b, &structure) || structure.target_count != l->target_count))
+        return 0;
+    structure_end = b.at;
+    b.at = structure_at;
+    memset(out, 0, bytes + LAYER_DESCRIPTOR_GROWTH_MAX);
+    memcpy(out, descriptor, MANDATORY_BYTES);
+    bits_put(&sink, 1, has_structure);
+    bits_put(&sink, 1, 1);
+    bits_put(&sink, 3, custom);
+    bits_copy(&sink, &b, structure_end);
+    bits_put(&sink, l->target_count, active);
+    if (has_active)
+        bits_take(&b, l->target_count);
+    bits_copy(&sink, &b, b.end);
+    return b.overrun ? 0 : (sink.at + 7) / 8;
 }

@@ -37,6 +37,7 @@ static void merge(struct layer *out, const struct layer *described, bool tells_l
     if (!described->has_targets)
         return;
     out->has_targets = true;
+    out->target_count = described->target_count;
     out->present = described->present;
     out->switches = described->switches;
     if (!tells_layers) {

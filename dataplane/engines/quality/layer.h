@@ -64,7 +64,8 @@ struct layer {
     uint8_t picture_id_bits;
     /* VP8: offsets in the payload; 0: it has no such field. */
     uint8_t picture_id_at, tl0_at;
-    uint8_t tl0; /* VP8: TL0PICIDX */
+    uint8_t tl0;          /* VP8: TL0PICIDX */
+    uint8_t target_count; /* decode targets of the structure that the packet refers to */
     uint16_t picture_id;
     /* Bit per decode target: the frame is part of it; the frame is where one may switch to it. */
     uint32_t present, switches;
@@ -118,6 +119,15 @@ bool layer_read(struct layer_source *s, enum codec codec, const uint8_t *payload
 /* Writes other numbers into a VP8 payload, in fields of the same width. Fields that the payload does
  * not have are not added. */
 void layer_vp8_rewrite(uint8_t *payload, const struct layer *l, uint16_t picture_id, uint8_t tl0);
+
+/* A dependency descriptor may grow by this much: by five flags and the bit of each decode target. */
+#define LAYER_DESCRIPTOR_GROWTH_MAX 5
+/* Copies the descriptor of a packet, and writes into it which decode targets are active: those that
+ * the receiver gets. It then no longer waits for frames of the others. `l`: what layer_read said of
+ * this packet; has_targets is set. `out` has room for bytes + LAYER_DESCRIPTOR_GROWTH_MAX. Returns
+ * the size of the copy; 0: the descriptor is not the one that `l` was read from. */
+size_t layer_descriptor_write(const struct layer *l, uint32_t active, const uint8_t *descriptor,
+                              size_t bytes, uint8_t *out);
 
 /* The active decode target with the highest spatial layer not above `spatial`, and among those the
  * highest temporal layer not above `temporal`; -1: no structure, or all targets are above. */

@@ -412,6 +412,99 @@ static void the_payload_begins_the_key_frame(void **state)
     assert_true(l.begins_key_frame && !l.has_targets);
 }
 
+/* Writes a mask into a descriptor and reads it again, with the source that read the original. */
+static void check_written(const struct layer_source *before, const uint8_t *data, size_t bytes,
+                          size_t growth)
+{
+    struct layer_source s = *before, copy = *before;
+    uint8_t out[255 + LAYER_DESCRIPTOR_GROWTH_MAX + 1];
+    uint32_t active;
+    struct layer l = read_bytes(&s, data, bytes), again;
+    size_t size;
+
+    active = 0xa5a5a5a5u & (UINT32_MAX >> (32 - l.target_count));
+    memset(out, 0xee, sizeof(out));
+    size = layer_descriptor_write(&l, active, data, bytes, out);
+    assert_int_equal(size, bytes + growth);
+    assert_int_equal(out[bytes + LAYER_DESCRIPTOR_GROWTH_MAX], 0xee);
+    again = read_bytes(&copy, out, size);
+    assert_memory_equal(&again, &l, sizeof(l));
+    assert_int_equal(copy.active, active);
+    s.active = active;
+    assert_memory_equal(&copy, &s, sizeof(s));
+}
+
+static void targets_are_written(void **state)
+{
+    for (size_t i = 0; i < COUNT(structures); i++) {
+        const struct structure_table *t = structures[i];
+        struct layer_source zero = {0}, s = {0};
+        struct descriptor_fields f = {
+            .start = true, .template_id = t->offset, .number = 9, .structure = t};
+        struct bit_writer w;
+        size_t bytes = descriptor_build(&w, &f);
+
+        check_written(&zero, w.data, bytes, (t->target_count + 7) / 8);
+        read_bytes(&s, w.data, bytes);
+        f.structure = NULL;
+        f.number = 10;
+        f.template_id = (t->offset + 1) % 64;
+        bytes = descriptor_build(&w, &f);
+        check_written(&s, w.data, bytes, (5 + t->target_count + 7) / 8);
+        f.has_active = true;
+        f.active = 1;
+        f.target_count = t->target_count;
+        bytes = descriptor_build(&w, &f);
+        check_written(&s, w.data, bytes, 0); /* the mask is replaced */
+        f.indications = t->rows[0].indications;
+        f.has_differences = true;
+        f.differences[0] = 300;
+        f.chain_count = t->chain_count;
+        bytes = descriptor_build(&w, &f);
+        check_written(&s, w.data, bytes, 0);
+        f.has_active = false;
+        bytes = descriptor_build(&w, &f);
+        check_written(&s, w.data, bytes, (t->target_count + 7) / 8);
+    }
+}
+
+static void growth_of_a_descriptor(void **state)
+{
+    static const char all[] = "SSSSSSSSSSSSSSSSSSSSSSSSSSSSSSSS";
+    struct structure_table t = {
+        .template_count = 1, .target_count = 32, .rows = {{0, 0, {0}, {0}, all}}};
+    struct layer_source s = {0};
+
+    read_key_frame(&s, &t, 1);
+    check_written(&s, (const uint8_t *)"\x00\x00\x02", 3, LAYER_DESCRIPTOR_GROWTH_MAX);
+}
+
+static void not_written(void **state)
+{
+    uint8_t out[255 + LAYER_DESCRIPTOR_GROWTH_MAX];
+    struct layer_source s = {0};
+    struct layer l = {0}, other;
+    struct bit_writer w;
+    size_t bytes =
+        descriptor_build(&w, &(struct descriptor_fields){.structure = &structure_l3t3_key});
+
+    assert_int_equal(layer_descriptor_write(&l, 1, w.data, bytes, out), 0); /* no structure known */
+    l = read_bytes(&s, w.data, bytes);
+    other = read_key_frame(&s, &structure_s2t1, 500);
+    assert_int_equal(layer_descriptor_write(&other, 1, w.data, bytes, out), 0);
+    assert_int_not_equal(layer_descriptor_write(&l, 1, w.data, bytes, out), 0);
+    for (size_t cut = 0; cut < bytes; cut++) {
+        uint8_t *exact = malloc(cut ? cut : 1);
+
+        memcpy(exact, w.data, cut);
+        if (cut != 3)
+            assert_int_equal(layer_descriptor_write(&l, 1, exact, cut, out), 0);
+        free(exact);
+    }
+    /* The mask that is there is cut off. */
+    assert_int_equal(layer_descriptor_write(&l, 1, (const uint8_t *)"\0\0\0\x40", 4, out), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -430,6 +523,9 @@ int main(void)
         cmocka_unit_test(all_targets_at_once),
         cmocka_unit_test(together_with_payloads),
         cmocka_unit_test(the_payload_begins_the_key_frame),
+        cmocka_unit_test(targets_are_written),
+        cmocka_unit_test(growth_of_a_descriptor),
+        cmocka_unit_test(not_written),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
