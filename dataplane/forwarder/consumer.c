@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "key_frames.h"
+#include "layers.h"
 #include "memory.h"
 #include "producer.h"
 #include "publish.h"
@@ -12,24 +13,23 @@
 #include "replica.h"
 #include "reports.h"
 #include "resume.h"
-#include "src/clock.h"
 #include "transport.h"
-
-#define ENCODING_ALIVE_NS \
-    (1500 * NS_PER_MS) /* an encoding without packets for longer is not chosen */
 
 bool consumers_open(struct consumers *cs)
 {
     cs->all = memory_map(sizeof(struct consumer) * CONSUMERS_MAX, true);
     cs->details = memory_map(sizeof(struct consumer_details) * CONSUMERS_MAX, true);
+    cs->selections = memory_map(sizeof(struct selection) * CONSUMERS_MAX, false);
     cs->skipped = memory_map(sizeof(struct srtp_skipped) * CONSUMERS_MAX, false);
-    return cs->all && cs->details && cs->skipped && map_open(&cs->ssrcs, CONSUMERS_MAX);
+    return cs->all && cs->details && cs->skipped && cs->selections &&
+           map_open(&cs->ssrcs, CONSUMERS_MAX);
 }
 
 void consumers_close(struct consumers *cs)
 {
     memory_unmap(cs->all, sizeof(struct consumer) * CONSUMERS_MAX);
     memory_unmap(cs->details, sizeof(struct consumer_details) * CONSUMERS_MAX);
+    memory_unmap(cs->selections, sizeof(struct selection) * CONSUMERS_MAX);
     memory_unmap(cs->skipped, sizeof(struct srtp_skipped) * CONSUMERS_MAX);
     map_close(&cs->ssrcs);
 }
@@ -37,14 +37,15 @@ void consumers_close(struct consumers *cs)
 /* ---- statistics ---- */
 
 /* The layers that are forwarded now, and those that replace them. */
-static void add_layers(struct consumer_state_row *row, const struct consumer *c)
+static void add_layers(const struct consumers *cs, struct consumer_state_row *row,
+                       const struct consumer *c)
 {
-    bool flows = c->synchronised && !c->paused && !c->producer->paused;
+    const struct selection *s = &cs->selections[c->index];
+    bool is_svc = c->is_layered && c->producer->type != PRODUCER_TYPE_simulcast;
 
-    row->spatial_layer = flows ? c->encoding : LAYER_NONE;
-    row->temporal_layer = flows ? 0 : LAYER_NONE;
-    row->target_spatial_layer = c->target;
-    row->target_temporal_layer = 0;
+    layers_present(cs, c, &row->spatial_layer, &row->temporal_layer);
+    row->target_spatial_layer = is_svc ? s->spatial : c->target;
+    row->target_temporal_layer = c->is_layered ? s->temporal : 0;
 }
 
 static void publish(struct consumers *cs, const struct consumer_details *d)
@@ -75,7 +76,7 @@ static void publish(struct consumers *cs, const struct consumer_details *d)
     };
 
     row.send_bps = publish_bps(c->bytes, &before->bytes_sent, &before->send_bps, span_ns);
-    add_layers(&row, c);
+    add_layers(cs, &row, c);
     publish_row(cs->publisher, TABLE_consumer_state, c->index, d->generation, &row.header);
 }
 
@@ -110,29 +111,29 @@ void consumers_restart(struct consumers *cs, struct producer *p)
 {
     for (struct consumer *c = p->consumers; c; c = c->next_of_producer) {
         c->synchronised = false;
+        consumer_update_wants(cs, c);
         if (!p->paused)
             request_key_frame(cs, c);
     }
 }
 
-void consumers_choose_encodings(struct consumers *cs, const struct transport *t)
+void consumers_choose_layers(struct consumers *cs, const struct transport *t)
 {
     for (const struct consumer_details *d = t->consumers; d; d = d->next_of_transport) {
-        struct consumer *c = d->consumer;
-        const struct producer *p = c->producer;
-        int best = -1;
-
-        if (p->type != PRODUCER_TYPE_simulcast)
-            continue;
-        for (int e = 0; e < p->encoding_count && e <= d->preferred_spatial_layer; e++)
-            if (p->encodings[e].started &&
-                cs->turn->now_ns - p->encodings[e].last_packet_ns < ENCODING_ALIVE_NS)
-                best = e;
-        if (best < 0 || best == c->target)
-            continue;
-        c->target = (uint8_t)best;
-        request_key_frame(cs, c);
+        layers_choose(cs, d->consumer);
+        layers_note(cs, d->consumer);
     }
+}
+
+void consumer_update_wants(struct consumers *cs, struct consumer *c)
+{
+    uint8_t wants = 0;
+
+    if (!c->paused)
+        wants = (uint8_t)(1u << c->target | (c->synchronised ? 1u << c->encoding : 0));
+    if (wants != c->wants)
+        producer_change_wants(cs->producers, c->producer, c->wants, wants);
+    c->wants = wants;
 }
 
 /* ---- lists of its producer and its transport ---- */
@@ -207,6 +208,9 @@ void consumer_remove(struct consumers *cs, struct consumer *c, bool with_bye)
     if (with_bye && c->has_sent)
         reports_send_bye(cs->reports, d->transport, c->ssrc);
     give_ssrcs_back(cs, d);
+    producer_change_wants(cs->producers, p, c->wants, 0);
+    if (c->is_layered)
+        memset(&cs->selections[index], 0, sizeof(cs->selections[index]));
     map_remove(&cs->ssrcs, consumer_key(d->transport->index, c->ssrc), index);
     unlink_from_lists(cs, d);
     if (srtp_sent_skipped(&c->sent))
@@ -293,6 +297,7 @@ static void consumer_add(struct consumers *cs, uint32_t index, const struct cons
         .ssrc = row->ssrc,
         .index = index,
         .paused = row->paused,
+        .is_layered = producer_is_layered(p),
         .sent.next_and_skipped = first,
     };
     memcpy(c->mid, row->mid, sizeof(c->mid));
@@ -301,6 +306,9 @@ static void consumer_add(struct consumers *cs, uint32_t index, const struct cons
         .consumer = c,
         .transport = t,
         .preferred_spatial_layer = row->preferred_spatial_layer,
+        .preferred_temporal_layer = row->preferred_temporal_layer,
+        .published_spatial_layer = LAYER_NONE,
+        .published_temporal_layer = LAYER_NONE,
         .goes_on = goes_on,
         .rtx_ssrc = rtx ? row->rtx_ssrc : 0,
         .rtx_payload_type = rtx ? row->rtx_payload_type : 0,
@@ -308,6 +316,8 @@ static void consumer_add(struct consumers *cs, uint32_t index, const struct cons
     link_to_lists(cs, d);
     t->ice.has_receiver = true;
     set_typical_header(cs, c);
+    consumer_update_wants(cs, c);
+    layers_choose(cs, c);
     t->dirty = true;
     transport_report_soon(cs->transports, t);
     request_key_frame(cs, c);
@@ -316,14 +326,20 @@ static void consumer_add(struct consumers *cs, uint32_t index, const struct cons
 static void consumer_change(struct consumers *cs, struct consumer *c,
                             const struct consumer_row *row)
 {
+    struct consumer_details *d = &cs->details[c->index];
+
     c->header.extension_mask = row->extension_mask;
     set_typical_header(cs, c);
-    cs->details[c->index].preferred_spatial_layer = row->preferred_spatial_layer;
-    if (c->paused == row->paused)
-        return;
-    c->paused = row->paused;
-    c->synchronised = false;
-    request_key_frame(cs, c);
+    d->preferred_spatial_layer = row->preferred_spatial_layer;
+    d->preferred_temporal_layer = row->preferred_temporal_layer;
+    if (c->paused != row->paused) {
+        c->paused = row->paused;
+        c->synchronised = false;
+        consumer_update_wants(cs, c);
+        request_key_frame(cs, c);
+    }
+    layers_choose(cs, c);
+    layers_note(cs, c);
 }
 
 void consumer_reconcile(struct consumers *cs, uint32_t index, const struct consumer_row *row)

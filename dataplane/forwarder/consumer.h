@@ -3,7 +3,8 @@
  * Shape:   a consumer has one entry in each of three arrays, at the index of its row. The fan-out
  *          touches struct consumer for each packet and walks thousands of them, so it has two cache
  *          lines. struct consumer_details holds the rest, for table changes, RTCP and statistics.
- *          struct srtp_skipped is touched only while SRTP indexes are skipped.
+ *          struct srtp_skipped is touched only while SRTP indexes are skipped, struct selection only
+ *          when the producer is layered.
  * Threads: a consumer lives on the worker of its transport. If its producer lives on another
  *          one, there is a replica of the producer here, see replica.h.
  * Memory:  mapped at start; a page takes memory when it is first touched. */
@@ -40,7 +41,9 @@ struct consumer {
     uint32_t timestamp_offset, last_timestamp;
     char mid[CONSUMER_MID_BYTES_MAX];
     bool has_sent;
-    uint8_t source; /* the stream of `encoding` that is being forwarded, see struct encoding */
+    uint8_t source;  /* the stream of `encoding` that is being forwarded, see struct encoding */
+    bool is_layered; /* its selection decides, see layers.h */
+    uint8_t wants;   /* bit per encoding: it must be fanned out for this consumer */
 };
 _Static_assert(sizeof(struct consumer) == 128, "consumer: two cache lines");
 
@@ -50,7 +53,8 @@ struct consumer_details {
     struct transport *transport;
     struct consumer **previous_of_producer;
     struct consumer_details *next_of_transport, **previous_of_transport;
-    uint8_t preferred_spatial_layer;
+    uint8_t preferred_spatial_layer, preferred_temporal_layer;
+    uint8_t published_spatial_layer, published_temporal_layer; /* what the client knows */
     uint32_t layer_switches; /* how often the layers that are forwarded changed */
     /* as the client reports */
     int32_t lost;
@@ -75,12 +79,14 @@ struct consumers {
     struct replicas *replicas;
     struct key_frames *key_frames;
     struct transports *transports;
+    struct producers *producers;
     struct repair_out *repair_out;
 
     uint32_t count;
     struct consumer *all; /* [CONSUMERS_MAX], like details */
     struct consumer_details *details;
     struct srtp_skipped *skipped;
+    struct selection *selections;
     struct map ssrcs; /* transport and SSRC → index */
 };
 
@@ -99,6 +105,9 @@ void consumer_reconcile(struct consumers *cs, uint32_t index, const struct consu
 /* with_bye: sends its client an RTCP BYE. */
 void consumer_remove(struct consumers *cs, struct consumer *c, bool with_bye);
 
+/* Its target, or what is forwarded, or whether it is paused has changed. */
+void consumer_update_wants(struct consumers *cs, struct consumer *c);
+
 /* The consumer whose packets go to the transport at this index with this SSRC; NULL: none. */
 static inline struct consumer_details *consumer_find_details(const struct consumers *cs,
                                                              uint32_t transport, uint32_t ssrc)
@@ -114,9 +123,8 @@ void consumer_publish_layers(struct consumers *cs, struct consumer_details *d);
 /* ---- all consumers of a transport ---- */
 
 void consumers_request_key_frames(struct consumers *cs, const struct transport *t);
-/* Simulcast: chooses for each the highest encoding that is alive and not above the preferred one.
- */
-void consumers_choose_encodings(struct consumers *cs, const struct transport *t);
+/* Chooses the layers of each anew, see layers.h. */
+void consumers_choose_layers(struct consumers *cs, const struct transport *t);
 void consumers_publish(struct consumers *cs, const struct transport *t);
 
 /* ---- all consumers of a producer ---- */

@@ -5,6 +5,7 @@
 #include "egress.h"
 #include "handoff.h"
 #include "key_frames.h"
+#include "layers.h"
 #include "producer.h"
 #include "proofs.h"
 #include "repair_out.h"
@@ -63,6 +64,12 @@ _Static_assert(DATAGRAM_BYTES_MAX - RTP_FIXED_BYTES + RTP_HEADER_BYTES_MAX + 16 
                    DATAGRAM_SENT_BYTES_MAX,
                "a packet may outgrow what can be sent");
 
+/* How a packet leaves for a consumer. Only layered ones may change more than index and time stamp. */
+struct departure {
+    struct selection_out how;
+    bool is_empty; /* without payload */
+};
+
 /* What a consumer got of one job, or a subscriber in one turn. */
 struct emitted {
     uint32_t packets, bytes, payload_bytes;
@@ -103,16 +110,37 @@ static __attribute__((noinline)) void reserve(struct fanout *f, struct consumer 
     c->index_reserved = resume_reserve_rtp(f->resume, &name, index);
 }
 
+/* Another marker, no payload, or a payload with other numbers. */
+static const uint8_t *change(uint8_t *slot, uint16_t header_bytes, const struct packet *packet,
+                             const struct departure *d)
+{
+    const struct layer *layer = &packet->layer;
+    uint8_t *payload = slot + header_bytes;
+
+    slot[1] = (uint8_t)((slot[1] & 0x7f) | (d->how.marker ? 0x80 : 0));
+    if (d->is_empty)
+        slot[0] &= (uint8_t)~0x20; /* no padding */
+    if (d->is_empty || !d->how.rewrites_picture ||
+        (d->how.picture_id == layer->picture_id && d->how.tl0 == layer->tl0))
+        return packet->data + packet->payload_at;
+    memcpy(payload, packet->data + packet->payload_at, packet->payload_bytes);
+    layer_vp8_rewrite(payload, layer, d->how.picture_id, d->how.tl0);
+    return payload;
+}
+
 /* Sends one packet to one consumer. This is the last defence against threat D13: whatever arrives,
  * it never sends two packets with the same SRTP index. */
-static bool forward(struct fanout *f, struct consumer *c, const struct producer *p,
-                    struct packet *packet, struct emitted *emitted)
+static inline __attribute__((always_inline)) bool
+forward(struct fanout *f, struct consumer *c, const struct producer *p, struct packet *packet,
+        const struct departure *d, bool is_layered, struct emitted *emitted)
 {
     struct egress *to = c->egress;
     const struct rtp_template *template = packet_header_for(packet, p->sent_id, &c->header);
-    uint32_t bytes = template->size + packet->payload_bytes + (uint32_t)to->tag_bytes;
-    uint64_t index = packet->index + c->index_offset;
-    uint32_t timestamp = packet->view.timestamp + c->timestamp_offset;
+    uint16_t payload_bytes = is_layered && d->is_empty ? 0 : packet->payload_bytes;
+    uint32_t bytes = template->size + payload_bytes + (uint32_t)to->tag_bytes;
+    const uint8_t *payload = packet->data + packet->payload_at;
+    uint64_t index = d->how.index;
+    uint32_t timestamp = d->how.timestamp;
     uint8_t *slot;
 
     if (__builtin_expect(to->is_limited, 0) && !proofs_may_send_rtp(f->proofs, to, bytes))
@@ -133,20 +161,67 @@ static bool forward(struct fanout *f, struct consumer *c, const struct producer 
                                           .sequence = (uint16_t)index,
                                           .mid = c->mid,
                                           .abs_send_time = f->turn->abs_send_time});
+    if (is_layered)
+        payload = change(slot, template->size, packet, d);
     *transmit_add_job(f->transmit) = (struct srtp_protect_job){
         .key = &to->key,
         .out = slot,
-        .payload = packet->data + packet->payload_at,
+        .payload = payload,
         .index = index,
         .ssrc = c->ssrc,
         .header_bytes = template->size,
-        .payload_bytes = packet->payload_bytes,
+        .payload_bytes = payload_bytes,
     };
     c->has_sent = true;
     emitted->packets++;
     emitted->bytes += bytes;
-    emitted->payload_bytes += packet->payload_bytes - packet->padding_bytes;
+    if (payload_bytes > 0)
+        emitted->payload_bytes += packet->payload_bytes - packet->padding_bytes;
     return true;
+}
+
+static void forward_all(struct fanout *f, struct consumer *c, const struct producer *p,
+                        struct emitted *emitted)
+{
+    for (struct packet *packet = p->job.first; packet; packet = packet->next)
+        if (selects(f, c, p, packet)) {
+            const struct departure d = {
+                .how = {.index = packet->index + c->index_offset,
+                        .timestamp = packet->view.timestamp + c->timestamp_offset}};
+
+            if (forward(f, c, p, packet, &d, false, emitted))
+                packet->verdict = VERDICT_forwarded;
+        }
+}
+
+static __attribute__((noinline)) void forward_layers(struct fanout *f, struct consumer *c,
+                                                     const struct producer *p,
+                                                     struct emitted *emitted)
+{
+    struct selection *s = &f->consumers->selections[c->index];
+
+    s->is_synchronised = c->synchronised;
+    for (struct packet *packet = p->job.first; packet; packet = packet->next) {
+        const struct selection_packet in = layers_packet(p, packet);
+        struct departure d = {0};
+
+        if (p->mapped_payload_type[packet->codec] != c->header.payload_type)
+            continue;
+        if (selection_is_start(s, &in))
+            layers_start(f->consumers, c, packet);
+        switch (selection_add(s, &in, &d.how)) {
+        case SELECTION_DROP:
+            continue;
+        case SELECTION_EMPTY:
+            d.is_empty = true;
+            break;
+        case SELECTION_FORWARD:
+            break;
+        }
+        if (forward(f, c, p, packet, &d, true, emitted))
+            packet->verdict = VERDICT_forwarded;
+    }
+    layers_note(f->consumers, c);
 }
 
 /* ---- queues of producers ---- */
@@ -335,9 +410,10 @@ static void emit_consumer(struct fanout *f, struct consumer *c, struct emitted *
 
     transmit_make_room(f->transmit,
                        p->job.count); /* else a flush would cut the run in the middle */
-    for (struct packet *packet = p->job.first; packet; packet = packet->next)
-        if (selects(f, c, p, packet) && forward(f, c, p, packet, &emitted))
-            packet->verdict = VERDICT_forwarded;
+    if (c->is_layered)
+        forward_layers(f, c, p, &emitted);
+    else
+        forward_all(f, c, p, &emitted);
     if (emitted.packets) {
         c->last_sent_ns = f->turn->now_ns;
         c->packets += emitted.packets;
@@ -346,7 +422,8 @@ static void emit_consumer(struct fanout *f, struct consumer *c, struct emitted *
         subscriber->packets += emitted.packets;
         subscriber->bytes += emitted.bytes;
     }
-    if (p->kind == MEDIA_KIND_video && (!c->synchronised || c->encoding != c->target))
+    if (p->kind == MEDIA_KIND_video &&
+        (c->is_layered ? layers_wait_for_key_frame(f->consumers, c) : !c->synchronised))
         key_frame_request(f->key_frames, p, c->target);
 }
 

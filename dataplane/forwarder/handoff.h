@@ -78,6 +78,9 @@ struct handoff {
         const struct history *history; /* of what it receives */
     } workers[WORKERS_MAX];
     _Atomic uint32_t wanted[WORKERS_MAX][PRODUCERS_MAX];
+    _Atomic uint8_t wanted_encodings[WORKERS_MAX][PRODUCERS_MAX]; /* bit per encoding; set first */
+    _Atomic uint8_t
+        alive[PRODUCERS_MAX]; /* by the home: bit per encoding that the publisher sends */
     _Atomic uint32_t claims[TRANSPORTS_MAX]; /* worker + 1 that has the transport; 0: none */
     struct handoff_lane lanes[WORKERS_MAX][WORKERS_MAX]; /* [from][to] */
 };

@@ -9,6 +9,7 @@
 #include "dataplane/engines/quality/rtx.h"
 #include "fanout.h"
 #include "key_frames.h"
+#include "memory.h"
 #include "padding.h"
 #include "producer.h"
 #include "proofs.h"
@@ -17,6 +18,17 @@
 #include "src/clock.h"
 
 #define SOURCE_SILENT_NS (500 * NS_PER_MS) /* then an older stream may take over */
+
+bool ingress_open(struct arrivals *a)
+{
+    a->layers = memory_map(sizeof(*a->layers) * HISTORY_STREAMS, false);
+    return a->layers;
+}
+
+void ingress_close(struct arrivals *a)
+{
+    memory_unmap(a->layers, sizeof(*a->layers) * HISTORY_STREAMS);
+}
 
 /* ---- which producer: by SSRC, else by MID, else by RID ---- */
 
@@ -171,7 +183,7 @@ static struct packet *packet_for(struct arrivals *a, const struct stream *stream
 {
     const struct producer *p = stream->producer;
 
-    if (!producer_has_audience(p))
+    if (!producer_is_wanted(p, stream->encoding))
         return NULL;
     if (p->kind == MEDIA_KIND_video && a->pool->taken >= POOL_PACKETS - POOL_AUDIO_PACKETS)
         return NULL;
@@ -286,9 +298,9 @@ static enum verdict queue(struct arrivals *a, struct producer *p, struct packet 
     packet->lane = PACKET_OWN;
     packet->verdict = VERDICT_unwanted; /* until a consumer gets it */
     packet_headers_clear(packet);
-    if (p->replica_workers && replicas_hand_over(a->replicas, p, packet))
+    if (p->workers_want[packet->encoding] && replicas_hand_over(a->replicas, p, packet))
         packet->verdict = VERDICT_forwarded;
-    if (p->consumers) {
+    if (p->wanted >> packet->encoding & 1) {
         if (fan_out_queue(a->fanout, p, packet))
             packet->holds++;
         else
@@ -340,12 +352,43 @@ static struct stream *unwrap(struct arrival *arrival, const struct stream *rtx,
     return media;
 }
 
-/* Writes down what the fan-out needs to know about the packet; its bytes are there already. */
-static void describe(struct packet *packet, const struct producer *p, const struct stream *stream,
-                     const struct rtp_view *view, size_t payload_bytes, int codec)
+/* What earlier packets of this encoding told about its layers. */
+static struct layer_source *layer_source_of(struct arrivals *a, const struct packet *packet,
+                                            const struct producer *p)
 {
-    struct layer layer;
+    struct layer_memory *m = &a->layers[producer_stream(p, packet->encoding)];
 
+    if (m->owner != p->generation || m->source != packet->source)
+        memset(m, 0, sizeof(*m));
+    m->owner = p->generation;
+    m->source = packet->source;
+    return &m->layers;
+}
+
+static void read_layer(struct arrivals *a, struct packet *packet, struct producer *p)
+{
+    bool is_layered = producer_is_layered(p);
+    struct layer_source *source = is_layered ? layer_source_of(a, packet, p) : NULL;
+    struct rtp_element descriptor = {0};
+
+    if (is_layered)
+        descriptor = rtp_element(&packet->view, p->sent_id[EXTENSION_dependency_descriptor]);
+    layer_read(source, p->codec[packet->codec], packet->data + packet->payload_at,
+               packet->payload_bytes, packet->view.marker, packet->data + descriptor.offset,
+               descriptor.bytes, &packet->layer);
+    packet->is_key_frame = packet->layer.begins_key_frame;
+    if (!is_layered)
+        return;
+    producer_note_layer(p, packet->encoding, &packet->layer, a->turn->now_ns);
+    if (packet->layer.has_targets)
+        layer_targets_copy(&packet->targets, source);
+}
+
+/* Writes down what the fan-out needs to know about the packet; its bytes are there already. */
+static void describe(struct arrivals *a, struct packet *packet, struct producer *p,
+                     const struct stream *stream, const struct rtp_view *view, size_t payload_bytes,
+                     int codec)
+{
     packet->view = *view;
     packet->payload_at = view->header_bytes;
     packet->payload_bytes = (uint16_t)payload_bytes;
@@ -354,9 +397,9 @@ static void describe(struct packet *packet, const struct producer *p, const stru
     packet->encoding = stream->encoding;
     packet->source = p->encodings[stream->encoding].source;
     packet->codec = (uint8_t)codec;
-    layer_read(NULL, p->codec[codec], packet->data + packet->payload_at, payload_bytes,
-               view->marker, NULL, 0, &layer);
-    packet->is_key_frame = p->kind == MEDIA_KIND_video && layer.begins_key_frame;
+    packet->is_key_frame = false;
+    if (p->kind == MEDIA_KIND_video)
+        read_layer(a, packet, p);
 }
 
 /* Keeps a video packet, so that it can be sent again, and notes the gap before it. */
@@ -371,7 +414,9 @@ static void repair_add(struct arrivals *a, struct producer *p, const struct pack
                                       .payload_at = packet->payload_at,
                                       .source = packet->source,
                                       .codec = packet->codec,
-                                      .is_key_frame = packet->is_key_frame};
+                                      .is_key_frame = packet->is_key_frame,
+                                      .spatial = packet->layer.spatial,
+                                      .ends_frame = packet->layer.ends_frame};
 
     history_add(a->history, &head, packet->data);
     repair_in_add(a->repair_in, p, packet, is_repair);
@@ -414,20 +459,24 @@ static enum verdict accept(struct arrivals *a, struct arrival *arrival,
         return VERDICT_drop_rtp_replaced;
     if (!is_repair) /* a retransmission does not tell how the network is (RFC 4588 8.3) */
         encoding_add(e, view, index, payload_bytes, p->clock_rate[codec], a->turn->now_ns);
-    if (last_ssrc && last_ssrc != view->ssrc && producer_has_audience(p))
+    if (last_ssrc && last_ssrc != view->ssrc && producer_is_wanted(p, stream->encoding))
         key_frame_request(a->fanout->key_frames, p, stream->encoding); /* consumers wait for it */
     if (p->paused)
         return VERDICT_drop_rtp_paused;
     level_add(a, p, job->packet, view);
     if (!packet)
-        return producer_has_audience(p) ? VERDICT_drop_no_memory : VERDICT_unwanted;
+        return producer_is_wanted(p, stream->encoding) ? VERDICT_drop_no_memory : VERDICT_unwanted;
     packet->index = index;
     packet->arrived_ns = a->turn->now_ns;
-    describe(packet, p, stream, view, payload_bytes, codec);
+    describe(a, packet, p, stream, view, payload_bytes, codec);
     if (packet->is_key_frame) {
         e->key_frames++;
         e->key_frame_wanted = false;
     }
+    if (producer_is_layered(p) && !is_repair)
+        p->layer_bytes[ROW_LAYER(p->type == PRODUCER_TYPE_simulcast ? stream->encoding
+                                                                    : packet->layer.spatial,
+                                 packet->layer.temporal)] += packet->bytes;
     if (p->kind == MEDIA_KIND_video)
         repair_add(a, p, packet, is_repair);
     return queue(a, p, packet);

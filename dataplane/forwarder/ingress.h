@@ -11,6 +11,7 @@
 #ifndef RINGCAST_INGRESS_H
 #define RINGCAST_INGRESS_H
 
+#include "dataplane/engines/quality/layer.h"
 #include "dataplane/engines/rtp.h"
 #include "dataplane/io/io.h"
 #include "src/verdicts.h"
@@ -36,6 +37,13 @@ struct arrival {
     struct rtp_view view;
 };
 
+/* What the packets of an encoding told about its layers, and whose packets they were. */
+struct layer_memory {
+    uint32_t owner; /* generation of the producer */
+    uint8_t source;
+    struct layer_source layers;
+};
+
 struct arrivals {
     struct turn *turn;
     struct batch *batch;
@@ -49,12 +57,18 @@ struct arrivals {
     struct repair_in *repair_in;
     struct proofs *proofs;
 
+    struct layer_memory *layers; /* [HISTORY_STREAMS], by producer_stream */
+
     size_t count;
     struct arrival arrivals[IO_BATCH];
     struct srtp_unprotect_job jobs[IO_BATCH];
     size_t unproven_count;
     struct unproven_stream unproven[IO_BATCH];
 };
+
+/* Maps `layers`; false when there is no address space. */
+bool ingress_open(struct arrivals *a);
+void ingress_close(struct arrivals *a);
 
 /* Takes the datagram at `position` of the batch. VERDICT_PENDING: ingress_run gives the verdict.
  * may_prove: see struct arrival. */

@@ -67,7 +67,7 @@ void key_frames_on_timer(struct key_frames *k, struct producer *p)
 {
     for (uint8_t i = 0; i < p->encoding_count; i++)
         if (p->encodings[i].key_frame_wanted) {
-            if (p->consumer_count == 0 && !p->replica_workers)
+            if (!producer_is_wanted(p, i))
                 p->encodings[i].key_frame_wanted = false;
             else
                 key_frame_request(k, p, i);

@@ -16,6 +16,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "dataplane/engines/quality/selection.h"
 #include "dataplane/engines/rtp.h"
 #include "src/limits.h"
 
@@ -60,10 +61,12 @@ struct packet {
     uint16_t payload_at, payload_bytes;
     uint16_t bytes;          /* header and payload */
     uint8_t encoding, codec; /* indexes into the producer's arrays */
-    bool is_key_frame;
-    uint8_t padding_bytes; /* how many bytes at the end of the payload are ours, see padding.h */
-    uint8_t source;        /* the stream that it belongs to, see struct encoding */
+    bool is_key_frame;       /* it begins one */
+    uint8_t padding_bytes;   /* how many bytes at the end of the payload are ours, see padding.h */
+    uint8_t source;          /* the stream that it belongs to, see struct encoding */
     struct rtp_view view;
+    struct layer layer;           /* video of a layered producer */
+    struct layer_targets targets; /* if layer.has_targets */
 
     /* The state of the packet in its worker. */
     struct packet *next; /* of the same producer, or free */

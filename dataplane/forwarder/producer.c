@@ -9,7 +9,10 @@
 #include "publish.h"
 #include "repair_in.h"
 #include "replica.h"
+#include "src/clock.h"
 #include "transport.h"
+
+#define LAYER_SILENT_NS (600 * NS_PER_MS) /* then a layer counts as turned off */
 
 bool producers_open(struct producers *ps)
 {
@@ -67,8 +70,10 @@ static void publish(struct producers *ps, const struct producer *p)
 
 void producers_publish(struct producers *ps, const struct transport *t)
 {
-    for (const struct producer *p = t->producers; p; p = p->next)
+    for (const struct producer *p = t->producers; p; p = p->next) {
         publish(ps, p);
+        producer_share_alive(ps, p);
+    }
 }
 
 void producer_publish_levels(struct producers *ps, const struct producer *p)
@@ -77,6 +82,62 @@ void producer_publish_levels(struct producers *ps, const struct producer *p)
 
     memcpy(row.level, p->levels.level, sizeof(row.level));
     publish_row(ps->publisher, TABLE_audio_level, p->index, p->generation, &row.header);
+}
+
+/* ---- encodings and layers ---- */
+
+void producer_change_wants(struct producers *ps, struct producer *p, uint8_t before, uint8_t after)
+{
+    uint8_t wanted = 0;
+
+    for (unsigned e = 0; e < ENCODINGS_MAX; e++) {
+        p->want_count[e] += after >> e & 1;
+        p->want_count[e] -= before >> e & 1;
+        wanted |= (uint8_t)((p->want_count[e] > 0) << e);
+    }
+    if (wanted == p->wanted)
+        return;
+    p->wanted = wanted;
+    if (p->is_replica && !p->is_leaving)
+        replica_request(ps->replicas, p);
+}
+
+/* All encodings are made of the same pictures. So one that is silent while another one is not has been
+ * turned off, however few pictures there are in a second. */
+static unsigned alive_at_home(const struct producer *p)
+{
+    uint64_t newest_ns = 0;
+    unsigned alive = 0;
+
+    for (int i = 0; i < p->encoding_count; i++)
+        if (p->encodings[i].started && p->encodings[i].last_packet_ns > newest_ns)
+            newest_ns = p->encodings[i].last_packet_ns;
+    for (int i = 0; i < p->encoding_count; i++)
+        alive |= (unsigned)(p->encodings[i].started &&
+                            newest_ns - p->encodings[i].last_packet_ns < LAYER_SILENT_NS)
+                 << i;
+    return alive;
+}
+
+unsigned producer_alive(const struct producers *ps, const struct producer *p)
+{
+    return p->is_replica ? replica_alive(ps->replicas, p) : alive_at_home(p);
+}
+
+void producer_share_alive(const struct producers *ps, const struct producer *p)
+{
+    if (p->type == PRODUCER_TYPE_simulcast)
+        replicas_share_alive(ps->replicas, p, alive_at_home(p));
+}
+
+int producer_highest_spatial(const struct producer *p)
+{
+    const struct encoding *e = &p->encodings[0];
+
+    for (int i = LAYER_SPATIAL_MAX; i >= 0; i--)
+        if (e->spatial_seen_ns[i] && e->last_packet_ns - e->spatial_seen_ns[i] < LAYER_SILENT_NS)
+            return i;
+    return -1;
 }
 
 /* ---- removal ---- */
@@ -201,6 +262,7 @@ void producer_fill(struct producer *p, uint32_t index, const struct producer_row
     }
     memcpy(p->sent_id, row->extension_sent_id, sizeof(p->sent_id));
     memcpy(p->codec, row->codec, sizeof(p->codec));
+    memcpy(p->dependency, row->encoding_dependency, sizeof(p->dependency));
     memcpy(p->payload_type, row->codec_payload_type, sizeof(p->payload_type));
     memcpy(p->mapped_payload_type, row->codec_mapped_payload_type, sizeof(p->mapped_payload_type));
     memcpy(p->rtx_payload_type, row->codec_rtx_payload_type, sizeof(p->rtx_payload_type));

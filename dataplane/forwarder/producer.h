@@ -35,8 +35,9 @@ struct encoding {
     bool has_sr;                    /* the client sent a sender report: */
     uint64_t sr_ntp, sr_arrival_ns; /* on the client's clock; on our monotonic one */
     uint32_t sr_timestamp;
-    uint64_t key_frame_asked_ns; /* the last request to the publisher */
-    bool key_frame_wanted;       /* a consumer asked, and none came since */
+    uint64_t key_frame_asked_ns;                     /* the last request to the publisher */
+    bool key_frame_wanted;                           /* a consumer asked, and none came since */
+    uint64_t spatial_seen_ns[LAYER_SPATIAL_MAX + 1]; /* the last packet of each layer; 0: none */
 };
 
 struct producer {
@@ -44,11 +45,14 @@ struct producer {
     uint32_t index;
     struct transport *transport; /* NULL: a replica, or it is leaving */
     bool is_replica;
-    bool is_leaving;          /* its consumers are being removed, some in each turn */
-    uint8_t home;             /* worker */
-    uint16_t replica_workers; /* at home: bit per worker that has a replica */
-    uint64_t ntp_offset;      /* our NTP time minus the client's, 32.32 */
-    struct producer *next;    /* of the transport */
+    bool is_leaving;                      /* its consumers are being removed, some in each turn */
+    uint8_t home;                         /* worker */
+    uint16_t replica_workers;             /* at home: bit per worker that has a replica, */
+    uint16_t workers_want[ENCODINGS_MAX]; /* and those of them whose consumers want the encoding */
+    uint32_t want_count[ENCODINGS_MAX];   /* consumers on this worker that want it */
+    uint8_t wanted;                       /* bit per encoding: a consumer on this worker wants it */
+    uint64_t ntp_offset;                  /* our NTP time minus the client's, 32.32 */
+    struct producer *next;                /* of the transport */
     struct producer *next_leaving;
     struct consumer *consumers;
     uint32_t consumer_count;
@@ -60,11 +64,13 @@ struct producer {
     uint8_t codec[CODECS_MAX], payload_type[CODECS_MAX], mapped_payload_type[CODECS_MAX];
     uint8_t rtx_payload_type[CODECS_MAX];
     uint32_t clock_rate[CODECS_MAX];
+    uint8_t dependency[ENCODINGS_MAX]; /* enum layer_dependency */
     char mid[MID_BYTES_MAX];
     char rid[ENCODINGS_MAX][RID_BYTES_MAX];
     char cname[CNAME_ROOM];
 
-    uint8_t orientation; /* see PRODUCER_STATE_ROW, like the next two */
+    uint8_t temporal_seen[ENCODINGS_MAX]; /* the highest layer that came */
+    uint8_t orientation;                  /* see PRODUCER_STATE_ROW, like the next two */
     uint32_t round_trip_us;
     uint64_t layer_bytes[ROW_LAYERS]; /* at home */
 
@@ -117,10 +123,33 @@ void producer_remove_now(struct producers *ps, struct producer *p);
 /* Removes up to `count` consumers of leaving producers. */
 void producers_remove_slice(struct producers *ps, unsigned count);
 
-/* Does anybody get its packets? */
-static inline bool producer_has_audience(const struct producer *p)
+/* Does anybody get packets of this encoding? */
+static inline bool producer_is_wanted(const struct producer *p, uint8_t encoding)
 {
-    return (p->consumers || p->replica_workers) && !p->paused;
+    return ((p->wanted >> encoding & 1) || p->workers_want[encoding]) && !p->paused;
+}
+
+/* One of its consumers on this worker wanted the encodings `before`, and wants `after` (bits). */
+void producer_change_wants(struct producers *ps, struct producer *p, uint8_t before, uint8_t after);
+
+/* Bit per encoding that the publisher sends now. 0: none, or nobody knows. */
+unsigned producer_alive(const struct producers *ps, const struct producer *p);
+/* At home, after that may have changed: replicas read it. */
+void producer_share_alive(const struct producers *ps, const struct producer *p);
+/* SVC: the highest spatial layer that the publisher sends now; -1: not known. */
+int producer_highest_spatial(const struct producer *p);
+/* A packet of this layer came. */
+static inline void producer_note_layer(struct producer *p, uint8_t encoding,
+                                       const struct layer *layer, uint64_t now_ns)
+{
+    p->encodings[encoding].spatial_seen_ns[layer->spatial & LAYER_SPATIAL_MAX] = now_ns;
+    if (layer->temporal > p->temporal_seen[encoding])
+        p->temporal_seen[encoding] = layer->temporal;
+}
+
+static inline bool producer_is_layered(const struct producer *p)
+{
+    return p->kind == MEDIA_KIND_video && p->type != PRODUCER_TYPE_simple;
 }
 
 /* The number of an encoding among all of its home worker, as history.h wants it. */

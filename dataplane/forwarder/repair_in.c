@@ -93,7 +93,7 @@ void repair_in_on_timer(struct repair_in *r, struct stream_repair *s)
     uint16_t sequences[NACK_MISSING_MAX];
     size_t count = nack_due(&s->nack, r->turn->now_ns, sequences);
 
-    if (!producer_has_audience(p) || !e->started) {
+    if (!producer_is_wanted(p, s->encoding) || !e->started) {
         s->nack.count = 0;
         return;
     }

@@ -94,16 +94,56 @@ static const struct history *history_of(const struct repair_out *r, const struct
     return p->home < r->lanes->worker_count ? r->lanes->shared->workers[p->home].history : NULL;
 }
 
-static bool find_packet(const struct repair_out *r, const struct consumer *c, uint64_t out,
-                        struct segment *segment, struct history_packet *packet)
+/* A packet as it left: from the history, and what was changed in it. */
+struct departed {
+    struct history_packet packet;
+    struct rtp_view view;
+    struct layer layer;
+    struct selection_out how; /* index: as it came in */
+};
+
+static bool find_layered(const struct repair_out *r, const struct consumer *c, uint64_t out,
+                         struct departed *d)
 {
     const struct producer *p = c->producer;
     const struct history *history = history_of(r, p);
+    const struct history_head *head = &d->packet.head;
+    uint64_t in;
+    const struct selection_segment *segment =
+        selection_find(&r->consumers->selections[c->index], out, &in);
+    struct selection_packet packet = {.layer = &d->layer, .index = in};
 
-    return history && find_segment(&r->all[c->index], c, out, segment) &&
-           history_read(history, producer_stream(p, segment->encoding), p->generation,
-                        out - segment->index_offset, packet) &&
-           packet->head.source == segment->source;
+    if (!history || !segment ||
+        !history_read(history, producer_stream(p, segment->encoding), p->generation, in,
+                      &d->packet) ||
+        head->source != segment->source || !rtp_parse(d->packet.data, head->bytes, &d->view))
+        return false;
+    packet.codec = p->codec[head->codec];
+    packet.timestamp = d->view.timestamp;
+    packet.marker = d->view.marker;
+    layer_read(NULL, packet.codec, d->packet.data + head->payload_at,
+               head->bytes - head->payload_at, packet.marker, NULL, 0, &d->layer);
+    d->layer.spatial = head->spatial; /* as the dependency descriptor said */
+    d->layer.ends_frame = head->ends_frame;
+    return selection_rewrite(segment, &packet, &d->how);
+}
+
+static bool find_plain(const struct repair_out *r, const struct consumer *c, uint64_t out,
+                       struct departed *d)
+{
+    const struct producer *p = c->producer;
+    const struct history *history = history_of(r, p);
+    struct segment segment;
+
+    if (!history || !find_segment(&r->all[c->index], c, out, &segment) ||
+        !history_read(history, producer_stream(p, segment.encoding), p->generation,
+                      out - segment.index_offset, &d->packet) ||
+        d->packet.head.source != segment.source ||
+        !rtp_parse(d->packet.data, d->packet.head.bytes, &d->view))
+        return false;
+    d->how = (struct selection_out){.timestamp = d->view.timestamp + segment.timestamp_offset,
+                                    .marker = d->view.marker};
+    return true;
 }
 
 /* ---- limits ---- */
@@ -173,8 +213,9 @@ static uint64_t next_index(struct repair_out *r, struct retransmission *x,
 
 static void send_again(struct repair_out *r, struct retransmission *x,
                        const struct consumer_details *d, uint16_t sequence,
-                       const struct segment *segment, const struct history_packet *packet)
+                       const struct departed *departed)
 {
+    const struct history_packet *packet = &departed->packet;
     const struct consumer *c = d->consumer;
     const struct rtp_template_options options = {.sent_id = c->producer->sent_id,
                                                  .mask = c->header.extension_mask,
@@ -183,13 +224,10 @@ static void send_again(struct repair_out *r, struct retransmission *x,
     struct egress *to = c->egress;
     uint32_t payload_bytes = packet->head.bytes - packet->head.payload_at, bytes;
     struct rtp_template template;
-    struct rtp_view view;
     uint64_t index;
     uint8_t *slot, *payload;
 
-    if (!rtp_parse(packet->data, packet->head.bytes, &view))
-        return;
-    rtp_template_build(&template, packet->data, &view, &options);
+    rtp_template_build(&template, packet->data, &departed->view, &options);
     bytes = template.size + RTX_NUMBER_BYTES + payload_bytes + to->tag_bytes;
     if (x->budget_bytes < bytes) {
         r->turn->counters[COUNTER_rtx_refused]++;
@@ -202,14 +240,18 @@ static void send_again(struct repair_out *r, struct retransmission *x,
     index = next_index(r, x, d);
     rtp_template_copy(slot, bytes, &template,
                       &(struct rtp_patch){.ssrc = d->rtx_ssrc,
-                                          .timestamp = view.timestamp + segment->timestamp_offset,
+                                          .timestamp = departed->how.timestamp,
                                           .sequence = (uint16_t)index,
                                           .mid = c->mid,
                                           .abs_send_time = r->turn->abs_send_time});
+    slot[1] = (uint8_t)((slot[1] & 0x7f) | (departed->how.marker ? 0x80 : 0));
     payload = slot + template.size;
     payload[0] = (uint8_t)(sequence >> 8);
     payload[1] = (uint8_t)sequence;
     memcpy(payload + RTX_NUMBER_BYTES, packet->data + packet->head.payload_at, payload_bytes);
+    if (departed->how.rewrites_picture)
+        layer_vp8_rewrite(payload + RTX_NUMBER_BYTES, &departed->layer, departed->how.picture_id,
+                          departed->how.tl0);
     *transmit_add_job(r->transmit) = (struct srtp_protect_job){
         .key = &to->key,
         .out = slot,
@@ -240,17 +282,16 @@ static bool waits_for_key_frame(const struct repair_out *r, const struct consume
 static void answer(struct repair_out *r, const struct consumer_details *d, uint16_t sequence)
 {
     struct retransmission *x = &r->all[d->consumer->index];
-    struct history_packet packet;
-    struct segment segment;
+    struct departed departed;
     uint64_t out;
 
     if (!index_sent(d->consumer, sequence, &out) ||
-        !find_packet(r, d->consumer, out, &segment, &packet)) {
+        !(d->consumer->is_layered ? find_layered : find_plain)(r, d->consumer, out, &departed)) {
         r->turn->counters[COUNTER_rtx_missing]++;
         return;
     }
     if (may_try(r, x, d, sequence))
-        send_again(r, x, d, sequence, &segment, &packet);
+        send_again(r, x, d, sequence, &departed);
     else
         r->turn->counters[COUNTER_rtx_refused]++;
 }

@@ -35,7 +35,7 @@ struct consumer;
 struct consumer_details;
 struct rtcp_packet;
 
-/* Packets that were sent with the same offsets. */
+/* Packets that were sent with the same offsets. Layered consumers have struct selection instead. */
 struct segment {
     uint64_t first_out; /* the first index of it */
     uint64_t index_offset;
@@ -65,6 +65,7 @@ struct repair_out {
     const struct resume *resume;
     const struct history *own;
     struct lanes *lanes;
+    const struct consumers *consumers;
     struct retransmission *all; /* [CONSUMERS_MAX] */
 };
 

@@ -29,6 +29,8 @@ static void set_wanted(struct replicas *rs, const struct producer *p, uint32_t g
     struct handoff_note note = note_about(HANDOFF_wanted, p);
 
     note.typical = p->typical;
+    atomic_store_explicit(&rs->lanes->shared->wanted_encodings[rs->lanes->worker][p->index],
+                          p->wanted, memory_order_relaxed);
     atomic_store_explicit(wanted_word(rs, rs->lanes->worker, p->index), generation,
                           memory_order_release);
     handoff_send(rs->lanes, p->home, note);
@@ -42,6 +44,11 @@ void replica_request(struct replicas *rs, const struct producer *p)
 void replica_release(struct replicas *rs, const struct producer *p)
 {
     set_wanted(rs, p, 0);
+}
+
+unsigned replica_alive(const struct replicas *rs, const struct producer *p)
+{
+    return atomic_load_explicit(&rs->lanes->shared->alive[p->index], memory_order_relaxed);
 }
 
 void replica_request_key_frame(struct replicas *rs, const struct producer *p, uint8_t encoding)
@@ -136,10 +143,19 @@ void replicas_update_workers(struct replicas *rs, struct producer *p)
     struct lanes *lanes = rs->lanes;
     uint16_t workers = 0, added;
 
-    for (uint32_t i = 0; i < lanes->worker_count; i++)
-        if (i != lanes->worker && atomic_load_explicit(wanted_word(rs, i, p->index),
-                                                       memory_order_acquire) == p->generation)
-            workers |= (uint16_t)(1u << i);
+    memset(p->workers_want, 0, sizeof(p->workers_want));
+    for (uint32_t i = 0; i < lanes->worker_count; i++) {
+        if (i == lanes->worker || atomic_load_explicit(wanted_word(rs, i, p->index),
+                                                       memory_order_acquire) != p->generation)
+            continue;
+        workers |= (uint16_t)(1u << i);
+        for (unsigned e = 0; e < ENCODINGS_MAX; e++)
+            if (atomic_load_explicit(&lanes->shared->wanted_encodings[i][p->index],
+                                     memory_order_relaxed) >>
+                    e &
+                1)
+                p->workers_want[e] |= (uint16_t)(1u << i);
+    }
     added = workers & (uint16_t)~p->replica_workers;
     p->replica_workers = workers;
     replicas_send_report(rs, p, added);
@@ -156,13 +172,20 @@ void replicas_row_changed(struct replicas *rs, const struct producer *p)
 
 bool replicas_hand_over(struct replicas *rs, const struct producer *p, struct packet *packet)
 {
-    unsigned wanted = (unsigned)__builtin_popcount(p->replica_workers);
-    unsigned count =
-        handoff_send_packet(rs->lanes, p->replica_workers, note_about(HANDOFF_packet, p), packet);
+    uint16_t workers = p->workers_want[packet->encoding];
+    unsigned wanted = (unsigned)__builtin_popcount(workers);
+    unsigned count = handoff_send_packet(rs->lanes, workers, note_about(HANDOFF_packet, p), packet);
 
     rs->turn->counters[COUNTER_handed] += count;
     rs->turn->counters[COUNTER_handoff_full] += wanted - count;
     return count > 0;
+}
+
+void replicas_share_alive(const struct replicas *rs, const struct producer *p, unsigned alive)
+{
+    if (rs->lanes->shared)
+        atomic_store_explicit(&rs->lanes->shared->alive[p->index], (uint8_t)alive,
+                              memory_order_relaxed);
 }
 
 void replicas_send_report(struct replicas *rs, const struct producer *p, uint16_t workers)
@@ -203,6 +226,8 @@ static bool take_packet(struct replicas *rs, uint32_t from, uint64_t position,
     e->last_packet_ns = rs->turn->now_ns;
     if (theirs->is_key_frame)
         e->key_frame_wanted = false;
+    if (producer_is_layered(p))
+        producer_note_layer(p, theirs->encoding, &theirs->layer, rs->turn->now_ns);
     if (!p->consumers)
         return false;
     packet = pool_take(rs->pool);

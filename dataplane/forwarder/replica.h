@@ -43,6 +43,9 @@ void replica_drop_unused(struct replicas *rs, struct producer *p);
 /* Tells the home that a consumer here waits for a key frame. */
 void replica_request_key_frame(struct replicas *rs, const struct producer *p, uint8_t encoding);
 
+/* Bit per encoding that the home says the publisher sends; 0: it has not said it yet. */
+unsigned replica_alive(const struct replicas *rs, const struct producer *p);
+
 /* ---- at home ---- */
 
 /* Finds out which workers have a replica of p, and sends new ones the last reports. */
@@ -51,6 +54,8 @@ void replicas_update_workers(struct replicas *rs, struct producer *p);
 void replicas_row_changed(struct replicas *rs, const struct producer *p);
 /* Hands a packet to all workers that have a replica. False when none of them had room. */
 bool replicas_hand_over(struct replicas *rs, const struct producer *p, struct packet *packet);
+/* Writes down for them which encodings the publisher sends. */
+void replicas_share_alive(const struct replicas *rs, const struct producer *p, unsigned alive);
 /* Sends them what the publisher's sender reports said. */
 void replicas_send_report(struct replicas *rs, const struct producer *p, uint16_t workers);
 

@@ -283,7 +283,7 @@ void transport_on_timer(struct transports *ts, struct transport *t)
     if (ice_check_consent(&t->ice, now_ns, ts->consent_ns))
         checks_lose_consent(ts->checks, t);
     if (t->egress->open && (t->producers || t->consumers)) {
-        consumers_choose_encodings(ts->consumers, t);
+        consumers_choose_layers(ts->consumers, t);
         if (t->asked >= 0)
             proofs_ask(ts->proofs, t, t->asked);
         if (now_ns >= t->next_report_ns) {

@@ -280,6 +280,7 @@ static void connect_way_out(struct worker *w)
     w->repair_out.resume = &w->resume;
     w->repair_out.own = &w->history;
     w->repair_out.lanes = &w->lanes;
+    w->repair_out.consumers = &w->consumers;
     w->transmit.turn = &w->turn;
     w->transmit.io = w->config.io;
     w->transmit.backend = w->config.backend;
@@ -333,6 +334,7 @@ static void connect_objects(struct worker *w)
                                       .replicas = &w->replicas,
                                       .key_frames = &w->key_frames,
                                       .transports = &w->transports,
+                                      .producers = &w->producers,
                                       .repair_out = &w->repair_out};
     w->publisher.turn = &w->turn;
     w->publisher.actual = w->config.actual;
@@ -373,9 +375,10 @@ bool worker_open(struct worker *w, const struct worker_config *config, char *why
     w->checks.secret = random_pool_take_u64(&w->random);
     w->transports.ufrags.secret = random_pool_take_u64(&w->random);
     if (!pool_open(&w->pool) || !history_open(&w->history, HISTORY_BYTES) ||
-        !repair_in_open(&w->repair_in) || !repair_out_open(&w->repair_out) ||
-        !handoff_open(&w->lanes) || !checks_open(&w->checks) || !transports_open(&w->transports) ||
-        !producers_open(&w->producers) || !consumers_open(&w->consumers)) {
+        !ingress_open(&w->arrivals) || !repair_in_open(&w->repair_in) ||
+        !repair_out_open(&w->repair_out) || !handoff_open(&w->lanes) || !checks_open(&w->checks) ||
+        !transports_open(&w->transports) || !producers_open(&w->producers) ||
+        !consumers_open(&w->consumers)) {
         snprintf(why, 192, "no address space for the objects of worker %u", config->index);
         worker_close(w);
         return false;
@@ -396,6 +399,7 @@ void worker_close(struct worker *w)
     handoff_close(&w->lanes);
     repair_out_close(&w->repair_out);
     repair_in_close(&w->repair_in);
+    ingress_close(&w->arrivals);
     history_close(&w->history);
     pool_close(&w->pool);
     if (w->srtp)

@@ -34,7 +34,9 @@ struct history_head {
     uint32_t stream, owner;
     uint16_t bytes;      /* header and clear payload, which follow */
     uint16_t payload_at; /* where the payload begins */
-    uint8_t source, codec, is_key_frame, reserved[1];
+    uint8_t source, codec;
+    uint8_t is_key_frame : 1, ends_frame : 1, spatial : 6; /* see struct layer */
+    uint8_t reserved[1];
 };
 _Static_assert(sizeof(struct history_head) % 8 == 0, "history_head: the packet is not aligned");
 

@@ -1,0 +1,304 @@
+/* Which layers a subscriber gets. */
+#include "selection.h"
+
+#define SQUEEZE 64 /* how much closer the time stamps are of pictures that come too late */
+#define SQUEEZED_MAX (10 * 90000) /* time stamps are not squeezed for longer */
+#define PICTURE_BASE \
+    (1ull << 32) /* so that pictures from before the first one have a number, too */
+
+/* ---- numbers ---- */
+
+static bool has_picture(const struct selection_packet *p)
+{
+    return p->codec == CODEC_vp8 && p->layer->picture_id_bits;
+}
+
+/* The number of a picture without wrap: the nearest to the ones before. */
+static uint64_t picture_number(const struct selection_segment *segment, const struct layer *layer)
+{
+    uint64_t next = segment->pictures.next;
+    unsigned unused = 64 - layer->picture_id_bits;
+
+    return next + (uint64_t)((int64_t)((layer->picture_id - next) << unused) >> unused);
+}
+
+/* Time stamps of a new segment continue on the clock of the ones before, so its first pictures may be
+ * older than what has left. Those follow it closely, in their order, until the clock has caught up. */
+static uint32_t timestamp_of(const struct selection_segment *segment, uint32_t timestamp)
+{
+    uint32_t out = timestamp + segment->timestamp_offset;
+    int32_t since_first = (int32_t)(timestamp - segment->timestamp_first);
+    uint32_t least = segment->timestamp_floor + 1 + (uint32_t)(since_first / SQUEEZE);
+
+    return segment->is_squeezed && since_first >= 0 && (int32_t)(out - least) < 0 ? least : out;
+}
+
+bool selection_rewrite(const struct selection_segment *segment, const struct selection_packet *p,
+                       struct selection_out *out)
+{
+    const struct layer *layer = p->layer;
+    uint64_t picture;
+
+    out->timestamp = timestamp_of(segment, p->timestamp);
+    out->marker = p->marker || (layer->ends_frame && layer->spatial == segment->top);
+    out->rewrites_picture = has_picture(p);
+    if (!out->rewrites_picture)
+        return true;
+    if (!renumber_peek(&segment->pictures, picture_number(segment, layer), &picture))
+        return false;
+    out->picture_id = (uint16_t)picture;
+    out->tl0 = layer->tl0 + segment->tl0_offset;
+    return true;
+}
+
+/* ---- limits ---- */
+
+void layer_targets_copy(struct layer_targets *targets, const struct layer_source *source)
+{
+    const struct layer_structure *structure = &source->structure;
+
+    targets->count = structure->target_count;
+    for (unsigned i = 0; i < structure->target_count; i++)
+        targets->layers[i] =
+            source->active >> i & 1
+                ? (uint8_t)(structure->target_spatial[i] << 4 | structure->target_temporal[i])
+                : LAYER_TARGET_INACTIVE;
+}
+
+/* The decode target that gives most of what is wanted. */
+static uint8_t best_target(const struct layer_targets *targets, uint8_t spatial, uint8_t temporal)
+{
+    uint8_t best = 0;
+    int best_layers = -1;
+
+    for (uint8_t i = 0; i < targets->count; i++) {
+        uint8_t layers = targets->layers[i];
+
+        if (layers == LAYER_TARGET_INACTIVE || layers >> 4 > spatial || (layers & 15) > temporal ||
+            layers <= best_layers)
+            continue;
+        best = i;
+        best_layers = layers;
+    }
+    return best;
+}
+
+static bool may_switch(const struct layer *layer, uint8_t target)
+{
+    return layer->begins_key_frame || (layer->present & layer->switches) >> target & 1;
+}
+
+/* A decode target that is not the present one begins with a frame that says so. While a lower spatial
+ * layer cannot begin, temporal layer 0 of the present one takes less. */
+static struct selection_limits limits_with_targets(const struct selection *s,
+                                                   const struct selection_packet *p)
+{
+    uint8_t target = best_target(p->targets, s->spatial, s->temporal);
+
+    if (!may_switch(p->layer, target) && s->spatial < s->limits.spatial)
+        target = best_target(p->targets, s->limits.spatial, 0);
+    if (!may_switch(p->layer, target))
+        return s->limits;
+    return (struct selection_limits){.spatial = p->targets->layers[target] >> 4,
+                                     .temporal = p->targets->layers[target] & 15,
+                                     .target = target};
+}
+
+static uint8_t temporal_after(const struct selection *s, const struct layer *layer, uint8_t wanted)
+{
+    uint8_t now = s->limits.temporal;
+
+    if (wanted <= now)
+        return wanted;
+    return layer->switches_up && layer->temporal > now && layer->temporal <= wanted
+               ? layer->temporal
+               : now;
+}
+
+static struct selection_limits limits_at(const struct selection *s,
+                                         const struct selection_packet *p)
+{
+    struct selection_limits limits = s->limits;
+    const struct layer *layer = p->layer;
+    bool waits;
+
+    if (layer->has_targets)
+        return limits_with_targets(s, p);
+    if (layer->begins_key_frame)
+        return (struct selection_limits){.spatial = s->spatial, .temporal = s->temporal};
+    if (layer->spatial == 0 && p->dependency == LAYER_DEPENDENCY_full &&
+        s->spatial < limits.spatial)
+        limits.spatial = s->spatial;
+    /* A lower encoding or spatial layer waits for its key frame; until then only temporal layer 0 of
+     * the present one is forwarded, which takes less. */
+    waits = s->encoding < p->encoding || s->spatial < limits.spatial;
+    limits.temporal = temporal_after(s, layer, waits ? 0 : s->temporal);
+    return limits;
+}
+
+/* The picture ends with another spatial layer from now on. */
+static void split_segment(struct selection *s, uint64_t index, uint8_t top)
+{
+    struct selection_segment *before = selection_present(s), *after;
+
+    s->segment_count++;
+    after = selection_present(s);
+    *after = *before;
+    after->first_out = index + before->packets.offset;
+    after->top = top;
+}
+
+static void change_limits(struct selection *s, const struct selection_packet *p)
+{
+    struct selection_limits limits = limits_at(s, p);
+
+    if (limits.spatial == s->limits.spatial && limits.temporal == s->limits.temporal &&
+        limits.target == s->limits.target)
+        return;
+    if (limits.spatial != s->limits.spatial)
+        split_segment(s, p->index, limits.spatial);
+    s->limits_before = s->limits;
+    s->limits = limits;
+    s->changed_at = p->index;
+}
+
+static bool is_within(const struct selection_limits *limits, const struct selection_packet *p)
+{
+    const struct layer *layer = p->layer;
+
+    if (layer->has_targets)
+        return layer->present >> limits->target & 1;
+    if (layer->temporal > limits->temporal || layer->spatial >= limits->spatial)
+        return layer->temporal <= limits->temporal && layer->spatial == limits->spatial;
+    return !layer->unused_above &&
+           (p->dependency == LAYER_DEPENDENCY_full || layer->is_key_picture);
+}
+
+/* ---- packets ---- */
+
+bool selection_is_start(const struct selection *s, const struct selection_packet *p)
+{
+    const struct selection_segment *segment;
+
+    if (p->encoding != s->encoding || !p->layer->begins_key_frame)
+        return false;
+    if (!s->is_synchronised || !s->segment_count)
+        return true;
+    segment = &s->segments[(s->segment_count - 1) % SELECTION_SEGMENTS];
+    return segment->encoding != p->encoding || segment->source != p->source;
+}
+
+void selection_start(struct selection *s, const struct selection_packet *p, uint64_t next_out,
+                     uint32_t timestamp_offset, uint32_t timestamp_floor)
+{
+    const struct layer *layer = p->layer;
+    uint64_t picture = PICTURE_BASE + layer->picture_id, next_picture = picture;
+    struct selection_segment *segment;
+
+    if (s->segment_count && selection_present(s)->pictures.next)
+        next_picture = selection_present(s)->pictures.next + selection_present(s)->pictures.offset;
+    s->segment_count++;
+    segment = selection_present(s);
+    segment->first_out = next_out;
+    segment->timestamp_offset = timestamp_offset;
+    segment->timestamp_first = p->timestamp;
+    segment->timestamp_floor = timestamp_floor;
+    segment->is_squeezed = true;
+    segment->tl0_offset = s->has_tl0 ? (uint8_t)(s->tl0_newest + 1 - layer->tl0) : 0;
+    segment->encoding = p->encoding;
+    segment->source = p->source;
+    renumber_start(&segment->packets, p->index, next_out);
+    renumber_start(&segment->pictures, picture, next_picture);
+    s->limits = (struct selection_limits){.spatial = s->spatial, .temporal = s->temporal};
+    if (layer->has_targets)
+        s->limits = limits_with_targets(s, p);
+    s->limits_before = s->limits;
+    s->changed_at = p->index;
+    segment->top = s->limits.spatial;
+    s->is_synchronised = true;
+}
+
+static void note_tl0(struct selection *s, const struct selection_packet *p, uint8_t tl0)
+{
+    if (!p->layer->tl0_at)
+        return;
+    if (!s->has_tl0 || (int8_t)(tl0 - s->tl0_newest) > 0)
+        s->tl0_newest = tl0;
+    s->has_tl0 = true;
+}
+
+/* The packet is not forwarded. */
+static enum selection_verdict leave_out(struct selection_segment *segment,
+                                        const struct selection_packet *p, struct selection_out *out)
+{
+    uint64_t unused;
+
+    if (has_picture(p))
+        renumber_drop(&segment->pictures, picture_number(segment, p->layer), &unused);
+    if (renumber_drop(&segment->packets, p->index, &out->index))
+        return SELECTION_DROP;
+    out->timestamp = timestamp_of(segment, p->timestamp);
+    out->marker = false;
+    out->rewrites_picture = false;
+    return SELECTION_EMPTY;
+}
+
+/* The packet is forwarded, in the segment to which its number belongs. */
+static enum selection_verdict let_through(struct selection *s, struct selection_segment *segment,
+                                          const struct selection_packet *p,
+                                          struct selection_out *out)
+{
+    uint64_t unused;
+
+    if (!renumber_take(&segment->packets, p->index, &out->index))
+        return SELECTION_DROP;
+    if (out->index < segment->first_out && s->segment_count > 1)
+        segment = &s->segments[(s->segment_count - 2) % SELECTION_SEGMENTS];
+    if (has_picture(p) &&
+        !renumber_take(&segment->pictures, picture_number(segment, p->layer), &unused))
+        out->rewrites_picture = false;
+    else if (selection_rewrite(segment, p, out)) {
+        if (out->rewrites_picture)
+            note_tl0(s, p, out->tl0);
+        return SELECTION_FORWARD;
+    }
+    out->timestamp = timestamp_of(segment, p->timestamp);
+    out->marker = false;
+    return SELECTION_EMPTY;
+}
+
+enum selection_verdict selection_add(struct selection *s, const struct selection_packet *p,
+                                     struct selection_out *out)
+{
+    struct selection_segment *segment;
+
+    if (!s->is_synchronised)
+        return SELECTION_DROP;
+    segment = selection_present(s);
+    if (segment->encoding != p->encoding || segment->source != p->source)
+        return SELECTION_DROP;
+    if ((int32_t)(p->timestamp - segment->timestamp_first) > SQUEEZED_MAX)
+        segment->is_squeezed = false;
+    if (p->layer->begins_frame && p->index >= segment->packets.next) {
+        change_limits(s, p);
+        segment = selection_present(s);
+    }
+    if (!is_within(p->index < s->changed_at ? &s->limits_before : &s->limits, p))
+        return leave_out(segment, p, out);
+    return let_through(s, segment, p, out);
+}
+
+const struct selection_segment *selection_find(const struct selection *s, uint64_t out,
+                                               uint64_t *in)
+{
+    uint32_t oldest =
+        s->segment_count < SELECTION_SEGMENTS ? 0 : s->segment_count - SELECTION_SEGMENTS;
+
+    for (uint32_t i = s->segment_count; i > oldest; i--) {
+        const struct selection_segment *segment = &s->segments[(i - 1) % SELECTION_SEGMENTS];
+
+        if (out >= segment->first_out)
+            return renumber_find(&segment->packets, out, in) ? segment : NULL;
+    }
+    return NULL;
+}
