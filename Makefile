@@ -1,7 +1,7 @@
 # Ringcast. On a fresh Debian 12 two commands are enough:
 #   make run    installs the packages it needs, builds, starts with default settings, prints the URL
 #   make test   installs the packages it needs, runs all tests; last line: N passed, N failed
-# Other targets: all (default), unit, unit-NAME, check-format, layers, settings, fuzz, sanitized, bench,
+# Other targets: all (default), unit, unit-NAME, lab, check-format, layers, settings, fuzz, sanitized, bench,
 #   regress, install, clean
 # Variables: VARIANT=release (default), asan or tsan; CC=gcc (default) or clang
 

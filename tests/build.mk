@@ -31,6 +31,7 @@ unit-%:
 keystream: $(OUT)/tests/unit/dataplane/forwarder/keystream_test
 	$< 1000000
 
+include tests/lab/build.mk
 include tests/integration/build.mk
 include tests/integration/socketio/build.mk
 include tests/integration/ortc/build.mk
