@@ -224,7 +224,7 @@ ROW_ENUMS(ROW_ENUM_DECLARE)
  * SRTP adds, and _bps is the rate between the last two times that the row was published.
  *   packets, bytes            without retransmissions
  *   rtx_packets               retransmissions that came; packets_repaired: of these, what was missing
- *   packets_discarded         packets that came and could not be used
+ *   packets_discarded         packets that came and could not be used; rtx_discarded: retransmissions
  *   nacks_sent                messages to the publisher; packets_asked: that they asked for
  *   score                     how well it arrives, see dataplane/engines/quality/score.h
  * layer_bytes and layer_bps at ROW_LAYER(spatial, temporal) are one layer, without those that it needs.
@@ -245,6 +245,7 @@ ROW_ENUMS(ROW_ENUM_DECLARE)
     A(u32, encoding_bps, ENCODINGS_MAX, dec, 0, 0)                                       \
     A(u32, encoding_rtx_packets, ENCODINGS_MAX, dec, 0, 0)                               \
     A(u32, encoding_packets_discarded, ENCODINGS_MAX, dec, 0, 0)                         \
+    A(u32, encoding_rtx_discarded, ENCODINGS_MAX, dec, 0, 0)                             \
     A(u32, encoding_key_frames, ENCODINGS_MAX, dec, 0, 0)                                \
     A(u32, encoding_pli_sent, ENCODINGS_MAX, dec, 0, 0)                                  \
     A(u32, encoding_fir_sent, ENCODINGS_MAX, dec, 0, 0)                                  \
@@ -254,7 +255,7 @@ ROW_ENUMS(ROW_ENUM_DECLARE)
     A(u8, encoding_score, ENCODINGS_MAX, dec, 0, SCORE_MAX)                              \
     S(u32, round_trip_us, dec, 0, 0)                                                     \
     S(u8, orientation, hex, 0, 0)                                                        \
-    A(u8, reserved, 15, hex, 0, 0)
+    A(u8, reserved, 63, hex, 0, 0)
 
 /* encoding: the index of the producer's encoding that is forwarded now. spatial_layer and
  * temporal_layer: the highest ones that are forwarded now, LAYER_NONE: nothing is; of simulcast, the

@@ -58,7 +58,7 @@ static void publish(struct consumers *cs, const struct consumer_details *d)
         publish_span_ns(cs->publisher, &before->header, d->generation, &before->published_ns);
     struct consumer_state_row row = {
         .packets_sent = c->packets,
-        .bytes_sent = c->bytes,
+        .bytes_sent = c->bytes - c->packets * c->egress->tag_bytes,
         .last_packet_ns = c->last_sent_ns,
         .packets_lost = d->lost,
         .published_ns = cs->turn->now_ns,
@@ -70,21 +70,28 @@ static void publish(struct consumers *cs, const struct consumer_details *d)
         .nack_received = d->nack_received,
         .packets_asked = d->packets_asked,
         .packets_sent_again = again->packets,
-        .bytes_sent_again = again->bytes,
+        .packets_repaired = again->repaired,
+        .bytes_sent_again = again->bytes - (uint64_t)again->packets * c->egress->tag_bytes,
         .layer_switches = d->layer_switches,
         .encoding = c->encoding,
+        .score = d->score.value,
     };
 
-    row.send_bps = publish_bps(c->bytes, &before->bytes_sent, &before->send_bps, span_ns);
+    row.send_bps = publish_bps(row.bytes_sent, &before->bytes_sent, &before->send_bps, span_ns);
     add_layers(cs, &row, c);
     publish_row(cs->publisher, TABLE_consumer_state, c->index, d->generation, &row.header);
+}
+
+void consumer_publish_change(struct consumers *cs, const struct consumer_details *d)
+{
+    publish(cs, d);
+    publish_event(cs->publisher, TABLE_consumer_state, d->consumer->index, d->generation);
 }
 
 void consumer_publish_layers(struct consumers *cs, struct consumer_details *d)
 {
     d->layer_switches++;
-    publish(cs, d);
-    publish_event(cs->publisher, TABLE_consumer_state, d->consumer->index, d->generation);
+    consumer_publish_change(cs, d);
 }
 
 void consumers_publish(struct consumers *cs, const struct transport *t)
@@ -313,6 +320,7 @@ static void consumer_add(struct consumers *cs, uint32_t index, const struct cons
         .rtx_ssrc = rtx ? row->rtx_ssrc : 0,
         .rtx_payload_type = rtx ? row->rtx_payload_type : 0,
     };
+    score_reset(&d->score, SCORE_BEST);
     link_to_lists(cs, d);
     t->ice.has_receiver = true;
     set_typical_header(cs, c);

@@ -12,6 +12,7 @@
 #define RINGCAST_CONSUMER_H
 
 #include "dataplane/engines/map.h"
+#include "dataplane/engines/quality/score.h"
 #include "dataplane/engines/srtp/sent.h"
 #include "packet.h"
 #include "src/tables.h"
@@ -56,6 +57,8 @@ struct consumer_details {
     uint8_t preferred_spatial_layer, preferred_temporal_layer;
     uint8_t published_spatial_layer, published_temporal_layer; /* what the client knows */
     uint32_t layer_switches; /* how often the layers that are forwarded changed */
+    struct score score;
+    uint64_t scored_ns;
     /* as the client reports */
     int32_t lost;
     uint32_t fraction_lost, jitter, round_trip_us;
@@ -117,7 +120,9 @@ static inline struct consumer_details *consumer_find_details(const struct consum
     return i == MAP_NONE ? NULL : &cs->details[i];
 }
 
-/* The layers that are forwarded to it have changed: publishes its row and tells the control plane. */
+/* Publishes its row now, and tells the control plane. */
+void consumer_publish_change(struct consumers *cs, const struct consumer_details *d);
+/* The same, because the layers that are forwarded to it have changed. */
 void consumer_publish_layers(struct consumers *cs, struct consumer_details *d);
 
 /* ---- all consumers of a transport ---- */

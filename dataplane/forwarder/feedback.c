@@ -8,6 +8,7 @@
 #include "proofs.h"
 #include "repair_out.h"
 #include "replica.h"
+#include "scores.h"
 #include "transport.h"
 #include "turn.h"
 
@@ -98,6 +99,7 @@ static void report_blocks(struct feedback *f, struct transport *t, int path,
             if (trip < 60u << 16)
                 d->round_trip_us = (uint32_t)((uint64_t)trip * 1000000 >> 16);
         }
+        scores_add_report(f->consumers, d);
     }
 }
 

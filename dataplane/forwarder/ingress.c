@@ -229,7 +229,7 @@ enum verdict ingress_add(struct arrivals *a, struct transport *t,
 /* ---- statistics of an encoding (RFC 3550 A.3, A.8) ---- */
 
 static void encoding_add(struct encoding *e, const struct rtp_view *view, uint64_t index,
-                         size_t payload_bytes, uint32_t clock_rate, uint64_t now_ns)
+                         size_t packet_bytes, uint32_t clock_rate, uint64_t now_ns)
 {
     uint32_t arrival = (uint32_t)((__uint128_t)now_ns * clock_rate / NS_PER_S);
     uint32_t transit = arrival - view->timestamp;
@@ -255,7 +255,7 @@ static void encoding_add(struct encoding *e, const struct rtp_view *view, uint64
     if (index < e->first_index)
         e->first_index = index;
     e->packets++;
-    e->bytes += payload_bytes;
+    e->bytes += packet_bytes;
     e->last_packet_ns = now_ns;
 }
 
@@ -447,18 +447,25 @@ static enum verdict accept(struct arrivals *a, struct arrival *arrival,
         return VERDICT_drop_rtp_malformed;
     if (is_repair) {
         e->rtx_packets++;
+        e->seen_rtx_ssrc = stream->ssrc;
         stream = unwrap(arrival, stream, &payload_bytes, &index);
-        if (!stream)
+        if (!stream) {
+            e->rtx_discarded++;
             return VERDICT_drop_rtx_unused;
+        }
     }
     codec = codec_of(p, view->payload_type);
-    if (codec < 0)
+    if (codec < 0) {
+        e->discarded++;
         return VERDICT_drop_rtp_payload_type;
+    }
     last_ssrc = e->seen_ssrc;
-    if (!is_source(a, p, t, stream))
+    if (!is_source(a, p, t, stream)) {
+        e->discarded++;
         return VERDICT_drop_rtp_replaced;
+    }
     if (!is_repair) /* a retransmission does not tell how the network is (RFC 4588 8.3) */
-        encoding_add(e, view, index, payload_bytes, p->clock_rate[codec], a->turn->now_ns);
+        encoding_add(e, view, index, job->bytes, p->clock_rate[codec], a->turn->now_ns);
     if (last_ssrc && last_ssrc != view->ssrc && producer_is_wanted(p, stream->encoding))
         key_frame_request(a->fanout->key_frames, p, stream->encoding); /* consumers wait for it */
     if (p->paused)

@@ -52,7 +52,10 @@ static void publish(struct producers *ps, const struct producer *p)
         row.encoding_bps[i] =
             publish_bps(e->bytes, &before->encoding_bytes[i], &before->encoding_bps[i], span_ns);
         row.encoding_rtx_packets[i] = (uint32_t)e->rtx_packets;
+        row.encoding_rtx_ssrc[i] = e->seen_rtx_ssrc ? e->seen_rtx_ssrc : e->rtx_ssrc;
+        row.encoding_score[i] = e->score.value;
         row.encoding_packets_discarded[i] = e->discarded;
+        row.encoding_rtx_discarded[i] = e->rtx_discarded;
         row.encoding_key_frames[i] = e->key_frames;
         row.encoding_pli_sent[i] = e->pli_sent;
         row.encoding_fir_sent[i] = e->fir_sent;
@@ -66,6 +69,12 @@ static void publish(struct producers *ps, const struct producer *p)
             publish_bps(p->layer_bytes[i], &before->layer_bytes[i], &before->layer_bps[i], span_ns);
     }
     publish_row(ps->publisher, TABLE_producer_state, p->index, p->generation, &row.header);
+}
+
+void producer_publish_change(struct producers *ps, const struct producer *p)
+{
+    publish(ps, p);
+    publish_event(ps->publisher, TABLE_producer_state, p->index, p->generation);
 }
 
 void producers_publish(struct producers *ps, const struct transport *t)
@@ -258,6 +267,7 @@ void producer_fill(struct producer *p, uint32_t index, const struct producer_row
     for (int e = 0; e < p->encoding_count; e++) {
         p->encodings[e].ssrc = row->encoding_ssrc[e];
         p->encodings[e].rtx_ssrc = row->encoding_rtx_ssrc[e];
+        score_reset(&p->encodings[e].score, SCORE_BEST);
         memcpy(p->rid[e], row->encoding_rid + (size_t)e * RID_BYTES_MAX, RID_BYTES_MAX);
     }
     memcpy(p->sent_id, row->extension_sent_id, sizeof(p->sent_id));

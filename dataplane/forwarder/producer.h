@@ -10,6 +10,7 @@
 #define RINGCAST_PRODUCER_H
 
 #include "audio_levels.h"
+#include "dataplane/engines/quality/score.h"
 #include "dataplane/engines/wheel.h"
 #include "packet.h"
 #include "src/tables.h"
@@ -29,9 +30,12 @@ struct encoding {
     uint32_t jitter;                         /* scaled by 16, in time-stamp units */
     uint32_t transit;
     uint32_t fraction_lost;
-    uint32_t pli_sent, fir_sent, key_frames, discarded;   /* see PRODUCER_STATE_ROW */
+    uint32_t pli_sent, fir_sent, key_frames; /* see PRODUCER_STATE_ROW, like the next ones */
+    uint32_t discarded, rtx_discarded, seen_rtx_ssrc;
     uint32_t nacks_sent, packets_asked, packets_repaired; /* see PRODUCER_STATE_ROW */
     uint64_t last_packet_ns;
+    struct score score;
+    bool is_silent;                 /* see scores.h */
     bool has_sr;                    /* the client sent a sender report: */
     uint64_t sr_ntp, sr_arrival_ns; /* on the client's clock; on our monotonic one */
     uint32_t sr_timestamp;
@@ -73,6 +77,7 @@ struct producer {
     uint8_t orientation;                  /* see PRODUCER_STATE_ROW, like the next two */
     uint32_t round_trip_us;
     uint64_t layer_bytes[ROW_LAYERS]; /* at home */
+    uint64_t paused_ns;               /* when it was last seen paused */
 
     struct timer timer; /* for key-frame requests that were held back */
     struct encoding encodings[ENCODINGS_MAX];
@@ -158,6 +163,8 @@ static inline uint32_t producer_stream(const struct producer *p, uint8_t encodin
     return p->index * ENCODINGS_MAX + encoding;
 }
 
+/* Publishes its row now, and tells the control plane. */
+void producer_publish_change(struct producers *ps, const struct producer *p);
 /* The rows of all producers of a transport. */
 void producers_publish(struct producers *ps, const struct transport *t);
 void producer_publish_levels(struct producers *ps, const struct producer *p);

@@ -263,6 +263,7 @@ static void send_again(struct repair_out *r, struct retransmission *x,
     };
     x->budget_bytes -= bytes;
     x->packets++;
+    x->repaired += x->tried[sequence % RESEND_PACKETS].tries == 1;
     x->bytes += bytes;
     to->bytes += bytes;
     to->packets++;

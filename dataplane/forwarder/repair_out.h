@@ -47,7 +47,7 @@ struct retransmission {
     uint64_t next_index, index_reserved; /* of the RTX stream; 0, 0: it has not begun */
     uint64_t bytes_seen;                 /* of the media stream, when the budget was last filled */
     uint32_t budget_bytes;
-    uint32_t packets;
+    uint32_t packets, repaired; /* sent again; of these, for the first time */
     uint64_t bytes;
     uint32_t segment_count;                   /* ever */
     struct segment segments[RESEND_SEGMENTS]; /* number i lies at i % RESEND_SEGMENTS */

@@ -13,6 +13,7 @@
 #include "publish.h"
 #include "random_pool.h"
 #include "reports.h"
+#include "scores.h"
 #include "resume.h"
 #include "src/clock.h"
 
@@ -87,7 +88,7 @@ static void publish(struct transports *ts, struct transport *t)
         .rtp_packets_received = t->rtp_packets_received,
         .rtp_bytes_received = t->rtp_bytes_received,
         .rtp_packets_sent = t->egress->packets,
-        .rtp_bytes_sent = t->egress->bytes,
+        .rtp_bytes_sent = t->egress->bytes - t->egress->packets * t->egress->tag_bytes,
         .last_check_ns = t->ice.last_check_ns,
         .connected_ns = t->connected_ns,
         .published_ns = ts->turn->now_ns,
@@ -286,7 +287,9 @@ void transport_on_timer(struct transports *ts, struct transport *t)
         consumers_choose_layers(ts->consumers, t);
         if (t->asked >= 0)
             proofs_ask(ts->proofs, t, t->asked);
+        scores_watch(ts->producers, t);
         if (now_ns >= t->next_report_ns) {
+            scores_add_interval(ts->producers, t);
             reports_send(ts->reports, t);
             t->next_report_ns = now_ns + REPORT_INTERVAL_NS;
         }

@@ -63,13 +63,19 @@ static void rates_are_of_the_last_half_second(void **state)
     read_row(rig, TABLE_transport_state, LISTENER, 1, &out);
     read_row(rig, TABLE_producer_state, 0, 1, &producer);
     read_row(rig, TABLE_consumer_state, 0, 1, &consumer);
-    assert_rate(producer.encoding_bps[0], PAYLOAD, PAYLOAD);
+    assert_rate(producer.encoding_bps[0], PAYLOAD + 12, PAYLOAD + 12);
     assert_rate(in.rtp_receive_bps, PAYLOAD + 12, PAYLOAD + 40);
     assert_true(in.receive_bps >= in.rtp_receive_bps * 99 / 100);
     assert_rate(out.rtp_send_bps, PAYLOAD + 12, PAYLOAD + 40);
     assert_true(out.send_bps >= out.rtp_send_bps);
     assert_int_equal(out.rtp_receive_bps, 0);
-    assert_rate(consumer.send_bps, PAYLOAD, PAYLOAD + 40);
+    assert_rate(consumer.send_bps, PAYLOAD + 12, PAYLOAD + 12);
+    /* bytes of RTP packets, without the 16 that SRTP adds to each */
+    assert_true(producer.encoding_packets[0] > 100);
+    assert_int_equal(producer.encoding_bytes[0], producer.encoding_packets[0] * (PAYLOAD + 12));
+    assert_true(consumer.packets_sent > 100);
+    assert_int_equal(consumer.bytes_sent, consumer.packets_sent * (PAYLOAD + 12));
+    assert_int_equal(out.rtp_bytes_sent, out.rtp_packets_sent * (PAYLOAD + 12));
     assert_int_equal(consumer.encoding, 0);
     assert_true(rig_now_ns - consumer.published_ns < 600 * NS_PER_MS);
     call_close(rig, clients, 1);
