@@ -25,6 +25,8 @@ struct room;
     N(consumer_closed, "media:consumerClosed", NULL)                          \
     N(consumer_paused, "media:consumerPaused", NULL)                          \
     N(consumer_resumed, "media:consumerResumed", NULL)                        \
+    N(layers_changed, "media:layersChanged", NULL)                            \
+    N(score, "media:score", NULL)                                             \
     N(transport_state, "media:transportState", NULL)                          \
     N(active_speaker, "media:activeSpeaker", NULL)                            \
     N(audio_levels, "media:audioLevels", NULL)

@@ -38,6 +38,9 @@ static bool type_fits(const char *type, size_t length, const cJSON *item)
         return cJSON_IsString(item);
     if (strncmp(type, "flag", length) == 0)
         return cJSON_IsBool(item);
+    if (strncmp(type, "whole", length) == 0)
+        return cJSON_IsNumber(item) && item->valuedouble >= 0 && item->valuedouble <= 65535 &&
+               item->valuedouble == (double)(uint32_t)item->valuedouble;
     return cJSON_IsObject(item);
 }
 

@@ -39,6 +39,7 @@ enum audit_extent { AUDIT_NO_ROW, AUDIT_ONE_ROW, AUDIT_ONE_PARTICIPANT, AUDIT_WH
  *   text    1 to 255 bytes
  *   line    any text; the handler checks it
  *   flag    true or false
+ *   whole   an integer from 0 to 65535
  *   object
  * A handler may read other members, which it checks itself. Unknown members are ignored. */
 /* clang-format off */
@@ -78,8 +79,10 @@ enum audit_extent { AUDIT_NO_ROW, AUDIT_ONE_ROW, AUDIT_ONE_PARTICIPANT, AUDIT_WH
       media_resume_consumer)                                                                       \
     E("media:pauseConsumer", OWN_CONSUMER, CONSUMING, NO_ROW, "consumerId:text",                     \
       media_pause_consumer)                                                                        \
-    E("media:setPreferredLayers", OWN_CONSUMER, CONSUMING, NO_ROW, "consumerId:text", unsupported)   \
-    E("media:setPriority", OWN_CONSUMER, CONSUMING, NO_ROW, "consumerId:text", unsupported)          \
+    E("media:setPreferredLayers", OWN_CONSUMER, CONSUMING, NO_ROW,                              \
+      "consumerId:text spatialLayer:whole temporalLayer?:whole", media_set_preferred_layers)       \
+    E("media:setPriority", OWN_CONSUMER, CONSUMING, NO_ROW, "consumerId:text priority:whole",      \
+      media_set_priority)                                                                          \
     E("media:getStats", ANYONE, FREE, NO_ROW,                                                      \
       "transportId?:text producerId?:text consumerId?:text", media_get_stats)                      \
     E("media:produceData", OWN_TRANSPORT, COUNTED, NO_ROW, "transportId:text", unsupported)        \

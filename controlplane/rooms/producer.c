@@ -49,6 +49,7 @@ void producer_insert(struct producer *producer)
     struct transport *transport = producer->transport;
     struct participant *owner = transport->owner;
 
+    quality_begin_producer(producer);
     index_put(&owner->room->rooms->producers, &producer->by_id, producer->id);
     TAILQ_INSERT_TAIL(&transport->producers, producer, link);
     owner->producer_count++;
@@ -123,6 +124,7 @@ void producer_close(struct producer *producer, bool announced)
                          json_texts("producerId", producer->id, "userId", owner->user_id, NULL));
     while ((consumer = TAILQ_FIRST(&producer->consumers)) != NULL)
         consumer_close(consumer, announced);
+    quality_end_producer(producer);
     dataplane_row_remove(rooms->dataplane, TABLE_producer, producer->handle, transport->row.worker);
     audit_write(rooms->audit, AUDIT_producer_closed, owner->user_id, owner->room->id, owner->ip,
                 "{\"producerId\":\"%s\",\"kind\":\"%s\"}", producer->id, kind_text(kind));

@@ -6,6 +6,7 @@
 
 #include "controlplane/ortc/ortc.h"
 #include "controlplane/people/persistence.h"
+#include "quality.h"
 #include "speaker.h"
 #include "src/index.h"
 
@@ -23,6 +24,7 @@ struct producer {
     handle_word handle;
     char *app_data; /* JSON text */
     uint32_t app_data_bytes;
+    struct quality quality;
 
     bool is_measured; /* linked by measured_link; only then the next four are kept up to date */
     struct speaker speaker;

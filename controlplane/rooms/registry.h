@@ -43,9 +43,13 @@ struct rooms {
     TAILQ_HEAD(, session) sessions; /* ordered by verified_ms, oldest first */
     uint32_t session_count;
     TAILQ_HEAD(, participant) absent;
-    TAILQ_HEAD(, room) measured;         /* rooms whose audio levels are being read */
-    TAILQ_HEAD(, participant) outdated;  /* the live state has an old description of these */
-    struct transport **transport_of_row; /* by index of the row in the desired table */
+    TAILQ_HEAD(, room) measured;        /* rooms whose audio levels are being read */
+    TAILQ_HEAD(, participant) outdated; /* the live state has an old description of these */
+    TAILQ_HEAD(quality_list, quality) quality_due; /* their owners are told in the next ticks */
+    struct transport *
+        *transport_of_row; /* by index of the row in the desired table, like the next */
+    struct producer **producer_of_row;
+    struct consumer **consumer_of_row;
 
     uv_timer_t tick, audio_levels_tick;
     uint32_t references; /* timers and asynchronous steps in progress; at 0 the object is freed */

@@ -1,4 +1,4 @@
-/* Requests about consumers: consume, pause, resume. */
+/* Requests about consumers: consume, pause, resume, layers, priority. */
 #include <stdio.h>
 
 #include "consumer.h"
@@ -46,6 +46,7 @@ static cJSON *consume_answer(const struct consumer *consumer, cJSON *rtp_paramet
 
     json_add(value, "rtpParameters", rtp_parameters);
     cJSON_AddBoolToObject(value, "producerPaused", producer->paused);
+    json_add(value, "score", consumer_score_json(consumer));
     return value;
 }
 
@@ -114,4 +115,41 @@ void handle_media_resume_consumer(struct request *request)
 void handle_media_pause_consumer(struct request *request)
 {
     set_paused(request, true);
+}
+
+/* mediasoup's setPreferredLayers does nothing for a stream without layers, and says so with null. */
+void handle_media_set_preferred_layers(struct request *request)
+{
+    const cJSON *spatial = cJSON_GetObjectItemCaseSensitive(request->payload, "spatialLayer"),
+                *temporal = cJSON_GetObjectItemCaseSensitive(request->payload, "temporalLayer");
+    struct consumer *consumer = request->consumer;
+    cJSON *value;
+
+    if (consumer_has_layers(consumer) &&
+        !consumer_set_preferred_layers(consumer, spatial->valuedouble,
+                                       cJSON_IsNumber(temporal) ? &temporal->valuedouble : NULL)) {
+        request_fail(request, ERROR_unavailable);
+        return;
+    }
+    value = json_new_object();
+    json_add(value, "preferredLayers", preferred_layers_json(consumer));
+    request_succeed(request, value);
+}
+
+void handle_media_set_priority(struct request *request)
+{
+    double priority = cJSON_GetObjectItemCaseSensitive(request->payload, "priority")->valuedouble;
+    cJSON *value;
+
+    if (priority < 1 || priority > 255) {
+        request_fail_because(request, ERROR_invalid_payload, "priority is not from 1 to 255");
+        return;
+    }
+    if (!consumer_set_priority(request->consumer, (uint8_t)priority)) {
+        request_fail(request, ERROR_unavailable);
+        return;
+    }
+    value = json_new_object();
+    cJSON_AddNumberToObject(value, "priority", request->consumer->row.priority);
+    request_succeed(request, value);
 }

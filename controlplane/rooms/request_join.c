@@ -65,6 +65,15 @@ static cJSON *join_answer(const struct participant *p)
     return answer;
 }
 
+/* What the client chose, and what it may have missed while it was away. */
+static void add_choices(cJSON *item, const struct consumer *consumer)
+{
+    cJSON_AddNumberToObject(item, "priority", consumer->row.priority);
+    json_add(item, "preferredLayers", preferred_layers_json(consumer));
+    json_add(item, "layers", current_layers_json(consumer));
+    json_add(item, "score", consumer_score_json(consumer));
+}
+
 /* Adds the transports, producers and consumers that a participant still has after it came back. */
 static void add_resumed_media(cJSON *answer, const struct participant *p)
 {
@@ -91,6 +100,7 @@ static void add_resumed_media(cJSON *answer, const struct participant *p)
             item = json_texts("id", consumer->id, "producerId", consumer->producer->id, "kind",
                               kind_text(consumer->row.kind), NULL);
             cJSON_AddBoolToObject(item, "paused", consumer->row.paused);
+            add_choices(item, consumer);
             json_push(consumers, item);
         }
     }

@@ -7,6 +7,7 @@
 #include "controlplane/ortc/ortc.h"
 #include "ice_servers.h"
 #include "participant.h"
+#include "quality.h"
 #include "quota.h"
 #include "registry.h"
 #include "restore.h"
@@ -65,6 +66,8 @@ void rooms_unref(struct rooms *rooms)
     cJSON_Delete(rooms->capabilities);
     free(rooms->capabilities_text);
     free(rooms->transport_of_row);
+    free(rooms->producer_of_row);
+    free(rooms->consumer_of_row);
     free(rooms);
 }
 
@@ -83,6 +86,7 @@ static void tick(uv_timer_t *timer)
     }
     restore_next(rooms);
     quotas_sweep(rooms, false);
+    quality_tick(rooms);
     sessions_reverify(rooms);
 }
 
@@ -99,7 +103,10 @@ bool rooms_check(const struct settings *settings, char *why)
 static bool allocate(struct rooms *rooms, char *why)
 {
     rooms->transport_of_row = calloc(TRANSPORTS_MAX, sizeof(*rooms->transport_of_row));
-    if (rooms->transport_of_row == NULL || !index_open(&rooms->rooms_by_id) ||
+    rooms->producer_of_row = calloc(PRODUCERS_MAX, sizeof(*rooms->producer_of_row));
+    rooms->consumer_of_row = calloc(CONSUMERS_MAX, sizeof(*rooms->consumer_of_row));
+    if (rooms->transport_of_row == NULL || rooms->producer_of_row == NULL ||
+        rooms->consumer_of_row == NULL || !index_open(&rooms->rooms_by_id) ||
         !index_open(&rooms->rooms_by_code) || !index_open(&rooms->transports) ||
         !index_open(&rooms->producers) || !index_open(&rooms->consumers) ||
         !index_open(&rooms->holders) || !index_open(&rooms->made_rooms_by_id)) {
@@ -140,6 +147,7 @@ struct rooms *rooms_open(uv_loop_t *loop, const struct settings *settings,
     TAILQ_INIT(&rooms->outdated);
     TAILQ_INIT(&rooms->idle_holders);
     TAILQ_INIT(&rooms->made_rooms);
+    TAILQ_INIT(&rooms->quality_due);
     if (!allocate(rooms, why)) {
         rooms_unref(rooms);
         return NULL;
@@ -242,6 +250,8 @@ static void dataplane_changed(void *context, enum table_id table, handle_word ha
 
     if (rooms != NULL && table == TABLE_transport_state)
         transport_state_changed(rooms, handle);
+    else if (rooms != NULL)
+        quality_changed(rooms, table, handle);
 }
 
 static void dataplane_up(void *context, bool is_up)

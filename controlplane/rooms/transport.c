@@ -8,6 +8,7 @@
 #include "consumer.h"
 #include "participant.h"
 #include "producer.h"
+#include "quality.h"
 #include "registry.h"
 #include "room.h"
 #include "room_json.h"
@@ -190,6 +191,7 @@ static void check_participant(struct rooms *rooms, struct participant *p)
         next = TAILQ_NEXT(t, link);
         if (dataplane_row_read(rooms->dataplane, TABLE_transport, t->handle, &row) &&
             memcmp(row.id, t->row.id, sizeof(row.id)) == 0) {
+            quality_check_transport(t); /* the next line may close it */
             transport_state_changed(rooms, t->handle);
             continue;
         }

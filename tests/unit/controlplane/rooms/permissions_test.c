@@ -177,8 +177,8 @@ static const struct {
     {"media:getStats", PRODUCER, "producerId", "", NULL},
     {"media:resumeConsumer", CONSUMER, "consumerId", "", NULL},
     {"media:pauseConsumer", CONSUMER, "consumerId", "", NULL},
-    {"media:setPreferredLayers", CONSUMER, "consumerId", ",'spatialLayer':0", "unavailable"},
-    {"media:setPriority", CONSUMER, "consumerId", ",'priority':1", "unavailable"},
+    {"media:setPreferredLayers", CONSUMER, "consumerId", ",'spatialLayer':0", NULL},
+    {"media:setPriority", CONSUMER, "consumerId", ",'priority':1", NULL},
     {"media:getStats", CONSUMER, "consumerId", "", NULL},
 };
 

@@ -26,7 +26,7 @@
 
 /* ---- sockets ---- */
 
-#define RECEIVED_MAX 512
+#define RECEIVED_MAX 1024
 struct received {
     char name[32];
     cJSON *value;
