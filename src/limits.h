@@ -56,6 +56,6 @@
 #define DATAGRAM_BYTES_MAX 1500 /* a longer received datagram is dropped (threat D23) */
 /* A sent datagram: the longest received one and the bytes that rewriting adds. A datagram that is
  * longer than the MTU of the path leaves in IP fragments, as it arrived. */
-#define DATAGRAM_SENT_BYTES_MAX 1632
+#define DATAGRAM_SENT_BYTES_MAX 1696
 
 #endif

@@ -154,64 +154,122 @@ bool rtp_padding_strip(const uint8_t *data, const struct rtp_view *view, size_t 
  * can leave in one send only when they have the same size. */
 #define MID_BYTES_ALIKE 2
 
-/* Makes room for an element. Returns the offset of its data, or 0 when it does not fit. */
-static uint16_t template_add(struct rtp_template *t, unsigned id, size_t bytes)
+/* Clears [at, end) of a header that is longer than what was cleared in the beginning. */
+static inline void template_clear(struct rtp_template *t, size_t at, size_t end)
 {
-    size_t at = t->size;
-
-    if (bytes == 0 || bytes > ONE_BYTE_DATA_MAX || at + 1 + bytes > RTP_HEADER_BYTES_MAX)
-        return 0;
-    t->bytes[at] = (uint8_t)(id << 4 | (bytes - 1));
-    t->size = (uint16_t)(at + 1 + bytes);
-    return (uint16_t)(at + 1);
+    if (__builtin_expect(end > RTP_COPY_BYTES, 0))
+        memset(t->bytes + at, 0, end - at);
 }
 
-static void template_add_elements(struct rtp_template *t, const uint8_t *data,
-                                  const struct rtp_view *view,
-                                  const struct rtp_template_options *options)
+/* Makes room for an element, filled with zeros. Returns the offset of its data, or 0 when it does not
+ * fit. */
+static inline __attribute__((always_inline)) uint16_t
+template_add(struct rtp_template *t, bool two_byte, unsigned id, size_t bytes)
 {
+    size_t at = t->size, data_at = at + (two_byte ? 2 : 1);
+
+    if (data_at + bytes > RTP_HEADER_BYTES_MAX)
+        return 0;
+    template_clear(t, at, data_at + bytes);
+    if (two_byte) {
+        t->bytes[at] = (uint8_t)id;
+        t->bytes[at + 1] = (uint8_t)bytes;
+    } else {
+        t->bytes[at] = (uint8_t)(id << 4 | (bytes - 1));
+    }
+    t->size = (uint16_t)(data_at + bytes);
+    return (uint16_t)data_at;
+}
+
+static inline __attribute__((always_inline)) void template_copy_element(struct rtp_template *t,
+                                                                        bool two_byte, unsigned id,
+                                                                        const uint8_t *from,
+                                                                        size_t bytes)
+{
+    uint16_t at = template_add(t, two_byte, id, bytes);
+
+    if (at != 0)
+        memcpy(t->bytes + at, from, bytes);
+}
+
+/* False: an element does not fit into the one-byte form. Inlined, so that nothing asks for the form at
+ * run time. */
+static inline __attribute__((always_inline)) bool
+template_add_elements(struct rtp_template *t, bool two_byte, const uint8_t *data,
+                      const struct rtp_view *view, const struct rtp_template_options *options)
+{
+    memset(t->bytes + RTP_FIXED_BYTES, 0, RTP_COPY_BYTES - RTP_FIXED_BYTES);
+    t->size = RTP_FIXED_BYTES + EXTENSION_HEAD_BYTES;
     for (unsigned id = 1; id <= ONE_BYTE_ID_MAX; id++) {
         struct rtp_element sent;
-        uint16_t at;
+        const uint8_t *from;
 
         if (!(options->mask >> id & 1) || id == EXTENSION_rid || id == EXTENSION_repaired_rid)
             continue;
         if (id == EXTENSION_mid) {
-            t->mid_at = template_add(t, id, options->mid_bytes);
+            if (options->mid_bytes == 0 || options->mid_bytes > ONE_BYTE_DATA_MAX)
+                continue;
+            t->mid_at = template_add(t, two_byte, id, options->mid_bytes);
+            t->mid_bytes = t->mid_at ? options->mid_bytes : 0;
         } else if (id == EXTENSION_abs_send_time) {
-            t->abs_send_time_at = template_add(t, id, ABS_SEND_TIME_BYTES);
+            t->abs_send_time_at = template_add(t, two_byte, id, ABS_SEND_TIME_BYTES);
         } else if (id == EXTENSION_transport_cc) {
-            t->transport_cc_at = template_add(t, id, TRANSPORT_CC_BYTES);
+            t->transport_cc_at = template_add(t, two_byte, id, TRANSPORT_CC_BYTES);
         } else if (options->sent_id[id]) {
             sent = rtp_element(view, options->sent_id[id]);
-            at = template_add(t, id, sent.bytes);
-            if (at != 0)
-                memcpy(t->bytes + at, data + sent.offset, sent.bytes);
+            if (sent.offset == 0)
+                continue;
+            from = data + sent.offset;
+            if (id == EXTENSION_dependency_descriptor && options->descriptor_bytes) {
+                from = options->descriptor;
+                sent.bytes = options->descriptor_bytes;
+            }
+            if (!two_byte && (sent.bytes == 0 || sent.bytes > ONE_BYTE_DATA_MAX))
+                return false;
+            template_copy_element(t, two_byte, id, from, sent.bytes);
         }
     }
+    return true;
+}
+
+static __attribute__((noinline, cold)) void
+template_add_two_byte_elements(struct rtp_template *t, const uint8_t *data,
+                               const struct rtp_view *view,
+                               const struct rtp_template_options *options)
+{
+    template_add_elements(t, true, data, view, options);
 }
 
 void rtp_template_build(struct rtp_template *t, const uint8_t *data, const struct rtp_view *view,
                         const struct rtp_template_options *options)
 {
+    bool two_byte;
+    uint16_t size;
+
     _Static_assert(RTP_HEADER_BYTES_MAX % 4 == 0, "the extension block is padded to whole words");
 
-    memset(t, 0, sizeof(*t));
+    t->mid_at = t->abs_send_time_at = t->transport_cc_at = 0;
+    t->mid_bytes = 0;
     t->bytes[0] = (uint8_t)(RTP_VERSION << 6 | (options->has_padding ? 0x20 : 0));
     t->bytes[1] = (uint8_t)((view->marker ? 0x80 : 0) | (options->payload_type & 0x7f));
     store16(t->bytes + 2, view->sequence);
     store32(t->bytes + 4, view->timestamp);
-    t->size = RTP_FIXED_BYTES + EXTENSION_HEAD_BYTES;
-    template_add_elements(t, data, view, options);
+    store32(t->bytes + 8, 0);
+    two_byte = !template_add_elements(t, false, data, view, options);
+    if (__builtin_expect(two_byte, 0))
+        template_add_two_byte_elements(t, data, view, options);
     if (t->size == RTP_FIXED_BYTES + EXTENSION_HEAD_BYTES) {
         t->size = RTP_FIXED_BYTES;
         return;
     }
+    size = t->size;
     if (t->mid_at != 0 && options->mid_bytes < MID_BYTES_ALIKE && t->size < RTP_HEADER_BYTES_MAX)
-        t->size = (uint16_t)(t->size + MID_BYTES_ALIKE - options->mid_bytes);
-    t->size = (uint16_t)((t->size + 3) & ~3);
+        size = (uint16_t)(t->size + MID_BYTES_ALIKE - options->mid_bytes);
+    size = (uint16_t)((size + 3) & ~3);
+    template_clear(t, t->size, size);
+    t->size = size;
     t->bytes[0] |= 0x10;
-    store16(t->bytes + RTP_FIXED_BYTES, PROFILE_ONE_BYTE);
+    store16(t->bytes + RTP_FIXED_BYTES, two_byte ? PROFILE_TWO_BYTE : PROFILE_ONE_BYTE);
     store16(t->bytes + RTP_FIXED_BYTES + 2,
             (uint16_t)((t->size - RTP_FIXED_BYTES - EXTENSION_HEAD_BYTES) / 4));
 }

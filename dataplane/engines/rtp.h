@@ -21,8 +21,10 @@
 #include "src/rows.h"
 
 #define RTP_FIXED_BYTES 12
-#define RTP_HEADER_BYTES_MAX 128 /* of a header that we build */
-#define ELEMENTS_MAX 16          /* header extensions of a packet; Chromium sends up to ten */
+/* Of a header that we build. The longest that Chromium gives us reason for begins a key frame of AV1
+ * L3T3: the dependency descriptor has 95 bytes, and with all other extensions the header has 160. */
+#define RTP_HEADER_BYTES_MAX 192
+#define ELEMENTS_MAX 16 /* header extensions of a packet; Chromium sends up to ten */
 /* Nearly every header that we build is shorter. A copy of a constant size takes a few instructions;
  * a copy of any other size is a function call. */
 #define RTP_COPY_BYTES 64
@@ -98,6 +100,7 @@ struct rtp_template {
     uint16_t size;
     /* Offsets of the data of these extensions; 0: the header has no such extension. */
     uint16_t mid_at, abs_send_time_at, transport_cc_at;
+    uint8_t mid_bytes; /* at mid_at */
 };
 
 /* What the consumers of such a group have in common, besides the packet. */
@@ -107,11 +110,15 @@ struct rtp_template_options {
     uint8_t mid_bytes;      /* length of the consumers' MIDs, 0: they have none */
     uint8_t payload_type;   /* the one that the consumers expect */
     bool has_padding;       /* we put padding behind the payload */
+    /* Takes the place of the dependency descriptor that the packet has; 0 bytes: that one is copied. */
+    uint8_t descriptor_bytes;
+    const uint8_t *descriptor;
 };
 
 /* Builds the header. Marker, sequence number and timestamp are those of the packet; the SSRC is 0;
- * there are no CSRCs. The extensions of the mask follow in the one-byte form, in the order of their
- * ids:
+ * there are no CSRCs. The extensions of the mask follow, in the order of their ids, in the one-byte
+ * form; if one of them has no data or more than 16 bytes, in the two-byte form (RFC 8285 4.3). All
+ * clients must accept both (a=extmap-allow-mixed, which mediasoup-client always offers):
  *   MID, abs-send-time and transport-cc are zero and have room for their data, also when the sender
  *   did not send them; RID and repaired RID are never sent; of the others, those that the sender
  *   sent are copied unchanged.
@@ -143,9 +150,8 @@ static inline void rtp_template_copy(uint8_t *out, size_t room, const struct rtp
     memcpy(out + 2, &sequence, sizeof(sequence));
     memcpy(out + 4, &timestamp, sizeof(timestamp));
     memcpy(out + 8, &ssrc, sizeof(ssrc));
-    if (t->mid_at != 0) /* the byte before it holds the length minus one */
-        for (unsigned i = 0; i <= (mid[-1] & 15u); i++)
-            mid[i] = (uint8_t)patch->mid[i];
+    for (unsigned i = 0; i < t->mid_bytes; i++)
+        mid[i] = (uint8_t)patch->mid[i];
     if (t->abs_send_time_at != 0) {
         time[0] = (uint8_t)(patch->abs_send_time >> 16);
         time[1] = (uint8_t)(patch->abs_send_time >> 8);

@@ -293,11 +293,20 @@ static void consumer_header_is_built(void **state)
         /* ids that mean nothing, and an extension that the packet does not have */
         {EXTENDED "bede0003 10aa 20bb 40dd 30cc 50ee 0000", odd_ids, 0xffff, 0,
          "90e5 0001 00000002 00000000 bede0003 42000000 510000 60cc 80ee 00", 0, 17, 21},
-        /* CSRCs are dropped; the one-byte form has no room for empty data or more than 16 bytes */
+        /* CSRCs are dropped; empty data and more than 16 bytes need the two-byte form */
         {"91e0 0001 00000002 00000003 11111111 10000003 0602aabb 0700 080155 00 0000", same_ids,
-         0xffc0, 0, "90e5 0001 00000002 00000000 bede0002 61aabb 8055 000000", 0, 0, 0},
+         0xffc0, 0, "90e5 0001 00000002 00000000 10000003 0602aabb 0700 080155 000000", 0, 0, 0},
+        {EXTENDED "10000003 0602aabb 0700 080155 00 0000", same_ids, 0xff40, 0,
+         "90e5 0001 00000002 00000000 bede0002 61aabb 8055 000000", 0, 0, 0}, /* not accepted */
         {EXTENDED "10000006 0611 0102030405060708090a0b0c0d0e0f1011 0801aa 0000", same_ids, 0xffc0,
-         0, "90e5 0001 00000002 00000000 bede0001 80aa0000", 0, 0, 0},
+         0,
+         "90e5 0001 00000002 00000000 10000006 0611 0102030405060708090a0b0c0d0e0f1011 0801aa 0000",
+         0, 0, 0},
+        {EXTENDED "10000006 0611 0102030405060708090a0b0c0d0e0f1011 0801aa 0000", same_ids, 0xfff2,
+         1,
+         "90e5 0001 00000002 00000000 10000009 0101 00 0403 000000 0502 0000 "
+         "0611 0102030405060708090a0b0c0d0e0f1011 0801aa 0000",
+         18, 21, 26},
         {EXTENDED "10000006 0610 0102030405060708090a0b0c0d0e0f10 0801aa 000000", same_ids, 0xffc0,
          0, "90e5 0001 00000002 00000000 bede0005 6f 0102030405060708090a0b0c0d0e0f10 80aa 00", 0,
          0, 0},
@@ -318,6 +327,7 @@ static void consumer_header_is_built(void **state)
 
         if (!rtp_parse(data, bytes, &view))
             fail_msg("row %zu does not parse", i);
+        memset(&t, 0xee, sizeof(t));
         rtp_template_build(&t, data, &view, &options);
         if (t.size != want_bytes || memcmp(t.bytes, want, want_bytes) != 0) {
             for (size_t b = 0; b < t.size; b++)
@@ -361,28 +371,85 @@ static void elements_without_room_are_left_out(void **state)
     struct rtp_view view, built;
     size_t at = 16;
 
-    data[12] = 0xbe;
-    data[13] = 0xde;
+    data[12] = 0x10;
     data[15] = 64;
     for (unsigned id = 6; id <= 12; id++) {
-        data[at++] = (uint8_t)(id << 4 | 15);
-        memset(data + at, (int)id, 16);
-        at += 16;
+        unsigned bytes = id == 12 ? 15 : 30;
+
+        data[at++] = (uint8_t)id;
+        data[at++] = (uint8_t)bytes;
+        memset(data + at, (int)id, bytes);
+        at += bytes;
     }
     assert_true(rtp_parse(data, sizeof(data), &view));
+    memset(&t, 0xee, sizeof(t));
     rtp_template_build(&t, data, &view, &options);
     assert_true(t.size <= RTP_HEADER_BYTES_MAX && t.size % 4 == 0);
     rtp_template_copy(out, sizeof(out), &t, &(struct rtp_patch){.mid = "0123456789abcdef"});
     assert_true(rtp_parse(out, t.size, &built));
     assert_int_equal(built.header_bytes, t.size);
-    /* 16 + 17 (MID) + 4 + 3 + 5 * 17 = 125 bytes, so ids 11 and 12 are left out */
+    assert_memory_equal(out + t.mid_at, "0123456789abcdef", 16);
+    /* 16 + 18 (MID) + 5 + 4 + 4 * 32 = 171 bytes, so ids 10 and 11 are left out, but not 12 */
     for (unsigned id = 1; id <= 12; id++) {
-        unsigned want = id == 2 || id == 3 || id > 10 ? 0 : id == 4 ? 3 : id == 5 ? 2 : 16;
+        struct rtp_element e = rtp_element(&built, (uint8_t)id);
+        unsigned want = id == 1              ? 16
+                        : id == 4            ? 3
+                        : id == 5            ? 2
+                        : id == 12           ? 15
+                        : id >= 6 && id <= 9 ? 30
+                                             : 0;
 
-        assert_int_equal(rtp_element(&built, (uint8_t)id).bytes, want);
-        if (id >= 6 && want)
-            assert_int_equal(out[rtp_element(&built, (uint8_t)id).offset + 15], id);
+        assert_int_equal(e.bytes, want);
+        for (unsigned k = 0; k < want && id != 1; k++)
+            assert_int_equal(out[e.offset + k], id >= 6 ? id : 0);
     }
+    for (size_t i = 188; i < t.size; i++)
+        assert_int_equal(out[i], 0); /* padding of a header that is longer than the copy of constant
+                                        size */
+}
+
+/* The dependency descriptor of a key frame, with the other extensions that Chromium sends. */
+static void a_long_descriptor_has_room(void **state)
+{
+    uint8_t data[12 + 4 + 4 * 64] = {0x90}, out[RTP_HEADER_BYTES_MAX], other[97];
+    struct rtp_template_options options = {.sent_id = same_ids, .mask = 0xffff, .mid_bytes = 8};
+    static const uint8_t sizes[] = {0, 0, 0, 0, 0, 0, 0, 95, 1, 3, 16, 3};
+    struct rtp_template t;
+    struct rtp_view view, built;
+    size_t at = 16;
+
+    data[12] = 0x10;
+    data[15] = 64;
+    for (unsigned id = 7; id <= 11; id++) {
+        data[at++] = (uint8_t)id;
+        data[at++] = sizes[id];
+        memset(data + at, (int)id, sizes[id]);
+        at += sizes[id];
+    }
+    memset(other, 0x77, sizeof(other));
+    assert_true(rtp_parse(data, sizeof(data), &view));
+    for (int replaced = 0; replaced < 2; replaced++) {
+        options.descriptor = replaced ? other : NULL;
+        options.descriptor_bytes = replaced ? sizeof(other) : 0;
+        rtp_template_build(&t, data, &view, &options);
+        rtp_template_copy(out, sizeof(out), &t, &(struct rtp_patch){.mid = "12345678"});
+        assert_true(rtp_parse(out, t.size, &built));
+        assert_int_equal(rtp_element(&built, 1).bytes, 8);
+        for (unsigned id = 7; id <= 11; id++) {
+            struct rtp_element e = rtp_element(&built, (uint8_t)id);
+
+            assert_int_equal(e.bytes, replaced && id == 7 ? sizeof(other) : sizes[id]);
+            assert_int_equal(out[e.offset + e.bytes - 1], replaced && id == 7 ? 0x77 : id);
+        }
+    }
+    /* A short one in place of a long one needs no two-byte form. A packet without one gets none. */
+    options.descriptor_bytes = 3;
+    rtp_template_build(&t, data, &view, &options);
+    assert_memory_equal(t.bytes + 12, "\xbe\xde", 2);
+    assert_true(rtp_parse((const uint8_t *)"\x80\x60\0\1\0\0\0\2\0\0\0\3", 12, &view));
+    options.mask = 1 << EXTENSION_dependency_descriptor;
+    rtp_template_build(&t, data, &view, &options);
+    assert_int_equal(t.size, 12);
 }
 
 static void consumer_header_is_copied(void **state)
@@ -443,6 +510,7 @@ int main(void)
         cmocka_unit_test(consumer_header_is_built),
         cmocka_unit_test(later_elements_are_skipped),
         cmocka_unit_test(elements_without_room_are_left_out),
+        cmocka_unit_test(a_long_descriptor_has_room),
         cmocka_unit_test(consumer_header_is_copied),
         cmocka_unit_test(abs_send_time_is_fixed_point),
     };
