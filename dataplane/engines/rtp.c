@@ -13,6 +13,8 @@
 #define ONE_BYTE_DATA_MAX 16
 #define ABS_SEND_TIME_BYTES 3
 #define TRANSPORT_CC_BYTES 2
+#define CAPTURE_TIME_BYTES 8
+#define CAPTURE_TIME_LONG_BYTES 16
 
 static uint16_t load16(const uint8_t *p)
 {
@@ -22,6 +24,11 @@ static uint16_t load16(const uint8_t *p)
 static uint32_t load32(const uint8_t *p)
 {
     return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+static uint64_t load64(const uint8_t *p)
+{
+    return (uint64_t)load32(p) << 32 | load32(p + 4);
 }
 
 static void store16(uint8_t *p, uint16_t v)
@@ -146,6 +153,38 @@ bool rtp_padding_strip(const uint8_t *data, const struct rtp_view *view, size_t 
         payload -= padding;
     }
     *payload_bytes = payload;
+    return true;
+}
+
+void rtp_element_erase(uint8_t *data, struct rtp_view *view, uint8_t id)
+{
+    const uint8_t *profile = data + RTP_FIXED_BYTES + 4u * (data[0] & 15u);
+    unsigned head_bytes = load16(profile) == PROFILE_ONE_BYTE ? 1 : 2;
+    unsigned kept = 0;
+
+    for (unsigned i = 0; i < view->element_count; i++) {
+        struct rtp_element e = view->elements[i];
+
+        if (e.id == id)
+            memset(data + e.offset - head_bytes, 0, e.bytes + head_bytes);
+        else
+            view->elements[kept++] = e;
+    }
+    view->element_count = (uint8_t)kept;
+}
+
+bool rtp_capture_time_move(uint8_t *data, size_t bytes, uint64_t ntp_offset)
+{
+    uint64_t time;
+
+    if (bytes != CAPTURE_TIME_BYTES && bytes != CAPTURE_TIME_LONG_BYTES)
+        return false;
+    time = load64(data) + ntp_offset;
+    if (bytes == CAPTURE_TIME_LONG_BYTES)
+        time -= load64(data + 8);
+    memset(data, 0, bytes);
+    store32(data, (uint32_t)(time >> 32));
+    store32(data + 4, (uint32_t)time);
     return true;
 }
 

@@ -8,7 +8,7 @@
  * Errors:  false means that the packet is malformed, which is the peer's fault. The output is then
  *          undefined.
  * Source:  RFC 3550 5.1, RFC 8285 (header extensions of one and two bytes), RFC 7983
- *          (demultiplexing). */
+ *          (demultiplexing), the WebRTC extension abs-capture-time. */
 #ifndef RINGCAST_RTP_H
 #define RINGCAST_RTP_H
 
@@ -92,6 +92,16 @@ bool rtp_parse(const uint8_t *data, size_t bytes, struct rtp_view *view);
  * is nothing but padding. False when the packet says that it has more padding than payload. */
 bool rtp_padding_strip(const uint8_t *data, const struct rtp_view *view, size_t clear_bytes,
                        size_t *payload_bytes);
+
+/* Overwrites an element with padding, so that nobody will find it in this packet again. `data` is the
+ * packet that `view` was parsed from. */
+void rtp_element_erase(uint8_t *data, struct rtp_view *view, uint8_t id);
+
+/* The data of an abs-capture-time: when the media was captured, on the clock of the client that
+ * captured it (32.32 NTP), and, in the long form, that clock minus the sender's clock. Moves the time
+ * to our clock: ntp_offset is our clock minus the sender's. The difference of the clocks is then 0.
+ * False: the data has neither 8 nor 16 bytes, and is unchanged. */
+bool rtp_capture_time_move(uint8_t *data, size_t bytes, uint64_t ntp_offset);
 
 /* The header of one packet for a group of consumers. It is built once; each consumer gets a copy
  * with a few fields of its own. */

@@ -352,6 +352,22 @@ static struct stream *unwrap(struct arrival *arrival, const struct stream *rtx,
     return media;
 }
 
+/* Consumers learn from our sender reports how our clock relates to theirs, and nothing about the
+ * clock of the publisher. So the time of capture is moved to our clock, in the packet: then copies on
+ * other workers and packets that are sent again have it too. A time on an unknown clock would only
+ * mislead: it is erased. */
+static void capture_time_move(struct packet *packet, const struct transport *t,
+                              const struct producer *p, struct rtp_view *view)
+{
+    uint8_t id = p->sent_id[EXTENSION_abs_capture_time];
+    struct rtp_element e = rtp_element(view, id);
+    uint8_t *data = (uint8_t *)packet->data; /* its own room */
+
+    if (e.offset &&
+        !(t->has_ntp_offset && rtp_capture_time_move(data + e.offset, e.bytes, t->ntp_offset)))
+        rtp_element_erase(data, view, id);
+}
+
 /* What earlier packets of this encoding told about its layers. */
 static struct layer_source *layer_source_of(struct arrivals *a, const struct packet *packet,
                                             const struct producer *p)
@@ -425,7 +441,7 @@ static void repair_add(struct arrivals *a, struct producer *p, const struct pack
 static enum verdict accept(struct arrivals *a, struct arrival *arrival,
                            const struct srtp_unprotect_job *job)
 {
-    const struct rtp_view *view = &arrival->view;
+    struct rtp_view *view = &arrival->view;
     struct transport *t = arrival->transport;
     struct stream *stream = arrival->unproven ? arrival->unproven->entry : arrival->stream;
     bool is_repair = stream->is_rtx;
@@ -473,6 +489,8 @@ static enum verdict accept(struct arrivals *a, struct arrival *arrival,
     level_add(a, p, job->packet, view);
     if (!packet)
         return producer_is_wanted(p, stream->encoding) ? VERDICT_drop_no_memory : VERDICT_unwanted;
+    if (p->sent_id[EXTENSION_abs_capture_time])
+        capture_time_move(packet, t, p, view);
     packet->index = index;
     packet->arrived_ns = a->turn->now_ns;
     describe(a, packet, p, stream, view, payload_bytes, codec);

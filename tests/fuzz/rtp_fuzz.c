@@ -53,6 +53,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
                 view.elements[i].offset + view.elements[i].bytes <= view.header_bytes);
     if (rtp_padding_strip(data, &view, bytes, &payload_bytes))
         require(view.header_bytes + payload_bytes <= bytes);
+    if (view.element_count) {
+        uint8_t *copy = malloc(bytes), id = view.elements[data[3] % view.element_count].id;
+        struct rtp_element e = rtp_element(&view, id);
+        struct rtp_view erased = view, again;
+
+        memcpy(copy, data, bytes);
+        rtp_capture_time_move(copy + e.offset, e.bytes, 1);
+        rtp_element_erase(copy, &erased, id);
+        require(rtp_parse(copy, bytes, &again) && rtp_element(&erased, id).offset == 0);
+        require(again.header_bytes == view.header_bytes);
+        for (unsigned i = 0; i < erased.element_count; i++)
+            require(i < again.element_count && again.elements[i].id == erased.elements[i].id);
+        free(copy);
+    }
     build(data, &view, (uint16_t)(data[2] << 8 | data[3]), data[1] % 18);
     return 0;
 }
