@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "dataplane/engines/quality/layer.h"
 #include "dataplane/engines/rtp.h"
 #include "dataplane/engines/srtp/srtp.h"
 #include "dataplane/engines/transport_cc.h"
@@ -95,15 +94,66 @@ static void note_gaps(struct media *media, const struct origin *from,
 static void check_decodable(struct media *media, struct receiver *r, const uint8_t *payload,
                             size_t bytes)
 {
-    struct layer layer;
+    struct video_head head;
 
-    layer_read(NULL, CODEC_vp8, payload, bytes, false, NULL, 0, &layer);
-    if (r->kind != STREAM_VIDEO || layer.begins_key_frame) {
+    if (r->kind != STREAM_VIDEO ||
+        (video_head_read((enum video_codec)r->codec, payload, bytes, &head) && head.key &&
+         head.spatial == 0)) {
         r->decodable = true;
         return;
     }
     r->before_key_frame++;
     media->measurement.counts.before_key_frame++;
+}
+
+/* The index of the packet, or that of the packet that an RTX packet repeats. */
+static uint64_t index_of(const struct origin *from, const struct srtp_unprotect_job *job)
+{
+    const uint8_t *payload = job->packet + job->header_bytes;
+    uint32_t highest = from->receiver->highest;
+
+    if (!from->is_rtx)
+        return (uint32_t)job->index;
+    return highest + (uint32_t)(int16_t)((payload[0] << 8 | payload[1]) - (uint16_t)highest);
+}
+
+/* The first packet from the layer that was asked for. Of layers in one stream it is the last packet
+ * of a picture that says which ones are sent. */
+static void note_layer(struct media *media, const struct origin *from, bool marker,
+                       const struct payload_label *label)
+{
+    struct receiver *r = from->receiver;
+    int layer = r->stream_count > 1 ? (int)(label->stream - r->stream) : label->spatial;
+
+    if (r->awaited_layer != layer || (r->stream_count == 1 && !marker))
+        return;
+    r->awaited_layer = -1;
+    histogram_record(&media->measurement.layer_delay, from->arrived_ns > r->awaited_since_ns
+                                                          ? from->arrived_ns - r->awaited_since_ns
+                                                          : 0);
+}
+
+static void check_video(struct media *media, const struct origin *from,
+                        const struct srtp_unprotect_job *job, const uint8_t *payload, size_t bytes,
+                        const struct payload_label *label)
+{
+    struct receiver *r = from->receiver;
+    struct verify_packet packet = {.index = index_of(from, job),
+                                   .timestamp = get32(job->packet + 4),
+                                   .marker = job->packet[1] & 0x80,
+                                   .label = *label};
+
+    receiver_count_key(r, label, from->arrived_ns);
+    if (r->awaited_layer >= 0)
+        note_layer(media, from, packet.marker, label);
+    if (label->key && label->at == 0 && label->spatial == 0 && !from->is_rtx) {
+        gaps_add_key_frame(&r->gaps, job->index);
+        r->needs_key = false;
+    }
+    if (!r->verify)
+        return;
+    packet.is_readable = video_head_read((enum video_codec)r->codec, payload, bytes, &packet.head);
+    verify_add(r->verify, &packet);
 }
 
 static void check_content(struct media *media, const struct origin *from,
@@ -113,6 +163,7 @@ static void check_content(struct media *media, const struct origin *from,
     struct receiver *r = from->receiver;
     uint64_t arrived_ns = from->arrived_ns;
     struct payload_label label;
+    uint32_t number;
     bool counts;
 
     switch (payload_read(payload, bytes, &label)) {
@@ -125,17 +176,16 @@ static void check_content(struct media *media, const struct origin *from,
     case PAYLOAD_OK:
         break;
     }
-    if (label.stream != r->stream) {
+    if (label.stream - r->stream >= r->stream_count) {
         media->measurement.counts.misrouted += media->measurement.running;
         return;
     }
     if (!r->decodable)
         check_decodable(media, r, payload, bytes);
-    if (label.key && label.at == 0 && label.spatial == 0 && !from->is_rtx) {
-        gaps_add_key_frame(&r->gaps, job->index);
-        r->needs_key = false;
-    }
-    if (loss_counter_record(&r->loss, label.number, &counts) < ARRIVED_DUPLICATE && counts) {
+    if (r->kind == STREAM_VIDEO)
+        check_video(media, from, job, payload, bytes, &label);
+    number = r->is_layered ? (uint32_t)index_of(from, job) : label.number;
+    if (loss_counter_record(&r->loss, number, &counts) < ARRIVED_DUPLICATE && counts) {
         uint64_t latency = arrived_ns > label.sent_ns ? arrived_ns - label.sent_ns : 0;
 
         histogram_record(&media->measurement.latency[r->kind], latency);

@@ -117,60 +117,105 @@ void client_close(struct run *run, struct client *client)
 
 static void describe_stream(const struct sender *s, struct target_stream *stream)
 {
+    static const uint8_t types[][2] = {[VIDEO_VP8] = {SENT_VP8, SENT_VP8_RTX},
+                                       [VIDEO_VP9] = {SENT_VP9, SENT_VP9_RTX},
+                                       [VIDEO_H264] = {SENT_H264, SENT_H264_RTX}};
     bool video = s->kind == STREAM_VIDEO;
 
     *stream = (struct target_stream){.kind = s->kind,
+                                     .codec = s->codec,
                                      .ssrc = s->ssrc,
                                      .rtx_ssrc = s->rtx_ssrc,
-                                     .payload_type = video ? SENT_VP8 : SENT_OPUS,
-                                     .rtx_payload_type = video ? SENT_VP8_RTX : 0};
+                                     .payload_type = video ? types[s->codec][0] : SENT_OPUS,
+                                     .rtx_payload_type = video ? types[s->codec][1] : 0};
     snprintf(stream->mid, sizeof(stream->mid), "%s", video ? "1" : "0");
+}
+
+/* Adds one sender to the endpoint. */
+static struct sender *add_sender(struct run *run, struct endpoint *e, enum stream_kind kind)
+{
+    struct sender *s = sender_new(run->options, run->next_sender++, kind, run_random());
+
+    s->endpoint = e;
+    e->senders[e->sender_count++] = s;
+    return s;
+}
+
+/* A camera: one sender, or one for each encoding. */
+static void add_camera(struct run *run, struct endpoint *e, struct target_stream *stream)
+{
+    const struct options *o = run->options;
+    struct sender *first = add_sender(run, e, STREAM_VIDEO);
+
+    describe_stream(first, stream);
+    if (o->svc)
+        stream->scalability = o->svc == SVC_KEY ? "L3T3_KEY" : "L3T3";
+    else if (o->simulcast && first->has_temporal)
+        stream->scalability = "L1T3";
+    for (unsigned i = 0; i < o->simulcast; i++) {
+        struct sender *s = i ? add_sender(run, e, STREAM_VIDEO) : first;
+        struct target_encoding *encoding = &stream->encodings[stream->encoding_count++];
+
+        sender_join_encodings(s, first, i);
+        *encoding = (struct target_encoding){.ssrc = s->ssrc, .rtx_ssrc = s->rtx_ssrc};
+        memcpy(encoding->rid, s->rid, sizeof(encoding->rid));
+    }
+}
+
+/* What the server made of the streams. */
+static void take_published(struct client *client, const struct target_stream *streams,
+                           unsigned count)
+{
+    struct endpoint *e = client->endpoint;
+    unsigned sender = 0;
+
+    for (unsigned i = 0; i < count; i++) {
+        struct publication *p = &client->room->publications[client->own_first + i];
+
+        memcpy(p->id, streams[i].publication, sizeof(p->id));
+        p->sender = e->senders[sender]->id;
+        p->kind = streams[i].kind;
+        p->encodings = streams[i].encoding_count ? streams[i].encoding_count : 1;
+        for (unsigned k = 0; k < p->encodings; k++, sender++) {
+            struct sender *s = e->senders[sender];
+
+            s->payload_type = streams[i].payload_type;
+            s->rtx_payload_type = streams[i].rtx_payload_type;
+            memcpy(s->mid, streams[i].mid, sizeof(s->mid));
+        }
+    }
+    client->own_count = count;
 }
 
 bool publisher_open(struct run *run, struct client *client)
 {
-    const bool wanted[2] = {
-        [STREAM_AUDIO] = run->options->audio, [STREAM_VIDEO] = run->options->video};
-    struct target_stream streams[SENDERS_PER_ENDPOINT_MAX];
+    struct target_stream streams[2];
+    unsigned count = 0;
     struct endpoint *e;
 
     if (!client_prepare(run, client))
         return false;
     e = client->endpoint;
     e->is_publisher = true;
-    for (int kind = 0; kind < 2; kind++)
-        if (wanted[kind]) {
-            struct sender *s =
-                sender_new(run->options, run->next_sender++, (enum stream_kind)kind, run_random());
-
-            s->endpoint = e;
-            e->senders[e->sender_count] = s;
-            describe_stream(s, &streams[e->sender_count++]);
-        }
-    client->handle = run->type->publish(client->member, &e->local, &e->remote, streams,
-                                        e->sender_count, run->why);
+    if (run->options->audio)
+        describe_stream(add_sender(run, e, STREAM_AUDIO), &streams[count++]);
+    if (run->options->video)
+        add_camera(run, e, &streams[count++]);
+    client->handle =
+        run->type->publish(client->member, &e->local, &e->remote, streams, count, run->why);
     if (!client->handle)
         return false;
-    for (unsigned i = 0; i < e->sender_count; i++) {
-        struct publication *p = &client->room->publications[client->own_first + i];
-        struct sender *s = e->senders[i];
-
-        s->payload_type = streams[i].payload_type;
-        s->rtx_payload_type = streams[i].rtx_payload_type;
-        snprintf(s->mid, sizeof(s->mid), "%s", streams[i].mid);
-        memcpy(p->id, streams[i].publication, sizeof(p->id));
-        p->sender = s->id;
-        p->kind = s->kind;
-    }
-    client->own_count = e->sender_count;
+    take_published(client, streams, count);
     client_begin(run, client);
     return true;
 }
 
 static struct receivers_added *make_receivers(const struct run *run, struct client *client,
                                               const struct target_stream *streams,
-                                              const uint32_t *senders, unsigned count)
+                                              const struct publication *const *wanted,
+                                              unsigned count)
 {
+    const struct options *o = run->options;
     struct receivers_added *added =
         memory_zeroed(1, sizeof(*added) + count * sizeof(added->receivers[0]));
 
@@ -179,15 +224,21 @@ static struct receivers_added *make_receivers(const struct run *run, struct clie
     for (unsigned i = 0; i < count; i++) {
         struct receiver *r = memory_zeroed(1, sizeof(*r));
 
-        r->stream = senders[i];
-        r->room = (uint32_t)(client->room - run->rooms);
+        r->stream = wanted[i]->sender;
+        r->stream_count = wanted[i]->encodings;
+        r->codec = (uint8_t)(o->svc ? VIDEO_VP9 : o->codec);
         r->kind = streams[i].kind;
+        r->is_layered = r->kind == STREAM_VIDEO && (o->svc || o->simulcast);
+        r->room = (uint32_t)(client->room - run->rooms);
         r->ssrc = streams[i].ssrc;
         r->rtx_ssrc = streams[i].rtx_ssrc;
         r->payload_type = streams[i].payload_type;
         r->rtx_payload_type = streams[i].rtx_payload_type;
-        r->asks = run->options->nack && streams[i].nack;
-        if (run->options->transport_cc && streams[i].transport_cc_id)
+        r->awaited_layer = -1;
+        r->asks = o->nack && streams[i].nack;
+        if (o->verify && r->kind == STREAM_VIDEO)
+            r->verify = verify_new((enum video_codec)r->codec, VIDEO_CLOCK / o->fps);
+        if (o->transport_cc && streams[i].transport_cc_id)
             added->transport_cc_id = streams[i].transport_cc_id;
         added->receivers[i] = r;
     }
@@ -197,7 +248,7 @@ static struct receivers_added *make_receivers(const struct run *run, struct clie
 bool subscriber_add(struct run *run, struct client *client, unsigned first, unsigned count)
 {
     struct target_stream *streams = memory_zeroed(count, sizeof(*streams));
-    uint32_t *senders = memory_zeroed(count, sizeof(*senders));
+    const struct publication **publications = memory_zeroed(count, sizeof(*publications));
     struct endpoint *e = client->endpoint;
     bool is_new = client->handle == NULL;
     struct target_endpoint *handle;
@@ -208,7 +259,7 @@ bool subscriber_add(struct run *run, struct client *client, unsigned first, unsi
 
         if (i - client->own_first < client->own_count)
             continue;
-        senders[wanted] = p->sender;
+        publications[wanted] = p;
         streams[wanted].kind = p->kind;
         snprintf(streams[wanted++].publication, TARGET_ID_ROOM, "%s", p->id);
     }
@@ -220,10 +271,11 @@ bool subscriber_add(struct run *run, struct client *client, unsigned first, unsi
             client_begin(run, client);
         if (wanted)
             media_post(run->media, endpoint_add_receivers,
-                       make_receivers(run, client, streams, senders, wanted));
+                       make_receivers(run, client, streams, publications, wanted));
     }
     free(streams);
-    free(senders);
+    free(publications);
+    client->resume_asked_ns = clock_monotonic_ns();
     return handle && run->type->start(handle, run->why);
 }
 

@@ -21,8 +21,8 @@ struct options;
 /* A stream that a client publishes and others can receive. */
 struct publication {
     char id[TARGET_ID_ROOM];
-    uint32_t sender;
-    uint8_t kind;
+    uint32_t sender; /* of the lowest encoding; the others follow it */
+    uint8_t kind, encodings;
 };
 
 struct room {
@@ -39,6 +39,7 @@ struct client {
     /* The entries of room->publications that belong to this participant: a publisher fills them in,
      * a subscriber does not receive them. */
     unsigned own_first, own_count;
+    uint64_t resume_asked_ns; /* when the server was last told to let its streams flow */
 };
 
 struct run {

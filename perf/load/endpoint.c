@@ -349,6 +349,7 @@ void endpoint_end(struct media *media, void *endpoint)
         measurement_add_receiver(media, r);
         free(r->srtp_rtx);
         gaps_free(&r->gaps);
+        verify_free(r->verify);
         free(r);
     }
     dtls_client_free(e->dtls);

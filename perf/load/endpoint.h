@@ -20,7 +20,7 @@
 #include "stun_client.h"
 #include "target.h"
 
-#define SENDERS_PER_ENDPOINT_MAX 2
+#define SENDERS_PER_ENDPOINT_MAX 5 /* audio, and the encodings of a camera */
 
 struct dtls_client;
 struct media;

@@ -33,15 +33,14 @@ static void send_sender_report(struct endpoint *e, struct sender *s)
     struct rtcp_buffer b = {.data = data, .capacity = COMPOUND_BYTES};
     uint64_t wall = clock_wall_ns();
     uint64_t clock_rate = s->kind == STREAM_VIDEO ? 90000 : 48000;
-    uint64_t ticks = s->interval_ns * clock_rate / NS_PER_S;
     struct rtcp_sender_info info = {
         .ssrc = s->ssrc, .ntp = rtcp_ntp(wall), .packets = s->packets, .bytes = s->bytes};
 
     if (s->packets == 0)
         return;
-    /* RTP time stamp of now: that of the last frame plus the time since then. */
-    info.timestamp = s->timestamp - (uint32_t)ticks +
-                     (uint32_t)((wall - s->last_wall_ns) * clock_rate / NS_PER_S);
+    /* RTP time stamp of now: that of the last frame plus the time since it was captured. */
+    info.timestamp =
+        s->timestamp - s->ticks + (uint32_t)((wall - s->captured_wall_ns) * clock_rate / NS_PER_S);
     rtcp_add_sr(&b, &info);
     rtcp_add_sdes(&b, &(struct rtcp_cname){s->ssrc, e->local.cname}, 1);
     send_compound(e, &b);
@@ -164,9 +163,19 @@ static void take_report(struct endpoint *e, const struct rtcp_packet *packet)
         r->last_sr = rtcp_ntp_middle(info.ntp);
         r->last_sr_ns = e->media->now_ns;
     }
+    /* From now on without MID and RID, as Chromium does. */
     for (size_t i = 0; rtcp_read_report_block(packet, i, &block); i++)
-        if ((s = sender_of(e, block.ssrc)))
-            s->mid_acknowledged = true; /* from now on without MID, as Chromium does */
+        for (unsigned k = 0; k < e->sender_count; k++) {
+            s = e->senders[k];
+            s->mid_acknowledged |= s->ssrc == block.ssrc;
+            s->rtx_acknowledged |= s->rtx_ssrc == block.ssrc;
+        }
+}
+
+static void want_key_frame(struct sender *s)
+{
+    s->key_frame_wanted = true;
+    s->key_frames_asked++;
 }
 
 static void take_key_frame_request(struct endpoint *e, const struct rtcp_packet *packet)
@@ -178,7 +187,7 @@ static void take_key_frame_request(struct endpoint *e, const struct rtcp_packet 
     if (packet->count == PSFB_PLI && rtcp_read_feedback(packet, &sender, &ssrc)) {
         e->media->measurement.counts.pli_received++;
         if ((s = sender_of(e, ssrc)))
-            s->key_frame_wanted = true;
+            want_key_frame(s);
     }
     for (size_t i = 0; packet->count == PSFB_FIR && rtcp_read_fir(packet, i, &ssrc, &sequence);
          i++) {
@@ -187,7 +196,7 @@ static void take_key_frame_request(struct endpoint *e, const struct rtcp_packet 
         if (s && !(s->fir_seen && s->fir_sequence == sequence)) {
             s->fir_seen = true;
             s->fir_sequence = sequence;
-            s->key_frame_wanted = true;
+            want_key_frame(s);
         }
     }
 }

@@ -88,7 +88,7 @@ void gaps_add_key_frame(struct gaps *g, uint64_t index)
 
     while (before < g->count && g->list[before].index < index)
         before++;
-    g->counts.never += before;
+    g->counts.superseded += before;
     g->count -= before;
     if (before)
         memmove(g->list, g->list + before, g->count * sizeof(g->list[0]));

@@ -4,7 +4,8 @@
  *
  *   lost ─┬─► late       it arrived by itself, before anyone had asked for it
  *         ├─► repaired   it arrived after it had been asked for
- *         └─► never      all tries were in vain, or a key frame made it useless
+ *         ├─► superseded a key frame came, so nobody needs it any more
+ *         └─► never      all tries were in vain, or too many were missing
  *
  * Shape:   one struct gaps for each receiver; zeroed, it has seen nothing. No I/O.
  * Units:   indexes are roll-over counter and sequence number; ns of a clock that the caller reads.
@@ -29,7 +30,7 @@ struct gap {
 };
 
 struct gap_counts {
-    uint64_t lost, late, repaired, never;
+    uint64_t lost, late, repaired, superseded, never;
 };
 
 struct gaps {

@@ -36,14 +36,18 @@ static void start_receiver(struct media *media, struct receiver *r)
 {
     const struct sender *s = media->senders[r->stream];
 
-    loss_counter_start(&r->loss, s ? s->measured_from : 0, !r->loss.started);
+    uint32_t first = s ? s->measured_from : 0;
+
+    if (r->is_layered && r->loss.started) /* its numbers are the server's, see receiver.h */
+        first = r->loss.highest + 1;
+    loss_counter_start(&r->loss, first, !r->loss.started);
 }
 
 static void stop_receiver(struct media *media, struct receiver *r)
 {
     const struct sender *s = media->senders[r->stream];
 
-    if (s && s->running)
+    if (s && s->running && !r->is_layered)
         loss_counter_stop(&r->loss, s->measured_to);
     else /* the sender left early: packets after the latest one are not the server's loss */
         loss_counter_stop_at_highest(&r->loss);
@@ -100,6 +104,23 @@ void measurement_stop(struct media *media, void *unused)
     visit_receivers(media, stop_receiver);
 }
 
+/* Ends the checks of this receiver. */
+static void add_verified(struct verify_counts *sum, struct receiver *r)
+{
+    const struct verify_counts *c = verify_counts(r->verify);
+
+    verify_end(r->verify);
+    for (int i = 0; i < VIOLATION_COUNT; i++)
+        sum->found[i] += c->found[i];
+    sum->packets += c->packets;
+    sum->pictures += c->pictures;
+    sum->holes += c->holes;
+    sum->switches += c->switches;
+    sum->after_hole += c->after_hole;
+    verify_free(r->verify);
+    r->verify = NULL;
+}
+
 void measurement_add_receiver(struct media *media, struct receiver *r)
 {
     struct measurement *m = &media->measurement;
@@ -110,9 +131,12 @@ void measurement_add_receiver(struct media *media, struct receiver *r)
     m->gaps.lost += r->gaps.counts.lost;
     m->gaps.late += r->gaps.counts.late;
     m->gaps.repaired += r->gaps.counts.repaired;
+    m->gaps.superseded += r->gaps.counts.superseded;
     m->gaps.never += r->gaps.counts.never;
     m->gaps_open += r->gaps.count;
     r->gaps.counts = (struct gap_counts){0}; /* so that they are added only once */
+    if (r->verify)
+        add_verified(&m->verify, r);
     if (!r->loss.measuring)
         return;
     sums->receivers++;
@@ -125,7 +149,7 @@ void measurement_add_receiver(struct media *media, struct receiver *r)
     sums->ancient += r->loss.ancient;
     sums->with_loss += lost != 0;
     /* Exact for a receiver that was there the whole time. For others it is an upper bound. */
-    if (s)
+    if (s && !r->is_layered)
         sums->not_sent += s->not_sent < lost ? s->not_sent : lost;
     if (lost > sums->lost_worst)
         sums->lost_worst = lost;

@@ -17,6 +17,7 @@
 
 #include "gaps.h"
 #include "histogram.h"
+#include "verify.h"
 
 struct media;
 struct receiver;
@@ -61,9 +62,11 @@ struct measurement {
         own_process_cpu_ns; /* of this thread and process, between start and stop */
     /* of all receivers that answer NACKs, in the whole run */
     struct gap_counts gaps;
-    uint64_t gaps_open;          /* not decided yet when the run ended */
-    struct histogram missing;    /* how long packets were missing that came in the end */
-    uint64_t drops, send_failed; /* of the generator's own sockets, between start and sum */
+    uint64_t gaps_open;           /* not decided yet when the run ended */
+    struct verify_counts verify;  /* of all receivers, in the whole run */
+    struct histogram layer_delay; /* from the request for a layer to its first packet */
+    struct histogram missing;     /* how long packets were missing that came in the end */
+    uint64_t drops, send_failed;  /* of the generator's own sockets, between start and sum */
 };
 
 void measurement_start(struct media *media, void *unused);

@@ -25,6 +25,9 @@
     X(participants, participants, 0, 0, 1000, \
       "participants in each room, instead of publishers and subscribers; each sends, and " \
       "receives all others; 0: none") \
+    X(join, joiners, 0, 0, 1000, \
+      "subscribers that join the first room within a second of the measurement; the result says " \
+      "how long each waits for a complete key frame") \
     X(idle, idle, 0, 0, 100000, \
       "additional endpoints that connect but neither send nor receive media") \
     X(endpoints-per-member, endpoints_per_member, 8, 1, 1000, \
@@ -34,6 +37,9 @@
     X(video-kbps, video_kbps, 2500, 10, 400000, "kbit/s of one video stream (payload)") \
     X(fps, fps, 30, 1, 120, "video frames per second; all packets of a frame leave at once") \
     X(video-bytes, video_bytes, 1200, 200, 1400, "largest video packet in bytes, unencrypted") \
+    X(simulcast, simulcast, 0, 0, TARGET_ENCODINGS_MAX, \
+      "encodings of each camera, each with a quarter of the bitrate of the next; VP8 with three " \
+      "temporal layers; 0: no simulcast") \
     X(audio-bytes, audio_bytes, 120, 40, 1200, \
       "payload of an audio packet in bytes; one leaves every 20 ms")
 
@@ -83,6 +89,16 @@ static void usage(FILE *to)
                 "    --video --audio              what a publisher sends (default: video; with "
                 "--participants both)\n");
     NUMBERS_STREAMS(X)
+    fprintf(to,
+            "    --codec vp8|h264             of video (default vp8)\n"
+            "    --simulcast-by rid|ssrc      how the server tells the encodings apart (default "
+            "rid)\n"
+            "    --svc L3T3_KEY|L3T3          VP9 with three spatial and three temporal layers "
+            "in one stream\n"
+            "    --layers flip                each second, subscribers ask for the other of the "
+            "lowest and highest layer\n"
+            "    --verify                     check how the server rewrites numbers, time "
+            "stamps and picture ids\n");
     fprintf(to, "    --profile gcm128|gcm256|cm   SRTP cipher (default gcm128)\n"
                 "    --nack                       ask for missing packets and, where that is in "
                 "vain, for a key frame;\n"
@@ -190,6 +206,7 @@ static bool flag(struct options *o, const char *name)
                : strcmp(name, "transport-cc") == 0 ? &o->transport_cc
                : strcmp(name, "realtime") == 0     ? &o->realtime
                : strcmp(name, "room-latency") == 0 ? &o->room_latency
+               : strcmp(name, "verify") == 0       ? &o->verify
                : strcmp(name, "quiet") == 0        ? &o->quiet
                                                    : NULL;
 
@@ -198,9 +215,39 @@ static bool flag(struct options *o, const char *name)
     return at != NULL;
 }
 
+/* Options whose value is one of a few words. False: `name` is none of them. *ok: the word is. */
+static bool choice(struct options *o, const char *name, const char *value, bool *ok)
+{
+    const char *words = NULL;
+
+    *ok = true;
+    if (!value)
+        value = "";
+    if (strcmp(name, "codec") == 0) {
+        words = "must be vp8 or h264; for VP9 give --svc";
+        o->codec = strcmp(value, "h264") == 0 ? VIDEO_H264 : VIDEO_VP8;
+        *ok = o->codec == VIDEO_H264 || strcmp(value, "vp8") == 0;
+    } else if (strcmp(name, "simulcast-by") == 0) {
+        words = "must be rid or ssrc";
+        o->by_ssrc = strcmp(value, "ssrc") == 0;
+        *ok = o->by_ssrc || strcmp(value, "rid") == 0;
+    } else if (strcmp(name, "svc") == 0) {
+        words = "must be L3T3_KEY or L3T3";
+        o->svc = strcmp(value, "L3T3") == 0 ? SVC_FULL : SVC_KEY;
+        *ok = o->svc == SVC_FULL || strcmp(value, "L3T3_KEY") == 0;
+    } else if (strcmp(name, "layers") == 0) {
+        words = "must be flip";
+        *ok = o->flip_layers = strcmp(value, "flip") == 0;
+    }
+    if (!*ok)
+        complain(name, value, words);
+    return words != NULL;
+}
+
 static bool valued(struct options *o, const char *name, const char *value)
 {
     long n = 0;
+    bool ok;
 
 #define X(option, field, def, min, max, text)   \
     if (strcmp(name, #option) == 0) {           \
@@ -216,6 +263,8 @@ static bool valued(struct options *o, const char *name, const char *value)
         return fraction(name, value, 100, &o->field);
     PERCENTS(X)
 #undef X
+    if (choice(o, name, value, &ok))
+        return ok;
     if (strcmp(name, "churn") == 0)
         return fraction(name, value, 1000, &o->churn_per_second);
     if (strcmp(name, "profile") == 0)
@@ -249,6 +298,31 @@ static bool valued(struct options *o, const char *name, const char *value)
     return complain(name, NULL, "unknown option; --help lists all options");
 }
 
+/* False: the options about layers contradict each other. */
+static bool check_layers(const struct options *o)
+{
+    const char *why = NULL;
+    bool layered = o->simulcast || o->svc;
+
+    if (o->simulcast == 1)
+        why = "--simulcast 1: it needs at least 2 encodings";
+    else if (o->simulcast && o->svc)
+        why = "--simulcast and --svc: a camera sends either several encodings or layers in one";
+    else if (o->svc && o->codec != VIDEO_VP8)
+        why = "--svc and --codec: layers in one stream are VP9";
+    else if ((layered || o->verify) && !o->video)
+        why = "--simulcast, --svc and --verify are about video; give --video";
+    else if ((layered || o->codec != VIDEO_VP8) && !o->target->prefer)
+        why = "--simulcast, --svc and --codec: not with this kind of server";
+    else if (o->flip_layers && !layered)
+        why = "--layers flip: there are no layers; give --simulcast or --svc";
+    else if (o->joiners && (o->participants || !o->publishers))
+        why = "--join: the first room needs --publishers, and no --participants";
+    if (why)
+        fprintf(stderr, "ringcast-load: %s\n", why);
+    return !why;
+}
+
 static bool complain_word(const char *word)
 {
     fprintf(stderr, "ringcast-load: \"%s\": there is already a URL\n", word);
@@ -272,18 +346,18 @@ static bool check_together(struct options *o)
         fprintf(stderr, "ringcast-load: --participants 1: a room needs at least 2\n");
         return false;
     }
-    if (!o->participants && !o->subscribers && !o->idle) {
+    if (!o->participants && !o->subscribers && !o->idle && !o->joiners) {
         fprintf(stderr,
-                "ringcast-load: no client receives anything; give --subscribers, --participants or "
-                "--idle\n");
+                "ringcast-load: no client receives anything; give --subscribers, --participants, "
+                "--join or --idle\n");
         return false;
     }
-    if (endpoints * o->rooms + o->idle > ENDPOINTS_MAX / 2) {
+    if (endpoints * o->rooms + o->idle + o->joiners > ENDPOINTS_MAX / 2) {
         fprintf(stderr, "ringcast-load: these options need more than %d endpoints\n",
                 ENDPOINTS_MAX / 2);
         return false;
     }
-    return true;
+    return check_layers(o);
 }
 
 bool options_read(struct options *o, int argc, char **argv, bool *help)

@@ -24,6 +24,12 @@ struct options {
     unsigned endpoints_per_member;
     /* streams */
     bool video, audio;
+    enum video_codec codec;
+    unsigned simulcast; /* encodings of each camera; 0: no simulcast */
+    bool by_ssrc;       /* the server knows encodings by SSRC, not by RID */
+    enum { SVC_NONE, SVC_KEY, SVC_FULL } svc;
+    bool verify, flip_layers;
+    unsigned joiners; /* subscribers that join within a second of the measurement */
     unsigned video_kbps, fps, video_bytes, audio_bytes;
     enum srtp_profile profile;
     bool nack, transport_cc;

@@ -1,6 +1,8 @@
 /* The counters behind receiver reports. */
 #include "receiver.h"
 
+#include <string.h>
+
 #include "dataplane/engines/rtcp.h"
 #include "src/clock.h"
 #include "target.h"
@@ -23,6 +25,24 @@ void receiver_count(struct receiver *r, uint64_t index, uint32_t timestamp, uint
     r->jitter += (uint32_t)(difference < 0 ? -difference : difference) - ((r->jitter + 8) >> 4);
     if (ahead > 0)
         r->highest = extended;
+}
+
+void receiver_count_key(struct receiver *r, const struct payload_label *label, uint64_t arrived_ns)
+{
+    uint64_t bit = 1ull << label->at % 64, *word = &r->key_seen[label->at / 64];
+
+    if (r->key_complete_ns || !label->key || label->spatial != 0)
+        return;
+    if (!r->key_packets || r->key_stream != label->stream || r->key_frame != label->frame) {
+        memset(r->key_seen, 0, sizeof(r->key_seen));
+        r->key_stream = label->stream;
+        r->key_frame = label->frame;
+        r->key_packets = 0;
+    }
+    r->key_packets += !(*word & bit);
+    *word |= bit;
+    if (r->key_packets == label->last + 1u)
+        r->key_complete_ns = arrived_ns;
 }
 
 /* RFC 3550 A.3 */

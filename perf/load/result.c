@@ -112,19 +112,45 @@ static void print_answers(const struct measurement *m, const struct options *o)
     const struct gap_counts *g = &m->gaps;
 
     if (o->nack)
-        printf(
-            "repair    missing %lu: late %lu, repaired %lu, never %lu, open at the end %lu; asked "
-            "for %lu in %lu NACKs, RTX received %lu; missing p50 %.0f p99 %.0f ms; key frames "
-            "asked %lu\n",
-            g->lost, g->late, g->repaired, g->never, m->gaps_open, c->nack_packets_sent,
-            c->nack_sent, c->rtx_received, (double)histogram_percentile(&m->missing, 50) / 1e6,
-            (double)histogram_percentile(&m->missing, 99) / 1e6, c->pli_sent);
+        printf("repair    missing %lu: late %lu, repaired %lu, superseded by a key frame %lu, "
+               "never %lu, open at the end %lu; asked "
+               "for %lu in %lu NACKs, RTX received %lu; missing p50 %.0f p99 %.0f ms; key frames "
+               "asked %lu\n",
+               g->lost, g->late, g->repaired, g->superseded, g->never, m->gaps_open,
+               c->nack_packets_sent, c->nack_sent, c->rtx_received,
+               (double)histogram_percentile(&m->missing, 50) / 1e6,
+               (double)histogram_percentile(&m->missing, 99) / 1e6, c->pli_sent);
     if (o->transport_cc)
         printf("feedback  %lu transport-cc reports about %lu packets%s\n", c->transport_cc_sent,
                c->transport_cc_packets,
                c->transport_cc_unnumbered > c->transport_cc_packets / 2
                    ? "; the server does not number them"
                    : "");
+}
+
+/* --verify: what was wrong, each kind in a line. */
+static void print_verified(const struct verify_counts *v)
+{
+    printf(
+        "verified  %lu packets, %lu pictures, %lu switches of encoding, %lu packets missing, %lu "
+        "frames useless because of that: %lu violations\n",
+        v->packets, v->pictures, v->switches, v->holes, v->after_hole, verify_sum(v));
+    for (int i = 0; i < VIOLATION_COUNT; i++)
+        if (v->found[i])
+            printf("          %-20s %6lu  %s\n", violation_names[i], v->found[i],
+                   violation_texts[i]);
+}
+
+static void print_layers(const struct result *r)
+{
+    const struct histogram *h = &r->measurement->layer_delay;
+
+    printf(
+        "layers    %u requests, %u refused%s%s; %lu arrived: p50 %.0f p95 %.0f p99 %.0f ms after "
+        "the request\n",
+        r->layer_requests, r->layer_refused, r->layer_refused ? ", first: " : "", r->layer_refusal,
+        h->count, (double)histogram_percentile(h, 50) / 1e6,
+        (double)histogram_percentile(h, 95) / 1e6, (double)histogram_percentile(h, 99) / 1e6);
 }
 
 static void print_server(const struct result *r, const struct measurement *m,
@@ -179,6 +205,12 @@ void result_print(const struct result *r)
            c->unauthentic, c->replayed, c->malformed, c->corrupt, c->misrouted, c->foreign,
            c->before_key_frame);
     print_answers(m, r->options);
+    if (r->options->verify)
+        print_verified(&m->verify);
+    if (r->options->flip_layers)
+        print_layers(r);
+    if (r->options->joiners)
+        joins_print(&r->joins);
     print_latency("video", &m->latency[STREAM_VIDEO]);
     print_latency("audio", &m->latency[STREAM_AUDIO]);
     print_server(r, m, r->options);
@@ -275,6 +307,35 @@ static void server_json(cJSON *root, const struct result *r, const struct measur
     cJSON_AddNumberToObject(server, "died", r->server_died);
 }
 
+static cJSON *verify_json(const struct verify_counts *v)
+{
+    cJSON *o = cJSON_CreateObject(), *found = cJSON_AddObjectToObject(o, "found");
+
+    for (int i = 0; i < VIOLATION_COUNT; i++)
+        cJSON_AddNumberToObject(found, violation_names[i], (double)v->found[i]);
+    cJSON_AddNumberToObject(o, "violations", (double)verify_sum(v));
+    cJSON_AddNumberToObject(o, "packets", (double)v->packets);
+    cJSON_AddNumberToObject(o, "pictures", (double)v->pictures);
+    cJSON_AddNumberToObject(o, "switches", (double)v->switches);
+    cJSON_AddNumberToObject(o, "holes", (double)v->holes);
+    cJSON_AddNumberToObject(o, "after_hole", (double)v->after_hole);
+    return o;
+}
+
+static cJSON *joins_json(const struct joins *j)
+{
+    cJSON *o = cJSON_CreateObject();
+
+    cJSON_AddNumberToObject(o, "joined", j->joined);
+    cJSON_AddNumberToObject(o, "without_key_frame", j->without_key_frame);
+    cJSON_AddNumberToObject(o, "seconds", j->seconds);
+    cJSON_AddNumberToObject(o, "key_frames_asked", j->key_frames_asked);
+    cJSON_AddNumberToObject(o, "key_frames_sent", j->key_frames_sent);
+    cJSON_AddItemToObject(o, "first_key_frame_ms", latency_json(&j->waited));
+    cJSON_AddItemToObject(o, "connected_ms", latency_json(&j->connected));
+    return o;
+}
+
 static cJSON *result_json(const struct result *r)
 {
     const struct measurement *m = r->measurement;
@@ -308,10 +369,22 @@ static cJSON *result_json(const struct result *r)
     cJSON_AddItemToObject(root, "video_latency_ms", latency_json(&m->latency[STREAM_VIDEO]));
     cJSON_AddItemToObject(root, "audio_latency_ms", latency_json(&m->latency[STREAM_AUDIO]));
     cJSON_AddItemToObject(root, "counts", counts_json(&m->counts));
+    if (r->options->verify)
+        cJSON_AddItemToObject(root, "verify", verify_json(&m->verify));
+    if (r->options->flip_layers) {
+        one = cJSON_AddObjectToObject(root, "layers");
+        cJSON_AddNumberToObject(one, "requests", r->layer_requests);
+        cJSON_AddNumberToObject(one, "refused", r->layer_refused);
+        cJSON_AddStringToObject(one, "refusal", r->layer_refusal);
+        cJSON_AddItemToObject(one, "delay_ms", latency_json(&m->layer_delay));
+    }
+    if (r->options->joiners)
+        cJSON_AddItemToObject(root, "joins", joins_json(&r->joins));
     one = cJSON_AddObjectToObject(root, "repair");
     cJSON_AddNumberToObject(one, "lost", (double)m->gaps.lost);
     cJSON_AddNumberToObject(one, "late", (double)m->gaps.late);
     cJSON_AddNumberToObject(one, "repaired", (double)m->gaps.repaired);
+    cJSON_AddNumberToObject(one, "superseded", (double)m->gaps.superseded);
     cJSON_AddNumberToObject(one, "never", (double)m->gaps.never);
     cJSON_AddNumberToObject(one, "open", (double)m->gaps_open);
     cJSON_AddItemToObject(one, "missing_ms", latency_json(&m->missing));

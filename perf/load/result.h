@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "joins.h"
 #include "server_usage.h"
 #include "target.h"
 
@@ -23,6 +24,9 @@ struct result {
     char failure[TARGET_WHY_BYTES];
     double ramp_s, settle_s;
     uint32_t endpoints, receivers, churned;
+    uint32_t flips, layer_requests, layer_refused;
+    char layer_refusal[TARGET_WHY_BYTES]; /* the first one */
+    struct joins joins;
     struct server_usage empty;         /* before any client connected */
     struct server_usage before, after; /* at the start and at the stop of the measurement */
     unsigned server_died;              /* processes of `before` that are missing in `after` */

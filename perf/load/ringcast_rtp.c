@@ -7,6 +7,9 @@
 
 #include "json.h"
 
+#define H264_PROFILE "42e01f"
+#define ENCODINGS_BYTES_MAX (TARGET_ENCODINGS_MAX * 120)
+
 /* ---- rtpCapabilities ---- */
 
 /* Removes the kinds of feedback that the generator does not send. A server that expects them would
@@ -23,22 +26,36 @@ static void remove_bandwidth_feedback(cJSON *codec)
     }
 }
 
+/* Of the profiles that a server offers, the one that the generator sends. */
+static bool is_codec(const cJSON *item, enum video_codec codec)
+{
+    static const char *const names[] = {"video/VP8", "video/VP9", "video/H264"};
+    const cJSON *parameters = json_item(item, "parameters");
+
+    if (strcasecmp(json_text(item, "mimeType"), names[codec]) != 0)
+        return false;
+    if (codec == VIDEO_VP9)
+        return json_number(parameters, "profile-id") == 0;
+    return codec != VIDEO_H264 ||
+           strcasecmp(json_text(parameters, "profile-level-id"), H264_PROFILE) == 0;
+}
+
 char *rtp_capabilities(const struct target_options *options, const cJSON *router)
 {
     cJSON *own = cJSON_CreateObject(), *codecs = cJSON_AddArrayToObject(own, "codecs");
     cJSON *extensions = cJSON_AddArrayToObject(own, "headerExtensions");
     const cJSON *item;
-    double vp8 = -1;
+    double video = -1;
     char *text;
 
     cJSON_ArrayForEach(item, json_item(router, "codecs"))
     {
-        const char *mime = json_text(item, "mimeType");
+        bool is_video = is_codec(item, options->codec);
 
-        if (strcasecmp(mime, "video/VP8") == 0)
-            vp8 = json_number(item, "preferredPayloadType");
-        if (strcasecmp(mime, "video/VP8") == 0 || strcasecmp(mime, "audio/opus") == 0 ||
-            json_number(json_item(item, "parameters"), "apt") == vp8) {
+        if (is_video)
+            video = json_number(item, "preferredPayloadType");
+        if (is_video || strcasecmp(json_text(item, "mimeType"), "audio/opus") == 0 ||
+            json_number(json_item(item, "parameters"), "apt") == video) {
             cJSON *copy = cJSON_Duplicate(item, true);
 
             if (!options->transport_cc)
@@ -76,8 +93,8 @@ static const char audio_parameters[] =
     "\"rtcp\":{\"cname\":\"%s\",\"reducedSize\":true},\"msid\":\"load audio\"}";
 
 static const char video_parameters[] =
-    "{\"mid\":\"%s\",\"codecs\":[{\"mimeType\":\"video/VP8\",\"payloadType\":%u,"
-    "\"clockRate\":90000,\"parameters\":{},"
+    "{\"mid\":\"%s\",\"codecs\":[{\"mimeType\":\"video/%s\",\"payloadType\":%u,"
+    "\"clockRate\":90000,\"parameters\":{%s},"
     "\"rtcpFeedback\":[" FEEDBACK("goog-remb", "") "," FEEDBACK("transport-cc", "") ","
     FEEDBACK("ccm", "fir") "," FEEDBACK("nack", "") "," FEEDBACK("nack", "pli") "]},"
     "{\"mimeType\":\"video/rtx\",\"payloadType\":%u,\"clockRate\":90000,"
@@ -88,19 +105,54 @@ static const char video_parameters[] =
     EXTENSION("urn:3gpp:video-orientation", "13") ","
     EXTENSION("urn:ietf:params:rtp-hdrext:toffset", "14") ","
     EXTENSION("http://www.webrtc.org/experiments/rtp-hdrext/playout-delay", "5") "],"
-    "\"encodings\":[{\"ssrc\":%u,\"rtx\":{\"ssrc\":%u},\"dtx\":false}],"
+    "\"encodings\":[%s],"
     "\"rtcp\":{\"cname\":\"%s\",\"reducedSize\":true},\"msid\":\"load video\"}";
+
+static const struct {
+    const char *name, *parameters;
+} video_codecs[] = {
+    [VIDEO_VP8] = {"VP8", ""},
+    [VIDEO_VP9] = {"VP9", "\"profile-id\":0"},
+    [VIDEO_H264] = {"H264", "\"packetization-mode\":1,\"level-asymmetry-allowed\":1,"
+                            "\"profile-level-id\":\"" H264_PROFILE "\""},
+};
 /* clang-format on */
+
+/* One encoding, as a browser describes it: by RID without SSRCs, else with both. */
+static void add_encoding(const struct target_stream *s, const struct target_encoding *one,
+                         char *out, size_t room)
+{
+    size_t n = strlen(out);
+
+    n += (size_t)snprintf(out + n, room - n, "%s{", n ? "," : "");
+    if (one->rid[0])
+        n += (size_t)snprintf(out + n, room - n, "\"active\":true,\"rid\":\"%s\"", one->rid);
+    else
+        n += (size_t)snprintf(out + n, room - n, "\"ssrc\":%u,\"rtx\":{\"ssrc\":%u}", one->ssrc,
+                              one->rtx_ssrc);
+    if (s->scalability)
+        n += (size_t)snprintf(out + n, room - n, ",\"scalabilityMode\":\"%s\"", s->scalability);
+    snprintf(out + n, room - n, ",\"dtx\":false}");
+}
 
 void rtp_parameters(const struct target_stream *s, const char *cname,
                     char out[RTP_PARAMETERS_BYTES_MAX])
 {
-    if (s->kind == STREAM_VIDEO)
-        snprintf(out, RTP_PARAMETERS_BYTES_MAX, video_parameters, s->mid, s->payload_type,
-                 s->rtx_payload_type, s->payload_type, s->ssrc, s->rtx_ssrc, cname);
-    else
+    const struct target_encoding only = {.ssrc = s->ssrc, .rtx_ssrc = s->rtx_ssrc};
+    char encodings[ENCODINGS_BYTES_MAX] = "";
+
+    if (s->kind == STREAM_AUDIO) {
         snprintf(out, RTP_PARAMETERS_BYTES_MAX, audio_parameters, s->mid, s->payload_type, s->ssrc,
                  cname);
+        return;
+    }
+    if (!s->encoding_count)
+        add_encoding(s, &only, encodings, sizeof(encodings));
+    for (unsigned i = 0; i < s->encoding_count; i++)
+        add_encoding(s, &s->encodings[i], encodings, sizeof(encodings));
+    snprintf(out, RTP_PARAMETERS_BYTES_MAX, video_parameters, s->mid, video_codecs[s->codec].name,
+             s->payload_type, video_codecs[s->codec].parameters, s->rtx_payload_type,
+             s->payload_type, encodings, cname);
 }
 
 void rtp_parameters_read(const cJSON *ack, struct target_stream *stream)

@@ -1,5 +1,5 @@
 /* The JSON about RTP in Ringcast's signaling: what a client can receive, what it sends, what it
- * will receive. It contains what Chromium sends, cut to Opus, VP8 and RTX. */
+ * will receive. It contains what Chromium sends, cut to Opus, one video codec and its RTX. */
 #ifndef RINGCAST_LOAD_RINGCAST_RTP_H
 #define RINGCAST_LOAD_RINGCAST_RTP_H
 
@@ -8,7 +8,7 @@
 
 #include "target.h"
 
-#define RTP_PARAMETERS_BYTES_MAX 3000
+#define RTP_PARAMETERS_BYTES_MAX 4000
 
 /* The client's rtpCapabilities, made from those of the server. The caller frees the text. */
 char *rtp_capabilities(const struct target_options *options, const cJSON *router);

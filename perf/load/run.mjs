@@ -19,6 +19,10 @@ Starts a Ringcast on one core, runs ringcast-load on another, stops both and pri
   small-beside-large [N]
                      one room with N subscribers of video (default 1000) and ten rooms with five; prints the
                      latency of each room. Compare it with a run of N = 5: a large room must not slow down others.
+  join-100 [N]       N subscribers (default 100) join a running publisher of video within a second; prints how
+                     long each waits for a complete key frame, and how many the publisher is asked for
+  flip-layers [N]    one publisher of simulcast; N subscribers (default 20) change the layer each second, and check
+                     how the server rewrites the stream
   fan-out            searches the largest N of video-1-to-N with a loss of at most 0.1 %
   audio-fan-out      the same with audio of twenty publishers
 options
@@ -40,13 +44,16 @@ export const scenarios = {
   'audio-20-to-50': (n = 50) => ['--audio', '--publishers', 20, '--subscribers', n],
   'rooms-10x10': () => ['--rooms', 10, '--participants', 10],
   'idle-30000': (n = 30000) => ['--idle', n, '--publishers', 1, '--subscribers', 10, '--settle-seconds', 60],
+  'join-100': (n = 100) => ['--publishers', 1, '--subscribers', 1, '--join', n],
+  'flip-layers': (n = 20) => ['--publishers', 1, '--subscribers', n, '--simulcast', 3, '--layers', 'flip', '--verify'],
   'small-beside-large': (n = 1000) => ['--rooms', 11, '--publishers', 1, '--subscribers', 5, '--large', n, '--room-latency'],
 };
 
 // The bare forwarder (see README.md) must forward the same datagrams as the server. With these options of
 // ringcast-load it would not, so then it does not run.
 const changing = ['--fps', '--video-kbps', '--video-bytes', '--audio-bytes', '--video', '--publishers', '--subscribers',
-  '--rooms', '--participants', '--large', '--idle', '--churn', '--loss'];
+  '--rooms', '--participants', '--large', '--idle', '--churn', '--loss', '--receive-loss', '--simulcast', '--svc', '--codec',
+  '--join', '--via'];
 const changesWork = (words) => words.some((word) => changing.includes(word));
 // Options of ringcast-bench-io: bursts per second, datagrams in a burst, their size, receivers.
 const bareWork = {

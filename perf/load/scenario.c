@@ -5,10 +5,13 @@
 #include <stdlib.h>
 
 #include "clients.h"
+#include "endpoint.h"
+#include "joins.h"
 #include "media.h"
 #include "memory.h"
 #include "options.h"
 #include "perf/sendto_cost.h"
+#include "receiver.h"
 #include "senders.h"
 #include "src/clock.h"
 
@@ -119,16 +122,17 @@ static bool ramp(struct run *run)
 {
     const struct options *o = run->options;
     unsigned streams = (unsigned)o->video + o->audio;
-    bool media = o->participants || o->subscribers;
+    bool media = o->participants || o->subscribers || o->joiners;
     unsigned idle_rooms = o->idle / (o->endpoints_per_member * IDLE_MEMBERS_PER_ROOM) + 1;
 
     run->rooms = memory_zeroed(o->rooms + idle_rooms, sizeof(*run->rooms));
     run->publishers =
         memory_zeroed((size_t)o->rooms * (o->participants ? o->participants : o->publishers),
                       sizeof(*run->publishers));
-    run->subscribers = memory_zeroed(
-        (size_t)o->rooms * (o->participants ? o->participants : o->subscribers) + o->large,
-        sizeof(*run->subscribers));
+    run->subscribers =
+        memory_zeroed((size_t)o->rooms * (o->participants ? o->participants : o->subscribers) +
+                          o->large + o->joiners,
+                      sizeof(*run->subscribers));
     for (unsigned i = 0; media && i < o->rooms; i++) {
         struct room *room = &run->rooms[run->room_count];
         bool ok = o->participants ? ramp_participants(run, room, streams)
@@ -207,19 +211,90 @@ static bool churn_once(struct run *run)
     return subscriber_open(run, &run->subscribers[at]);
 }
 
-/* The time between start and stop, with --churn. */
+/* ---- --layers flip ---- */
+
+/* What a receiver awaits from now on. */
+struct awaited {
+    struct endpoint *endpoint;
+    uint32_t stream;
+    int layer;
+};
+
+static void await_layer(struct media *media, void *argument)
+{
+    struct awaited *a = argument;
+
+    for (unsigned i = 0; i < a->endpoint->receiver_count; i++) {
+        struct receiver *r = a->endpoint->receivers[i];
+
+        if (r->stream == a->stream) {
+            r->awaited_layer = a->layer;
+            r->awaited_since_ns = media->now_ns;
+        }
+    }
+}
+
+/* One subscriber asks for the same layer of everything that it sees. */
+static bool prefer(struct run *run, struct result *result, struct client *client, unsigned layer)
+{
+    char why[TARGET_WHY_BYTES];
+
+    for (unsigned i = 0; i < client->room->publication_count; i++) {
+        const struct publication *p = &client->room->publications[i];
+        struct awaited awaited = {client->endpoint, p->sender, (int)layer};
+
+        if (p->kind != STREAM_VIDEO || i - client->own_first < client->own_count)
+            continue;
+        media_call(run->media, await_layer, &awaited);
+        result->layer_requests++;
+        if (run->type->prefer(client->handle, p->id, layer, TEMPORAL_LAYERS - 1, why))
+            continue;
+        awaited.layer = -1;
+        media_call(run->media, await_layer, &awaited);
+        if (!result->layer_refused++)
+            snprintf(result->layer_refusal, TARGET_WHY_BYTES, "%s", why);
+        if (!run_service(run, 0)) /* an error of the session, not of the request */
+            return false;
+    }
+    return true;
+}
+
+static bool flip_layers(struct run *run, struct result *result)
+{
+    const struct options *o = run->options;
+    unsigned highest = o->svc ? SPATIAL_LAYERS_SENT - 1 : o->simulcast - 1;
+    bool up = result->flips++ % 2;
+
+    for (unsigned i = 0; i < run->subscriber_count; i++)
+        if (!prefer(run, result, &run->subscribers[i], up ? highest : 0))
+            return false;
+    return true;
+}
+
+/* ---- the time of the measurement ---- */
+
+/* The time between start and stop, with --churn, --layers and --join. */
 static bool pass_time(struct run *run, struct result *result)
 {
     const struct options *o = run->options;
     uint64_t began = clock_monotonic_ns(), end = began + o->seconds * NS_PER_S;
     uint64_t each =
         o->churn_per_second > 0 ? (uint64_t)(1e9 / o->churn_per_second) : UINT64_MAX / 2;
-    uint64_t next = began + each;
+    uint64_t next = began + each, next_flip = o->flip_layers ? began + NS_PER_S : UINT64_MAX;
 
+    if (o->joiners && !joins_run(run, &result->joins))
+        return false;
     while (clock_monotonic_ns() < end) {
-        if (!run_service_until(run, next < end ? next : end))
+        uint64_t due = next < next_flip ? next : next_flip;
+
+        if (!run_service_until(run, due < end ? due : end))
             return false;
-        if (next < end) {
+        if (next_flip <= due && next_flip < end) {
+            if (!flip_layers(run, result))
+                return false;
+            next_flip += NS_PER_S;
+        }
+        if (next <= due && next < end) {
             if (!churn_once(run))
                 return false;
             result->churned++;
@@ -286,7 +361,8 @@ void scenario_run(const struct options *options, struct media *media, const char
     struct target_options wanted = {.url = options->url,
                                     .endpoints_per_member = options->endpoints_per_member,
                                     .nack = options->nack,
-                                    .transport_cc = options->transport_cc};
+                                    .transport_cc = options->transport_cc,
+                                    .codec = options->svc ? VIDEO_VP9 : options->codec};
     uint64_t began = clock_monotonic_ns();
 
     result->sendto_bytes = options->video ? options->video_bytes + 16 : options->audio_bytes + 36;

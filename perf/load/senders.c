@@ -1,8 +1,9 @@
 /* Builds and sends frames and packets. They copy what Chromium sends: one-byte header extensions in
- * the same order, a VP8 payload descriptor with a 15-bit picture id, and frames cut into packets
- * whose sizes differ by at most one byte. */
+ * the same order, the descriptors of video_head.h, and frames cut into packets whose sizes differ by
+ * at most one byte. */
 #include "senders.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,14 +16,15 @@
 #include "options.h"
 #include "payload.h"
 #include "src/clock.h"
+#include "video_head.h"
 
 #define OPUS_INTERVAL_NS (20 * NS_PER_MS)
 #define OPUS_TICKS 960
-#define VIDEO_CLOCK 90000
-#define DESCRIPTOR_BYTES 4
-#define FRAME_TAG_BYTES 3
-#define KEY_FRAME_HEAD_BYTES 10
-#define HEADER_BYTES_MAX 64
+#define DESCRIPTOR_BYTES 4  /* of VP8 without layers; others take more room */
+#define LAYERED_BYTES 24    /* this much, at most, with RID, MID and a scalability structure */
+#define PLAIN_HEAD_BYTES 14 /* of a key frame of VP8 without layers */
+#define KBPS_MIN 50         /* of an encoding */
+#define HEADER_BYTES_MAX 96
 #define AUDIO_FLUSH 8 /* audio packets that are sent with one flush */
 
 /* ---- the queue: a binary heap by due_ns ---- */
@@ -67,6 +69,7 @@ struct sender *sender_new(const struct options *options, uint32_t id, enum strea
 
     s->id = id;
     s->kind = (uint8_t)kind;
+    s->ticks = kind == STREAM_VIDEO ? VIDEO_CLOCK / options->fps : OPUS_TICKS;
     s->interval_ns = kind == STREAM_VIDEO ? NS_PER_S / options->fps : OPUS_INTERVAL_NS;
     s->ssrc = (uint32_t)random | 1;
     s->rtx_ssrc = kind == STREAM_VIDEO ? s->ssrc ^ 0x40000000u : 0;
@@ -74,8 +77,25 @@ struct sender *sender_new(const struct options *options, uint32_t id, enum strea
     s->rtx_index = random >> 48 & 0x3fff;
     s->timestamp = (uint32_t)(random >> 16);
     s->picture_id = (uint16_t)(random >> 40 & 0x7fff);
+    s->tl0_index = (uint8_t)(random >> 56);
     s->key_frame_wanted = true;
+    s->leader = s;
+    s->kbps = options->video_kbps;
+    s->codec = (uint8_t)(options->svc ? VIDEO_VP9 : options->codec);
+    s->has_temporal = s->codec == VIDEO_VP9 || (s->codec == VIDEO_VP8 && options->simulcast);
+    s->spatial_layers = options->svc ? SPATIAL_LAYERS_SENT : 1;
     return s;
+}
+
+void sender_join_encodings(struct sender *s, struct sender *leader, unsigned encoding)
+{
+    const struct options *o = s->endpoint->media->options;
+    uint32_t kbps = o->video_kbps >> 2 * (o->simulcast - 1 - encoding);
+
+    s->leader = leader;
+    s->kbps = kbps > KBPS_MIN ? kbps : KBPS_MIN;
+    if (!o->by_ssrc)
+        snprintf(s->rid, sizeof(s->rid), "r%u", encoding);
 }
 
 void sender_start(struct media *media, struct sender *s)
@@ -89,8 +109,11 @@ void sender_start(struct media *media, struct sender *s)
     if (o->send_reorder > 0)
         s->held = calloc(1, sizeof(*s->held));
     s->running = true;
-    /* At a random moment of the interval: real cameras do not send in step. */
-    s->due_ns = media->now_ns + media_random(media) % s->interval_ns;
+    /* At a random moment of the interval: real cameras do not send in step. The encodings of one
+     * camera do. */
+    s->due_ns = s->leader != s && s->leader->running
+                    ? s->leader->due_ns
+                    : media->now_ns + media_random(media) % s->interval_ns;
     media->sender_queue[media->queue_count] = s;
     queue_move_up(media, media->queue_count++);
 }
@@ -133,8 +156,10 @@ static uint8_t *put_number(uint8_t *p, uint64_t value, int bytes)
 
 struct packet {
     struct payload_label label; /* where in its frame it is */
-    bool marker;                /* the last of its frame */
-    bool key_end;               /* the last of a key frame */
+    bool marker;                /* the last of its picture */
+    bool is_rtx;
+    uint32_t timestamp;
+    bool key_end; /* the last of a key frame */
     uint8_t payload_type;
     uint32_t ssrc;
     uint16_t sequence;
@@ -143,13 +168,14 @@ struct packet {
 /* Writes the header with its extensions. Returns its bytes. */
 static size_t header_write(struct sender *s, const struct packet *packet, uint8_t *out)
 {
-    size_t mid = strlen(s->mid), words;
+    size_t mid = strlen(s->mid), rid = strlen(s->rid), words;
+    bool is_known = packet->is_rtx ? s->rtx_acknowledged : s->mid_acknowledged;
     uint8_t *p = out, *length;
 
     *p++ = 0x90;
     *p++ = (uint8_t)(packet->marker << 7 | packet->payload_type);
     p = put_number(p, packet->sequence, 2);
-    p = put_number(p, s->timestamp, 4);
+    p = put_number(p, packet->timestamp, 4);
     p = put_number(p, packet->ssrc, 4);
     p = put_number(p, 0xbede, 2);
     length = p;
@@ -158,10 +184,15 @@ static size_t header_write(struct sender *s, const struct packet *packet, uint8_
     p = put_number(p, rtp_abs_send_time(s->last_wall_ns), 3);
     *p++ = SENT_ID_TRANSPORT_CC << 4 | 1;
     p = put_number(p, s->endpoint->transport_sequence++, 2);
-    if (!s->mid_acknowledged && mid) {
+    if (!is_known && mid) {
         *p++ = (uint8_t)(SENT_ID_MID << 4 | (mid - 1));
         memcpy(p, s->mid, mid);
         p += mid;
+    }
+    if (!is_known && rid) {
+        *p++ = (uint8_t)((packet->is_rtx ? SENT_ID_REPAIRED_RID : SENT_ID_RID) << 4 | (rid - 1));
+        memcpy(p, s->rid, rid);
+        p += rid;
     }
     if (s->kind == STREAM_AUDIO) {
         *p++ = SENT_ID_AUDIO_LEVEL << 4;
@@ -236,6 +267,7 @@ static void send_packet(struct media *media, struct sender *s, struct packet *pa
     label->sent_ns = s->last_frame_ns;
     packet->ssrc = s->ssrc;
     packet->payload_type = s->payload_type;
+    packet->timestamp = s->timestamp;
     packet->sequence = (uint16_t)index;
     header_bytes = header_write(s, packet, header);
     payload_write(payload, head_bytes, payload_bytes, label);
@@ -262,64 +294,102 @@ static void send_packet(struct media *media, struct sender *s, struct packet *pa
 
 /* ---- frames ---- */
 
-/* RFC 7741: the descriptor with a picture id. In the first packet VP8's frame tag follows, in a key
- * frame also the start code and the size (640 x 480). Returns the bytes written. */
-static size_t write_vp8_head(uint8_t *p, const struct sender *s, bool first, bool key)
-{
-    static const uint8_t key_head[KEY_FRAME_HEAD_BYTES] = {0xb0, 0x74, 0x00, 0x9d, 0x01,
-                                                           0x2a, 0x80, 0x02, 0xe0, 0x01};
+/* How the bytes of a layer frame are divided among packets. */
+struct split {
+    size_t count, small, larger; /* `larger` packets at the end have one byte more than `small` */
+};
 
-    p[0] = first ? 0x90 : 0x80;
-    p[1] = 0x80;
-    p[2] = (uint8_t)(0x80 | s->picture_id >> 8);
-    p[3] = (uint8_t)s->picture_id;
-    if (!first)
-        return DESCRIPTOR_BYTES;
-    if (key) {
-        memcpy(p + DESCRIPTOR_BYTES, key_head, sizeof(key_head));
-        return DESCRIPTOR_BYTES + KEY_FRAME_HEAD_BYTES;
+static struct split split_frame(const struct sender *s, size_t bytes, const struct options *o)
+{
+    bool layered = s->has_temporal || s->rid[0] || s->codec != VIDEO_VP8;
+    /* RTP header, extensions */
+    size_t room = o->video_bytes - 12 - 12 - (layered ? LAYERED_BYTES : DESCRIPTOR_BYTES);
+    size_t count = (bytes + room - 1) / room, most = FRAME_PACKETS_MAX / s->spatial_layers;
+    size_t least = (layered ? VIDEO_HEAD_BYTES_MAX : PLAIN_HEAD_BYTES) + LABEL_BYTES;
+
+    if (s->codec == VIDEO_H264 && s->key_frame_wanted && count < 2)
+        count = 2; /* parameter sets and a slice */
+    if (count > most) {
+        count = most;
+        bytes = count * room;
     }
-    memcpy(p + DESCRIPTOR_BYTES, "\xd1\x2a\x00", FRAME_TAG_BYTES);
-    return DESCRIPTOR_BYTES + FRAME_TAG_BYTES;
+    if (bytes < count * least)
+        bytes = count * least;
+    return (struct split){.count = count, .small = bytes / count, .larger = bytes % count};
+}
+
+/* Sends the packets of one spatial layer of a picture. */
+static void send_layer_frame(struct media *media, struct sender *s, const struct video_head *frame,
+                             const struct payload_label *label, size_t bytes)
+{
+    struct split split = split_frame(s, bytes, media->options);
+    bool is_top = label->spatial + 1 == s->spatial_layers;
+
+    for (size_t i = 0; i < split.count; i++) {
+        bool is_last = i + 1 == split.count;
+        struct packet packet = {.label = *label,
+                                .marker = is_last && is_top,
+                                .key_end = is_last && is_top && label->key};
+        uint8_t *payload = media->payloads + i * RTP_PAYLOAD_BYTES_MAX;
+        size_t size = DESCRIPTOR_BYTES + split.small + (i >= split.count - split.larger), written;
+        struct video_head head = *frame;
+
+        packet.label.at = (uint8_t)i;
+        packet.label.last = (uint8_t)(split.count - 1);
+        head.at = (uint8_t)i;
+        head.first = i == 0;
+        head.last = is_last;
+        written = video_head_write((enum video_codec)s->codec, &head, payload);
+        if (s->codec == VIDEO_H264 && i == 0) { /* the head says how long the rest is */
+            head.rest_bytes = (uint16_t)(size - written);
+            video_head_write(VIDEO_H264, &head, payload);
+        }
+        send_packet(media, s, &packet, payload, written, size);
+    }
 }
 
 static void send_frame(struct media *media, struct sender *s)
 {
     const struct options *o = media->options;
-    size_t bytes = (size_t)o->video_kbps * 125 / o->fps;
-    size_t room = o->video_bytes - 12 - 12 - DESCRIPTOR_BYTES; /* RTP header, extensions */
-    size_t count = (bytes + room - 1) / room, small, larger;
+    size_t bytes = (size_t)s->kbps * 125 / o->fps, share = 1, shares = 0;
     bool key = s->key_frame_wanted;
+    struct temporal_place place;
 
-    if (count > FRAME_PACKETS_MAX) {
-        count = FRAME_PACKETS_MAX;
-        bytes = count * room;
+    s->position = key ? 0 : s->position + 1;
+    place = s->has_temporal ? temporal_place(s->position)
+                            : (struct temporal_place){.back = s->position > 0};
+    s->tl0_index = (uint8_t)(s->tl0_index + (place.layer == 0));
+    for (unsigned i = 0; i < s->spatial_layers; i++)
+        shares = 4 * shares + 1;
+    net_reserve(media->net, FRAME_PACKETS_MAX);
+    for (uint8_t spatial = 0; spatial < s->spatial_layers; spatial++, share *= 4) {
+        bool needs_lower = spatial > 0 && (key || o->svc == SVC_FULL);
+        struct payload_label label = {.frame = s->frames,
+                                      .spatial = spatial,
+                                      .temporal = place.layer,
+                                      .back = place.back,
+                                      .key = key,
+                                      .needs_lower = needs_lower};
+        struct video_head head = {.has_layers = s->has_temporal,
+                                  .key = key,
+                                  .sync = place.sync,
+                                  .needs_lower = needs_lower,
+                                  .helps_upper = spatial + 1 < s->spatial_layers &&
+                                                 (key || o->svc == SVC_FULL),
+                                  .spatial = spatial,
+                                  .temporal = place.layer,
+                                  .spatial_layers = s->spatial_layers,
+                                  .tl0_index = s->tl0_index,
+                                  .picture_id = s->picture_id};
+
+        send_layer_frame(media, s, &head, &label, bytes * share / shares);
     }
-    if (bytes < count * (KEY_FRAME_HEAD_BYTES + LABEL_BYTES))
-        bytes = count * (KEY_FRAME_HEAD_BYTES + LABEL_BYTES);
-    small = bytes / count;
-    larger = bytes % count; /* this many packets at the end have one byte more */
+    net_flush(media->net);
     s->key_frame_wanted = false;
     s->key_frames += key;
     s->frames++;
-    net_reserve(media->net, FRAME_PACKETS_MAX);
-    for (size_t i = 0; i < count; i++) {
-        struct packet packet = {.label = {.frame = s->frames,
-                                          .at = (uint8_t)i,
-                                          .last = (uint8_t)(count - 1),
-                                          .back = !key,
-                                          .key = key},
-                                .marker = i + 1 == count,
-                                .key_end = key && i + 1 == count};
-        uint8_t *payload = media->payloads + i * RTP_PAYLOAD_BYTES_MAX;
-        size_t head = write_vp8_head(payload, s, i == 0, key);
-
-        send_packet(media, s, &packet, payload, head,
-                    DESCRIPTOR_BYTES + small + (i >= count - larger));
-    }
-    net_flush(media->net);
     s->picture_id = (s->picture_id + 1) & 0x7fff;
-    s->timestamp += VIDEO_CLOCK / o->fps;
+    s->timestamp += s->ticks;
 }
 
 static void send_opus(struct media *media, struct sender *s)
@@ -329,12 +399,25 @@ static void send_opus(struct media *media, struct sender *s)
     media->payloads[0] = 0x78; /* table of contents: CELT, 20 ms, mono */
     send_packet(media, s, &packet, media->payloads, 1, media->options->audio_bytes);
     s->frames++;
-    s->timestamp += OPUS_TICKS;
+    s->timestamp += s->ticks;
 }
 
 uint64_t senders_due_ns(const struct media *media)
 {
     return media->queue_count ? media->sender_queue[0]->due_ns : UINT64_MAX;
+}
+
+/* The machine stood still for a second: what was missed is not sent. A camera numbers its frames by
+ * time, so that all its encodings stay together. */
+static void skip_frames(struct sender *s, uint64_t now_ns)
+{
+    uint32_t missed = (uint32_t)((now_ns - s->due_ns) / s->interval_ns);
+
+    s->due_ns += missed * s->interval_ns;
+    s->frames += missed;
+    s->picture_id = (s->picture_id + missed) & 0x7fff;
+    s->timestamp += missed * s->ticks;
+    s->key_frame_wanted = true;
 }
 
 void senders_run(struct media *media)
@@ -349,6 +432,7 @@ void senders_run(struct media *media)
             histogram_record(&media->measurement.lateness, now - s->due_ns);
         s->last_frame_ns = now;
         s->last_wall_ns = clock_wall_ns();
+        s->captured_wall_ns = s->last_wall_ns - (now - s->due_ns);
         if (s->kind == STREAM_VIDEO)
             send_frame(media, s);
         else
@@ -356,9 +440,8 @@ void senders_run(struct media *media)
         if (s->kind == STREAM_AUDIO && ++waiting % AUDIO_FLUSH == 0)
             net_flush(media->net);
         s->due_ns += s->interval_ns;
-        /* If the machine stood still for a second, do not send all that was missed. */
         if (s->due_ns + NS_PER_S < now)
-            s->due_ns = now;
+            skip_frames(s, now);
         queue_move_down(media, 0);
     }
     net_flush(media->net);
@@ -369,9 +452,11 @@ void senders_run(struct media *media)
 void sender_resend(struct media *media, struct sender *s, uint16_t sequence)
 {
     const struct kept_packet *kept;
-    struct packet packet = {.ssrc = s->rtx_ssrc};
-    uint8_t header[HEADER_BYTES_MAX + 128], payload[RTP_PAYLOAD_BYTES_MAX + 2];
+    struct packet packet = {
+        .ssrc = s->rtx_ssrc, .payload_type = s->rtx_payload_type, .is_rtx = true};
+    uint8_t header[HEADER_BYTES_MAX], payload[RTP_PAYLOAD_BYTES_MAX + 2];
     uint64_t index;
+    size_t header_bytes;
 
     if (!s->history || !s->running)
         return;
@@ -379,14 +464,15 @@ void sender_resend(struct media *media, struct sender *s, uint16_t sequence)
     if (kept->sequence != sequence || kept->payload_bytes == 0)
         return;
     index = s->rtx_index++;
+    packet.sequence = (uint16_t)index;
+    packet.marker = kept->bytes[1] & 0x80;
+    for (int i = 4; i < 8; i++)
+        packet.timestamp = packet.timestamp << 8 | kept->bytes[i];
+    header_bytes = header_write(s, &packet, header);
     /* RFC 4588 4: the original sequence number is in front of the payload. */
-    memcpy(header, kept->bytes, kept->header_bytes);
-    header[1] = (uint8_t)((header[1] & 0x80) | s->rtx_payload_type);
-    put_number(header + 2, (uint16_t)index, 2);
-    put_number(header + 8, s->rtx_ssrc, 4);
     put_number(payload, sequence, 2);
     memcpy(payload + 2, kept->bytes + kept->header_bytes, kept->payload_bytes);
-    protect_and_send(media, s, index, &packet, header, kept->header_bytes, payload,
+    protect_and_send(media, s, index, &packet, header, header_bytes, payload,
                      kept->payload_bytes + 2u);
     media->measurement.counts.rtx_sent++;
 }

@@ -25,6 +25,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "video_head.h"
+
 #define TARGET_WHY_BYTES 400
 #define TARGET_ID_ROOM 96
 #define TARGET_REQUEST_TIMEOUT_MS 15000
@@ -37,6 +39,10 @@ enum {
     SENT_OPUS = 111,
     SENT_VP8 = 96,
     SENT_VP8_RTX = 97,
+    SENT_VP9 = 98,
+    SENT_VP9_RTX = 99,
+    SENT_H264 = 103,
+    SENT_H264_RTX = 104,
 };
 enum { /* header extension ids of the sent streams */
        SENT_ID_AUDIO_LEVEL = 1,
@@ -44,6 +50,8 @@ enum { /* header extension ids of the sent streams */
        SENT_ID_TRANSPORT_CC = 3,
        SENT_ID_MID = 4,
        SENT_ID_PLAYOUT_DELAY = 5,
+       SENT_ID_RID = 10,
+       SENT_ID_REPAIRED_RID = 11,
        SENT_ID_VIDEO_ORIENTATION = 13,
        SENT_ID_TOFFSET = 14,
 };
@@ -53,6 +61,7 @@ struct target_options {
     unsigned endpoints_per_member; /* at most, of one member */
     bool nack;                     /* send NACKs and answer them */
     bool transport_cc;             /* negotiate transport-wide congestion control */
+    enum video_codec codec;
 };
 
 /* The generator's side of one endpoint. Known before the first request about it. */
@@ -71,9 +80,17 @@ struct target_remote {
     bool controls; /* the server is the controlling ICE agent; false: the generator is */
 };
 
+#define TARGET_ENCODINGS_MAX 4
+
+/* One encoding of a camera. rid "": the server knows it by its SSRC. */
+struct target_encoding {
+    uint32_t ssrc, rtx_ssrc;
+    char rid[8];
+};
+
 /* One RTP stream of an endpoint.
- * publish:   the caller fills in kind, mid, ssrc, rtx_ssrc (0: none) and payload types. The
- *            function fills in `publication` and may change the payload types to those that the
+ * publish:   the caller fills in kind, codec, mid, ssrc, rtx_ssrc (0: none) and payload types; of
+ *            layers also scalability, and of simulcast the encodings, the lowest first. The function fills in `publication` and may change the payload types to those that the
  *            server wants.
  * subscribe: the caller fills in `publication` and kind. The function fills in the rest. */
 struct target_stream {
@@ -81,7 +98,11 @@ struct target_stream {
     char mid[16];
     uint32_t ssrc, rtx_ssrc;
     uint8_t payload_type, rtx_payload_type;
-    uint8_t kind;            /* enum stream_kind */
+    uint8_t kind;           /* enum stream_kind */
+    uint8_t codec;          /* of video: enum video_codec */
+    uint8_t encoding_count; /* 0: one stream, with ssrc and rtx_ssrc */
+    struct target_encoding encodings[TARGET_ENCODINGS_MAX];
+    const char *scalability; /* the layers of each encoding, such as "L1T3"; NULL: none */
     bool nack;               /* subscribe: the server answers NACKs for it */
     uint8_t transport_cc_id; /* subscribe: id of the transport-cc header extension; 0: none */
 };
@@ -120,6 +141,10 @@ struct target_type {
     /* Lets the streams arrive that were subscribed since the last `start`. */
     bool (*start)(struct target_endpoint *endpoint, char *why);
     void (*drop)(struct target_endpoint *endpoint);
+    /* Asks for these layers of a stream that the endpoint receives. NULL: the server has no such
+     * request. */
+    bool (*prefer)(struct target_endpoint *endpoint, const char *publication, unsigned spatial,
+                   unsigned temporal, char *why);
 
     /* Answers pings and reads events. The signaling thread calls it while it waits. It returns
      * after timeout_ms at the latest. False: a session has ended that is still needed. */

@@ -41,11 +41,15 @@ struct target_member {
     LIST_ENTRY(target_member) link;
 };
 
+struct consumer {
+    char id[64], publication[TARGET_ID_ROOM];
+};
+
 struct target_endpoint {
     struct target_member *member;
     char id[64];
-    char (*waiting)[64]; /* ids of consumers that `start` must resume */
-    unsigned waiting_count;
+    struct consumer *consumers;
+    unsigned consumer_count, resumed_count; /* `start` must resume those after the first ones */
     LIST_ENTRY(target_endpoint) link;
 };
 
@@ -159,7 +163,7 @@ static struct target_member *ringcast_join(struct target_room *room, char *why)
 static void endpoint_free(struct target_endpoint *e)
 {
     LIST_REMOVE(e, link);
-    free(e->waiting);
+    free(e->consumers);
     free(e);
 }
 
@@ -329,6 +333,7 @@ static bool consume(struct target_endpoint *e, struct target_stream *streams, un
 {
     struct session *s = e->member->session;
     uint32_t acks[STREAMS_AT_ONCE];
+    struct consumer *consumer;
     bool ok = true;
 
     for (unsigned i = 0; i < count; i++)
@@ -343,8 +348,9 @@ static bool consume(struct target_endpoint *e, struct target_stream *streams, un
         ok = answer != NULL;
         if (ok) {
             rtp_parameters_read(answer, &streams[i]);
-            snprintf(e->waiting[e->waiting_count++], sizeof(e->waiting[0]), "%s",
-                     json_text(answer, "consumerId"));
+            consumer = &e->consumers[e->consumer_count++];
+            snprintf(consumer->id, sizeof(consumer->id), "%s", json_text(answer, "consumerId"));
+            memcpy(consumer->publication, streams[i].publication, sizeof(consumer->publication));
         } else {
             name_request("media:consume", why);
         }
@@ -364,8 +370,8 @@ ringcast_subscribe(struct target_member *member, struct target_endpoint *e,
         e = made = open_transport(member, "recv", local, remote, why);
     if (!e)
         return NULL;
-    e->waiting = realloc(e->waiting, (e->waiting_count + count + 1) * sizeof(e->waiting[0]));
-    if (!e->waiting)
+    e->consumers = realloc(e->consumers, (e->consumer_count + count + 1) * sizeof(e->consumers[0]));
+    if (!e->consumers)
         abort();
     for (unsigned at = 0; at < count; at += STREAMS_AT_ONCE) {
         unsigned n = count - at < STREAMS_AT_ONCE ? count - at : STREAMS_AT_ONCE;
@@ -385,13 +391,12 @@ static bool ringcast_start(struct target_endpoint *e, char *why)
     uint32_t acks[STREAMS_AT_ONCE];
     bool ok = true;
 
-    for (unsigned at = 0; at < e->waiting_count && ok; at += STREAMS_AT_ONCE) {
-        unsigned n =
-            e->waiting_count - at < STREAMS_AT_ONCE ? e->waiting_count - at : STREAMS_AT_ONCE;
+    for (unsigned at = e->resumed_count; at < e->consumer_count && ok; at += STREAMS_AT_ONCE) {
+        unsigned left = e->consumer_count - at, n = left < STREAMS_AT_ONCE ? left : STREAMS_AT_ONCE;
 
         for (unsigned i = 0; i < n; i++)
             acks[i] = session_send(s, "media:resumeConsumer", "{\"consumerId\":\"%s\"}",
-                                   e->waiting[at + i]);
+                                   e->consumers[at + i].id);
         for (unsigned i = 0; i < n && ok; i++) {
             cJSON *answer = session_wait(s, acks[i], why);
 
@@ -401,8 +406,32 @@ static bool ringcast_start(struct target_endpoint *e, char *why)
             cJSON_Delete(answer);
         }
     }
-    e->waiting_count = 0;
+    e->resumed_count = e->consumer_count;
     return ok;
+}
+
+static bool ringcast_prefer(struct target_endpoint *e, const char *publication, unsigned spatial,
+                            unsigned temporal, char *why)
+{
+    struct session *s = e->member->session;
+    cJSON *answer = NULL;
+
+    for (unsigned i = 0; i < e->consumer_count; i++) {
+        if (strcmp(e->consumers[i].publication, publication) != 0)
+            continue;
+        answer = session_wait(s,
+                              session_send(s, "media:setPreferredLayers",
+                                           "{\"consumerId\":\"%s\",\"spatialLayer\":%u,"
+                                           "\"temporalLayer\":%u}",
+                                           e->consumers[i].id, spatial, temporal),
+                              why);
+        if (!answer)
+            name_request("media:setPreferredLayers", why);
+        cJSON_Delete(answer);
+        return answer != NULL;
+    }
+    snprintf(why, TARGET_WHY_BYTES, "the endpoint does not receive %.90s", publication);
+    return false;
 }
 
 static bool ringcast_service(struct target *t, int timeout_ms, char *why)
@@ -422,5 +451,6 @@ const struct target_type target_ringcast = {
     .subscribe = ringcast_subscribe,
     .start = ringcast_start,
     .drop = ringcast_drop,
+    .prefer = ringcast_prefer,
     .service = ringcast_service,
 };

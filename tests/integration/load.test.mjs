@@ -91,15 +91,15 @@ test('lost and reordered packets to the server are counted', async () => {
   near(r.video.reordered, 3 * r.counts.injected_send_reorder, 'reordered');
 });
 
-// Every lost packet ends as late, repaired, never or open.
+// Each missing packet ends in one way.
 function assertRepaired({ repair, counts, video }, shareAtLeast) {
-  const { lost, late, repaired, never, open } = repair;
-  console.log(`missing ${lost}: late ${late}, repaired ${repaired}, never ${never}, open ${open}; p99 ${repair.missing_ms.p99} ms`);
-  assert.equal(lost, late + repaired + never + open);
+  const { lost, late, repaired, superseded, never, open } = repair;
+  console.log(JSON.stringify(repair));
+  assert.equal(lost, late + repaired + superseded + never + open);
   assert.ok(lost > 50, `only ${lost} were missing`);
-  assert.ok((late + repaired) / lost >= shareAtLeast, `${late} late and ${repaired} repaired of ${lost}`);
+  assert.ok((late + repaired) / (lost - superseded) >= shareAtLeast, 'not enough is repaired');
   assert.ok(counts.nack_sent > 10 && counts.nack_packets_sent >= counts.nack_sent && counts.rtx_received >= repaired);
-  assert.ok(video.lost <= never + open, `lost ${video.lost}`);
+  assert.ok(video.lost <= superseded + never + open, `lost ${video.lost}`);
 }
 
 test('subscribers that lose packets get them again', async () => {
@@ -119,10 +119,43 @@ test('the same behind a bad network', async () => {
   }
 });
 
-test('without --nack what is lost stays lost', async () => {
-  const r = await run('--subscribers', 6, '--receive-loss', 5);
-  near(r.video.lost, r.counts.injected_loss, 'lost');
-  assert.equal(r.counts.nack_sent + r.counts.rtx_received, 0);
+// What the forwarder does not do yet: at a switch of encoding, and while it leaves out the highest layer of SVC.
+const notYet = ['picture_id', 'tl0_index', 'timestamp_jump'], notYetSvc = ['marker_missing', 'tl0_index'];
+
+function assertVerified({ verify, counts, video }, ...allowed) {
+  for (const [name, count] of Object.entries(verify.found))
+    if (!allowed.includes(name)) assert.equal(count, 0, name);
+  assert.ok(verify.packets > 300 && verify.pictures > 60, `${verify.packets} packets, ${verify.pictures} pictures`);
+  assert.equal(verify.holes + verify.after_hole + video.lost + video.silent, 0);
+  for (const [name, count] of Object.entries(nothingWrong)) assert.equal(counts[name], count, name);
+}
+
+test('one stream of VP8 and of H264 reaches its subscribers as it was sent', async () => {
+  const runs = [run('--subscribers', 2, '--verify'), run('--subscribers', 2, '--verify', '--codec', 'h264')];
+  for (const r of await Promise.all(runs)) assertVerified(r);
+});
+
+test('simulcast by RID, and SVC: one encoding at a time, and nothing is cut', async () => {
+  const [byRid, svc] = await Promise.all([run('--subscribers', 2, '--verify', '--simulcast', 3),
+    run('--subscribers', 2, '--verify', '--svc', 'L3T3_KEY')]);
+  assertVerified(byRid, ...notYet);
+  assertVerified(svc, ...notYetSvc);
+});
+
+test('simulcast by SSRC with losses to the server: repaired under its numbers, with its RTX', async () => {
+  const r = await run('--subscribers', 2, '--verify', '--simulcast', 2, '--simulcast-by', 'ssrc', '--nack', '--loss', 3);
+  assertVerified(r, ...notYet);
+  assert.ok(r.counts.injected_send_loss > 10 && r.counts.rtx_sent >= r.counts.injected_send_loss);
+});
+
+test('each of many joiners is timed until its first key frame', async () => {
+  const { joins, layers } = await run('--subscribers', 1, '--simulcast', 2, '--join', 20, '--layers', 'flip');
+  console.log(`joins ${JSON.stringify(joins)}; layers ${JSON.stringify(layers)}`);
+  assert.equal(joins.joined, 20);
+  assert.equal(joins.without_key_frame, 0);
+  assert.equal(joins.first_key_frame_ms.count, 20);
+  assert.equal(joins.connected_ms.count, 20);
+  assert.ok(layers.requests >= 1 && layers.requests >= layers.refused, JSON.stringify(layers));
 });
 
 test('wrong arguments and an unreachable server give a sentence', () => {
@@ -130,7 +163,12 @@ test('wrong arguments and an unreachable server give a sentence', () => {
   assert.deepEqual([start().status, start('--help').status], [2, 0]);
   for (const words of [['http://a:1', '--fps', '0'], ['http://a:1', '--profile', 'des'], ['http://a:1', '--what'],
     ['http://a:1'], ['http://a:1', '--participants', '1'], ['http://a:1', '--loss', '101', '--subscribers', '1'],
-    ['http://a:1', '--subscribers', '1', '--via', 'localhost']]) {
+    ['http://a:1', '--subscribers', '1', '--via', 'localhost'], ['http://a:1', '--subscribers', '1', '--simulcast', '1'],
+    ['http://a:1', '--subscribers', '1', '--simulcast', '5'], ['http://a:1', '--subscribers', '1', '--svc', 'L2T2'],
+    ['http://a:1', '--subscribers', '1', '--simulcast', '2', '--svc', 'L3T3'], ['http://a:1', '--join', '3', '--participants', '2'],
+    ['http://a:1', '--subscribers', '1', '--codec', 'vp9'], ['http://a:1', '--subscribers', '1', '--layers', 'flip'],
+    ['http://a:1', '--subscribers', '1', '--audio', '--verify'], ['http://a:1', '--subscribers', '1', '--target', 'janus', '--simulcast', '2'],
+    ['http://a:1', '--subscribers', '1', '--simulcast-by', 'mid']]) {
     const r = start(...words);
     assert.equal(r.status, 2, words.join(' '));
     assert.match(r.stderr, /^ringcast-load: .+/, words.join(' '));

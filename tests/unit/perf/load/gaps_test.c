@@ -33,8 +33,8 @@ static const struct {
      "10 12 ? +40 r11 15 ? +39 ? +1 ?",
      "11 13 14 13 14",
      {3, .repaired = 1}},
-    {"a key frame ends what was before it", "10 12 ? k20 ?", "11", {8, .never = 8}},
-    {"but not what is missing in it", "10 12 ? k13 15 ?", "11 14", {2, .never = 1}},
+    {"a key frame ends what was before it", "10 12 ? k20 ?", "11", {8, .superseded = 8}},
+    {"but not what is missing in it", "10 12 ? k13 15 ?", "11 14", {2, .superseded = 1}},
     {"sequence numbers wrap", "65534 65537 ? +20 r65535", "65535 0", {2, .repaired = 1}},
     {"older than the first packet", "10 9 8 11 ?", "", {0}},
     {"ten tries",
@@ -84,9 +84,11 @@ static void asks_and_counts(void **state)
         if (strcmp(asked, wanted) != 0)
             fail_msg("%s: asked for \"%s\", not \"%s\"", rows[i].what, asked, wanted);
         if (memcmp(&g.counts, &rows[i].counts, sizeof(g.counts)) != 0)
-            fail_msg("%s: lost %lu, late %lu, repaired %lu, never %lu", rows[i].what, g.counts.lost,
-                     g.counts.late, g.counts.repaired, g.counts.never);
-        if (g.counts.lost != g.counts.late + g.counts.repaired + g.counts.never + g.count)
+            fail_msg("%s: lost %lu, late %lu, repaired %lu, superseded %lu, never %lu",
+                     rows[i].what, g.counts.lost, g.counts.late, g.counts.repaired,
+                     g.counts.superseded, g.counts.never);
+        if (g.counts.lost !=
+            g.counts.late + g.counts.repaired + g.counts.superseded + g.counts.never + g.count)
             fail_msg("%s: a lost packet counts twice or not at all", rows[i].what);
         gaps_free(&g);
     }
