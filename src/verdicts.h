@@ -98,6 +98,7 @@ enum verdict {
     C(key_frames_held, "key-frame requests held back by the throttle")            \
     C(nack_sent, "lost packets that publishers were asked for (NACK)")            \
     C(repaired_in, "of those, packets that came")                                 \
+    C(replays, "times that a subscriber got the last key frame out of the history") \
     C(rtx_sent, "packets that were sent to a subscriber again (RTX)")             \
     C(rtx_refused, "packets not sent again: over the limits of repair")           \
     C(rtx_missing, "packets that a subscriber asked for and that are not there")  \

@@ -21,7 +21,7 @@
 #define WHEEL_FINE_NS 1000000ull    /* a grain for those that may not */
 
 /* Tells the worker what kind of object a timer serves. The wheel does not look at it. */
-enum timer_kind { TIMER_TRANSPORT, TIMER_PRODUCER, TIMER_FEEDBACK, TIMER_REPAIR };
+enum timer_kind { TIMER_TRANSPORT, TIMER_PRODUCER, TIMER_FEEDBACK, TIMER_REPAIR, TIMER_REPLAY };
 
 struct timer {
     struct timer *next, **previous; /* previous is NULL while the timer is not set */

@@ -10,6 +10,7 @@
 #include "publish.h"
 #include "random_pool.h"
 #include "repair_out.h"
+#include "replay.h"
 #include "replica.h"
 #include "reports.h"
 #include "resume.h"
@@ -102,16 +103,19 @@ void consumers_publish(struct consumers *cs, const struct transport *t)
 
 /* ---- encodings and key frames ---- */
 
-static void request_key_frame(struct consumers *cs, const struct consumer *c)
+void consumer_need_key_frame(struct consumers *cs, struct consumer *c)
 {
-    if (!c->paused)
+    if (!c->paused && !replay_start(cs->replays, c))
         key_frame_request(cs->key_frames, c->producer, c->target);
 }
 
 void consumers_request_key_frames(struct consumers *cs, const struct transport *t)
 {
     for (const struct consumer_details *d = t->consumers; d; d = d->next_of_transport)
-        request_key_frame(cs, d->consumer);
+        if (!d->consumer->synchronised)
+            consumer_need_key_frame(cs, d->consumer);
+        else if (!d->consumer->paused) /* it has lost packets that nobody can tell */
+            key_frame_request(cs->key_frames, d->consumer->producer, d->consumer->target);
 }
 
 void consumers_restart(struct consumers *cs, struct producer *p)
@@ -120,7 +124,7 @@ void consumers_restart(struct consumers *cs, struct producer *p)
         c->synchronised = false;
         consumer_update_wants(cs, c);
         if (!p->paused)
-            request_key_frame(cs, c);
+            consumer_need_key_frame(cs, c);
     }
 }
 
@@ -215,6 +219,7 @@ void consumer_remove(struct consumers *cs, struct consumer *c, bool with_bye)
     if (with_bye && c->has_sent)
         reports_send_bye(cs->reports, d->transport, c->ssrc);
     give_ssrcs_back(cs, d);
+    replay_stop(cs->replays, c);
     producer_change_wants(cs->producers, p, c->wants, 0);
     if (c->is_layered)
         memset(&cs->selections[index], 0, sizeof(cs->selections[index]));
@@ -328,7 +333,7 @@ static void consumer_add(struct consumers *cs, uint32_t index, const struct cons
     layers_choose(cs, c);
     t->dirty = true;
     transport_report_soon(cs->transports, t);
-    request_key_frame(cs, c);
+    consumer_need_key_frame(cs, c);
 }
 
 static void consumer_change(struct consumers *cs, struct consumer *c,
@@ -344,7 +349,7 @@ static void consumer_change(struct consumers *cs, struct consumer *c,
         c->paused = row->paused;
         c->synchronised = false;
         consumer_update_wants(cs, c);
-        request_key_frame(cs, c);
+        consumer_need_key_frame(cs, c);
     }
     layers_choose(cs, c);
     layers_note(cs, c);

@@ -14,6 +14,7 @@
 #include "dataplane/engines/map.h"
 #include "dataplane/engines/quality/score.h"
 #include "dataplane/engines/srtp/sent.h"
+#include "dataplane/engines/quality/squeeze.h"
 #include "packet.h"
 #include "src/tables.h"
 
@@ -54,6 +55,10 @@ struct consumer_details {
     struct transport *transport;
     struct consumer **previous_of_producer;
     struct consumer_details *next_of_transport, **previous_of_transport;
+    struct replay *replay;  /* NULL: it gets packets as they come */
+    uint64_t first_in;      /* the first index with the present offsets; not of layered ones */
+    struct squeeze squeeze; /* the same */
+    uint64_t live_from;     /* smaller indexes left, or leave, with a replay */
     uint8_t preferred_spatial_layer, preferred_temporal_layer;
     uint8_t published_spatial_layer, published_temporal_layer; /* what the client knows */
     uint32_t layer_switches; /* how often the layers that are forwarded changed */
@@ -84,6 +89,7 @@ struct consumers {
     struct transports *transports;
     struct producers *producers;
     struct repair_out *repair_out;
+    struct replays *replays;
 
     uint32_t count;
     struct consumer *all; /* [CONSUMERS_MAX], like details */
@@ -108,6 +114,8 @@ void consumer_reconcile(struct consumers *cs, uint32_t index, const struct consu
 /* with_bye: sends its client an RTCP BYE. */
 void consumer_remove(struct consumers *cs, struct consumer *c, bool with_bye);
 
+/* It can begin only with a key frame: out of the history, or else of the publisher. */
+void consumer_need_key_frame(struct consumers *cs, struct consumer *c);
 /* Its target, or what is forwarded, or whether it is paused has changed. */
 void consumer_update_wants(struct consumers *cs, struct consumer *c);
 

@@ -9,6 +9,7 @@
 #include "producer.h"
 #include "proofs.h"
 #include "repair_out.h"
+#include "replay.h"
 #include "resume.h"
 #include "src/clock.h"
 #include "transmit.h"
@@ -25,6 +26,8 @@
 static void synchronise(struct fanout *f, struct consumer *c, const struct packet *packet,
                         uint32_t clock_rate)
 {
+    struct consumer_details *d = &f->consumers->details[c->index];
+
     if (c->has_sent)
         repair_out_remember(f->repair_out, c);
     if (!c->has_sent) {
@@ -41,6 +44,9 @@ static void synchronise(struct fanout *f, struct consumer *c, const struct packe
     c->index_offset = srtp_sent_next(&c->sent) - packet->index;
     c->floor_in = packet->index;
     c->synchronised = true;
+    d->first_in = packet->index;
+    d->squeeze.is_on = false;
+    d->live_from = 0;
 }
 
 /* May this packet go to this consumer now? A consumer follows one stream, because the sequence
@@ -55,6 +61,8 @@ static bool selects(struct fanout *f, struct consumer *c, const struct producer 
         if (p->kind == MEDIA_KIND_video && !packet->is_key_frame)
             return false;
         synchronise(f, c, packet, p->clock_rate[packet->codec]);
+        if (p->kind == MEDIA_KIND_video)
+            replay_overtaken(f->replays, c, packet);
     }
     return c->synchronised && packet->source == c->source && packet->index >= c->floor_in;
 }
@@ -180,6 +188,16 @@ forward(struct fanout *f, struct consumer *c, const struct producer *p, struct p
     return true;
 }
 
+static void count_emitted(const struct fanout *f, struct consumer *c, const struct emitted *emitted)
+{
+    if (!emitted->packets)
+        return;
+    c->last_sent_ns = f->turn->now_ns;
+    c->packets += emitted->packets;
+    c->bytes += emitted->bytes;
+    c->payload_bytes += emitted->payload_bytes;
+}
+
 static void forward_all(struct fanout *f, struct consumer *c, const struct producer *p,
                         struct emitted *emitted)
 {
@@ -199,6 +217,7 @@ static __attribute__((noinline)) void forward_layers(struct fanout *f, struct co
                                                      struct emitted *emitted)
 {
     struct selection *s = &f->consumers->selections[c->index];
+    const struct consumer_details *details = &f->consumers->details[c->index];
 
     s->is_synchronised = c->synchronised;
     for (struct packet *packet = p->job.first; packet; packet = packet->next) {
@@ -207,8 +226,12 @@ static __attribute__((noinline)) void forward_layers(struct fanout *f, struct co
 
         if (p->mapped_payload_type[packet->codec] != c->header.payload_type)
             continue;
-        if (selection_is_start(s, &in))
+        if (selection_is_start(s, &in)) {
             layers_start(f->consumers, c, packet);
+            replay_overtaken(f->replays, c, packet);
+        }
+        if (packet->source == c->source && packet->index < details->live_from)
+            continue;
         switch (selection_add(s, &in, &d.how)) {
         case SELECTION_DROP:
             continue;
@@ -222,6 +245,67 @@ static __attribute__((noinline)) void forward_layers(struct fanout *f, struct co
             packet->verdict = VERDICT_forwarded;
     }
     layers_note(f->consumers, c);
+}
+
+/* ---- packets that are replayed ---- */
+
+void fan_out_start(struct fanout *f, struct consumer *c, struct packet *first, uint32_t span)
+{
+    struct consumer_details *d = &f->consumers->details[c->index];
+    struct selection *s = &f->consumers->selections[c->index];
+    const uint32_t last = c->last_timestamp;
+    struct squeeze *squeeze = &d->squeeze;
+    uint32_t floor;
+
+    if (c->is_layered) {
+        layers_start(f->consumers, c, first);
+        squeeze = &selection_present(s)->squeeze;
+    } else {
+        synchronise(f, c, first, c->producer->clock_rate[first->codec]);
+        c->floor_in = UINT64_MAX; /* nothing leaves but what is replayed */
+    }
+    /* The last one is on the clock, and those before it stand close to it. */
+    floor = first->view.timestamp + c->timestamp_offset + span - squeezed_span(span);
+    if (c->has_sent && (int32_t)(floor - last) < 0)
+        floor = last;
+    *squeeze = (struct squeeze){true, first->view.timestamp, floor};
+}
+
+void fan_out_stored(struct fanout *f, struct consumer *c, struct packet *packet)
+{
+    const struct producer *p = c->producer;
+    const struct selection_packet in = layers_packet(p, packet);
+    struct selection *s = &f->consumers->selections[c->index];
+    struct emitted emitted = {0};
+    struct departure d = {0};
+
+    packet_headers_clear(packet);
+    packet->verdict = VERDICT_forwarded; /* it was counted when it came */
+    if (!c->is_layered) {
+        d.how.index = packet->index + c->index_offset;
+        d.how.timestamp = squeeze(&f->consumers->details[c->index].squeeze, packet->view.timestamp,
+                                  packet->view.timestamp + c->timestamp_offset);
+        forward(f, c, p, packet, &d, false, &emitted);
+    } else {
+        switch (selection_add(s, &in, &d.how)) {
+        case SELECTION_DROP:
+            break;
+        case SELECTION_EMPTY:
+            d.is_empty = true;
+            forward(f, c, p, packet, &d, true, &emitted);
+            break;
+        case SELECTION_FORWARD:
+            forward(f, c, p, packet, &d, true, &emitted);
+            break;
+        }
+    }
+    transmit_flush(f->transmit); /* the caller takes the packet back */
+    count_emitted(f, c, &emitted);
+    c->egress->packets += emitted.packets;
+    c->egress->bytes += emitted.bytes;
+    c->egress->dirty = true;
+    f->turn->counters[COUNTER_rtp_sent] += emitted.packets;
+    f->turn->counters[COUNTER_rtp_sent_bytes] += emitted.bytes;
 }
 
 /* ---- queues of producers ---- */
@@ -414,14 +498,9 @@ static void emit_consumer(struct fanout *f, struct consumer *c, struct emitted *
         forward_layers(f, c, p, &emitted);
     else
         forward_all(f, c, p, &emitted);
-    if (emitted.packets) {
-        c->last_sent_ns = f->turn->now_ns;
-        c->packets += emitted.packets;
-        c->bytes += emitted.bytes;
-        c->payload_bytes += emitted.payload_bytes;
-        subscriber->packets += emitted.packets;
-        subscriber->bytes += emitted.bytes;
-    }
+    count_emitted(f, c, &emitted);
+    subscriber->packets += emitted.packets;
+    subscriber->bytes += emitted.bytes;
     if (p->kind == MEDIA_KIND_video &&
         (c->is_layered ? layers_wait_for_key_frame(f->consumers, c) : !c->synchronised))
         key_frame_request(f->key_frames, p, c->target);

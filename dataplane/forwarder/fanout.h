@@ -24,6 +24,7 @@
 #define FAN_OUT_BEGUN_NS 300000
 #define BACKLOG_NS_MAX (100 * 1000000ull)
 
+struct consumer;
 struct packet;
 struct producer;
 
@@ -40,6 +41,7 @@ struct fanout {
     struct consumers *consumers;
     struct key_frames *key_frames;
     struct repair_out *repair_out;
+    struct replays *replays;
     struct proofs *proofs;
 
     struct producer_list new; /* producers whose packets nobody has got yet */
@@ -56,6 +58,14 @@ static inline bool fan_out_has_work(const struct fanout *f)
 {
     return f->new.first || f->begun[MEDIA_KIND_audio].first || f->begun[MEDIA_KIND_video].first;
 }
+/* ---- for replay.c ---- */
+
+/* The consumer begins with this packet, which was stored. span: from its time stamp to that of the last
+ * packet that will be replayed. */
+void fan_out_start(struct fanout *f, struct consumer *c, struct packet *first, uint32_t span);
+/* Sends a stored packet at once. */
+void fan_out_stored(struct fanout *f, struct consumer *c, struct packet *packet);
+
 /* Gives back the queued packets of a producer that is removed or paused. */
 void fan_out_forget(struct fanout *f, struct producer *p);
 

@@ -1,7 +1,6 @@
 /* Which layers the consumers of layered producers get. */
 #include "layers.h"
 
-#include "key_frames.h"
 #include "src/clock.h"
 #include "turn.h"
 
@@ -54,8 +53,8 @@ void layers_choose(struct consumers *cs, struct consumer *c)
     s->temporal = d->preferred_temporal_layer;
     c->target = encoding;
     consumer_update_wants(cs, c);
-    if (!c->paused && layers_wait_for_key_frame(cs, c))
-        key_frame_request(cs->key_frames, p, encoding);
+    if (layers_wait_for_key_frame(cs, c))
+        consumer_need_key_frame(cs, c);
 }
 
 bool layers_wait_for_key_frame(const struct consumers *cs, const struct consumer *c)
@@ -113,6 +112,7 @@ void layers_start(struct consumers *cs, struct consumer *c, const struct packet 
     c->encoding = packet->encoding;
     c->source = packet->source;
     c->synchronised = true;
+    cs->details[c->index].live_from = 0;
     consumer_update_wants(cs, c);
 }
 

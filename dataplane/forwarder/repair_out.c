@@ -41,9 +41,12 @@ void repair_out_forget(struct repair_out *r, uint32_t consumer)
 
 /* ---- which packet it was ---- */
 
-static struct segment present_segment(const struct consumer *c)
+static struct segment present_segment(const struct repair_out *r, const struct consumer *c)
 {
-    return (struct segment){.first_out = c->floor_in + c->index_offset,
+    const struct consumer_details *d = &r->consumers->details[c->index];
+
+    return (struct segment){.first_out = d->first_in + c->index_offset,
+                            .squeeze = d->squeeze,
                             .index_offset = c->index_offset,
                             .timestamp_offset = c->timestamp_offset,
                             .encoding = c->encoding,
@@ -54,17 +57,18 @@ void repair_out_remember(struct repair_out *r, const struct consumer *c)
 {
     struct retransmission *x = &r->all[c->index];
 
-    x->segments[x->segment_count++ % RESEND_SEGMENTS] = present_segment(c);
+    x->segments[x->segment_count++ % RESEND_SEGMENTS] = present_segment(r, c);
 }
 
 /* The segment in which this index left. False: it is too long ago. */
-static bool find_segment(const struct retransmission *x, const struct consumer *c, uint64_t out,
+static bool find_segment(const struct repair_out *r, const struct consumer *c, uint64_t out,
                          struct segment *segment)
 {
+    const struct retransmission *x = &r->all[c->index];
     uint32_t oldest = x->segment_count < RESEND_SEGMENTS ? 0 : x->segment_count - RESEND_SEGMENTS;
 
     /* Also while the consumer waits to be synchronised: this was the last that was sent. */
-    *segment = present_segment(c);
+    *segment = present_segment(r, c);
     if (out >= segment->first_out)
         return true;
     for (uint32_t i = x->segment_count; i > oldest; i--) {
@@ -87,7 +91,7 @@ static bool index_sent(const struct consumer *c, uint16_t sequence, uint64_t *ou
     return true;
 }
 
-static const struct history *history_of(const struct repair_out *r, const struct producer *p)
+const struct history *repair_history(const struct repair_out *r, const struct producer *p)
 {
     if (!p->is_replica)
         return r->own;
@@ -106,7 +110,7 @@ static bool find_layered(const struct repair_out *r, const struct consumer *c, u
                          struct departed *d)
 {
     const struct producer *p = c->producer;
-    const struct history *history = history_of(r, p);
+    const struct history *history = repair_history(r, p);
     const struct history_head *head = &d->packet.head;
     uint64_t in;
     const struct selection_segment *segment =
@@ -132,17 +136,19 @@ static bool find_plain(const struct repair_out *r, const struct consumer *c, uin
                        struct departed *d)
 {
     const struct producer *p = c->producer;
-    const struct history *history = history_of(r, p);
+    const struct history *history = repair_history(r, p);
     struct segment segment;
 
-    if (!history || !find_segment(&r->all[c->index], c, out, &segment) ||
+    if (!history || !find_segment(r, c, out, &segment) ||
         !history_read(history, producer_stream(p, segment.encoding), p->generation,
                       out - segment.index_offset, &d->packet) ||
         d->packet.head.source != segment.source ||
         !rtp_parse(d->packet.data, d->packet.head.bytes, &d->view))
         return false;
-    d->how = (struct selection_out){.timestamp = d->view.timestamp + segment.timestamp_offset,
-                                    .marker = d->view.marker};
+    d->how =
+        (struct selection_out){.timestamp = squeeze(&segment.squeeze, d->view.timestamp,
+                                                    d->view.timestamp + segment.timestamp_offset),
+                               .marker = d->view.marker};
     return true;
 }
 

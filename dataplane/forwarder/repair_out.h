@@ -24,6 +24,7 @@
 #include <stdint.h>
 
 #include "dataplane/engines/quality/history.h"
+#include "dataplane/engines/quality/squeeze.h"
 
 #define RESEND_TRIES_MAX 10
 #define RESEND_SHARE_PERCENT 30
@@ -33,12 +34,14 @@
 
 struct consumer;
 struct consumer_details;
+struct producer;
 struct rtcp_packet;
 
 /* Packets that were sent with the same offsets. Layered consumers have struct selection instead. */
 struct segment {
     uint64_t first_out; /* the first index of it */
     uint64_t index_offset;
+    struct squeeze squeeze;
     uint32_t timestamp_offset;
     uint8_t encoding, source;
 };
@@ -77,6 +80,8 @@ void repair_out_close(struct repair_out *r);
  * returns how many it looked at. */
 unsigned repair_out_answer(struct repair_out *r, const struct consumer_details *d,
                            const struct rtcp_packet *nack, unsigned limit);
+/* The history in which the packets of this producer are; NULL: there is none. */
+const struct history *repair_history(const struct repair_out *r, const struct producer *p);
 /* The offsets of the consumer are about to change. */
 void repair_out_remember(struct repair_out *r, const struct consumer *c);
 /* Was anything sent again to this consumer? Then its RTX stream has used indexes. */

@@ -60,6 +60,9 @@ static void on_timer(void *context, struct timer *timer)
     case TIMER_REPAIR:
         repair_in_on_timer(&w->repair_in, timer->owner);
         break;
+    case TIMER_REPLAY:
+        replay_on_timer(&w->replays, timer->owner);
+        break;
     }
 }
 
@@ -281,6 +284,13 @@ static void connect_way_out(struct worker *w)
     w->repair_out.own = &w->history;
     w->repair_out.lanes = &w->lanes;
     w->repair_out.consumers = &w->consumers;
+    w->fanout.replays = &w->replays;
+    w->replays.turn = &w->turn;
+    w->replays.wheel = &w->fine_wheel;
+    w->replays.pool = &w->pool;
+    w->replays.fanout = &w->fanout;
+    w->replays.consumers = &w->consumers;
+    w->replays.repair_out = &w->repair_out;
     w->transmit.turn = &w->turn;
     w->transmit.io = w->config.io;
     w->transmit.backend = w->config.backend;
@@ -335,7 +345,8 @@ static void connect_objects(struct worker *w)
                                       .key_frames = &w->key_frames,
                                       .transports = &w->transports,
                                       .producers = &w->producers,
-                                      .repair_out = &w->repair_out};
+                                      .repair_out = &w->repair_out,
+                                      .replays = &w->replays};
     w->publisher.turn = &w->turn;
     w->publisher.actual = w->config.actual;
 }
@@ -376,9 +387,9 @@ bool worker_open(struct worker *w, const struct worker_config *config, char *why
     w->transports.ufrags.secret = random_pool_take_u64(&w->random);
     if (!pool_open(&w->pool) || !history_open(&w->history, HISTORY_BYTES) ||
         !ingress_open(&w->arrivals) || !repair_in_open(&w->repair_in) ||
-        !repair_out_open(&w->repair_out) || !handoff_open(&w->lanes) || !checks_open(&w->checks) ||
-        !transports_open(&w->transports) || !producers_open(&w->producers) ||
-        !consumers_open(&w->consumers)) {
+        !repair_out_open(&w->repair_out) || !replays_open(&w->replays) ||
+        !handoff_open(&w->lanes) || !checks_open(&w->checks) || !transports_open(&w->transports) ||
+        !producers_open(&w->producers) || !consumers_open(&w->consumers)) {
         snprintf(why, 192, "no address space for the objects of worker %u", config->index);
         worker_close(w);
         return false;
@@ -397,6 +408,7 @@ void worker_close(struct worker *w)
     transports_close(&w->transports);
     checks_close(&w->checks);
     handoff_close(&w->lanes);
+    replays_close(&w->replays);
     repair_out_close(&w->repair_out);
     repair_in_close(&w->repair_in);
     ingress_close(&w->arrivals);

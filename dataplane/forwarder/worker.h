@@ -37,6 +37,7 @@
 #include "reconcile.h"
 #include "repair_in.h"
 #include "repair_out.h"
+#include "replay.h"
 #include "replica.h"
 #include "reports.h"
 #include "resume.h"
@@ -85,6 +86,7 @@ struct worker {
     /* repair */
     struct repair_in repair_in;
     struct repair_out repair_out;
+    struct replays replays;
     struct proofs proofs;
 
     /* RTCP */

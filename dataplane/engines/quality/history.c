@@ -16,11 +16,14 @@ bool history_open(struct history *h, size_t bytes)
     *h = (struct history){.claimed = FIRST_UNIT, .units = bytes / HISTORY_UNIT_BYTES};
     h->log = mmap(NULL, bytes, protection, flags, -1, 0);
     h->places = mmap(NULL, sizeof(*h->places) * HISTORY_STREAMS, protection, flags, -1, 0);
+    h->streams = mmap(NULL, sizeof(*h->streams) * HISTORY_STREAMS, protection, flags, -1, 0);
+    if ((void *)h->streams == MAP_FAILED)
+        h->streams = NULL;
     if (h->log == MAP_FAILED)
         h->log = NULL;
     if ((void *)h->places == MAP_FAILED)
         h->places = NULL;
-    if (!h->log || !h->places) {
+    if (!h->log || !h->places || !h->streams) {
         history_close(h);
         return false;
     }
@@ -34,6 +37,8 @@ void history_close(struct history *h)
         munmap(h->log, h->units * HISTORY_UNIT_BYTES);
     if (h->places)
         munmap(h->places, sizeof(*h->places) * HISTORY_STREAMS);
+    if (h->streams)
+        munmap(h->streams, sizeof(*h->streams) * HISTORY_STREAMS);
     *h = (struct history){0};
 }
 
@@ -117,6 +122,33 @@ static uint64_t claim(struct history *h, uint64_t units)
     return position;
 }
 
+static void note(struct history *h, const struct history_head *head)
+{
+    struct history_stream *s = &h->streams[head->stream];
+    uint64_t number = head->index + 1;
+
+    if (s->owner != head->owner || s->source != head->source) {
+        s->owner = head->owner;
+        s->source = head->source;
+        __atomic_store_n(&s->key_frame, 0, __ATOMIC_RELAXED);
+        __atomic_store_n(&s->newest, 0, __ATOMIC_RELAXED);
+    }
+    if (number > s->newest)
+        __atomic_store_n(&s->newest, number, __ATOMIC_RELAXED);
+    if (head->is_key_frame && number > s->key_frame)
+        __atomic_store_n(&s->key_frame, number, __ATOMIC_RELAXED);
+}
+
+bool history_last_key_frame(const struct history *h, uint32_t stream, uint64_t *key_frame,
+                            uint64_t *newest)
+{
+    const struct history_stream *s = &h->streams[stream];
+
+    *key_frame = __atomic_load_n(&s->key_frame, __ATOMIC_RELAXED) - 1;
+    *newest = __atomic_load_n(&s->newest, __ATOMIC_RELAXED) - 1;
+    return *key_frame != UINT64_MAX && *newest != UINT64_MAX && *newest >= *key_frame;
+}
+
 void history_add(struct history *h, const struct history_head *head, const uint8_t *data)
 {
     uint64_t position = claim(h, units_of(head->bytes));
@@ -126,6 +158,7 @@ void history_add(struct history *h, const struct history_head *head, const uint8
     bytes_write(words + sizeof(*head) / sizeof(*words), data, head->bytes);
     __atomic_store_n(&h->places[head->stream][head->index % HISTORY_PLACES], (uint32_t)position,
                      __ATOMIC_RELEASE);
+    note(h, head);
 }
 
 bool history_read(const struct history *h, uint32_t stream, uint32_t owner, uint64_t index,

@@ -45,11 +45,20 @@ struct history_packet {
     _Alignas(8) uint8_t data[(DATAGRAM_BYTES_MAX + 7) & ~7];
 };
 
+/* What the packets of one stream were so far. Written by the worker, read by any. */
+struct history_stream {
+    uint64_t newest,
+        key_frame;  /* indexes plus one, 0: none; key_frame: where the last one begins */
+    uint32_t owner; /* whose packets they are */
+    uint8_t source;
+};
+
 struct history {
     _Alignas(64) uint64_t claimed; /* units that were ever written, or are being written now */
     uint64_t units;                /* that the log holds */
     uint64_t *log;
     uint32_t (*places)[HISTORY_PLACES]; /* [HISTORY_STREAMS]: low half of a position; 0: none */
+    struct history_stream *streams;     /* [HISTORY_STREAMS] */
 };
 
 /* bytes: a multiple of HISTORY_UNIT_BYTES, and more than the longest packet takes. False: mmap
@@ -59,6 +68,11 @@ void history_close(struct history *h);
 
 /* Keeps a packet: head->bytes bytes from `data` on. */
 void history_add(struct history *h, const struct history_head *head, const uint8_t *data);
+
+/* The last packet of a stream, and the packet with which its last key frame begins. False: nobody knows
+ * of such a key frame. Another producer may have had the stream: history_read tells. */
+bool history_last_key_frame(const struct history *h, uint32_t stream, uint64_t *key_frame,
+                            uint64_t *newest);
 
 /* Copies a packet out. False: it is not there, or no longer. */
 bool history_read(const struct history *h, uint32_t stream, uint32_t owner, uint64_t index,

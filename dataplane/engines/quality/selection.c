@@ -1,8 +1,6 @@
 /* Which layers a subscriber gets. */
 #include "selection.h"
 
-#define SQUEEZE 64 /* how much closer the time stamps are of pictures that come too late */
-#define SQUEEZED_MAX (10 * 90000) /* time stamps are not squeezed for longer */
 #define PICTURE_BASE \
     (1ull << 32) /* so that pictures from before the first one have a number, too */
 
@@ -22,15 +20,9 @@ static uint64_t picture_number(const struct selection_segment *segment, const st
     return next + (uint64_t)((int64_t)((layer->picture_id - next) << unused) >> unused);
 }
 
-/* Time stamps of a new segment continue on the clock of the ones before, so its first pictures may be
- * older than what has left. Those follow it closely, in their order, until the clock has caught up. */
 static uint32_t timestamp_of(const struct selection_segment *segment, uint32_t timestamp)
 {
-    uint32_t out = timestamp + segment->timestamp_offset;
-    int32_t since_first = (int32_t)(timestamp - segment->timestamp_first);
-    uint32_t least = segment->timestamp_floor + 1 + (uint32_t)(since_first / SQUEEZE);
-
-    return segment->is_squeezed && since_first >= 0 && (int32_t)(out - least) < 0 ? least : out;
+    return squeeze(&segment->squeeze, timestamp, timestamp + segment->timestamp_offset);
 }
 
 bool selection_rewrite(const struct selection_segment *segment, const struct selection_packet *p,
@@ -201,9 +193,7 @@ void selection_start(struct selection *s, const struct selection_packet *p, uint
     segment = selection_present(s);
     segment->first_out = next_out;
     segment->timestamp_offset = timestamp_offset;
-    segment->timestamp_first = p->timestamp;
-    segment->timestamp_floor = timestamp_floor;
-    segment->is_squeezed = true;
+    segment->squeeze = (struct squeeze){true, p->timestamp, timestamp_floor};
     segment->tl0_offset = s->has_tl0 ? (uint8_t)(s->tl0_newest + 1 - layer->tl0) : 0;
     segment->encoding = p->encoding;
     segment->source = p->source;
@@ -277,8 +267,8 @@ enum selection_verdict selection_add(struct selection *s, const struct selection
     segment = selection_present(s);
     if (segment->encoding != p->encoding || segment->source != p->source)
         return SELECTION_DROP;
-    if ((int32_t)(p->timestamp - segment->timestamp_first) > SQUEEZED_MAX)
-        segment->is_squeezed = false;
+    if ((int32_t)(p->timestamp - segment->squeeze.first) > SQUEEZED_MAX)
+        segment->squeeze.is_on = false; /* else it is on again when the time stamps wrap */
     if (p->layer->begins_frame && p->index >= segment->packets.next) {
         change_limits(s, p);
         segment = selection_present(s);

@@ -27,6 +27,7 @@
 
 #include "layer.h"
 #include "renumber.h"
+#include "squeeze.h"
 #include "src/rows.h"
 
 #define SELECTION_SEGMENTS 4 /* that are remembered, for retransmissions */
@@ -72,9 +73,7 @@ struct selection_segment {
     uint64_t first_out; /* index */
     struct renumber packets, pictures;
     uint32_t timestamp_offset;
-    uint32_t timestamp_first; /* in, */
-    uint32_t timestamp_floor; /* and the newest that had left before it, out */
-    bool is_squeezed;         /* time stamps that are not above the floor are lifted above it */
+    struct squeeze squeeze;
     uint8_t tl0_offset;
     uint8_t encoding, source;
     uint8_t top; /* the spatial layer that ends a picture */
@@ -109,8 +108,8 @@ static inline struct selection_segment *selection_present(struct selection *s)
 bool selection_is_start(const struct selection *s, const struct selection_packet *p);
 
 /* From p on, its stream is forwarded. next_out: the index that follows what has left.
- * timestamp_offset: what is added to its time stamps. timestamp_floor: the newest time stamp that has
- * left; time stamps of the new segment are greater. */
+ * timestamp_offset: what is added to its time stamps. timestamp_floor: time
+ * stamps of the new segment are greater. */
 void selection_start(struct selection *s, const struct selection_packet *p, uint64_t next_out,
                      uint32_t timestamp_offset, uint32_t timestamp_floor);
 

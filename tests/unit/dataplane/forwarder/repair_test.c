@@ -353,6 +353,7 @@ static void packets_from_before_a_pause_leave_as_they_were(void **state)
     for (uint16_t i = 0; i < 10; i++)
         publish(rig, &clients[0], (uint16_t)(102 + i), false);
     rig_turn(rig);
+    rig_advance(rig, REPLAY_AGE_NS + NS_PER_MS); /* the key frame is too old to be replayed */
     rig_consumer(rig, 0, 1, 0, CONSUMER_SSRC, false, 1);
     rig_turn(rig);
     publish(rig, &clients[0], 112, true);
