@@ -3,8 +3,8 @@
  *
  * A field is S(type, name, show, min, max) or, for an array, A(type, name, count, show, min, max):
  *   type   u8, u16, u32, u64, i32, i64, chr (a byte of text)
- *   show   how a person sees it: dec, hex, uuid, text, handle, ip, port, ns, bytes, secret, or the
- *          name of an enum list below
+ *   show   how a person sees it: dec, hex, uuid, text, handle, ip, port, ns, bytes, layer (255: none),
+ *          secret, or the name of an enum list below
  *   min/max  the range a reader accepts of a scalar (and of every element of an array); 0, 0 means
  *          any value
  * Rules: fixed-width integers only, no hidden padding (a compile error), a multiple of 64 bytes
@@ -190,7 +190,8 @@ ROW_ENUMS(ROW_ENUM_DECLARE)
 
 /* path_proof: 2: the client has proven that it receives at this address; 1: it sends from there, and
  * receives no media; 0: not proven yet, so little is sent there (threat D4). path_count: addresses
- * that its checks came from. path_withheld: datagrams that were not sent for want of a proof. */
+ * that its checks came from. path_withheld: datagrams that were not sent for want of a proof. rtx_:
+ * retransmissions, which rtp_ contains too. */
 #define TRANSPORT_STATE_ROW(S, A)                                                        \
     S(u64, bytes_received, bytes, 0, 0)                                                  \
     S(u64, bytes_sent, bytes, 0, 0)                                                      \
@@ -198,6 +199,8 @@ ROW_ENUMS(ROW_ENUM_DECLARE)
     S(u64, rtp_bytes_received, bytes, 0, 0)                                              \
     S(u64, rtp_packets_sent, dec, 0, 0)                                                  \
     S(u64, rtp_bytes_sent, bytes, 0, 0)                                                  \
+    S(u64, rtx_bytes_received, bytes, 0, 0)                                              \
+    S(u64, rtx_bytes_sent, bytes, 0, 0)                                                  \
     S(u64, last_check_ns, ns, 0, 0)                                                      \
     S(u64, connected_ns, ns, 0, 0)                                                       \
     S(u64, published_ns, ns, 0, 0)                                                       \
@@ -207,6 +210,8 @@ ROW_ENUMS(ROW_ENUM_DECLARE)
     S(u32, send_bps, dec, 0, 0)                                                          \
     S(u32, rtp_receive_bps, dec, 0, 0)                                                   \
     S(u32, rtp_send_bps, dec, 0, 0)                                                      \
+    S(u32, rtx_receive_bps, dec, 0, 0)                                                   \
+    S(u32, rtx_send_bps, dec, 0, 0)                                                      \
     S(u32, path_moves, dec, 0, 0)                                                        \
     S(u32, path_withheld, dec, 0, 0)                                                     \
     S(u16, remote_port, port, 0, 0)                                                      \
@@ -217,13 +222,14 @@ ROW_ENUMS(ROW_ENUM_DECLARE)
     S(u8, srtp_profile, srtp_profile, 0, 8)                                              \
     S(u8, path_proof, dec, 0, 2)                                                         \
     S(u8, path_count, dec, 0, 8)                                                         \
-    A(u8, reserved, 38, hex, 0, 0)
+    A(u8, reserved, 14, hex, 0, 0)
 
 /* Index e of the arrays is one encoding. Jitter is in RTP time-stamp units (RFC 3550 6.4.1). In
  * this and the rows beside it, bytes are those of RTP packets with header and padding, without what
  * SRTP adds, and _bps is the rate between the last two times that the row was published.
  *   packets, bytes            without retransmissions
- *   rtx_packets               retransmissions that came; packets_repaired: of these, what was missing
+ *   rtx_packets               retransmissions that came
+ *   packets_repaired          of these, what we had asked for; bytes_repaired: as if it had come at first
  *   packets_discarded         packets that came and could not be used; rtx_discarded: retransmissions
  *   nacks_sent                messages to the publisher; packets_asked: that they asked for
  *   score                     how well it arrives, see dataplane/engines/quality/score.h
@@ -235,6 +241,7 @@ ROW_ENUMS(ROW_ENUM_DECLARE)
     A(u64, encoding_bytes, ENCODINGS_MAX, bytes, 0, 0)                                   \
     A(u64, encoding_last_packet_ns, ENCODINGS_MAX, ns, 0, 0)                             \
     A(i64, encoding_packets_lost, ENCODINGS_MAX, dec, 0, 0)                              \
+    A(u64, encoding_bytes_repaired, ENCODINGS_MAX, bytes, 0, 0)                          \
     S(u64, published_ns, ns, 0, 0)                                                       \
     A(u64, layer_bytes, ROW_LAYERS, bytes, 0, 0)                                         \
     A(u32, layer_bps, ROW_LAYERS, dec, 0, 0)                                             \
@@ -255,7 +262,7 @@ ROW_ENUMS(ROW_ENUM_DECLARE)
     A(u8, encoding_score, ENCODINGS_MAX, dec, 0, SCORE_MAX)                              \
     S(u32, round_trip_us, dec, 0, 0)                                                     \
     S(u8, orientation, hex, 0, 0)                                                        \
-    A(u8, reserved, 63, hex, 0, 0)
+    A(u8, reserved, 31, hex, 0, 0)
 
 /* encoding: the index of the producer's encoding that is forwarded now. spatial_layer and
  * temporal_layer: the highest ones that are forwarded now, LAYER_NONE: nothing is; of simulcast, the
@@ -282,10 +289,10 @@ ROW_ENUMS(ROW_ENUM_DECLARE)
     S(u32, layer_switches, dec, 0, 0)                                                    \
     S(u32, send_bps, dec, 0, 0)                                                          \
     S(u8, encoding, dec, 0, ENCODINGS_MAX - 1)                                           \
-    S(u8, spatial_layer, dec, 0, 255)                                                    \
-    S(u8, temporal_layer, dec, 0, 255)                                                   \
-    S(u8, target_spatial_layer, dec, 0, 255)                                             \
-    S(u8, target_temporal_layer, dec, 0, 255)                                            \
+    S(u8, spatial_layer, layer, 0, 255)                                                  \
+    S(u8, temporal_layer, layer, 0, 255)                                                 \
+    S(u8, target_spatial_layer, layer, 0, 255)                                           \
+    S(u8, target_temporal_layer, layer, 0, 255)                                          \
     S(u8, score, dec, 0, SCORE_MAX)                                                      \
     A(u8, reserved, 14, hex, 0, 0)
 

@@ -66,6 +66,7 @@ enum field_show {
     SHOW_port,
     SHOW_ns,
     SHOW_bytes,
+    SHOW_layer,
     SHOW_secret,
 #define SHOW_ENUM(name, list) SHOW_##name,
     ROW_ENUMS(SHOW_ENUM)

@@ -99,9 +99,11 @@ enum verdict {
     C(nack_sent, "lost packets that publishers were asked for (NACK)")            \
     C(repaired_in, "of those, packets that came")                                 \
     C(replays, "times that a subscriber got the last key frame out of the history") \
+    C(nack_received, "lost packets that subscribers asked for (NACK)")            \
     C(rtx_sent, "packets that were sent to a subscriber again (RTX)")             \
     C(rtx_refused, "packets not sent again: over the limits of repair")           \
     C(rtx_missing, "packets that a subscriber asked for and that are not there")  \
+    C(layer_switches, "times that a subscriber began to get other layers")        \
     C(changes_applied, "table rows applied")                                      \
     C(rescans, "full table scans")                                                \
     C(rows_refused, "table rows refused (out of range or inconsistent)")          \

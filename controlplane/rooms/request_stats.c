@@ -1,5 +1,6 @@
 /* media:getStats: statistics of the data plane, under the field names of mediasoup. */
 #include <arpa/inet.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "consumer.h"
@@ -28,6 +29,11 @@ static double rate(uint32_t bps, uint64_t published_ns)
     return now_ns > published_ns && now_ns - published_ns > RATE_AGE_NS_MAX ? 0 : bps;
 }
 
+static void add_number(cJSON *item, const char *key, double number)
+{
+    cJSON_AddNumberToObject(item, key, number);
+}
+
 static void add_tuple(cJSON *item, const struct transport_state_row *state)
 {
     char local[INET6_ADDRSTRLEN], remote[INET6_ADDRSTRLEN];
@@ -48,9 +54,25 @@ static void add_tuple(cJSON *item, const struct transport_state_row *state)
     }
     tuple = json_texts("localIp", local, "localAddress", local, "remoteIp", remote, "protocol",
                        "udp", NULL);
-    cJSON_AddNumberToObject(tuple, "localPort", state->local_port);
-    cJSON_AddNumberToObject(tuple, "remotePort", state->remote_port);
+    add_number(tuple, "localPort", state->local_port);
+    add_number(tuple, "remotePort", state->remote_port);
     json_add(item, "iceSelectedTuple", tuple);
+}
+
+/* mediasoup counts retransmissions apart. */
+static void add_rtp(cJSON *item, const struct transport_state_row *state)
+{
+    uint64_t at = state->published_ns;
+
+    add_number(item, "rtpBytesReceived",
+               (double)(state->rtp_bytes_received - state->rtx_bytes_received));
+    add_number(item, "rtpRecvBitrate", rate(state->rtp_receive_bps - state->rtx_receive_bps, at));
+    add_number(item, "rtxBytesReceived", (double)state->rtx_bytes_received);
+    add_number(item, "rtxRecvBitrate", rate(state->rtx_receive_bps, at));
+    add_number(item, "rtpBytesSent", (double)(state->rtp_bytes_sent - state->rtx_bytes_sent));
+    add_number(item, "rtpSendBitrate", rate(state->rtp_send_bps - state->rtx_send_bps, at));
+    add_number(item, "rtxBytesSent", (double)state->rtx_bytes_sent);
+    add_number(item, "rtxSendBitrate", rate(state->rtx_send_bps, at));
 }
 
 static cJSON *transport_stats(struct rooms *rooms, struct transport *t)
@@ -62,18 +84,14 @@ static cJSON *transport_stats(struct rooms *rooms, struct transport *t)
     item = json_texts("type", "webrtc-transport", "transportId", t->id, "iceRole", "controlled",
                       "iceState", field_enum_text(SHOW_ice_state, state.ice_state), "dtlsState",
                       field_enum_text(SHOW_dtls_state, state.dtls_state), NULL);
-    cJSON_AddNumberToObject(item, "timestamp", now_ms());
-    cJSON_AddNumberToObject(item, "bytesReceived", (double)state.bytes_received);
-    cJSON_AddNumberToObject(item, "recvBitrate", rate(state.receive_bps, state.published_ns));
-    cJSON_AddNumberToObject(item, "bytesSent", (double)state.bytes_sent);
-    cJSON_AddNumberToObject(item, "sendBitrate", rate(state.send_bps, state.published_ns));
-    cJSON_AddNumberToObject(item, "rtpBytesReceived", (double)state.rtp_bytes_received);
-    cJSON_AddNumberToObject(item, "rtpRecvBitrate",
-                            rate(state.rtp_receive_bps, state.published_ns));
-    cJSON_AddNumberToObject(item, "rtpBytesSent", (double)state.rtp_bytes_sent);
-    cJSON_AddNumberToObject(item, "rtpSendBitrate", rate(state.rtp_send_bps, state.published_ns));
-    cJSON_AddNumberToObject(item, "rtpPacketsReceived", (double)state.rtp_packets_received);
-    cJSON_AddNumberToObject(item, "rtpPacketsSent", (double)state.rtp_packets_sent);
+    add_number(item, "timestamp", now_ms());
+    add_number(item, "bytesReceived", (double)state.bytes_received);
+    add_number(item, "recvBitrate", rate(state.receive_bps, state.published_ns));
+    add_number(item, "bytesSent", (double)state.bytes_sent);
+    add_number(item, "sendBitrate", rate(state.send_bps, state.published_ns));
+    add_rtp(item, &state);
+    add_number(item, "rtpPacketsReceived", (double)state.rtp_packets_received);
+    add_number(item, "rtpPacketsSent", (double)state.rtp_packets_sent);
     add_tuple(item, &state);
     json_push(list, item);
     return list;
@@ -85,15 +103,54 @@ static cJSON *stream(const char *type, const struct producer *producer, uint32_t
     cJSON *item = json_texts("type", type, "kind", kind_text(producer->ortc.row.kind), "mimeType",
                              producer->ortc.mime, NULL);
 
-    cJSON_AddNumberToObject(item, "timestamp", now_ms());
-    cJSON_AddNumberToObject(item, "ssrc", ssrc);
+    add_number(item, "timestamp", now_ms());
+    add_number(item, "ssrc", ssrc);
     if (rtx_ssrc != 0)
-        cJSON_AddNumberToObject(item, "rtxSsrc", rtx_ssrc);
+        add_number(item, "rtxSsrc", rtx_ssrc);
     return item;
 }
 
-/* One encoding as it was received. mediasoup also has score and packetsDiscarded; the data plane
- * does not count these. */
+/* The rate of each layer with all that it needs, as mediasoup computes it: all lower spatial layers,
+ * and the lower temporal ones of its own; 0 while the layer itself does not come. */
+static void add_layers(cJSON *item, const struct producer_row *row,
+                       const struct producer_state_row *state, uint32_t e)
+{
+    bool is_simulcast = row->type == PRODUCER_TYPE_simulcast;
+    uint32_t spatial_layers = row->encoding_spatial_layers[e],
+             temporal_layers = row->encoding_temporal_layers[e];
+    double below = 0;
+    cJSON *layers;
+
+    layers = cJSON_AddObjectToObject(item, "bitrateByLayer");
+    if (spatial_layers <= 1 && temporal_layers <= 1)
+        return;
+    for (uint32_t s = 0; s < spatial_layers && s < 4; s++) {
+        for (uint32_t t = 0; t < temporal_layers && t < 4; t++) {
+            double own =
+                rate(state->layer_bps[ROW_LAYER(is_simulcast ? e : s, t)], state->published_ns);
+            char name[8];
+
+            below += own;
+            snprintf(name, sizeof(name), "%u.%u", s, t);
+            add_number(layers, name, own > 0 ? below : 0);
+        }
+    }
+}
+
+/* The byte of 3GPP TS 26.114 7.4.5, under the names of mediasoup's event videoorientationchange. */
+static void add_orientation(cJSON *item, uint8_t orientation)
+{
+    cJSON *value;
+
+    if (orientation == ORIENTATION_NONE)
+        return;
+    value = cJSON_AddObjectToObject(item, "videoOrientation");
+    cJSON_AddBoolToObject(value, "camera", (orientation & 8) != 0);
+    cJSON_AddBoolToObject(value, "flip", (orientation & 4) != 0);
+    add_number(value, "rotation", (orientation & 3) * 90);
+}
+
+/* One encoding as it was received. */
 static void add_encoding(cJSON *list, const struct producer *producer,
                          const struct producer_state_row *state, uint32_t e)
 {
@@ -103,20 +160,31 @@ static void add_encoding(cJSON *list, const struct producer *producer,
 
     if (state->encoding_packets[e] == 0)
         return;
-    item = stream("inbound-rtp", producer, state->encoding_ssrc[e], row->encoding_rtx_ssrc[e]);
+    item = stream("inbound-rtp", producer, state->encoding_ssrc[e], state->encoding_rtx_ssrc[e]);
     if (rid[0] != '\0')
         cJSON_AddStringToObject(item, "rid", rid);
-    cJSON_AddNumberToObject(item, "packetCount", (double)state->encoding_packets[e]);
-    cJSON_AddNumberToObject(item, "byteCount", (double)state->encoding_bytes[e]);
-    cJSON_AddNumberToObject(item, "bitrate", rate(state->encoding_bps[e], state->published_ns));
-    cJSON_AddNumberToObject(item, "packetsLost", (double)state->encoding_packets_lost[e]);
-    cJSON_AddNumberToObject(item, "fractionLost", state->encoding_fraction_lost[e]);
-    cJSON_AddNumberToObject(item, "jitter", state->encoding_jitter[e]);
-    cJSON_AddNumberToObject(item, "packetsRetransmitted", state->encoding_rtx_packets[e]);
-    cJSON_AddNumberToObject(item, "packetsRepaired", state->encoding_packets_repaired[e]);
-    cJSON_AddNumberToObject(item, "nackCount", state->encoding_nacks_sent[e]);
-    cJSON_AddNumberToObject(item, "nackPacketCount", state->encoding_packets_asked[e]);
-    cJSON_AddNumberToObject(item, "pliCount", state->encoding_pli_sent[e]);
+    add_number(item, "packetCount",
+               (double)state->encoding_packets[e] + state->encoding_packets_repaired[e]);
+    add_number(item, "byteCount",
+               (double)state->encoding_bytes[e] + (double)state->encoding_bytes_repaired[e]);
+    add_number(item, "bitrate", rate(state->encoding_bps[e], state->published_ns));
+    add_layers(item, row, state, e);
+    add_number(item, "packetsLost", (double)state->encoding_packets_lost[e]);
+    add_number(item, "fractionLost", state->encoding_fraction_lost[e]);
+    add_number(item, "packetsDiscarded", state->encoding_packets_discarded[e]);
+    add_number(item, "jitter", state->encoding_jitter[e]);
+    add_number(item, "packetsRetransmitted", state->encoding_rtx_packets[e]);
+    add_number(item, "packetsRepaired", state->encoding_packets_repaired[e]);
+    if (state->encoding_rtx_ssrc[e] != 0)
+        add_number(item, "rtxPacketsDiscarded", state->encoding_rtx_discarded[e]);
+    add_number(item, "nackCount", state->encoding_nacks_sent[e]);
+    add_number(item, "nackPacketCount", state->encoding_packets_asked[e]);
+    add_number(item, "pliCount", state->encoding_pli_sent[e]);
+    add_number(item, "firCount", state->encoding_fir_sent[e]);
+    add_number(item, "score", state->encoding_score[e]);
+    if (state->round_trip_us != 0) /* 0: unknown, the client does not report it */
+        add_number(item, "roundTripTime", state->round_trip_us / 1000.0);
+    add_orientation(item, state->orientation);
     json_push(list, item);
 }
 
@@ -135,26 +203,29 @@ static cJSON *producer_stats(struct rooms *rooms, struct producer *producer)
 /* The stream to the receiver, then the encoding that is forwarded to it. */
 static cJSON *consumer_stats(struct rooms *rooms, struct consumer *consumer)
 {
-    struct consumer_state_row state = {0};
+    struct consumer_state_row state = {.score = SCORE_MAX};
     struct producer_state_row source = {0};
     cJSON *list = json_new_array(), *item;
 
     dataplane_row_read(rooms->dataplane, TABLE_consumer_state, consumer->handle, &state);
     dataplane_row_read(rooms->dataplane, TABLE_producer_state, consumer->producer->handle, &source);
     item = stream("outbound-rtp", consumer->producer, consumer->row.ssrc, consumer->row.rtx_ssrc);
-    cJSON_AddNumberToObject(item, "packetCount", (double)state.packets_sent);
-    cJSON_AddNumberToObject(item, "byteCount", (double)state.bytes_sent);
-    cJSON_AddNumberToObject(item, "bitrate", rate(state.send_bps, state.published_ns));
-    cJSON_AddNumberToObject(item, "packetsLost", (double)state.packets_lost);
-    cJSON_AddNumberToObject(item, "fractionLost", state.fraction_lost);
-    cJSON_AddNumberToObject(item, "jitter", state.jitter);
-    cJSON_AddNumberToObject(item, "packetsRetransmitted", state.packets_sent_again);
-    cJSON_AddNumberToObject(item, "nackCount", state.nack_received);
-    cJSON_AddNumberToObject(item, "nackPacketCount", state.packets_asked);
-    cJSON_AddNumberToObject(item, "pliCount", state.pli_received);
-    cJSON_AddNumberToObject(item, "firCount", state.fir_received);
+    add_number(item, "packetCount", (double)state.packets_sent);
+    add_number(item, "byteCount", (double)state.bytes_sent);
+    add_number(item, "bitrate", rate(state.send_bps, state.published_ns));
+    add_number(item, "packetsLost", (double)state.packets_lost);
+    add_number(item, "fractionLost", state.fraction_lost);
+    add_number(item, "packetsDiscarded", 0); /* of what is sent, nothing is */
+    add_number(item, "jitter", state.jitter);
+    add_number(item, "packetsRetransmitted", state.packets_sent_again);
+    add_number(item, "packetsRepaired", state.packets_repaired);
+    add_number(item, "nackCount", state.nack_received);
+    add_number(item, "nackPacketCount", state.packets_asked);
+    add_number(item, "pliCount", state.pli_received);
+    add_number(item, "firCount", state.fir_received);
+    add_number(item, "score", state.score);
     if (state.round_trip_us != 0) /* 0: unknown, no RTCP report arrived yet */
-        cJSON_AddNumberToObject(item, "roundTripTime", state.round_trip_us / 1000.0);
+        add_number(item, "roundTripTime", state.round_trip_us / 1000.0);
     json_push(list, item);
     if (state.encoding < consumer->producer->ortc.row.encoding_count)
         add_encoding(list, consumer->producer, &source, state.encoding);

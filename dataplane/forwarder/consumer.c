@@ -92,6 +92,7 @@ void consumer_publish_change(struct consumers *cs, const struct consumer_details
 void consumer_publish_layers(struct consumers *cs, struct consumer_details *d)
 {
     d->layer_switches++;
+    cs->turn->counters[COUNTER_layer_switches]++;
     consumer_publish_change(cs, d);
 }
 

@@ -21,8 +21,9 @@ struct egress {
     uint8_t tag_bytes;
     struct consumer *due_first, *due_last; /* in this turn: consumers that get packets here */
     struct egress *next_touched;
-    uint64_t packets, bytes; /* RTP sent */
-    struct srtp_key key;     /* the key for sending */
+    uint64_t packets, bytes;         /* RTP sent */
+    uint64_t rtx_packets, rtx_bytes; /* of those, sent again */
+    struct srtp_key key;             /* the key for sending */
 };
 
 #endif

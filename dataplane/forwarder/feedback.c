@@ -158,6 +158,7 @@ static void transport_feedback(struct feedback *f, struct transport *t,
     count =
         repair_out_answer(f->repair_out, d, packet, NACKED_PER_SECOND_MAX - t->nacked_in_window);
     d->packets_asked += count;
+    f->turn->counters[COUNTER_nack_received] += count;
     t->nacked_in_window += count;
 }
 

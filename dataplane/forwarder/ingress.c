@@ -282,6 +282,15 @@ static void level_add(struct arrivals *a, struct producer *p, const uint8_t *dat
         producer_publish_levels(a->producers, p);
 }
 
+/* How the camera is held; senders write it into some packets only (3GPP TS 26.114 7.4.5). */
+static void orientation_add(struct producer *p, const uint8_t *data, const struct rtp_view *view)
+{
+    struct rtp_element e = rtp_element(view, p->sent_id[EXTENSION_video_orientation]);
+
+    if (e.bytes == 1)
+        p->orientation = data[e.offset];
+}
+
 static int codec_of(const struct producer *p, uint8_t payload_type)
 {
     for (int c = 0; c < p->codec_count; c++)
@@ -463,6 +472,7 @@ static enum verdict accept(struct arrivals *a, struct arrival *arrival,
         return VERDICT_drop_rtp_malformed;
     if (is_repair) {
         e->rtx_packets++;
+        t->rtx_bytes_received += job->bytes;
         e->seen_rtx_ssrc = stream->ssrc;
         stream = unwrap(arrival, stream, &payload_bytes, &index);
         if (!stream) {
@@ -487,6 +497,7 @@ static enum verdict accept(struct arrivals *a, struct arrival *arrival,
     if (p->paused)
         return VERDICT_drop_rtp_paused;
     level_add(a, p, job->packet, view);
+    orientation_add(p, job->packet, view);
     if (!packet)
         return producer_is_wanted(p, stream->encoding) ? VERDICT_drop_no_memory : VERDICT_unwanted;
     if (p->sent_id[EXTENSION_abs_capture_time])

@@ -62,6 +62,7 @@ static void publish(struct producers *ps, const struct producer *p)
         row.encoding_nacks_sent[i] = e->nacks_sent;
         row.encoding_packets_asked[i] = e->packets_asked;
         row.encoding_packets_repaired[i] = e->packets_repaired;
+        row.encoding_bytes_repaired[i] = e->bytes_repaired;
     }
     for (int i = 0; i < ROW_LAYERS; i++) {
         row.layer_bytes[i] = p->layer_bytes[i];

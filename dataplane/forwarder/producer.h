@@ -34,6 +34,7 @@ struct encoding {
     uint32_t discarded, rtx_discarded, seen_rtx_ssrc;
     uint32_t nacks_sent, packets_asked, packets_repaired; /* see PRODUCER_STATE_ROW */
     uint64_t last_packet_ns;
+    uint64_t bytes_repaired;
     struct score score;
     bool is_silent;                 /* see scores.h */
     bool has_sr;                    /* the client sent a sender report: */

@@ -58,6 +58,7 @@ void repair_in_add(struct repair_in *r, struct producer *p, const struct packet 
     switch (nack_add(&s->nack, packet->index, is_repair, r->turn->now_ns)) {
     case NACK_REPAIRED:
         e->packets_repaired++;
+        e->bytes_repaired += packet->bytes;
         r->turn->counters[COUNTER_repaired_in]++;
         break;
     case NACK_TOO_MANY:

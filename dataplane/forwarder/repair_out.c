@@ -273,6 +273,8 @@ static void send_again(struct repair_out *r, struct retransmission *x,
     x->bytes += bytes;
     to->bytes += bytes;
     to->packets++;
+    to->rtx_bytes += bytes;
+    to->rtx_packets++;
     to->dirty = true;
     r->turn->counters[COUNTER_rtx_sent]++;
 }

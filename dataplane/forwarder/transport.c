@@ -89,6 +89,8 @@ static void publish(struct transports *ts, struct transport *t)
         .rtp_bytes_received = t->rtp_bytes_received,
         .rtp_packets_sent = t->egress->packets,
         .rtp_bytes_sent = t->egress->bytes - t->egress->packets * t->egress->tag_bytes,
+        .rtx_bytes_received = t->rtx_bytes_received,
+        .rtx_bytes_sent = t->egress->rtx_bytes - t->egress->rtx_packets * t->egress->tag_bytes,
         .last_check_ns = t->ice.last_check_ns,
         .connected_ns = t->connected_ns,
         .published_ns = ts->turn->now_ns,
@@ -107,6 +109,10 @@ static void publish(struct transports *ts, struct transport *t)
                                       &before->rtp_receive_bps, span_ns);
     row.rtp_send_bps =
         publish_bps(row.rtp_bytes_sent, &before->rtp_bytes_sent, &before->rtp_send_bps, span_ns);
+    row.rtx_receive_bps = publish_bps(row.rtx_bytes_received, &before->rtx_bytes_received,
+                                      &before->rtx_receive_bps, span_ns);
+    row.rtx_send_bps =
+        publish_bps(row.rtx_bytes_sent, &before->rtx_bytes_sent, &before->rtx_send_bps, span_ns);
     if (path) {
         memcpy(row.remote_ip, path->remote_ip, sizeof(row.remote_ip));
         memcpy(row.local_ip, path->local_ip, sizeof(row.local_ip));

@@ -78,6 +78,7 @@ struct transport {
 
     uint64_t bytes_received;
     uint64_t bytes_sent; /* all but RTP, which egress counts */
+    uint64_t rtx_bytes_received;
     uint64_t rtp_packets_received, rtp_bytes_received;
 
     struct egress *egress;

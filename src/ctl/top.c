@@ -58,6 +58,32 @@ static void sample_transports(const struct observer *observer, const struct top_
     }
 }
 
+static void sample_video(const struct observer *observer, struct video_sample *video)
+{
+    uint32_t rows = observer_rows(observer, TABLE_consumer);
+
+    memset(video, 0, sizeof(*video));
+    for (uint32_t index = 0; index < rows; index++) {
+        struct consumer_state_row row;
+        struct consumer_row desired;
+
+        if (row_copy(TABLE_consumer, &desired,
+                     region_row(&observer->desired, TABLE_consumer, index), 0) != ROW_OK ||
+            desired.kind != MEDIA_KIND_video ||
+            row_copy(TABLE_consumer_state, &row,
+                     region_row(&observer->actual, TABLE_consumer_state, index),
+                     desired.header.generation) != ROW_OK)
+            continue;
+        if (row.spatial_layer == LAYER_NONE)
+            video->without++;
+        else
+            video->layers[row.spatial_layer < TOP_LAYERS ? row.spatial_layer : TOP_LAYERS - 1]++;
+        video->switching += row.spatial_layer != row.target_spatial_layer ||
+                            row.temporal_layer != row.target_temporal_layer;
+        video->poor += row.score < SCORE_GOOD;
+    }
+}
+
 static void sample_take(const struct observer *observer, const struct top_sample *before,
                         struct top_sample *now)
 {
@@ -71,6 +97,7 @@ static void sample_take(const struct observer *observer, const struct top_sample
                      region_row(&observer->actual, TABLE_worker_counters, w), 0) != ROW_OK)
             now->worker_there[w] = false;
     }
+    sample_video(observer, &now->video);
     sample_transports(observer, before, now);
 }
 

@@ -99,6 +99,38 @@ static unsigned print_totals(FILE *to, const struct top_sample *before,
     return lines;
 }
 
+/* ---- layers and repair ---- */
+
+static double counter_rate(const struct top_sample *before, const struct top_sample *now,
+                           enum worker_counter counter)
+{
+    return per_second(rise(total(before, false, counter), total(now, false, counter)),
+                      now->now_ns - before->now_ns);
+}
+
+static unsigned print_video(FILE *to, const struct top_sample *before, const struct top_sample *now)
+{
+    const struct video_sample *v = &now->video;
+
+    fprintf(to, "\n%-12s %9s %9s %9s %9s %9s %10s %9s %11s\n", "VIDEO", "LAYER 0", "LAYER 1",
+            "LAYER 2", "LAYER 3", "NOTHING", "SWITCHING", "SCORE < 7", "SWITCHES/s");
+    fprintf(to, "%-12s %9u %9u %9u %9u %9u %10u %9u %11.1f\n", "subscribers", v->layers[0],
+            v->layers[1], v->layers[2], v->layers[3], v->without, v->switching, v->poor,
+            counter_rate(before, now, COUNTER_layer_switches));
+    fprintf(to, "%-12s %9s %9s %9s %9s %12s\n", "REPAIR", "LOST/s", "AGAIN/s", "REFUSED/s",
+            "GONE/s", "KEY FRAMES/s");
+    fprintf(to, "%-12s %9.1f %9.1f %9s %9s %12.1f\n", "publishers",
+            counter_rate(before, now, COUNTER_nack_sent),
+            counter_rate(before, now, COUNTER_repaired_in), "-", "-",
+            counter_rate(before, now, COUNTER_key_frames_asked));
+    fprintf(to, "%-12s %9.1f %9.1f %9.1f %9.1f %12s\n", "subscribers",
+            counter_rate(before, now, COUNTER_nack_received),
+            counter_rate(before, now, COUNTER_rtx_sent),
+            counter_rate(before, now, COUNTER_rtx_refused),
+            counter_rate(before, now, COUNTER_rtx_missing), "-");
+    return 6;
+}
+
 /* ---- transports ---- */
 
 static uint64_t rate_of(const struct transport_sample *t)
@@ -189,6 +221,7 @@ void top_print(FILE *to, const struct top_sample *before, struct top_sample *now
 
     print_headline(to, now);
     used += print_workers(to, before, now, elapsed_ns);
+    used += print_video(to, before, now);
     used += print_totals(to, before, now, elapsed_ns, true);
     if (lines == 0)
         print_totals(to, before, now, elapsed_ns, false);

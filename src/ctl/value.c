@@ -88,7 +88,8 @@ static void print_number(FILE *to, const struct field *field, uint64_t value, bo
 
     if (word)
         fprintf(to, "%s%s%s", quote, word, quote);
-    else if (field->show == SHOW_handle && value == 0)
+    else if ((field->show == SHOW_handle && value == 0) ||
+             (field->show == SHOW_layer && value == LAYER_NONE))
         fputs(json ? "null" : "-", to);
     else if (field->show == SHOW_handle)
         fprintf(to, "%s%u:%u%s", quote, handle_index(value), handle_generation(value), quote);

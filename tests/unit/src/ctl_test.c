@@ -170,6 +170,23 @@ static void fill_tables(void)
         .header = HEADER(1, 1), .udp_port = 40000, .backend = "socket"};
     struct worker_counters_row counters = {.header = HEADER(1, 1)};
 
+    struct consumer_row consumer = {.header = HEADER(1, 1), .kind = MEDIA_KIND_video};
+    struct consumer_state_row gets = {.header = HEADER(1, 1),
+                                      .spatial_layer = 2,
+                                      .temporal_layer = 1,
+                                      .score = 6,
+                                      .target_spatial_layer = 2,
+                                      .target_temporal_layer = 2};
+
+    for (uint32_t i = 0; i < 5; i++) { /* the last two are audio, and of another generation */
+        consumer.kind = i == 3 ? MEDIA_KIND_audio : MEDIA_KIND_video;
+        gets.header.generation = i == 4 ? 2 : 1;
+        row_write(TABLE_consumer, region_row(&desired, TABLE_consumer, i), &consumer.header);
+        row_write(TABLE_consumer_state, region_row(&actual, TABLE_consumer_state, i), &gets.header);
+        gets.spatial_layer = gets.target_spatial_layer = i == 0 ? 0 : LAYER_NONE;
+        gets.temporal_layer = gets.target_temporal_layer = i == 0 ? 0 : LAYER_NONE;
+        gets.score = 10;
+    }
     counters.verdicts[VERDICT_drop_empty] = 3;
     counters.counters[COUNTER_received] = 1000;
     row_write(TABLE_transport, region_row(&desired, TABLE_transport, 0), &transport.header);
@@ -222,6 +239,11 @@ static void rows_as_text(void **state)
     says(out, "worker_counters 2:1\n");
     says(out, "drop_empty                   3\n");
     says_not(out, "drop_oversize");
+    assert_int_equal(run("dump consumer_state"), 0);
+    says(out, "  spatial_layer                2\n");
+    says(out, "  temporal_layer               1\n");
+    says(out, "  spatial_layer                -\n"); /* nothing is forwarded */
+    says(out, "  score                        6\n");
     assert_int_equal(run("dump --all transport"), 0);
     says(out, "transport 1:4  — free\n");
     says_not(out, "transport 2");
@@ -286,6 +308,14 @@ static void work_for_a_second(void)
 
     counters.verdicts[VERDICT_drop_empty] = 103;
     counters.counters[COUNTER_received] = 2000;
+    counters.counters[COUNTER_layer_switches] = 3;
+    counters.counters[COUNTER_nack_sent] = 10;
+    counters.counters[COUNTER_repaired_in] = 9;
+    counters.counters[COUNTER_key_frames_asked] = 2;
+    counters.counters[COUNTER_nack_received] = 40;
+    counters.counters[COUNTER_rtx_sent] = 33;
+    counters.counters[COUNTER_rtx_refused] = 4;
+    counters.counters[COUNTER_rtx_missing] = 1;
     region_beat(&actual, 0, clock_monotonic_ns());
     row_write(TABLE_worker_state, region_row(&actual, TABLE_worker_state, 2), &worker.header);
     row_write(TABLE_worker_counters, region_row(&actual, TABLE_worker_counters, 2),
@@ -313,6 +343,12 @@ static void rates_between_two_samples(void **state)
     says(out, "\n2        25.0%       1000          0 ");
     says(out, "40000, socket");
     says(out, "\ndrop_empty                            103        100.0\n");
+    /* one gets layer 0, one layer 2 and shall get more of it, one nothing */
+    says(out,
+         "\nsubscribers          1         0         1         0         1          1         1  "
+         "       3.0\n");
+    says(out, "\npublishers        10.0       9.0         -         -          2.0\n");
+    says(out, "\nsubscribers       40.0      33.0       4.0       1.0            -\n");
     says(out, "12345678 send  completed    connected  192.0.2.1:40123");
     says(out, "8.00 Mbit/s");
 }

@@ -33,9 +33,11 @@ static void assert_members(const cJSON *item, const char *names)
         fail_msg("some of %s are missing: %s", names, cJSON_PrintUnformatted(item));
 }
 
-#define COMMON                                                                     \
-    "type kind mimeType timestamp ssrc packetCount byteCount bitrate packetsLost " \
-    "fractionLost jitter"
+#define COMMON                                                                             \
+    "type kind mimeType timestamp ssrc packetCount byteCount bitrate packetsLost "         \
+    "fractionLost jitter packetsDiscarded packetsRetransmitted packetsRepaired nackCount " \
+    "nackPacketCount pliCount firCount score"
+#define INBOUND COMMON " bitrateByLayer"
 
 static struct producer_state_row *producer_row_of(const char *id)
 {
@@ -72,30 +74,104 @@ static void producers(void **state)
     row->encoding_nacks_sent[0] = 8;
     row->encoding_packets_asked[0] = 15;
     row->encoding_packets_repaired[0] = 11;
+    row->encoding_bytes_repaired[0] = 9900;
+    row->encoding_packets_discarded[0] = 2;
+    row->encoding_rtx_discarded[0] = 1;
+    row->encoding_fir_sent[0] = 3;
+    row->encoding_score[0] = 6;
     row->encoding_ssrc[0] = 0xdeadbeef;
+    row->encoding_rtx_ssrc[0] = 0xfeedbeef;
+    row->orientation = ORIENTATION_NONE;
     list = request(a.s, "media:getStats", "{'producerId':'%s'}", a.video);
     assert_int_equal(cJSON_GetArraySize(list), 1);
     item = cJSON_GetArrayItem(list, 0);
-    assert_members(item, COMMON " rtxSsrc packetsRetransmitted packetsRepaired nackCount "
-                                "nackPacketCount pliCount");
+    assert_members(item, INBOUND " rtxSsrc rtxPacketsDiscarded");
     assert_string_equal(text_of(item, "type"), "inbound-rtp");
     assert_string_equal(text_of(item, "kind"), "video");
     assert_string_equal(text_of(item, "mimeType"), "video/VP8");
     assert_true(number(item, "ssrc") == 0xdeadbeef);
-    assert_true(number(item, "packetCount") == 1000 && number(item, "byteCount") == 900000);
+    /* repaired packets are received packets */
+    assert_true(number(item, "packetCount") == 1011 && number(item, "byteCount") == 909900);
     assert_true(number(item, "bitrate") == 1234567);
+    assert_true(number(item, "packetsDiscarded") == 2 && number(item, "rtxPacketsDiscarded") == 1);
+    assert_true(number(item, "firCount") == 3 && number(item, "score") == 6);
+    assert_true(number(item, "rtxSsrc") == 0xfeedbeef);
+    assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(item, "bitrateByLayer")), 0);
     assert_true(number(item, "packetsLost") == -3 && number(item, "fractionLost") == 25);
     assert_true(number(item, "jitter") == 321 && number(item, "pliCount") == 4);
     assert_true(number(item, "packetsRetransmitted") == 12 &&
                 number(item, "packetsRepaired") == 11);
     assert_true(number(item, "nackCount") == 8 && number(item, "nackPacketCount") == 15);
     assert_true(number(item, "timestamp") > 0);
+    row->round_trip_us = 41500;
+    row->orientation = 0x0b; /* the back camera, turned by 270 degrees */
+    item = cJSON_GetArrayItem(request(a.s, "media:getStats", "{'producerId':'%s'}", a.video), 0);
+    assert_true(number(item, "roundTripTime") == 41.5);
+    item = cJSON_GetObjectItem(item, "videoOrientation");
+    assert_members(item, "camera flip rotation");
+    assert_true(cJSON_IsTrue(cJSON_GetObjectItem(item, "camera")));
+    assert_true(cJSON_IsFalse(cJSON_GetObjectItem(item, "flip")));
+    assert_true(number(item, "rotation") == 270);
     row->published_ns -= 2 * NS_PER_S; /* media stopped, so the data plane stopped publishing */
     item = cJSON_GetArrayItem(request(a.s, "media:getStats", "{'producerId':'%s'}", a.video), 0);
     assert_true(number(item, "bitrate") == 0);
-    assert_true(number(item, "packetCount") == 1000);
+    assert_true(number(item, "packetCount") == 1011);
     socket_lose(a.s);
     socket_lose(host);
+}
+
+/* mediasoup: the rate of a layer contains all that it needs, and is 0 while the layer does not come. */
+static void layers(void **state)
+{
+    static const struct {
+        const char *file;
+        uint32_t bps[ROW_LAYERS]; /* at ROW_LAYER */
+        const char *wanted[ENCODINGS_MAX];
+    } rows[] = {
+        {"produce-vp8-simulcast-video",
+         {[0] = 10, [1] = 5, [2] = 7, [4] = 100, [6] = 70, [8] = 1000, [12] = 99999},
+         {"{'0.0':10,'0.1':15,'0.2':22}", "{'0.0':100,'0.1':0,'0.2':170}",
+          "{'0.0':1000,'0.1':0,'0.2':0}"}},
+        {"produce-vp9-svc-video",
+         {[0] = 10, [1] = 5, [2] = 7, [4] = 100, [5] = 50, [6] = 70, [9] = 1000},
+         {"{'0.0':10,'0.1':15,'0.2':22,'1.0':122,'1.1':172,'1.2':242,"
+          "'2.0':0,'2.1':1242,'2.2':0}"}},
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct socket *host = connect_user(user(1));
+        const char *room = make_room(host), *id;
+        struct person a = enter(1, room);
+        cJSON *json = load(rows[i].file);
+        struct producer_state_row *row;
+        const cJSON *list;
+
+        cJSON_Delete(video_parameters);
+        video_parameters = cJSON_DetachItemFromObject(json, "produceRtpParameters");
+        cJSON_Delete(json);
+        id = keep(text_of(produce(a.s, room, a.send, "video"), "id"));
+        row = producer_row_of(id);
+        memcpy(row->layer_bps, rows[i].bps, sizeof(row->layer_bps));
+        for (int e = 0; e < ENCODINGS_MAX; e++)
+            row->encoding_packets[e] = 1;
+        list = request(a.s, "media:getStats", "{'producerId':'%s'}", id);
+        for (int e = 0; e < cJSON_GetArraySize(list); e++) {
+            char *text = cJSON_PrintUnformatted(
+                cJSON_GetObjectItem(cJSON_GetArrayItem(list, e), "bitrateByLayer"));
+
+            for (char *c = text; *c; c++)
+                *c = *c == '"' ? '\'' : *c;
+            assert_string_equal(text, rows[i].wanted[e]);
+            free(text);
+        }
+        assert_int_equal(cJSON_GetArraySize(list), i == 0 ? 3 : 1);
+        row->published_ns -= 2 * NS_PER_S;
+        list = request(a.s, "media:getStats", "{'producerId':'%s'}", id);
+        assert_true(
+            number(cJSON_GetObjectItem(cJSON_GetArrayItem(list, 0), "bitrateByLayer"), "0.0") == 0);
+        socket_lose(a.s);
+        socket_lose(host);
+    }
 }
 
 static void consumers(void **state)
@@ -124,13 +200,14 @@ static void consumers(void **state)
     row->nack_received = 5;
     row->packets_asked = 9;
     row->packets_sent_again = 8;
+    row->packets_repaired = 4;
+    row->score = 3;
     row->pli_received = 6;
     row->fir_received = 7;
     list = request(b.s, "media:getStats", "{'consumerId':'%s'}", id);
     assert_int_equal(cJSON_GetArraySize(list), 1); /* nothing is known about its producer */
     item = cJSON_GetArrayItem(list, 0);
-    assert_members(item, COMMON " packetsRetransmitted nackCount nackPacketCount pliCount "
-                                "firCount"); /* no RTCP report, so no round-trip time */
+    assert_members(item, COMMON); /* no RTCP report, so no round-trip time */
     assert_string_equal(text_of(item, "type"), "outbound-rtp");
     assert_true(number(item, "ssrc") == c->row.ssrc);
     assert_true(number(item, "packetCount") == 50 && number(item, "byteCount") == 5000);
@@ -139,17 +216,19 @@ static void consumers(void **state)
     assert_true(number(item, "nackCount") == 5 && number(item, "pliCount") == 6);
     assert_true(number(item, "firCount") == 7 && number(item, "nackPacketCount") == 9);
     assert_true(number(item, "packetsRetransmitted") == 8);
+    assert_true(number(item, "packetsRepaired") == 4 && number(item, "score") == 3);
+    assert_true(number(item, "packetsDiscarded") == 0);
 
     row->round_trip_us = 12345;
     source = producer_row_of(a.audio);
     source->encoding_packets[0] = 60;
     source->encoding_ssrc[0] = 99;
+    source->orientation = ORIENTATION_NONE;
     list = request(b.s, "media:getStats", "{'consumerId':'%s'}", id);
     assert_int_equal(cJSON_GetArraySize(list), 2);
     assert_true(number(cJSON_GetArrayItem(list, 0), "roundTripTime") == 12.345);
     item = cJSON_GetArrayItem(list, 1);
-    assert_members(item, COMMON " packetsRetransmitted packetsRepaired nackCount nackPacketCount "
-                                "pliCount");
+    assert_members(item, INBOUND);
     assert_string_equal(text_of(item, "type"), "inbound-rtp");
     assert_true(number(item, "ssrc") == 99 && number(item, "packetCount") == 60);
     row->encoding = 3; /* this producer has no such encoding */
@@ -184,6 +263,10 @@ static void transports(void **state)
     row->rtp_receive_bps = 6;
     row->rtp_bytes_sent = 7;
     row->rtp_send_bps = 8;
+    row->rtx_bytes_received = 2;
+    row->rtx_receive_bps = 1;
+    row->rtx_bytes_sent = 3;
+    row->rtx_send_bps = 2;
     row->rtp_packets_received = 9;
     row->rtp_packets_sent = 10;
     memcpy(row->remote_ip, v4, 16);
@@ -194,6 +277,7 @@ static void transports(void **state)
     assert_members(
         item, "type transportId timestamp iceRole iceState dtlsState bytesReceived recvBitrate "
               "bytesSent sendBitrate rtpBytesReceived rtpRecvBitrate rtpBytesSent "
+              "rtxBytesReceived rtxRecvBitrate rtxBytesSent rtxSendBitrate "
               "rtpSendBitrate rtpPacketsReceived rtpPacketsSent iceSelectedTuple");
     assert_string_equal(text_of(item, "type"), "webrtc-transport");
     assert_string_equal(text_of(item, "transportId"), a.send);
@@ -201,8 +285,11 @@ static void transports(void **state)
     assert_string_equal(text_of(item, "dtlsState"), "connected");
     assert_true(number(item, "bytesReceived") == 1 && number(item, "recvBitrate") == 2);
     assert_true(number(item, "bytesSent") == 3 && number(item, "sendBitrate") == 4);
-    assert_true(number(item, "rtpBytesReceived") == 5 && number(item, "rtpRecvBitrate") == 6);
-    assert_true(number(item, "rtpBytesSent") == 7 && number(item, "rtpSendBitrate") == 8);
+    /* retransmissions are counted apart */
+    assert_true(number(item, "rtpBytesReceived") == 3 && number(item, "rtpRecvBitrate") == 5);
+    assert_true(number(item, "rtxBytesReceived") == 2 && number(item, "rtxRecvBitrate") == 1);
+    assert_true(number(item, "rtpBytesSent") == 4 && number(item, "rtpSendBitrate") == 6);
+    assert_true(number(item, "rtxBytesSent") == 3 && number(item, "rtxSendBitrate") == 2);
     assert_true(number(item, "rtpPacketsReceived") == 9 && number(item, "rtpPacketsSent") == 10);
     tuple = cJSON_GetObjectItem(item, "iceSelectedTuple");
     assert_string_equal(text_of(tuple, "remoteIp"), "192.0.2.1");
@@ -222,7 +309,7 @@ static void transports(void **state)
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-    const struct CMUnitTest tests[] = {T(producers), T(consumers), T(transports)};
+    const struct CMUnitTest tests[] = {T(producers), T(layers), T(consumers), T(transports)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

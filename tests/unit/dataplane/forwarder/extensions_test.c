@@ -106,6 +106,15 @@ static void ids_above_14_are_understood_beside_others(void **state)
            "\x60\x33"
            "\x90\x66");
     assert_int_equal(rig_verdict(rig, VERDICT_forwarded), 3);
+    {
+        struct producer_state_row row;
+
+        rig_advance(rig, NS_PER_S); /* senders tell the orientation in some packets only */
+        assert_int_equal(row_copy(TABLE_producer_state, &row,
+                                  region_row(&rig->actual, TABLE_producer_state, 0), 1),
+                         ROW_OK);
+        assert_int_equal(row.orientation, 5);
+    }
     assert_int_equal(rig->worker->producers.all[0].levels.extension_id, LEVEL_ID);
     /* A packet of a new SSRC with another MID belongs to no producer. */
     {

@@ -106,6 +106,15 @@ static void a_lost_packet_is_asked_for_and_forwarded(void **state)
         assert_true(row->encoding_nacks_sent[0] >= 2);
         assert_true(row->encoding_packets_asked[0] >= 5);
         assert_int_equal(row->encoding_packets_repaired[0], 1);
+        assert_int_equal(row->encoding_bytes_repaired[0], 12 + PAYLOAD); /* as it was at first */
+        assert_int_equal(row->encoding_rtx_ssrc[0], VIDEO_RTX_SSRC);
+    }
+    {
+        const struct transport_state_row *row =
+            (const struct transport_state_row *)region_row(&rig->actual, TABLE_transport_state, 0);
+
+        assert_int_equal(row->rtx_bytes_received, 12 + 2 + PAYLOAD);
+        assert_int_equal(row->rtp_bytes_received, 5 * (12 + PAYLOAD) + 2);
     }
     call_close(rig, clients, 1);
 }
@@ -219,6 +228,16 @@ static void a_subscriber_gets_a_lost_packet_again(void **state)
         assert_int_equal(row->packets_asked, 1);
         assert_int_equal(row->packets_sent_again, 1);
         assert_int_equal(row->packets_sent, 4);
+        assert_int_equal(row->packets_repaired, 1);
+        assert_int_equal(row->bytes_sent_again, got[0].bytes);
+    }
+    {
+        const struct transport_state_row *row =
+            (const struct transport_state_row *)region_row(&rig->actual, TABLE_transport_state, 1);
+
+        assert_int_equal(row->rtx_bytes_sent, got[0].bytes);
+        assert_int_equal(row->rtp_bytes_sent, first[0].bytes + 3 * first[1].bytes + got[0].bytes);
+        assert_int_equal(rig_counter(rig, COUNTER_nack_received), 1);
     }
     call_close(rig, clients, 1);
 }
