@@ -94,7 +94,7 @@ enum verdict {
     C(path_proofs, "new addresses that proved that they receive (D4)")            \
     C(path_withheld, "datagrams not sent: the address has no proof yet (D4)")     \
     C(ice_restarts, "ICE restarts completed by a check with the new credentials") \
-    C(key_frames_asked, "key-frame requests (PLI) sent to publishers")            \
+    C(key_frames_asked, "key-frame requests (PLI, FIR) sent to publishers")       \
     C(key_frames_held, "key-frame requests held back by the throttle")            \
     C(nack_sent, "lost packets that publishers were asked for (NACK)")            \
     C(repaired_in, "of those, packets that came")                                 \

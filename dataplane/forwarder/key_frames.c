@@ -15,9 +15,17 @@ static bool ask_publisher(struct key_frames *k, struct producer *p, struct encod
 {
     uint32_t ssrc = e->started ? e->seen_ssrc : e->ssrc;
 
-    if (ssrc == 0 || !reports_send_pli(k->reports, p->transport, ssrc))
+    if (ssrc == 0)
         return false;
-    e->pli_sent++;
+    if (p->uses_fir) {
+        if (!reports_send_fir(k->reports, p->transport, ssrc, (uint8_t)(e->fir_sent + 1)))
+            return false;
+        e->fir_sent++;
+    } else {
+        if (!reports_send_pli(k->reports, p->transport, ssrc))
+            return false;
+        e->pli_sent++;
+    }
     k->turn->counters[COUNTER_key_frames_asked]++;
     return true;
 }

@@ -258,6 +258,7 @@ void producer_fill(struct producer *p, uint32_t index, const struct producer_row
     p->index = index;
     p->kind = row->kind;
     p->type = row->type;
+    p->uses_fir = row->uses_fir;
     p->paused = row->paused;
     p->codec_count = row->codec_count;
     p->encoding_count = row->encoding_count;

@@ -64,6 +64,7 @@ struct producer {
 
     /* as the row says */
     uint8_t kind, type, paused;
+    bool uses_fir;
     uint8_t codec_count, encoding_count, mid_bytes;
     uint8_t sent_id[EXTENSIONS]; /* enum extension_id → the client's id, see rtp.h */
     uint8_t codec[CODECS_MAX], payload_type[CODECS_MAX], mapped_payload_type[CODECS_MAX];

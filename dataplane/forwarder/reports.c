@@ -224,6 +224,17 @@ bool reports_send_pli(struct reports *r, struct transport *t, uint32_t media_ssr
     return true;
 }
 
+bool reports_send_fir(struct reports *r, struct transport *t, uint32_t media_ssrc, uint8_t sequence)
+{
+    uint8_t compound[64 + SRTP_TAIL_BYTES_MAX];
+    struct rtcp_buffer buffer = {.data = compound, .capacity = 64};
+
+    if (!t->egress->open || !rtcp_add_fir(&buffer, t->report_ssrc, media_ssrc, sequence))
+        return false;
+    send_compound(r, t, compound, buffer.bytes);
+    return true;
+}
+
 bool reports_send_nack(struct reports *r, struct transport *t, uint32_t media_ssrc,
                        const uint16_t *sequences, size_t count)
 {

@@ -3,7 +3,7 @@
  *
  * Threads: the worker's. Memory: compounds are built on the stack.
  * Errors:  nothing is sent to a transport without keys or path.
- * Source:  RFC 3550 6 and A.3, RFC 4585, RFC 3711 3.4. */
+ * Source:  RFC 3550 6 and A.3, RFC 4585, RFC 5104 4.3.1, RFC 3711 3.4. */
 #ifndef RINGCAST_REPORTS_H
 #define RINGCAST_REPORTS_H
 
@@ -32,6 +32,9 @@ size_t reports_send_challenge(struct reports *r, struct transport *t, const stru
 void reports_send_congestion(struct reports *r, struct transport *t);
 /* Asks for a key frame of the stream media_ssrc. False: nothing can be sent to it yet. */
 bool reports_send_pli(struct reports *r, struct transport *t, uint32_t media_ssrc);
+/* The same with FIR, for publishers that know only that. Each request has the next number. */
+bool reports_send_fir(struct reports *r, struct transport *t, uint32_t media_ssrc,
+                      uint8_t sequence);
 /* Asks for packets of the stream media_ssrc again; the sequence numbers ascend. False: nothing can be
  * sent to it now. */
 bool reports_send_nack(struct reports *r, struct transport *t, uint32_t media_ssrc,
