@@ -188,9 +188,30 @@ function mutate(root) {
     }
 }
 
+// Producers with layers. Their type comes from mediasoup's worker, which does not run here, so it is written
+// down; null: refused.
+const layered = (tag, count, mode, type, change = () => {}) => {
+    const input = clone(captured[TAGS.indexOf(tag)]), { encodings } = input.rtpParameters;
+    input.rtpParameters.encodings = Array.from({ length: count }, (_, i) => ({ ...encodings[Math.min(i, encodings.length - 1)],
+        ...(count > 1 ? { ssrc: undefined, rtx: undefined, rid: `r${i}` } : {}), scalabilityMode: mode, maxBitrate: 100000 << i }));
+    change(input.rtpParameters);
+    return { input: clone(input), type };
+};
+const asAv1 = ({ codecs }) => { codecs[0].mimeType = 'video/AV1'; codecs[0].parameters = { profile: 0, 'level-idx': 5, tier: 0 }; };
+const LAYERED = [
+    ...[2, 3, 4].flatMap((n) => [layered('vp8-simulcast-video', n, 'L1T3', 'simulcast'), layered('h264-video', n, 'L1T3', 'simulcast'),
+        layered('h264-video', n, undefined, 'simulcast')]),
+    ...['L1T2', 'L1T3', 'L2T1', 'L3T3', 'L3T3_KEY', 'L2T2h', 'S3T3', 'S2T1h'].flatMap((mode) => [
+        layered('vp9-svc-video', 1, mode, 'svc'), layered('vp9-svc-video', 1, mode, 'svc', asAv1)]),
+    layered('vp9-svc-video', 1, 'L1T1', 'simple'), layered('vp9-svc-video', 1, undefined, 'simple', asAv1),
+    layered('h264-video', 1, 'L1T1', 'simple'), layered('h264-video', 1, 'L1T3', 'svc'),
+    layered('vp9-svc-video', 3, 'L1T3', null), layered('vp9-svc-video', 2, 'L1T1', null, asAv1),
+    layered('vp8-simulcast-video', 5, 'L1T3', null),
+];
+
 const LISTS = [LIST, 'opus,VP8', 'H264:42e01f,opus', 'AV1,VP9:2,opus', 'VP8,H264:640032,H264:4d0032,opus',
     'opus,PCMU,PCMA,G722,VP8', 'H264:42f00b,VP9', 'opus'];
-const inputs = [...captured];
+const inputs = [...captured, ...LAYERED.map(({ input }) => input)];
 for (const list of LISTS) for (const base of captured) inputs.push({ ...clone(base), list });
 while (inputs.length < Number(cases)) {
     const input = clone(pick(captured));
@@ -226,6 +247,10 @@ LISTS.forEach((list, i) => {
 const capturedRouter = load('router-rtpCapabilities');
 if (!isDeepStrictEqual(plain(answers[0].capabilities), plain(capturedRouter)))
     differ('captured router', LIST, answers[0].capabilities, capturedRouter);
+LAYERED.forEach(({ input, type }, i) => {
+    const ours = answers[LISTS.length + captured.length + i];
+    if ((ours.ok ? ours.type : null) !== type) differ('type', input, ours, type);
+});
 inputs.forEach((input, i) => compare(input, answers[LISTS.length + i], oracleProduce(input)));
 TAGS.forEach((tag, i) => {
     const ours = answers[LISTS.length + i], consume = load(`consume-${tag}`), produce = load(`produce-${tag}`);
