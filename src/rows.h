@@ -135,7 +135,8 @@ ROW_ENUMS(ROW_ENUM_DECLARE)
     S(u8, encoding_count, dec, 1, ENCODINGS_MAX)                                         \
     S(u8, mid_bytes, dec, 0, MID_BYTES_MAX)                                              \
     S(u8, uses_fir, dec, 0, 1)                                                           \
-    A(u8, reserved, 9, hex, 0, 0)                                                        \
+    S(u8, has_audio_nack, dec, 0, 1)                                                     \
+    A(u8, reserved, 8, hex, 0, 0)                                                        \
     A(chr, mid, MID_BYTES_MAX, text, 0, 0)                                               \
     A(chr, encoding_rid, ENCODINGS_MAX * RID_BYTES_MAX, text, 0, 0)                      \
     A(chr, cname, CNAME_ROOM, text, 0, 0)                                                \
@@ -143,7 +144,8 @@ ROW_ENUMS(ROW_ENUM_DECLARE)
 
 /* What one subscriber gets of one producer. extension_mask: bit i set means that the extension with
  * our id i may be sent. Only packets whose mapped payload type is payload_type are forwarded.
- * preferred_*_layer 255: the best one. rtx_payload_type 0: no RTX. priority: 255 is the most important. */
+ * preferred_*_layer 255: the best one. rtx_payload_type 0: no RTX. priority: 255 is the most important.
+ * has_audio_nack: the client asks for lost audio again. */
 #define CONSUMER_ROW(S, A)                                                               \
     A(u8, id, 16, uuid, 0, 0)                                                            \
     S(u64, transport, handle, 0, 0)                                                      \
@@ -159,7 +161,8 @@ ROW_ENUMS(ROW_ENUM_DECLARE)
     S(u8, preferred_spatial_layer, dec, 0, 255)                                          \
     S(u8, preferred_temporal_layer, dec, 0, 255)                                         \
     S(u8, mid_bytes, dec, 0, CONSUMER_MID_BYTES_MAX)                                     \
-    A(u8, reserved, 6, hex, 0, 0)                                                        \
+    S(u8, has_audio_nack, dec, 0, 1)                                                     \
+    A(u8, reserved, 5, hex, 0, 0)                                                        \
     A(chr, mid, CONSUMER_MID_BYTES_MAX, text, 0, 0)                                      \
     A(u8, reserved1, 48, hex, 0, 0)
 

@@ -43,20 +43,6 @@ bool ortc_can_consume(const struct ortc_producer *producer, const cJSON *remote_
     return result;
 }
 
-static cJSON *feedback_for(const struct ortc_codec *remote, bool with_nack)
-{
-    cJSON *list = cJSON_CreateArray();
-    const cJSON *item;
-
-    cJSON_ArrayForEach(item, ortc_get(remote->json, "rtcpFeedback"))
-    {
-        if (with_nack || strcmp(ortc_text(item, "type"), "nack") != 0 ||
-            ortc_text(item, "parameter")[0] != '\0')
-            ortc_push(list, cJSON_Duplicate(item, true));
-    }
-    return list;
-}
-
 /* The codecs that both sides have. An RTX codec is kept only with its media codec. */
 static cJSON *consumer_codecs(const struct ortc_codecs *ours, const struct ortc_codecs *theirs,
                               bool with_rtx, bool *rtx_supported)
@@ -75,7 +61,9 @@ static cJSON *consumer_codecs(const struct ortc_codecs *ours, const struct ortc_
         if (remote == NULL)
             continue;
         copy = cJSON_Duplicate(ours->list[i].json, true);
-        ortc_set(copy, "rtcpFeedback", feedback_for(remote, with_rtx));
+        /* Audio keeps its NACK although it has no RTX: what was lost is sent again as it was. */
+        ortc_set(copy, "rtcpFeedback",
+                 cJSON_Duplicate(ortc_get(remote->json, "rtcpFeedback"), true));
         ortc_push(list, copy);
     }
     ortc_codecs_read(list, "payloadType", &kept);
@@ -195,6 +183,7 @@ static void fill_row(struct consumer_row *row, const struct ortc_producer *produ
     row->ssrc = ssrc;
     row->rtx_ssrc = with_rtx ? ssrc + 1 : 0;
     row->payload_type = (uint8_t)codecs->list[0].payload_type;
+    row->has_audio_nack = row->kind == MEDIA_KIND_audio && ortc_has_nack(&codecs->list[0]);
     for (i = 1; i < codecs->count; i++) {
         if (codecs->list[i].is_rtx && codecs->list[i].apt == codecs->list[0].payload_type)
             row->rtx_payload_type = (uint8_t)codecs->list[i].payload_type;

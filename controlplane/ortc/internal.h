@@ -92,6 +92,8 @@ struct ortc_layers ortc_scalability_parse(const char *mode);
 /* Whether both are the same codec with the same profile. modify: the negotiated profile-level-id is
  * written into a. */
 bool ortc_codec_match(const struct ortc_codec *a, const struct ortc_codec *b, bool modify);
+/* Whether the codec has plain NACK (RFC 4585 6.2.1) in its rtcpFeedback. */
+bool ortc_has_nack(const struct ortc_codec *codec);
 
 /* ---- h264.c ---- */
 

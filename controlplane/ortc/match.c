@@ -1,5 +1,6 @@
 /* Whether two codecs are the same one: name, clock rate,
- * channels, and for H.264 and VP9 the profile. */
+ * channels, and for H.264 and VP9 the profile. Whether one has NACK. */
+#include <string.h>
 #include <strings.h>
 
 #include "internal.h"
@@ -81,4 +82,16 @@ bool ortc_codec_match(const struct ortc_codec *a, const struct ortc_codec *b, bo
     if (a->codec == CODEC_vp9)
         return same_or_zero(a, b, "profile-id");
     return true;
+}
+
+bool ortc_has_nack(const struct ortc_codec *codec)
+{
+    const cJSON *item;
+
+    cJSON_ArrayForEach(item, ortc_get(codec->json, "rtcpFeedback"))
+    {
+        if (strcmp(ortc_text(item, "type"), "nack") == 0 && ortc_text(item, "parameter")[0] == '\0')
+            return true;
+    }
+    return false;
 }

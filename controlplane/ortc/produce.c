@@ -243,6 +243,8 @@ static bool row_codecs(struct producer_row *row, const struct mapping *map, char
                                "codec %s is of the other kind; this server needs one kind per "
                                "producer",
                                sent->mime);
+        if (c == 0)
+            row->has_audio_nack = row->kind == MEDIA_KIND_audio && ortc_has_nack(sent);
         row->codec[c] = (uint8_t)sent->codec;
         row->codec_payload_type[c] = (uint8_t)sent->payload_type;
         row->codec_mapped_payload_type[c] = (uint8_t)map->mapped[i];

@@ -213,7 +213,7 @@ export class Call extends EventTarget {
       disableTrackOnPause: true,
       zeroRtpOnPause: true,
       appData: { source },
-      codecOptions: source === 'microphone' ? { opusDtx: true } : { videoGoogleStartBitrate: 1000 },
+      codecOptions: source === 'microphone' ? { opusDtx: true, opusNack: true } : { videoGoogleStartBitrate: 1000 },
     });
     if (paused) producer.pause(); // sends nothing at all
     this.producers.set(source, producer);

@@ -43,6 +43,19 @@ function oracleRouter(list) {
     }));
 }
 
+// mediasoup takes NACK from consumers without RTX, which are those of audio. Ours keep it, because lost
+// audio is sent again as it was. `complete` has the NACK, but also RTX.
+function restoreNack(parameters, complete) {
+    for (const codec of parameters.codecs) {
+        const same = complete.codecs.find((c) => c.payloadType === codec.payloadType && c.mimeType === codec.mimeType);
+        const other = clone(same.rtcpFeedback).filter((f) => f.type !== 'nack' || f.parameter);
+        if (!isDeepStrictEqual(plain(codec.rtcpFeedback), plain(other)))
+            throw new Error('mediasoup removes more than NACK');
+        codec.rtcpFeedback = same.rtcpFeedback;
+    }
+}
+const hasNack = (codec) => Number(codec.rtcpFeedback.some((f) => f.type === 'nack' && !f.parameter));
+
 function oracleConsume(consumable, kind, remote) {
     let can = false;
     try {
@@ -52,6 +65,8 @@ function oracleConsume(consumable, kind, remote) {
         const rtpParameters = oracle.getConsumerRtpParameters({ consumableRtpParameters: consumable,
             remoteRtpCapabilities: caps, pipe: false, enableRtx: kind === 'video' });
         rtpParameters.mid = '0';
+        if (kind === 'audio') restoreNack(rtpParameters, oracle.getConsumerRtpParameters({
+            consumableRtpParameters: consumable, remoteRtpCapabilities: caps, pipe: false, enableRtx: true }));
         return { ok: true, can, rtpParameters };
     } catch (error) { return { ok: false, can, why: error.message }; }
 }
@@ -117,8 +132,9 @@ function compareConsume(input, ours, theirs) {
     const mask = b.headerExtensions.reduce((m, e) => m | (1 << e.id), 0);
     const pt = b.codecs[0].payloadType;
     const rtx = b.codecs.find((c) => /\/rtx$/i.test(c.mimeType) && c.parameters.apt === pt)?.payloadType ?? 0;
-    if (ours.payloadType !== pt || ours.rtxPayloadType !== rtx || ours.extensionMask !== mask)
-        differ('consumer row', input, ours, { pt, rtx, mask });
+    const nack = input.kind === 'audio' ? hasNack(b.codecs[0]) : 0;
+    if (ours.payloadType !== pt || ours.rtxPayloadType !== rtx || ours.extensionMask !== mask || ours.audioNack !== nack)
+        differ('consumer row', input, ours, { pt, rtx, mask, nack });
 }
 
 function compare(input, ours, theirs) {
@@ -132,6 +148,9 @@ function compare(input, ours, theirs) {
         differ('cname', input, ourName, theirName);
     if (!isDeepStrictEqual(plain(ours.rtpParameters, ourName), plain(theirs.rtpParameters, theirName)))
         differ('producer parameters', input, ours.rtpParameters, theirs.rtpParameters);
+    const media = theirs.rtpParameters.codecs.find((c) => !/\/rtx$/i.test(c.mimeType));
+    if (ours.audioNack !== (input.kind === 'audio' ? hasNack(media) : 0))
+        differ('producer row', input, ours.audioNack, media);
     const a = plain(withoutSsrc(ours.consumable), ourName);
     const b = plain(withoutSsrc(theirs.consumable), theirName);
     if (!isDeepStrictEqual(a, b)) differ('consumable', input, a, b);
@@ -258,6 +277,8 @@ TAGS.forEach((tag, i) => {
     a.rtcp.cname = b.rtcp.cname;
     if (ours.type !== produce.producer.type) differ('captured type', tag, ours.type, produce.producer.type);
     a.mid = b.mid; // the capture has the number of the consumer on its transport
+    if (tag === 'av-audio') // see restoreNack
+        b.codecs[0].rtcpFeedback = [{ type: 'nack', parameter: '' }, ...b.codecs[0].rtcpFeedback];
     if (!isDeepStrictEqual(plain(a), plain(b))) differ('captured consumer', tag, a, b);
 });
 console.log(`ortc differential: ${inputs.length} produce inputs (${acceptedCount} accepted alike, ` +

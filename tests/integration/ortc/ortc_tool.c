@@ -33,6 +33,7 @@ static cJSON *consume(const struct ortc_producer *producer, const cJSON *remote)
         cJSON_AddNumberToObject(out, "payloadType", row.payload_type);
         cJSON_AddNumberToObject(out, "rtxPayloadType", row.rtx_payload_type);
         cJSON_AddNumberToObject(out, "extensionMask", row.extension_mask);
+        cJSON_AddNumberToObject(out, "audioNack", row.has_audio_nack);
     }
     cJSON_AddBoolToObject(out, "can", ortc_can_consume(producer, remote));
     return out;
@@ -54,6 +55,7 @@ static cJSON *produce(const cJSON *in, const cJSON *router)
     out = cJSON_CreateObject();
     cJSON_AddTrueToObject(out, "ok");
     cJSON_AddStringToObject(out, "type", types[producer.row.type]);
+    cJSON_AddNumberToObject(out, "audioNack", producer.row.has_audio_nack);
     cJSON_AddItemToObject(out, "rtpParameters", cJSON_Duplicate(producer.rtp_parameters, 1));
     cJSON_AddItemToObject(out, "consumable", cJSON_Duplicate(producer.consumable_parameters, 1));
     list = cJSON_AddArrayToObject(out, "consume");

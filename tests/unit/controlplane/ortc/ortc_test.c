@@ -102,6 +102,41 @@ static void router_capabilities(void **state)
     }
 }
 
+static void add_nack(cJSON *codec)
+{
+    cJSON *nack = cJSON_CreateObject();
+
+    cJSON_AddStringToObject(nack, "type", "nack");
+    cJSON_AddStringToObject(nack, "parameter", "");
+    cJSON_InsertItemInArray(ortc_get(codec, "rtcpFeedback"), 0, nack);
+}
+
+/* Clients without NACK for audio are neither asked nor answered. */
+static void audio_without_nack(void **state)
+{
+    char why[ORTC_WHY_BYTES], cname[CNAME_ROOM] = "";
+    cJSON *sent = take(load("produce-av-audio"), "produceRtpParameters"), *got;
+    cJSON *without = take(load("device-chromium"), "recvRtpCapabilities"), *codec;
+    struct ortc_producer producer;
+    struct consumer_row consumer;
+
+    ortc_set(cJSON_GetArrayItem(ortc_get(sent, "codecs"), 0), "rtcpFeedback", cJSON_CreateArray());
+    cJSON_ArrayForEach(codec, ortc_get(without, "codecs"))
+        ortc_set(codec, "rtcpFeedback", cJSON_CreateArray());
+    assert_true(ortc_produce(&producer, "audio", sent, router, cname, why));
+    assert_int_equal(producer.row.has_audio_nack, 0);
+    got = ortc_consume(&producer, without, "0", ortc_first_ssrc(), &consumer, why);
+    assert_non_null(got);
+    assert_int_equal(consumer.has_audio_nack, 0);
+    assert_int_equal(cJSON_GetArraySize(
+                         ortc_get(cJSON_GetArrayItem(ortc_get(got, "codecs"), 0), "rtcpFeedback")),
+                     0);
+    cJSON_Delete(got);
+    cJSON_Delete(without);
+    cJSON_Delete(sent);
+    ortc_producer_free(&producer);
+}
+
 static void captures_of_a_browser(void **state)
 {
     static const struct {
@@ -149,12 +184,16 @@ static void captures_of_a_browser(void **state)
         assert_true(ortc_can_consume(&producer, device));
         snprintf(name, sizeof(name), "consume-%s", rows[i].tag);
         wanted = take(load(name), "rtpParameters");
+        if (strcmp(rows[i].kind, "audio") == 0) /* mediasoup takes NACK from audio; we keep it */
+            add_nack(cJSON_GetArrayItem(ortc_get(wanted, "codecs"), 0));
+        assert_int_equal(producer.row.has_audio_nack, strcmp(rows[i].kind, "audio") == 0);
         got = ortc_consume(&producer, device, ortc_text(wanted, "mid"), ortc_first_ssrc(),
                            &consumer, why);
         assert_non_null(got);
         assert_int_equal(consumer.payload_type, rows[i].consumer_payload);
         assert_int_equal(consumer.rtx_payload_type, rows[i].consumer_rtx);
         assert_int_equal(consumer.extension_mask, rows[i].mask);
+        assert_int_equal(consumer.has_audio_nack, strcmp(rows[i].kind, "audio") == 0);
         assert_int_equal(consumer.rtx_ssrc, rows[i].consumer_rtx ? consumer.ssrc + 1 : 0);
         assert_true(row_in_range(TABLE_consumer, &consumer, NULL));
         encoding = cJSON_GetArrayItem(ortc_get(got, "encodings"), 0);
@@ -616,6 +655,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(router_capabilities),
         cmocka_unit_test(captures_of_a_browser),
+        cmocka_unit_test(audio_without_nack),
         cmocka_unit_test(extension_ids_up_to_255_are_accepted),
         cmocka_unit_test(the_row_has_every_detail),
         cmocka_unit_test(scalability_modes_are_parsed),
