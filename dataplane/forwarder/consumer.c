@@ -240,6 +240,20 @@ static bool has_rtx(const struct consumer_row *row)
     return row->rtx_payload_type && row->rtx_ssrc && row->kind == MEDIA_KIND_video;
 }
 
+static bool has_audio_nack(const struct consumer_row *row)
+{
+    return row->has_audio_nack && row->kind == MEDIA_KIND_audio;
+}
+
+/* Audio is sent again as it was, so it has no header extensions that change with every send (threat
+ * D13). */
+static uint16_t extensions_of(const struct consumer_row *row, bool sent_again)
+{
+    const uint16_t changing = 1 << EXTENSION_abs_send_time | 1 << EXTENSION_transport_cc;
+
+    return sent_again ? (uint16_t)(row->extension_mask & ~changing) : row->extension_mask;
+}
+
 /* Where a consumer starts: behind the indexes that were reserved for it. Otherwise at a random
  * sequence number in the lower half, so that a receiver does not take packets that arrive in
  * another order for a roll-over (RFC 3711 3.3.1). False: another consumer of the transport had its
@@ -304,7 +318,7 @@ static void consumer_add(struct consumers *cs, uint32_t index, const struct cons
     *c = (struct consumer){
         .egress = t->egress,
         .producer = p,
-        .header = {.extension_mask = row->extension_mask,
+        .header = {.extension_mask = extensions_of(row, has_audio_nack(row)),
                    .mid_bytes = row->mid_bytes,
                    .payload_type = row->payload_type},
         .ssrc = row->ssrc,
@@ -322,6 +336,7 @@ static void consumer_add(struct consumers *cs, uint32_t index, const struct cons
         .preferred_temporal_layer = row->preferred_temporal_layer,
         .published_spatial_layer = LAYER_NONE,
         .published_temporal_layer = LAYER_NONE,
+        .has_audio_nack = has_audio_nack(row),
         .goes_on = goes_on,
         .rtx_ssrc = rtx ? row->rtx_ssrc : 0,
         .rtx_payload_type = rtx ? row->rtx_payload_type : 0,
@@ -341,8 +356,11 @@ static void consumer_change(struct consumers *cs, struct consumer *c,
                             const struct consumer_row *row)
 {
     struct consumer_details *d = &cs->details[c->index];
+    uint16_t mask = extensions_of(row, d->has_audio_nack);
 
-    c->header.extension_mask = row->extension_mask;
+    if (mask != c->header.extension_mask)
+        repair_out_close_past(cs->repair_out, c);
+    c->header.extension_mask = mask;
     set_typical_header(cs, c);
     d->preferred_spatial_layer = row->preferred_spatial_layer;
     d->preferred_temporal_layer = row->preferred_temporal_layer;

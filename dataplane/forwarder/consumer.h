@@ -72,6 +72,7 @@ struct consumer_details {
     uint64_t key_frame_asked_ns; /* when the client asked for one; 0: never */
     uint32_t rtx_ssrc;           /* of its retransmissions; 0: none */
     uint8_t rtx_payload_type;    /* 0: the client takes no retransmissions */
+    bool has_audio_nack;         /* the client asks for lost audio, see repair_out.h */
     bool goes_on;                /* from an earlier consumer with the same row, see resume.h */
     uint8_t fir_sequence;
     bool fir_seen;

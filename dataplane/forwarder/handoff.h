@@ -54,6 +54,7 @@ _Static_assert(POOL_PACKETS <= UINT16_MAX, "a note cannot name every packet");
 /* What the publisher's sender reports say (RFC 3550 6.4.1); consumers elsewhere need it, too. */
 struct handoff_report {
     uint64_t ntp_offset;
+    uint32_t owner; /* see struct producer */
     uint64_t sr_ntp[ENCODINGS_MAX];
     uint32_t sr_timestamp[ENCODINGS_MAX];
     bool has_sr[ENCODINGS_MAX];

@@ -419,6 +419,7 @@ static void describe(struct arrivals *a, struct packet *packet, struct producer 
     packet->payload_bytes = (uint16_t)payload_bytes;
     packet->bytes = (uint16_t)(view->header_bytes + payload_bytes);
     packet->padding_bytes = 0;
+    packet->owner = p->owner;
     packet->encoding = stream->encoding;
     packet->source = p->encodings[stream->encoding].source;
     packet->codec = (uint8_t)codec;
@@ -427,14 +428,14 @@ static void describe(struct arrivals *a, struct packet *packet, struct producer 
         read_layer(a, packet, p);
 }
 
-/* Keeps a video packet, so that it can be sent again, and notes the gap before it. */
+/* Keeps a packet, so that it can be sent again, and notes the gap before it. */
 static void repair_add(struct arrivals *a, struct producer *p, const struct packet *packet,
                        bool is_repair)
 {
     const struct history_head head = {.index = packet->index,
                                       .arrived_ns = packet->arrived_ns,
                                       .stream = producer_stream(p, packet->encoding),
-                                      .owner = p->generation,
+                                      .owner = packet->owner,
                                       .bytes = packet->bytes,
                                       .payload_at = packet->payload_at,
                                       .source = packet->source,
@@ -490,6 +491,7 @@ static enum verdict accept(struct arrivals *a, struct arrival *arrival,
         e->discarded++;
         return VERDICT_drop_rtp_replaced;
     }
+    is_repair |= repair_in_is_audio_answer(a->repair_in, p, stream->encoding, view->ssrc, index);
     if (!is_repair) /* a retransmission does not tell how the network is (RFC 4588 8.3) */
         encoding_add(e, view, index, job->bytes, p->clock_rate[codec], a->turn->now_ns);
     if (last_ssrc && last_ssrc != view->ssrc && producer_is_wanted(p, stream->encoding))
@@ -513,8 +515,7 @@ static enum verdict accept(struct arrivals *a, struct arrival *arrival,
         p->layer_bytes[ROW_LAYER(p->type == PRODUCER_TYPE_simulcast ? stream->encoding
                                                                     : packet->layer.spatial,
                                  packet->layer.temporal)] += packet->bytes;
-    if (p->kind == MEDIA_KIND_video)
-        repair_add(a, p, packet, is_repair);
+    repair_add(a, p, packet, is_repair);
     return queue(a, p, packet);
 }
 
@@ -537,7 +538,8 @@ static enum verdict finish(struct arrivals *a, struct arrival *arrival,
     return job->result != SRTP_OK ? refused[job->result] : VERDICT_drop_rtp_ssrc_limit;
 }
 
-/* Makes neighbouring packets of one stream equal in size; mostly they are a video frame. */
+/* Makes neighbouring packets of one video stream equal in size; mostly they are a frame. Audio is
+ * left as it is: it comes one packet at a time, and what is sent again must be what was sent. */
 static void pad_runs(struct arrivals *a)
 {
     struct packet *run[PADDING_RUN_MAX];
@@ -550,7 +552,7 @@ static void pad_runs(struct arrivals *a)
                a->arrivals[i].packet;
              i++)
             run[n++] = a->arrivals[i].packet;
-        if (n > 1)
+        if (n > 1 && stream->producer->kind == MEDIA_KIND_video)
             padding_merge(stream->producer->sent_id, &stream->producer->typical, run, n);
         i += n == 0;
     }

@@ -58,6 +58,7 @@ struct packet {
     const uint8_t *data; /* header and clear payload: own room, or that of another worker */
     uint64_t index;      /* SRTP index */
     uint64_t arrived_ns;
+    uint32_t owner; /* its producer at home, see struct producer */
     uint16_t payload_at, payload_bytes;
     uint16_t bytes;          /* header and payload */
     uint8_t encoding, codec; /* indexes into the producer's arrays */

@@ -260,6 +260,7 @@ void producer_fill(struct producer *p, uint32_t index, const struct producer_row
     p->type = row->type;
     p->uses_fir = row->uses_fir;
     p->paused = row->paused;
+    p->has_audio_nack = row->has_audio_nack && row->kind == MEDIA_KIND_audio;
     p->codec_count = row->codec_count;
     p->encoding_count = row->encoding_count;
     p->mid_bytes = row->mid_bytes;
@@ -313,6 +314,7 @@ static void producer_add(struct producers *ps, uint32_t index, const struct prod
     producer_fill(p, index, row);
     p->transport = t;
     p->home = (uint8_t)ps->worker;
+    p->owner = ++ps->made * WORKERS_MAX + ps->worker;
     p->ntp_offset = t->ntp_offset;
     learn_extensions(t, p);
     if (p->kind == MEDIA_KIND_audio)

@@ -48,6 +48,9 @@ struct encoding {
 struct producer {
     uint32_t generation; /* 0: free */
     uint32_t index;
+    /* One value for each object that a worker ever made at home, never two; so the history can tell an
+     * object from the next one with the same row. A replica has that of the last packet or report, or 0. */
+    uint32_t owner;
     struct transport *transport; /* NULL: a replica, or it is leaving */
     bool is_replica;
     bool is_leaving;                      /* its consumers are being removed, some in each turn */
@@ -65,6 +68,7 @@ struct producer {
     /* as the row says */
     uint8_t kind, type, paused;
     bool uses_fir;
+    bool has_audio_nack; /* the client sends lost audio again when it is asked */
     uint8_t codec_count, encoding_count, mid_bytes;
     uint8_t sent_id[EXTENSIONS]; /* enum extension_id → the client's id, see rtp.h */
     uint8_t codec[CODECS_MAX], payload_type[CODECS_MAX], mapped_payload_type[CODECS_MAX];
@@ -105,6 +109,7 @@ struct producers {
     struct fanout *fanout;
     struct repair_in *repair_in;
     uint32_t worker; /* this one */
+    uint32_t made;   /* objects that were ever made */
 
     uint32_t count;       /* without replicas */
     struct producer *all; /* [PRODUCERS_MAX] */

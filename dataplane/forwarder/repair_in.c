@@ -7,6 +7,7 @@
 #include "key_frames.h"
 #include "memory.h"
 #include "reports.h"
+#include "transport.h"
 #include "turn.h"
 
 bool repair_in_open(struct repair_in *r)
@@ -34,6 +35,7 @@ static void start(struct stream_repair *s, struct producer *p, const struct pack
     s->encoding = packet->encoding;
     /* Not the list, most of which was never touched. */
     memset(&s->nack, 0, offsetof(struct nack, missing));
+    s->nack.is_audio = p->kind == MEDIA_KIND_audio;
 }
 
 static void set_timer(struct repair_in *r, struct stream_repair *s)
@@ -46,12 +48,24 @@ static void set_timer(struct repair_in *r, struct stream_repair *s)
         timer_set(r->wheel, &s->timer, due_ns);
 }
 
+/* Threat D13 is the client's, too: audio that it sends again has the SRTP index that it had. With AES-CM
+ * that gives nothing away, because the payload is the same. With AES-GCM the header must be, too. */
+static bool asks(const struct producer *p)
+{
+    return p->kind == MEDIA_KIND_video ||
+           (p->has_audio_nack &&
+            (p->transport->profile == SRTP_PROFILE_aes128_cm_sha1_80 ||
+             !(p->sent_id[EXTENSION_abs_send_time] || p->sent_id[EXTENSION_transport_cc])));
+}
+
 void repair_in_add(struct repair_in *r, struct producer *p, const struct packet *packet,
                    bool is_repair)
 {
     struct stream_repair *s = repair_of(r, p, packet->encoding);
     struct encoding *e = &p->encodings[packet->encoding];
 
+    if (!asks(p))
+        return;
     if (s->producer != p || s->packets + !is_repair != e->packets)
         start(s, p, packet);
     s->packets = e->packets;
@@ -73,6 +87,16 @@ void repair_in_add(struct repair_in *r, struct producer *p, const struct packet 
         nack_add_key_frame(&s->nack, packet->index);
     if (s->nack.count || s->timer.previous)
         set_timer(r, s);
+}
+
+bool repair_in_is_audio_answer(const struct repair_in *r, const struct producer *p,
+                               uint8_t encoding, uint32_t ssrc, uint64_t index)
+{
+    const struct stream_repair *s = &r->all[producer_stream(p, encoding)];
+    const struct encoding *e = &p->encodings[encoding];
+
+    return p->has_audio_nack && e->started && e->seen_ssrc == ssrc && index < e->highest_index &&
+           s->producer == p && nack_was_asked(&s->nack, index, r->turn->now_ns);
 }
 
 void repair_in_forget(struct repair_in *r, struct producer *p)

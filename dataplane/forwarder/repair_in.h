@@ -1,7 +1,9 @@
 /* Repair of what publishers send: asks them for lost packets, and takes their retransmissions.
  *
- *   ingress, for each video packet ─► repair_in_add ─► gaps ─► timer ─► NACK to the publisher
+ *   ingress, for each packet       ─► repair_in_add ─► gaps ─► timer ─► NACK to the publisher
  *   its retransmission             ─► ingress makes it the packet that it repairs ─► repair_in_add
+ *
+ * Publishers whose audio has NACK send lost audio again as it was, in the same stream.
  *
  * Only streams that somebody consumes are repaired.
  *
@@ -42,6 +44,9 @@ void repair_in_close(struct repair_in *r);
 /* Notes a packet of an encoding that has an audience; the packet arrived for the first time. */
 void repair_in_add(struct repair_in *r, struct producer *p, const struct packet *packet,
                    bool is_repair);
+/* Audio that was asked for comes again in its own stream: is this such a packet? */
+bool repair_in_is_audio_answer(const struct repair_in *r, const struct producer *p,
+                               uint8_t encoding, uint32_t ssrc, uint64_t index);
 /* The producer goes, or has no audience any longer. */
 void repair_in_forget(struct repair_in *r, struct producer *p);
 void repair_in_on_timer(struct repair_in *r, struct stream_repair *s);

@@ -35,7 +35,8 @@ void repair_out_forget(struct repair_out *r, uint32_t consumer)
 {
     struct retransmission *x = &r->all[consumer];
 
-    if (x->next_index || x->segment_count || x->budget_bytes) /* else it was never touched */
+    if (x->next_index || x->segment_count || x->budget_bytes ||
+        x->floor_out) /* else it was never touched */
         memset(x, 0, sizeof(*x));
 }
 
@@ -51,6 +52,12 @@ static struct segment present_segment(const struct repair_out *r, const struct c
                             .timestamp_offset = c->timestamp_offset,
                             .encoding = c->encoding,
                             .source = c->source};
+}
+
+void repair_out_close_past(struct repair_out *r, const struct consumer *c)
+{
+    if (c->has_sent && c->producer->kind == MEDIA_KIND_audio)
+        r->all[c->index].floor_out = srtp_sent_next(&c->sent);
 }
 
 void repair_out_remember(struct repair_out *r, const struct consumer *c)
@@ -91,6 +98,14 @@ static bool index_sent(const struct consumer *c, uint16_t sequence, uint64_t *ou
     return true;
 }
 
+/* Was this index used for a packet, and would that packet be the same now? (threat D13) */
+static bool can_repeat(const struct repair_out *r, const struct consumer *c, uint64_t out)
+{
+    return out >= r->all[c->index].floor_out && out < c->index_reserved &&
+           !(srtp_sent_skipped(&c->sent) &&
+             srtp_skipped_test(&r->consumers->skipped[c->index], out));
+}
+
 const struct history *repair_history(const struct repair_out *r, const struct producer *p)
 {
     if (!p->is_replica)
@@ -118,8 +133,7 @@ static bool find_layered(const struct repair_out *r, const struct consumer *c, u
     struct selection_packet packet = {.layer = &d->layer, .index = in};
 
     if (!history || !segment ||
-        !history_read(history, producer_stream(p, segment->encoding), p->generation, in,
-                      &d->packet) ||
+        !history_read(history, producer_stream(p, segment->encoding), p->owner, in, &d->packet) ||
         head->source != segment->source || !rtp_parse(d->packet.data, head->bytes, &d->view))
         return false;
     packet.codec = p->codec[head->codec];
@@ -140,7 +154,7 @@ static bool find_plain(const struct repair_out *r, const struct consumer *c, uin
     struct segment segment;
 
     if (!history || !find_segment(r, c, out, &segment) ||
-        !history_read(history, producer_stream(p, segment.encoding), p->generation,
+        !history_read(history, producer_stream(p, segment.encoding), p->owner,
                       out - segment.index_offset, &d->packet) ||
         d->packet.head.source != segment.source ||
         !rtp_parse(d->packet.data, d->packet.head.bytes, &d->view))
@@ -186,13 +200,15 @@ static bool may_try(struct repair_out *r, struct retransmission *x,
 
 static void fill_budget(struct retransmission *x, const struct consumer *c)
 {
+    uint32_t burst =
+        c->producer->kind == MEDIA_KIND_audio ? RESEND_AUDIO_BURST_BYTES : RESEND_BURST_BYTES;
     uint64_t earned = (c->bytes - x->bytes_seen) * RESEND_SHARE_PERCENT / 100;
 
     if (!x->budget_bytes && !x->bytes_seen)
-        earned = RESEND_BURST_BYTES;
+        earned = burst;
     x->bytes_seen = c->bytes;
     earned += x->budget_bytes;
-    x->budget_bytes = (uint32_t)(earned < RESEND_BURST_BYTES ? earned : RESEND_BURST_BYTES);
+    x->budget_bytes = (uint32_t)(earned < burst ? earned : burst);
 }
 
 /* ---- sending ---- */
@@ -217,24 +233,29 @@ static uint64_t next_index(struct repair_out *r, struct retransmission *x,
     return x->next_index++;
 }
 
+/* Sends the packet that left with the index `out`: audio as it was, video as a retransmission. */
 static void send_again(struct repair_out *r, struct retransmission *x,
-                       const struct consumer_details *d, uint16_t sequence,
+                       const struct consumer_details *d, uint64_t out,
                        const struct departed *departed)
 {
     const struct history_packet *packet = &departed->packet;
     const struct consumer *c = d->consumer;
+    const bool as_it_was = c->producer->kind == MEDIA_KIND_audio;
     const struct rtp_template_options options = {.sent_id = c->producer->sent_id,
                                                  .mask = c->header.extension_mask,
                                                  .mid_bytes = c->header.mid_bytes,
-                                                 .payload_type = d->rtx_payload_type};
+                                                 .payload_type = as_it_was ? c->header.payload_type
+                                                                           : d->rtx_payload_type};
     struct egress *to = c->egress;
-    uint32_t payload_bytes = packet->head.bytes - packet->head.payload_at, bytes;
+    uint32_t number_bytes = as_it_was ? 0 : RTX_NUMBER_BYTES, bytes;
+    uint32_t payload_bytes = packet->head.bytes - packet->head.payload_at;
+    uint32_t ssrc = as_it_was ? c->ssrc : d->rtx_ssrc;
     struct rtp_template template;
     uint64_t index;
     uint8_t *slot, *payload;
 
     rtp_template_build(&template, packet->data, &departed->view, &options);
-    bytes = template.size + RTX_NUMBER_BYTES + payload_bytes + to->tag_bytes;
+    bytes = template.size + number_bytes + payload_bytes + to->tag_bytes;
     if (x->budget_bytes < bytes) {
         r->turn->counters[COUNTER_rtx_refused]++;
         return;
@@ -243,33 +264,35 @@ static void send_again(struct repair_out *r, struct retransmission *x,
     slot = transmit_slot(r->transmit, &to->path, bytes);
     if (!slot)
         return;
-    index = next_index(r, x, d);
+    index = as_it_was ? out : next_index(r, x, d);
     rtp_template_copy(slot, bytes, &template,
-                      &(struct rtp_patch){.ssrc = d->rtx_ssrc,
+                      &(struct rtp_patch){.ssrc = ssrc,
                                           .timestamp = departed->how.timestamp,
                                           .sequence = (uint16_t)index,
                                           .mid = c->mid,
                                           .abs_send_time = r->turn->abs_send_time});
     slot[1] = (uint8_t)((slot[1] & 0x7f) | (departed->how.marker ? 0x80 : 0));
     payload = slot + template.size;
-    payload[0] = (uint8_t)(sequence >> 8);
-    payload[1] = (uint8_t)sequence;
-    memcpy(payload + RTX_NUMBER_BYTES, packet->data + packet->head.payload_at, payload_bytes);
+    if (!as_it_was) {
+        payload[0] = (uint8_t)(out >> 8);
+        payload[1] = (uint8_t)out;
+    }
+    memcpy(payload + number_bytes, packet->data + packet->head.payload_at, payload_bytes);
     if (departed->how.rewrites_picture)
-        layer_vp8_rewrite(payload + RTX_NUMBER_BYTES, &departed->layer, departed->how.picture_id,
+        layer_vp8_rewrite(payload + number_bytes, &departed->layer, departed->how.picture_id,
                           departed->how.tl0);
     *transmit_add_job(r->transmit) = (struct srtp_protect_job){
         .key = &to->key,
         .out = slot,
         .payload = payload,
         .index = index,
-        .ssrc = d->rtx_ssrc,
+        .ssrc = ssrc,
         .header_bytes = template.size,
-        .payload_bytes = (uint16_t)(payload_bytes + RTX_NUMBER_BYTES),
+        .payload_bytes = (uint16_t)(payload_bytes + number_bytes),
     };
     x->budget_bytes -= bytes;
     x->packets++;
-    x->repaired += x->tried[sequence % RESEND_PACKETS].tries == 1;
+    x->repaired += x->tried[out % RESEND_PACKETS].tries == 1;
     x->bytes += bytes;
     to->bytes += bytes;
     to->packets++;
@@ -288,19 +311,32 @@ static bool waits_for_key_frame(const struct repair_out *r, const struct consume
            r->turn->now_ns - d->key_frame_asked_ns < KEY_FRAME_PENDING_NS;
 }
 
+static bool answers(const struct repair_out *r, const struct consumer_details *d)
+{
+    const struct consumer *c = d->consumer;
+
+    if (c->paused || !c->egress->open || c->egress->is_limited)
+        return false;
+    if (c->producer->kind == MEDIA_KIND_audio)
+        return d->has_audio_nack;
+    return d->rtx_payload_type && d->rtx_ssrc && !waits_for_key_frame(r, d);
+}
+
 static void answer(struct repair_out *r, const struct consumer_details *d, uint16_t sequence)
 {
-    struct retransmission *x = &r->all[d->consumer->index];
+    const struct consumer *c = d->consumer;
+    struct retransmission *x = &r->all[c->index];
     struct departed departed;
     uint64_t out;
 
-    if (!index_sent(d->consumer, sequence, &out) ||
-        !(d->consumer->is_layered ? find_layered : find_plain)(r, d->consumer, out, &departed)) {
+    if (!index_sent(c, sequence, &out) ||
+        !(c->is_layered ? find_layered : find_plain)(r, c, out, &departed) ||
+        (c->producer->kind == MEDIA_KIND_audio && !can_repeat(r, c, out))) {
         r->turn->counters[COUNTER_rtx_missing]++;
         return;
     }
     if (may_try(r, x, d, sequence))
-        send_again(r, x, d, sequence, &departed);
+        send_again(r, x, d, out, &departed);
     else
         r->turn->counters[COUNTER_rtx_refused]++;
 }
@@ -312,8 +348,7 @@ unsigned repair_out_answer(struct repair_out *r, const struct consumer_details *
     uint16_t sequence, mask;
     unsigned count = 0;
 
-    if (!d->rtx_payload_type || !d->rtx_ssrc || c->paused || !c->egress->open ||
-        c->egress->is_limited || c->producer->kind != MEDIA_KIND_video || waits_for_key_frame(r, d))
+    if (!answers(r, d))
         return 0;
     fill_budget(&r->all[c->index], c);
     for (size_t i = 0; rtcp_read_nack(nack, i, &sequence, &mask); i++)

@@ -1,14 +1,26 @@
-/* Repair of what subscribers lost: answers their NACKs with retransmissions (RFC 4588).
+/* Repair of what subscribers lost: answers their NACKs.
  *
  *   feedback ─► repair_out_answer ─► which packet it was ─► history of the home worker ─► transmit
+ *                                                             video: as a retransmission (RFC 4588)
+ *                                                             audio: once more, as it was
  *
  * A consumer's sequence numbers are those of its producer plus an offset, which changes when the
  * consumer is synchronised anew. The last offsets are remembered, so that what was sent before the
  * change can be sent again, with the time stamp that it had.
  *
- * Retransmissions have an SSRC, sequence numbers and SRTP indexes of their own, so nothing that was
- * encrypted once is encrypted again under the same index (threat D13). Consumers without RTX get no
- * retransmissions; the next key frame repairs them.
+ * Retransmissions of video have an SSRC, sequence numbers and SRTP indexes of their own, so nothing
+ * that was encrypted once is encrypted again under the same index (threat D13). Consumers without RTX
+ * get no retransmissions; the next key frame repairs them.
+ *
+ * Browsers have no RTX for audio. Lost audio leaves again with the SRTP index that it had, so it must be
+ * the same to the last byte, as if the network had doubled it. All that makes it is still the same:
+ *   the packet       an SRTP index of a publisher is accepted once, and the history knows each producer
+ *   time stamp       from the segment in which it left
+ *   header           the SSRC, payload type and MID of a consumer do not change; consumers with NACK for
+ *                    audio have no header extension that changes with each send
+ *   mask             when it changes, nothing older is sent again (repair_out_close_past)
+ *   padding          audio has none
+ * And it must have left: an index that was skipped may yet be used by a late packet.
  *
  * Shape:   struct retransmission at the consumer's index.
  * Threads: the worker of the consumer's transport. It reads the history of any worker.
@@ -29,11 +41,13 @@
 #define RESEND_TRIES_MAX 10
 #define RESEND_SHARE_PERCENT 30
 #define RESEND_BURST_BYTES 65536 /* that may be sent again however little was sent */
-#define RESEND_PACKETS 128       /* whose tries are remembered; a power of two */
+#define RESEND_AUDIO_BURST_BYTES 8192
+#define RESEND_PACKETS 128 /* whose tries are remembered; a power of two */
 #define RESEND_SEGMENTS 4
 
 struct consumer;
 struct consumer_details;
+struct consumers;
 struct producer;
 struct rtcp_packet;
 
@@ -48,6 +62,7 @@ struct segment {
 
 struct retransmission {
     uint64_t next_index, index_reserved; /* of the RTX stream; 0, 0: it has not begun */
+    uint64_t floor_out;                  /* audio: nothing below this index is sent again */
     uint64_t bytes_seen;                 /* of the media stream, when the budget was last filled */
     uint32_t budget_bytes;
     uint32_t packets, repaired; /* sent again; of these, for the first time */
@@ -84,6 +99,9 @@ unsigned repair_out_answer(struct repair_out *r, const struct consumer_details *
 const struct history *repair_history(const struct repair_out *r, const struct producer *p);
 /* The offsets of the consumer are about to change. */
 void repair_out_remember(struct repair_out *r, const struct consumer *c);
+/* The same packet would be another one from now on: what this consumer was sent until now is not sent
+ * again as it was. */
+void repair_out_close_past(struct repair_out *r, const struct consumer *c);
 /* Was anything sent again to this consumer? Then its RTX stream has used indexes. */
 static inline bool repair_out_has_begun(const struct repair_out *r, uint32_t consumer)
 {

@@ -53,8 +53,7 @@ static bool read(const struct replays *rs, const struct consumer *c, uint64_t in
     const struct producer *p = c->producer;
     const struct history *history = repair_history(rs->repair_out, p);
 
-    return history &&
-           history_read(history, producer_stream(p, c->target), p->generation, index, stored);
+    return history && history_read(history, producer_stream(p, c->target), p->owner, index, stored);
 }
 
 /* Makes a packet of the pool from a stored one, as ingress would. False: it is malformed. */
@@ -76,6 +75,7 @@ static bool restore(struct replay *replay, const struct producer *p, struct pack
     packet->codec = head->codec;
     packet->is_key_frame = head->is_key_frame;
     packet->padding_bytes = 0;
+    packet->owner = head->owner;
     packet->source = head->source;
     if (!producer_is_layered(p))
         return true;

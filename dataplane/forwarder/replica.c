@@ -3,11 +3,13 @@
 
 #include <string.h>
 
+#include "consumer.h"
 #include "fanout.h"
 #include "handoff.h"
 #include "key_frames.h"
 #include "producer.h"
 #include "reconcile.h"
+#include "repair_out.h"
 #include "src/region.h"
 #include "turn.h"
 
@@ -196,7 +198,7 @@ void replicas_send_report(struct replicas *rs, const struct producer *p, uint16_
     if (!packet)
         return; /* the publisher's next report says it again */
     report = (struct handoff_report *)packet->room;
-    *report = (struct handoff_report){.ntp_offset = p->ntp_offset};
+    *report = (struct handoff_report){.ntp_offset = p->ntp_offset, .owner = p->owner};
     for (int i = 0; i < p->encoding_count; i++) {
         report->has_sr[i] = p->encodings[i].has_sr;
         report->sr_ntp[i] = p->encodings[i].sr_ntp;
@@ -211,6 +213,18 @@ void replicas_send_report(struct replicas *rs, const struct producer *p, uint16_
 
 /* ---- notes of other workers ---- */
 
+/* Our producer has the packets of another object now, because a row came again as it was. What waits
+ * is from the old one, and nothing of it is sent again. */
+static void change_owner(struct replicas *rs, struct producer *p, uint32_t owner)
+{
+    if (p->owner) {
+        fan_out_forget(rs->fanout, p);
+        for (const struct consumer *c = p->consumers; c; c = c->next_of_producer)
+            repair_out_close_past(rs->repair_out, c);
+    }
+    p->owner = owner;
+}
+
 /* False: nobody here needs the packet. */
 static bool take_packet(struct replicas *rs, uint32_t from, uint64_t position,
                         const struct packet *theirs, struct producer *p)
@@ -218,6 +232,8 @@ static bool take_packet(struct replicas *rs, uint32_t from, uint64_t position,
     struct encoding *e = &p->encodings[theirs->encoding];
     struct packet *packet;
 
+    if (p->owner != theirs->owner)
+        change_owner(rs, p, theirs->owner);
     if (e->source != theirs->source)
         e->has_sr = false; /* until the publisher reports about this stream */
     e->started = true;
@@ -247,10 +263,12 @@ static bool take_packet(struct replicas *rs, uint32_t from, uint64_t position,
     return false;
 }
 
-static void take_report(struct producer *p, const struct packet *theirs)
+static void take_report(struct replicas *rs, struct producer *p, const struct packet *theirs)
 {
     const struct handoff_report *report = (const struct handoff_report *)theirs->room;
 
+    if (p->owner != report->owner)
+        change_owner(rs, p, report->owner);
     p->ntp_offset = report->ntp_offset;
     for (int i = 0; i < p->encoding_count; i++) {
         p->encodings[i].has_sr = report->has_sr[i];
@@ -283,7 +301,7 @@ static bool act(struct replicas *rs, uint32_t from, uint64_t position,
                take_packet(rs, from, position, handoff_packet(rs->lanes, from, note), p);
     case HANDOFF_report:
         if (is_replica)
-            take_report(p, handoff_packet(rs->lanes, from, note));
+            take_report(rs, p, handoff_packet(rs->lanes, from, note));
         break;
     case HANDOFF_row_changed:
         reconcile_producer(rs->reconciler, note->producer);

@@ -26,6 +26,7 @@ struct replicas {
     struct producers *producers;
     struct fanout *fanout;
     struct key_frames *key_frames;
+    struct repair_out *repair_out;
     struct reconciler *reconciler;
 };
 

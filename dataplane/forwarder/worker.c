@@ -269,6 +269,7 @@ static void connect_way_out(struct worker *w)
                                     .producers = &w->producers,
                                     .fanout = &w->fanout,
                                     .key_frames = &w->key_frames,
+                                    .repair_out = &w->repair_out,
                                     .reconciler = &w->reconciler};
     w->fanout = (struct fanout){.turn = &w->turn,
                                 .transmit = &w->transmit,

@@ -7,6 +7,9 @@
 /* Packets of one burst overtake each other by less than this on every network. */
 #define LATE_NS_MIN (3 * MS)
 #define LATE_NS_MAX (100 * MS)
+/* One packet of audio has 20 ms, and a receiver has half a second at most before it plays it. */
+#define AUDIO_LATE_NS_MAX (20 * MS)
+#define AUDIO_AGE_NS_MAX (500 * MS)
 #define ROUND_TRIP_NS_DEFAULT (100 * MS)
 #define ROUND_TRIP_NS_MIN (10 * MS)
 #define ROUND_TRIP_NS_MAX (500 * MS)
@@ -19,6 +22,11 @@ static uint64_t clamp(uint64_t value, uint64_t low, uint64_t high)
 static uint64_t round_trip(const struct nack *n)
 {
     return n->round_trip_ns ? n->round_trip_ns : ROUND_TRIP_NS_DEFAULT;
+}
+
+static uint64_t clamp_lateness(const struct nack *n, uint64_t late_ns)
+{
+    return clamp(late_ns, LATE_NS_MIN, n->is_audio ? AUDIO_LATE_NS_MAX : LATE_NS_MAX);
 }
 
 static void forget_first(struct nack *n, uint32_t count)
@@ -43,7 +51,7 @@ static bool note_gap(struct nack *n, uint64_t index, uint64_t now_ns)
         n->missing[n->count++] =
             (struct nack_missing){.index = i, .noticed_ns = now_ns, .due_ns = due_ns};
     /* Each late packet can raise late_ns, so each gap lowers it a little. */
-    n->late_ns = clamp(n->late_ns - n->late_ns / 64, LATE_NS_MIN, LATE_NS_MAX);
+    n->late_ns = clamp_lateness(n, n->late_ns - n->late_ns / 64);
     return true;
 }
 
@@ -64,20 +72,38 @@ static void learn_lateness(struct nack *n, const struct nack_missing *m, uint64_
 {
     uint64_t late_ns = now_ns - m->noticed_ns;
 
-    late_ns = clamp(late_ns + late_ns / 4, LATE_NS_MIN, LATE_NS_MAX);
+    late_ns = clamp_lateness(n, late_ns + late_ns / 4);
     if (late_ns > n->late_ns)
         n->late_ns = late_ns;
 }
 
-static enum nack_arrival close_gap(struct nack *n, uint64_t index, bool is_repair, uint64_t now_ns)
+/* n->count: it is not missing. */
+static uint32_t find(const struct nack *n, uint64_t index)
 {
-    enum nack_arrival arrival;
-    struct nack_missing *m;
     uint32_t i = 0;
 
     while (i < n->count && n->missing[i].index < index)
         i++;
-    if (i == n->count || n->missing[i].index != index)
+    return i < n->count && n->missing[i].index == index ? i : n->count;
+}
+
+/* An answer does not come at once. */
+bool nack_was_asked(const struct nack *n, uint64_t index, uint64_t now_ns)
+{
+    uint32_t i = find(n, index);
+    uint64_t soonest_ns = n->round_trip_ns ? n->round_trip_ns / 2 : ROUND_TRIP_NS_MIN / 2;
+
+    return i < n->count && n->missing[i].tries > 0 &&
+           (n->missing[i].tries > 1 || now_ns - n->missing[i].asked_ns >= soonest_ns);
+}
+
+static enum nack_arrival close_gap(struct nack *n, uint64_t index, bool is_repair, uint64_t now_ns)
+{
+    uint32_t i = find(n, index);
+    enum nack_arrival arrival;
+    struct nack_missing *m;
+
+    if (i == n->count)
         return NACK_UNMISSED;
     m = &n->missing[i];
     if (is_repair && m->tries)
@@ -125,7 +151,8 @@ size_t nack_due(struct nack *n, uint64_t now_ns, uint16_t sequences[NACK_MISSING
         struct nack_missing m = n->missing[i];
 
         if (m.due_ns <= now_ns) {
-            if (m.tries == NACK_TRIES_MAX) {
+            if (m.tries == NACK_TRIES_MAX ||
+                (n->is_audio && now_ns - m.noticed_ns > AUDIO_AGE_NS_MAX)) {
                 n->given_up++;
                 continue;
             }

@@ -8,6 +8,9 @@
  * stream have been late recently. Then it is asked for once per round trip, NACK_TRIES_MAX times. A
  * key frame ends all older gaps, because nothing after it needs them.
  *
+ * Audio is played soon, so it is asked for soon, and not for long. Browsers have no RTX for audio: what
+ * was asked for comes again as it was, and nack_was_asked tells it from a packet that was only late.
+ *
  * Shape:   one struct nack for each received encoding; zeroed, it has seen nothing.
  * Units:   48-bit SRTP indexes; nanoseconds of a clock that the caller reads.
  * Threads: one worker.
@@ -35,6 +38,7 @@ struct nack_missing {
 
 struct nack {
     bool started;
+    bool is_audio;          /* set by the caller at the beginning */
     uint32_t count;         /* of missing packets */
     uint64_t highest;       /* index that arrived */
     uint64_t due_ns;        /* not later than the earliest of the list */
@@ -54,6 +58,8 @@ enum nack_arrival {
 
 /* A packet arrived for the first time. is_repair: as a retransmission. */
 enum nack_arrival nack_add(struct nack *n, uint64_t index, bool is_repair, uint64_t now_ns);
+/* Is this packet, which came without RTX, probably the answer to a question? */
+bool nack_was_asked(const struct nack *n, uint64_t index, uint64_t now_ns);
 /* A key frame begins at this index. */
 void nack_add_key_frame(struct nack *n, uint64_t index);
 

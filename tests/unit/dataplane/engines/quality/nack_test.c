@@ -165,6 +165,57 @@ static void a_repair_that_nobody_missed_changes_nothing(void **state)
     assert_int_equal(b.nack.highest, FIRST + 4);
 }
 
+/* Audio is asked for soon, however late packets of it have been, and not for long. */
+static void audio_is_asked_for_soon_and_not_for_long(void **state)
+{
+    struct bench b = begin();
+    unsigned asked = 0;
+
+    b.nack.is_audio = true;
+    for (unsigned i = 0; i < 20; i++) { /* every packet 2·i+1 comes 80 ms late */
+        arrive(&b, 2 * i + 2);
+        b.now_ns += 80 * MS;
+        arrive(&b, 2 * i + 1);
+    }
+    assert_in_range(b.nack.late_ns, 15 * MS, 20 * MS);
+    arrive(&b, 102);
+    for (unsigned i = 0; i < 2000; i++) {
+        size_t count = nack_due(&b.nack, b.now_ns, b.asked);
+
+        if (count)
+            assert_true(i <= 500);
+        asked += (unsigned)count;
+        b.now_ns += MS;
+    }
+    assert_int_equal(asked / 61, 4); /* of 500 ms; the round trip is not known */
+    assert_int_equal(b.nack.given_up, 61);
+}
+
+/* Without RTX an answer looks like a late packet, except that it does not come at once. */
+static void answers_of_audio_are_known_by_their_time(void **state)
+{
+    static const struct {
+        uint64_t round_trip_ms, after_ms;
+        unsigned tries;
+        bool was_asked;
+    } rows[] = {{0, 1, 1, false},   {0, 6, 1, true},   {40, 6, 1, false},
+                {40, 19, 1, false}, {40, 21, 1, true}, {40, 1, 2, true}};
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct bench b = begin();
+
+        b.nack.is_audio = true;
+        b.nack.round_trip_ns = rows[i].round_trip_ms * MS;
+        arrive(&b, 3);
+        assert_false(nack_was_asked(&b.nack, FIRST + 1, b.now_ns + 1000 * MS)); /* not yet */
+        for (unsigned k = 0; k < rows[i].tries; k++)
+            ask(&b);
+        assert_int_equal(nack_was_asked(&b.nack, FIRST + 1, b.now_ns + rows[i].after_ms * MS),
+                         rows[i].was_asked);
+        assert_false(nack_was_asked(&b.nack, FIRST + 3, b.now_ns + 1000 * MS)); /* not missing */
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -175,6 +226,8 @@ int main(void)
         cmocka_unit_test(a_key_frame_ends_older_gaps_only),
         cmocka_unit_test(too_many_gaps_are_given_up_together),
         cmocka_unit_test(a_repair_that_nobody_missed_changes_nothing),
+        cmocka_unit_test(audio_is_asked_for_soon_and_not_for_long),
+        cmocka_unit_test(answers_of_audio_are_known_by_their_time),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
