@@ -133,10 +133,11 @@ test('our statistics agree with those of the browser', async () => {
     near(theirs[0].packetCount, ours.packetsSent, 0.1, 40, `${kind} packets sent`);
     assert.ok(theirs[0].bitrate > (kind === 'audio' ? 1000 : 20000), `${kind} ${theirs[0].bitrate} bit/s`);
     assert.equal(theirs[0].packetsLost, 0);
-    for (const field of ['byteCount', 'fractionLost', 'jitter', 'pliCount', 'packetsRetransmitted', 'timestamp'])
+    for (const field of ['byteCount', 'fractionLost', 'jitter', 'pliCount', 'firCount', 'packetsRetransmitted', 'packetsRepaired',
+      'packetsDiscarded', 'timestamp'])
       assert.equal(typeof theirs[0][field], 'number', field);
-    for (const field of ['score', 'roundTripTime', 'firCount']) // we do not measure these for producers
-      assert.equal(theirs[0][field], undefined, field);
+    assert.equal(theirs[0].score, 10);
+    assert.equal(typeof theirs[0].bitrateByLayer, 'object');
   }
   for (const { kind, ssrc, theirs, ours } of both.consumers) {
     assert.deepEqual(theirs.map((row) => row.type), ['outbound-rtp', 'inbound-rtp']);
@@ -145,6 +146,7 @@ test('our statistics agree with those of the browser', async () => {
     near(theirs[0].packetCount, ours.packetsReceived, 0.1, 40, `${kind} packets received`);
     assert.ok(theirs[0].bitrate > (kind === 'audio' ? 1000 : 20000), `${kind} ${theirs[0].bitrate} bit/s`);
     assert.equal(theirs[0].packetsLost, 0);
+    assert.equal(theirs[0].score, 10);
     assert.ok(theirs[0].roundTripTime > 0 && theirs[0].roundTripTime < 1000 * slower, `round trip ${theirs[0].roundTripTime}`);
   }
   for (const [row, received, sent] of [[both.send, 10000, 100], [both.recv, 100, 10000]]) {
