@@ -161,6 +161,115 @@ test('our statistics agree with those of the browser', async () => {
   assert.ok(both.recv.rtpSendBitrate > 20000 && both.recv.rtpRecvBitrate === 0);
 });
 
+// Two encodings of a moving picture; the page of the other one receives it as a screen.
+const publishLayers = (person) => person.page.evaluate(async () => {
+  const canvas = document.createElement('canvas');
+  Object.assign(canvas, { width: 640, height: 360 });
+  const context = canvas.getContext('2d');
+  let n = 0;
+  window.painting = setInterval(() => {
+    context.fillStyle = `hsl(${n * 7 % 360} 80% 50%)`;
+    context.fillRect(n * 13 % 600, n * 7 % 320, 40, 40);
+    n++;
+  }, 60);
+  window.layered = await window.ringcast.sendTransport.produce({
+    track: window.painted = canvas.captureStream(15).getVideoTracks()[0],
+    encodings: [{ rid: 'r0', scaleResolutionDownBy: 2, maxBitrate: 80000, scalabilityMode: 'L1T3' },
+      { rid: 'r1', scaleResolutionDownBy: 1, maxBitrate: 200000, scalabilityMode: 'L1T3' }],
+    stopTracks: false,
+    codec: window.ringcast.device.rtpCapabilities?.codecs.find((codec) => codec.mimeType === 'video/VP8'),
+    appData: { source: 'screen' },
+  });
+  return window.layered.id;
+});
+
+// What the browser shows of the layered producer.
+const shown = (person, producerId) => person.page.evaluate(async (id) => {
+  for (const { consumer } of window.ringcast.consumers.values())
+    if (consumer.producerId === id)
+      for (const row of (await consumer.getStats()).values())
+        if (row.type === 'inbound-rtp')
+          return { consumerId: consumer.id, height: row.frameHeight, packets: row.packetsReceived,
+            bytes: row.bytesReceived + row.headerBytesReceived };
+  return {};
+}, producerId);
+
+// The publisher stops for a moment, so that both sides have counted the same. { what: [ours, the browser's] }
+async function countedAlone(publisher, viewer, producerId, consumerId) {
+  await publisher.page.evaluate(() => window.layered.replaceTrack({ track: null }));
+  await sleep(2500); // the data plane publishes every 500 ms
+  const counts = {};
+  const inbound = await request(publisher, 'media:getStats', { producerId });
+  for (const row of await publisher.page.evaluate(async () => [...(await window.layered.getStats()).values()].filter(({ type }) => type === 'outbound-rtp'))) {
+    const { packetCount, byteCount } = inbound.find(({ rid }) => rid === row.rid);
+    counts[`packets of ${row.rid}`] = [packetCount, row.packetsSent - row.retransmittedPacketsSent];
+    counts[`bytes of ${row.rid}`] = [byteCount, row.bytesSent + row.headerBytesSent - row.retransmittedBytesSent];
+  }
+  const received = await shown(viewer, producerId), [outbound] = await request(viewer, 'media:getStats', { consumerId });
+  counts['packets of the consumer'] = [outbound.packetCount, received.packets];
+  counts['bytes of the consumer'] = [outbound.byteCount, received.bytes];
+  return counts;
+}
+
+test('preferred layers are shown, and told with media:layersChanged and media:score', async () => {
+  const [ada, grace] = people;
+  for (const person of people) for (const name of ['media:layersChanged', 'media:score']) await newNotices(person, name);
+  const producerId = await publishLayers(ada);
+  let consumerId;
+  await until(async () => ({ consumerId } = await shown(grace, producerId)).consumerId, 30000 * slower, 'Grace consumes it');
+  await until(async () => (await shown(grace, producerId)).height === 360, 60000 * slower, 'the best layer comes');
+
+  const layers = [];
+  const lastLayers = async () => {
+    layers.push(...(await newNotices(grace, 'media:layersChanged')).map(({ value }) => value).filter((value) => value.consumerId === consumerId));
+    return layers.at(-1)?.layers;
+  };
+  await until(async () => (await lastLayers())?.spatialLayer === 1, 10000 * slower, 'layersChanged: the best layer');
+  for (const [wanted, height, answer] of [[{ spatialLayer: 0, temporalLayer: 0 }, 180, { spatialLayer: 0, temporalLayer: 0 }],
+    [{ spatialLayer: 7 }, 360, { spatialLayer: 1, temporalLayer: 2 }]]) {
+    const asked = await request(grace, 'media:setPreferredLayers', { consumerId, ...wanted });
+    assert.deepEqual(asked, { preferredLayers: answer });
+    await until(async () => (await shown(grace, producerId)).height === height, 30000 * slower, `height ${height}`);
+    await until(async () => (await lastLayers())?.spatialLayer === answer.spatialLayer, 10000 * slower, 'layersChanged');
+  }
+  assert.deepEqual(await request(grace, 'media:setPriority', { consumerId, priority: 200 }), { priority: 200 });
+  for (const [event, members] of [['media:setPreferredLayers', { spatialLayer: '1' }], ['media:setPriority', { priority: 0 }]])
+    assert.match(await request(grace, event, { consumerId, ...members }).then(JSON.stringify, (error) => error.message),
+      /does not understand/); // the page's sentence for invalid_payload
+  assert.equal(await request(ada, 'media:setPriority', { consumerId, priority: 2 }).then(() => 'allowed', () => 'refused'), 'refused');
+
+  let scores = [];
+  await until(async () => {
+    scores = scores.concat((await newNotices(ada, 'media:score')).map(({ value }) => value));
+    return scores.filter((value) => value.producerId === producerId).at(-1)?.score.length === 2;
+  }, 10000 * slower, 'scores of both encodings');
+  const { score } = scores.filter((value) => value.producerId === producerId).at(-1);
+  assert.deepEqual(score.map(({ encodingIdx, rid }) => [encodingIdx, rid]), [[0, 'r0'], [1, 'r1']]);
+  for (const one of score) assert.ok(one.ssrc > 0 && one.score > 0 && one.score <= 10, JSON.stringify(one));
+  const ofConsumer = (await newNotices(grace, 'media:score')).map(({ value }) => value).filter((value) => value.consumerId === consumerId).at(-1);
+  assert.equal(ofConsumer.score.producerScores.length, 2);
+  assert.ok(ofConsumer.score.score > 0 && ofConsumer.score.producerScore > 0, JSON.stringify(ofConsumer));
+
+  const before = await countedAlone(ada, grace, producerId, consumerId);
+  await ada.page.evaluate(() => window.layered.replaceTrack({ track: window.painted }));
+  await sleep(5000);
+  const after = await countedAlone(ada, grace, producerId, consumerId);
+  for (const name of Object.keys(after)) {
+    const [a, b] = after[name].map((count, i) => count - before[name][i]);
+    console.log(`# ${name}: ${a}, the browser ${b}`);
+    assert.ok(b > 20 && Math.abs(a - b) <= 0.01 * b, `${name}: ${a}; the browser counts ${b}`);
+  }
+  const [row] = await request(ada, 'media:getStats', { producerId });
+  assert.deepEqual(Object.keys(row.bitrateByLayer), ['0.0', '0.1', '0.2']);
+  await until(async () => (await newNotices(ada, 'media:score')).map(({ value }) => value)
+    .some((value) => value.producerId === producerId && value.score.every((one) => one.score === 0)), 10000 * slower, 'a silent producer has score 0');
+  await ada.page.evaluate(() => {
+    clearInterval(window.painting);
+    window.layered.close();
+  });
+  await request(ada, 'media:closeProducer', { producerId });
+});
+
 // Replaces the microphone by a tone. setLoudness() sets how loud it is, from now on or for a time.
 const useTone = (person) => person.page.evaluate(async () => {
   const context = new AudioContext();
