@@ -44,6 +44,10 @@ bench-tsan:
 	@$(MAKE) --no-print-directory VARIANT=tsan build/tsan/ringcast-bench
 	@TSAN_OPTIONS="halt_on_error=1:second_deadlock_stack=1" setarch -R timeout 120 \
 	  build/tsan/ringcast-bench room-over-workers --fanout 20 --publishers 2 --rounds 2 --units 20000
+# What losses cost: CPU time per forwarded packet of 1 to 400 at 0, 1 and 5 % loss. At most three minutes.
+.PHONY: loss-cost
+loss-cost: programs
+	@RINGCAST_BUILD=$(OUT) perf/load/loss-cost $(LOSS_COST)
 regress:
 	@perf/regress
 perf-baseline:

@@ -6,9 +6,10 @@ import { spawnSync } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { fits, median, ratios } from '../../perf/load/loss-cost.mjs';
 import { load, serve } from '../../perf/load/run.mjs';
 import { Relay } from '../lib/relay.mjs';
-import { binaries, patience, sanitizer, slower } from '../lib/ringcast.mjs';
+import { binaries, patience, root, sanitizer, slower } from '../lib/ringcast.mjs';
 
 const options = { serverCore: 0, loadCore: availableParallelism() > 1 ? 1 : 0 };
 let server, accounted = false;
@@ -176,6 +177,21 @@ test('wrong arguments and an unreachable server give a sentence', () => {
   const away = start('http://127.0.0.1:1', '--subscribers', '1', '--quiet');
   assert.equal(away.status, 1);
   assert.match(away.stdout, /FAILED .*http:\/\/127.0.0.1:1.*connect/);
+});
+
+test('the cost of losses is the median of ratios within a round, and its measurement is bounded', () => {
+  const rounds = [[100, 110, 120, 200], [200, 210, null, 220], [null, 1, 1, 1], [50, 60, 70, 80]];
+  assert.deepEqual(ratios(rounds), [[1, 1, 1], [1.1, 1.05, 1.2], [1.2, 1.4], [2, 1.1, 1.6]]);
+  assert.deepEqual([median([3, 1, 2]), median([4, 1]), median([7])], [2, 2.5, 7]);
+  assert.deepEqual([fits(500, 0, 170), fits(80, 1, 170), fits(90, 1, 170), fits(127, 3, 170), fits(128, 3, 170)],
+    [true, true, false, true, false]);
+  const program = join(root, 'perf/load/loss-cost');
+  assert.equal(spawnSync(program, ['--help']).status, 0);
+  for (const words of [['--n', 'many'], ['--n', '0'], ['--what'], ['--rounds']]) {
+    const r = spawnSync(program, words, { encoding: 'utf8' });
+    assert.equal(r.status, 2, words.join(' '));
+    assert.match(r.stderr, /^loss-cost: .+/);
+  }
 });
 
 test('the bare forwarder delivers everything, and says what it needs', () => {
