@@ -31,6 +31,9 @@ struct verify {
     struct verify_packet previous;
     bool clean; /* no hole since the latest key frame */
     bool whole; /* no packet of the current layer frame is missing so far */
+    bool catching_up;
+    bool has_lead;
+    int32_t lead; /* of the time stamps, see lead_of */
     bool has_tl0;
     uint8_t tl0; /* of the latest frame of temporal layer 0 */
     struct kept_frame frames[FRAMES_KEPT];
@@ -110,17 +113,48 @@ static void check_same_picture(struct verify *v, const struct verify_packet *p)
 
 /* ---- two pictures ---- */
 
-/* Of one encoding the time stamps differ exactly as the publisher's did. Between encodings sender
- * reports must bring them together, so half a frame is allowed. */
+/* How far the time stamps are ahead of the publisher's pictures; the same for all encodings, if sender
+ * reports brought them together. */
+static int32_t lead_of(const struct verify *v, const struct verify_packet *p)
+{
+    return (int32_t)(p->timestamp - p->label.frame * v->ticks);
+}
+
+static bool is_near(const struct verify *v, int32_t lead)
+{
+    int32_t off = lead - v->lead;
+
+    return !v->has_lead || (off <= (int32_t)v->ticks / 2 && off >= -(int32_t)v->ticks / 2);
+}
+
+/* Of one encoding the time stamps differ exactly as the publisher's did; between encodings half a
+ * frame is allowed. The exception: after its beginning or a switch a stream may be replayed from its
+ * last key frame on. Old pictures then have time stamps that stand closely together, until the
+ * stream has caught up and leads as before. */
 static void check_timestamp(struct verify *v, const struct verify_packet *p, bool switched)
 {
-    int32_t step = (int32_t)(p->timestamp - v->previous.timestamp);
+    int32_t step = (int32_t)(p->timestamp - v->previous.timestamp), lead = lead_of(v, p);
     int32_t wanted = (int32_t)(p->label.frame - v->previous.label.frame) * (int32_t)v->ticks;
-    int32_t off = step > wanted ? step - wanted : wanted - step;
+    bool ok;
 
-    if (step <= 0)
+    if (step <= 0) {
         found(v, VIOLATION_timestamp_backward);
-    else if (off > (switched ? (int32_t)v->ticks / 2 : 0))
+        return;
+    }
+    if (switched) {
+        v->catching_up = true;
+        ok = is_near(v, lead) || (step <= (int32_t)v->ticks && step > wanted);
+    } else if (v->catching_up && step != wanted) {
+        ok = step < wanted;
+    } else {
+        ok = step == wanted && (!v->catching_up || is_near(v, lead));
+        v->catching_up = false;
+    }
+    if (!v->catching_up) {
+        v->has_lead = true;
+        v->lead = lead;
+    }
+    if (!ok)
         found(v, VIOLATION_timestamp_jump);
 }
 
@@ -275,7 +309,7 @@ void verify_add(struct verify *v, const struct verify_packet *p)
     if (!v->started) {
         if (!p->label.key || p->label.at != 0 || p->label.spatial != 0)
             return;
-        v->started = v->clean = true;
+        v->started = v->clean = v->catching_up = true;
         v->next = v->newest = p->index;
     }
     if (v->used[p->index % WINDOW] && slot->index == p->index) {

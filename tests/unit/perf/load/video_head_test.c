@@ -58,9 +58,9 @@ static const struct {
      H264,
      {.first = true, .key = true, .rest_bytes = 0x0123},
      "78 00 07 67 42 e0 1f 8c 68 05 00 04 68 ce 3c 80 01 24 0c"},
-    {"H264 first of an IDR", H264, {.key = true, .at = 1}, "7c 85"},
+    {"H264 first of an IDR", H264, {.key = true, .at = 1}, "7c 85 88"},
     {"H264 last of an IDR", H264, {.key = true, .at = 2, .last = true}, "7c 45"},
-    {"H264 first of a slice", H264, {.first = true}, "5c 81"},
+    {"H264 first of a slice", H264, {.first = true}, "5c 81 9a"},
     {"H264 middle of a slice", H264, {.at = 1}, "5c 01"},
 };
 
