@@ -48,6 +48,7 @@
     V(drop_rtp_payload_type, "RTP of a payload type that the producer did not declare")           \
     V(drop_rtp_replaced, "RTP of an SSRC whose place another SSRC has taken")                     \
     V(drop_rtp_paused, "RTP of a paused producer")                                                \
+    V(drop_rtp_empty, "RTP without media: only padding")                                           \
     V(drop_rtx_unused, "RTX that repairs nothing: padding, or the packet had arrived or is not needed") \
     V(drop_rtcp_malformed, "RTCP compound out of bounds")                                         \
     V(drop_rtcp_unauthentic, "SRTCP authentication failed (G5)")                                  \

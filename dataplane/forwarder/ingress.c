@@ -13,6 +13,7 @@
 #include "padding.h"
 #include "producer.h"
 #include "proofs.h"
+#include "reception.h"
 #include "repair_in.h"
 #include "replica.h"
 #include "src/clock.h"
@@ -22,12 +23,13 @@
 bool ingress_open(struct arrivals *a)
 {
     a->layers = memory_map(sizeof(*a->layers) * HISTORY_STREAMS, false);
-    return a->layers;
+    return a->layers && numbers_in_open(&a->numbers);
 }
 
 void ingress_close(struct arrivals *a)
 {
     memory_unmap(a->layers, sizeof(*a->layers) * HISTORY_STREAMS);
+    numbers_in_close(&a->numbers);
 }
 
 /* ---- which producer: by SSRC, else by MID, else by RID ---- */
@@ -226,39 +228,6 @@ enum verdict ingress_add(struct arrivals *a, struct transport *t,
     return VERDICT_PENDING;
 }
 
-/* ---- statistics of an encoding (RFC 3550 A.3, A.8) ---- */
-
-static void encoding_add(struct encoding *e, const struct rtp_view *view, uint64_t index,
-                         size_t packet_bytes, uint32_t clock_rate, uint64_t now_ns)
-{
-    uint32_t arrival = (uint32_t)((__uint128_t)now_ns * clock_rate / NS_PER_S);
-    uint32_t transit = arrival - view->timestamp;
-
-    if (!e->started || e->seen_ssrc != view->ssrc) {
-        e->started = true;
-        e->seen_ssrc = view->ssrc;
-        e->first_index = index;
-        e->highest_index = index;
-        e->packets = 0;
-        e->expected_prior = 0;
-        e->received_prior = 0;
-        e->jitter = 0;
-        e->has_sr = false;
-    } else {
-        int32_t d = (int32_t)(transit - e->transit);
-
-        e->jitter += (uint32_t)(d < 0 ? -d : d) - ((e->jitter + 8) >> 4);
-    }
-    e->transit = transit;
-    if (index > e->highest_index)
-        e->highest_index = index;
-    if (index < e->first_index)
-        e->first_index = index;
-    e->packets++;
-    e->bytes += packet_bytes;
-    e->last_packet_ns = now_ns;
-}
-
 /* ---- authentic packets ---- */
 
 /* For padding and repair packets, too: the client's bandwidth estimator needs all arrival times. */
@@ -424,13 +393,14 @@ static void describe(struct arrivals *a, struct packet *packet, struct producer 
     packet->source = p->encodings[stream->encoding].source;
     packet->codec = (uint8_t)codec;
     packet->is_key_frame = false;
-    if (p->kind == MEDIA_KIND_video)
+    packet->layer = (struct layer){0};
+    if (p->kind == MEDIA_KIND_video && payload_bytes)
         read_layer(a, packet, p);
 }
 
 /* Keeps a packet, so that it can be sent again, and notes the gap before it. */
 static void repair_add(struct arrivals *a, struct producer *p, const struct packet *packet,
-                       bool is_repair)
+                       uint64_t index, bool is_repair)
 {
     const struct history_head head = {.index = packet->index,
                                       .arrived_ns = packet->arrived_ns,
@@ -445,13 +415,55 @@ static void repair_add(struct arrivals *a, struct producer *p, const struct pack
                                       .ends_frame = packet->layer.ends_frame};
 
     history_add(a->history, &head, packet->data);
-    repair_in_add(a->repair_in, p, packet, is_repair);
+    repair_in_add(a->repair_in, p, packet, index, is_repair);
+}
+
+/* A packet of nothing but padding. Its number is not missing. Mostly nothing leaves; but when packets
+ * after it have left already, its place is filled by an empty packet, because subscribers would ask for
+ * it. */
+static enum verdict take_empty(struct arrivals *a, struct producer *p, struct packet *packet,
+                               uint64_t index, bool is_repair)
+{
+    repair_in_add(a->repair_in, p, packet, index, is_repair);
+    if (numbers_in_drop(&a->numbers, p, packet->encoding, index, &packet->index))
+        return VERDICT_drop_rtp_empty;
+    return queue(a, p, packet);
+}
+
+/* Everything is known about the packet; `index`, as received. Passes it on to who wants it. */
+static enum verdict pass_on(struct arrivals *a, struct arrival *arrival,
+                            const struct stream *stream, uint64_t index, size_t payload_bytes,
+                            int codec)
+{
+    struct producer *p = stream->producer;
+    struct encoding *e = &p->encodings[stream->encoding];
+    struct packet *packet = arrival->packet;
+    bool is_repair = arrival->is_repair;
+
+    if (p->sent_id[EXTENSION_abs_capture_time])
+        capture_time_move(packet, arrival->transport, p, &arrival->view);
+    packet->arrived_ns = a->turn->now_ns;
+    describe(a, packet, p, stream, &arrival->view, payload_bytes, codec);
+    if (__builtin_expect(payload_bytes == 0, 0))
+        return take_empty(a, p, packet, index, is_repair);
+    if (!numbers_in_take(&a->numbers, p, packet->encoding, index, &packet->index))
+        return VERDICT_drop_rtp_replay;
+    if (packet->is_key_frame) {
+        e->key_frames++;
+        e->key_frame_wanted = false;
+    }
+    if (producer_is_layered(p) && !is_repair)
+        p->layer_bytes[ROW_LAYER(p->type == PRODUCER_TYPE_simulcast ? stream->encoding
+                                                                    : packet->layer.spatial,
+                                 packet->layer.temporal)] += packet->bytes;
+    repair_add(a, p, packet, index, is_repair);
+    return queue(a, p, packet);
 }
 
 static enum verdict accept(struct arrivals *a, struct arrival *arrival,
                            const struct srtp_unprotect_job *job)
 {
-    struct rtp_view *view = &arrival->view;
+    const struct rtp_view *view = &arrival->view;
     struct transport *t = arrival->transport;
     struct stream *stream = arrival->unproven ? arrival->unproven->entry : arrival->stream;
     bool is_repair = stream->is_rtx;
@@ -493,7 +505,8 @@ static enum verdict accept(struct arrivals *a, struct arrival *arrival,
     }
     is_repair |= repair_in_is_audio_answer(a->repair_in, p, stream->encoding, view->ssrc, index);
     if (!is_repair) /* a retransmission does not tell how the network is (RFC 4588 8.3) */
-        encoding_add(e, view, index, job->bytes, p->clock_rate[codec], a->turn->now_ns);
+        reception_add(e, view, index, payload_bytes ? job->bytes : 0, p->clock_rate[codec],
+                      a->turn->now_ns);
     if (last_ssrc && last_ssrc != view->ssrc && producer_is_wanted(p, stream->encoding))
         key_frame_request(a->fanout->key_frames, p, stream->encoding); /* consumers wait for it */
     if (p->paused)
@@ -502,21 +515,8 @@ static enum verdict accept(struct arrivals *a, struct arrival *arrival,
     orientation_add(p, job->packet, view);
     if (!packet)
         return producer_is_wanted(p, stream->encoding) ? VERDICT_drop_no_memory : VERDICT_unwanted;
-    if (p->sent_id[EXTENSION_abs_capture_time])
-        capture_time_move(packet, t, p, view);
-    packet->index = index;
-    packet->arrived_ns = a->turn->now_ns;
-    describe(a, packet, p, stream, view, payload_bytes, codec);
-    if (packet->is_key_frame) {
-        e->key_frames++;
-        e->key_frame_wanted = false;
-    }
-    if (producer_is_layered(p) && !is_repair)
-        p->layer_bytes[ROW_LAYER(p->type == PRODUCER_TYPE_simulcast ? stream->encoding
-                                                                    : packet->layer.spatial,
-                                 packet->layer.temporal)] += packet->bytes;
-    repair_add(a, p, packet, is_repair);
-    return queue(a, p, packet);
+    arrival->is_repair = is_repair;
+    return pass_on(a, arrival, stream, index, payload_bytes, codec);
 }
 
 /* ---- together ---- */

@@ -14,6 +14,7 @@
 #include "dataplane/engines/quality/layer.h"
 #include "dataplane/engines/rtp.h"
 #include "dataplane/io/io.h"
+#include "numbers_in.h"
 #include "src/verdicts.h"
 #include "transport.h"
 
@@ -33,6 +34,7 @@ struct arrival {
     struct stream *stream;
     struct unproven_stream *unproven; /* NULL: the stream is known */
     struct packet *packet; /* where it is decrypted to; NULL: in place, no consumer needs it */
+    bool is_repair;        /* it came as a retransmission */
     bool may_prove;        /* nothing is proven yet about the path that it came on */
     struct rtp_view view;
 };
@@ -58,6 +60,7 @@ struct arrivals {
     struct proofs *proofs;
 
     struct layer_memory *layers; /* [HISTORY_STREAMS], by producer_stream */
+    struct numbers_in numbers;
 
     size_t count;
     struct arrival arrivals[IO_BATCH];
@@ -66,7 +69,7 @@ struct arrivals {
     struct unproven_stream unproven[IO_BATCH];
 };
 
-/* Maps `layers`; false when there is no address space. */
+/* Maps `layers` and `numbers`; false when there is no address space. */
 bool ingress_open(struct arrivals *a);
 void ingress_close(struct arrivals *a);
 

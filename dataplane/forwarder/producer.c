@@ -40,7 +40,7 @@ static void publish(struct producers *ps, const struct producer *p)
     for (int i = 0; i < p->encoding_count; i++) {
         const struct encoding *e = &p->encodings[i];
 
-        row.encoding_packets[i] = e->packets;
+        row.encoding_packets[i] = e->packets - e->empty_packets;
         row.encoding_bytes[i] = e->bytes;
         row.encoding_last_packet_ns[i] = e->last_packet_ns;
         row.encoding_ssrc[i] = e->started ? e->seen_ssrc : e->ssrc;

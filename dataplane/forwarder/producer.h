@@ -26,6 +26,8 @@ struct encoding {
     bool started;
     uint64_t first_index, highest_index; /* SRTP indexes */
     uint64_t packets, bytes, rtx_packets;
+    uint64_t empty_packets;                  /* of packets, those without media, see numbers_in.h */
+    bool has_dropped_numbers;                /* numbers_in.h knows which */
     uint64_t expected_prior, received_prior; /* at the last report */
     uint32_t jitter;                         /* scaled by 16, in time-stamp units */
     uint32_t transit;

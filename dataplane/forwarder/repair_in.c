@@ -59,7 +59,7 @@ static bool asks(const struct producer *p)
 }
 
 void repair_in_add(struct repair_in *r, struct producer *p, const struct packet *packet,
-                   bool is_repair)
+                   uint64_t index, bool is_repair)
 {
     struct stream_repair *s = repair_of(r, p, packet->encoding);
     struct encoding *e = &p->encodings[packet->encoding];
@@ -69,7 +69,7 @@ void repair_in_add(struct repair_in *r, struct producer *p, const struct packet 
     if (s->producer != p || s->packets + !is_repair != e->packets)
         start(s, p, packet);
     s->packets = e->packets;
-    switch (nack_add(&s->nack, packet->index, is_repair, r->turn->now_ns)) {
+    switch (nack_add(&s->nack, index, is_repair, r->turn->now_ns)) {
     case NACK_REPAIRED:
         e->packets_repaired++;
         e->bytes_repaired += packet->bytes;
@@ -84,7 +84,7 @@ void repair_in_add(struct repair_in *r, struct producer *p, const struct packet 
         break;
     }
     if (packet->is_key_frame)
-        nack_add_key_frame(&s->nack, packet->index);
+        nack_add_key_frame(&s->nack, index);
     if (s->nack.count || s->timer.previous)
         set_timer(r, s);
 }

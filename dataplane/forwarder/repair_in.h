@@ -41,9 +41,10 @@ struct repair_in {
 bool repair_in_open(struct repair_in *r);
 void repair_in_close(struct repair_in *r);
 
-/* Notes a packet of an encoding that has an audience; the packet arrived for the first time. */
+/* Notes a packet of an encoding that has an audience; the packet arrived for the first time. `index`: as
+ * it was received, see numbers_in.h. */
 void repair_in_add(struct repair_in *r, struct producer *p, const struct packet *packet,
-                   bool is_repair);
+                   uint64_t index, bool is_repair);
 /* Audio that was asked for comes again in its own stream: is this such a packet? */
 bool repair_in_is_audio_answer(const struct repair_in *r, const struct producer *p,
                                uint8_t encoding, uint32_t ssrc, uint64_t index);
