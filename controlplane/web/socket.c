@@ -277,13 +277,14 @@ void socket_emit(struct socket *socket, const char *event, cJSON *value)
 void socket_emit_all(struct socket *const *sockets, size_t count, const char *event,
                      const cJSON *value)
 {
-    cJSON *array = cJSON_CreateArray();
+    cJSON *array = cJSON_CreateArray(), *first = cJSON_CreateString(event);
     struct engine_packet *packet = NULL;
     const char *name = "";
+    bool complete = cJSON_AddItemToArray(array, first);
 
-    bool complete = cJSON_AddItemToArray(array, cJSON_CreateString(event)) &&
-                    (value == NULL || cJSON_AddItemReferenceToArray(array, (cJSON *)value));
-
+    if (!complete)
+        cJSON_Delete(first);
+    complete = complete && (value == NULL || cJSON_AddItemReferenceToArray(array, (cJSON *)value));
     for (size_t i = 0; i < count; i++) {
         if (!socket_is_open(sockets[i]))
             continue;

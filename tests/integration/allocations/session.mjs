@@ -251,6 +251,8 @@ export class Session {
         producerId: producer.producerId, rtpCapabilities: this.capabilities });
       if (consumer) {
         await this.event(`resume consumer ${kind}`, guest, 'media:resumeConsumer', { consumerId: consumer.id });
+        await this.event(`layers ${kind}`, guest, 'media:setPreferredLayers', { consumerId: consumer.id, spatialLayer: 0 });
+        await this.event(`priority ${kind}`, guest, 'media:setPriority', { consumerId: consumer.id, priority: 2 });
         await this.event(`statistics ${kind}`, guest, 'media:getStats', { consumerId: consumer.id });
       }
       await this.event(`pause ${kind}`, host, 'media:pauseProducer', { producerId: producer.producerId }) &&
