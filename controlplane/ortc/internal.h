@@ -15,6 +15,9 @@
 #define CODEC_LIST_BYTES 512 /* SETTING_TEXT_ROOM */
 
 /* One codec of a normalized list. */
+#define ORTC_DEPENDENCY_DESCRIPTOR \
+    "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension"
+
 struct ortc_codec {
     cJSON *json;
     const char *mime; /* "video/VP8", with the sender's upper and lower case */

@@ -142,7 +142,30 @@ static cJSON *consumable_codecs(const struct mapping *map)
     return list;
 }
 
-static cJSON *consumable_extensions(const char *kind, const cJSON *sent, const cJSON *router)
+static bool is_av1(const struct mapping *map)
+{
+    uint32_t i;
+
+    for (i = 0; i < map->sent.count; i++)
+        if (strcasecmp(map->sent.list[i].mime, "video/AV1") == 0)
+            return true;
+    return false;
+}
+
+/* Consumers get the dependency descriptor of AV1 only: Chromium cannot put spatial layers of AV1 together
+ * without it. In other codecs it would say what their payload says, too, in numbers that are not continuous
+ * when the encoding changes. */
+static bool may_send(const char *uri, const struct mapping *map, const cJSON *sent)
+{
+    if (strcmp(uri, ABS_CAPTURE_TIME) == 0)
+        return has_extension(ortc_get(sent, "headerExtensions"), uri);
+    if (strcmp(uri, ORTC_DEPENDENCY_DESCRIPTOR) == 0)
+        return is_av1(map) && has_extension(ortc_get(sent, "headerExtensions"), uri);
+    return true;
+}
+
+static cJSON *consumable_extensions(const char *kind, const struct mapping *map, const cJSON *sent,
+                                    const cJSON *router)
 {
     cJSON *list = cJSON_CreateArray();
     const cJSON *item;
@@ -155,8 +178,7 @@ static cJSON *consumable_extensions(const char *kind, const cJSON *sent, const c
         if (strcmp(ortc_text(item, "kind"), kind) != 0 ||
             (strcmp(direction, "sendrecv") != 0 && strcmp(direction, "sendonly") != 0))
             continue;
-        if (strcmp(uri, ABS_CAPTURE_TIME) == 0 &&
-            !has_extension(ortc_get(sent, "headerExtensions"), uri))
+        if (!may_send(uri, map, sent))
             continue;
         copy = cJSON_CreateObject();
         ortc_add_text(copy, "uri", uri);
@@ -177,7 +199,7 @@ static cJSON *make_consumable(const char *kind, const struct mapping *map, const
     uint32_t ssrc = random_between(100000000, 999999999);
 
     ortc_add(out, "codecs", consumable_codecs(map));
-    ortc_add(out, "headerExtensions", consumable_extensions(kind, sent, router));
+    ortc_add(out, "headerExtensions", consumable_extensions(kind, map, sent, router));
     encodings = cJSON_Duplicate(ortc_get(sent, "encodings"), true);
     cJSON_ArrayForEach(encoding, encodings)
     {

@@ -183,23 +183,22 @@ forward(struct fanout *f, struct consumer *c, const struct producer *p, struct p
     c->has_sent = true;
     emitted->packets++;
     emitted->bytes += bytes;
-    if (payload_bytes > 0)
+    if (!is_layered || payload_bytes > 0)
         emitted->payload_bytes += packet->payload_bytes - packet->padding_bytes;
     return true;
 }
 
-static void count_emitted(const struct fanout *f, struct consumer *c, const struct emitted *emitted)
+static inline void count_emitted(const struct fanout *f, struct consumer *c,
+                                 const struct emitted *emitted)
 {
-    if (!emitted->packets)
-        return;
     c->last_sent_ns = f->turn->now_ns;
     c->packets += emitted->packets;
     c->bytes += emitted->bytes;
     c->payload_bytes += emitted->payload_bytes;
 }
 
-static void forward_all(struct fanout *f, struct consumer *c, const struct producer *p,
-                        struct emitted *emitted)
+static inline __attribute__((always_inline)) void
+forward_all(struct fanout *f, struct consumer *c, const struct producer *p, struct emitted *emitted)
 {
     for (struct packet *packet = p->job.first; packet; packet = packet->next)
         if (selects(f, c, p, packet)) {
@@ -300,7 +299,8 @@ void fan_out_stored(struct fanout *f, struct consumer *c, struct packet *packet)
         }
     }
     transmit_flush(f->transmit); /* the caller takes the packet back */
-    count_emitted(f, c, &emitted);
+    if (emitted.packets)
+        count_emitted(f, c, &emitted);
     c->egress->packets += emitted.packets;
     c->egress->bytes += emitted.bytes;
     c->egress->dirty = true;
@@ -494,13 +494,15 @@ static void emit_consumer(struct fanout *f, struct consumer *c, struct emitted *
 
     transmit_make_room(f->transmit,
                        p->job.count); /* else a flush would cut the run in the middle */
-    if (c->is_layered)
+    if (__builtin_expect(c->is_layered, 0))
         forward_layers(f, c, p, &emitted);
     else
         forward_all(f, c, p, &emitted);
-    count_emitted(f, c, &emitted);
-    subscriber->packets += emitted.packets;
-    subscriber->bytes += emitted.bytes;
+    if (emitted.packets) {
+        count_emitted(f, c, &emitted);
+        subscriber->packets += emitted.packets;
+        subscriber->bytes += emitted.bytes;
+    }
     if (p->kind == MEDIA_KIND_video &&
         (c->is_layered ? layers_wait_for_key_frame(f->consumers, c) : !c->synchronised))
         key_frame_request(f->key_frames, p, c->target);

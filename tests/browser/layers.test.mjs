@@ -1,4 +1,5 @@
 // Chromium publishes layers, and a subscriber changes between them: the picture follows, and never freezes.
+// `make flips` is the long form: 60 s of VP8, H264, VP9 and AV1.
 //   RINGCAST_LAYER_SECONDS  how long each codec is measured (10)
 //   RINGCAST_LAYER_CODECS   names of codecs; without it, those of `make test`
 
@@ -10,7 +11,7 @@ import { openBrowser, Person } from './person.mjs';
 const seconds = Number(process.env.RINGCAST_LAYER_SECONDS ?? 10);
 const isLong = seconds >= 30;
 const flipMs = 1000;
-const width = 640, height = 360;
+const width = 960, height = 540; // Chromium makes fewer layers of smaller pictures
 
 const simulcast = [0, 1, 2].map((i) => ({ rid: `r${i}`, scaleResolutionDownBy: 4 >> i, maxBitrate: [100000, 250000, 700000][i], scalabilityMode: 'L1T3' }));
 const kinds = {
@@ -19,7 +20,7 @@ const kinds = {
   VP9: { mimeType: 'video/VP9', encodings: [{ scalabilityMode: 'L3T3_KEY', maxBitrate: 900000 }] },
   AV1: { mimeType: 'video/AV1', encodings: [{ scalabilityMode: 'L3T3_KEY', maxBitrate: 900000 }] },
 };
-const wanted = (process.env.RINGCAST_LAYER_CODECS ?? 'VP8 VP9').split(' ');
+const wanted = (process.env.RINGCAST_LAYER_CODECS ?? 'VP8 AV1').split(' ');
 
 let ringcast;
 
@@ -31,11 +32,17 @@ after(async () => {
   await ringcast?.stop();
 });
 
-// Runs in the publisher's page: publishes its camera with these encodings.
-async function publish({ mimeType, encodings, width, height }) {
+// Runs in the publisher's page before all else: its camera has this size.
+function largeCamera({ width, height }) {
+  navigator.mediaDevices.getUserMedia = (constraints) => MediaDevices.prototype.getUserMedia.call(navigator.mediaDevices,
+    { ...constraints, ...(constraints.video ? { video: { width: { ideal: width }, height: { ideal: height }, frameRate: { ideal: 15 } } } : {}) });
+}
+
+// Runs in the publisher's page: publishes its camera with these encodings instead of the page's own.
+async function publish({ mimeType, encodings }) {
   const call = window.ringcast;
-  const stream = await MediaDevices.prototype.getUserMedia.call(navigator.mediaDevices,
-    { video: { width: { exact: width }, height: { exact: height }, frameRate: { ideal: 15 } } });
+  const stream = await navigator.mediaDevices.getUserMedia({ video: true });
+  await call.stopProducing('camera');
   const codec = call.device.rtpCapabilities?.codecs?.find((one) => one.mimeType.toLowerCase() === mimeType.toLowerCase())
     ?? call.device.sendRtpCapabilities.codecs.find((one) => one.mimeType.toLowerCase() === mimeType.toLowerCase());
   if (!codec) throw new Error(`this browser cannot send ${mimeType}`);
@@ -53,7 +60,7 @@ async function flip({ producerId, seconds, flipMs }) {
   video.muted = true;
   video.srcObject = new MediaStream([consumer.track]);
   document.body.append(video);
-  await video.play();
+  await Promise.race([video.play(), new Promise((resolve, reject) => setTimeout(() => reject(new Error('no picture within 15 s')), 15000))]);
   const note = (now, frame) => {
     heights.push({ at: performance.now(), height: frame.height });
     video.requestVideoFrameCallback(note);
@@ -95,11 +102,11 @@ for (const name of wanted)
   test(`${name}: the picture follows the preferred layer, and never freezes`, async () => {
     const browsers = [await openBrowser(), await openBrowser()];
     try {
-      const ada = await Person.open(browsers[0], ringcast, 'Ada');
+      const ada = await Person.open(browsers[0], ringcast, 'Ada', { prepare: largeCamera, argument: { width, height } });
       const grace = await Person.open(browsers[1], ringcast, 'Grace');
       for (const one of [ada, grace]) await one.signUp();
       await grace.join(await ada.create('Layers'));
-      const producerId = await ada.page.evaluate(publish, { ...kinds[name], width, height });
+      const producerId = await ada.page.evaluate(publish, kinds[name]);
       await until(() => grace.page.evaluate((id) => [...window.ringcast.consumers.values()].some((one) => one.consumer.producerId === id), producerId),
         15000, 'the subscriber consumes the layers');
       const isSimulcast = kinds[name].encodings.length > 1;

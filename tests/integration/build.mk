@@ -23,6 +23,11 @@ redirect: programs page
 	@REDIRECT_SECONDS=30 tests/integration/redirect
 	@REBIND_ROUNDS=20 tests/browser/run rebind.test.mjs
 
+# Chromium changes between layers each second, for 60 s with each codec.
+.PHONY: flips
+flips: programs page
+	@RINGCAST_LAYER_SECONDS=60 RINGCAST_LAYER_CODECS="VP8 H264 VP9 AV1" tests/browser/run layers.test.mjs
+
 # Thousands of Socket.IO clients. `make test-sockets` and `make test-hostile` are the long forms of
 # the steps `sockets` and `hostile`.
 SOCKET_LOAD := tests/integration/socket_load/generator

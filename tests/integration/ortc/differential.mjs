@@ -30,7 +30,7 @@ const FEEDS = { opus: ['audio/opus', 48000, 2], VP8: ['video/VP8'], VP9: ['video
     PCMA: ['audio/PCMA', 8000, 1], G722: ['audio/G722', 8000, 1] };
 
 function oracleRouter(list) {
-    return oracle.generateRouterRtpCapabilities(list.split(',').map((word) => {
+    return withDescriptor(oracle.generateRouterRtpCapabilities(list.split(',').map((word) => {
         const [name, detail] = word.split(':');
         const [mimeType, clockRate = 90000, channels] = FEEDS[name];
         const parameters = {};
@@ -40,7 +40,17 @@ function oracleRouter(list) {
         const kind = mimeType.split('/')[0];
         if (kind === 'video') parameters['x-google-start-bitrate'] = 1000;
         return { kind, mimeType, clockRate, channels, parameters };
-    }));
+    })));
+}
+
+// mediasoup gives the dependency descriptor to no client. Ours give that of AV1 to those that take it, because
+// Chromium shows no spatial layers of AV1 without it.
+const DESCRIPTOR = 'https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension';
+const withDescriptor = (capabilities) => ({ ...capabilities, headerExtensions: capabilities.headerExtensions.map(
+    (one) => one.uri === DESCRIPTOR ? { ...one, direction: 'sendrecv' } : one) });
+function restrictDescriptor(consumable, sent) {
+    if (sent.codecs.some((codec) => /^video\/av1$/i.test(codec.mimeType)) && sent.headerExtensions.some((one) => one.uri === DESCRIPTOR)) return;
+    consumable.headerExtensions = consumable.headerExtensions.filter((one) => one.uri !== DESCRIPTOR);
 }
 
 // mediasoup takes NACK from consumers without RTX, which are those of audio. Ours keep it, because lost
@@ -80,6 +90,7 @@ function oracleProduce({ kind, rtpParameters, list, cname, remote }) {
         sent.rtcp.cname = cname || sent.rtcp.cname || 'RANDOM';
         const mapping = oracle.getProducerRtpParametersMapping(sent, router);
         const consumable = oracle.getConsumableRtpParameters(kind, sent, router, mapping);
+        restrictDescriptor(consumable, sent);
         return { ok: true, rtpParameters: sent, consumable,
             consume: remote.map((caps) => oracleConsume(consumable, kind, caps)) };
     } catch (error) { return { ok: false, why: error.message }; }
@@ -263,7 +274,7 @@ LISTS.forEach((list, i) => {
     if (!isDeepStrictEqual(order(answers[i].capabilities), order(theirs)))
         differ('router capabilities', list, answers[i], theirs);
 });
-const capturedRouter = load('router-rtpCapabilities');
+const capturedRouter = withDescriptor(load('router-rtpCapabilities'));
 if (!isDeepStrictEqual(plain(answers[0].capabilities), plain(capturedRouter)))
     differ('captured router', LIST, answers[0].capabilities, capturedRouter);
 LAYERED.forEach(({ input, type }, i) => {
