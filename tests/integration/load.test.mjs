@@ -6,7 +6,7 @@ import { spawnSync } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { fits, median, ratios } from '../../perf/load/loss-cost.mjs';
+import { fits, median, objection, ratios } from '../../perf/load/loss-cost.mjs';
 import { load, serve } from '../../perf/load/run.mjs';
 import { Relay } from '../lib/relay.mjs';
 import { binaries, patience, root, sanitizer, slower } from '../lib/ringcast.mjs';
@@ -201,6 +201,10 @@ test('the cost of losses is the median of ratios within a round, and its measure
   assert.deepEqual([median([3, 1, 2]), median([4, 1]), median([7])], [2, 2.5, 7]);
   assert.deepEqual([fits(500, 0, 170), fits(80, 1, 170), fits(90, 1, 170), fits(127, 3, 170), fits(128, 3, 170)],
     [true, true, false, true, false]);
+  const video = { lost: 5, expected: 1000 };
+  assert.equal(objection({ valid: true, video }), null);
+  assert.match(objection({ valid: true, video: { ...video, lost: 6 } }), /0.6 %.*too busy/);
+  assert.equal(objection({ valid: false, invalid_because: ['a', 'b'], video }), 'a; b');
   const program = join(root, 'perf/load/loss-cost');
   assert.equal(spawnSync(program, ['--help']).status, 0);
   for (const words of [['--n', 'many'], ['--n', '0'], ['--what'], ['--rounds']]) {
