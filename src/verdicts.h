@@ -99,6 +99,7 @@ enum verdict {
     C(key_frames_held, "key-frame requests held back by the throttle")            \
     C(nack_sent, "lost packets that publishers were asked for (NACK)")            \
     C(repaired_in, "of those, packets that came")                                 \
+    C(publisher_round_trips, "measurements of the round trip to a publisher (RTCP XR)") \
     C(replays, "times that a subscriber got the last key frame out of the history") \
     C(nack_received, "lost packets that subscribers asked for (NACK)")            \
     C(rtx_sent, "packets that were sent to a subscriber again (RTX)")             \

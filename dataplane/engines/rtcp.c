@@ -12,6 +12,11 @@
 #define FEEDBACK_BYTES 8     /* SSRCs of sender and media, RFC 4585 6.1 */
 #define FIR_ENTRY_BYTES 8
 #define NACK_ENTRY_BYTES 4
+#define XR_BLOCK_HEAD_BYTES 4
+#define XR_REFERENCE_TIME 4 /* RFC 3611 4.4 */
+#define XR_REFERENCE_TIME_BYTES 8
+#define XR_REFERENCE_ANSWER 5 /* RFC 3611 4.5: "delay since last RR" */
+#define XR_REFERENCE_ANSWER_BYTES 12
 #define SDES_CNAME 1
 #define CNAME_BYTES_MAX 255
 #define NTP_UNIX_SECONDS 2208988800ull /* from 1900 to 1970 */
@@ -154,6 +159,56 @@ bool rtcp_read_nack(const struct rtcp_packet *packet, size_t i, uint16_t *packet
     return true;
 }
 
+/* The content of the first block of this type in an XR (RFC 3611 3); its length in *bytes. NULL: there is
+ * none. */
+static const uint8_t *xr_block(const struct rtcp_packet *packet, uint8_t type, size_t *bytes)
+{
+    const uint8_t *p = packet->body;
+    size_t left = packet->bytes;
+
+    if (packet->type != RTCP_XR || packet->bytes < 4)
+        return NULL;
+    p += 4; /* SSRC of the sender */
+    left -= 4;
+    while (left >= XR_BLOCK_HEAD_BYTES) {
+        *bytes = 4u * load16(p + 2);
+        if (*bytes > left - XR_BLOCK_HEAD_BYTES)
+            return NULL;
+        if (p[0] == type)
+            return p + XR_BLOCK_HEAD_BYTES;
+        p += XR_BLOCK_HEAD_BYTES + *bytes;
+        left -= XR_BLOCK_HEAD_BYTES + *bytes;
+    }
+    return NULL;
+}
+
+bool rtcp_read_reference_time(const struct rtcp_packet *packet, uint32_t *sender, uint64_t *ntp)
+{
+    size_t bytes;
+    const uint8_t *p = xr_block(packet, XR_REFERENCE_TIME, &bytes);
+
+    if (!p || bytes < XR_REFERENCE_TIME_BYTES)
+        return false;
+    *sender = load32(packet->body);
+    *ntp = (uint64_t)load32(p) << 32 | load32(p + 4);
+    return true;
+}
+
+bool rtcp_read_reference_answer(const struct rtcp_packet *packet, size_t i,
+                                struct rtcp_reference_answer *answer)
+{
+    size_t bytes;
+    const uint8_t *p = xr_block(packet, XR_REFERENCE_ANSWER, &bytes);
+
+    if (!p || i >= bytes / XR_REFERENCE_ANSWER_BYTES)
+        return false;
+    p += i * XR_REFERENCE_ANSWER_BYTES;
+    answer->ssrc = load32(p);
+    answer->last_rr = load32(p + 4);
+    answer->delay_since_last_rr = load32(p + 8);
+    return true;
+}
+
 /* Appends a packet of `bytes` (a multiple of 4), with its header and a body of zeros. Returns the
  * body, or NULL when the packet does not fit. */
 static uint8_t *packet_add(struct rtcp_buffer *b, uint8_t type, uint8_t count, size_t bytes)
@@ -250,6 +305,43 @@ bool rtcp_add_sdes(struct rtcp_buffer *b, const struct rtcp_cname *sources, size
         memcpy(p + 6, sources[i].cname, length);
         p += chunk_bytes(&sources[i]);
     }
+    return true;
+}
+
+/* An XR with one block. Returns the content of the block. */
+static uint8_t *xr_add(struct rtcp_buffer *b, uint32_t sender_ssrc, uint8_t type, size_t bytes)
+{
+    uint8_t *p = packet_add(b, RTCP_XR, 0, HEADER_BYTES + 4 + XR_BLOCK_HEAD_BYTES + bytes);
+
+    if (!p)
+        return NULL;
+    store32(p, sender_ssrc);
+    p[4] = type;
+    p[7] = (uint8_t)(bytes / 4);
+    return p + 4 + XR_BLOCK_HEAD_BYTES;
+}
+
+bool rtcp_add_reference_time(struct rtcp_buffer *b, uint32_t sender_ssrc, uint64_t ntp)
+{
+    uint8_t *p = xr_add(b, sender_ssrc, XR_REFERENCE_TIME, XR_REFERENCE_TIME_BYTES);
+
+    if (!p)
+        return false;
+    store32(p, (uint32_t)(ntp >> 32));
+    store32(p + 4, (uint32_t)ntp);
+    return true;
+}
+
+bool rtcp_add_reference_answer(struct rtcp_buffer *b, uint32_t sender_ssrc,
+                               const struct rtcp_reference_answer *answer)
+{
+    uint8_t *p = xr_add(b, sender_ssrc, XR_REFERENCE_ANSWER, XR_REFERENCE_ANSWER_BYTES);
+
+    if (!p)
+        return false;
+    store32(p, answer->ssrc);
+    store32(p + 4, answer->last_rr);
+    store32(p + 8, answer->delay_since_last_rr);
     return true;
 }
 

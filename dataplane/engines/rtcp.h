@@ -72,6 +72,18 @@ bool rtcp_read_fir(const struct rtcp_packet *packet, size_t i, uint32_t *ssrc, u
 bool rtcp_read_nack(const struct rtcp_packet *packet, size_t i, uint16_t *packet_id,
                     uint16_t *mask);
 
+/* Extended reports (XR). Who receives media tells its clock: the NTP time of the report. Who sends media
+ * answers with the middle 32 bits of it (0: it heard none yet) and the time since then, in 1/65536 s. So
+ * the receiver knows the round trip. */
+bool rtcp_read_reference_time(const struct rtcp_packet *packet, uint32_t *sender, uint64_t *ntp);
+struct rtcp_reference_answer {
+    uint32_t ssrc; /* of who told its clock */
+    uint32_t last_rr, delay_since_last_rr;
+};
+/* Answer i of the packet. */
+bool rtcp_read_reference_answer(const struct rtcp_packet *packet, size_t i,
+                                struct rtcp_reference_answer *answer);
+
 /* Each function appends one packet to the buffer. It returns false and changes nothing when the
  * whole packet does not fit. */
 struct rtcp_buffer {
@@ -87,6 +99,9 @@ struct rtcp_cname {
 };
 /* One SDES packet for up to 31 sources. */
 bool rtcp_add_sdes(struct rtcp_buffer *b, const struct rtcp_cname *sources, size_t count);
+bool rtcp_add_reference_time(struct rtcp_buffer *b, uint32_t sender_ssrc, uint64_t ntp);
+bool rtcp_add_reference_answer(struct rtcp_buffer *b, uint32_t sender_ssrc,
+                               const struct rtcp_reference_answer *answer);
 bool rtcp_add_bye(struct rtcp_buffer *b, uint32_t ssrc);
 bool rtcp_add_pli(struct rtcp_buffer *b, uint32_t sender_ssrc, uint32_t media_ssrc);
 /* Asks for packets again: generic NACK (RFC 4585 6.2.1). The sequence numbers ascend. */

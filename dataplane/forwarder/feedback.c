@@ -12,6 +12,8 @@
 #include "transport.h"
 #include "turn.h"
 
+#define ROUND_TRIP_MAX (60u << 16) /* 1/65536 s; a longer one is an error, or a lie */
+
 /* ---- from publishers ---- */
 
 static struct encoding *encoding_of_ssrc(struct transport *t, uint32_t ssrc)
@@ -96,7 +98,7 @@ static void report_blocks(struct feedback *f, struct transport *t, int path,
             uint32_t now = rtcp_ntp_middle(rtcp_ntp(f->turn->wall_ns));
             uint32_t trip = now - block.last_sr - block.delay_since_last_sr; /* 1/65536 s */
 
-            if (trip < 60u << 16)
+            if (trip < ROUND_TRIP_MAX)
                 d->round_trip_us = (uint32_t)((uint64_t)trip * 1000000 >> 16);
         }
         scores_add_report(f->consumers, d);
@@ -162,6 +164,32 @@ static void transport_feedback(struct feedback *f, struct transport *t,
     t->nacked_in_window += count;
 }
 
+/* ---- from both ---- */
+
+static void extended_report(struct feedback *f, struct transport *t,
+                            const struct rtcp_packet *packet)
+{
+    uint32_t now = rtcp_ntp_middle(rtcp_ntp(f->turn->wall_ns)), sender;
+    struct rtcp_reference_answer answer;
+    uint64_t ntp;
+
+    if (rtcp_read_reference_time(packet, &sender, &ntp)) {
+        t->reference = (struct rtcp_reference_answer){sender, rtcp_ntp_middle(ntp), 0};
+        t->reference_arrived_ns = f->turn->now_ns;
+        t->owes_reference_answer = true;
+    }
+    for (size_t i = 0; rtcp_read_reference_answer(packet, i, &answer); i++) {
+        uint32_t trip = now - answer.last_rr - answer.delay_since_last_rr; /* 1/65536 s */
+
+        if (answer.ssrc != t->report_ssrc || answer.last_rr == 0 || trip >= ROUND_TRIP_MAX)
+            continue;
+        for (struct producer *p = t->producers; p; p = p->next)
+            p->round_trip_us = (uint32_t)((uint64_t)trip * 1000000 >> 16);
+        f->turn->counters[COUNTER_publisher_round_trips]++;
+        return;
+    }
+}
+
 /* ---- compounds ---- */
 
 static void act_on(struct feedback *f, struct transport *t, int path,
@@ -184,7 +212,10 @@ static void act_on(struct feedback *f, struct transport *t, int path,
     case RTCP_PSFB:
         payload_feedback(f, t, packet);
         break;
-    default: /* SDES, XR, APP: ignored */
+    case RTCP_XR:
+        extended_report(f, t, packet);
+        break;
+    default: /* SDES, APP: ignored */
         break;
     }
 }

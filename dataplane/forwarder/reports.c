@@ -15,9 +15,9 @@
 #define REPORT_BLOCKS_MAX 31
 /* A sender report has 28 bytes and a chunk of at most 8 + CNAME_ROOM in the SDES behind them. */
 #define SENDERS_PER_COMPOUND 10
-_Static_assert(SENDERS_PER_COMPOUND *(28 + 8 + CNAME_ROOM) + 4 <= COMPOUND_BYTES,
-               "a compound is too small for its sender reports");
-_Static_assert(SENDERS_PER_COMPOUND + 1 <= RTCP_PACKETS_MAX,
+_Static_assert(SENDERS_PER_COMPOUND *(28 + 8 + CNAME_ROOM) + 4 + 24 <= COMPOUND_BYTES,
+               "a compound is too small for its sender reports and an XR");
+_Static_assert(SENDERS_PER_COMPOUND + 2 <= RTCP_PACKETS_MAX,
                "a compound has more packets than we would accept ourselves");
 /* Of a challenge: a check has 90 bytes or more, and the response to it 64 to 76; 3 × 90 leave room for
  * two challenges of 4 reports. */
@@ -103,6 +103,7 @@ static void receiver_reports(struct reports *r, struct transport *t)
         return;
     rtcp_add_rr(&buffer, t->report_ssrc, blocks, count);
     rtcp_add_sdes(&buffer, &ours, 1);
+    rtcp_add_reference_time(&buffer, t->report_ssrc, rtcp_ntp(r->turn->wall_ns));
     send_compound(r, t, compound, buffer.bytes);
 }
 
@@ -128,10 +129,23 @@ static bool sender_info(const struct consumer *c, uint64_t ntp, struct rtcp_send
     return true;
 }
 
+/* Answers the client that told its clock; once for each time. */
+static void add_reference_answer(const struct reports *r, struct transport *t,
+                                 struct rtcp_buffer *buffer)
+{
+    uint64_t since_ns = r->turn->now_ns - t->reference_arrived_ns;
+
+    if (!t->owes_reference_answer)
+        return;
+    t->reference.delay_since_last_rr = (uint32_t)((since_ns << 16) / NS_PER_S);
+    t->owes_reference_answer = !rtcp_add_reference_answer(buffer, t->report_ssrc, &t->reference);
+}
+
 static void send_sender_reports(struct reports *r, struct transport *t, struct rtcp_buffer *buffer,
                                 const struct rtcp_cname *sources, size_t count)
 {
     rtcp_add_sdes(buffer, sources, count);
+    add_reference_answer(r, t, buffer);
     send_compound(r, t, buffer->data, buffer->bytes);
     buffer->bytes = 0;
 }

@@ -12,6 +12,7 @@
 
 #include "credentials.h"
 #include "dataplane/engines/ice.h"
+#include "dataplane/engines/rtcp.h"
 #include "dataplane/engines/srtp/sent.h"
 #include "dataplane/engines/srtp/srtp.h"
 #include "dataplane/engines/transport_cc.h"
@@ -66,6 +67,10 @@ struct transport {
     uint64_t connected_ns;
     uint64_t ntp_offset; /* our NTP time minus the client's, 32.32; valid when has_ntp_offset */
     bool has_ntp_offset;
+    /* The clock that the client told as a receiver (RTCP XR), and whether it has an answer yet. */
+    struct rtcp_reference_answer reference;
+    uint64_t reference_arrived_ns;
+    bool owes_reference_answer;
     bool dirty; /* statistics changed since they were published */
     uint32_t rate_window_s, rtcp_in_window, stun_in_window, other_stun_in_window, dtls_in_window;
     uint32_t feedback_in_window, nacked_in_window;

@@ -12,8 +12,14 @@ static void read_all(const struct rtcp_packet *packet)
     uint32_t ssrc, media;
     uint16_t id, mask;
     uint8_t sequence;
+    struct rtcp_reference_answer answer;
+    uint64_t ntp;
 
     rtcp_read_sender_info(packet, &sender);
+    rtcp_read_reference_time(packet, &ssrc, &ntp);
+    for (size_t i = 0; rtcp_read_reference_answer(packet, i, &answer); i++)
+        if (8 + 12 * i >= packet->bytes)
+            abort();
     rtcp_read_feedback(packet, &ssrc, &media);
     for (size_t i = 0; i < 33; i++) {
         if (rtcp_read_report_block(packet, i, &block) &&

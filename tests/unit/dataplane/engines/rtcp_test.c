@@ -373,6 +373,71 @@ static void compounds_of_chromium_are_read(void **state)
     assert_true(compounds >= 20 && blocks > 0 && feedbacks > 0);
 }
 
+static void extended_reports(void **state)
+{
+    static const struct {
+        const char *packet;
+        bool has_time;
+        unsigned answers;
+    } rows[] = {
+        {"80cf0001 00000007", false, 0}, /* no block */
+        {"80cf0004 00000007 04000002 1122334455667788", true, 0},
+        {"80cf0003 00000007 04000001 11223344", false, 0}, /* too short for its type */
+        {"80cf0003 00000007 04000002 11223344", false, 0}, /* longer than the packet */
+        {"80cf0002 00000007 0400ffff", false, 0},
+        {"80cf0005 00000007 05000003 000000aa 000000bb 000000cc", false, 1},
+        {"80cf0005 00000007 05000004 000000aa 000000bb 000000cc", false, 0},
+        {"80cf0008 00000007 05000006 000000aa 000000bb 000000cc 000000aa 000000bb 000000cc", false,
+         2},
+        {"80cf0007 00000007 05000005 000000aa 000000bb 000000cc 000000dd 000000ee", false, 1},
+        /* behind blocks of other types, one of them empty */
+        {"80cf000b 00000007 06000000 07000001 99999999 05000003 000000aa 000000bb 000000cc "
+         "04000002 1122334455667788",
+         true, 1},
+        {"80c9000b 00000007 06000000 07000001 99999999 05000003 000000aa 000000bb 000000cc "
+         "04000002 1122334455667788",
+         false, 0}, /* not an XR */
+        {"80cf0000", false, 0},
+    };
+
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct rtcp_packet packets[RTCP_PACKETS_MAX];
+        struct rtcp_reference_answer answer;
+        uint32_t sender;
+        uint64_t ntp;
+        unsigned answers = 0;
+
+        assert_int_equal(split(rows[i].packet, packets), 1);
+        assert_int_equal(rtcp_read_reference_time(&packets[0], &sender, &ntp), rows[i].has_time);
+        if (rows[i].has_time)
+            assert_true(sender == 7 && ntp == 0x1122334455667788);
+        while (rtcp_read_reference_answer(&packets[0], answers, &answer))
+            answers++;
+        if (answers != rows[i].answers)
+            fail_msg("row %zu has %u answers", i, answers);
+        if (answers)
+            assert_true(answer.ssrc == 0xaa && answer.last_rr == 0xbb &&
+                        answer.delay_since_last_rr == 0xcc);
+    }
+}
+
+static void extended_reports_are_built(void **state)
+{
+    static const struct rtcp_reference_answer answer = {0xaa, 0xbb, 0xcc};
+    uint8_t data[44];
+    struct rtcp_buffer b = {.data = data, .capacity = sizeof(data)};
+
+    assert_true(rtcp_add_reference_time(&b, 7, 0x1122334455667788));
+    assert_memory_equal(data, "\x80\xcf\0\4\0\0\0\7\4\0\0\2\x11\x22\x33\x44\x55\x66\x77\x88", 20);
+    assert_true(rtcp_add_reference_answer(&b, 7, &answer));
+    assert_int_equal(b.bytes, 44);
+    assert_memory_equal(data + 20, "\x80\xcf\0\5\0\0\0\7\5\0\0\3\0\0\0\xaa\0\0\0\xbb\0\0\0\xcc",
+                        24);
+    assert_false(rtcp_add_reference_time(&b, 7, 1));
+    assert_false(rtcp_add_reference_answer(&b, 7, &answer));
+    assert_int_equal(b.bytes, 44);
+}
+
 static void ntp_time_of_a_moment(void **state)
 {
     static const struct {
@@ -407,6 +472,8 @@ int main(void)
         cmocka_unit_test(packets_are_built),
         cmocka_unit_test(builders_refuse_what_is_too_long),
         cmocka_unit_test(compounds_of_chromium_are_read),
+        cmocka_unit_test(extended_reports),
+        cmocka_unit_test(extended_reports_are_built),
         cmocka_unit_test(ntp_time_of_a_moment),
     };
 
