@@ -226,6 +226,8 @@ static __attribute__((noinline)) void forward_layers(struct fanout *f, struct co
         if (p->mapped_payload_type[packet->codec] != c->header.payload_type)
             continue;
         if (selection_is_start(s, &in)) {
+            if (emitted->packets) /* in this turn: the new stream goes on from now */
+                c->last_sent_ns = f->turn->now_ns;
             layers_start(f->consumers, c, packet);
             replay_overtaken(f->replays, c, packet);
         }

@@ -370,6 +370,10 @@ static void read_layer(struct arrivals *a, struct packet *packet, struct produce
     layer_read(source, p->codec[packet->codec], packet->data + packet->payload_at,
                packet->payload_bytes, packet->view.marker, packet->data + descriptor.offset,
                descriptor.bytes, &packet->layer);
+    if (packet->layer.has_sps)
+        p->encodings[packet->encoding].sends_parameters = true;
+    else if (packet->layer.has_idr && p->encodings[packet->encoding].sends_parameters)
+        packet->layer.begins_key_frame = false; /* the SPS is late: a decoder needs both */
     packet->is_key_frame = packet->layer.begins_key_frame;
     if (!is_layered)
         return;
@@ -509,6 +513,8 @@ static enum verdict accept(struct arrivals *a, struct arrival *arrival,
                       a->turn->now_ns);
     if (last_ssrc && last_ssrc != view->ssrc && producer_is_wanted(p, stream->encoding))
         key_frame_request(a->fanout->key_frames, p, stream->encoding); /* consumers wait for it */
+    if (p->kind == MEDIA_KIND_video && (p->paused || !packet))
+        history_forget_key_frame(a->history, producer_stream(p, stream->encoding));
     if (p->paused)
         return VERDICT_drop_rtp_paused;
     level_add(a, p, job->packet, view);

@@ -145,7 +145,8 @@ int producer_highest_spatial(const struct producer *p)
     const struct encoding *e = &p->encodings[0];
 
     for (int i = LAYER_SPATIAL_MAX; i >= 0; i--)
-        if (e->spatial_seen_ns[i] && e->last_packet_ns - e->spatial_seen_ns[i] < LAYER_SILENT_NS)
+        if (e->spatial_seen_ns[i] && /* a retransmission may be newer than the last packet */
+            e->last_packet_ns < e->spatial_seen_ns[i] + LAYER_SILENT_NS)
             return i;
     return -1;
 }

@@ -24,7 +24,9 @@ struct encoding {
     uint32_t seen_ssrc;      /* of the last packet */
     uint8_t source;          /* its place among the streams of the transport, see transport.h */
     bool started;
+    bool sends_parameters; /* H264: it sent an SPS, so each of its key frames begins with one */
     uint64_t first_index, highest_index; /* SRTP indexes */
+    uint64_t highest_before;             /* before the newest packet; 0: it was the first */
     uint64_t packets, bytes, rtx_packets;
     uint64_t empty_packets;                  /* of packets, those without media, see numbers_in.h */
     bool has_dropped_numbers;                /* numbers_in.h knows which */

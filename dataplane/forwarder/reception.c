@@ -14,6 +14,8 @@ void reception_add(struct encoding *e, const struct rtp_view *view, uint64_t ind
         e->seen_ssrc = view->ssrc;
         e->first_index = index;
         e->highest_index = index;
+        e->highest_before = 0;
+        e->sends_parameters = false;
         e->packets = 0;
         e->empty_packets = 0;
         e->has_dropped_numbers = false;
@@ -27,8 +29,10 @@ void reception_add(struct encoding *e, const struct rtp_view *view, uint64_t ind
 
         e->jitter += (uint32_t)(d < 0 ? -d : d) - ((e->jitter + 8) >> 4);
     }
-    if (index > e->highest_index)
+    if (index > e->highest_index) {
+        e->highest_before = e->highest_index;
         e->highest_index = index;
+    }
     if (index < e->first_index)
         e->first_index = index;
     e->packets++;

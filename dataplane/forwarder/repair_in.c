@@ -27,15 +27,23 @@ static struct stream_repair *repair_of(struct repair_in *r, const struct produce
     return &r->all[producer_stream(p, encoding)];
 }
 
-static void start(struct stream_repair *s, struct producer *p, const struct packet *packet)
+/* An encoding that nobody wanted was not watched, but its packets came. What is missing since the last
+ * of them is noticed: it may be a part of the key frame that the new audience waits for. */
+static void start(struct stream_repair *s, struct producer *p, uint8_t encoding, uint64_t index)
 {
+    const struct encoding *e = &p->encodings[encoding];
+
     timer_cancel(&s->timer);
     s->timer = (struct timer){.owner = s, .kind = TIMER_REPAIR};
     s->producer = p;
-    s->encoding = packet->encoding;
+    s->encoding = encoding;
     /* Not the list, most of which was never touched. */
     memset(&s->nack, 0, offsetof(struct nack, missing));
     s->nack.is_audio = p->kind == MEDIA_KIND_audio;
+    if (index != e->highest_index)
+        nack_start(&s->nack, e->highest_index);
+    else if (e->highest_before)
+        nack_start(&s->nack, e->highest_before);
 }
 
 static void set_timer(struct repair_in *r, struct stream_repair *s)
@@ -67,7 +75,7 @@ void repair_in_add(struct repair_in *r, struct producer *p, const struct packet 
     if (!asks(p))
         return;
     if (s->producer != p || s->packets + !is_repair != e->packets)
-        start(s, p, packet);
+        start(s, p, packet->encoding, index);
     s->packets = e->packets;
     switch (nack_add(&s->nack, index, is_repair, r->turn->now_ns)) {
     case NACK_REPAIRED:

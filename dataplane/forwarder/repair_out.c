@@ -248,7 +248,8 @@ static void send_again(struct repair_out *r, struct retransmission *x,
                                                                            : d->rtx_payload_type};
     struct egress *to = c->egress;
     uint32_t number_bytes = as_it_was ? 0 : RTX_NUMBER_BYTES, bytes;
-    uint32_t payload_bytes = packet->head.bytes - packet->head.payload_at;
+    uint32_t payload_bytes =
+        departed->how.is_empty ? 0 : packet->head.bytes - packet->head.payload_at;
     uint32_t ssrc = as_it_was ? c->ssrc : d->rtx_ssrc;
     struct rtp_template template;
     uint64_t index;

@@ -74,6 +74,13 @@ void history_add(struct history *h, const struct history_head *head, const uint8
 bool history_last_key_frame(const struct history *h, uint32_t stream, uint64_t *key_frame,
                             uint64_t *newest);
 
+/* A packet of the stream came and was not kept: what follows the last key frame is not whole. */
+static inline void history_forget_key_frame(struct history *h, uint32_t stream)
+{
+    if (h->streams[stream].key_frame) /* reading takes no memory, writing does */
+        __atomic_store_n(&h->streams[stream].key_frame, 0, __ATOMIC_RELAXED);
+}
+
 /* Copies a packet out. False: it is not there, or no longer. */
 bool history_read(const struct history *h, uint32_t stream, uint32_t owner, uint64_t index,
                   struct history_packet *packet);

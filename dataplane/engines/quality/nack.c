@@ -116,6 +116,13 @@ static enum nack_arrival close_gap(struct nack *n, uint64_t index, bool is_repai
     return arrival;
 }
 
+void nack_start(struct nack *n, uint64_t highest)
+{
+    n->started = true;
+    n->highest = highest;
+    n->late_ns = LATE_NS_MIN;
+}
+
 enum nack_arrival nack_add(struct nack *n, uint64_t index, bool is_repair, uint64_t now_ns)
 {
     bool fits = true;

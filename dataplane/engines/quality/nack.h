@@ -56,6 +56,8 @@ enum nack_arrival {
     NACK_TOO_MANY, /* it is the newest, and so many are missing before it that all are given up */
 };
 
+/* For a zeroed struct: packets of the stream arrived before, and `highest` is their newest index. */
+void nack_start(struct nack *n, uint64_t highest);
 /* A packet arrived for the first time. is_repair: as a retransmission. */
 enum nack_arrival nack_add(struct nack *n, uint64_t index, bool is_repair, uint64_t now_ns);
 /* Is this packet, which came without RTX, probably the answer to a question? */

@@ -40,11 +40,15 @@ static uint64_t place_of(const struct renumber *r, uint64_t in)
 /* Makes `in` the newest. Those between are missing: they keep their places. */
 static void advance(struct renumber *r, uint64_t in)
 {
-    if (in - r->next >= RENUMBER_WINDOW)
+    if (in - r->next >= RENUMBER_WINDOW) {
         memset(r->dropped, 0, sizeof(r->dropped));
-    else
-        for (uint64_t i = r->next; i <= in; i++)
+        memset(r->empty, 0, sizeof(r->empty));
+    } else {
+        for (uint64_t i = r->next; i <= in; i++) {
             set(r, i, false);
+            r->empty[i % RENUMBER_WINDOW / 64] &= ~(1ull << (i % 64));
+        }
+    }
     r->next = in + 1;
 }
 
@@ -90,6 +94,18 @@ bool renumber_drop(struct renumber *r, uint64_t in, uint64_t *out)
 bool renumber_is_dropped(const struct renumber *r, uint64_t in)
 {
     return in < r->next && is_known(r, in) && (*word_of(r, in) >> (in % 64) & 1);
+}
+
+void renumber_set_empty(struct renumber *r, uint64_t in)
+{
+    if (in < r->next && is_known(r, in))
+        r->empty[in % RENUMBER_WINDOW / 64] |= 1ull << (in % 64);
+}
+
+bool renumber_is_empty(const struct renumber *r, uint64_t in)
+{
+    return in < r->next && is_known(r, in) &&
+           (r->empty[in % RENUMBER_WINDOW / 64] >> (in % 64) & 1);
 }
 
 bool renumber_find(const struct renumber *r, uint64_t out, uint64_t *in)

@@ -25,6 +25,7 @@ struct renumber {
     uint64_t next;   /* the highest number that was forwarded or dropped, plus one */
     uint64_t offset; /* out = in + offset (modulo 2^64) from `next` on */
     uint64_t dropped[RENUMBER_WINDOW / 64]; /* bit number % RENUMBER_WINDOW */
+    uint64_t empty[RENUMBER_WINDOW / 64];   /* the same: its place was filled with nothing */
 };
 
 /* From now on `in` becomes `out`. */
@@ -38,6 +39,10 @@ bool renumber_peek(const struct renumber *r, uint64_t in, uint64_t *out);
 
 /* `in` is not forwarded. False: it is late, and its place *out stays empty. */
 bool renumber_drop(struct renumber *r, uint64_t in, uint64_t *out);
+
+/* The place of `in`, which was forwarded or is kept, was filled with a packet without payload. */
+void renumber_set_empty(struct renumber *r, uint64_t in);
+bool renumber_is_empty(const struct renumber *r, uint64_t in);
 
 /* Was it dropped? */
 bool renumber_is_dropped(const struct renumber *r, uint64_t in);

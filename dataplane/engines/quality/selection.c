@@ -32,8 +32,10 @@ bool selection_rewrite(const struct selection_segment *segment, const struct sel
     uint64_t picture;
 
     out->timestamp = timestamp_of(segment, p->timestamp);
-    out->marker = p->marker || (layer->ends_frame && layer->spatial == segment->top);
-    out->rewrites_picture = has_picture(p);
+    out->is_empty = renumber_is_empty(&segment->packets, p->index);
+    out->marker =
+        !out->is_empty && (p->marker || (layer->ends_frame && layer->spatial == segment->top));
+    out->rewrites_picture = has_picture(p) && !out->is_empty;
     if (!out->rewrites_picture)
         return true;
     if (!renumber_peek(&segment->pictures, picture_number(segment, layer), &picture))
@@ -257,10 +259,22 @@ static enum selection_verdict let_through(struct selection *s, struct selection_
     return SELECTION_EMPTY;
 }
 
+/* The packet leaves empty. It will be empty again if the subscriber loses it. */
+static void note_empty(struct selection *s, const struct selection_packet *p, uint64_t out)
+{
+    struct selection_segment *segment = selection_present(s);
+
+    renumber_set_empty(&segment->packets, p->index);
+    if (out < segment->first_out && s->segment_count > 1)
+        renumber_set_empty(&s->segments[(s->segment_count - 2) % SELECTION_SEGMENTS].packets,
+                           p->index);
+}
+
 enum selection_verdict selection_add(struct selection *s, const struct selection_packet *p,
                                      struct selection_out *out)
 {
     struct selection_segment *segment;
+    enum selection_verdict verdict;
 
     if (!s->is_synchronised)
         return SELECTION_DROP;
@@ -273,9 +287,13 @@ enum selection_verdict selection_add(struct selection *s, const struct selection
         change_limits(s, p);
         segment = selection_present(s);
     }
-    if (!is_within(p->index < s->changed_at ? &s->limits_before : &s->limits, p))
-        return leave_out(segment, p, out);
-    return let_through(s, segment, p, out);
+    if (is_within(p->index < s->changed_at ? &s->limits_before : &s->limits, p))
+        verdict = let_through(s, segment, p, out);
+    else
+        verdict = leave_out(segment, p, out);
+    if (verdict == SELECTION_EMPTY)
+        note_empty(s, p, out->index);
+    return verdict;
 }
 
 const struct selection_segment *selection_find(const struct selection *s, uint64_t out,

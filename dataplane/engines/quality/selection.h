@@ -61,6 +61,7 @@ struct selection_out {
     uint8_t tl0;
     bool rewrites_picture; /* VP8: the payload gets picture_id and tl0 */
     bool marker;
+    bool is_empty; /* of a packet that left without payload; see SELECTION_EMPTY */
 };
 
 enum selection_verdict {
