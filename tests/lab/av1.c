@@ -199,8 +199,10 @@ bool av1_read(struct reader *reader, const uint8_t *payload, size_t bytes, const
     r->number = (int32_t)bits_take(&b, 16);
     if (extension_bytes > 3 && !take_extended(reader, &b, r, &custom_differences, &structure))
         return false;
-    if (!reader->has_structure)
-        return true; /* before the first key frame */
+    if (!reader->has_structure) {
+        r->is_unknown = true;
+        return true;
+    }
     id = (id + 64u - reader->template_offset) % 64;
     if (id >= reader->template_count)
         return false;

@@ -198,7 +198,7 @@ static bool vp9_read(struct reader *reader, const uint8_t *p, size_t bytes, stru
 
 /* ---- H264 (RFC 6184): a key frame is SPS, PPS and IDR slices ---- */
 
-static size_t h264_describe(const struct frame *f, unsigned packet, uint8_t *out)
+static size_t h264_describe(const struct frame *f, unsigned packet, size_t behind, uint8_t *out)
 {
     static const uint8_t parameters[] = {24, 0, 4,    0x67, 0x42, 0xe0, 0x1f,
                                          0,  4, 0x68, 0xce, 6,    0xe2};
@@ -208,7 +208,9 @@ static size_t h264_describe(const struct frame *f, unsigned packet, uint8_t *out
 
     if (key && packet == 0) { /* the last unit of the STAP-A holds the filling: SEI */
         memcpy(out, parameters, sizeof(parameters));
-        return sizeof(parameters);
+        write16(out + sizeof(parameters), (uint32_t)behind + 1);
+        out[sizeof(parameters) + 2] = 0x06;
+        return sizeof(parameters) + 3;
     }
     if (slices == 1) {
         out[0] = key ? 0x65 : 0x41;
@@ -246,8 +248,8 @@ static bool h264_read(const uint8_t *p, size_t bytes, struct reading *r)
 
 /* ---- all ---- */
 
-size_t codec_describe(enum codec codec, const struct frame *frame, unsigned packet, uint8_t out[64],
-                      uint8_t extension[128], size_t *extension_bytes)
+size_t codec_describe(enum codec codec, const struct frame *frame, unsigned packet, size_t behind,
+                      uint8_t out[64], uint8_t extension[128], size_t *extension_bytes)
 {
     *extension_bytes = 0;
     switch (codec) {
@@ -256,7 +258,7 @@ size_t codec_describe(enum codec codec, const struct frame *frame, unsigned pack
     case CODEC_vp9:
         return vp9_describe(frame, packet, out);
     case CODEC_h264:
-        return h264_describe(frame, packet, out);
+        return h264_describe(frame, packet, behind, out);
     case CODEC_av1:
         return av1_describe(frame, packet, out, extension, extension_bytes);
     default:

@@ -140,6 +140,7 @@ static void compare_clocks(struct receiver *r, const struct assembled *f)
     error_us = (int64_t)(int32_t)(f->timestamp - expected) * 1000 / 90;
     if (error_us < 0)
         error_us = -error_us;
+    r->timestamp_error_now_us = error_us;
     if (error_us > r->timestamp_error_us)
         r->timestamp_error_us = error_us;
 }
@@ -315,6 +316,8 @@ void decoder_add(struct receiver *r, struct arrived *packet)
 {
     struct arrived *next;
 
+    if (packet->reading.is_unknown)
+        return;
     find_frame(r, packet);
     next =
         packet_at(r, packet->number + 1); /* it may be known only now that a frame begins there */

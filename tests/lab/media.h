@@ -48,12 +48,13 @@ struct frame {
 };
 
 /* What stands in front of the filling of a packet: descriptor of the codec and first bytes of the
- * frame. Returns its length. `extension`: AV1's dependency descriptor, *extension_bytes long. */
-size_t codec_describe(enum codec codec, const struct frame *frame, unsigned packet, uint8_t out[64],
-                      uint8_t extension[128], size_t *extension_bytes);
+ * frame. `behind`: how many bytes follow. Returns its length. `extension`: AV1's dependency descriptor, *extension_bytes long. */
+size_t codec_describe(enum codec codec, const struct frame *frame, unsigned packet, size_t behind,
+                      uint8_t out[64], uint8_t extension[128], size_t *extension_bytes);
 
 /* What a receiver reads from a packet. */
 struct reading {
+    bool is_unknown;               /* AV1: nothing can be told before the structure has come */
     bool frame_begins, frame_ends; /* as far as the codec says */
     bool knows_ends; /* false: only the marker bit and time stamps tell frames apart */
     bool is_key;

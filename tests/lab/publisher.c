@@ -72,12 +72,13 @@ static void send_packet(struct publisher *p, struct publisher_stream *s, struct 
                         unsigned packet, size_t bytes)
 {
     uint8_t out[1400], described[64], extension[128];
+    size_t filling = bytes > sizeof(f->truth) + 16 ? bytes - sizeof(f->truth) : 16;
     size_t extension_bytes,
-        head = codec_describe(p->options.codec, f, packet, described, extension, &extension_bytes);
+        head = codec_describe(p->options.codec, f, packet, filling + sizeof(f->truth), described,
+                              extension, &extension_bytes);
     bool marker = f->ends_picture && packet + 1u == f->truth.packets;
     size_t at = put_header(out, publisher_payload_type(p->options.codec), s->sequence, f->timestamp,
                            s->ssrc, marker, extension, extension_bytes);
-    size_t filling = bytes > sizeof(f->truth) + 16 ? bytes - sizeof(f->truth) : 16;
 
     memcpy(out + at, described, head);
     at += head;
@@ -364,6 +365,8 @@ static void write_row(struct publisher *p)
         row.encoding_rtx_ssrc[i] = audio ? 0 : p->streams[i].rtx_ssrc;
         row.encoding_spatial_layers[i] = (uint8_t)o->spatial;
         row.encoding_temporal_layers[i] = (uint8_t)o->temporal;
+        row.encoding_dependency[i] =
+            o->full_svc ? LAYER_DEPENDENCY_full : LAYER_DEPENDENCY_key_frames;
     }
     row.extension_sent_id[EXTENSION_abs_send_time] = ID_SEND_TIME;
     if (o->codec == CODEC_av1)
@@ -383,7 +386,8 @@ static void open_stream(struct publisher *p, unsigned i)
         (uint16_t)(p->options.with_sequence ? p->options.with_sequence : random_next(random));
     s->rtx_sequence = (uint16_t)random_next(random);
     s->number = (uint16_t)random_next(random);
-    s->picture_id = (uint32_t)random_next(random) & 0x7fff;
+    s->picture_id = p->options.first_picture ? p->options.first_picture
+                                             : (uint32_t)random_next(random) & 0x7fff;
     s->tl0 = (uint8_t)random_next(random);
     s->history = calloc(PUBLISHER_HISTORY, sizeof(*s->history));
     world_at(p->client->world,
@@ -426,6 +430,11 @@ void publisher_stop(struct publisher *publisher, unsigned encoding, bool stop)
     publisher->streams[encoding].is_stopped = stop;
     if (!stop)
         publisher->streams[encoding].key_wanted = true;
+}
+
+void publisher_set_clock(struct publisher *publisher, int64_t clock_ns)
+{
+    publisher->options.clock_ns = clock_ns;
 }
 
 void publisher_spatial_layers(struct publisher *publisher, unsigned layers)

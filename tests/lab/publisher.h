@@ -25,6 +25,7 @@ struct publisher_options {
     bool all_keys;            /* a request for one encoding makes all of them send a key frame */
     bool probes;              /* repeats a packet that arrived, as RTX, ten times a second */
     bool slow_keys;           /* it answers a key-frame request only after 500 ms */
+    unsigned first_picture;   /* picture ID of the first picture; 0: random */
     unsigned with_sequence;   /* of the first packet; 0: random */
 };
 
@@ -63,6 +64,8 @@ struct publisher *publisher_open(struct world_client *client, uint32_t index,
 void publisher_close(struct publisher *publisher);
 /* An encoding stops, as when the client's CPU or its link is too weak, or goes on. */
 void publisher_stop(struct publisher *publisher, unsigned encoding, bool stop);
+/* Its NTP clock jumps. */
+void publisher_set_clock(struct publisher *publisher, int64_t clock_ns);
 /* The highest spatial layers of an SVC stream stop, or come back. */
 void publisher_spatial_layers(struct publisher *publisher, unsigned layers);
 

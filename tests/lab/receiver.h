@@ -28,12 +28,12 @@
 struct sent_counts {
     uint32_t packets, highest; /* highest: the number, counted on for ever, minus the first one */
     uint32_t twice;            /* two packets with one number */
-    uint32_t backwards;        /* numbers before the first one */
+    uint32_t backwards;        /* numbers before the first one, long after it */
     uint32_t resent;           /* retransmissions, and of these: */
     uint32_t resent_first;     /* of a number in a gap: it leaves for the first time */
     uint32_t resent_outside;   /* of a number before the first one or behind the last */
     uint32_t resent_changed;   /* marker, time stamp or payload are not those of the first send */
-    uint32_t padding;          /* packets without payload */
+    uint32_t empty;            /* packets without payload, to fill a number */
     uint32_t markers;
     uint32_t damaged;     /* the filling is not what the publisher sent */
     uint32_t key_packets; /* first packets of key frames */
@@ -59,6 +59,8 @@ struct arrived {
     bool marker, is_done; /* done: part of a frame already */
     struct reading reading;
     struct truth truth;
+    uint8_t extension[64]; /* while reading.is_unknown: to be read again */
+    size_t extension_bytes;
 };
 
 struct assembled {
@@ -130,10 +132,11 @@ struct receiver {
         uint64_t hash;
         bool marker, is_used;
     } places[SENT_PLACES];
-    uint8_t left[SENT_NUMBERS / 8]; /* bit n: number sent_first - SENT_BEFORE + n has left */
-    int64_t sent_first, sent_newest;
+    uint8_t left[SENT_NUMBERS / 8]; /* bit n: number sent_base - SENT_BEFORE + n has left */
+    int64_t sent_base, sent_first, sent_newest; /* base: of `left` */
     bool has_sent;
-    int64_t timestamp_error_us; /* the greatest: RTP time against capture time */
+    int64_t timestamp_error_us;     /* RTP time against capture time: the greatest, */
+    int64_t timestamp_error_now_us; /* and of the last picture */
     int64_t timestamp_base_us;
     bool has_timestamp_base;
 };
