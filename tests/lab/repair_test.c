@@ -309,6 +309,29 @@ static void a_key_frame_of_h264_is_whole(void **state)
     }
 }
 
+/* ---- padding ---- */
+
+/* Packets of only padding take numbers of the stream; nobody needs them. */
+static void padding_is_not_forwarded(void **state)
+{
+    const struct publisher_options padded = {.codec = CODEC_vp8, .kbps = 800, .paddings = 3};
+
+    for_seeds(seed, 2)
+    {
+        struct call call = call_open(seed, 1, &padded, &vp8_viewer);
+        const struct receiver *r = call.viewers[0];
+
+        world_network(call.clients[0], "delay=20", "delay=20,loss=3");
+        world_run(call.world, SECONDS(10));
+        call_report(&call, "padding");
+        receiver_check(r);
+        world_compare(call.world, receiver_holes(r, 0), ==, 0);
+        world_compare(call.world, r->sent.empty, ==, 0);
+        world_compare(call.world, receiver_freezes(r, CALL_SETTLED), ==, 0);
+        call_close(&call);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -324,6 +347,7 @@ int main(void)
         cmocka_unit_test(nothing_is_sent_again_while_a_key_frame_is_awaited),
         cmocka_unit_test(silence_is_no_loss),
         cmocka_unit_test(a_key_frame_of_h264_is_whole),
+        cmocka_unit_test(padding_is_not_forwarded),
     };
 
     srtp_init();
