@@ -35,8 +35,10 @@ static const struct {
     {"urn:ietf:params:rtp-hdrext:sdes:mid", 1, "sendrecv", "sendrecv"},
     {"urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id", 2, NULL, "recvonly"},
     {"urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id", 3, NULL, "recvonly"},
-    {"http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time", 4, "sendrecv", "sendrecv"},
-    {"http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01", 5, "recvonly",
+    /* Not for audio, which has no RTX: what is sent again must be the same to the last byte, and these
+     * change with each send (threat D13 of dataplane/README.md). */
+    {"http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time", 4, NULL, "sendrecv"},
+    {"http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01", 5, NULL,
      "sendrecv"},
     {"urn:ietf:params:rtp-hdrext:ssrc-audio-level", ORTC_AUDIO_LEVEL_ID, "sendrecv", NULL},
     {ORTC_DEPENDENCY_DESCRIPTOR, 7, NULL, "sendrecv"},
