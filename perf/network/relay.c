@@ -7,6 +7,11 @@
  * as it does behind a NAT. Each client has two links of its own, with seeds of their own. All
  * clients have the same options (--up, --down).
  *
+ * It also looks at what enters: an RTP packet that comes again with its SSRC and sequence number must be
+ * the same to the last byte, because SRTP encrypts both with one index (RFC 7714 8.1). `repeated` counts
+ * them, `changed` those that are not the same. It knows the last SEEN_MAX packets of each direction of a
+ * client.
+ *
  * Limits: CLIENTS_MAX clients, WAITING_MAX packets under way; packets over these are lost and
  * counted. */
 #define _GNU_SOURCE
@@ -28,12 +33,20 @@
 #define WAITING_MAX 65536
 #define PACKET_BYTES_MAX 2048
 #define RECEIVE_BYTES (4 << 20)
+#define SEEN_MAX 4096
 #define SECONDS_DEFAULT 600
+
+/* The RTP packets that entered, by SSRC and sequence number. */
+struct seen {
+    uint64_t name[SEEN_MAX], hash[SEEN_MAX];
+    uint64_t repeated, changed;
+};
 
 struct client {
     int server_fd, port_fd; /* towards the server; the port that the client sends to */
     struct sockaddr_in address;
     struct link up, down;
+    struct seen seen_up, seen_down;
 };
 
 /* A packet that is under way. */
@@ -125,10 +138,42 @@ static struct waiting heap_take(void)
     }
 }
 
+static uint64_t fnv(const uint8_t *data, uint32_t bytes)
+{
+    uint64_t hash = 0xcbf29ce484222325ull;
+
+    for (uint32_t i = 0; i < bytes; i++)
+        hash = (hash ^ data[i]) * 0x100000001b3ull;
+    return hash;
+}
+
+static void look_at(struct seen *seen, const uint8_t *data, uint32_t bytes)
+{
+    uint64_t name = 1, hash;
+    size_t i;
+
+    if (bytes < 12 || data[0] >> 6 != 2 || (data[1] >= 192 && data[1] <= 223))
+        return; /* not RTP, see RFC 7983 */
+    for (unsigned k = 0; k < 4; k++)
+        name = name << 8 | data[8 + k];
+    name = name << 16 | (uint64_t)data[2] << 8 | data[3];
+    i = (name * 0x9e3779b97f4a7c15ull) >> 52;
+    hash = fnv(data, bytes);
+    if (seen->name[i] == name) {
+        seen->repeated++;
+        seen->changed += seen->hash[i] != hash;
+    }
+    seen->name[i] = name;
+    seen->hash[i] = hash;
+}
+
 static void enter(struct client *client, bool goes_up, const uint8_t *data, uint32_t bytes)
 {
     uint64_t due_ns[LINK_COPIES_MAX];
-    unsigned copies = link_send(goes_up ? &client->up : &client->down, now_ns(), bytes, due_ns);
+    unsigned copies;
+
+    look_at(goes_up ? &client->seen_up : &client->seen_down, data, bytes);
+    copies = link_send(goes_up ? &client->up : &client->down, now_ns(), bytes, due_ns);
 
     for (unsigned i = 0; i < copies; i++) {
         struct waiting packet = {.due_ns = due_ns[i],
@@ -256,8 +301,19 @@ static void run(void)
     }
 }
 
+static void report_link(const char *name, const struct link *link, uint64_t repeated,
+                        uint64_t changed)
+{
+    printf("\"%s\":{\"packets\":%llu,\"lost\":%llu,\"dropped\":%llu,\"repeated\":%llu,"
+           "\"changed\":%llu},",
+           name, (unsigned long long)link->packets, (unsigned long long)link->lost,
+           (unsigned long long)link->dropped, (unsigned long long)repeated,
+           (unsigned long long)changed);
+}
+
 static void report(void)
 {
+    uint64_t repeated[2] = {0}, changed[2] = {0};
     struct link up = {0}, down = {0};
 
     for (unsigned i = 0; i < relay.client_count; i++) {
@@ -269,13 +325,15 @@ static void report(void)
         down.packets += c->down.packets;
         down.lost += c->down.lost;
         down.dropped += c->down.dropped;
+        repeated[0] += c->seen_up.repeated;
+        changed[0] += c->seen_up.changed;
+        repeated[1] += c->seen_down.repeated;
+        changed[1] += c->seen_down.changed;
     }
-    printf("{\"clients\":%u,\"up\":{\"packets\":%llu,\"lost\":%llu,\"dropped\":%llu},"
-           "\"down\":{\"packets\":%llu,\"lost\":%llu,\"dropped\":%llu},\"refused\":%llu}\n",
-           relay.client_count, (unsigned long long)up.packets, (unsigned long long)up.lost,
-           (unsigned long long)up.dropped, (unsigned long long)down.packets,
-           (unsigned long long)down.lost, (unsigned long long)down.dropped,
-           (unsigned long long)relay.refused);
+    printf("{\"clients\":%u,", relay.client_count);
+    report_link("up", &up, repeated[0], changed[0]);
+    report_link("down", &down, repeated[1], changed[1]);
+    printf("\"refused\":%llu}\n", (unsigned long long)relay.refused);
 }
 
 /* ---- options ---- */
