@@ -28,6 +28,12 @@ redirect: programs page
 flips: programs page
 	@RINGCAST_LAYER_SECONDS=60 RINGCAST_LAYER_CODECS="VP8 H264 VP9 AV1" tests/browser/run layers.test.mjs
 
+# The long form of the step `repair`: 30 s of each call, judged by what a call shall be like on a bad network.
+# It wants a machine that does nothing else.
+.PHONY: repair
+repair: programs page
+	@RINGCAST_REPAIR_SECONDS=30 tests/browser/run repair.test.mjs
+
 # Thousands of Socket.IO clients. `make test-sockets` and `make test-hostile` are the long forms of
 # the steps `sockets` and `hostile`.
 SOCKET_LOAD := tests/integration/socket_load/generator
