@@ -310,6 +310,7 @@ static void limits_of_structures(void **state)
     static const struct template_row row = {0, 0, {0}, {0}, "S"};
     struct structure_table t = {.target_count = 1};
     struct layer_source s = {0};
+    struct layer l;
 
     for (unsigned i = 0; i < 65; i++)
         t.rows[i] = row;
@@ -334,9 +335,9 @@ static void limits_of_structures(void **state)
     }
     /* A structure that does not have the template of its own frame. */
     memset(&s, 0, sizeof(s));
-    assert_false(read_fields(&s, &(struct descriptor_fields){.template_id = 50,
-                                                             .structure = &structure_s2t1})
-                     .has_targets);
+    l = read_fields(&s,
+                    &(struct descriptor_fields){.template_id = 50, .structure = &structure_s2t1});
+    assert_true(!l.has_targets && !l.has_structure && l.picture_id_bits == 0);
     assert_int_equal(s.structure.template_count, 0);
 }
 
