@@ -115,7 +115,8 @@ void consumer_reconcile(struct consumers *cs, uint32_t index, const struct consu
 /* with_bye: sends its client an RTCP BYE. */
 void consumer_remove(struct consumers *cs, struct consumer *c, bool with_bye);
 
-/* It can begin only with a key frame: out of the history, or else of the publisher. */
+/* It can begin only with a key frame: out of the history, or else of the publisher. Nothing happens while
+ * the path is not proven: consumers_request_key_frames is called when it is. */
 void consumer_need_key_frame(struct consumers *cs, struct consumer *c);
 /* Its target, or what is forwarded, or whether it is paused has changed. */
 void consumer_update_wants(struct consumers *cs, struct consumer *c);

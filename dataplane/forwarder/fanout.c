@@ -506,7 +506,8 @@ static void emit_consumer(struct fanout *f, struct consumer *c, struct emitted *
         subscriber->bytes += emitted.bytes;
     }
     if (p->kind == MEDIA_KIND_video &&
-        (c->is_layered ? layers_wait_for_key_frame(f->consumers, c) : !c->synchronised))
+        (c->is_layered ? layers_wait_for_key_frame(f->consumers, c) : !c->synchronised) &&
+        !c->egress->is_limited) /* else it asks as soon as its path is proven */
         key_frame_request(f->key_frames, p, c->target);
 }
 

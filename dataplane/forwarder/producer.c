@@ -148,7 +148,7 @@ int producer_highest_spatial(const struct producer *p)
         if (e->spatial_seen_ns[i] && /* a retransmission may be newer than the last packet */
             e->last_packet_ns < e->spatial_seen_ns[i] + LAYER_SILENT_NS)
             return i;
-    return -1;
+    return p->spatial_layers > 0 ? p->spatial_layers - 1 : 0;
 }
 
 /* ---- removal ---- */
@@ -276,6 +276,7 @@ void producer_fill(struct producer *p, uint32_t index, const struct producer_row
     }
     memcpy(p->sent_id, row->extension_sent_id, sizeof(p->sent_id));
     memcpy(p->codec, row->codec, sizeof(p->codec));
+    p->spatial_layers = row->encoding_spatial_layers[0];
     memcpy(p->dependency, row->encoding_dependency, sizeof(p->dependency));
     memcpy(p->payload_type, row->codec_payload_type, sizeof(p->payload_type));
     memcpy(p->mapped_payload_type, row->codec_mapped_payload_type, sizeof(p->mapped_payload_type));

@@ -79,6 +79,7 @@ struct producer {
     uint8_t rtx_payload_type[CODECS_MAX];
     uint32_t clock_rate[CODECS_MAX];
     uint8_t dependency[ENCODINGS_MAX]; /* enum layer_dependency */
+    uint8_t spatial_layers;            /* SVC: that the publisher announced */
     char mid[MID_BYTES_MAX];
     char rid[ENCODINGS_MAX][RID_BYTES_MAX];
     char cname[CNAME_ROOM];
@@ -152,7 +153,7 @@ void producer_change_wants(struct producers *ps, struct producer *p, uint8_t bef
 unsigned producer_alive(const struct producers *ps, const struct producer *p);
 /* At home, after that may have changed: replicas read it. */
 void producer_share_alive(const struct producers *ps, const struct producer *p);
-/* SVC: the highest spatial layer that the publisher sends now; -1: not known. */
+/* SVC: the highest spatial layer that the publisher sends now. */
 int producer_highest_spatial(const struct producer *p);
 /* A packet of this layer came. */
 static inline void producer_note_layer(struct producer *p, uint8_t encoding,

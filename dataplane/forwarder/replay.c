@@ -171,6 +171,22 @@ static struct replay *begin(struct replays *rs, struct consumer *c, uint64_t fir
     return replay;
 }
 
+/* Has this consumer got packets of the same stream from this one on? Then numbers in the pictures would go
+ * back. */
+static bool goes_back(const struct replays *rs, const struct consumer *c,
+                      const struct history_head *head)
+{
+    const struct selection *s = &rs->consumers->selections[c->index];
+    uint64_t next = srtp_sent_next(&c->sent) - c->index_offset; /* in */
+
+    if (c->is_layered)
+        next = s->segment_count
+                   ? s->segments[(s->segment_count - 1) % SELECTION_SEGMENTS].packets.next
+                   : 0;
+    return c->has_sent && head->source == c->source && c->encoding == c->target &&
+           head->index < next;
+}
+
 /* Is this the beginning of a key frame that is worth being replayed? To somebody who sees another layer
  * only a very recent one is: what followed it has to pass his network once more. */
 static bool is_fit(const struct replays *rs, const struct consumer *c,
@@ -181,7 +197,7 @@ static bool is_fit(const struct replays *rs, const struct consumer *c,
     uint64_t age_ns = c->synchronised ? REPLAY_AGE_SWITCH_NS : REPLAY_AGE_NS;
 
     return head->is_key_frame && head->source == e->source && e->started &&
-           newest - head->index < REPLAY_PACKETS_MAX &&
+           newest - head->index < REPLAY_PACKETS_MAX && !goes_back(rs, c, head) &&
            rs->turn->now_ns < head->arrived_ns + age_ns && head->codec < p->codec_count &&
            p->mapped_payload_type[head->codec] == c->header.payload_type;
 }

@@ -24,7 +24,7 @@
 #include "src/clock.h"
 
 #define REPLAYS_MAX 1024
-#define REPLAY_PACKETS_MAX 400
+#define REPLAY_PACKETS_MAX 800
 #define REPLAY_AGE_NS (2 * NS_PER_S)
 #define REPLAY_AGE_SWITCH_NS (300 * NS_PER_MS) /* to somebody who sees another layer now */
 #define REPLAY_SLICE 12 /* packets in REPLAY_SLICE_NS: 58 Mbit/s of full packets */

@@ -64,7 +64,9 @@ struct layer {
     uint8_t picture_id_bits;
     /* VP8: offsets in the payload; 0: it has no such field. */
     uint8_t picture_id_at, tl0_at;
-    uint8_t tl0;          /* VP8: TL0PICIDX */
+    uint8_t tl0; /* VP8: TL0PICIDX */
+    /* VP9: how many spatial layers there are from this key frame on; 0: the packet does not tell. */
+    uint8_t spatial_count;
     uint8_t target_count; /* decode targets of the structure that the packet refers to */
     uint16_t picture_id;
     /* Bit per decode target: the frame is part of it; the frame is where one may switch to it. */

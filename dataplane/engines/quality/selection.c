@@ -109,6 +109,16 @@ static uint8_t temporal_after(const struct selection *s, const struct layer *lay
                : now;
 }
 
+/* At a key frame. The stream may have fewer spatial layers than are wanted. */
+static struct selection_limits wanted_limits(const struct selection *s, const struct layer *layer)
+{
+    uint8_t spatial = s->spatial;
+
+    if (layer->spatial_count && spatial >= layer->spatial_count)
+        spatial = layer->spatial_count - 1;
+    return (struct selection_limits){.spatial = spatial, .temporal = s->temporal};
+}
+
 static struct selection_limits limits_at(const struct selection *s,
                                          const struct selection_packet *p)
 {
@@ -119,7 +129,7 @@ static struct selection_limits limits_at(const struct selection *s,
     if (layer->has_targets)
         return limits_with_targets(s, p);
     if (layer->begins_key_frame)
-        return (struct selection_limits){.spatial = s->spatial, .temporal = s->temporal};
+        return wanted_limits(s, layer);
     if (layer->spatial == 0 && p->dependency == LAYER_DEPENDENCY_full &&
         s->spatial < limits.spatial)
         limits.spatial = s->spatial;
@@ -201,7 +211,7 @@ void selection_start(struct selection *s, const struct selection_packet *p, uint
     segment->source = p->source;
     renumber_start(&segment->packets, p->index, next_out);
     renumber_start(&segment->pictures, picture, next_picture);
-    s->limits = (struct selection_limits){.spatial = s->spatial, .temporal = s->temporal};
+    s->limits = wanted_limits(s, layer);
     if (layer->has_targets)
         s->limits = limits_with_targets(s, p);
     s->limits_before = s->limits;
@@ -270,6 +280,13 @@ static void note_empty(struct selection *s, const struct selection_packet *p, ui
                            p->index);
 }
 
+/* Pictures are forwarded whole: what holds for the lowest spatial layer holds for all of them. Decode targets
+ * say themselves on which frames one may switch. */
+static bool may_change_limits(const struct selection_packet *p)
+{
+    return p->layer->begins_frame && (p->layer->has_targets || p->layer->spatial == 0);
+}
+
 enum selection_verdict selection_add(struct selection *s, const struct selection_packet *p,
                                      struct selection_out *out)
 {
@@ -283,7 +300,7 @@ enum selection_verdict selection_add(struct selection *s, const struct selection
         return SELECTION_DROP;
     if ((int32_t)(p->timestamp - segment->squeeze.first) > SQUEEZED_MAX)
         segment->squeeze.is_on = false; /* else it is on again when the time stamps wrap */
-    if (p->layer->begins_frame && p->index >= segment->packets.next) {
+    if (may_change_limits(p) && p->index >= segment->packets.next) {
         change_limits(s, p);
         segment = selection_present(s);
     }

@@ -14,7 +14,7 @@
  *     and must not be forwarded leaves empty;
  *   - PictureID and TL0PICIDX of VP8 are continuous, too. A dropped picture gives its PictureID to the
  *     next one; TL0PICIDX only gets an offset, because pictures of temporal layer 0 are never dropped;
- *   - limits change with the first packet of a frame, so frames are forwarded whole or not at all;
+ *   - limits change with the first packet of a picture, so frames are forwarded whole or not at all;
  *   - time stamps rise from segment to segment.
  *
  * Shape:   one struct selection for each consumer of a layered producer; zeroed: nothing is forwarded.

@@ -14,13 +14,14 @@ static bool skip_differences(struct cursor *c)
 }
 
 /* The scalability structure: sizes of the spatial layers, and how pictures are predicted. */
-static bool skip_structure(struct cursor *c)
+static bool read_structure(struct cursor *c, struct layer *out)
 {
     enum { Y = 0x10, G = 0x08, SIZE_BYTES = 4 };
     uint8_t first, pictures = 0, picture;
 
     if (!take(c, &first))
         return false;
+    out->spatial_count = (uint8_t)((first >> 5) + 1);
     if ((first & Y) && !skip(c, ((first >> 5) + 1u) * SIZE_BYTES))
         return false;
     if ((first & G) && !take(c, &pictures))
@@ -89,7 +90,7 @@ bool vp9_read(struct layer_source *s, struct cursor c, struct layer *out, bool *
     }
     if ((first & F) && (first & P) && !skip_differences(&c))
         return false;
-    if ((first & V) && !skip_structure(&c))
+    if ((first & V) && !read_structure(&c, out))
         return false;
     if (c.bytes == 0)
         return false;

@@ -130,6 +130,24 @@ static void a_long_picture_group_is_not_replayed(void **state)
     call_close(rig, clients, 2);
 }
 
+/* Nobody gets the same pictures twice: their own numbers would go back. */
+static void who_has_the_pictures_does_not_get_them_again(void **state)
+{
+    struct client clients[2];
+    struct rig *rig = open_with_history(clients, 1);
+
+    rig_consumer(rig, 0, 1, 0, CONSUMER_SSRC, true, 1);
+    rig_turn(rig);
+    call_key_frame_requests(rig, &clients[0]);
+    rig_advance(rig, NS_PER_S); /* the key frame is still young enough */
+    rig_consumer(rig, 0, 1, 0, CONSUMER_SSRC, false, 1);
+    rig_turn(rig);
+    assert_int_equal(rig_counter(rig, COUNTER_replays), 0);
+    assert_int_equal(client_received_rtp(rig, &clients[1], NULL, 0), 0);
+    assert_int_equal(call_key_frame_requests(rig, &clients[0]), 1);
+    call_close(rig, clients, 1);
+}
+
 /* A packet that never came keeps its number; when it comes at last, it can be had. */
 static void a_hole_in_the_history_stays_a_hole(void **state)
 {
@@ -242,6 +260,7 @@ int main(void)
         cmocka_unit_test(packets_that_come_during_a_replay_wait_for_it),
         cmocka_unit_test(an_old_key_frame_is_not_replayed),
         cmocka_unit_test(a_long_picture_group_is_not_replayed),
+        cmocka_unit_test(who_has_the_pictures_does_not_get_them_again),
         cmocka_unit_test(a_hole_in_the_history_stays_a_hole),
         cmocka_unit_test(many_joiners_cost_one_key_frame),
         cmocka_unit_test(the_overtaken_part_of_a_key_frame_is_sent),

@@ -392,8 +392,10 @@ struct svc {
     struct selection selection;
     uint64_t index, next_out;
     uint8_t dependency;
-    unsigned mask;   /* bit per spatial layer that left of the last picture */
-    unsigned marked; /* and of these, with a marker */
+    uint8_t temporal;      /* of the next picture */
+    uint8_t temporal_then; /* wanted from the second layer on; LAYER_NONE: as before */
+    unsigned mask;         /* bit per spatial layer that left of the last picture */
+    unsigned marked;       /* and of these, with a marker */
 };
 
 /* A picture of three spatial layers, a packet each. */
@@ -403,12 +405,15 @@ static void svc_picture(struct svc *v, bool is_key)
     for (uint8_t spatial = 0; spatial < 3; spatial++) {
         const struct layer layer = {
             .spatial = spatial,
+            .temporal = v->temporal,
             .begins_key_frame = is_key && spatial == 0,
             .is_key_picture = is_key,
+            .spatial_count = is_key && spatial == 0 ? 3 : 0,
             .begins_frame = true,
             .ends_frame = true,
             .switches_up = true,
-            .unused_above = v->dependency == LAYER_DEPENDENCY_key_frames && !is_key,
+            .unused_above =
+                spatial == 2 || (v->dependency == LAYER_DEPENDENCY_key_frames && !is_key),
             .picture_id_bits = 15,
         };
         const struct selection_packet p = {.layer = &layer,
@@ -418,6 +423,8 @@ static void svc_picture(struct svc *v, bool is_key)
                                            .marker = spatial == 2};
         struct selection_out out;
 
+        if (spatial == 1 && v->temporal_then != LAYER_NONE)
+            v->selection.temporal = v->temporal_then;
         if (selection_is_start(&v->selection, &p))
             selection_start(&v->selection, &p, v->next_out, 0, (uint32_t)-1);
         if (selection_add(&v->selection, &p, &out) != SELECTION_FORWARD)
@@ -438,7 +445,8 @@ static void svc_expect(struct svc *v, bool is_key, unsigned mask, unsigned marke
 static void full_svc_goes_down_at_once_and_up_at_a_key_frame(void **state)
 {
     struct svc v = {.selection = {.spatial = 2, .temporal = LAYER_NONE},
-                    .dependency = LAYER_DEPENDENCY_full};
+                    .dependency = LAYER_DEPENDENCY_full,
+                    .temporal_then = LAYER_NONE};
 
     svc_expect(&v, true, 7, 4);
     svc_expect(&v, false, 7, 4);
@@ -449,10 +457,38 @@ static void full_svc_goes_down_at_once_and_up_at_a_key_frame(void **state)
     svc_expect(&v, true, 7, 4);
 }
 
+/* The key frame says that there are fewer layers than are wanted: the highest of them is the top. */
+static void more_layers_than_there_are_can_be_wanted(void **state)
+{
+    struct svc v = {.selection = {.spatial = LAYER_NONE, .temporal = LAYER_NONE},
+                    .dependency = LAYER_DEPENDENCY_key_frames,
+                    .temporal_then = LAYER_NONE};
+
+    svc_expect(&v, true, 7, 4);
+    svc_expect(&v, false, 4, 4);
+}
+
+/* The wish changes between two layers of one picture. */
+static void pictures_are_forwarded_whole(void **state)
+{
+    struct svc v = {.selection = {.spatial = 2, .temporal = LAYER_NONE},
+                    .temporal_then = LAYER_NONE};
+
+    svc_expect(&v, true, 7, 4);
+    v.temporal = 1;
+    v.temporal_then = 0;
+    svc_expect(&v, false, 7, 4);
+    svc_expect(&v, false, 0, 0);
+    v.temporal_then = 1;
+    svc_expect(&v, false, 0, 0);
+    svc_expect(&v, false, 7, 4);
+}
+
 static void k_svc_changes_at_key_frames(void **state)
 {
     struct svc v = {.selection = {.spatial = 2, .temporal = LAYER_NONE},
-                    .dependency = LAYER_DEPENDENCY_key_frames};
+                    .dependency = LAYER_DEPENDENCY_key_frames,
+                    .temporal_then = LAYER_NONE};
 
     svc_expect(&v, true, 7, 4);
     svc_expect(&v, false, 4, 4);
@@ -480,6 +516,8 @@ int main(void)
         cmocka_unit_test(time_stamps_rise_over_a_switch),
         cmocka_unit_test(sent_packets_are_found_again),
         cmocka_unit_test(full_svc_goes_down_at_once_and_up_at_a_key_frame),
+        cmocka_unit_test(more_layers_than_there_are_can_be_wanted),
+        cmocka_unit_test(pictures_are_forwarded_whole),
         cmocka_unit_test(k_svc_changes_at_key_frames),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
