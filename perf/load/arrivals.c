@@ -195,6 +195,22 @@ static void check_content(struct media *media, const struct origin *from,
     }
 }
 
+/* Nothing but padding: the server probes the bandwidth, or fills the place of a packet that it does
+ * not forward. */
+static void take_empty(const struct origin *from, const struct srtp_unprotect_job *job)
+{
+    struct receiver *r = from->receiver;
+    struct verify_packet packet = {.is_empty = true};
+    bool counts;
+
+    if (!r->is_layered || (from->is_rtx && (size_t)job->bytes < job->header_bytes + 2u))
+        return;
+    packet.index = index_of(from, job);
+    loss_counter_record(&r->loss, (uint32_t)packet.index, &counts);
+    if (r->verify)
+        verify_add(r->verify, &packet);
+}
+
 static void take_decrypted(struct media *media, struct srtp_unprotect_job *job, struct origin *from)
 {
     struct receiver *r = from->receiver;
@@ -224,8 +240,10 @@ static void take_decrypted(struct media *media, struct srtp_unprotect_job *job, 
     if (r->asks)
         note_gaps(media, from, job);
     payload = payload_of(job, from->is_rtx, &bytes);
-    if (bytes == 0)
-        return; /* padding only: the server probes the bandwidth */
+    if (bytes == 0) {
+        take_empty(from, job);
+        return;
+    }
     if (media_chance(media, media->options->receive_scramble) && bytes > LABEL_BYTES + 4) {
         job->packet[payload - job->packet + (ptrdiff_t)bytes - LABEL_BYTES - 1] ^= 0x10;
         media->measurement.counts.injected_scramble += media->measurement.running;

@@ -115,6 +115,7 @@ static void add_verified(struct verify_counts *sum, struct receiver *r)
     sum->packets += c->packets;
     sum->pictures += c->pictures;
     sum->holes += c->holes;
+    sum->empty += c->empty;
     sum->switches += c->switches;
     sum->after_hole += c->after_hole;
     verify_free(r->verify);

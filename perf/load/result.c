@@ -131,10 +131,9 @@ static void print_answers(const struct measurement *m, const struct options *o)
 /* --verify: what was wrong, each kind in a line. */
 static void print_verified(const struct verify_counts *v)
 {
-    printf(
-        "verified  %lu packets, %lu pictures, %lu switches of encoding, %lu packets missing, %lu "
-        "frames useless because of that: %lu violations\n",
-        v->packets, v->pictures, v->switches, v->holes, v->after_hole, verify_sum(v));
+    printf("verified  %lu packets, %lu pictures, %lu switches of encoding, %lu empty packets, %lu "
+           "missing, %lu frames useless because of that: %lu violations\n",
+           v->packets, v->pictures, v->switches, v->empty, v->holes, v->after_hole, verify_sum(v));
     for (int i = 0; i < VIOLATION_COUNT; i++)
         if (v->found[i])
             printf("          %-20s %6lu  %s\n", violation_names[i], v->found[i],
@@ -318,6 +317,7 @@ static cJSON *verify_json(const struct verify_counts *v)
     cJSON_AddNumberToObject(o, "pictures", (double)v->pictures);
     cJSON_AddNumberToObject(o, "switches", (double)v->switches);
     cJSON_AddNumberToObject(o, "holes", (double)v->holes);
+    cJSON_AddNumberToObject(o, "empty", (double)v->empty);
     cJSON_AddNumberToObject(o, "after_hole", (double)v->after_hole);
     return o;
 }

@@ -284,7 +284,10 @@ static void proceed(struct verify *v, uint64_t patience)
         const struct verify_packet *p = &v->window[v->next % WINDOW];
 
         if (v->used[v->next % WINDOW] && p->index == v->next) {
-            judge(v, p);
+            if (p->is_empty)
+                v->counts.empty++;
+            else
+                judge(v, p);
         } else {
             if (v->newest - v->next < patience)
                 return;
@@ -297,7 +300,7 @@ static void proceed(struct verify *v, uint64_t patience)
 
 static bool differ(const struct verify_packet *a, const struct verify_packet *b)
 {
-    return a->timestamp != b->timestamp || a->marker != b->marker ||
+    return a->is_empty != b->is_empty || a->timestamp != b->timestamp || a->marker != b->marker ||
            a->head.picture_id != b->head.picture_id || a->head.tl0_index != b->head.tl0_index ||
            a->label.stream != b->label.stream || a->label.number != b->label.number;
 }
@@ -307,7 +310,7 @@ void verify_add(struct verify *v, const struct verify_packet *p)
     struct verify_packet *slot = &v->window[p->index % WINDOW];
 
     if (!v->started) {
-        if (!p->label.key || p->label.at != 0 || p->label.spatial != 0)
+        if (p->is_empty || !p->label.key || p->label.at != 0 || p->label.spatial != 0)
             return;
         v->started = v->clean = v->catching_up = true;
         v->next = v->newest = p->index;

@@ -58,11 +58,12 @@ struct verify_packet {
     bool is_readable; /* `head` is what video_head_read found */
     struct video_head head;
     struct payload_label label;
+    bool is_empty; /* nothing but padding, in the place of a packet that is not forwarded */
 };
 
 struct verify_counts {
     uint64_t found[VIOLATION_COUNT];
-    uint64_t packets, pictures, holes, switches;
+    uint64_t packets, pictures, holes, empty, switches; /* packets: without the empty ones */
     uint64_t after_hole; /* frames that cannot be decoded because of a hole: no violation */
 };
 

@@ -231,6 +231,28 @@ static void replays_are_not_blamed(void **state)
     }
 }
 
+/* The place of a packet that is not forwarded may hold an empty one: then nothing is missing. */
+static void empty_packets_fill_places(void **state)
+{
+    static struct stream s;
+    struct verify_counts c;
+
+    build(&s, VIDEO_VP9, lowest_spatial);
+    rewrite(&s);
+    for (unsigned i = s.count; i-- > 10 * PACKETS;) {
+        s.packets[i + 2] = s.packets[i];
+        s.packets[i + 2].index += 2;
+    }
+    s.count += 2;
+    for (unsigned i = 0; i < 2; i++)
+        s.packets[10 * PACKETS + i] =
+            (struct verify_packet){.is_empty = true, .index = 65000 + 10 * PACKETS + i};
+    feed(&s, &c);
+    assert_int_equal(verify_sum(&c) + c.holes + c.after_hole, 0);
+    assert_int_equal(c.empty, 2);
+    assert_int_equal(c.packets, s.count - 2);
+}
+
 /* ---- one mistake each ---- */
 
 enum mistake {
@@ -429,11 +451,9 @@ static void mistakes_with_vp9(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(correct_servers_are_not_blamed),
-        cmocka_unit_test(networks_are_not_blamed),
-        cmocka_unit_test(replays_are_not_blamed),
-        cmocka_unit_test(each_mistake_is_found),
-        cmocka_unit_test(mistakes_with_vp9),
+        cmocka_unit_test(correct_servers_are_not_blamed), cmocka_unit_test(networks_are_not_blamed),
+        cmocka_unit_test(empty_packets_fill_places),      cmocka_unit_test(replays_are_not_blamed),
+        cmocka_unit_test(each_mistake_is_found),          cmocka_unit_test(mistakes_with_vp9),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
