@@ -120,32 +120,25 @@ test('the same behind a bad network', async () => {
   }
 });
 
-// What the forwarder does not do yet: while it leaves out the highest layer of SVC; and when a decoder of H264 needs the
-// parameter sets in front of a key frame.
-const notYetSvc = ['marker_missing', 'tl0_index'];
-const notYetH264 = ['frame_cut', 'switch_without_key', 'undecodable', 'before_key_frame'];
-
-function assertVerified({ verify, counts, video }, ...allowed) {
-  for (const [name, count] of Object.entries(verify.found))
-    if (!allowed.includes(name)) assert.equal(count, 0, name);
+function assertVerified({ verify, counts, video }) {
+  for (const [name, count] of Object.entries(verify.found)) assert.equal(count, 0, name);
   assert.ok(verify.packets > 300 && verify.pictures > 60, `${verify.packets} packets, ${verify.pictures} pictures`);
   assert.equal(verify.holes + verify.after_hole + video.lost + video.silent, 0);
-  for (const [name, count] of Object.entries(nothingWrong))
-    if (!allowed.includes(name)) assert.equal(counts[name], count, name);
+  for (const [name, count] of Object.entries(nothingWrong)) assert.equal(counts[name], count, name);
 }
 
 test('one stream of VP8 and of H264 reaches its subscribers as it was sent', async () => {
   const [vp8, h264] = await Promise.all([run('--subscribers', 2, '--verify'),
     run('--subscribers', 2, '--verify', '--codec', 'h264')]);
   assertVerified(vp8);
-  assertVerified(h264, ...notYetH264);
+  assertVerified(h264);
 });
 
 test('simulcast by RID, and SVC: one encoding at a time, and nothing is cut', async () => {
   const [byRid, svc] = await Promise.all([run('--subscribers', 2, '--verify', '--simulcast', 3),
     run('--subscribers', 2, '--verify', '--svc', 'L3T3_KEY')]);
   assertVerified(byRid);
-  assertVerified(svc, ...notYetSvc);
+  assertVerified(svc);
 });
 
 test('simulcast by SSRC with losses to the server: repaired under its numbers, with its RTX', async () => {
@@ -159,7 +152,7 @@ test('subscribers that change the layer each second get it, and no decoder notic
   const [vp8, h264] = await Promise.all([run(...flip, 3), run(...flip, 2, '--simulcast-by', 'ssrc', '--codec', 'h264')]);
   for (const r of [vp8, h264]) {
     console.log(`layers ${JSON.stringify(r.layers)}`);
-    assertVerified(r, ...(r === h264 ? notYetH264 : []));
+    assertVerified(r);
     assert.deepEqual([r.layers.requests, r.layers.refused], [9, 0], r.layers.refusal);
     assert.ok(r.layers.delay_ms.count >= 6 && r.verify.switches >= 6, `${r.verify.switches} switches`);
   }
