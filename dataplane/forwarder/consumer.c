@@ -106,7 +106,7 @@ void consumers_publish(struct consumers *cs, const struct transport *t)
 
 void consumer_need_key_frame(struct consumers *cs, struct consumer *c)
 {
-    if (!c->paused && !c->egress->is_limited && !replay_start(cs->replays, c))
+    if (!c->paused && c->egress->open && !c->egress->is_limited && !replay_start(cs->replays, c))
         key_frame_request(cs->key_frames, c->producer, c->target);
 }
 

@@ -116,7 +116,7 @@ void consumer_reconcile(struct consumers *cs, uint32_t index, const struct consu
 void consumer_remove(struct consumers *cs, struct consumer *c, bool with_bye);
 
 /* It can begin only with a key frame: out of the history, or else of the publisher. Nothing happens while
- * the path is not proven: consumers_request_key_frames is called when it is. */
+ * there is no proven path: consumers_request_key_frames is called when there is. */
 void consumer_need_key_frame(struct consumers *cs, struct consumer *c);
 /* Its target, or what is forwarded, or whether it is paused has changed. */
 void consumer_update_wants(struct consumers *cs, struct consumer *c);
