@@ -194,6 +194,7 @@ test('panels take the focus, Escape closes them, and questions are asked in the 
   assert.equal((await focused(ada)).id, 'toggle-people');
   await ada.page.click('#toggle-stats');
   assert.equal((await focused(ada)).panel, 'stats');
+  await fits(ada, 'connection');
   await ada.page.keyboard.press('Escape');
   assert.equal((await focused(ada)).id, 'toggle-stats');
 

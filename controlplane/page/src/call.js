@@ -2,11 +2,15 @@
 //
 // Emits (CustomEvent with detail): participants, track {userId, source, track|null, paused},
 // state 'connected'|'lost'|'restarting'|'waiting', ended {message, isOver, signedOut}, mutedByHost,
-// roleChanged, speaker {userId}, transport {direction, state}, expiring {expiresAt}, problem {message}.
+// roleChanged, speaker {userId}, transport {direction, state}, expiring {expiresAt}, problem {message},
+// consumer {id} (a new one: now is the time to say what shall be seen of it, with `viewing`).
 
-import { Device } from 'mediasoup-client';
+import { Device, parseScalabilityMode } from 'mediasoup-client';
 import { io } from 'socket.io-client';
+import { videoOptions } from './encodings.js';
+import { sizesOf } from './layers.js';
 import { refusedEvent } from './texts.js';
+import { Viewing } from './viewing.js';
 
 const ackTimeoutMs = 10000;
 const iceRestartDelayMs = 3000; // ICE restarts after the connection was lost for this long
@@ -18,6 +22,9 @@ const signedOut = 'Your sign-in is no longer valid. Please sign in again.';
 const unreachable = 'The server cannot be reached. Check your network and try again.';
 
 const mayPass = new Set(['timeout', 'disconnected', 'unavailable']); // codes
+
+// What others call it, if they call it anything.
+const sourceOf = (kind, appData) => appData?.source ?? (kind === 'audio' ? 'microphone' : 'camera');
 
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -35,17 +42,24 @@ export class Call extends EventTarget {
   #rejoins = 0; // the number of the newest attempt; older ones stop
   #unsent = new Map(); // source → { track, paused }: what must be sent again after a new join
   #wanted = new Map(); // producer id → producer that waits to be consumed
-  #consuming = new Set(); // ids of producers
+  #consuming = new Map(); // producer id → producer
+  #refusedProducers = new Map(); // producer id → { producer, message }: why it cannot be consumed
   #paused = new Map(); // producer id → whether it is paused
   #closed = new Set(); // ids of producers that have closed
   #startsPaused = new Set(); // sources
 
-  constructor(token) {
+  // videoCodec: what cameras are sent with if the browser can: 'vp8' (the default), 'h264', 'vp9' or 'av1'.
+  constructor(token, { videoCodec } = {}) {
     super();
     this.token = token;
+    this.videoCodec = videoCodec;
     this.participants = [];
-    this.consumers = new Map(); // consumer id → { consumer, userId, source }
+    // consumer id → { consumer, userId, source, sizes, temporalLayers, layers }; layers: what the server sends:
+    // { spatialLayer, temporalLayer }, null for nothing, undefined if it has not said it
+    this.consumers = new Map();
     this.producers = new Map(); // source → producer
+    this.scores = new Map(); // id of a producer or consumer → what the server says about its network
+    this.viewing = new Viewing((event, payload) => this.request(event, payload));
     this.ended = false;
     this.draining = false;
   }
@@ -155,6 +169,7 @@ export class Call extends EventTarget {
   #takenSeat(existingProducers) {
     this.#seated = true;
     this.#emitState();
+    this.viewing.connected();
     for (const producer of existingProducers) this.#consume(producer);
     this.#consumeMore(); // those that came before the transports
   }
@@ -205,15 +220,18 @@ export class Call extends EventTarget {
 
   // source: 'microphone', 'camera' or 'screen'.
   async produce(source, track, paused = false) {
+    const { sizes, ...options } = track.kind === 'audio' ? { codecOptions: { opusDtx: true, opusNack: true } }
+      : { codecOptions: { videoGoogleStartBitrate: 1000 },
+        ...await videoOptions(this.device, track, { isScreen: source === 'screen', wanted: this.videoCodec }) };
     track.enabled = !paused; // mediasoup-client creates a paused producer for a track that is off
     if (paused) this.#startsPaused.add(source);
     const producer = await this.sendTransport.produce({
+      ...options,
       track,
       stopTracks: false,
       disableTrackOnPause: true,
       zeroRtpOnPause: true,
-      appData: { source },
-      codecOptions: source === 'microphone' ? { opusDtx: true, opusNack: true } : { videoGoogleStartBitrate: 1000 },
+      appData: { source, sizes },
     });
     if (paused) producer.pause(); // sends nothing at all
     this.producers.set(source, producer);
@@ -269,13 +287,17 @@ export class Call extends EventTarget {
     const all = [...this.#wanted.values()];
     const next = all.find(({ kind }) => kind === 'audio') ?? all[0];
     this.#wanted.delete(next.producerId);
-    this.#consuming.add(next.producerId);
+    this.#consuming.set(next.producerId, next);
+    this.#refusedProducers.delete(next.producerId);
     const transport = this.recvTransport;
     let error = null;
     await this.#consumeNow(next, transport).catch((thrown) => { error = thrown; });
     this.#consuming.delete(next.producerId);
     if (error && transport !== this.recvTransport) this.#consume(next); // the call was joined anew meanwhile
-    else if (error && error.code !== 'producer_not_found') this.#report(error);
+    else if (error && error.code !== 'producer_not_found') {
+      this.#refusedProducers.set(next.producerId, { producer: next, message: error.message });
+      this.#report(error);
+    }
     if (this.#seated && !this.ended && this.#wanted.size > 0) this.#consumeWanted();
   }
 
@@ -294,22 +316,44 @@ export class Call extends EventTarget {
       rtpParameters: options.rtpParameters,
       streamId: userId,
     });
-    const source = appData?.source ?? (options.kind === 'audio' ? 'microphone' : 'camera');
-    this.consumers.set(consumer.id, { consumer, userId, source });
+    const source = sourceOf(options.kind, appData);
+    const { spatialLayers, temporalLayers } = parseScalabilityMode(consumer.rtpParameters.encodings[0].scalabilityMode);
+    this.consumers.set(consumer.id, { consumer, userId, source, temporalLayers, sizes: sizesOf(appData?.sizes, spatialLayers) });
+    if (options.score) this.scores.set(consumer.id, options.score);
+    if (options.kind === 'video') this.viewing.add(consumer.id, spatialLayers, temporalLayers);
+    this.#emit('consumer', { id: consumer.id });
     if (this.#closed.has(producerId)) this.#dropConsumer(consumer.id);
-    else await this.#resumeConsumer(consumer.id);
+    else await this.#startConsumer(consumer.id);
   }
 
-  async #resumeConsumer(consumerId) {
-    await this.#insist(() => this.request('media:resumeConsumer', { consumerId }), true);
+  async #startConsumer(consumerId) {
+    if (this.viewing.begin(consumerId)) await this.#resumeConsumer(consumerId);
     const { consumer, userId, source } = this.consumers.get(consumerId) ?? {}; // it may have closed meanwhile
-    if (consumer) this.#emit('track', { userId, source, track: consumer.track, paused: this.#paused.get(consumer.producerId) });
+    if (consumer) this.#emit('track', { userId, source, track: consumer.track, paused: this.isPaused(consumer) });
+  }
+
+  #resumeConsumer(consumerId) {
+    return this.#insist(() => this.request('media:resumeConsumer', { consumerId }), true);
+  }
+
+  // What others send and we do not receive yet: [{ userId, source, problem }]; problem: why we never will.
+  get awaited() {
+    const waiting = [...this.#wanted.values(), ...this.#consuming.values()].map((producer) => ({ producer }));
+    return [...waiting, ...this.#refusedProducers.values()].map(({ producer: { userId, kind, appData }, message }) =>
+      ({ userId, source: sourceOf(kind, appData), problem: message }));
+  }
+
+  // Whether its sender has paused it.
+  isPaused({ producerId }) {
+    return Boolean(this.#paused.get(producerId));
   }
 
   #dropConsumer(consumerId) {
     const entry = this.consumers.get(consumerId);
     if (!entry) return;
     this.consumers.delete(consumerId);
+    this.scores.delete(consumerId);
+    this.viewing.drop(consumerId);
     entry.consumer.close();
     this.#emit('track', { userId: entry.userId, source: entry.source, track: null });
   }
@@ -317,6 +361,7 @@ export class Call extends EventTarget {
   #producerClosed(producerId) {
     this.#closed.add(producerId);
     this.#wanted.delete(producerId);
+    this.#refusedProducers.delete(producerId);
     for (const [id, { consumer }] of this.consumers)
       if (consumer.producerId === producerId) this.#dropConsumer(id);
   }
@@ -363,6 +408,11 @@ export class Call extends EventTarget {
     socket.on('media:consumerClosed', ({ consumerId }) => this.#dropConsumer(consumerId));
     socket.on('media:producerPaused', ({ producerId }) => this.#producerPaused(producerId, true));
     socket.on('media:producerResumed', ({ producerId }) => this.#producerPaused(producerId, false));
+    socket.on('media:layersChanged', ({ consumerId, layers }) => {
+      const entry = this.consumers.get(consumerId);
+      if (entry) entry.layers = layers;
+    });
+    socket.on('media:score', ({ producerId, consumerId, score }) => this.scores.set(consumerId ?? producerId, score));
     socket.on('media:activeSpeaker', ({ userId }) => this.#emit('speaker', { userId }));
     socket.on('server:draining', () => {
       this.draining = true;
@@ -428,6 +478,7 @@ export class Call extends EventTarget {
       if (!present.has(id)) this.#producerClosed(id);
       else this.#producerPaused(id, Boolean(present.get(id)));
     }
+    for (const entry of this.consumers.values()) entry.layers = undefined; // it may have changed meanwhile
     this.#takenSeat(answer.existingProducers);
     this.#tellChanges(answer).catch((error) => this.#report(error));
     for (const transport of [this.sendTransport, this.recvTransport])
@@ -443,7 +494,7 @@ export class Call extends EventTarget {
       else if (producer.paused !== Boolean(paused)) await this.#tellPaused(producer);
     }
     for (const { id, paused } of consumers)
-      if (paused && this.consumers.has(id)) await this.#resumeConsumer(id);
+      if (paused && this.consumers.has(id) && !this.viewing.wantsPaused(id)) await this.#startConsumer(id);
   }
 
   // The server did not resume this participant. So this creates transports and producers again,
@@ -487,6 +538,7 @@ export class Call extends EventTarget {
 
   close() {
     this.ended = true;
+    this.viewing.close();
     this.sendTransport?.close();
     this.recvTransport?.close();
     this.socket?.close();

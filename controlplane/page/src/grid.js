@@ -7,12 +7,19 @@ const leastShare = 0.7; // a picture that would lose more than this is shown who
 
 export class Grid {
   // soundBlocked(): the browser plays no sound before somebody presses a key or clicks.
-  constructor(element, soundBlocked) {
+  // viewChanged(): view() has other answers now.
+  constructor(element, soundBlocked, viewChanged) {
     this.element = element;
     this.soundBlocked = soundBlocked;
+    this.viewChanged = viewChanged;
     this.tiles = new Map(); // key → tile
+    this.outOfSight = new WeakSet(); // tiles that are scrolled away
     this.observer = new ResizeObserver(() => this.#layout());
     this.observer.observe(element);
+    this.sight = new IntersectionObserver((changes) => {
+      for (const { target, isIntersecting } of changes) this.outOfSight[isIntersecting ? 'delete' : 'add'](target);
+      this.viewChanged();
+    }, { root: element, rootMargin: '25%' }); // a picture is there when its tile comes into sight
   }
 
   static key(userId, screen) {
@@ -27,7 +34,10 @@ export class Grid {
     video.autoplay = true;
     video.playsInline = true;
     video.muted = true; // sound comes from the audio element of the tile
-    video.addEventListener('resize', () => this.#fit(tile));
+    video.addEventListener('resize', () => {
+      this.#fit(tile);
+      this.viewChanged();
+    });
     const avatar = document.createElement('span');
     avatar.className = 'avatar';
     avatar.setAttribute('aria-hidden', 'true');
@@ -37,7 +47,10 @@ export class Grid {
     const mute = document.createElement('span');
     mute.className = 'mute';
     mute.append(icon('microphoneOff'));
-    caption.append(mute, label);
+    const network = document.createElement('span');
+    network.className = 'network';
+    network.append(icon('weak'));
+    caption.append(mute, label, network);
     tile.append(video, avatar, caption);
     if (!isSelf && !screen) {
       const audio = document.createElement('audio');
@@ -46,6 +59,7 @@ export class Grid {
     }
     this.tiles.set(key, tile);
     this.element.append(tile);
+    this.sight.observe(tile);
     this.rename(key, name);
     this.#layout();
     return tile;
@@ -66,12 +80,16 @@ export class Grid {
 
   remove(userId, screen = false) {
     const key = Grid.key(userId, screen);
-    this.tiles.get(key)?.remove();
+    const tile = this.tiles.get(key);
+    if (!tile) return;
+    this.sight.unobserve(tile);
+    tile.remove();
     this.tiles.delete(key);
     this.#layout();
   }
 
   clear() {
+    this.sight.disconnect();
     for (const tile of this.tiles.values()) tile.remove();
     this.tiles.clear();
   }
@@ -109,9 +127,33 @@ export class Grid {
     this.#label(tile);
   }
 
+  // trouble: a sentence about the network of this person, or '' when all is well.
+  setNetwork(tile, trouble) {
+    const sign = tile.querySelector('.network');
+    if (sign.title === trouble) return;
+    sign.title = trouble;
+    tile.classList.toggle('weak', trouble !== '');
+    this.#label(tile);
+  }
+
   #label(tile) {
-    tile.setAttribute('aria-label',
-      `${tile.querySelector('.name').textContent}${tile.classList.contains('muted') ? ', muted' : ''}`);
+    const parts = [tile.querySelector('.name').textContent, tile.classList.contains('muted') ? 'muted' : '',
+      tile.querySelector('.network').title];
+    tile.setAttribute('aria-label', parts.filter(Boolean).join(', '));
+  }
+
+  // What the tile of this key shows: { width, height } in CSS pixels, ratio of its picture, whether the
+  // picture is whole or fills the tile, whether the tile is in sight. Null if there is no such tile.
+  view(key) {
+    const tile = this.tiles.get(key), video = tile?.querySelector('video');
+    if (!tile?.clientHeight) return null;
+    return {
+      width: tile.clientWidth,
+      height: tile.clientHeight,
+      ratio: video.videoHeight ? video.videoWidth / video.videoHeight : 16 / 9,
+      isWhole: tile.classList.contains('whole') || tile.classList.contains('screen'),
+      isInSight: !this.outOfSight.has(tile),
+    };
   }
 
   // Marks the tile of the dominant speaker, and no other.
@@ -128,6 +170,7 @@ export class Grid {
       for (const side of ['left', 'top', 'width', 'height']) tile.style[side] = `${Math.floor(rects[i][side])}px`;
       this.#fit(tile);
     });
+    this.viewChanged();
   }
 
   // Cameras fill their tile. One whose shape differs much, such as that of a phone held upright, is

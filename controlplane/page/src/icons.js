@@ -8,6 +8,7 @@ const shapes = {
   screen: '<rect x="3" y="4" width="18" height="12" rx="2"/><path d="M8 20h8M12 16v4M12 13V7m0 0-3 3m3-3 3 3"/>',
   people: '<circle cx="9" cy="8" r="3.5"/><path d="M2.5 20a6.5 6.5 0 0 1 13 0M16 4.7a3.5 3.5 0 0 1 0 6.6M18 14.2a6.5 6.5 0 0 1 3.5 5.8"/>',
   stats: '<path d="M4 20V10M10 20V4M16 20v-7M22 20H2"/>',
+  weak: '<path d="M5 20v-4M12 20v-9"/><path d="M19 20V5" opacity=".4"/>',
   leave: '<path d="M3 15c5-5 13-5 18 0l-3 3-3.5-2v-3a10 10 0 0 0-5 0v3L6 18z"/>',
 };
 

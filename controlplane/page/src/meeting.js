@@ -6,15 +6,20 @@ import * as devices from './devices.js';
 import { local, stopLocal } from './devices.js';
 import { Grid } from './grid.js';
 import { icon } from './icons.js';
+import { fittingLayers, shownSize } from './layers.js';
 import { openLocal } from './lobby.js';
+import { watch } from './panel.js';
 import { drawPeople, listenToPeople, nameOf } from './people.js';
 import { askForRenewal, listenToRenewal } from './renewal.js';
-import { Statistics } from './statistics.js';
 import { $, banner, clearBanner, show, toast } from './view.js';
 
-export const grid = new Grid($('grid'), () => banner('sound', 'The browser plays no sound yet. Click or press any key to hear the others.'));
+const awayMs = 10000; // a page that is hidden for so long needs no pictures
+
+export const grid = new Grid($('grid'), () => banner('sound', 'The browser plays no sound yet. Click or press any key to hear the others.'),
+  () => wantAll());
 let call = null;
-let statisticsTimer = null;
+let stopWatching = () => {};
+let isAway = false, awayTimer = null;
 let onLeave;
 
 const callBanners = {
@@ -28,7 +33,7 @@ export const current = () => call;
 
 // find(call) resolves to { roomId }. wants: which devices are on, and { title, code } if they are known.
 export async function enterCall(find, wants = {}) {
-  const attempt = new Call(session.token);
+  const attempt = new Call(session.token, { videoCodec: videoCodec() });
   try {
     call = attempt;
     listen(attempt);
@@ -37,7 +42,7 @@ export async function enterCall(find, wants = {}) {
     openCallView(wants);
     const joined = await attempt.join(roomId);
     $('call-code').textContent = joined.roomCode;
-    history.replaceState(null, '', `?room=${joined.roomCode}`);
+    showAddress(joined.roomCode);
     remember();
     meeting(joined.roomId).then((row) => { $('call-title').textContent = row.title; remember(); }, () => {});
   } catch (error) {
@@ -60,7 +65,8 @@ function openCallView({ microphoneOn = true, cameraOn = true, title = 'Meeting',
   grid.setVideo(tile, local.video);
   drawControls();
   show('call');
-  startStatistics();
+  stopWatching();
+  stopWatching = watch(call, grid, session.user.id);
 }
 
 // Somebody whose camera or microphone is refused stays, and may watch and listen.
@@ -79,6 +85,15 @@ async function sendLocal(attempt) {
   drawControls();
 }
 
+// ?video=vp9 chooses the codec of the camera (encodings.js). It stays in the address, and is not part of an
+// invitation.
+const videoCodec = () => new URLSearchParams(location.search).get('video')?.toLowerCase() ?? 'vp8';
+
+function showAddress(room) {
+  const words = new URLSearchParams({ ...(room ? { room } : {}), ...(videoCodec() === 'vp8' ? {} : { video: videoCodec() }) });
+  history.replaceState(null, '', String(words) ? `?${words}` : location.pathname);
+}
+
 // For a reload. Whoever was muted stays muted.
 function remember() {
   if (!call || call.ended) return;
@@ -87,6 +102,7 @@ function remember() {
 }
 
 function listen(attempt) {
+  attempt.addEventListener('consumer', ({ detail }) => want(attempt, detail.id));
   attempt.addEventListener('participants', () => drawPeople(attempt, grid));
   attempt.addEventListener('roleChanged', ({ detail }) => {
     if (detail.userId !== session.user.id) return;
@@ -131,6 +147,32 @@ function showTrack({ userId, source, track, paused }) {
   } else {
     grid.setVideo(tile, paused ? null : track);
   }
+}
+
+/* ---- what we want to see ---- */
+
+// Says which layers of a picture its tile needs. A tile that does not exist yet gets all of them.
+function want(attempt, id) {
+  const { consumer, userId, source, sizes, temporalLayers } = attempt.consumers.get(id);
+  const view = consumer.kind === 'video' ? grid.view(Grid.key(userId, source === 'screen')) : null;
+  if (!view) return;
+  const size = shownSize({ ...view, pixelRatio: devicePixelRatio }, view.ratio);
+  attempt.viewing.want(id, { ...fittingLayers({ sizes, temporalLayers }, size, attempt.viewing.spatialLayer(id)),
+    isPaused: isAway || !view.isInSight });
+}
+
+function wantAll() {
+  if (call && !call.ended) for (const id of call.consumers.keys()) want(call, id);
+}
+
+function visibilityChanged() {
+  clearTimeout(awayTimer);
+  const setAway = (value) => {
+    isAway = value;
+    wantAll();
+  };
+  if (document.hidden) awayTimer = setTimeout(setAway, awayMs, true);
+  else setAway(false);
 }
 
 /* ---- controls ---- */
@@ -254,18 +296,19 @@ function pressed(event) {
 }
 
 async function copyLink() {
+  const link = new URL(`?room=${$('call-code').textContent}`, location.href).href;
   try {
-    await navigator.clipboard.writeText(location.href);
+    await navigator.clipboard.writeText(link);
     toast('Invitation link copied.');
   } catch {
-    toast(location.href);
+    toast(link);
   }
 }
 
 /* ---- the end ---- */
 
 function closeCallView() {
-  clearInterval(statisticsTimer);
+  stopWatching();
   call = null;
   stopLocal('screen');
   grid.clear();
@@ -280,33 +323,8 @@ function closeCallView() {
 // The code stays in the address and in the lobby, unless nobody can join this meeting again.
 function leaveView({ message, isOver, signedOut }) {
   closeCallView();
-  if (isOver) history.replaceState(null, '', location.pathname);
+  if (isOver) showAddress();
   onLeave(message, signedOut);
-}
-
-/* ---- connection panel ---- */
-
-function row(...cells) {
-  const line = document.createElement('tr');
-  for (const text of cells) line.insertCell().textContent = text;
-  return line;
-}
-
-function startStatistics() {
-  const statistics = new Statistics();
-  clearInterval(statisticsTimer);
-  statisticsTimer = setInterval(async () => {
-    if (!call || $('stats').hidden) return;
-    const figures = await statistics.read(call, (userId) => nameOf(call, userId)).catch(() => null);
-    if (!figures) return;
-    $('stats-summary').replaceChildren(
-      row('Sending', `${figures.sendKbps.toFixed(0)} kbit/s`),
-      row('Receiving', `${figures.receiveKbps.toFixed(0)} kbit/s`),
-      row('Loss', `${figures.lossPercent.toFixed(1)} %`),
-      row('Round trip', figures.roundTripMs === null ? '–' : `${figures.roundTripMs.toFixed(0)} ms`));
-    $('stats-streams').replaceChildren(...figures.streams.map((s) => row(s.label, s.kbps.toFixed(0),
-      s.lossPercent === null ? '–' : `${s.lossPercent.toFixed(1)} %`)));
-  }, 1000);
 }
 
 // leave(message, signedOut): what follows after a meeting.
@@ -322,6 +340,7 @@ export function listenToControls(leave) {
       grid.playSound();
     });
   $('copy-link').addEventListener('click', copyLink);
+  document.addEventListener('visibilitychange', visibilityChanged);
   listenToPeople(current);
   listenToRenewal();
   drawControls();
