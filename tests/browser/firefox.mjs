@@ -127,8 +127,9 @@ class FirefoxPage {
     this.#listeners[event] = listener;
   }
 
-  addInitScript(script) {
-    return this.bidi.send('script.addPreloadScript', { functionDeclaration: asFunction(script), contexts: [this.context] });
+  addInitScript(script, argument) {
+    const text = `() => (${asFunction(script)})(${JSON.stringify(argument)})`;
+    return this.bidi.send('script.addPreloadScript', { functionDeclaration: text, contexts: [this.context] });
   }
 
   goto(url) {

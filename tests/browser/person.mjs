@@ -26,16 +26,17 @@ export async function openBrowser() {
   });
 }
 
-// Runs in the page. It makes the pictures small, because the encoders of several browsers share a
-// few cores. For every consumer it notes when the consumer appeared and when its first frame was
-// decoded.
-function prepare() {
+// Runs in the page. It makes the pictures small (unless `camera` says how large), because the encoders of
+// several browsers share a few cores. For every consumer it notes when the consumer appeared and when its
+// first frame was decoded.
+function prepare(camera) {
+  const { width, height } = camera ?? { width: 320, height: 180 };
   const real = navigator.mediaDevices?.getUserMedia?.bind(navigator.mediaDevices);
   if (real) {
     navigator.mediaDevices.getUserMedia = (constraints) => real({
       ...constraints,
       ...(constraints.video
-        ? { video: { ...constraints.video, width: { ideal: 320 }, height: { ideal: 180 }, frameRate: { ideal: 15 } } }
+        ? { video: { ...constraints.video, width: { ideal: width }, height: { ideal: height }, frameRate: { ideal: 15 } } }
         : {}),
     });
   }
@@ -53,7 +54,8 @@ function prepare() {
 }
 
 export class Person {
-  static async open(browser, ringcast, name, { viewport = { width: 1280, height: 800 }, prepare: more, argument } = {}) {
+  // camera: { width, height } of its pictures. path: where the page is opened.
+  static async open(browser, ringcast, name, { viewport = { width: 1280, height: 800 }, camera, path = '/', prepare: more, argument } = {}) {
     const self = new Person();
     self.name = name;
     self.ringcast = ringcast;
@@ -65,9 +67,9 @@ export class Person {
     self.page.on('console', (line) => {
       if (line.type() === 'error') self.problems.push(line.text());
     });
-    await self.page.addInitScript(prepare);
+    await self.page.addInitScript(prepare, camera);
     if (more) await self.page.addInitScript(more, argument);
-    await self.page.goto(`${ringcast.url}/`);
+    await self.page.goto(`${ringcast.url}${path}`);
     return self;
   }
 
