@@ -54,6 +54,7 @@ async function publish({ mimeType, encodings }) {
 // the decoded frames follows. Frames are looked at one by one.
 async function flip({ producerId, seconds, flipMs }) {
   const { consumer } = [...window.ringcast.consumers.values()].find((one) => one.consumer.producerId === producerId);
+  window.ringcast.viewing.drop(consumer.id); // this test asks for layers, not the page
   const row = async () => [...(await consumer.getStats()).values()].find((one) => one.type === 'inbound-rtp');
   const video = document.createElement('video');
   const heights = [];
