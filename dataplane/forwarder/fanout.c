@@ -34,10 +34,10 @@ static void synchronise(struct fanout *f, struct consumer *c, const struct packe
         /* `sent` was set when the consumer was made, see first_index in consumer.c. */
         c->timestamp_offset = 0;
     } else if (c->source != packet->source) {
-        uint64_t gap_ns = f->turn->now_ns - c->last_sent_ns;
-        uint32_t gap = (uint32_t)((__uint128_t)gap_ns * clock_rate / NS_PER_S);
+        int32_t gap = layers_ticks_since(c, packet, clock_rate);
 
-        c->timestamp_offset = c->last_timestamp + (gap ? gap : 1) - packet->view.timestamp;
+        c->timestamp_offset =
+            c->last_timestamp + (uint32_t)(gap > 0 ? gap : 1) - packet->view.timestamp;
     }
     c->encoding = packet->encoding;
     c->source = packet->source;
@@ -254,7 +254,9 @@ void fan_out_start(struct fanout *f, struct consumer *c, struct packet *first, u
 {
     struct consumer_details *d = &f->consumers->details[c->index];
     struct selection *s = &f->consumers->selections[c->index];
-    const uint32_t last = c->last_timestamp;
+    const uint32_t last = c->last_timestamp, rate = c->producer->clock_rate[first->codec];
+    const bool is_other = c->has_sent && c->source != first->source;
+    const uint32_t gap = (uint32_t)layers_ticks_since(c, first, rate);
     struct squeeze *squeeze = &d->squeeze;
     uint32_t floor;
 
@@ -262,7 +264,9 @@ void fan_out_start(struct fanout *f, struct consumer *c, struct packet *first, u
         layers_start(f->consumers, c, first);
         squeeze = &selection_present(s)->squeeze;
     } else {
-        synchronise(f, c, first, c->producer->clock_rate[first->codec]);
+        synchronise(f, c, first, rate);
+        if (is_other) /* it may have arrived before the last one left */
+            c->timestamp_offset = last + gap - first->view.timestamp;
         c->floor_in = UINT64_MAX; /* nothing leaves but what is replayed */
     }
     /* The last one is on the clock, and those before it stand close to it. */

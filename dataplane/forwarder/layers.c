@@ -73,18 +73,16 @@ bool layers_wait_for_key_frame(const struct consumers *cs, const struct consumer
 
 /* What to add to the time stamps of another stream, so that they go on on the clock of the one before:
  * by the sender reports of both, else by the time since the last packet. */
-static uint32_t timestamp_offset(const struct turn *turn, const struct consumer *c,
-                                 const struct packet *packet)
+static uint32_t timestamp_offset(const struct consumer *c, const struct packet *packet)
 {
     const struct producer *p = c->producer;
     const struct encoding *from = &p->encodings[c->encoding], *to = &p->encodings[packet->encoding];
     uint32_t rate = p->clock_rate[packet->codec], by_arrival, by_reports;
-    uint64_t gap_ns = turn->now_ns - c->last_sent_ns;
-    uint32_t gap = (uint32_t)((__uint128_t)gap_ns * rate / NS_PER_S);
     int64_t between; /* their reports, 32.32 s */
     int32_t difference;
 
-    by_arrival = c->last_timestamp + (gap ? gap : 1) - packet->view.timestamp;
+    by_arrival =
+        c->last_timestamp + (uint32_t)layers_ticks_since(c, packet, rate) - packet->view.timestamp;
     if (!from->has_sr || !to->has_sr || from->source != c->source || to->source != packet->source)
         return by_arrival;
     between = (int64_t)(to->sr_ntp - from->sr_ntp);
@@ -103,8 +101,7 @@ void layers_start(struct consumers *cs, struct consumer *c, const struct packet 
     uint32_t offset = 0, floor = packet->view.timestamp - 1;
 
     if (c->has_sent) {
-        offset = c->source == packet->source ? c->timestamp_offset
-                                             : timestamp_offset(cs->turn, c, packet);
+        offset = c->source == packet->source ? c->timestamp_offset : timestamp_offset(c, packet);
         floor = c->last_timestamp;
     }
     selection_start(&cs->selections[c->index], &p, srtp_sent_next(&c->sent), offset, floor);

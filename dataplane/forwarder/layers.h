@@ -13,6 +13,7 @@
 #include "consumer.h"
 #include "dataplane/engines/quality/selection.h"
 #include "producer.h"
+#include "src/clock.h"
 
 struct turn;
 
@@ -31,6 +32,16 @@ void layers_note(struct consumers *cs, struct consumer *c);
 /* What is forwarded now; LAYER_NONE: nothing. */
 void layers_present(const struct consumers *cs, const struct consumer *c, uint8_t *spatial,
                     uint8_t *temporal);
+
+/* From the packet that this consumer was sent last to the arrival of another one, in time-stamp units. A
+ * packet out of the history may have arrived before. */
+static inline int32_t layers_ticks_since(const struct consumer *c, const struct packet *packet,
+                                         uint32_t clock_rate)
+{
+    int64_t ns = (int64_t)(packet->arrived_ns - c->last_sent_ns);
+
+    return (int32_t)((__int128_t)ns * clock_rate / (int64_t)NS_PER_S);
+}
 
 static inline struct selection_packet layers_packet(const struct producer *p,
                                                     const struct packet *packet)

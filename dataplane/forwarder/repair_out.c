@@ -48,6 +48,7 @@ static struct segment present_segment(const struct repair_out *r, const struct c
 
     return (struct segment){.first_out = d->first_in + c->index_offset,
                             .squeeze = d->squeeze,
+                            .squeezed_until = d->live_from,
                             .index_offset = c->index_offset,
                             .timestamp_offset = c->timestamp_offset,
                             .encoding = c->encoding,
@@ -152,6 +153,7 @@ static bool find_plain(const struct repair_out *r, const struct consumer *c, uin
     const struct producer *p = c->producer;
     const struct history *history = repair_history(r, p);
     struct segment segment;
+    uint32_t timestamp;
 
     if (!history || !find_segment(r, c, out, &segment) ||
         !history_read(history, producer_stream(p, segment.encoding), p->owner,
@@ -159,10 +161,10 @@ static bool find_plain(const struct repair_out *r, const struct consumer *c, uin
         d->packet.head.source != segment.source ||
         !rtp_parse(d->packet.data, d->packet.head.bytes, &d->view))
         return false;
-    d->how =
-        (struct selection_out){.timestamp = squeeze(&segment.squeeze, d->view.timestamp,
-                                                    d->view.timestamp + segment.timestamp_offset),
-                               .marker = d->view.marker};
+    timestamp = d->view.timestamp + segment.timestamp_offset;
+    if (d->packet.head.index < segment.squeezed_until)
+        timestamp = squeeze(&segment.squeeze, d->view.timestamp, timestamp);
+    d->how = (struct selection_out){.timestamp = timestamp, .marker = d->view.marker};
     return true;
 }
 

@@ -56,6 +56,7 @@ struct segment {
     uint64_t first_out; /* the first index of it */
     uint64_t index_offset;
     struct squeeze squeeze;
+    uint64_t squeezed_until; /* index in; later ones left as they came */
     uint32_t timestamp_offset;
     uint8_t encoding, source;
 };

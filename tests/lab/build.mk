@@ -1,6 +1,6 @@
 # The lab: whole workers on a virtual clock, with virtual publishers, receivers and networks.
 #   make lab        all scenarios, in seconds; LAB_SEED=n runs each with this seed only
-#   make lab-soak   random networks and random changes, LAB_SOAK seeds
+#   make lab-soak   all scenarios with LAB_SOAK seeds, one after the other
 LAB_COMMON := $(filter-out %_test.c,$(sort $(wildcard tests/lab/*.c)))
 LAB_PROGRAMS := $(patsubst %.c,%,$(sort $(wildcard tests/lab/*_test.c)))
 define LAB_VARIABLES
@@ -14,6 +14,8 @@ TEST_TOOLS += $(LAB_PROGRAMS)
 .PHONY: lab lab-soak
 lab: $(addprefix $(OUT)/,$(LAB_PROGRAMS))
 	@tests/run-programs $^
-LAB_SOAK ?= 300
-lab-soak: $(OUT)/tests/lab/soak_test
-	LAB_SOAK=$(LAB_SOAK) $<
+LAB_SOAK ?= 100
+lab-soak: $(addprefix $(OUT)/,$(LAB_PROGRAMS))
+	@failed=0; for seed in $$(seq $(LAB_SOAK)); do \
+		echo "# seed $$seed"; LAB_SEED=$$seed tests/run-programs $^ || failed=$$((failed + 1)); done; \
+	echo "$$failed of $(LAB_SOAK) seeds failed"; [ $$failed -eq 0 ]

@@ -1,10 +1,10 @@
 /* Instant join: the last key frame and what followed it, out of the history. */
-#include "pair.h"
+#include "repair.h"
 
 #include "dataplane/engines/quality/history.h"
 #include "dataplane/forwarder/replay.h"
 
-enum { CONSUMER_SSRC = 4000, STEP = 3000, ROOM = 64 };
+enum { STEP = TIMESTAMP_STEP, ROOM = 64 };
 
 static uint16_t number(const struct rig_sent *sent)
 {
@@ -70,6 +70,32 @@ static void a_joiner_gets_the_last_key_frame_at_once(void **state)
     assert_int_equal(client_received_rtp(rig, &clients[2], live, ROOM), 1);
     assert_int_equal(number(&live[0]), (uint16_t)(number(&got[9]) + 1));
     assert_int_equal(get32(live[0].data + 4), 110 * STEP);
+    call_close(rig, clients, 2);
+}
+
+/* What is sent again has the time stamp of the first time: of the replay, or of the clock. */
+static void a_resend_has_the_time_stamp_of_the_first_send(void **state)
+{
+    static struct rig_sent got[ROOM], again[ROOM];
+    struct client clients[3];
+    struct rig *rig = open_with_history(clients, 2);
+    size_t count;
+    uint16_t lost[2];
+
+    rig_consumer(rig, 1, 2, 0, CONSUMER_SSRC + 10, false, 1);
+    rig_turn(rig);
+    count = gather(rig, &clients[2], got);
+    assert_int_equal(count, 10);
+    publish(rig, &clients[0], 110, false);
+    rig_turn(rig);
+    assert_int_equal(client_received_rtp(rig, &clients[2], got + count, 1), 1);
+    lost[0] = number(&got[3]);
+    lost[1] = number(&got[10]);
+    repair_lose(rig, &clients[2], CONSUMER_SSRC + 10, lost, 2);
+    rig_turn(rig);
+    assert_int_equal(client_received_rtp(rig, &clients[2], again, ROOM), 2);
+    assert_int_equal(get32(again[0].data + 4), get32(got[3].data + 4));
+    assert_int_equal(get32(again[1].data + 4), get32(got[10].data + 4));
     call_close(rig, clients, 2);
 }
 
@@ -257,6 +283,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_joiner_gets_the_last_key_frame_at_once),
+        cmocka_unit_test(a_resend_has_the_time_stamp_of_the_first_send),
         cmocka_unit_test(packets_that_come_during_a_replay_wait_for_it),
         cmocka_unit_test(an_old_key_frame_is_not_replayed),
         cmocka_unit_test(a_long_picture_group_is_not_replayed),
