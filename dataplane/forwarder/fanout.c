@@ -304,7 +304,6 @@ void fan_out_stored(struct fanout *f, struct consumer *c, struct packet *packet)
             break;
         }
     }
-    transmit_flush(f->transmit); /* the caller takes the packet back */
     if (emitted.packets)
         count_emitted(f, c, &emitted);
     c->egress->packets += emitted.packets;
@@ -312,6 +311,11 @@ void fan_out_stored(struct fanout *f, struct consumer *c, struct packet *packet)
     c->egress->dirty = true;
     f->turn->counters[COUNTER_rtp_sent] += emitted.packets;
     f->turn->counters[COUNTER_rtp_sent_bytes] += emitted.bytes;
+}
+
+void fan_out_flush(struct fanout *f)
+{
+    transmit_flush(f->transmit);
 }
 
 /* ---- queues of producers ---- */

@@ -63,8 +63,10 @@ static inline bool fan_out_has_work(const struct fanout *f)
 /* The consumer begins with this packet, which was stored. span: from its time stamp to that of the last
  * packet that will be replayed. */
 void fan_out_start(struct fanout *f, struct consumer *c, struct packet *first, uint32_t span);
-/* Sends a stored packet at once. */
+/* Sends a stored packet. It must stay as it is until fan_out_flush, which several packets share: those to
+ * one subscriber leave in one send. */
 void fan_out_stored(struct fanout *f, struct consumer *c, struct packet *packet);
+void fan_out_flush(struct fanout *f);
 
 /* Gives back the queued packets of a producer that is removed or paused. */
 void fan_out_forget(struct fanout *f, struct producer *p);

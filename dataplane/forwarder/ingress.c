@@ -254,8 +254,12 @@ static void level_add(struct arrivals *a, struct producer *p, const uint8_t *dat
 /* How the camera is held; senders write it into some packets only (3GPP TS 26.114 7.4.5). */
 static void orientation_add(struct producer *p, const uint8_t *data, const struct rtp_view *view)
 {
-    struct rtp_element e = rtp_element(view, p->sent_id[EXTENSION_video_orientation]);
+    uint8_t id = p->sent_id[EXTENSION_video_orientation];
+    struct rtp_element e;
 
+    if (id == 0)
+        return;
+    e = rtp_element(view, id);
     if (e.bytes == 1)
         p->orientation = data[e.offset];
 }
@@ -352,9 +356,9 @@ static struct layer_source *layer_source_of(struct arrivals *a, const struct pac
 {
     struct layer_memory *m = &a->layers[producer_stream(p, packet->encoding)];
 
-    if (m->owner != p->generation || m->source != packet->source)
+    if (m->owner != p->owner || m->source != packet->source)
         memset(m, 0, sizeof(*m));
-    m->owner = p->generation;
+    m->owner = p->owner;
     m->source = packet->source;
     return &m->layers;
 }

@@ -41,7 +41,7 @@ struct arrival {
 
 /* What the packets of an encoding told about its layers, and whose packets they were. */
 struct layer_memory {
-    uint32_t owner; /* generation of the producer */
+    uint32_t owner; /* see struct producer */
     uint8_t source;
     struct layer_source layers;
 };

@@ -133,21 +133,24 @@ void replay_stop(struct replays *rs, struct consumer *c)
 void replay_on_timer(struct replays *rs, struct replay *replay)
 {
     struct consumer *c = replay->consumer;
-    struct packet *packet = pool_take(rs->pool);
     uint64_t newest = newest_of(rs, c);
+    struct packet *slice[REPLAY_SLICE];
     struct history_packet stored;
+    unsigned count = 0;
 
-    for (unsigned n = 0;
-         packet && n < REPLAY_SLICE && replay->next <= newest && !is_over(replay, c);
-         replay->next++) {
+    for (; count < REPLAY_SLICE && replay->next <= newest && !is_over(replay, c); replay->next++) {
         if (!read(rs, c, replay->next, &stored) || stored.head.source != replay->source)
             continue; /* it is missing, and keeps its number */
-        n++;
-        if (restore(replay, c->producer, packet, &stored))
-            fan_out_stored(rs->fanout, c, packet);
+        slice[count] = pool_take(rs->pool);
+        if (!slice[count])
+            break;
+        if (restore(replay, c->producer, slice[count], &stored))
+            fan_out_stored(rs->fanout, c, slice[count]);
+        count++;
     }
-    if (packet)
-        pool_give(rs->pool, packet);
+    fan_out_flush(rs->fanout);
+    while (count > 0)
+        pool_give(rs->pool, slice[--count]);
     if (replay->next > newest || is_over(replay, c))
         finish(rs, replay);
     else
@@ -180,9 +183,7 @@ static bool goes_back(const struct replays *rs, const struct consumer *c,
     uint64_t next = srtp_sent_next(&c->sent) - c->index_offset; /* in */
 
     if (c->is_layered)
-        next = s->segment_count
-                   ? s->segments[(s->segment_count - 1) % SELECTION_SEGMENTS].packets.next
-                   : 0;
+        next = s->segment_count ? selection_seen(s)->packets.next : 0;
     return c->has_sent && head->source == c->source && c->encoding == c->target &&
            head->index < next;
 }
@@ -250,6 +251,7 @@ void replay_overtaken(struct replays *rs, struct consumer *c, const struct packe
         packet = packet ? packet : pool_take(rs->pool);
         if (packet && restore(&scratch, c->producer, packet, &stored))
             fan_out_stored(rs->fanout, c, packet);
+        fan_out_flush(rs->fanout);
     }
     if (packet)
         pool_give(rs->pool, packet);

@@ -188,7 +188,7 @@ bool selection_is_start(const struct selection *s, const struct selection_packet
         return false;
     if (!s->is_synchronised || !s->segment_count)
         return true;
-    segment = &s->segments[(s->segment_count - 1) % SELECTION_SEGMENTS];
+    segment = selection_seen(s);
     return segment->encoding != p->encoding || segment->source != p->source;
 }
 

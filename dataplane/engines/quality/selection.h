@@ -103,6 +103,10 @@ static inline struct selection_segment *selection_present(struct selection *s)
 {
     return &s->segments[(s->segment_count - 1) % SELECTION_SEGMENTS];
 }
+static inline const struct selection_segment *selection_seen(const struct selection *s)
+{
+    return &s->segments[(s->segment_count - 1) % SELECTION_SEGMENTS];
+}
 
 /* Is this the first packet of a key frame of the wanted encoding, and something else is forwarded? Then
  * the caller calls selection_start. */

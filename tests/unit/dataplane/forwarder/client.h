@@ -303,6 +303,12 @@ static inline size_t client_received_rtcp(struct rig *rig, struct client *c, uin
     return found;
 }
 
+/* Of an RTP packet. */
+static inline uint16_t sequence_of(const struct rig_sent *sent)
+{
+    return (uint16_t)(sent->data[2] << 8 | sent->data[3]);
+}
+
 static inline uint32_t get32(const uint8_t *p)
 {
     return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];

@@ -34,7 +34,7 @@ static void pausing_leaves_no_gap_in_the_numbering(void **state)
     call_publish(rig, &clients[0], 100, 9000, true, 500);
     rig_turn(rig);
     assert_int_equal(client_received_rtp(rig, &clients[1], got, 4), 1);
-    last = (uint16_t)(got[0].data[2] << 8 | got[0].data[3]);
+    last = sequence_of(&got[0]);
     for (int who = 0; who < 2; who++) { /* first the consumer is paused, then the producer */
         if (who == 0)
             rig_consumer(rig, 0, 1, 0, 4000, true, 1);
@@ -55,7 +55,7 @@ static void pausing_leaves_no_gap_in_the_numbering(void **state)
         call_publish(rig, &clients[0], (uint16_t)(105 + who * 10), 9200, true, 500);
         rig_turn(rig);
         assert_int_equal(client_received_rtp(rig, &clients[1], got, 4), 1);
-        assert_int_equal((uint16_t)(got[0].data[2] << 8 | got[0].data[3]), (uint16_t)(last + 1));
+        assert_int_equal(sequence_of(&got[0]), (uint16_t)(last + 1));
         last++;
     }
     assert_true(rig_verdict(rig, VERDICT_drop_rtp_paused) == 3);

@@ -24,7 +24,7 @@ static void every_consumer_gets_every_packet_in_every_profile(void **state)
             assert_int_equal(client_received_rtp(rig, &clients[i], got, 8), 5);
             for (uint32_t n = 0; n < 5; n++) {
                 const uint8_t *p = got[n].data;
-                uint16_t first = (uint16_t)(got[0].data[2] << 8 | got[0].data[3]);
+                uint16_t first = sequence_of(&got[0]);
 
                 assert_int_equal(get32(p + 8), 1000 * i);
                 assert_int_equal(p[1] & 0x7f, 101);

@@ -28,11 +28,6 @@ static void publish_padding(struct rig *rig, struct client *c, unsigned i)
     client_send_rtp(rig, c, packet, bytes);
 }
 
-static uint16_t sequence_of(const struct rig_sent *s)
-{
-    return (uint16_t)(s->data[2] << 8 | s->data[3]);
-}
-
 /* How many sequence numbers the publisher was asked for in the last turn. */
 static size_t asked_for(struct rig *rig, struct client *publisher)
 {

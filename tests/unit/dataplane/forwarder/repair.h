@@ -50,9 +50,4 @@ static inline struct rig *repair_open(struct client clients[2])
     return rig;
 }
 
-static inline uint16_t sequence_of(const struct rig_sent *sent)
-{
-    return (uint16_t)(sent->data[2] << 8 | sent->data[3]);
-}
-
 #endif

@@ -12,7 +12,7 @@ static void a_subscriber_gets_a_lost_packet_again(void **state)
         repair_publish(rig, &clients[0], (uint16_t)(100 + i), i == 0);
     rig_turn(rig);
     assert_int_equal(client_received_rtp(rig, &clients[1], first, 4), 4);
-    lost = (uint16_t)(first[2].data[2] << 8 | first[2].data[3]);
+    lost = sequence_of(&first[2]);
     repair_lose(rig, &clients[1], CONSUMER_SSRC, &lost, 1);
     rig_turn(rig);
     assert_int_equal(client_received_rtp(rig, &clients[1], got, 4), 1);
@@ -60,7 +60,7 @@ static void a_packet_is_sent_again_once_per_round_trip_and_ten_times(void **stat
     repair_publish(rig, &clients[0], 100, true);
     rig_turn(rig);
     client_received_rtp(rig, &clients[1], got, 4);
-    lost = (uint16_t)(got[0].data[2] << 8 | got[0].data[3]);
+    lost = sequence_of(&got[0]);
     for (unsigned i = 0; i < 12; i++) {
         for (unsigned k = 0; k < 3; k++) /* asked three times in a round trip */
             repair_lose(rig, &clients[1], CONSUMER_SSRC, &lost, 1);
@@ -90,7 +90,7 @@ static void two_packets_that_take_turns_are_not_sent_without_an_end(void **state
         repair_publish(rig, &clients[0], (uint16_t)(100 + i), i == 0);
         rig_turn(rig);
         assert_int_equal(client_received_rtp(rig, &clients[1], got, 1), 1);
-        lost[i > 0] = (uint16_t)(got[0].data[2] << 8 | got[0].data[3]);
+        lost[i > 0] = sequence_of(&got[0]);
     }
     assert_int_equal((uint16_t)(lost[1] - lost[0]), RESEND_PACKETS);
     for (unsigned i = 0; i < 20; i++)
@@ -119,7 +119,7 @@ static void retransmissions_have_a_share(void **state)
         rig_turn(rig);
         assert_int_equal(client_received_rtp(rig, &clients[1], got, 1), 1);
         sent += rig->sent[0].bytes;
-        highest = (uint16_t)(got[0].data[2] << 8 | got[0].data[3]);
+        highest = sequence_of(&got[0]);
         if (i < 256 || i % 20)
             continue;
         for (unsigned k = 0; k < 256; k++)
@@ -155,7 +155,7 @@ static void clients_without_rtx_get_nothing_again(void **state)
     repair_publish(rig, &clients[0], 100, true);
     rig_turn(rig);
     assert_int_equal(client_received_rtp(rig, &clients[1], got, 1), 1);
-    lost = (uint16_t)(got[0].data[2] << 8 | got[0].data[3]);
+    lost = sequence_of(&got[0]);
     repair_lose(rig, &clients[1], CONSUMER_SSRC, &lost, 1);
     rig_turn(rig);
     assert_int_equal(client_received_rtp(rig, &clients[1], NULL, 0), 0);
@@ -186,8 +186,8 @@ static void packets_from_before_a_pause_leave_as_they_were(void **state)
     repair_publish(rig, &clients[0], 112, true);
     rig_turn(rig);
     assert_int_equal(client_received_rtp(rig, &clients[1], after, 2), 1);
-    lost = (uint16_t)(before[1].data[2] << 8 | before[1].data[3]);
-    assert_int_equal((uint16_t)(after[0].data[2] << 8 | after[0].data[3]), (uint16_t)(lost + 1));
+    lost = sequence_of(&before[1]);
+    assert_int_equal(sequence_of(&after[0]), (uint16_t)(lost + 1));
     repair_lose(rig, &clients[1], CONSUMER_SSRC, &lost, 1);
     rig_turn(rig);
     assert_int_equal(client_received_rtp(rig, &clients[1], again, 2), 1);
@@ -208,7 +208,7 @@ static void a_pending_key_frame_silences_repair(void **state)
     repair_publish(rig, &clients[0], 100, true);
     rig_turn(rig);
     assert_int_equal(client_received_rtp(rig, &clients[1], got, 2), 1);
-    lost = (uint16_t)(got[0].data[2] << 8 | got[0].data[3]);
+    lost = sequence_of(&got[0]);
     rig_advance(rig, 1100 * NS_PER_MS);
     rtcp_add_pli(&b, 99, CONSUMER_SSRC);
     client_send_rtcp(rig, &clients[1], rtcp, b.bytes);
@@ -240,7 +240,7 @@ static void the_history_of_the_home_serves_other_workers(void **state)
     pair_publish(&x, 2, false);
     pair_turn(&x);
     assert_int_equal(client_received_rtp(x.away, &x.people[AWAY_SUBSCRIBER], got, 4), 2);
-    lost = (uint16_t)(got[0].data[2] << 8 | got[0].data[3]);
+    lost = sequence_of(&got[0]);
     repair_lose(x.away, &x.people[AWAY_SUBSCRIBER], ssrc, &lost, 1);
     pair_turn(&x);
     assert_int_equal(client_received_rtp(x.away, &x.people[AWAY_SUBSCRIBER], got, 4), 1);
@@ -263,7 +263,7 @@ static void a_successor_uses_no_index_of_the_rtx_stream_again(void **state)
         repair_publish(rig, &clients[0], (uint16_t)(100 + life), true);
         rig_turn(rig);
         assert_int_equal(client_received_rtp(rig, &clients[1], got, 2), 1);
-        lost = (uint16_t)(got[0].data[2] << 8 | got[0].data[3]);
+        lost = sequence_of(&got[0]);
         repair_lose(rig, &clients[1], CONSUMER_SSRC, &lost, 1);
         rig_turn(rig);
         assert_int_equal(client_received_rtp(rig, &clients[1], NULL, 0), 1);
@@ -293,7 +293,7 @@ static void an_ssrc_that_was_used_is_not_given_back(void **state)
     repair_publish(rig, &clients[0], 100, true);
     rig_turn(rig);
     assert_int_equal(client_received_rtp(rig, &clients[1], got, 2), 1);
-    lost = (uint16_t)(got[0].data[2] << 8 | got[0].data[3]);
+    lost = sequence_of(&got[0]);
     repair_lose(rig, &clients[1], CONSUMER_SSRC, &lost, 1);
     rig_turn(rig);
     assert_int_equal(client_received_rtp(rig, &clients[1], NULL, 0), 1);
@@ -325,7 +325,7 @@ static void a_transport_that_goes_takes_no_key_from_a_retransmission(void **stat
     repair_publish(rig, &clients[0], 100, true);
     rig_turn(rig);
     assert_int_equal(client_received_rtp(rig, &clients[1], got, 2), 1);
-    lost = (uint16_t)(got[0].data[2] << 8 | got[0].data[3]);
+    lost = sequence_of(&got[0]);
     repair_lose(rig, &clients[1], CONSUMER_SSRC, &lost, 1);
     rig_free_row(rig, TABLE_transport, 1, 1);
     rig_turn(rig);
@@ -398,7 +398,7 @@ static void packets_leave_as_they_were_while_a_key_frame_is_awaited(void **state
     repair_publish(rig, &clients[0], 112, false);
     rig_turn(rig);
     assert_int_equal(client_received_rtp(rig, &clients[1], before, 2), 2);
-    lost = (uint16_t)(before[1].data[2] << 8 | before[1].data[3]);
+    lost = sequence_of(&before[1]);
     rig_video_producer(rig, 0, 0, true);
     rig_turn(rig);
     rig_video_producer(rig, 0, 0, false);

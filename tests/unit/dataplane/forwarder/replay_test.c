@@ -6,11 +6,6 @@
 
 enum { STEP = TIMESTAMP_STEP, ROOM = 64 };
 
-static uint16_t number(const struct rig_sent *sent)
-{
-    return (uint16_t)(sent->data[2] << 8 | sent->data[3]);
-}
-
 static void publish(struct rig *rig, struct client *c, uint16_t sequence, bool key_frame)
 {
     call_publish(rig, c, sequence, sequence * (uint32_t)STEP, key_frame, 300);
@@ -57,7 +52,7 @@ static void a_joiner_gets_the_last_key_frame_at_once(void **state)
     assert_int_equal(count, 10);
     assert_int_equal(rig_counter(rig, COUNTER_replays), 1);
     for (size_t i = 1; i < count; i++) {
-        assert_int_equal(number(&got[i]), (uint16_t)(number(&got[0]) + i));
+        assert_int_equal(sequence_of(&got[i]), (uint16_t)(sequence_of(&got[0]) + i));
         assert_true((int32_t)(get32(got[i].data + 4) - get32(got[i - 1].data + 4)) > 0);
     }
     /* The last picture is on the clock, and the others stand close to it. */
@@ -68,7 +63,7 @@ static void a_joiner_gets_the_last_key_frame_at_once(void **state)
     publish(rig, &clients[0], 110, false); /* from here on it is as for everybody */
     rig_turn(rig);
     assert_int_equal(client_received_rtp(rig, &clients[2], live, ROOM), 1);
-    assert_int_equal(number(&live[0]), (uint16_t)(number(&got[9]) + 1));
+    assert_int_equal(sequence_of(&live[0]), (uint16_t)(sequence_of(&got[9]) + 1));
     assert_int_equal(get32(live[0].data + 4), 110 * STEP);
     call_close(rig, clients, 2);
 }
@@ -89,8 +84,8 @@ static void a_resend_has_the_time_stamp_of_the_first_send(void **state)
     publish(rig, &clients[0], 110, false);
     rig_turn(rig);
     assert_int_equal(client_received_rtp(rig, &clients[2], got + count, 1), 1);
-    lost[0] = number(&got[3]);
-    lost[1] = number(&got[10]);
+    lost[0] = sequence_of(&got[3]);
+    lost[1] = sequence_of(&got[10]);
     repair_lose(rig, &clients[2], CONSUMER_SSRC + 10, lost, 2);
     rig_turn(rig);
     assert_int_equal(client_received_rtp(rig, &clients[2], again, ROOM), 2);
@@ -119,7 +114,7 @@ static void packets_that_come_during_a_replay_wait_for_it(void **state)
     count += gather(rig, &clients[2], got + count);
     assert_int_equal(count, 32);
     for (size_t i = 0; i < count; i++)
-        assert_int_equal(number(&got[i]), (uint16_t)(number(&got[0]) + i));
+        assert_int_equal(sequence_of(&got[i]), (uint16_t)(sequence_of(&got[0]) + i));
     assert_int_equal(rig_counter(rig, COUNTER_index_refused), 0);
     call_close(rig, clients, 2);
 }
@@ -188,7 +183,7 @@ static void a_hole_in_the_history_stays_a_hole(void **state)
     rig_turn(rig);
     count = gather(rig, &clients[2], got);
     assert_int_equal(count, 11);
-    assert_int_equal(number(&got[10]), (uint16_t)(number(&got[9]) + 2));
+    assert_int_equal(sequence_of(&got[10]), (uint16_t)(sequence_of(&got[9]) + 2));
     call_close(rig, clients, 2);
 }
 

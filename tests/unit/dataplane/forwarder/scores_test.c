@@ -187,7 +187,7 @@ static void repaired_packets_are_counted_once(void **state)
     call_publish(rig, &clients[0], sequence, sequence * 1800u, true, 100);
     rig_turn(rig);
     assert_int_equal(client_received_rtp(rig, &clients[1], sent, 4), 1);
-    out = (uint16_t)(sent[0].data[2] << 8 | sent[0].data[3]);
+    out = sequence_of(&sent[0]);
     for (int i = 0; i < 3; i++) {
         uint8_t rtcp[64];
         struct rtcp_buffer b = {.data = rtcp, .capacity = sizeof(rtcp)};
